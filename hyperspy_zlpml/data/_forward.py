@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The forward model behind the sample images, on arrays alone.
+
+A spectrum is the instrument's response convolved with the plural-scattering series of the
+specimen's single-scattering distribution (Egerton, *EELS in the Electron Microscope*, 3rd ed.,
+sections 4.1 and 4.2): with ``Z`` the response of unit area and ``S`` the distribution of unit
+area, ``I = N exp(-t/l) [Z + Z * (exp((t/l) S) - delta)]`` where ``*`` is a convolution.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+
+
+@dataclass(frozen=True)
+class Response:
+    """Shape of the zero-loss peak in the reduced energy ``u = (E - E0) / FWHM``.
+
+    Two halves of Pearson VII profiles with a common maximum, over a weak Lorentzian for the
+    electrons that the spectrometer and the camera scatter far.
+
+    Parameters
+    ----------
+    exponent_gain, exponent_loss : float
+        Pearson VII exponents; 1 is a Lorentzian, infinity a Gaussian.
+    halo : float
+        Height of the far-scattered Lorentzian relative to the peak.
+    halo_width : float
+        Its half width at half maximum in units of the FWHM.
+    """
+
+    exponent_gain: float = 2.5
+    exponent_loss: float = 2.0
+    halo: float = 5e-4
+    halo_width: float = 6.0
+
+    def __call__(self, u, tail=0.0):
+        """Height relative to the maximum; ``tail`` multiplies the flanks by ``exp(tail * g(u))``.
+
+        ``g`` vanishes in the core and tends to 1 beyond some FWHM: the slow variation from one
+        acquisition to the next that measured vacuum peaks show.
+        """
+        exponent = np.where(u < 0, self.exponent_gain, self.exponent_loss)
+        width = 4 * (2 ** (1 / exponent) - 1)
+        peak = (1 + width * u**2) ** -exponent
+        shape = peak + self.halo / (1 + (u / self.halo_width) ** 2)
+        return shape * np.exp(tail * u**2 / (u**2 + 2.0**2))
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the specimen does to the beam; energies in eV.
+
+    Parameters
+    ----------
+    band_gap : float
+        Onset of the inelastic signal.
+    onset_exponent : float
+        ``b`` in ``(E - band_gap)**b`` just above the onset (0.5 direct, 1.5 indirect).
+    plasmon_energy, plasmon_width : float
+        Drude plasmon.
+    interband : float
+        Fraction of the single scattering in a broad band of interband transitions.
+    excitons : tuple of (energy, fwhm, fraction)
+        Gaussian peaks, energies relative to ``band_gap``.
+    """
+
+    band_gap: float = 1.6
+    onset_exponent: float = 1.0
+    plasmon_energy: float = 22.5
+    plasmon_width: float = 6.0
+    interband: float = 0.15
+    excitons: tuple = ((0.4, 0.25, 0.004), (0.8, 0.35, 0.006))
+
+    def single_scattering(self, energy, band_gap):
+        """Probability per eV of one loss; arrays ``energy`` (n,) and ``band_gap`` (..., 1)."""
+        squared = energy**2 - self.plasmon_energy**2
+        width = energy * self.plasmon_width
+        drude = _unit_area(energy * width / (squared**2 + width**2 + 1e-12), energy)
+        band = _unit_area(energy / (energy + 3.0) * np.exp(-energy / 12.0), energy)
+        losses = (1 - self.interband) * drude + self.interband * band
+        above = np.clip(energy - band_gap, 0, None)
+        for position, fwhm, fraction in self.excitons:
+            sigma = fwhm / 2.3548
+            gaussian = np.exp(-0.5 * ((energy - band_gap - position) / sigma) ** 2)
+            losses = losses + fraction * gaussian / (sigma * np.sqrt(2 * np.pi))
+        onset = (above / (above + 0.5)) ** self.onset_exponent
+        return _unit_area(losses * onset, energy)
+
+
+def _unit_area(density, energy):
+    return density / (density.sum(-1, keepdims=True) * (energy[1] - energy[0]))
+
+
+def zlp_and_inelastic(
+    energy, centre, fwhm, electrons, thickness, band_gap, response, material, tail
+):
+    """Expected counts of the zero-loss peak and of the inelastic part.
+
+    Parameters
+    ----------
+    energy : ndarray of shape (n_energy,)
+        Uniform axis in eV.
+    centre, fwhm, electrons, thickness, band_gap, tail : ndarray of shape (n_spectra,)
+        Per spectrum; ``thickness`` is t/lambda, ``electrons`` the beam before the specimen.
+    response : Response
+    material : Material
+
+    Returns
+    -------
+    zlp, inelastic : ndarray of shape (n_spectra, n_energy)
+    """
+    step = energy[1] - energy[0]
+    n_energy = energy.size
+    # Room on both sides keeps the circular convolution from wrapping into view.
+    n_pad = next_fast_len(3 * n_energy, real=True)
+    wide = energy[0] + step * (np.arange(n_pad) - n_energy)
+    u = (wide - centre[:, None]) / fwhm[:, None]
+    peak = _unit_area(response(u, tail[:, None]), wide)
+    loss = step * np.arange(n_pad)
+    single = material.single_scattering(loss, band_gap[:, None])
+    single[:, 2 * n_energy :] = 0.0
+    probability = thickness[:, None] * rfft(single * step, axis=-1)
+    plural = irfft(rfft(peak, axis=-1) * np.expm1(probability), n=n_pad, axis=-1)
+    unscattered = (electrons * np.exp(-thickness) * step)[:, None]
+    view = slice(n_energy, 2 * n_energy)
+    return unscattered * peak[:, view], unscattered * np.clip(plural[:, view], 0, None)
+
+
+def add_noise(expected, gain, readout, integer, rng):
+    """Counts a camera would record: ``gain * Poisson(expected / gain) + readout * normal``."""
+    counts = gain * rng.poisson(expected / gain).astype(float)
+    if readout:
+        counts += rng.normal(0.0, readout, expected.shape)
+    return np.round(counts) if integer else counts

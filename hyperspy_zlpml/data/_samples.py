@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ready-made sample images: settings, maps, and the wrapping into signals."""
+
+from dataclasses import dataclass
+
+import hyperspy.api as hs
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from hyperspy_zlpml.data._forward import Material, Response, add_noise, zlp_and_inelastic
+from hyperspy_zlpml.signals import EELSZLPSpectrum
+
+_BLOCK = 256  # spectra simulated at once: bounds the memory of the Fourier transforms
+
+
+@dataclass(frozen=True)
+class SampleImage:
+    """A simulated measurement with its truth.
+
+    Attributes
+    ----------
+    signal : EELSZLPSpectrum
+        What the camera recorded, noise included.
+    zlp, inelastic : EELSZLPSpectrum
+        Expected counts of the two parts, free of noise, same axes.
+    band_gap, thickness : BaseSignal
+        Navigation maps: onset of the losses in eV, and t/lambda (0 in vacuum).
+    centre, fwhm : BaseSignal
+        Navigation maps of the peak's true position and width in eV.
+    """
+
+    signal: object
+    zlp: object
+    inelastic: object
+    band_gap: object
+    thickness: object
+    centre: object
+    fwhm: object
+
+
+def make_sample(
+    navigation_shape=(48, 48),
+    n_channels=2048,
+    offset=-4.0,
+    scale=0.025,
+    fwhm=0.45,
+    peak_counts=3e6,
+    thickness_range=(0.0, 1.0),
+    vacuum_fraction=0.25,
+    centre_drift=0.04,
+    width_drift=0.03,
+    tail_drift=0.0,
+    specimen_broadening=0.0,
+    gain=1.0,
+    readout=30.0,
+    integer=False,
+    response=None,
+    material=None,
+    random_state=None,
+    title="Simulated low-loss spectrum image",
+):
+    """Simulate a low-loss measurement with known zero-loss peak.
+
+    Parameters
+    ----------
+    navigation_shape : tuple of int
+        HyperSpy order (x, y, ...), of zero to three dimensions.
+    n_channels : int
+        Length of the energy axis, which starts at ``offset`` with step ``scale`` (eV).
+    fwhm : float
+        Full width of the zero-loss peak at half maximum, eV.
+    peak_counts : float
+        Counts in the highest channel of a vacuum spectrum.
+    thickness_range : tuple of float
+        Smallest and largest t/lambda of the specimen.
+    vacuum_fraction : float
+        Fraction of the pixels that see no specimen.
+    centre_drift, width_drift : float
+        Standard deviation over pixels of the peak's position, in units of the FWHM, and of the
+        relative width.
+    tail_drift : float
+        Standard deviation over pixels of the relative height of the peak's tails.
+    specimen_broadening : float
+        Relative width that a thickness of one mean free path adds.
+    gain, readout : float
+        Counts per electron, and read-out noise in counts.
+    integer : bool
+        Round the counts (the signal is then of an integer type).
+    response, material : Response, Material, optional
+        Shapes of the peak and of the losses.
+    random_state : int or numpy.random.Generator, optional
+        Same state, same image.
+    title : str
+
+    Returns
+    -------
+    SampleImage
+    """
+    rng = np.random.default_rng(random_state)
+    response, material = response or Response(), material or Material()
+    shape = tuple(navigation_shape)[::-1]
+    n_spectra = int(np.prod(shape, dtype=int))
+    energy = offset + scale * np.arange(n_channels)
+
+    thickness = thickness_map(shape, thickness_range, vacuum_fraction, rng)
+    band_gap = np.full(n_spectra, material.band_gap) + 0.05 * _smooth_noise(shape, rng)
+    centre = fwhm * centre_drift * _drift(shape, rng)
+    width = fwhm * (1 + width_drift * _drift(shape, rng) + specimen_broadening * thickness)
+    tail = tail_drift * _drift(shape, rng)
+    # The height of the response per unit area fixes the electrons that give `peak_counts`.
+    grid = np.linspace(-300, 300, 60001)
+    area_over_height = np.trapezoid(response(grid), grid) / response(0.0)
+    beam = peak_counts * area_over_height * fwhm / scale
+    electrons = beam * (1 + 0.01 * _drift(shape, rng))
+
+    zlp, inelastic = (np.empty((n_spectra, n_channels), np.float32) for _ in range(2))
+    counts = np.empty((n_spectra, n_channels))
+    for start in range(0, n_spectra, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        parts = zlp_and_inelastic(
+            energy, centre[block], width[block], electrons[block],
+            thickness[block], band_gap[block], response, material, tail[block],
+        )  # fmt: skip
+        zlp[block], inelastic[block] = parts
+        counts[block] = add_noise(parts[0] + parts[1], gain, readout, integer, rng)
+
+    counts = counts.astype(np.int32 if integer else np.float32)
+    axes = _axes(navigation_shape, energy.size, offset, scale)
+    spectra = [
+        _spectrum(values.reshape(shape + (n_channels,)), axes, name)
+        for values, name in ((counts, title), (zlp, "True ZLP"), (inelastic, "True inelastic"))
+    ]
+    maps = [
+        _map(values.reshape(shape), axes[:-1], name)
+        for values, name in (
+            (band_gap, "Band gap (eV)"),
+            (thickness, "Thickness (t/lambda)"),
+            (centre, "Centre of the ZLP (eV)"),
+            (width, "FWHM of the ZLP (eV)"),
+        )
+    ]
+    return SampleImage(*spectra, *maps)
+
+
+def thickness_map(shape, thickness_range, vacuum_fraction, rng):
+    """t/lambda of a flake whose edge runs through the view, flattened to (n_spectra,)."""
+    low, high = thickness_range
+    n_spectra = int(np.prod(shape, dtype=int))
+    if n_spectra == 1:
+        return np.array([high])
+    position = np.indices(shape).reshape(len(shape), -1).sum(0).astype(float)
+    position = position + 0.1 * position.max() * _smooth_noise(shape, rng)
+    rank = position.argsort(kind="stable").argsort(kind="stable") / (n_spectra - 1)
+    inside = np.clip((rank - vacuum_fraction) / (1 - vacuum_fraction), 0, 1)
+    relief = 0.75 * inside**0.5 + 0.25 * inside * (0.5 + 0.5 * np.sin(9 * inside))
+    return np.where(rank < vacuum_fraction, 0.0, low + (high - low) * relief)
+
+
+def _smooth_noise(shape, rng):
+    """Smooth random field of unit variance, flattened."""
+    white = rng.standard_normal(shape)
+    field = gaussian_filter(white, sigma=[max(n / 8, 1) for n in shape]) if shape else white * 0
+    return (field / (field.std() or 1.0)).ravel()
+
+
+def _drift(shape, rng):
+    """Drift of unit variance: slow over the scan, and as much from pixel to pixel."""
+    jitter = rng.standard_normal(int(np.prod(shape, dtype=int)))
+    return np.sqrt(0.5) * (_smooth_noise(shape, rng) + jitter)
+
+
+def _axes(navigation_shape, n_channels, offset, scale):
+    names = ("x", "y", "z")
+    navigation = [
+        {"name": names[i], "size": n, "scale": 1.0, "units": "nm", "navigate": True}
+        for i, n in enumerate(navigation_shape)
+    ][::-1]
+    energy = {"name": "Energy loss", "size": n_channels, "offset": offset, "scale": scale}
+    return navigation + [{**energy, "units": "eV", "navigate": False}]
+
+
+def _spectrum(data, axes, title):
+    signal = EELSZLPSpectrum(data, axes=axes)
+    signal.metadata.General.title = title
+    signal.set_microscope_parameters(
+        beam_energy=200.0, convergence_angle=10.0, collection_angle=15.0
+    )
+    signal.metadata.set_item("Acquisition_instrument.TEM.Detector.EELS.exposure", 0.1)
+    return signal
+
+
+def _map(data, axes, title):
+    if axes:
+        signal = hs.signals.BaseSignal(data, axes=axes)
+    else:
+        signal = hs.signals.BaseSignal(np.atleast_1d(data)).T
+    signal.metadata.General.title = title
+    return signal
+
+
+def ws2_like(navigation_shape=(48, 48), random_state=None, **settings):
+    """Flake with vacuum around it at 0.45 eV resolution; gap 1.6 eV.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {"title": "WS2-like flake", "specimen_broadening": 0.05}
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **settings})
+
+
+def monochromated(navigation_shape=(48, 48), random_state=None, **settings):
+    """The same material at 80 meV resolution and 5 meV per channel.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {
+        "title": "Monochromated flake", "offset": -1.0, "scale": 0.005, "fwhm": 0.08,
+        "peak_counts": 8e6, "readout": 100.0, "specimen_broadening": 0.05,
+        "response": Response(1.8, 1.7, 1e-4, 15.0),
+    }  # fmt: skip
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **settings})
+
+
+def thick_small_gap(navigation_shape=(48, 48), random_state=None, **settings):
+    """Thick wedge with a gap of 0.7 eV, little more than twice the FWHM of 0.3 eV.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {
+        "title": "Thick wedge with a small gap", "offset": -3.0, "scale": 0.02, "fwhm": 0.3,
+        "peak_counts": 1e6, "thickness_range": (0.5, 2.0),
+        "material": Material(0.7, 0.5, 16.7, 4.0, 0.15, ()),
+    }  # fmt: skip
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **settings})
+
+
+def low_dose(navigation_shape=(48, 48), random_state=None, **settings):
+    """Ten thousand counts in the highest channel, FWHM 0.9 eV, gain 2.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {
+        "title": "Low dose", "offset": -8.0, "scale": 0.05, "fwhm": 0.9, "peak_counts": 1e4,
+        "gain": 2.0, "readout": 5.0, "material": Material(3.4, 0.5, 19.5, 5.0, 0.15, ()),
+    }  # fmt: skip
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **settings})
+
+
+def no_vacuum(navigation_shape=(48, 48), random_state=None, **settings):
+    """Like :func:`ws2_like`, but the specimen fills the view (t/lambda 0.2 to 1).
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {"title": "No vacuum in view", "thickness_range": (0.2, 1.0), "vacuum_fraction": 0.0}
+    return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
+
+
+def line_scan(navigation_shape=(40,), random_state=None, **settings):
+    """40 spectra across the edge of the flake of :func:`ws2_like`.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    return ws2_like(navigation_shape, random_state, **{"title": "Line scan", **settings})
+
+
+def single_spectrum(navigation_shape=(), random_state=None, **settings):
+    """One spectrum of a specimen of half a mean free path, no navigation dimension.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {"title": "Single spectrum", "thickness_range": (0.5, 0.5)}
+    return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
+
+
+SAMPLE_KINDS = {
+    function.__name__: function
+    for function in (
+        ws2_like, monochromated, thick_small_gap, low_dose, no_vacuum, line_scan, single_spectrum,
+    )
+}  # fmt: skip

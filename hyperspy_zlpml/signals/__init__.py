@@ -1,0 +1,1 @@
+from exspy.signals import EELSSpectrum as EELSZLPSpectrum

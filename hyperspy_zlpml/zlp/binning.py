@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Channels grouped around the peak.
+
+Groups are counted in channels from each spectrum's own highest channel, so that all spectra
+share them whatever their drift, and nothing is interpolated: single channels in the core,
+groups that grow with the distance in the tails. 2000 channels become 150 to 200 groups.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: A group is this fraction of its distance from the peak wide ...
+_GROWTH = 0.05
+#: ... and at least this fraction of the FWHM.
+_CORE_WIDTH = 1 / 12
+
+
+@dataclass(frozen=True)
+class ChannelGroups:
+    """Edges of the groups, in channels from the peak; group ``g`` is ``edges[g]:edges[g + 1]``."""
+
+    edges: np.ndarray
+
+    @property
+    def size(self):
+        """Number of groups."""
+        return self.edges.size - 1
+
+    @property
+    def n_channels(self):
+        """Channels in each group."""
+        return np.diff(self.edges)
+
+    @property
+    def middle(self):
+        """Mean channel of each group, from the peak."""
+        return 0.5 * (self.edges[:-1] + self.edges[1:] - 1)
+
+    def collect(self, counts, channel):
+        """Sum the channels of each group.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_spectra, n_energy)
+        channel : ndarray of int of shape (n_spectra,)
+            Highest channel of each spectrum.
+
+        Returns
+        -------
+        sums : ndarray of shape (n_spectra, n_groups)
+        complete : ndarray of bool, same shape
+            Groups that lie on the axis; the sums of others are zero.
+        """
+        n_energy = counts.shape[-1]
+        start = channel[:, None] + self.edges[:-1]
+        stop = channel[:, None] + self.edges[1:]
+        complete = (start >= 0) & (stop <= n_energy)
+        zero = np.zeros((len(counts), 1))
+        cumulative = np.concatenate([zero, np.cumsum(counts, -1, dtype=float)], -1)
+        sums = np.take_along_axis(cumulative, np.clip(stop, 0, n_energy), -1)
+        sums -= np.take_along_axis(cumulative, np.clip(start, 0, n_energy), -1)
+        return np.where(complete, sums, 0.0), complete
+
+    def reduced_energy(self, energy, channel, centre, fwhm):
+        """``u = (E - E0) / FWHM`` of the middle of each group, shape (n_spectra, n_groups)."""
+        step = energy[1] - energy[0]
+        at_peak = energy[0] + step * channel - centre
+        return (at_peak[:, None] + step * self.middle) / fwhm[:, None]
+
+
+def make_groups(channels_per_fwhm, n_before, n_after):
+    """Groups that cover ``n_before`` channels before the peak and ``n_after`` from it on."""
+    smallest = max(1, int(round(channels_per_fwhm * _CORE_WIDTH)))
+
+    def outward(n_channels):
+        edges = [0]
+        while edges[-1] < n_channels:
+            edges.append(edges[-1] + max(smallest, int(_GROWTH * edges[-1])))
+        return np.array(edges)
+
+    # The group that holds the peak is centred on it.
+    half = smallest // 2
+    after = outward(max(n_after - (smallest - half), 1)) + smallest - half
+    before = -(outward(max(n_before - half, 1)) + half)
+    return ChannelGroups(np.concatenate([before[::-1], after]))

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Centre, width and intensity of the zero-loss peak of every spectrum.
+
+Each spectrum is treated alone, so the answer does not depend on how an image is chunked.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+#: Reasons for which a spectrum has no usable peak (``PeakParameters.status``).
+OK, NOT_FINITE, NO_PEAK, AT_EDGE = range(4)
+STATUS_TEXT = {
+    NOT_FINITE: "with NaN or infinite counts",
+    NO_PEAK: "without a zero-loss peak",
+    AT_EDGE: "with the peak cut by the edge of the axis",
+}
+
+#: A peak must stand out of the channel noise by this many standard deviations.
+_SIGNIFICANCE = 10.0
+#: Losses beyond this many FWHM count as scattered: the ZLP has nearly died out there.
+SCATTERED_FROM = 8.0
+#: Peaks narrower than this many channels have no flanks to interpolate.
+_COARSE = 4.5
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class PeakParameters:
+    """Peak parameters of a set of spectra; every array has the navigation shape.
+
+    Attributes
+    ----------
+    centre : ndarray
+        Position ``E0`` of the maximum, eV, between the channels.
+    fwhm : ndarray
+        Full width at half maximum, eV.
+    intensity : ndarray
+        ``N0``: counts within one FWHM on both sides of the centre.
+    total : ndarray
+        Counts of the whole spectrum.
+    scattered : ndarray
+        Counts beyond 8 FWHM.
+    channel : ndarray of int
+        Highest channel.
+    status : ndarray of int
+        0 where the peak is usable, else one of the codes of this module.
+    """
+
+    centre: np.ndarray
+    fwhm: np.ndarray
+    intensity: np.ndarray
+    total: np.ndarray
+    scattered: np.ndarray
+    channel: np.ndarray
+    status: np.ndarray
+
+    @property
+    def usable(self):
+        """Boolean array: spectra with a usable peak."""
+        return self.status == OK
+
+    def stack(self):
+        """All parameters in one float array, parameters on the last axis."""
+        return np.stack([np.asarray(getattr(self, f.name), float) for f in fields(self)], -1)
+
+    @classmethod
+    def unstack(cls, stacked):
+        """Inverse of :meth:`stack`."""
+        *values, channel, status = np.moveaxis(np.asarray(stacked), -1, 0)
+        return cls(*values, channel.astype(int), status.astype(int))
+
+    def select(self, index):
+        """Parameters of some of the spectra (any NumPy index)."""
+        return PeakParameters(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def without_pedestal(self, pedestal, energy):
+        """The same with a constant pedestal (counts per channel) taken off the sums."""
+        step = energy[1] - energy[0]
+        beyond = (energy[-1] - self.centre) / step - SCATTERED_FROM * self.fwhm / step
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["intensity"] = self.intensity - pedestal * 2 * self.fwhm / step
+        values["total"] = self.total - pedestal * energy.size
+        values["scattered"] = self.scattered - pedestal * np.clip(beyond, 0, None)
+        return PeakParameters(**values)
+
+
+def peak_parameters(counts, energy):
+    """Find the zero-loss peak of every spectrum.
+
+    The centre is the vertex of a parabola through the logarithm of the channels around the
+    maximum, the width the distance of the two half-height crossings, each interpolated by a
+    line through the logarithm of the channels about it.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (..., n_energy)
+    energy : ndarray of shape (n_energy,)
+        Uniform increasing axis in eV.
+
+    Returns
+    -------
+    PeakParameters
+        NaN, with a status, where a spectrum has no usable peak.
+    """
+    leading, n_energy = counts.shape[:-1], counts.shape[-1]
+    spectra = np.asarray(counts, dtype=float).reshape(-1, n_energy)
+    finite = np.isfinite(spectra).all(-1)
+    spectra = np.where(finite[:, None], spectra, 0.0)
+
+    smooth = uniform_filter1d(spectra, 3, axis=-1, mode="nearest")
+    channel = smooth[:, 1:-1].argmax(-1) + 1
+    level = _level_before(spectra, channel)
+    height = np.take_along_axis(smooth, channel[:, None], -1)[:, 0] - level
+    noise = _channel_noise(spectra) / np.sqrt(3)
+    found = height > _SIGNIFICANCE * np.maximum(noise, 1e-300)
+
+    left, right = _first_crossings(smooth - level[:, None], channel, height / 2)
+    inside = (left >= 0) & (right < n_energy)
+    status = np.where(~finite, NOT_FINITE, np.where(~found, NO_PEAK, np.where(~inside, AT_EDGE, OK)))
+
+    usable = status == OK
+    rough = np.where(usable, right - left, 4.0)
+    vertex, top, crossings = _refine(spectra - level[:, None], channel, rough, usable, n_energy)
+    step = energy[1] - energy[0]
+    blank = np.where(usable, 1.0, np.nan)
+    centre = (energy[0] + step * (channel + vertex)) * blank
+    fwhm = step * (crossings[1] - crossings[0]) * blank
+
+    integral = _Integral(spectra, energy)
+    intensity = integral.between(centre - fwhm, centre + fwhm)
+    scattered = integral.between(centre + SCATTERED_FROM * fwhm, np.full_like(centre, np.inf))
+    values = (centre, fwhm, intensity, spectra.sum(-1) * blank, scattered, channel, status)
+    return PeakParameters(*(value.reshape(leading) for value in values))
+
+
+def _level_before(spectra, channel):
+    """Median of the first half of the channels before the peak: a rough baseline."""
+    before = np.arange(spectra.shape[-1])[None, : max(int(channel.max(initial=1)) // 2, 1)]
+    values = np.where(before < (channel // 2)[:, None], spectra[:, : before.shape[1]], np.nan)
+    enough = channel // 2 >= 8
+    level = np.zeros(len(spectra))
+    if enough.any():
+        level[enough] = np.nanmedian(values[enough], axis=-1)
+    return level
+
+
+def _channel_noise(spectra):
+    """Robust standard deviation of one channel from third differences."""
+    difference = np.diff(spectra, 3, axis=-1) / np.sqrt(20)
+    return _MAD_TO_SIGMA * np.median(np.abs(difference), axis=-1)
+
+
+def _first_crossings(height_above, channel, half):
+    """Channels where the spectrum first falls below half height on both sides.
+
+    -1 and n_energy stand for a crossing that is not on the axis.
+    """
+    n_energy = height_above.shape[-1]
+    position = np.arange(n_energy)
+    below = height_above < half[:, None]
+    left = np.where(below & (position < channel[:, None]), position, -1).max(-1)
+    right = np.where(below & (position > channel[:, None]), position, n_energy).min(-1)
+    return left, right
+
+
+def _refine(spectra, channel, rough, usable, n_energy):
+    """Vertex (channels from the highest), height and half-height crossings of each peak."""
+    reach = int(np.ceil(rough[usable].max(initial=4.0))) + 3
+    offset = np.arange(-reach, reach + 1)
+    position = channel[:, None] + offset
+    outside = (position < 0) | (position >= n_energy)
+    window = np.take_along_axis(spectra, np.clip(position, 0, n_energy - 1), -1)
+    positive = ~outside & (window > 0)
+    logarithm = np.log(np.where(positive, window, 1.0))
+
+    # ln(counts) has the variance 1 / counts: weight by the counts themselves.
+    near = np.abs(offset) <= np.maximum(1.0, 0.3 * rough)[:, None]
+    weight = np.where(positive & near, window, 0.0)
+    constant, slope, curvature = _weighted_polynomial(offset, logarithm, weight, 2)
+    vertex = np.clip(-slope / (2 * np.where(curvature < 0, curvature, -np.inf)), -1.5, 1.5)
+    top = constant + 0.5 * slope * vertex
+    # Too few channels for crossings: the width of the Gaussian through the three highest.
+    gaussian = np.sqrt(4 * np.log(2) / np.where(curvature < 0, -curvature, np.inf))
+    gaussian = np.where(gaussian > 0, gaussian, rough)
+
+    crossings = []
+    for side in (-1, 1):
+        crossing = vertex + side * rough / 2
+        for _ in range(3):
+            distance = np.abs(offset - crossing[:, None])
+            reach_of_line = np.maximum(1.0, 0.15 * rough)[:, None]
+            weight = np.where(positive, window * np.clip(1 - distance / reach_of_line, 0, None), 0.0)
+            local, gradient = _weighted_polynomial(offset, logarithm, weight, 1)
+            steep = side * gradient < 0
+            target = (top - np.log(2) - local) / np.where(steep, gradient, -side)
+            limit = rough * 0.5
+            crossing = np.where(
+                steep, np.clip(target, vertex + side * rough / 2 - limit, vertex + side * rough / 2 + limit), crossing
+            )
+        crossings.append(np.where(rough < _COARSE, vertex + side * gaussian / 2, crossing))
+    return vertex, top, crossings
+
+
+def _weighted_polynomial(x, y, weight, degree):
+    """Least-squares polynomial coefficients, lowest first, of every row."""
+    powers = x[None, :] ** np.arange(2 * degree + 1)[:, None]
+    moments = weight @ powers.T
+    right_side = (weight * y) @ powers[: degree + 1].T
+    index = np.arange(degree + 1)
+    normal = moments[:, index[:, None] + index]
+    ridge = 1e-12 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-300
+    normal = normal + ridge * np.eye(degree + 1)
+    return np.moveaxis(np.linalg.solve(normal, right_side[..., None])[..., 0], -1, 0)
+
+
+class _Integral:
+    """Integrals of spectra between arbitrary energies, fractions of channels included."""
+
+    def __init__(self, spectra, energy):
+        step = energy[1] - energy[0]
+        self._start, self._step, self._n = energy[0] - step / 2, step, energy.size
+        zero = np.zeros((len(spectra), 1))
+        self._cumulative = np.concatenate([zero, np.cumsum(spectra, -1)], -1)
+
+    def between(self, low, high):
+        return self._up_to(high) - self._up_to(low)
+
+    def _up_to(self, limit):
+        missing = np.isnan(limit)
+        position = np.clip((np.where(missing, 0, limit) - self._start) / self._step, 0, self._n)
+        whole = np.minimum(position.astype(int), self._n - 1)
+        low = np.take_along_axis(self._cumulative, whole[:, None], -1)[:, 0]
+        high = np.take_along_axis(self._cumulative, whole[:, None] + 1, -1)[:, 0]
+        return np.where(missing, np.nan, low + (position - whole) * (high - low))

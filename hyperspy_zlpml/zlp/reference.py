@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reference: a smooth shape with falling tails, which the networks correct.
+
+As NNPDF multiplies its networks by a preprocessing function, a network here learns the logarithm
+of the ratio of a peak to the mean shape of the vacuum pixels (or of the brightest cluster), and
+so carries only what differs. Shapes live on a uniform grid of ``x = asinh(2 u)``: linear in the
+core, logarithmic in the tails, where a straight line is a power law.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.linalg import solveh_banded
+
+#: Step of the tables in x; linear interpolation is then good to 2e-5 in the core.
+GRID_STEP = 0.01
+_KNOT_STEP = 0.12
+_CELL = 0.03
+#: Relative error added to every cell: no measured shape is known better.
+_FLOOR = 1e-3
+_PENALTIES = 10.0 ** np.arange(-3, 6)
+#: Outside the core (|u| beyond this) the tails may only fall.
+_CORE = 0.75
+#: Slope in x of the extrapolated tails: at least this power of the energy.
+_SLOWEST_TAIL = -1.0
+
+
+def to_grid(u):
+    """``x = asinh(2 u)``."""
+    return np.arcsinh(2.0 * u)
+
+
+def from_grid(x):
+    """Inverse of :func:`to_grid`."""
+    return np.sinh(x) / 2.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Uniform grid in x."""
+
+    start: float
+    n: int
+
+    @property
+    def x(self):
+        """Nodes, shape (n,)."""
+        return self.start + GRID_STEP * np.arange(self.n)
+
+    @property
+    def u(self):
+        """Reduced energies of the nodes."""
+        return from_grid(self.x)
+
+    def locate(self, u):
+        """Lower node and fraction of a step for linear interpolation, clipped to the grid."""
+        position = np.clip((to_grid(u) - self.start) / GRID_STEP, 0, self.n - 1.000001)
+        node = position.astype(np.intp)
+        return node, position - node
+
+    def interpolate(self, table, u):
+        """Linear interpolation of ``table`` (n,) at any ``u``."""
+        node, fraction = self.locate(u)
+        return table[node] + fraction * (table[node + 1] - table[node])
+
+    @classmethod
+    def covering(cls, u_low, u_high):
+        """Grid from ``u_low`` to ``u_high`` with a node at the peak."""
+        first = int(np.floor(to_grid(u_low) / GRID_STEP)) - 2
+        last = int(np.ceil(to_grid(u_high) / GRID_STEP)) + 2
+        return cls(first * GRID_STEP, last - first + 1)
+
+
+def fit_reference(u, counts, expected_scale, variance, grid):
+    """Smooth log-shape from many spectra.
+
+    A penalised spline in x with a logarithmic link, fitted to the counts themselves (which may
+    be negative) by iterated least squares; the smoothing is chosen by generalised
+    cross-validation. Beyond the data the spline goes on straight: a power law.
+
+    Parameters
+    ----------
+    u : ndarray
+        Reduced energies of the groups of channels, any shape.
+    counts : ndarray, same shape
+        Their counts.
+    expected_scale : ndarray, same shape
+        Counts a group would hold if the shape were 1 (amplitude times channels); 0 leaves out.
+    variance : ndarray, same shape
+    grid : Grid
+
+    Returns
+    -------
+    log_shape : ndarray of shape (grid.n,)
+        0 at u = 0.
+    """
+    x, ratio, sigma = _pool(to_grid(u), counts, expected_scale, variance)
+    knots_from, knots_to = grid.x[0] - 4 * _KNOT_STEP, grid.x[-1] + 4 * _KNOT_STEP
+    knots = np.arange(knots_from, knots_to + _KNOT_STEP, _KNOT_STEP)
+    n_basis = knots.size - 4
+    basis = BSpline.design_matrix(x, knots, 3).toarray()
+    difference = np.diff(np.eye(n_basis), 2, axis=0)
+    roughness = difference.T @ difference
+
+    best_score, best = np.inf, None
+    for penalty in _PENALTIES:
+        score, coefficient = _fit_spline(basis, ratio, sigma, penalty * roughness)
+        if score < best_score:
+            best_score, best = score, coefficient
+    log_shape = BSpline.design_matrix(grid.x, knots, 3) @ best
+    return falling_tails(log_shape - grid.interpolate(log_shape, np.zeros(1)), grid, x[0], x[-1])
+
+
+def _pool(x, counts, scale, variance):
+    """Mean ratio in narrow cells of x, with its error."""
+    use = scale > 0
+    cell = np.round(x[use] / _CELL).astype(int)
+    cell, index = np.unique(cell, return_inverse=True)
+    weight = scale[use]
+    total = np.bincount(index, weight)
+    ratio = np.bincount(index, counts[use]) / total
+    position = np.bincount(index, x[use] * weight) / total
+    sigma = np.sqrt(np.bincount(index, variance[use])) / total
+    return position, ratio, np.hypot(sigma, _FLOOR * np.abs(ratio))
+
+
+def _fit_spline(basis, ratio, sigma, penalty):
+    """Score (generalised cross-validation) and coefficients for one penalty."""
+    significant = ratio > 2 * sigma
+    start = np.log(np.where(significant, ratio, np.maximum(2 * sigma, 1e-12)))
+    value = start
+    for _ in range(12):
+        mean = np.exp(value)
+        weight = (mean / sigma) ** 2
+        target = value + np.clip((ratio - mean) / mean, -1.0, 1.0)
+        normal = basis.T @ (weight[:, None] * basis)
+        right = basis.T @ (weight * target)
+        system = normal + penalty
+        coefficient = _solve(system, right)
+        new = basis @ coefficient
+        done = np.abs(new - value).max() < 1e-6
+        value = new
+        if done:
+            break
+    freedom = np.trace(_solve(system, normal))
+    n = ratio.size
+    misfit = (((ratio - np.exp(value)) / sigma) ** 2).sum()
+    return n * misfit / max(n - 1.2 * freedom, 1.0) ** 2, coefficient
+
+
+def _solve(matrix, right):
+    """Solve with the banded positive-definite ``matrix`` (bandwidth 3)."""
+    n = len(matrix)
+    bands = np.zeros((4, n))
+    for k in range(4):
+        bands[3 - k, k:] = np.diagonal(matrix, k)
+    bands[3] += 1e-10 * bands[3].max()
+    return solveh_banded(bands, right)
+
+
+def falling_tails(log_shape, grid, x_first, x_last):
+    """Force the tails to fall outward, at least slowly beyond the data."""
+    shape = log_shape.copy()
+    peak = int(np.abs(grid.x).argmin())
+    core = int(np.ceil(to_grid(_CORE) / GRID_STEP))
+    for side, limit in ((1, x_last), (-1, x_first)):
+        tail = shape[peak:][core:] if side > 0 else shape[: peak + 1][::-1][core:]
+        distance = (np.arange(tail.size) + core) * GRID_STEP
+        beyond = distance > abs(limit)
+        steps = np.diff(tail, prepend=tail[0])
+        steps = np.where(beyond, np.minimum(steps, _SLOWEST_TAIL * GRID_STEP), np.minimum(steps, 0))
+        falling = tail[0] + np.cumsum(steps)
+        # Inside the data keep the level: a dip is filled from outside, not carried on for ever.
+        inside = np.minimum.accumulate(tail)
+        tail[:] = np.where(beyond, falling + (inside - falling)[~beyond][-1:].sum(), inside)
+    return shape
