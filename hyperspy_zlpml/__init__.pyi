@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-from . import data, network, physics, signals, statistics, zlp
+from . import data, signals
 
 __all__ = ["data", "signals"]

@@ -122,7 +122,10 @@ def peak_parameters(counts, energy):
 
     usable = status == OK
     rough = np.where(usable, right - left, 4.0)
-    vertex, top, crossings = _refine(spectra - level[:, None], channel, rough, usable, n_energy)
+    inner = _first_crossings(spectra - level[:, None], channel, height / 2)
+    coarse = (inner[1] - inner[0] < _COARSE) & (rough < _COARSE + 3)
+    above = spectra - level[:, None]
+    vertex, crossings = _refine(above, channel, np.where(coarse, 3.0, rough), usable, coarse)
     step = energy[1] - energy[0]
     blank = np.where(usable, 1.0, np.nan)
     centre = (energy[0] + step * (channel + vertex)) * blank
@@ -165,8 +168,9 @@ def _first_crossings(height_above, channel, half):
     return left, right
 
 
-def _refine(spectra, channel, rough, usable, n_energy):
-    """Vertex (channels from the highest), height and half-height crossings of each peak."""
+def _refine(spectra, channel, rough, usable, coarse):
+    """Vertex and half-height crossings of each peak, in channels from the highest."""
+    n_energy = spectra.shape[-1]
     reach = int(np.ceil(rough[usable].max(initial=4.0))) + 3
     offset = np.arange(-reach, reach + 1)
     position = channel[:, None] + offset
@@ -195,12 +199,11 @@ def _refine(spectra, channel, rough, usable, n_energy):
             local, gradient = _weighted_polynomial(offset, logarithm, weight, 1)
             steep = side * gradient < 0
             target = (top - np.log(2) - local) / np.where(steep, gradient, -side)
-            limit = rough * 0.5
-            crossing = np.where(
-                steep, np.clip(target, vertex + side * rough / 2 - limit, vertex + side * rough / 2 + limit), crossing
-            )
-        crossings.append(np.where(rough < _COARSE, vertex + side * gaussian / 2, crossing))
-    return vertex, top, crossings
+            first = vertex + side * rough / 2
+            target = np.clip(target, first - rough / 2, first + rough / 2)
+            crossing = np.where(steep, target, crossing)
+        crossings.append(np.where(coarse, vertex + side * gaussian / 2, crossing))
+    return vertex, crossings
 
 
 def _weighted_polynomial(x, y, weight, degree):

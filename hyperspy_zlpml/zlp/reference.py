@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import BSpline
 from scipy.linalg import solveh_banded
+from scipy.optimize import isotonic_regression
 
 #: Step of the tables in x; linear interpolation is then good to 2e-5 in the core.
 GRID_STEP = 0.01
@@ -171,7 +172,8 @@ def falling_tails(log_shape, grid, x_first, x_last):
         steps = np.diff(tail, prepend=tail[0])
         steps = np.where(beyond, np.minimum(steps, _SLOWEST_TAIL * GRID_STEP), np.minimum(steps, 0))
         falling = tail[0] + np.cumsum(steps)
-        # Inside the data keep the level: a dip is filled from outside, not carried on for ever.
-        inside = np.minimum.accumulate(tail)
+        inside = tail.copy()
+        if not beyond.all():
+            inside[~beyond] = isotonic_regression(tail[~beyond], increasing=False).x
         tail[:] = np.where(beyond, falling + (inside - falling)[~beyond][-1:].sum(), inside)
     return shape

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The trained model: networks, scalings, reference shape and regions, frozen.
+
+Use :meth:`Ensemble.predict` for whole replicas, :meth:`Ensemble.tabulate` for what the
+application to an image needs: the median, the band and the principal modes of the replicas on a
+grid, so that the cost per pixel does not depend on their number. NumPy alone predicts.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hyperspy_zlpml.statistics import interval, principal_modes
+from hyperspy_zlpml.zlp.matching import ShapeTable
+from hyperspy_zlpml.zlp.noise import NoiseModel
+from hyperspy_zlpml.zlp.reference import Grid, to_grid
+from hyperspy_zlpml.zlp.regions import Regions
+
+_N_THICKNESS_NODES = 9
+_MOST_MODES = 8
+#: Spread of ln(ZLP) that is not worth a mode.
+_MODE_FLOOR = 1e-3
+
+
+def split_weights(weights, layers):
+    """Views of the matrices (n_replicas, n_out, n_in) and biases (n_replicas, n_out).
+
+    ``weights`` has shape (n_replicas, n_weights), an array or a tensor: layer by layer the
+    matrix, row by row, then the biases.
+    """
+    start, parts = 0, []
+    for n_in, n_out in zip(layers[:-1], layers[1:], strict=True):
+        matrix = weights[:, start : start + n_out * n_in].reshape(-1, n_out, n_in)
+        start += n_out * n_in
+        parts.append((matrix, weights[:, start : start + n_out]))
+        start += n_out
+    return parts
+
+
+@dataclass(frozen=True)
+class InputScaling:
+    """Scaling of (u, ln N0) to the inputs of the networks, both of order one."""
+
+    log_intensity_mean: float
+    log_intensity_scale: float
+    x_scale: float
+
+    def __call__(self, u, log_intensity):
+        """Inputs of shape (..., 2) for ``u`` and ``log_intensity`` of equal shape."""
+        thickness = (log_intensity - self.log_intensity_mean) / self.log_intensity_scale
+        return np.stack([to_grid(u) / self.x_scale, thickness], axis=-1)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A trained ensemble of networks for the shape of the zero-loss peak.
+
+    The ZLP of replica ``k`` at reduced energy ``u = (E - E0) / FWHM`` in a spectrum of peak
+    intensity ``N0`` is ``height * exp(log_reference(u) + network_k(u, ln N0))``.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_replicas, n_weights)
+    layers : tuple of int
+    scaling : InputScaling
+    grid : Grid
+        On which reference and tables live.
+    log_reference : ndarray of shape (grid.n,)
+    scatter : ndarray of shape (grid.n,)
+        Relative scatter of measured spectra about their matched shapes.
+    log_intensity_range : tuple of float
+        ln N0 of the thickest and the thinnest spectra trained on.
+    log_fwhm : tuple of float
+        Mean and standard deviation of ln(FWHM / eV) over the spectra trained on.
+    regions : Regions
+        Per cluster.
+    cluster_centres : ndarray of shape (n_clusters,)
+        Of ``cluster_by``.
+    cluster_by : str
+    noise : NoiseModel
+    """
+
+    weights: np.ndarray
+    layers: tuple
+    scaling: InputScaling
+    grid: Grid
+    log_reference: np.ndarray
+    scatter: np.ndarray
+    log_intensity_range: tuple
+    log_fwhm: tuple
+    regions: Regions
+    cluster_centres: np.ndarray
+    cluster_by: str
+    noise: NoiseModel
+
+    def __repr__(self):
+        low, high = self.log_intensity_range
+        return (
+            f"<Ensemble of {self.n_replicas} networks {list(self.layers)}, "
+            f"FWHM {np.exp(self.log_fwhm[0]):.3g} eV, ln N0 {low:.2f} to {high:.2f}>"
+        )
+
+    @property
+    def n_replicas(self):
+        """Number of networks."""
+        return len(self.weights)
+
+    def log_ratio(self, u, log_intensity):
+        """Output of every network.
+
+        Parameters
+        ----------
+        u, log_intensity : ndarray of equal shape
+
+        Returns
+        -------
+        ndarray of shape (n_replicas, ...)
+        """
+        u, log_intensity = np.broadcast_arrays(u, log_intensity)
+        value = self.scaling(u.ravel(), log_intensity.ravel()).astype(self.weights.dtype)
+        value = np.broadcast_to(value, (self.n_replicas,) + value.shape)
+        parts = split_weights(self.weights, self.layers)
+        for number, (matrix, bias) in enumerate(parts):
+            value = value @ np.swapaxes(matrix, -1, -2) + bias[:, None, :]
+            if number < len(parts) - 1:
+                value = np.tanh(value)
+        return value[..., 0].reshape((self.n_replicas,) + u.shape)
+
+    def predict(self, energy, centre=0.0, fwhm=None, log_intensity=None, height=1.0):
+        """Zero-loss peaks of all replicas.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            eV.
+        centre : float
+            Position of the peak, eV.
+        fwhm : float, optional
+            eV; default the mean of the spectra trained on.
+        log_intensity : float, optional
+            ln N0; default that of the thinnest spectra trained on.
+        height : float
+            Height of the reference peak, counts per channel.
+
+        Returns
+        -------
+        ndarray of shape (n_replicas, n_energy)
+            Counts per channel.
+        """
+        fwhm = np.exp(self.log_fwhm[0]) if fwhm is None else fwhm
+        log_intensity = self.log_intensity_range[1] if log_intensity is None else log_intensity
+        u = (np.asarray(energy, float) - centre) / fwhm
+        log_shape = self.grid.interpolate(self.log_reference, u)
+        return height * np.exp(log_shape + self.log_ratio(u, log_intensity))
+
+    def tabulate(self, confidence=0.68):
+        """Median, band and modes of the replicas on a grid of u times ln N0.
+
+        Parameters
+        ----------
+        confidence : float
+            Probability inside the band.
+
+        Returns
+        -------
+        ShapeTable
+        """
+        low, high = self.log_intensity_range
+        n_nodes = _N_THICKNESS_NODES if high > low else 1
+        nodes = np.linspace(low, high, n_nodes)
+        samples = self.log_ratio(self.grid.u[None, :], nodes[:, None])
+        median, lower, upper = interval(samples.reshape(self.n_replicas, -1), confidence)
+        modes, rest = principal_modes(samples.reshape(self.n_replicas, -1), _MODE_FLOOR, _MOST_MODES)
+        spread = samples.reshape(self.n_replicas, -1).std(0, ddof=min(1, self.n_replicas - 1))
+        spread = np.maximum(spread, 1e-9)
+        shape = (n_nodes, self.grid.n)
+        return ShapeTable(
+            grid=self.grid,
+            thickness_nodes=nodes,
+            log_shape=self.log_reference + median.reshape(shape),
+            modes=modes.reshape((-1,) + shape),
+            rest=rest.reshape(shape),
+            scatter=self.scatter,
+            lower=((lower - median) / spread).reshape(shape),
+            upper=((upper - median) / spread).reshape(shape),
+        )
+
+    def with_scatter(self, scatter):
+        """The same ensemble with another scatter of measured spectra."""
+        return replace(self, scatter=scatter)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Post-fit selection: which replicas to keep, and why the others are dropped.
+
+Robust against many bad fits at once: limits come from the median and the median absolute
+deviation, which half of the replicas would have to fail to move.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: A replica is an outlier this many robust standard deviations above the median of ln(chi2).
+_OUTLIER = 4.0
+_LEAST_SPREAD = 0.1
+#: Rise of ln(ZLP) between two points of a tail that is more than rounding.
+_LARGEST_RISE = 0.02
+_LEAST_KEPT = 0.5
+
+
+class TooFewReplicasError(RuntimeError):
+    """Fewer than half of the replicas gave a usable network."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Kept replicas and the reasons for dropping the others.
+
+    Attributes
+    ----------
+    kept : ndarray of bool of shape (n_replicas,)
+    dropped : dict of str to int
+        Number of replicas dropped for each reason; a replica counts once.
+    """
+
+    kept: np.ndarray
+    dropped: dict
+
+
+def select(chi2, chi2_validation, rise):
+    """Apply the selection of Roest 2021 (section 3.4) with robust limits.
+
+    Parameters
+    ----------
+    chi2, chi2_validation, rise : ndarray of shape (n_replicas,)
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    TooFewReplicasError
+        If fewer than half of the replicas are left.
+    """
+    reasons = {
+        "fit failed": ~(np.isfinite(chi2) & np.isfinite(chi2_validation) & np.isfinite(rise)),
+        "training chi2 is an outlier": _outlying(chi2),
+        "validation chi2 is an outlier": _outlying(chi2_validation),
+        "tail rises": rise > _LARGEST_RISE,
+    }
+    kept = np.ones(len(chi2), bool)
+    dropped = {}
+    for reason, bad in reasons.items():
+        new = bad & kept
+        if new.any():
+            dropped[reason] = int(new.sum())
+        kept &= ~bad
+    if kept.sum() < max(_LEAST_KEPT * len(chi2), 1):
+        told = ", ".join(f"{count}: {reason}" for reason, count in dropped.items())
+        raise TooFewReplicasError(
+            f"only {kept.sum()} of {len(chi2)} replicas gave a usable network ({told}). "
+            "The regions probably hold more than the zero-loss peak: look at the data, and set "
+            "regions=dict(E_I=...) below the first loss, or n_clusters smaller."
+        )
+    return Selection(kept, dropped)
+
+
+def _outlying(values):
+    finite = np.isfinite(values) & (values > 0)
+    if finite.sum() < 4:
+        return np.zeros(len(values), bool)
+    logarithm = np.log(np.where(finite, values, 1.0))
+    middle = np.median(logarithm[finite])
+    spread = 1.4826 * np.median(np.abs(logarithm[finite] - middle))
+    return finite & (logarithm > middle + _OUTLIER * max(spread, _LEAST_SPREAD))

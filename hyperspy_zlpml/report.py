@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was done and how well: the report of a removal, printed as a short table."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ClusterReport:
+    """One line of the table of clusters; energies in eV from the peak."""
+
+    name: str
+    centre: float
+    size: int
+    gain: float
+    E_I: float
+    E_II: float
+
+
+@dataclass(frozen=True)
+class VacuumCheck:
+    """Vacuum pixels subtracted as if they were specimen, matched below ``E_I`` only.
+
+    Attributes
+    ----------
+    n_spectra : int
+    residual : float
+        Mean subtracted integral over ``window`` divided by the ZLP's own.
+    pull : float
+        Root mean square of that integral in units of its claimed error.
+    coverage : float
+        Fraction of the spectra whose integral the band contains.
+    confidence : float
+        What the coverage should be.
+    window : tuple of float
+        eV from the peak.
+    """
+
+    n_spectra: int
+    residual: float
+    pull: float
+    coverage: float
+    confidence: float
+    window: tuple
+
+    @property
+    def passed(self):
+        """Whether the errors found agree with the errors claimed within a factor of two."""
+        return bool(self.pull < 2.0)
+
+    def __str__(self):
+        verdict = "passed" if self.passed else "FAILED"
+        return (
+            f"{verdict}: {self.n_spectra} vacuum spectra predicted from below {self.window[0]:.3g} eV "
+            f"over {self.window[0]:.3g}-{self.window[1]:.3g} eV: mean residual {self.residual:+.2%} "
+            f"of the ZLP, rms pull {self.pull:.2f}, {self.coverage:.0%} inside the "
+            f"{self.confidence:.0%} band"
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """Report of a training and of its application.
+
+    Attributes
+    ----------
+    noise : str
+    pedestal : float
+        Counts per channel taken off before anything else.
+    pedestal_note : str
+    clusters : tuple of ClusterReport
+    n_replicas, n_kept : int
+    dropped : dict of str to int
+        Replicas dropped, by reason.
+    chi2, chi2_validation : float
+        Medians over the replicas kept.
+    vacuum : VacuumCheck or None
+    n_unusable : int
+        Spectra without a usable peak, NaN in every result.
+    messages : tuple of str
+        Warnings and decisions.
+    """
+
+    noise: str
+    pedestal: float
+    pedestal_note: str
+    clusters: tuple
+    n_replicas: int
+    n_kept: int
+    dropped: dict
+    chi2: float
+    chi2_validation: float
+    vacuum: VacuumCheck | None = None
+    n_unusable: int = 0
+    messages: tuple = ()
+
+    def with_(self, **changes):
+        """Copy with some fields changed."""
+        return replace(self, **changes)
+
+    def __str__(self):
+        lines = [
+            "Zero-loss peak removal",
+            f"  noise       {self.noise}",
+            f"  pedestal    {self.pedestal_note}",
+            "  clusters    name      spectra   centre    gain limit   E_I      E_II   (eV from the peak)",
+        ]
+        for c in self.clusters:
+            limits = "  ".join(_energy(value) for value in (c.gain, c.E_I, c.E_II))
+            lines.append(f"              {c.name:<9} {c.size:>7}   {c.centre:>6.3g}    {limits}")
+        lines.append(f"  replicas    {self.n_kept} of {self.n_replicas} kept")
+        lines += [f"              {n} dropped: {reason}" for reason, n in self.dropped.items()]
+        lines.append(
+            f"  chi2        {self.chi2:.3g} on training points, "
+            f"{self.chi2_validation:.3g} on validation points"
+        )
+        lines.append(f"  vacuum      {self.vacuum or 'no vacuum pixels to check against'}")
+        if self.n_unusable:
+            lines.append(f"  left out    {self.n_unusable} spectra, NaN in every result")
+        lines += [f"  note        {message}" for message in self.messages]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _energy(value):
+    return f"{value:>9.3g}" if np.isfinite(value) else "     none"

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reductions over the replica axis, and the measures by which error bars are judged.
+
+Use :func:`interval` for a band, :func:`principal_modes` for the correlations behind it, and
+:func:`coverage` and :func:`pull` to hold both against a known truth.
+"""
+
+import numpy as np
+
+
+def interval(samples, confidence=0.68):
+    """Median and central interval over the first axis.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_replicas, ...)
+    confidence : float
+        Probability inside, between 0 and 1.
+
+    Returns
+    -------
+    median, lower, upper : ndarray
+    """
+    tail = 0.5 * (1 - confidence)
+    lower, median, upper = np.quantile(samples, [tail, 0.5, 1 - tail], axis=0)
+    return median, lower, upper
+
+
+def principal_modes(samples, floor, most, explained=0.995):
+    """Principal deviations over the first axis, and what they leave out.
+
+    Deviations are compared in units of their own spread (at least ``floor``), so that a precise
+    core counts as much as a wide tail.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_replicas, n_points)
+    floor : float
+        Spread below which a point does not count.
+    most : int
+        Largest number of modes.
+    explained : float
+        Fraction of the standardised variance to explain.
+
+    Returns
+    -------
+    modes : ndarray of shape (n_modes, n_points)
+        Of unit variance over replicas.
+    rest : ndarray of shape (n_points,)
+        Standard deviation left out.
+    """
+    n = len(samples)
+    if n < 2:
+        return np.zeros((0, samples.shape[1])), np.zeros(samples.shape[1])
+    deviation = samples - samples.mean(0)
+    variance = (deviation**2).sum(0) / (n - 1)
+    scale = np.sqrt(variance + floor**2)
+    gram = (deviation / scale) @ (deviation / scale).T
+    values, vectors = np.linalg.eigh(gram)
+    values, vectors = values[::-1].clip(min=0), vectors[:, ::-1]
+    if values[0] <= 1e-20:
+        return np.zeros((0, samples.shape[1])), np.sqrt(variance)
+    fraction = np.cumsum(values) / values.sum()
+    n_modes = min(int(np.searchsorted(fraction, explained)) + 1, most, n - 1)
+    modes = vectors[:, :n_modes].T @ deviation / np.sqrt(n - 1)
+    rest = np.sqrt(np.clip(variance - (modes**2).sum(0), 0, None))
+    return modes, rest
+
+
+def pull(estimate, truth, sigma):
+    """Deviation from the truth in units of the claimed error."""
+    return (estimate - truth) / sigma
+
+
+def coverage(lower, upper, truth):
+    """Fraction of the values whose truth lies between ``lower`` and ``upper``; NaN left out."""
+    known = np.isfinite(lower) & np.isfinite(upper) & np.isfinite(truth)
+    inside = (lower <= truth) & (truth <= upper)
+    return float(inside[known].mean()) if known.any() else np.nan

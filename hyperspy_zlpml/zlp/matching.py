@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Matching: joining the ensemble to one spectrum.
+
+In the window where a spectrum is still pure zero-loss peak its own counts say how high, where,
+how wide and of which of the ensemble's shapes its peak is. These few numbers are fitted there by
+weighted least squares with the ensemble's spread as the prior, for all spectra at once; what is
+left of the spread after the fit is the uncertainty of the ZLP in that spectrum.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hyperspy_zlpml.zlp.reference import Grid
+
+#: Amplitude, shift and width come before the coefficients of the ensemble's modes.
+N_PEAK = 3
+#: Largest correction of centre (in FWHM) and of ln(FWHM) in one step.
+_LARGEST_STEP = 0.2
+_SPECTRA_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class ShapeTable:
+    """Log-shape of the peak and its modes, on the grid of x times nodes of a thickness coordinate.
+
+    Attributes
+    ----------
+    grid : Grid
+    thickness_nodes : ndarray of shape (n_nodes,)
+        Values of the coordinate, increasing; one node makes the shape independent of it.
+    log_shape : ndarray of shape (n_nodes, n_grid)
+        Median over the replicas of ln(ZLP / N0 height), 0 near u = 0.
+    modes : ndarray of shape (n_modes, n_nodes, n_grid)
+        Principal deviations of the replicas, of unit prior variance.
+    rest : ndarray of shape (n_nodes, n_grid)
+        Standard deviation over replicas that the modes leave out.
+    scatter : ndarray of shape (n_grid,)
+        Relative scatter of measured spectra about the shapes that no mode explains.
+    lower, upper : ndarray of shape (n_nodes, n_grid)
+        Quantiles over the replicas in units of their standard deviation, from the median.
+    """
+
+    grid: Grid
+    thickness_nodes: np.ndarray
+    log_shape: np.ndarray
+    modes: np.ndarray
+    rest: np.ndarray
+    scatter: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @classmethod
+    def of_reference(cls, grid, log_shape):
+        """Table of one shape without spread."""
+        one, none = log_shape[None], np.zeros((1, grid.n))
+        no_modes = np.zeros((0, 1, grid.n))
+        return cls(grid, np.zeros(1), one, no_modes, none, none[0], none - 1, none + 1)
+
+    @property
+    def n_modes(self):
+        return len(self.modes)
+
+    def at(self, thickness):
+        """Weights that interpolate between the nodes: shape (n_spectra, n_nodes)."""
+        nodes = self.thickness_nodes
+        if nodes.size == 1:
+            return np.ones((len(thickness), 1))
+        position = np.interp(thickness, nodes, np.arange(nodes.size))
+        low = np.minimum(position.astype(int), nodes.size - 2)
+        weights = np.zeros((len(thickness), nodes.size))
+        rows = np.arange(len(thickness))
+        weights[rows, low] = 1 - (position - low)
+        weights[rows, low + 1] = position - low
+        return weights
+
+    def evaluate(self, u, weights, tables):
+        """Interpolate tables of shape (..., n_nodes, n_grid) at ``u`` of shape (n_spectra, n).
+
+        Returns an array of shape (..., n_spectra, n).
+        """
+        node, fraction = self.grid.locate(u)
+        rows = np.arange(len(u))[:, None]
+        mixed = np.tensordot(tables, weights, axes=(-2, -1))  # (..., n_grid, n_spectra)
+        low, high = mixed[..., node, rows], mixed[..., node + 1, rows]
+        return low + fraction * (high - low)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Outcome of matching spectra; the first axis runs over spectra.
+
+    Attributes
+    ----------
+    log_height : ndarray of shape (n_spectra,)
+        Logarithm of the height of the peak, counts per channel.
+    centre, fwhm : ndarray of shape (n_spectra,)
+        Corrected position and width, eV.
+    coefficients : ndarray of shape (n_spectra, n_modes)
+    covariance : ndarray of shape (n_spectra, 3 + n_modes, 3 + n_modes)
+        Of (log height, shift in FWHM, ln FWHM, coefficients).
+    chi2, n_points : ndarray of shape (n_spectra,)
+        Misfit in the window, and points in it.
+    """
+
+    log_height: np.ndarray
+    centre: np.ndarray
+    fwhm: np.ndarray
+    coefficients: np.ndarray
+    covariance: np.ndarray
+    chi2: np.ndarray
+    n_points: np.ndarray
+
+    @property
+    def reduced_chi2(self):
+        """Misfit per degree of freedom."""
+        return self.chi2 / np.maximum(self.n_points - N_PEAK, 1)
+
+
+@dataclass(frozen=True)
+class GroupedSpectra:
+    """Counts of spectra in groups of channels around their peaks.
+
+    Attributes
+    ----------
+    sums : ndarray of shape (n_spectra, n_groups)
+        Counts, free of pedestal.
+    n_channels : ndarray of shape (n_groups,)
+    curvature : ndarray of shape (n_groups,)
+        Mean of the peak over a group divided by its value in the middle.
+    from_channel : ndarray of shape (n_spectra, n_groups)
+        Energy of the middle of each group, eV.
+    complete : ndarray of bool, shape (n_spectra, n_groups)
+    """
+
+    sums: np.ndarray
+    n_channels: np.ndarray
+    curvature: np.ndarray
+    energy: np.ndarray
+    complete: np.ndarray
+
+    def select(self, index):
+        """Some of the spectra."""
+        return GroupedSpectra(
+            self.sums[index], self.n_channels, self.curvature, self.energy[index], self.complete[index]
+        )
+
+
+def group_spectra(counts, energy, channel, groups, curvature):
+    """Collect the counts of spectra in groups around their peaks.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        Free of pedestal.
+    energy : ndarray of shape (n_energy,)
+    channel : ndarray of int, shape (n_spectra,)
+    groups : ChannelGroups
+    curvature : ndarray of shape (n_groups,)
+    """
+    sums, complete = groups.collect(counts, channel)
+    step = energy[1] - energy[0]
+    middle = energy[0] + step * (channel[:, None] + groups.middle)
+    return GroupedSpectra(sums, groups.n_channels, curvature, middle, complete)
+
+
+def group_curvature(grid, log_shape, groups, channels_per_fwhm):
+    """Mean of the shape over each group divided by its value in the middle."""
+    middle = np.exp(grid.interpolate(log_shape, groups.middle / channels_per_fwhm))
+    channels = np.arange(groups.edges[0], groups.edges[-1])
+    shape = np.exp(grid.interpolate(log_shape, channels / channels_per_fwhm))
+    means = np.add.reduceat(shape, groups.edges[:-1] - groups.edges[0]) / groups.n_channels
+    return means / np.maximum(middle, 1e-300)
+
+
+def match(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps=4):
+    """Fit height, shift, width and shape of the peaks in their pure-ZLP windows.
+
+    Parameters
+    ----------
+    spectra : GroupedSpectra
+    centre, fwhm : ndarray of shape (n_spectra,)
+        Starting values, eV.
+    thickness : ndarray of shape (n_spectra,)
+        Coordinate of the table.
+    window : tuple of two ndarrays of shape (n_spectra,)
+        Limits in reduced energy.
+    table : ShapeTable
+    noise : NoiseModel
+    width_prior : tuple of two floats, or None
+        Mean and standard deviation of ln(FWHM) over the image; None leaves the width free.
+    n_steps : int
+        Gauss-Newton steps.
+
+    Returns
+    -------
+    Match
+    """
+    parts = []
+    for start in range(0, len(centre), _SPECTRA_AT_ONCE):
+        block = slice(start, start + _SPECTRA_AT_ONCE)
+        parts.append(
+            _match_block(
+                spectra.select(block), centre[block], fwhm[block], thickness[block],
+                (window[0][block], window[1][block]), table, noise, width_prior, n_steps,
+            )
+        )  # fmt: skip
+    if not parts:
+        parts = [_nothing_to_match(table.n_modes)]
+    return Match(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _nothing_to_match(n_modes):
+    n = N_PEAK + n_modes
+    empty = np.zeros(0)
+    return empty, empty, empty, np.zeros((0, n_modes)), np.zeros((0, n, n)), empty, empty
+
+
+def _match_block(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps):
+    weights = table.at(thickness)
+    slope_table = np.gradient(table.log_shape, table.grid.u, axis=-1)
+    tables = np.concatenate([table.log_shape[None], slope_table[None], table.modes])
+    n_modes = table.n_modes
+    prior = np.zeros(N_PEAK + n_modes)
+    prior[N_PEAK:] = 1.0
+    if width_prior is not None:
+        prior[2] = width_prior[1] ** -2
+
+    start_u = (spectra.energy - centre[:, None]) / fwhm[:, None]
+    inside = spectra.complete & (start_u >= window[0][:, None]) & (start_u <= window[1][:, None])
+    scale = spectra.n_channels * spectra.curvature
+    first_log = table.evaluate(start_u, weights, tables[0])
+    core = inside & (np.abs(start_u) < 1)
+    log_height = np.log(
+        np.maximum((spectra.sums * core).sum(-1), 1e-9) / (np.exp(first_log) * scale * core).sum(-1)
+    )
+    coefficients = np.zeros((len(centre), n_modes))
+    first_log_fwhm = np.log(fwhm)
+    identity = np.eye(N_PEAK + n_modes)
+    for _ in range(n_steps):
+        u = (spectra.energy - centre[:, None]) / fwhm[:, None]
+        values = table.evaluate(u, weights, tables)
+        deviation = np.einsum("pj,jpg->pg", coefficients, values[2:])
+        expected = scale * np.exp(np.clip(log_height[:, None] + values[0] + deviation, -80, 80))
+        scatter = table.grid.interpolate(table.scatter, u)
+        variance = noise.variance(expected, spectra.n_channels) + (scatter * expected) ** 2
+        variance = np.maximum(variance, 1e-6 * expected**2 + 1e-12)
+        jacobian = np.empty(u.shape + (N_PEAK + n_modes,))
+        jacobian[..., 0] = 1.0
+        jacobian[..., 1] = -values[1]
+        jacobian[..., 2] = -u * values[1]
+        jacobian[..., N_PEAK:] = np.moveaxis(values[2:], 0, -1)
+        root = np.where(inside, expected / np.sqrt(variance), 0.0)
+        jacobian *= root[..., None]
+        residual = np.where(inside, (spectra.sums - expected) / np.sqrt(variance), 0.0)
+        normal = np.swapaxes(jacobian, -1, -2) @ jacobian
+        normal += prior * identity
+        gradient = (np.swapaxes(jacobian, -1, -2) @ residual[..., None])[..., 0]
+        gradient[:, N_PEAK:] -= coefficients
+        if width_prior is not None:
+            gradient[:, 2] += prior[2] * (width_prior[0] - np.log(fwhm))
+        ridge = 1e-9 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-12
+        covariance = np.linalg.inv(normal + ridge * identity)
+        step = np.einsum("pij,pj->pi", covariance, gradient)
+        step[:, 1:N_PEAK] = np.clip(step[:, 1:N_PEAK], -_LARGEST_STEP, _LARGEST_STEP)
+        log_height = log_height + step[:, 0]
+        centre = centre + step[:, 1] * fwhm
+        fwhm = np.exp(np.clip(np.log(fwhm) + step[:, 2], first_log_fwhm - 0.5, first_log_fwhm + 0.5))
+        coefficients = coefficients + step[:, N_PEAK:]
+    chi2 = (residual**2).sum(-1)
+    return log_height, centre, fwhm, coefficients, covariance, chi2, inside.sum(-1).astype(float)

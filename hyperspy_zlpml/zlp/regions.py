@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a spectrum is pure zero-loss peak.
+
+Region I, from the gain-side limit to ``E_I``, holds the ZLP alone and is trained on; between
+``E_I`` and ``E_II`` the ZLP lies under the signal and is predicted; beyond ``E_II`` it has
+fallen below the noise of a spectrum. All are energies from the peak, in eV.
+
+The published rule compares derivatives with those of the vacuum spectrum (Roest 2021, eq. 3.14).
+Here the ratio to the reference shape is watched: pure ZLP keeps it level or lets it wander
+slowly, inelastic signal makes it rise from some energy on and for good.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: No onset is looked for closer to the peak than this many FWHM.
+_NEAREST = 1.2
+#: Mean ratios in windows of this relative width below and above a candidate are compared.
+_WINDOW = 0.25
+#: The rise must exceed this many standard errors and this fraction of the ZLP.
+_SIGMAS = 4.0
+_SMALLEST_RISE = 0.02
+NO_LIMIT = np.inf
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Limits of each cluster in eV from the peak; arrays of shape (n_clusters,).
+
+    Attributes
+    ----------
+    gain : ndarray
+        Gain-side limit of the pure ZLP, negative; minus infinity where there is none.
+    E_I : ndarray
+        End of region I; infinity where the cluster shows no inelastic signal.
+    E_II : ndarray
+        Energy at which the ZLP falls below the noise of one spectrum.
+    """
+
+    gain: np.ndarray
+    E_I: np.ndarray
+    E_II: np.ndarray
+
+    def overridden(self, given, n_clusters):
+        """The same with what the user gave, one number or one per cluster."""
+        values = {"gain": self.gain, "E_I": self.E_I, "E_II": self.E_II}
+        for name, value in given.items():
+            values[name] = np.broadcast_to(np.asarray(value, float), (n_clusters,)).copy()
+        return Regions(**values)
+
+
+def onset(u, ratio, sigma):
+    """Reduced energy from which a ratio to the reference rises for good.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n,)
+        Distance from the peak, positive and increasing.
+    ratio, sigma : ndarray of shape (n,)
+        Ratio to the reference and its standard error.
+
+    Returns
+    -------
+    float
+        Infinity where it does not rise.
+    """
+    weight = np.where(sigma > 0, 1 / np.maximum(sigma, 1e-12) ** 2, 0.0)
+    total_weight = np.concatenate([[0], np.cumsum(weight)])
+    total = np.concatenate([[0], np.cumsum(weight * ratio)])
+
+    def mean(low, high):
+        first, last = np.searchsorted(u, [low, high])
+        amount = total_weight[last] - total_weight[first]
+        if amount <= 0:
+            return np.nan, np.inf
+        return (total[last] - total[first]) / amount, amount**-0.5
+
+    grow = 1 + _WINDOW
+    for here in u[u >= _NEAREST]:
+        before, error_before = mean(here / grow, here)
+        after, error_after = mean(here, here * grow)
+        later, error_later = mean(here * grow, here * grow**2)
+        rise = after - before
+        needed = max(_SIGMAS * np.hypot(error_before, error_after), _SMALLEST_RISE * before)
+        lasting = later - before > _SIGMAS * np.hypot(error_before, error_later)
+        if rise > needed and lasting:
+            return float(here)
+    return NO_LIMIT
+
+
+def below_noise(u, expected, noise_sigma):
+    """First reduced energy at which the ZLP is smaller than the noise of a channel.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n,)
+        Distance from the peak, positive and increasing.
+    expected, noise_sigma : ndarray of shape (n,)
+        Counts of the ZLP in one channel of one spectrum, and their noise.
+
+    Returns
+    -------
+    float
+        Infinity where the axis ends first.
+    """
+    below = (u > _NEAREST) & (expected < noise_sigma)
+    return float(u[below][0]) if below.any() else NO_LIMIT
