@@ -13,7 +13,7 @@ import numpy as np
 from hyperspy_zlpml.statistics import interval, principal_modes
 from hyperspy_zlpml.zlp.matching import ShapeTable
 from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.reference import Grid, to_grid
+from hyperspy_zlpml.zlp.reference import Grid, tail_mode, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 _N_THICKNESS_NODES = 9
@@ -68,6 +68,11 @@ class Ensemble:
     log_reference : ndarray of shape (grid.n,)
     scatter : ndarray of shape (grid.n,)
         Relative scatter of measured spectra about their matched shapes.
+    spill : tuple of two ndarrays
+        ln N0 of the sets of spectra trained on, increasing, shape (n_sets,); and the losses
+        spilled into region I relative to the ZLP, shape (n_sets, grid.n).
+    extrapolated_from : float
+        Reduced energy beyond which the tail is extrapolated; infinity with vacuum in view.
     log_intensity_range : tuple of float
         ln N0 of the thickest and the thinnest spectra trained on.
     log_fwhm : tuple of float
@@ -86,6 +91,8 @@ class Ensemble:
     grid: Grid
     log_reference: np.ndarray
     scatter: np.ndarray
+    spill: tuple
+    extrapolated_from: float
     log_intensity_range: tuple
     log_fwhm: tuple
     regions: Regions
@@ -174,17 +181,28 @@ class Ensemble:
         spread = samples.reshape(self.n_replicas, -1).std(0, ddof=min(1, self.n_replicas - 1))
         spread = np.maximum(spread, 1e-9)
         shape = (n_nodes, self.grid.n)
+        modes = modes.reshape((-1,) + shape)
+        if np.isfinite(self.extrapolated_from):
+            tail = tail_mode(self.grid, self.extrapolated_from)
+            modes = np.concatenate([modes, np.broadcast_to(tail, (1,) + shape)])
         return ShapeTable(
             grid=self.grid,
             thickness_nodes=nodes,
             log_shape=self.log_reference + median.reshape(shape),
-            modes=modes.reshape((-1,) + shape),
+            modes=modes,
             rest=rest.reshape(shape),
             scatter=self.scatter,
             lower=((lower - median) / spread).reshape(shape),
             upper=((upper - median) / spread).reshape(shape),
+            spill=np.stack([_interpolate_rows(node, *self.spill) for node in nodes]),
         )
 
     def with_scatter(self, scatter):
         """The same ensemble with another scatter of measured spectra."""
         return replace(self, scatter=scatter)
+
+
+def _interpolate_rows(at, nodes, rows):
+    """Linear interpolation between the rows of a table, constant outside."""
+    weights = np.array([np.interp(at, nodes, unit) for unit in np.eye(nodes.size)])
+    return weights @ rows

@@ -24,6 +24,8 @@ _SPECTRA_AT_ONCE = 512
 #: ln(counts) and its standard deviation are kept within this.
 _LARGEST_LOG = 80.0
 _LARGEST_SIGMA = 5.0
+#: No ZLP is claimed to be known better than this; ratios are trained on to the same accuracy.
+MODEL_FLOOR = 1e-3
 #: Results of :meth:`Removal.apply`, in order.
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
 
@@ -137,7 +139,8 @@ class Removal:
         inflation = np.clip(matched.reduced_chi2, 1, None)[:, None]
         spread = np.einsum("pgi,pij,pgj->pg", derivatives, matched.covariance, derivatives, optimize=True)
         scatter = table.grid.interpolate(table.scatter, u)
-        sigma = np.sqrt(np.clip(spread * inflation, 0, None) + values[3] ** 2 + scatter**2)
+        independent = values[3] ** 2 + scatter**2 + MODEL_FLOOR**2
+        sigma = np.sqrt(np.clip(spread * inflation, 0, None) + independent)
         sigma = np.minimum(sigma, _LARGEST_SIGMA)
         return np.clip(log_zlp, -_LARGEST_LOG, _LARGEST_LOG), sigma, sigma * values[1], sigma * values[2]
 

@@ -17,8 +17,21 @@ from hyperspy_zlpml.zlp import noise as noise_models
 from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.matching import ShapeTable, group_curvature, group_spectra, match
 from hyperspy_zlpml.zlp.peaks import PeakParameters
-from hyperspy_zlpml.zlp.reference import Grid, fit_reference, to_grid
-from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
+from hyperspy_zlpml.zlp.reference import (
+    Grid,
+    extrapolate_by_gain_side,
+    fit_reference,
+    to_grid,
+)
+from hyperspy_zlpml.zlp.regions import (
+    EXTRAPOLATED_RISE,
+    NO_LIMIT,
+    SMALLEST_RISE,
+    SMALLEST_RISE_WITHOUT_VACUUM,
+    Regions,
+    below_noise,
+    onset,
+)
 from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits
 
 #: Spectra of each cluster that are looked at, and of the vacuum, which carries the tails.
@@ -26,8 +39,10 @@ SPECTRA_PER_CLUSTER = 512
 #: The core, in FWHM, in which a peak is registered before its regions are known.
 _CORE = 1.0
 _REFERENCE_ROUNDS = 3
+#: Regions and the losses spilled into them depend on each other.
+_REGION_ROUNDS = 2
 #: ``E_I`` of a replica is lowered by a random fraction up to this.
-_LIMIT_SPREAD = 0.2
+_LIMIT_SPREAD = 0.3
 #: Ratios are not believed better than this, which keeps single points from ruling a fit.
 _RATIO_FLOOR = 1e-3
 _LEAST_WIDTH_SPREAD = 0.005
@@ -126,8 +141,9 @@ def train_ensemble(sample, energy, detector, clusters, cluster_by, settings, pro
     """
     rng = np.random.default_rng(settings.random_state)
     peaks = registered(sample, energy, detector)
-    regions = find_regions(peaks, detector, clusters.centres.size, settings.regions)
-    peaks = peaks.within(regions)
+    for _ in range(_REGION_ROUNDS):
+        regions = find_regions(peaks, clusters.centres.size, settings.regions)
+        peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
     trained, selection, scaling = _train_networks(peaks, regions, settings, rng, progress)
 
     ensemble = Ensemble(
@@ -137,6 +153,8 @@ def train_ensemble(sample, energy, detector, clusters, cluster_by, settings, pro
         grid=peaks.grid,
         log_reference=peaks.log_reference,
         scatter=np.zeros(peaks.grid.n),
+        spill=peaks.spill_by_intensity,
+        extrapolated_from=peaks.extrapolated_from,
         log_intensity_range=peaks.log_intensity_range,
         log_fwhm=peaks.log_fwhm,
         regions=regions,
@@ -170,6 +188,10 @@ class RegisteredPeaks:
     noise : NoiseModel
     window : tuple of two ndarrays of shape (n_spectra,)
         Limits of the pure ZLP in reduced energy.
+    spill_tables : dict of int to ndarray of shape (grid.n,)
+        For each label, counts that losses spill into region I, relative to the ZLP.
+    extrapolated_from : float
+        Reduced energy beyond which no spectrum shows the pure tail.
     """
 
     spectra: object
@@ -180,6 +202,8 @@ class RegisteredPeaks:
     log_reference: np.ndarray
     noise: noise_models.NoiseModel
     window: tuple
+    spill_tables: dict = field(default_factory=dict)
+    extrapolated_from: float = NO_LIMIT
 
     @property
     def table(self):
@@ -196,6 +220,29 @@ class RegisteredPeaks:
         """Counts of each group for a shape of 1."""
         height = np.exp(self.matched.log_height)[:, None]
         return height * self.spectra.n_channels * self.spectra.curvature
+
+    @property
+    def spill(self):
+        """Spilled counts over the matched reference, shape (n_spectra, n_groups)."""
+        spill = np.zeros_like(self.spectra.sums)
+        for name, table in self.spill_tables.items():
+            rows = self.label == name
+            spill[rows] = self.grid.interpolate(table, self.u[rows])
+        return spill
+
+    @property
+    def has_vacuum(self):
+        """Whether some of the spectra are pure zero-loss peaks."""
+        return bool((self.label == VACUUM).any())
+
+    @property
+    def spill_by_intensity(self):
+        """Spill tables in the order of increasing ln N0, as (ln N0, tables)."""
+        medians = {name: np.median(self.log_intensity[self.label == name]) for name in self.labels}
+        order = sorted(medians, key=medians.get)
+        none = np.zeros(self.grid.n)
+        tables = np.stack([self.spill_tables.get(int(name), none) for name in order])
+        return np.array([medians[name] for name in order]), tables
 
     @property
     def labels(self):
@@ -217,14 +264,22 @@ class RegisteredPeaks:
         return float(logarithm.mean()), float(spread)
 
     def ratios(self):
-        """Counts over matched reference, their variance, and the groups inside the window."""
-        expected = self.scale * np.exp(self.table.evaluate(self.u, np.ones((len(self.label), 1)), self.table.log_shape))
-        expected = np.maximum(expected, 1e-12)
-        total = np.maximum(expected, self.spectra.sums)
-        variance = self.noise.variance(total, self.spectra.n_channels) / expected**2
+        """Counts over the matched reference, their variance, and the groups inside the window.
+
+        The variance comes from the mean counts of a cluster: a spectrum's own would give low
+        fluctuations more weight than high ones.
+        """
+        one = np.ones((len(self.label), 1))
+        shape = np.exp(self.table.evaluate(self.u, one, self.table.log_shape))
+        expected = np.maximum(self.scale * shape, 1e-12)
+        typical = np.ones_like(expected)
+        for name in self.labels:
+            rows = self.label == name
+            typical[rows] = np.clip(self.spectra.sums[rows].sum(0) / expected[rows].sum(0), 1, None)
+        variance = self.noise.variance(expected * typical, self.spectra.n_channels) / expected**2
         u = self.u
         inside = self.spectra.complete & (u >= self.window[0][:, None]) & (u <= self.window[1][:, None])
-        return self.spectra.sums / expected, variance + 1e-12, inside
+        return self.spectra.sums / expected - self.spill, variance + 1e-12, inside
 
     def within(self, regions):
         """The same, matched in the windows of the regions."""
@@ -291,14 +346,19 @@ def _limited_reference(peaks, first):
     """Without vacuum: a reference from the pure part of the brightest cluster alone.
 
     The onset is where thicker clusters leave the brightest one, or where the brightest leaves
-    the power law on which its own flank ends, whichever is nearer. Beyond it the reference is
-    that power law.
+    the power law on which its own flank ends, whichever is nearer. Beyond it the reference
+    follows the gain side.
     """
-    limits = [_onset_of(peaks, peaks.label == name) for name in peaks.labels[1:]]
-    flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK))
-    limits.append(_onset_of(flank, first))
+    limits = [
+        _onset_of(peaks, peaks.label == name, smallest_rise=SMALLEST_RISE_WITHOUT_VACUUM)
+        for name in peaks.labels[1:]
+    ]
+    limits.append(_onset_without_vacuum(peaks, first))
     limit = min(limits)
-    return replace(peaks, log_reference=_refit(peaks, first, limit))
+    if not np.isfinite(limit):
+        return peaks
+    pure = extrapolate_by_gain_side(_refit(peaks, first, limit), peaks.grid, limit)
+    return replace(peaks, log_reference=pure, extrapolated_from=limit)
 
 
 #: Flank, in FWHM, that tells how the tail would go on without inelastic signal.
@@ -312,13 +372,12 @@ def _refit(peaks, first, limit):
 # --- regions -------------------------------------------------------------------------------------
 
 
-def find_regions(peaks, detector, n_clusters, given):
+def find_regions(peaks, n_clusters, given):
     """Regions of every cluster, found from the data where the user gives none.
 
     Parameters
     ----------
     peaks : RegisteredPeaks
-    detector : Detector
     n_clusters : int
     given : dict
         ``E_I``, ``E_II``, ``gain`` in eV, one number or one per cluster.
@@ -331,13 +390,12 @@ def find_regions(peaks, detector, n_clusters, given):
     for name in peaks.labels[peaks.labels != VACUUM]:
         chosen = peaks.label == name
         fwhm = np.median(peaks.matched.fwhm[chosen])
-        first[name] = _onset_of(peaks, chosen) * fwhm
+        if peaks.has_vacuum:
+            first[name] = _onset_of(peaks, chosen) * fwhm
+        else:
+            first[name] = peaks.extrapolated_from * fwhm
         gain[name] = -_onset_of(peaks, chosen, side=-1) * fwhm
         second[name] = _below_noise_of(peaks, chosen) * fwhm
-    if VACUUM not in peaks.labels:
-        flank = replace(peaks, log_reference=_refit(peaks, peaks.label == peaks.labels[0], _FLANK))
-        own = _onset_of(flank, peaks.label == peaks.labels[0]) * np.median(peaks.matched.fwhm)
-        first[peaks.labels[0]] = min(np.nanmin(first), own)
     regions = Regions(
         gain=_filled(gain, -NO_LIMIT), E_I=_filled(first, NO_LIMIT), E_II=_filled(second, NO_LIMIT)
     )
@@ -376,8 +434,14 @@ def _spread_out(mean, seen):
     return full
 
 
-def _onset_of(peaks, chosen, side=1):
-    return onset(*_mean_ratio(peaks, chosen, side))
+def _onset_of(peaks, chosen, side=1, smallest_rise=SMALLEST_RISE):
+    return onset(*_mean_ratio(peaks, chosen, side), smallest_rise)
+
+
+def _onset_without_vacuum(peaks, chosen):
+    """Where spectra leave the power law on which their own flank ends."""
+    flank = replace(peaks, log_reference=_refit(peaks, chosen, _FLANK))
+    return _onset_of(flank, chosen, smallest_rise=EXTRAPOLATED_RISE)
 
 
 def _below_noise_of(peaks, chosen):
@@ -385,6 +449,52 @@ def _below_noise_of(peaks, chosen):
     height = np.median(np.exp(peaks.matched.log_height[chosen]))
     expected = height * np.exp(peaks.grid.interpolate(peaks.log_reference, u))
     return below_noise(u, expected, np.sqrt(peaks.noise.variance(expected)))
+
+
+# --- losses that the response spills below the onset ---------------------------------------------
+
+#: Closer to a loss than this many FWHM the measured losses already hold their own broadening.
+_SPILL_FROM = 1.0
+
+
+def spilled_losses(peaks, regions):
+    """What the tails of the response carry from the losses into region I, relative to the ZLP.
+
+    Every electron that lost energy is recorded with the same response as the ZLP, whose tails
+    reach below the onset and to the gain side. The mean losses of each cluster beyond ``E_I``,
+    spread by the tails of the reference, give this part of the counts in region I, which is not
+    ZLP although nothing in its shape tells so.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    regions : Regions
+
+    Returns
+    -------
+    dict of int to ndarray of shape (grid.n,)
+        By label; the vacuum has none.
+    """
+    grid = peaks.grid
+    response = np.exp(peaks.log_reference)
+    area = np.trapezoid(response, grid.u)
+    tables = {}
+    for name in peaks.labels[peaks.labels != VACUUM]:
+        rows = peaks.label == name
+        fwhm = np.median(peaks.matched.fwhm[rows])
+        u, height = peaks.u[rows].mean(0), np.exp(peaks.matched.log_height[rows]).sum()
+        width = np.gradient(u)
+        channels = peaks.spectra.n_channels * peaks.spectra.complete[rows].any(0)
+        zlp = np.exp(grid.interpolate(peaks.log_reference, u))
+        losses = peaks.spectra.sums[rows].sum(0) / np.maximum(channels, 1) / height - zlp
+        losses = np.where((u > regions.E_I[name] / fwhm) & (channels > 0), losses, 0.0)
+        distance = grid.u[:, None] - u
+        kernel = np.exp(grid.interpolate(peaks.log_reference, distance)) / area
+        kernel = np.where(np.abs(distance) > _SPILL_FROM, kernel, 0.0)
+        spilled = np.clip(kernel @ (losses * width), 0, None)
+        inside = grid.u < regions.E_I[name] / fwhm
+        tables[int(name)] = np.where(inside, spilled / response, 0.0)
+    return tables
 
 
 # --- replicas and training -----------------------------------------------------------------------
@@ -471,7 +581,8 @@ def unexplained_scatter(ensemble, peaks):
         table, peaks.noise, ensemble.log_fwhm,
     )  # fmt: skip
     u = (peaks.spectra.energy - matched.centre[:, None]) / matched.fwhm[:, None]
-    values = table.evaluate(u, weights_of, np.concatenate([table.log_shape[None], table.modes]))
+    log_seen = table.log_shape + np.log1p(table.spill)
+    values = table.evaluate(u, weights_of, np.concatenate([log_seen[None], table.modes]))
     log_shape = values[0] + np.einsum("pj,jpg->pg", matched.coefficients, values[1:])
     scale = peaks.spectra.n_channels * peaks.spectra.curvature
     expected = scale * np.exp(matched.log_height[:, None] + log_shape)
@@ -485,7 +596,7 @@ def unexplained_scatter(ensemble, peaks):
     total = np.bincount(index, weight)
     mean = np.bincount(index, weight * excess[inside]) / total
     error = np.sqrt(2 / total)
-    scatter = np.sqrt(np.clip(mean - error, 0, None))
+    scatter = np.where(mean > 3 * error, np.sqrt(np.clip(mean, 0, None)), 0.0)
     return np.interp(ensemble.grid.x, names * _SCATTER_CELL, scatter)
 
 

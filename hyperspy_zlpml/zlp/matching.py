@@ -39,6 +39,8 @@ class ShapeTable:
         Relative scatter of measured spectra about the shapes that no mode explains.
     lower, upper : ndarray of shape (n_nodes, n_grid)
         Quantiles over the replicas in units of their standard deviation, from the median.
+    spill : ndarray of shape (n_nodes, n_grid)
+        Counts in region I that are not ZLP but losses spilled by the response, relative to it.
     """
 
     grid: Grid
@@ -49,13 +51,14 @@ class ShapeTable:
     scatter: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    spill: np.ndarray
 
     @classmethod
     def of_reference(cls, grid, log_shape):
         """Table of one shape without spread."""
         one, none = log_shape[None], np.zeros((1, grid.n))
         no_modes = np.zeros((0, 1, grid.n))
-        return cls(grid, np.zeros(1), one, no_modes, none, none[0], none - 1, none + 1)
+        return cls(grid, np.zeros(1), one, no_modes, none, none[0], none - 1, none + 1, none)
 
     @property
     def n_modes(self):
@@ -219,7 +222,8 @@ def _nothing_to_match(n_modes):
 def _match_block(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps):
     weights = table.at(thickness)
     slope_table = np.gradient(table.log_shape, table.grid.u, axis=-1)
-    tables = np.concatenate([table.log_shape[None], slope_table[None], table.modes])
+    log_seen = table.log_shape + np.log1p(table.spill)
+    tables = np.concatenate([log_seen[None], slope_table[None], table.modes])
     n_modes = table.n_modes
     prior = np.zeros(N_PEAK + n_modes)
     prior[N_PEAK:] = 1.0

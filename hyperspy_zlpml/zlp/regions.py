@@ -20,7 +20,11 @@ _NEAREST = 1.2
 _WINDOW = 0.25
 #: The rise must exceed this many standard errors and this fraction of the ZLP.
 _SIGMAS = 4.0
-_SMALLEST_RISE = 0.02
+SMALLEST_RISE = 0.005
+#: Without vacuum a late limit costs a little purity, an early one a long extrapolation.
+SMALLEST_RISE_WITHOUT_VACUUM = 0.03
+#: Against a reference that is itself extrapolated only a rise like this tells.
+EXTRAPOLATED_RISE = 0.1
 NO_LIMIT = np.inf
 
 
@@ -50,7 +54,7 @@ class Regions:
         return Regions(**values)
 
 
-def onset(u, ratio, sigma):
+def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
     """Reduced energy from which a ratio to the reference rises for good.
 
     Parameters
@@ -59,6 +63,8 @@ def onset(u, ratio, sigma):
         Distance from the peak, positive and increasing.
     ratio, sigma : ndarray of shape (n,)
         Ratio to the reference and its standard error.
+    smallest_rise : float
+        Relative rise that is taken for inelastic signal.
 
     Returns
     -------
@@ -82,7 +88,7 @@ def onset(u, ratio, sigma):
         after, error_after = mean(here, here * grow)
         later, error_later = mean(here * grow, here * grow**2)
         rise = after - before
-        needed = max(_SIGMAS * np.hypot(error_before, error_after), _SMALLEST_RISE * before)
+        needed = max(_SIGMAS * np.hypot(error_before, error_after), smallest_rise * before)
         lasting = later - before > _SIGMAS * np.hypot(error_before, error_later)
         if rise > needed and lasting:
             return float(here)
