@@ -9,6 +9,7 @@ what runs on every chunk of a lazy image.
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.network.selection import select
@@ -30,6 +31,7 @@ from hyperspy_zlpml.zlp.regions import (
     SMALLEST_RISE_WITHOUT_VACUUM,
     Regions,
     below_noise,
+    flattening,
     onset,
 )
 from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits
@@ -345,15 +347,17 @@ def _reference_of(spectra, u, scale, chosen, limit, noise, grid):
 def _limited_reference(peaks, first):
     """Without vacuum: a reference from the pure part of the brightest cluster alone.
 
-    The onset is where thicker clusters leave the brightest one, or where the brightest leaves
-    the power law on which its own flank ends, whichever is nearer. Beyond it the reference
-    follows the gain side.
+    Pure is what lies below the energies where thicker clusters leave the brightest one, where
+    the brightest leaves the power law on which its flank ends, and where it has flattened.
+    Beyond the least of them the reference follows the gain side.
     """
     limits = [
         _onset_of(peaks, peaks.label == name, smallest_rise=SMALLEST_RISE_WITHOUT_VACUUM)
         for name in peaks.labels[1:]
     ]
-    limits.append(_onset_without_vacuum(peaks, first))
+    flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK))
+    limits.append(_onset_of(flank, first, smallest_rise=EXTRAPOLATED_RISE))
+    limits.append(flattening(peaks.grid.u, peaks.log_reference))
     limit = min(limits)
     if not np.isfinite(limit):
         return peaks
@@ -436,12 +440,6 @@ def _spread_out(mean, seen):
 
 def _onset_of(peaks, chosen, side=1, smallest_rise=SMALLEST_RISE):
     return onset(*_mean_ratio(peaks, chosen, side), smallest_rise)
-
-
-def _onset_without_vacuum(peaks, chosen):
-    """Where spectra leave the power law on which their own flank ends."""
-    flank = replace(peaks, log_reference=_refit(peaks, chosen, _FLANK))
-    return _onset_of(flank, chosen, smallest_rise=EXTRAPOLATED_RISE)
 
 
 def _below_noise_of(peaks, chosen):
@@ -531,7 +529,8 @@ def training_data(peaks, regions, settings, rng):
         thickness = np.full(seen.sum(), cluster.log_intensity)
         inputs.append(scaling(cluster.u[seen], thickness))
         ratios.append(replicas[:, number, seen])
-        sigma.append(np.hypot(error[seen], _RATIO_FLOOR))
+        pattern = pattern_noise(cluster.mean[0][seen], error[seen])
+        sigma.append(np.sqrt(error[seen] ** 2 + _RATIO_FLOOR**2 + pattern**2))
         used.append(cluster.u[seen] <= limits[:, number, None])
 
     nodes = np.unique([low, 0.5 * (low + high), high])
@@ -551,6 +550,32 @@ def training_data(peaks, regions, settings, rng):
         tail_reference=peaks.grid.interpolate(peaks.log_reference, lines),
         far_inputs=scaling(far, np.broadcast_to(thickness[:, :1], far.shape)).reshape(-1, 2),
     )
+
+
+#: Groups over which the pattern noise is averaged.
+_PATTERN_GROUPS = 15
+
+
+def pattern_noise(mean, error):
+    """Scatter of neighbouring groups beyond counting noise: what no smooth curve can follow.
+
+    Channels differ in sensitivity; the mean of many spectra shows it as a pattern.
+
+    Parameters
+    ----------
+    mean, error : ndarray of shape (n_groups,)
+
+    Returns
+    -------
+    ndarray of shape (n_groups,)
+    """
+    if mean.size < 8:
+        return np.zeros(mean.size)
+    rough = np.zeros(mean.size)
+    rough[1:-2] = np.diff(mean, 3) ** 2 / 20
+    excess = uniform_filter1d(rough - error**2, _PATTERN_GROUPS, mode="nearest")
+    uncertain = uniform_filter1d(error**2, _PATTERN_GROUPS, mode="nearest")
+    return np.sqrt(np.where(excess > uncertain, excess, 0.0))
 
 
 def _train_networks(peaks, regions, settings, rng, progress):
@@ -597,6 +622,8 @@ def unexplained_scatter(ensemble, peaks):
     mean = np.bincount(index, weight * excess[inside]) / total
     error = np.sqrt(2 / total)
     scatter = np.where(mean > 3 * error, np.sqrt(np.clip(mean, 0, None)), 0.0)
+    seen = np.bincount(index, variance[inside]) / np.bincount(index) < 1
+    names, scatter = names[seen], np.minimum(scatter[seen], 1.0)
     return np.interp(ensemble.grid.x, names * _SCATTER_CELL, scatter)
 
 

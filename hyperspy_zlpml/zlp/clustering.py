@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 _AUTO_WIDTH = 0.25
 _AUTO_MOST = 8
 #: Clusters with fewer spectra are merged into their nearest neighbour.
-MIN_SIZE = 3
+MIN_SIZE = 2
 
 
 def zlp_proxy(parameters):

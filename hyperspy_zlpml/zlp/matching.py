@@ -17,6 +17,10 @@ from hyperspy_zlpml.zlp.reference import Grid
 N_PEAK = 3
 #: Largest correction of centre (in FWHM) and of ln(FWHM) in one step.
 _LARGEST_STEP = 0.2
+#: Half-height widths agree with fitted ones to this, plus this over the channels per FWHM ...
+_WIDTH_SIGMA, _WIDTH_SIGMA_COARSE = 0.005, 0.2
+#: ... plus this over the square root of the electrons in the peak.
+_WIDTH_SIGMA_COUNTING = 5.0
 _SPECTRA_AT_ONCE = 1024
 
 
@@ -219,16 +223,33 @@ def _nothing_to_match(n_modes):
     return empty, empty, empty, np.zeros((0, n_modes)), np.zeros((0, n, n)), empty, empty
 
 
+def _width_priors(spectra, centre, fwhm, noise, width_prior):
+    """What is known of ln(FWHM) beforehand, as (mean, standard deviation) pairs."""
+    step = spectra.energy[:, 1] - spectra.energy[:, 0]
+    step = np.abs(step) / (0.5 * (spectra.n_channels[0] + spectra.n_channels[1]))
+    core = np.abs(spectra.energy - centre[:, None]) < fwhm[:, None]
+    electrons = np.maximum((spectra.sums * core).sum(-1) / max(noise.gain, 1e-3), 1.0)
+    relative = np.sqrt(
+        _WIDTH_SIGMA**2
+        + (_WIDTH_SIGMA_COARSE * step / fwhm) ** 2
+        + _WIDTH_SIGMA_COUNTING**2 / electrons
+    )
+    priors = [(np.log(fwhm), relative)]
+    if width_prior is not None:
+        priors.append((width_prior[0], np.full(len(fwhm), width_prior[1])))
+    return priors
+
+
 def _match_block(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps):
     weights = table.at(thickness)
     slope_table = np.gradient(table.log_shape, table.grid.u, axis=-1)
     log_seen = table.log_shape + np.log1p(table.spill)
     tables = np.concatenate([log_seen[None], slope_table[None], table.modes])
     n_modes = table.n_modes
-    prior = np.zeros(N_PEAK + n_modes)
-    prior[N_PEAK:] = 1.0
-    if width_prior is not None:
-        prior[2] = width_prior[1] ** -2
+    prior = np.zeros((len(centre), N_PEAK + n_modes))
+    prior[:, N_PEAK:] = 1.0
+    widths = _width_priors(spectra, centre, fwhm, noise, width_prior)
+    prior[:, 2] = sum(sigma**-2.0 for _, sigma in widths)
 
     start_u = (spectra.energy - centre[:, None]) / fwhm[:, None]
     inside = spectra.complete & (start_u >= window[0][:, None]) & (start_u <= window[1][:, None])
@@ -258,11 +279,11 @@ def _match_block(spectra, centre, fwhm, thickness, window, table, noise, width_p
         jacobian *= root[..., None]
         residual = np.where(inside, (spectra.sums - expected) / np.sqrt(variance), 0.0)
         normal = np.swapaxes(jacobian, -1, -2) @ jacobian
-        normal += prior * identity
+        normal += prior[:, None, :] * identity
         gradient = (np.swapaxes(jacobian, -1, -2) @ residual[..., None])[..., 0]
         gradient[:, N_PEAK:] -= coefficients
-        if width_prior is not None:
-            gradient[:, 2] += prior[2] * (width_prior[0] - np.log(fwhm))
+        for mean, sigma in widths:
+            gradient[:, 2] += (mean - np.log(fwhm)) / sigma**2
         ridge = 1e-9 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-12
         covariance = np.linalg.inv(normal + ridge * identity)
         step = np.einsum("pij,pj->pi", covariance, gradient)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 #: No onset is looked for closer to the peak than this many FWHM.
-_NEAREST = 1.2
+_NEAREST = 1.0
 #: Mean ratios in windows of this relative width below and above a candidate are compared.
 _WINDOW = 0.25
 #: The rise must exceed this many standard errors and this fraction of the ZLP.
@@ -86,13 +86,42 @@ def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
     for here in u[u >= _NEAREST]:
         before, error_before = mean(here / grow, here)
         after, error_after = mean(here, here * grow)
-        later, error_later = mean(here * grow, here * grow**2)
         rise = after - before
         needed = max(_SIGMAS * np.hypot(error_before, error_after), smallest_rise * before)
-        lasting = later - before > _SIGMAS * np.hypot(error_before, error_later)
-        if rise > needed and lasting:
+        if not rise > needed:
+            continue
+        later, error_later = mean(here * grow, here * grow**2)
+        if later - before > _SIGMAS * np.hypot(error_before, error_later) and not any(
+            value < before - _SIGMAS * np.hypot(error_before, error)
+            for value, error in (mean(low, low * grow) for low in here * grow ** np.arange(2, 24))
+        ):
             return float(here)
     return NO_LIMIT
+
+
+def flattening(u, log_shape):
+    """Reduced energy at which the flank of a spectrum has lost half of its steepness.
+
+    Slopes are of ln(counts) against ln(E), so that a power law has the same everywhere. No tail
+    of a ZLP flattens like this; inelastic signal does it even where its onset is too gentle for
+    :func:`onset`.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n,)
+        Increasing.
+    log_shape : ndarray of shape (n,)
+        Smooth.
+
+    Returns
+    -------
+    float
+        Infinity where the tail never flattens.
+    """
+    flank = u >= _NEAREST
+    slope = np.gradient(log_shape[flank], np.log(u[flank]))
+    flat = slope > 0.5 * np.minimum.accumulate(slope)
+    return float(u[flank][flat][0]) if flat.any() else NO_LIMIT
 
 
 def below_noise(u, expected, noise_sigma):

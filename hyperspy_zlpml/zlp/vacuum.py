@@ -11,7 +11,7 @@ import numpy as np
 #: At most this fraction of a vacuum pixel's electrons lies beyond 8 FWHM.
 _LARGEST_FRACTION = 0.02
 #: Vacuum pixels agree on the fraction to this relative accuracy, and to their noise.
-_TOLERANCE = 0.25
+_TOLERANCE = 0.5
 _SIGMAS = 4.0
 
 
