@@ -177,7 +177,9 @@ class Ensemble:
         nodes = np.linspace(low, high, n_nodes)
         samples = self.log_ratio(self.grid.u[None, :], nodes[:, None])
         median, lower, upper = interval(samples.reshape(self.n_replicas, -1), confidence)
-        modes, rest = principal_modes(samples.reshape(self.n_replicas, -1), _MODE_FLOOR, _MOST_MODES)
+        modes, rest = principal_modes(
+            samples.reshape(self.n_replicas, -1), _MODE_FLOOR, _MOST_MODES
+        )
         spread = samples.reshape(self.n_replicas, -1).std(0, ddof=min(1, self.n_replicas - 1))
         spread = np.maximum(spread, 1e-9)
         shape = (n_nodes, self.grid.n)

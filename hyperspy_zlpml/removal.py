@@ -41,6 +41,8 @@ class Removal:
     table : ShapeTable
     groups : ChannelGroups
     curvature : ndarray of shape (n_groups,)
+    to_channels : tuple of two ndarrays of shape (n_groups, n_relative)
+        Linear and cubic interpolation from the middle of the groups to channels.
     noise : NoiseModel
     pedestal : float
     log_fwhm : tuple of float
@@ -51,23 +53,29 @@ class Removal:
     table: ShapeTable
     groups: ChannelGroups
     curvature: np.ndarray
+    to_channels: tuple
     noise: NoiseModel
     pedestal: float
     log_fwhm: tuple
 
     @classmethod
-    def prepare(cls, ensemble, energy, noise, pedestal, confidence):
-        """Tables and groups for one energy axis."""
+    def prepare(cls, ensemble, energy, noise, pedestal, confidence, channels):
+        """Tables and groups for one energy axis and peaks in the given (first, last) channels."""
         table = ensemble.tabulate(confidence)
         step = energy[1] - energy[0]
         per_fwhm = np.exp(ensemble.log_fwhm[0]) / step
-        groups = make_groups(per_fwhm, energy.size, energy.size)
+        groups = make_groups(per_fwhm, channels[1], energy.size - channels[0])
         curvature = group_curvature(ensemble.grid, ensemble.log_reference, groups, per_fwhm)
-        return cls(energy, table, groups, curvature, noise, pedestal, ensemble.log_fwhm)
+        to_channels = tuple(interpolation_matrix(groups, degree) for degree in (1, 3))
+        return cls(
+            energy, table, groups, curvature, to_channels, noise, pedestal, ensemble.log_fwhm
+        )
 
     def match(self, counts, channel, centre, fwhm, log_intensity, window):
         """Fit the peaks of some spectra; see :func:`hyperspy_zlpml.zlp.matching.match`."""
-        spectra = group_spectra(counts - self.pedestal, self.energy, channel, self.groups, self.curvature)
+        spectra = group_spectra(
+            counts - self.pedestal, self.energy, channel, self.groups, self.curvature
+        )
         return match(
             spectra, centre, fwhm, log_intensity, window, self.table, self.noise, self.log_fwhm
         )
@@ -96,22 +104,25 @@ class Removal:
         results = np.full((len(RESULTS), len(spectra), n_energy), np.nan, dtype)
         usable = np.flatnonzero(np.isfinite(peaks[:, :4]).all(-1))
         if measured_variance is not None:
-            measured_variance = np.broadcast_to(measured_variance, counts.shape).reshape(-1, n_energy)
+            measured_variance = np.broadcast_to(measured_variance, counts.shape).reshape(
+                -1, n_energy
+            )
         for start in range(0, usable.size, _SPECTRA_AT_ONCE):
             rows = usable[start : start + _SPECTRA_AT_ONCE]
             given = None if measured_variance is None else measured_variance[rows]
-            for result, values in zip(results, self._apply_rows(spectra[rows], peaks[rows], given), strict=True):
+            for result, values in zip(
+                results, self._apply_rows(spectra[rows], peaks[rows], given), strict=True
+            ):
                 result[rows] = values
         return results.reshape((len(RESULTS),) + leading + (n_energy,))
 
     def _apply_rows(self, counts, peaks, measured_variance):
         counts = counts.astype(float)
         channel = peaks[:, 0].astype(int)
-        window = (peaks[:, 4] / peaks[:, 2], peaks[:, 5] / peaks[:, 2])
-        matched = self.match(counts, channel, peaks[:, 1], peaks[:, 2], peaks[:, 3], window)
+        matched = self.match_rows(counts, peaks)
         log_zlp, sigma, below, above = self.at_groups(matched, channel, peaks[:, 3])
-        zlp = np.exp(self._to_channels(log_zlp, channel, _CUBIC))
-        sigma, below, above = (self._to_channels(v, channel, _LINEAR) for v in (sigma, below, above))
+        zlp = np.exp(self._cubic(log_zlp, channel))
+        sigma, below, above = (self._linear(values, channel) for values in (sigma, below, above))
         data = counts - self.pedestal
         std = zlp * np.sinh(sigma)
         if measured_variance is None:
@@ -119,6 +130,59 @@ class Removal:
         # A ZLP that is too high leaves a subtracted signal that is too low.
         lower, upper = data - zlp * np.exp(above), data - zlp * np.exp(below)
         return data - zlp, zlp, std, lower, upper, measured_variance + std**2
+
+    def integrate(self, counts, peaks, limits):
+        """Integral of the subtracted signal between two energies, with its errors.
+
+        The error of the ZLP model is fully correlated between channels where it comes from the
+        match, from a mode of the ensemble or from what both leave out.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_spectra, n_energy)
+        peaks : ndarray of shape (n_spectra, 6)
+            As in :meth:`apply`, all usable.
+        limits : tuple of two ndarrays of shape (n_spectra,)
+            eV from the peak.
+
+        Returns
+        -------
+        integral, model_std, counting_std, zlp : ndarray of shape (n_spectra,)
+        """
+        counts = counts.astype(float)
+        channel = peaks[:, 0].astype(int)
+        matched = self.match_rows(counts, peaks)
+        log_zlp, *_ = self.at_groups(matched, channel, peaks[:, 3])
+        zlp = np.exp(self._cubic(log_zlp, channel))
+        distance = self.energy - matched.centre[:, None]
+        inside = (distance >= limits[0][:, None]) & (distance < limits[1][:, None])
+        data = counts - self.pedestal
+        model = self._integral_std(matched, channel, peaks[:, 3], zlp * inside)
+        counting = np.sqrt((self.noise.of_measured(data) * inside).sum(-1))
+        return ((data - zlp) * inside).sum(-1), model, counting, (zlp * inside).sum(-1)
+
+    def _integral_std(self, matched, channel, log_intensity, weights):
+        rows = self.table.at(log_intensity)
+        u = self._reduced_energy(matched, channel)
+        values = self.table.evaluate(
+            u, rows, np.concatenate([self.table.rest[None], self.table.modes])
+        )
+        derivatives = self._derivatives(matched, u, rows, values[1:])
+        alone = np.sqrt(values[0] ** 2 + self._alone(u) ** 2)
+        # Each channel takes the derivatives of its group: transpose of the interpolation.
+        relative = np.zeros((len(weights), self.to_channels[0].shape[1]))
+        np.put_along_axis(relative, self._index(channel), weights, -1)
+        at_groups = relative @ self.to_channels[0].T
+        gradient = np.einsum("pg,pgi->pi", at_groups, derivatives)
+        variance = np.einsum("pi,pij,pj->p", gradient, matched.covariance, gradient)
+        variance = np.clip(variance, 0, None) * np.clip(matched.reduced_chi2, 1, None)
+        return np.sqrt(variance + (at_groups * alone).sum(-1) ** 2)
+
+    def match_rows(self, counts, peaks):
+        """Match spectra given the rows of ``peaks`` that :meth:`apply` takes."""
+        window = (peaks[:, 4] / peaks[:, 2], peaks[:, 5] / peaks[:, 2])
+        channel = peaks[:, 0].astype(int)
+        return self.match(counts, channel, peaks[:, 1], peaks[:, 2], peaks[:, 3], window)
 
     def at_groups(self, matched, channel, log_intensity):
         """ln(ZLP per channel) in the middle of every group, its spread and its band.
@@ -137,12 +201,22 @@ class Removal:
         derivatives = self._derivatives(matched, u, weights, values[4:])
         # Where the match is worse than its noise its errors are larger in proportion.
         inflation = np.clip(matched.reduced_chi2, 1, None)[:, None]
-        spread = np.einsum("pgi,pij,pgj->pg", derivatives, matched.covariance, derivatives, optimize=True)
-        scatter = table.grid.interpolate(table.scatter, u)
-        independent = values[3] ** 2 + scatter**2 + MODEL_FLOOR**2
+        spread = np.einsum(
+            "pgi,pij,pgj->pg", derivatives, matched.covariance, derivatives, optimize=True
+        )
+        independent = values[3] ** 2 + self._alone(u) ** 2
         sigma = np.sqrt(np.clip(spread * inflation, 0, None) + independent)
         sigma = np.minimum(sigma, _LARGEST_SIGMA)
-        return np.clip(log_zlp, -_LARGEST_LOG, _LARGEST_LOG), sigma, sigma * values[1], sigma * values[2]
+        return (
+            np.clip(log_zlp, -_LARGEST_LOG, _LARGEST_LOG),
+            sigma,
+            sigma * values[1],
+            sigma * values[2],
+        )
+
+    def _alone(self, u):
+        """Relative error that is no part of the match nor of the ensemble."""
+        return np.hypot(self.table.grid.interpolate(self.table.scatter, u), MODEL_FLOOR)
 
     def _reduced_energy(self, matched, channel):
         step = self.energy[1] - self.energy[0]
@@ -159,16 +233,15 @@ class Removal:
         derivatives[..., N_PEAK:] = np.moveaxis(modes, 0, -1)
         return derivatives
 
-    def _to_channels(self, values, channel, degree):
-        """Interpolate from the groups to the channels of the axis."""
-        relative = values @ interpolation_matrix(self.groups, degree)
-        first = channel - self.groups.edges[0]
-        index = first[:, None] - channel[:, None] + 0  # channel 0 of the axis, from the first edge
-        index = (-self.groups.edges[0] - channel)[:, None] + np.arange(self.energy.size)
-        return np.take_along_axis(relative, index, -1)
+    def _index(self, channel):
+        """Position of every channel of the axis in the span of the groups."""
+        return (-self.groups.edges[0] - channel)[:, None] + np.arange(self.energy.size)
 
+    def _linear(self, values, channel):
+        return np.take_along_axis(values @ self.to_channels[0], self._index(channel), -1)
 
-_LINEAR, _CUBIC = 1, 3
+    def _cubic(self, values, channel):
+        return np.take_along_axis(values @ self.to_channels[1], self._index(channel), -1)
 
 
 def interpolation_matrix(groups, degree):

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was done and how well: the report of a removal, printed as a short table."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+
+#: Median chi2 above which the fits deserve a word.
+_LARGEST_CHI2 = 100.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,9 @@ class Report:
     chi2, chi2_validation : float
         Medians over the replicas kept.
     vacuum : VacuumCheck or None
+        Not made without vacuum pixels to spare.
+    n_vacuum : int
+        Pixels taken for vacuum.
     n_unusable : int
         Spectra without a usable peak, NaN in every result.
     messages : tuple of str
@@ -92,12 +98,41 @@ class Report:
     chi2: float
     chi2_validation: float
     vacuum: VacuumCheck | None = None
+    n_vacuum: int = 0
     n_unusable: int = 0
     messages: tuple = ()
 
-    def with_(self, **changes):
-        """Copy with some fields changed."""
-        return replace(self, **changes)
+    @classmethod
+    def of_given_ensemble(cls, ensemble, detector, labels):
+        """Report of applying an ensemble that was trained before."""
+        sizes = np.bincount(labels[labels >= 0], minlength=ensemble.cluster_centres.size)
+        return cls(
+            noise=describe_noise(detector.noise),
+            pedestal=detector.pedestal,
+            pedestal_note=detector.pedestal_note,
+            clusters=cluster_rows(ensemble.cluster_centres, sizes, ensemble.regions),
+            n_replicas=ensemble.n_replicas,
+            n_kept=ensemble.n_replicas,
+            dropped={},
+            chi2=np.nan,
+            chi2_validation=np.nan,
+        )
+
+    def complaints(self):
+        """What is wrong with the result, as sentences."""
+        told = []
+        if self.chi2 > _LARGEST_CHI2:
+            told.append(
+                f"the networks miss the training spectra by {np.sqrt(self.chi2):.0f} standard errors "
+                "of the cluster means: the peaks of a cluster differ in shape by more than its "
+                "members share. Bands hold this scatter; look at the core before trusting the flank."
+            )
+        if self.vacuum is not None and not self.vacuum.passed:
+            told.append(
+                f"the check on vacuum spectra failed ({self.vacuum}). The error bars are too small: "
+                "look at regions and at the spectra taken for vacuum."
+            )
+        return told
 
     def __str__(self):
         lines = [
@@ -111,17 +146,39 @@ class Report:
             lines.append(f"              {c.name:<9} {c.size:>7}   {c.centre:>6.3g}    {limits}")
         lines.append(f"  replicas    {self.n_kept} of {self.n_replicas} kept")
         lines += [f"              {n} dropped: {reason}" for reason, n in self.dropped.items()]
-        lines.append(
-            f"  chi2        {self.chi2:.3g} on training points, "
-            f"{self.chi2_validation:.3g} on validation points"
-        )
-        lines.append(f"  vacuum      {self.vacuum or 'no vacuum pixels to check against'}")
+        if np.isfinite(self.chi2):
+            lines.append(
+                f"  chi2        {self.chi2:.3g} on training points, "
+                f"{self.chi2_validation:.3g} on validation points"
+            )
+        found = f"{self.n_vacuum} pixels taken for vacuum" if self.n_vacuum else "no vacuum in view"
+        lines.append(f"  vacuum      {found}")
+        if self.vacuum is not None:
+            lines.append(f"              check {self.vacuum}")
         if self.n_unusable:
             lines.append(f"  left out    {self.n_unusable} spectra, NaN in every result")
         lines += [f"  note        {message}" for message in self.messages]
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def describe_noise(noise):
+    """One line about a noise model."""
+    return f"gain {noise.gain:.3g}, read-out {noise.readout:.3g} counts ({noise.source})"
+
+
+def cluster_rows(centres, sizes, regions):
+    """The table of clusters."""
+    return tuple(
+        ClusterReport(
+            str(i),
+            float(centres[i]),
+            int(sizes[i]),
+            *(float(getattr(regions, name)[i]) for name in ("gain", "E_I", "E_II")),
+        )
+        for i in range(len(centres))
+    )
 
 
 def _energy(value):

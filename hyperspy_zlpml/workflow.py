@@ -13,10 +13,16 @@ from scipy.ndimage import uniform_filter1d
 
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.network.selection import select
-from hyperspy_zlpml.report import ClusterReport, Report
+from hyperspy_zlpml.report import Report, cluster_rows, describe_noise
 from hyperspy_zlpml.zlp import noise as noise_models
 from hyperspy_zlpml.zlp.binning import make_groups
-from hyperspy_zlpml.zlp.matching import ShapeTable, group_curvature, group_spectra, match
+from hyperspy_zlpml.zlp.matching import (
+    ShapeTable,
+    group_curvature,
+    group_spectra,
+    join_spectra,
+    match,
+)
 from hyperspy_zlpml.zlp.peaks import PeakParameters
 from hyperspy_zlpml.zlp.reference import (
     Grid,
@@ -36,8 +42,6 @@ from hyperspy_zlpml.zlp.regions import (
 )
 from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits
 
-#: Spectra of each cluster that are looked at, and of the vacuum, which carries the tails.
-SPECTRA_PER_CLUSTER = 512
 #: The core, in FWHM, in which a peak is registered before its regions are known.
 _CORE = 1.0
 _REFERENCE_ROUNDS = 3
@@ -53,10 +57,22 @@ _TAIL_LINES_STEP = 0.15
 
 @dataclass(frozen=True)
 class Settings:
-    """How an ensemble is trained; see ``EELSZLPSpectrum.remove_zlp_ml`` for the meaning."""
+    """How an ensemble is trained.
 
-    n_clusters: int | str = 5
-    cluster_by: str = "zlp"
+    Attributes
+    ----------
+    n_replicas : int
+    replica_kind : "gaussian" or "spectra"
+    regions : dict
+        Limits given by the user, see :func:`find_regions`.
+    layers : tuple of int
+        Layer sizes; the first is the number of inputs, the last 1.
+    n_steps : int
+        Most Levenberg-Marquardt steps.
+    random_state : int or None
+        Same state, same numbers.
+    """
+
     n_replicas: int = 100
     replica_kind: str = "gaussian"
     regions: dict = field(default_factory=dict)
@@ -67,21 +83,30 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sample:
-    """Spectra to train on.
+    """Spectra to train on, of one image or of one vacuum reference.
 
     Attributes
     ----------
     counts : ndarray of shape (n_spectra, n_energy)
-        As measured.
+        Free of pedestal.
+    energy : ndarray of shape (n_energy,)
+        Uniform, eV.
     parameters : PeakParameters
         All usable.
     label : ndarray of int of shape (n_spectra,)
-        Cluster of each spectrum; -1 marks vacuum.
+        Cluster of each spectrum, or VACUUM.
     """
 
     counts: np.ndarray
+    energy: np.ndarray
     parameters: PeakParameters
     label: np.ndarray
+
+    def select(self, index):
+        """Some of the spectra."""
+        return Sample(
+            self.counts[index], self.energy, self.parameters.select(index), self.label[index]
+        )
 
 
 VACUUM = -1
@@ -120,14 +145,13 @@ def describe_detector(counts, energy, parameters, noise=None):
     return Detector(pedestal, note, noise)
 
 
-def train_ensemble(sample, energy, detector, clusters, cluster_by, settings, progress=None):
-    """Train an ensemble on a sample of spectra.
+def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=None):
+    """Train an ensemble on samples of spectra.
 
     Parameters
     ----------
-    sample : Sample
-    energy : ndarray of shape (n_energy,)
-        Uniform, eV.
+    samples : sequence of Sample
+        Of equal dispersion: the image's, and a vacuum reference's if there is one.
     detector : Detector
     clusters : Clusters
     cluster_by : str
@@ -142,7 +166,7 @@ def train_ensemble(sample, energy, detector, clusters, cluster_by, settings, pro
     report : Report
     """
     rng = np.random.default_rng(settings.random_state)
-    peaks = registered(sample, energy, detector)
+    peaks = registered(samples, detector.noise)
     for _ in range(_REGION_ROUNDS):
         regions = find_regions(peaks, clusters.centres.size, settings.regions)
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
@@ -165,7 +189,7 @@ def train_ensemble(sample, energy, detector, clusters, cluster_by, settings, pro
         noise=detector.noise,
     )
     ensemble = ensemble.with_scatter(unexplained_scatter(ensemble, peaks))
-    report = _report(ensemble, peaks, detector, clusters, trained, selection, settings)
+    report = _report(ensemble, detector, clusters, trained, selection)
     return ensemble, report
 
 
@@ -280,7 +304,9 @@ class RegisteredPeaks:
             typical[rows] = np.clip(self.spectra.sums[rows].sum(0) / expected[rows].sum(0), 1, None)
         variance = self.noise.variance(expected * typical, self.spectra.n_channels) / expected**2
         u = self.u
-        inside = self.spectra.complete & (u >= self.window[0][:, None]) & (u <= self.window[1][:, None])
+        inside = (
+            self.spectra.complete & (u >= self.window[0][:, None]) & (u <= self.window[1][:, None])
+        )
         return self.spectra.sums / expected - self.spill, variance + 1e-12, inside
 
     def within(self, regions):
@@ -302,26 +328,40 @@ def window_of(regions, label, fwhm):
     return gain / fwhm, loss / fwhm
 
 
-def registered(sample, energy, detector):
+def registered(samples, noise):
     """Register the training spectra to the mean shape of the vacuum, or the brightest cluster.
 
     The reference and the peak parameters improve each other in a few rounds.
-    """
-    parameters, noise = sample.parameters, detector.noise
-    counts = sample.counts - detector.pedestal
-    step = energy[1] - energy[0]
-    per_fwhm = np.median(parameters.fwhm) / step
-    groups = make_groups(per_fwhm, energy.size, energy.size)
-    spectra = group_spectra(counts, energy, parameters.channel, groups, np.ones(groups.size))
-    reach = energy.size / per_fwhm * 1.1
-    grid = Grid.covering(-reach, reach)
-    first = sample.label == sample.label.min()
-    has_vacuum = sample.label.min() == VACUUM
 
-    one = np.ones(len(counts))
+    Parameters
+    ----------
+    samples : sequence of Sample
+    noise : NoiseModel
+
+    Returns
+    -------
+    RegisteredPeaks
+    """
+    label = np.concatenate([sample.label for sample in samples])
+    centre = np.concatenate([sample.parameters.centre for sample in samples])
+    fwhm = np.concatenate([sample.parameters.fwhm for sample in samples])
+    step = samples[0].energy[1] - samples[0].energy[0]
+    per_fwhm = np.median(fwhm) / step
+    n_energy = max(sample.energy.size for sample in samples)
+    groups = make_groups(per_fwhm, n_energy, n_energy)
+    spectra = join_spectra(
+        [
+            group_spectra(s.counts, s.energy, s.parameters.channel, groups, np.ones(groups.size))
+            for s in samples
+        ]
+    )
+    reach = n_energy / per_fwhm * 1.1
+    grid = Grid.covering(-reach, reach)
+    first = label == label.min()
+
+    one = np.ones(len(label))
     core = (-_CORE * one, _CORE * one)
-    centre, fwhm = parameters.centre, parameters.fwhm
-    height = np.maximum(np.take_along_axis(counts, parameters.channel[:, None], -1)[:, 0], 1e-9)
+    height = np.concatenate([_heights(sample) for sample in samples])
     for _ in range(_REFERENCE_ROUNDS):
         u = (spectra.energy - centre[:, None]) / fwhm[:, None]
         scale = height[:, None] * spectra.n_channels * spectra.curvature
@@ -332,9 +372,25 @@ def registered(sample, energy, detector):
         matched = match(spectra, centre, fwhm, 0 * one, core, table, noise, None)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
     peaks = RegisteredPeaks(
-        spectra, sample.label, np.log(parameters.intensity), matched, grid, log_reference, noise, core
+        spectra, label, _log_intensities(samples), matched, grid, log_reference, noise, core
     )
-    return peaks if has_vacuum else _limited_reference(peaks, first)
+    return peaks if peaks.has_vacuum else _limited_reference(peaks, first)
+
+
+def _heights(sample):
+    highest = np.take_along_axis(sample.counts, sample.parameters.channel[:, None], -1)[:, 0]
+    return np.maximum(highest, 1e-9)
+
+
+def _log_intensities(samples):
+    """ln N0 of every spectrum; a separate vacuum reference counts as the thin end of the image.
+
+    The reference was taken at another time and dose: its own N0 says nothing of thickness.
+    """
+    image, *references = samples
+    logarithm = np.log(image.parameters.intensity)
+    thin = np.median(logarithm[image.label == image.label.min()])
+    return np.concatenate([logarithm, *(np.full(len(r.label), thin) for r in references)])
 
 
 def _reference_of(spectra, u, scale, chosen, limit, noise, grid):
@@ -426,7 +482,10 @@ def _mean_ratio(peaks, chosen, side):
     error = total[seen] ** -0.5
     n = np.maximum(use.sum(0)[seen], 1)
     # What spectra differ by, beyond their noise, is uncertainty of the mean too.
-    spread = np.sqrt((weight * (np.where(use, ratio[chosen], 0) - _spread_out(mean, seen)) ** 2).sum(0)[seen] / total[seen])
+    spread = np.sqrt(
+        (weight * (np.where(use, ratio[chosen], 0) - _spread_out(mean, seen)) ** 2).sum(0)[seen]
+        / total[seen]
+    )
     error = np.maximum(error, spread / np.sqrt(np.maximum(n - 1, 1)))
     order = np.abs(u[seen]).argsort()
     return np.abs(u[seen])[order], mean[order], error[order]
@@ -612,7 +671,9 @@ def unexplained_scatter(ensemble, peaks):
     scale = peaks.spectra.n_channels * peaks.spectra.curvature
     expected = scale * np.exp(matched.log_height[:, None] + log_shape)
     variance = peaks.noise.variance(expected, peaks.spectra.n_channels) / expected**2
-    inside = peaks.spectra.complete & (u >= peaks.window[0][:, None]) & (u <= peaks.window[1][:, None])
+    inside = (
+        peaks.spectra.complete & (u >= peaks.window[0][:, None]) & (u <= peaks.window[1][:, None])
+    )
     excess = (peaks.spectra.sums / expected - 1) ** 2 - variance
 
     cell = np.round(to_grid(u[inside]) / _SCATTER_CELL).astype(int)
@@ -630,19 +691,13 @@ def unexplained_scatter(ensemble, peaks):
 # --- report --------------------------------------------------------------------------------------
 
 
-def _report(ensemble, peaks, detector, clusters, trained, selection, settings):
-    regions, sizes = ensemble.regions, clusters.sizes
-    rows = [
-        ClusterReport(str(i), clusters.centres[i], int(sizes[i]), regions.gain[i], regions.E_I[i], regions.E_II[i])
-        for i in range(clusters.centres.size)
-    ]
-    noise = detector.noise
+def _report(ensemble, detector, clusters, trained, selection):
     kept = selection.kept
     return Report(
-        noise=f"gain {noise.gain:.3g}, read-out {noise.readout:.3g} counts ({noise.source})",
+        noise=describe_noise(detector.noise),
         pedestal=detector.pedestal,
         pedestal_note=detector.pedestal_note,
-        clusters=tuple(rows),
+        clusters=cluster_rows(clusters.centres, clusters.sizes, ensemble.regions),
         n_replicas=kept.size,
         n_kept=int(kept.sum()),
         dropped=selection.dropped,

@@ -61,7 +61,9 @@ def jacobian(weights, layers, activations):
     """Derivatives of the outputs, shape (n_replicas, n_points, n_weights)."""
     parts = split_weights(weights, layers)
     n_replicas, n_points = activations[0].shape[:2]
-    result = torch.empty(n_replicas, n_points, weights.shape[1], dtype=weights.dtype, device=weights.device)
+    result = torch.empty(
+        n_replicas, n_points, weights.shape[1], dtype=weights.dtype, device=weights.device
+    )
     delta = torch.ones(n_replicas, n_points, 1, dtype=weights.dtype, device=weights.device)
     stop = weights.shape[1]
     for number in range(len(parts) - 1, -1, -1):

@@ -80,7 +80,9 @@ class Trained:
     steps: np.ndarray
 
 
-def train(data, layers=LAYERS, n_steps=40, validation_fraction=0.2, patience=8, rng=None, progress=None):
+def train(
+    data, layers=LAYERS, n_steps=40, validation_fraction=0.2, patience=8, rng=None, progress=None
+):
     """Train one network per replica.
 
     Parameters
@@ -131,7 +133,9 @@ def _train_block(fit, weights, n_steps, patience, report):
         new_cost, train, validation = fit.costs(proposed, active)
         kept = lm.accept(weights[active], proposed, cost[active], new_cost, damping[active])
         weights[active], cost[active], damping[active], accepted = kept
-        best.update(active[accepted], proposed[accepted], train[accepted], validation[accepted], step)
+        best.update(
+            active[accepted], proposed[accepted], train[accepted], validation[accepted], step
+        )
         report(step, float(best.train.median()))
         active = active[(step - best.step[active] < patience) & (damping[active] < 1e7)]
         if not len(active):
@@ -139,7 +143,9 @@ def _train_block(fit, weights, n_steps, patience, report):
             break
     rise = fit.largest_rise(best.weights)
     values = (best.weights, best.train, best.validation, rise, best.step)
-    return tuple(value.double().numpy() if value.is_floating_point() else value.numpy() for value in values)
+    return tuple(
+        value.double().numpy() if value.is_floating_point() else value.numpy() for value in values
+    )
 
 
 class _Best:

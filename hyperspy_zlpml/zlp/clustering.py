@@ -95,7 +95,9 @@ def cluster(proxy, n_clusters, sign=1, min_size=MIN_SIZE, random_state=None):
     label = seeded.fit_predict(values[:, None])
     label, merged = _merge_small(values, label, min(min_size, values.size))
     if merged:
-        messages.append(f"{merged} cluster(s) of fewer than {min_size} spectra merged with the nearest")
+        messages.append(
+            f"{merged} cluster(s) of fewer than {min_size} spectra merged with the nearest"
+        )
     label, centres = _order(values, label, sign)
     labels = np.full(proxy.shape, -1)
     labels[finite] = label

@@ -149,7 +149,11 @@ class GroupedSpectra:
     def select(self, index):
         """Some of the spectra."""
         return GroupedSpectra(
-            self.sums[index], self.n_channels, self.curvature, self.energy[index], self.complete[index]
+            self.sums[index],
+            self.n_channels,
+            self.curvature,
+            self.energy[index],
+            self.complete[index],
         )
 
 
@@ -169,6 +173,16 @@ def group_spectra(counts, energy, channel, groups, curvature):
     step = energy[1] - energy[0]
     middle = energy[0] + step * (channel[:, None] + groups.middle)
     return GroupedSpectra(sums, groups.n_channels, curvature, middle, complete)
+
+
+def join_spectra(parts):
+    """One set of grouped spectra from several with the same groups."""
+    first = parts[0]
+    sums, energy, complete = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("sums", "energy", "complete")
+    )
+    return GroupedSpectra(sums, first.n_channels, first.curvature, energy, complete)
 
 
 def group_curvature(grid, log_shape, groups, channels_per_fwhm):
@@ -290,7 +304,9 @@ def _match_block(spectra, centre, fwhm, thickness, window, table, noise, width_p
         step[:, 1:N_PEAK] = np.clip(step[:, 1:N_PEAK], -_LARGEST_STEP, _LARGEST_STEP)
         log_height = log_height + step[:, 0]
         centre = centre + step[:, 1] * fwhm
-        fwhm = np.exp(np.clip(np.log(fwhm) + step[:, 2], first_log_fwhm - 0.5, first_log_fwhm + 0.5))
+        fwhm = np.exp(
+            np.clip(np.log(fwhm) + step[:, 2], first_log_fwhm - 0.5, first_log_fwhm + 0.5)
+        )
         coefficients = coefficients + step[:, N_PEAK:]
     chi2 = (residual**2).sum(-1)
     return log_height, centre, fwhm, coefficients, covariance, chi2, inside.sum(-1).astype(float)

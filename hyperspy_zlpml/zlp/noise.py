@@ -73,12 +73,16 @@ def estimate_noise(counts, energy, centre, fwhm):
     return fit_noise(level[use], difference[use] ** 2, "estimated from the data")
 
 
-def fit_noise(level, squared, source):
+def fit_noise(level, squared, source, trimmed=True):
     """Straight line through (level, squared deviation) pairs, as a :class:`NoiseModel`."""
     classes = np.array_split(level.argsort(kind="stable"), min(_N_LEVELS, max(level.size // 20, 1)))
     x = np.array([level[c].mean() for c in classes])
-    # The largest 1 % are left out: spikes and edges. For normal noise they hold 7.7 % of the sum.
-    y = np.array([np.sort(squared[c])[: max(int(0.99 * c.size), 1)].mean() for c in classes]) / 0.923
+    # The largest 1 % may be spikes or edges. For normal noise they hold 7.7 % of the sum.
+    if trimmed:
+        kept = [np.sort(squared[c])[: max(int(0.99 * c.size), 1)].mean() for c in classes]
+        y = np.array(kept) / 0.923
+    else:
+        y = np.array([squared[c].mean() for c in classes])
     gain, offset = _non_negative_line(x, y)
     if gain == 0 and offset == 0:
         gain = 1.0
@@ -134,4 +138,6 @@ def estimate_pedestal(counts, energy, centre, fwhm):
         return 0.0, "none subtracted: the counts before the peak still fall towards the edge"
     if abs(far.mean()) <= _PEDESTAL_SIGNIFICANCE * error_far:
         return 0.0, "none found before the peak"
-    return float(far.mean()), f"{far.mean():.4g} counts per channel, from {n_before // 2} channels before the peak"
+    return float(
+        far.mean()
+    ), f"{far.mean():.4g} counts per channel, from {n_before // 2} channels before the peak"

@@ -118,7 +118,9 @@ def peak_parameters(counts, energy):
 
     left, right = _first_crossings(smooth - level[:, None], channel, height / 2)
     inside = (left >= 0) & (right < n_energy)
-    status = np.where(~finite, NOT_FINITE, np.where(~found, NO_PEAK, np.where(~inside, AT_EDGE, OK)))
+    status = np.where(
+        ~finite, NOT_FINITE, np.where(~found, NO_PEAK, np.where(~inside, AT_EDGE, OK))
+    )
 
     usable = status == OK
     rough = np.where(usable, right - left, 4.0)
@@ -195,7 +197,9 @@ def _refine(spectra, channel, rough, usable, coarse):
         for _ in range(3):
             distance = np.abs(offset - crossing[:, None])
             reach_of_line = np.maximum(1.0, 0.15 * rough)[:, None]
-            weight = np.where(positive, window * np.clip(1 - distance / reach_of_line, 0, None), 0.0)
+            weight = np.where(
+                positive, window * np.clip(1 - distance / reach_of_line, 0, None), 0.0
+            )
             local, gradient = _weighted_polynomial(offset, logarithm, weight, 1)
             steep = side * gradient < 0
             target = (top - np.log(2) - local) / np.where(steep, gradient, -side)

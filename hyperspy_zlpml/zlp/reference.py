@@ -193,7 +193,9 @@ def extrapolate_by_gain_side(log_shape, grid, u_limit):
     mirrored = grid.interpolate(log_shape, -grid.u)
     limit = np.array([u_limit])
     joined = mirrored + grid.interpolate(log_shape, limit) - grid.interpolate(log_shape, -limit)
-    return np.where(grid.u > u_limit, np.minimum(joined, grid.interpolate(log_shape, limit)), log_shape)
+    return np.where(
+        grid.u > u_limit, np.minimum(joined, grid.interpolate(log_shape, limit)), log_shape
+    )
 
 
 def tail_mode(grid, u_limit):

@@ -30,7 +30,9 @@ def vacuum_candidates(parameters, noise, energy):
     ndarray of bool, navigation shape
     """
     step = energy[1] - energy[0]
-    n_beyond = np.clip((energy[-1] - parameters.centre) / step - 8 * parameters.fwhm / step, 0, None)
+    n_beyond = np.clip(
+        (energy[-1] - parameters.centre) / step - 8 * parameters.fwhm / step, 0, None
+    )
     sigma = np.sqrt(noise.variance(parameters.scattered, n_beyond)) / parameters.intensity
     fraction = parameters.scattered / parameters.intensity
     usable = parameters.usable & (n_beyond > 0) & (fraction < _LARGEST_FRACTION + _SIGMAS * sigma)

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An image as a whole: which spectra are usable, which are vacuum, which belong together.
+
+Between the first pass over the data (peak parameters of all spectra, counts of a sample) and the
+second (subtraction) all decisions are taken here, on arrays flattened over navigation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hyperspy_zlpml.removal import Removal
+from hyperspy_zlpml.report import VacuumCheck
+from hyperspy_zlpml.workflow import VACUUM, Detector, Sample, describe_detector
+from hyperspy_zlpml.zlp.clustering import PROXIES, cluster
+from hyperspy_zlpml.zlp.peaks import NO_PEAK, OK, STATUS_TEXT, PeakParameters
+from hyperspy_zlpml.zlp.vacuum import never_rises, vacuum_candidates
+
+#: Spectra read for training at most, and used per cluster.
+LARGEST_SAMPLE = 4096
+_PER_CLUSTER = 512
+#: A fifth of the vacuum spectra is kept from training to check the result on.
+_HELD_OUT = 0.2
+_FEWEST_TO_HOLD_OUT = 20
+_CHECKED_AT_MOST = 256
+_CHECK_UP_TO = 8.0
+#: Relative to the range trained on, ln N0 may lie this far outside before it is worth a word.
+_OUTSIDE = 0.5
+
+
+class NoZeroLossPeakError(ValueError):
+    """No spectrum has a usable zero-loss peak."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the first pass says of an image; spectra on the first axis.
+
+    Attributes
+    ----------
+    energy : ndarray of shape (n_energy,)
+        eV.
+    parameters : PeakParameters
+        Of all spectra, sums free of pedestal.
+    detector : Detector
+    sample_index : ndarray of int
+        Usable spectra whose counts were read.
+    sample_counts : ndarray of shape (n_sample, n_energy)
+        Free of pedestal.
+    vacuum : ndarray of bool
+    messages : tuple of str
+    """
+
+    energy: np.ndarray
+    parameters: PeakParameters
+    detector: Detector
+    sample_index: np.ndarray
+    sample_counts: np.ndarray
+    vacuum: np.ndarray
+    messages: tuple = ()
+
+    @property
+    def usable(self):
+        """Spectra with a peak and positive intensity."""
+        with np.errstate(invalid="ignore"):
+            return self.parameters.usable & (self.parameters.intensity > 0)
+
+    @property
+    def log_intensity(self):
+        """ln N0, NaN where not usable."""
+        return np.log(np.where(self.usable, self.parameters.intensity, np.nan))
+
+
+def choose_sample(n_spectra, excluded, vacuum, rng):
+    """Indices of the spectra whose counts are read for training, increasing.
+
+    Parameters
+    ----------
+    n_spectra : int
+    excluded : ndarray of bool
+    vacuum : ndarray of bool or None
+        Vacuum pixels given by the user are all wanted, up to what a cluster takes.
+    rng : numpy.random.Generator
+    """
+    allowed = np.flatnonzero(~excluded)
+    if allowed.size > LARGEST_SAMPLE:
+        chosen = rng.choice(allowed, LARGEST_SAMPLE, replace=False)
+        if vacuum is not None:
+            marked = np.flatnonzero(vacuum & ~excluded)
+            marked = rng.permutation(marked)[:_PER_CLUSTER]
+            chosen = np.union1d(chosen, marked)
+        allowed = chosen
+    return np.sort(allowed)
+
+
+def describe(parameters, energy, index, counts, noise=None, vacuum=None):
+    """Detector, usable spectra and vacuum pixels of an image.
+
+    Parameters
+    ----------
+    parameters : PeakParameters
+        Of all spectra, shape (n_spectra,); excluded ones have a status.
+    energy : ndarray of shape (n_energy,)
+    index : ndarray of int
+        Spectra of the sample.
+    counts : ndarray of shape (n_sample, n_energy)
+    noise : NoiseModel, optional
+        Where the signal carries its own.
+    vacuum : ndarray of bool, optional
+        Given by the user; otherwise found.
+
+    Returns
+    -------
+    Image
+
+    Raises
+    ------
+    NoZeroLossPeakError
+    """
+    good = parameters.usable[index]
+    if not good.any():
+        raise NoZeroLossPeakError(_why_no_peak(parameters))
+    index, counts = index[good], np.asarray(counts[good], float)
+    sampled = parameters.select(index)
+    detector = describe_detector(counts, energy, sampled, noise)
+    counts = counts - detector.pedestal
+    clean = parameters.without_pedestal(detector.pedestal, energy)
+    if vacuum is None:
+        vacuum = _find_vacuum(clean, detector.noise, energy, index, counts)
+    image = Image(energy, clean, detector, index, counts, vacuum & clean.usable)
+    return image
+
+
+def _why_no_peak(parameters):
+    status = parameters.status
+    reasons = [
+        f"{(status == code).sum()} {text}"
+        for code, text in STATUS_TEXT.items()
+        if (status == code).any()
+    ]
+    advice = (
+        "remove_zlp_ml needs low-loss spectra with the whole zero-loss peak on the energy axis"
+        if (status == NO_PEAK).any()
+        else "check the data, the navigation_mask and that the whole peak is on the energy axis"
+    )
+    return (
+        f"no zero-loss peak found in any of {status.size} spectra ({', '.join(reasons)}); {advice}."
+    )
+
+
+def _find_vacuum(parameters, noise, energy, index, counts):
+    vacuum = vacuum_candidates(parameters, noise, energy)
+    seen = vacuum[index]
+    if not seen.any():
+        return np.zeros_like(vacuum)
+    sampled = parameters.select(index[seen])
+    alone = never_rises(counts[seen], energy, sampled.centre, sampled.fwhm, noise)
+    return vacuum if alone else np.zeros_like(vacuum)
+
+
+def excluded_parameters(parameters, excluded):
+    """Parameters with the excluded spectra marked as unusable."""
+    status = np.where(excluded, -1, parameters.status)
+    values = {name: getattr(parameters, name) for name in PeakParameters.__dataclass_fields__}
+    return PeakParameters(**{**values, "status": status})
+
+
+def unusable_message(parameters):
+    """One sentence that counts the spectra left out, or None."""
+    counts = {text: int((parameters.status == code).sum()) for code, text in STATUS_TEXT.items()}
+    counts = {text: count for text, count in counts.items() if count}
+    if not counts:
+        return None
+    listed = ", ".join(f"{count} {text}" for text, count in counts.items())
+    return (
+        f"{sum(counts.values())} of {parameters.status.size} spectra are left out "
+        f"and NaN in every result: {listed}."
+    )
+
+
+def measurement_messages(image):
+    """Warnings about peaks that cannot be trusted as they are."""
+    messages = []
+    saturated = _flat_tops(image.sample_counts)
+    if saturated.any():
+        messages.append(
+            f"{saturated.sum()} of {saturated.size} spectra looked at have a peak that is cut off "
+            "flat: the detector was saturated. Their ZLP is not to be trusted; shorten the exposure."
+        )
+    step = image.energy[1] - image.energy[0]
+    width = np.nanmedian(image.parameters.fwhm[image.usable]) / step
+    if width < 2:
+        messages.append(
+            f"the peaks are {width:.1f} channels wide: fewer than 2 channels cannot tell their "
+            "shape; expect systematic residuals in the core and use a finer dispersion."
+        )
+    return messages
+
+
+def _flat_tops(counts):
+    """Spectra whose three highest neighbouring channels hold exactly the same counts."""
+    channel = np.clip(counts.argmax(-1), 2, counts.shape[-1] - 3)
+    around = channel[:, None] + np.arange(-2, 3)
+    top = np.take_along_axis(counts, around, -1)
+    equal = np.isclose(top, counts.max(-1, keepdims=True), rtol=1e-9, atol=0)
+    runs = equal[:, :-2] & equal[:, 1:-1] & equal[:, 2:]
+    return runs.any(-1) & (counts.max(-1) > 50)
+
+
+def clusters_of(image, cluster_by, n_clusters, random_state):
+    """Clusters of the usable spectra.
+
+    Parameters
+    ----------
+    image : Image
+    cluster_by : str or ndarray of shape (n_spectra,)
+        Name of a proxy, or a map that grows with thickness.
+    n_clusters : int or "auto"
+    random_state : int or None
+
+    Returns
+    -------
+    clusters : Clusters
+    name : str
+    """
+    if isinstance(cluster_by, str):
+        function, sign = PROXIES[cluster_by]
+        proxy, name = function(image.parameters), cluster_by
+    else:
+        proxy, sign, name = np.asarray(cluster_by, float), 1, "map"
+    proxy = np.where(image.usable, proxy, np.nan)
+    return cluster(proxy, n_clusters, sign, random_state=random_state), name
+
+
+def training_samples(image, labels, reference, rng):
+    """Spectra to train on by cluster, and vacuum spectra held out to check the result on.
+
+    Parameters
+    ----------
+    image : Image
+    labels : ndarray of int of shape (n_spectra,)
+    reference : Image or None
+        A separate vacuum measurement.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    samples : list of Sample
+    held_out : Sample or None
+    """
+    label = np.where(image.vacuum, VACUUM, labels)[image.sample_index]
+    known = (labels[image.sample_index] >= 0) & image.usable[image.sample_index]
+    everything = Sample(
+        image.sample_counts, image.energy, image.parameters.select(image.sample_index), label
+    )
+    chosen, held_out = [], np.zeros(0, int)
+    for name in np.unique(label[known]):
+        members = rng.permutation(np.flatnonzero(known & (label == name)))
+        if name == VACUUM and members.size >= _FEWEST_TO_HOLD_OUT:
+            n_held = min(int(_HELD_OUT * members.size), _CHECKED_AT_MOST)
+            held_out, members = members[:n_held], members[n_held:]
+        chosen.append(members[:_PER_CLUSTER])
+    samples = [everything.select(np.sort(np.concatenate(chosen)))]
+    if reference is not None:
+        rows = rng.permutation(reference.sample_index.size)[:_PER_CLUSTER]
+        parameters = reference.parameters.select(reference.sample_index[rows])
+        vacuum = np.full(rows.size, VACUUM)
+        samples.append(Sample(reference.sample_counts[rows], reference.energy, parameters, vacuum))
+    return samples, (everything.select(held_out) if held_out.size else None)
+
+
+def peaks_to_apply(image, labels, regions):
+    """What :meth:`Removal.apply` needs to know of every spectrum, shape (n_spectra, 6)."""
+    parameters = image.parameters
+    known = np.clip(labels, 0, None)
+    gain = np.where(image.vacuum, -np.inf, regions.gain[known])
+    loss = np.where(image.vacuum, np.inf, regions.E_I[known])
+    columns = (
+        parameters.channel,
+        parameters.centre,
+        parameters.fwhm,
+        image.log_intensity,
+        gain,
+        loss,
+    )
+    peaks = np.stack(columns, axis=-1).astype(float)
+    peaks[~image.usable | (labels < 0)] = np.nan
+    return peaks
+
+
+def channel_range(image):
+    """First and last channel that holds a peak."""
+    channels = image.parameters.channel[image.usable]
+    return int(channels.min()), int(channels.max())
+
+
+def nearest_labels(image, ensemble, cluster_by):
+    """Clusters of an ensemble that the spectra of another image belong to."""
+    if isinstance(cluster_by, str):
+        proxy = PROXIES[cluster_by][0](image.parameters)
+    else:
+        proxy = np.asarray(cluster_by, float)
+    labels = np.abs(proxy[:, None] - ensemble.cluster_centres).argmin(-1)
+    return np.where(image.usable & np.isfinite(proxy), labels, -1)
+
+
+def outside_message(image, ensemble):
+    """A sentence if many spectra lie outside what an ensemble was trained on, or None."""
+    low, high = ensemble.log_intensity_range
+    logarithm = image.log_intensity[image.usable]
+    outside = np.mean((logarithm < low - _OUTSIDE) | (logarithm > high + _OUTSIDE))
+    width = np.log(np.nanmedian(image.parameters.fwhm[image.usable])) - ensemble.log_fwhm[0]
+    told = []
+    if outside > 0.1:
+        told.append(f"ln N0 of {outside:.0%} of the spectra is outside {low:.2f} to {high:.2f}")
+    if abs(width) > 0.2:
+        told.append(f"the peaks are {np.exp(width):.2f} times as wide")
+    if not told:
+        return None
+    return "the ensemble was trained on other data: " + "; ".join(told) + ". Train on this image."
+
+
+def check_on_vacuum(removal: Removal, sample, regions, confidence):
+    """Subtract held-out vacuum spectra as if they were specimen.
+
+    They are matched below ``E_I`` of the thinnest cluster only, so that their tails are
+    predicted, and the tails are then compared with what was measured.
+
+    Parameters
+    ----------
+    removal : Removal
+    sample : Sample
+    regions : Regions
+    confidence : float
+
+    Returns
+    -------
+    VacuumCheck or None
+    """
+    limit = regions.E_I[np.isfinite(regions.E_I)]
+    end = _CHECK_UP_TO * np.median(sample.parameters.fwhm)
+    if not limit.size or limit[0] >= end:
+        return None
+    n = len(sample.label)
+    parameters = sample.parameters
+    columns = (
+        parameters.channel, parameters.centre, parameters.fwhm, np.log(parameters.intensity),
+        np.full(n, regions.gain[0]), np.full(n, limit[0]),
+    )  # fmt: skip
+    peaks = np.stack(columns, -1).astype(float)
+    window = np.full(n, limit[0]), np.full(n, end)
+    counts = sample.counts + removal.pedestal
+    integral, model, counting, zlp = removal.integrate(counts, peaks, window)
+    pull = integral / np.hypot(model, counting)
+    from scipy.stats import norm
+
+    inside = np.abs(pull) <= norm.ppf(0.5 + confidence / 2)
+    return VacuumCheck(
+        n, float(integral.sum() / zlp.sum()), float(np.sqrt((pull**2).mean())), float(inside.mean()),
+        confidence, (float(limit[0]), float(end)),
+    )  # fmt: skip
+
+
+__all__ = [
+    "OK",
+    "Image",
+    "NoZeroLossPeakError",
+    "channel_range",
+    "check_on_vacuum",
+    "choose_sample",
+    "clusters_of",
+    "describe",
+    "excluded_parameters",
+    "measurement_messages",
+    "nearest_labels",
+    "outside_message",
+    "peaks_to_apply",
+    "training_samples",
+    "unusable_message",
+]

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""EELS spectra whose zero-loss peak can be removed: a thin layer over :mod:`.removing`."""
+
+from exspy.signals import EELSSpectrum, LazyEELSSpectrum
+
+from hyperspy_zlpml.signals import removing
+
+
+class EELSZLPSpectrum(EELSSpectrum):
+    """Low-loss EELS spectra with zero-loss peak removal by neural networks.
+
+    Everything of :class:`exspy.signals.EELSSpectrum` works as before. Make one with
+    ``s.set_signal_type("EELS_ZLPML")`` or ``hs.load(file, signal_type="EELS_ZLPML")``.
+    """
+
+    _signal_type = "EELS_ZLPML"
+    _alias_signal_types = ["ZLPML"]
+
+    def remove_zlp_ml(
+        self,
+        n_clusters=5,
+        cluster_by="zlp",
+        n_replicas=100,
+        regions=None,
+        vacuum=None,
+        navigation_mask=None,
+        ensemble=None,
+        confidence=0.68,
+        replica_kind="gaussian",
+        random_state=None,
+        show_progressbar=None,
+        lazy_output=None,
+    ):
+        """Remove the zero-loss peak (ZLP) and say how well it is known.
+
+        The spectra are clustered by thickness; an ensemble of small neural networks, each
+        trained on its own Monte Carlo replica of the pure-ZLP parts of the data, predicts the
+        peak of every spectrum, which is matched to the spectrum and subtracted [1]_ [2]_. The
+        signal itself is not changed.
+
+        Parameters
+        ----------
+        n_clusters : int or "auto"
+            Clusters of equal thickness.
+        cluster_by : "zlp", "total", "log_ratio", or map
+            Proxy of thickness: logarithm of the ZLP's intensity, of the total counts, of the
+            total over the ZLP; or a map (BaseSignal or array of the navigation shape) that
+            grows with thickness.
+        n_replicas : int
+            Networks to train. The cost per spectrum does not depend on it.
+        regions : dict, optional
+            Limits that override those found from the data, in the units of the energy axis from
+            the peak: ``E_I``, end of the pure ZLP; ``E_II``, where it has fallen below the noise;
+            ``gain``, the limit on the gain side (negative). One number or one per cluster.
+        vacuum : signal or boolean map, optional
+            Vacuum spectra measured with the same dispersion, or which pixels see vacuum. By
+            default such pixels are looked for.
+        navigation_mask : boolean map, optional
+            Pixels to leave out (True): not trained on, NaN in every result.
+        ensemble : Ensemble, optional
+            Trained before, by :meth:`train_zlp_ml`; nothing is trained then.
+        confidence : float
+            Probability inside the band of ``lower`` and ``upper``.
+        replica_kind : "gaussian" or "spectra"
+            Pseudo-data from central values and covariance [1]_, or spectra drawn from the
+            clusters [2]_.
+        random_state : int, optional
+            Same state, same numbers.
+        show_progressbar : bool, optional
+            Default from HyperSpy's preferences.
+        lazy_output : bool, optional
+            Default: lazy results for a lazy signal.
+
+        Returns
+        -------
+        ZLPRemoval
+            With ``subtracted``, ``zlp``, ``std``, ``lower``, ``upper``, maps and ``report``.
+
+        Raises
+        ------
+        NoZeroLossPeakError
+            If no spectrum has a usable peak.
+        TooFewReplicasError
+            If fewer than half of the networks could be trained.
+        ValueError
+            If the energy axis or an argument is not what it must be.
+
+        References
+        ----------
+        .. [1] L. I. Roest et al., Ultramicroscopy 222, 113202 (2021).
+        .. [2] A. Brokkelkamp et al., J. Phys. Chem. A 126, 1255 (2022).
+
+        Examples
+        --------
+        >>> import hyperspy_zlpml.data
+        >>> s = hyperspy_zlpml.data.ws2_like((8, 8), random_state=0).signal
+        >>> r = s.remove_zlp_ml(n_replicas=10, random_state=0, show_progressbar=False)
+        >>> r.subtracted
+        <EELSZLPSpectrum, title: WS2-like flake ZLP removed, dimensions: (8, 8|2048)>
+        """
+        options = removing.Options(
+            n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask, confidence,
+            replica_kind, random_state, show_progressbar,
+        )  # fmt: skip
+        return removing.remove(self, options, ensemble, lazy_output)
+
+    def train_zlp_ml(
+        self,
+        n_clusters=5,
+        cluster_by="zlp",
+        n_replicas=100,
+        regions=None,
+        vacuum=None,
+        navigation_mask=None,
+        replica_kind="gaussian",
+        random_state=None,
+        show_progressbar=None,
+    ):
+        """Train an ensemble without applying it.
+
+        Parameters
+        ----------
+        n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask, replica_kind, \
+random_state, show_progressbar
+            See :meth:`remove_zlp_ml`.
+
+        Returns
+        -------
+        Ensemble
+            For ``other.remove_zlp_ml(ensemble=...)``.
+        """
+        options = removing.Options(
+            n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask,
+            replica_kind=replica_kind, random_state=random_state, show_progressbar=show_progressbar,
+        )  # fmt: skip
+        return removing.train(self, options)
+
+    def estimate_zlp_parameters(self, show_progressbar=None):
+        """Centre, width and intensity of the zero-loss peak of every spectrum.
+
+        The centre is found between the channels, by a parabola through the logarithm of the top
+        of the peak; the width from interpolated half-height crossings; the intensity is the sum
+        within one FWHM on both sides of the centre.
+
+        Parameters
+        ----------
+        show_progressbar : bool, optional
+
+        Returns
+        -------
+        centre, fwhm, intensity : BaseSignal
+            Maps over the navigation space, energies in the units of the axis; NaN where a
+            spectrum has no usable peak.
+        """
+        return removing.peak_maps(self, show_progressbar)
+
+
+class LazyEELSZLPSpectrum(EELSZLPSpectrum, LazyEELSSpectrum):
+    """Lazy twin of :class:`EELSZLPSpectrum`."""
+
+    _lazy = True
+
+    def compute(self, *args, **kwargs):
+        """Compute the data, and the noise variance if that is lazy too.
+
+        See :meth:`hyperspy.api.signals.LazySignal1D.compute` for the parameters. HyperSpy leaves
+        the variance lazy, which its fits cannot use.
+        """
+        variance = self.get_noise_variance()
+        super().compute(*args, **kwargs)
+        if getattr(variance, "_lazy", False):
+            variance.compute(*args, **kwargs)

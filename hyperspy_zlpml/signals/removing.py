@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the signal methods do: take arrays from the signal, call the method, wrap the results."""
+
+import contextlib
+import warnings
+from dataclasses import dataclass, replace
+
+import dask.array as da
+import hyperspy.api as hs
+import numpy as np
+
+from hyperspy_zlpml import image as images
+from hyperspy_zlpml import lazy
+from hyperspy_zlpml.removal import Removal
+from hyperspy_zlpml.report import Report
+from hyperspy_zlpml.signals import _arrays
+from hyperspy_zlpml.signals.result import ZLPRemoval
+from hyperspy_zlpml.workflow import Settings, train_ensemble
+from hyperspy_zlpml.zlp.replicas import KINDS
+
+
+@dataclass(frozen=True)
+class Options:
+    """Arguments of ``remove_zlp_ml`` and ``train_zlp_ml``."""
+
+    n_clusters: object = 5
+    cluster_by: object = "zlp"
+    n_replicas: int = 100
+    regions: dict | None = None
+    vacuum: object = None
+    navigation_mask: object = None
+    confidence: float = 0.68
+    replica_kind: str = "gaussian"
+    random_state: object = None
+    show_progressbar: bool | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A signal as arrays, its image described and its pixels clustered."""
+
+    data: da.Array
+    variance: object
+    image: images.Image
+    reference: images.Image | None
+    cluster_by: object
+    factor: float
+    messages: tuple
+    seed: int
+    progressbar: bool
+
+
+def prepare(signal, options):
+    """Checks, the first pass over the data, and what it says of the image."""
+    _arrays.check_options(
+        options.n_clusters, options.cluster_by, options.n_replicas, options.confidence,
+        options.replica_kind, KINDS,
+    )  # fmt: skip
+    energy, factor = _arrays.energy_axis(signal)
+    progressbar = _progressbar(options.show_progressbar)
+    n_spectra = max(signal.axes_manager.navigation_size, 1)
+    excluded = np.zeros(n_spectra, bool)
+    if options.navigation_mask is not None:
+        excluded = _arrays.navigation_array(
+            options.navigation_mask, signal, "navigation_mask", bool
+        )
+    vacuum, reference = _vacuum(options.vacuum, signal, energy)
+    cluster_by = options.cluster_by
+    if not isinstance(cluster_by, str):
+        cluster_by = _arrays.navigation_array(cluster_by, signal, "cluster_by", float)
+
+    seed = _seed(options.random_state)
+    index = images.choose_sample(n_spectra, excluded, vacuum, np.random.default_rng(seed))
+    data = lazy.as_blocks(signal.data)
+    variance = _arrays.given_noise(signal)
+    parameters, counts = lazy.look_at_peaks(data, energy, index, progressbar)
+    parameters = images.excluded_parameters(parameters, excluded)
+    noise = None if variance is None else _noise_model(variance, data, counts, index)
+    image = images.describe(parameters, energy, index, counts, noise, vacuum)
+
+    messages = images.measurement_messages(image)
+    unusable = images.unusable_message(parameters)
+    for message in messages + ([unusable] if unusable else []):
+        warnings.warn(message, UserWarning, stacklevel=4)
+    return Prepared(
+        data, variance, image, reference, cluster_by, factor, tuple(messages), seed, progressbar
+    )
+
+
+def _progressbar(show):
+    return hs.preferences.General.show_progressbar if show is None else bool(show)
+
+
+def _seed(random_state):
+    if random_state is None or isinstance(random_state, (int, np.integer)):
+        sequence = np.random.SeedSequence(None if random_state is None else int(random_state))
+        return int(sequence.generate_state(1)[0])
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    raise ValueError(
+        f"random_state: expected an int, a numpy.random.Generator or None, got {random_state!r}."
+    )
+
+
+def _vacuum(vacuum, signal, energy):
+    """Boolean map of vacuum pixels, or the image of a separate vacuum signal."""
+    if vacuum is None:
+        return None, None
+    if isinstance(vacuum, hs.signals.BaseSignal) and vacuum.axes_manager.signal_dimension == 1:
+        if vacuum.data.dtype != bool:
+            return np.zeros(max(signal.axes_manager.navigation_size, 1), bool), _reference(
+                vacuum, energy
+            )
+    mask = _arrays.navigation_array(vacuum, signal, "vacuum", bool)
+    if not mask.any():
+        raise ValueError("vacuum: expected at least one vacuum pixel (True), got none.")
+    return mask, None
+
+
+def _reference(vacuum, energy):
+    own, _ = _arrays.energy_axis(vacuum, "vacuum")
+    step, own_step = energy[1] - energy[0], own[1] - own[0]
+    if abs(own_step / step - 1) > 1e-3:
+        raise ValueError(
+            f"vacuum: expected the dispersion of the signal, {step:.6g} eV per channel, "
+            f"got {own_step:.6g}; measure or interpolate the vacuum at the same dispersion."
+        )
+    data = lazy.as_blocks(vacuum.data)
+    index = np.arange(max(vacuum.axes_manager.navigation_size, 1))[: images.LARGEST_SAMPLE]
+    parameters, counts = lazy.look_at_peaks(data, own, index, False)
+    try:
+        return images.describe(parameters, own, index, counts, vacuum=parameters.usable)
+    except images.NoZeroLossPeakError as error:
+        raise images.NoZeroLossPeakError(f"vacuum: {error}") from error
+
+
+def _noise_model(variance, data, counts, index):
+    if not np.ndim(variance):
+        return _arrays.noise_of_variance(counts, variance)
+    whole = da.broadcast_to(da.asarray(variance), data.shape)
+    rows = whole.reshape(-1, data.shape[-1])[index].compute()
+    return _arrays.noise_of_variance(counts, rows)
+
+
+def train_on(prepared, options):
+    """Cluster and train.
+
+    Returns
+    -------
+    ensemble, report, labels, held_out
+    """
+    rng = np.random.default_rng(prepared.seed)
+    clusters, name = images.clusters_of(
+        prepared.image, prepared.cluster_by, options.n_clusters, prepared.seed
+    )
+    limits = _arrays.check_regions(options.regions, prepared.factor)
+    _check_number(limits, clusters.centres.size)
+    samples, held_out = images.training_samples(
+        prepared.image, clusters.labels, prepared.reference, rng
+    )
+    settings = Settings(
+        n_replicas=options.n_replicas, replica_kind=options.replica_kind, regions=limits,
+        random_state=prepared.seed,
+    )  # fmt: skip
+    with _training_bar(prepared.progressbar) as progress:
+        ensemble, report = train_ensemble(
+            samples, prepared.image.detector, clusters, name, settings, progress
+        )
+    return ensemble, report, clusters.labels, held_out
+
+
+def _check_number(limits, n_clusters):
+    for name, value in limits.items():
+        if value.ndim and value.shape != (n_clusters,):
+            raise ValueError(
+                f"regions: expected one {name} or one for each of {n_clusters} clusters, "
+                f"got {value.size}."
+            )
+
+
+@contextlib.contextmanager
+def _training_bar(show):
+    if not show:
+        yield None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(desc="Training networks", total=1) as bar:
+
+        def progress(done, total, chi2):
+            bar.total = total
+            bar.set_postfix(chi2=f"{chi2:.3g}", refresh=False)
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def train(signal, options):
+    """Ensemble trained on a signal."""
+    prepared = prepare(signal, options)
+    ensemble, report, *_ = train_on(prepared, options)
+    for message in report.messages:
+        warnings.warn(message, UserWarning, stacklevel=3)
+    return ensemble
+
+
+def remove(signal, options, ensemble=None, lazy_output=None):
+    """Train unless an ensemble is given, apply, wrap."""
+    _check_ensemble(ensemble)
+    prepared = prepare(signal, options)
+    image = prepared.image
+    if ensemble is None:
+        ensemble, report, labels, held_out = train_on(prepared, options)
+    else:
+        report, labels, held_out = _report_of_given(ensemble, prepared, options)
+    peaks = images.peaks_to_apply(image, labels, ensemble.regions)
+    removal = Removal.prepare(
+        ensemble, image.energy, image.detector.noise, image.detector.pedestal, options.confidence,
+        images.channel_range(image),
+    )  # fmt: skip
+    check = None
+    if held_out is not None:
+        check = images.check_on_vacuum(removal, held_out, ensemble.regions, options.confidence)
+    report = _completed(report, image, prepared.messages, check)
+
+    results = lazy.subtract(prepared.data, peaks, removal, prepared.variance)
+    is_lazy = signal._lazy if lazy_output is None else bool(lazy_output)
+    if not is_lazy:
+        names, arrays = zip(*results.items(), strict=True)
+        values = lazy.compute(
+            *arrays, show_progressbar=prepared.progressbar, what="Subtracting the ZLP"
+        )
+        results = dict(zip(names, values, strict=True))
+    return ZLPRemoval._wrap(
+        signal if is_lazy == signal._lazy else _as(signal, is_lazy), results, image, labels,
+        ensemble, removal, peaks, report, prepared.factor,
+    )  # fmt: skip
+
+
+def _check_ensemble(ensemble):
+    from hyperspy_zlpml.ensemble import Ensemble
+
+    if ensemble is not None and not isinstance(ensemble, Ensemble):
+        raise ValueError(
+            f"ensemble: expected an Ensemble, as train_zlp_ml returns, got {type(ensemble).__name__}."
+        )
+
+
+def _as(signal, is_lazy):
+    """A signal of the wanted laziness that lends axes and metadata; its data are not used."""
+    blank = np.broadcast_to(np.zeros(1, np.float32), signal.data.shape)
+    other = signal._deepcopy_with_new_data(da.asarray(blank) if is_lazy else blank)
+    other._lazy = is_lazy
+    other._assign_subclass()
+    return other
+
+
+def _report_of_given(ensemble, prepared, options):
+    """Report and labels for an ensemble that was trained elsewhere."""
+    image = prepared.image
+    if ensemble.cluster_by == "map" and isinstance(prepared.cluster_by, str):
+        raise ValueError(
+            "cluster_by: expected a map, as the ensemble was trained with one, "
+            f"got {prepared.cluster_by!r}."
+        )
+    by = prepared.cluster_by if ensemble.cluster_by == "map" else ensemble.cluster_by
+    labels = images.nearest_labels(image, ensemble, by)
+    report = Report.of_given_ensemble(ensemble, image.detector, labels)
+    message = images.outside_message(image, ensemble)
+    if message:
+        warnings.warn(message, UserWarning, stacklevel=4)
+        report = replace(report, messages=(message,))
+    held_out = None
+    if image.vacuum[image.sample_index].any():
+        samples, held_out = images.training_samples(
+            image, labels, None, np.random.default_rng(prepared.seed)
+        )
+    return report, labels, held_out
+
+
+def _completed(report, image, messages, check):
+    n_unusable = int((~image.usable).sum())
+    told = report.messages + messages
+    report = replace(
+        report, vacuum=check, n_vacuum=int(image.vacuum.sum()), n_unusable=n_unusable, messages=told
+    )
+    for message in report.complaints():
+        warnings.warn(message, UserWarning, stacklevel=4)
+        report = replace(report, messages=report.messages + (message,))
+    return report
+
+
+def peak_maps(signal, show_progressbar):
+    """Maps of centre, FWHM and intensity."""
+    energy, factor = _arrays.energy_axis(signal)
+    data = lazy.as_blocks(signal.data)
+    parameters, _ = lazy.look_at_peaks(
+        data, energy, np.zeros(1, int), _progressbar(show_progressbar)
+    )
+    return tuple(wrapped_peak_maps(signal, parameters, factor).values())
+
+
+def wrapped_peak_maps(signal, parameters, factor):
+    """The three maps as signals, energies in the units of the axis."""
+    units = signal.axes_manager.signal_axes[0].units
+    return {
+        "centre": _arrays.map_like(
+            signal, parameters.centre / factor, "ZLP centre", f"Energy ({units})"
+        ),
+        "fwhm": _arrays.map_like(signal, parameters.fwhm / factor, "ZLP FWHM", f"Energy ({units})"),
+        "intensity": _arrays.map_like(
+            signal, parameters.intensity, "ZLP intensity", "Intensity (Counts)"
+        ),
+    }

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The result of a removal: native signals, maps, ensemble and report."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import hyperspy.api as hs
+import numpy as np
+
+from hyperspy_zlpml import lazy
+from hyperspy_zlpml.signals import _arrays
+
+_SPECTRA = {
+    "subtracted": "ZLP removed",
+    "zlp": "ZLP",
+    "std": "standard deviation of the ZLP",
+    "lower": "lower bound",
+    "upper": "upper bound",
+}
+_MAPS = ("clusters", "vacuum", "centre", "fwhm", "intensity")
+
+
+@dataclass(frozen=True, repr=False)
+class ZLPRemoval:
+    """What :meth:`EELSZLPSpectrum.remove_zlp_ml` returns.
+
+    Attributes
+    ----------
+    subtracted : EELSZLPSpectrum
+        The signal minus pedestal and ZLP, with sign. Its noise variance is the total one:
+        counting noise of the measured channel plus variance of the ZLP model.
+    zlp : EELSZLPSpectrum
+        The zero-loss peak: median over the replicas, matched to each spectrum.
+    std : EELSZLPSpectrum
+        Standard deviation of the ZLP model.
+    lower, upper : EELSZLPSpectrum
+        Band of ``subtracted`` that follows from the ZLP model (68 % by default).
+    clusters : BaseSignal
+        Cluster of each pixel, 0 is the thinnest; -1 where a spectrum was left out.
+    vacuum : BaseSignal
+        Pixels taken for vacuum.
+    centre, fwhm, intensity : BaseSignal
+        Peak parameters of each pixel, energies in the units of the axis.
+    ensemble : Ensemble
+        The trained model.
+    report : Report
+        What was done and how well; print it.
+    """
+
+    subtracted: object
+    zlp: object
+    std: object
+    lower: object
+    upper: object
+    clusters: object
+    vacuum: object
+    centre: object
+    fwhm: object
+    intensity: object
+    ensemble: object
+    report: object
+    _removal: object = field(repr=False)
+    _peaks: np.ndarray = field(repr=False)
+    _factor: float = field(repr=False)
+
+    @classmethod
+    def _wrap(cls, signal, results, image, labels, ensemble, removal, peaks, report, factor):
+        from hyperspy_zlpml.signals.removing import wrapped_peak_maps
+
+        spectra = {
+            name: _arrays.spectra_like(signal, results[name], title)
+            for name, title in _SPECTRA.items()
+        }
+        variance = _arrays.spectra_like(signal, results["variance"], "variance")
+        spectra["subtracted"].set_noise_variance(variance)
+        labels = np.where(np.isfinite(peaks[:, 0]), labels, -1)
+        maps = {
+            "clusters": _arrays.map_like(signal, labels, "clusters", "Cluster"),
+            "vacuum": _arrays.map_like(signal, image.vacuum, "vacuum", "Vacuum"),
+            **wrapped_peak_maps(signal, image.parameters, factor),
+        }
+        return cls(
+            **spectra,
+            **maps,
+            ensemble=ensemble,
+            report=report,
+            _removal=removal,
+            _peaks=peaks,
+            _factor=factor,
+        )
+
+    def __repr__(self):
+        shape = self.subtracted.axes_manager._get_dimension_str()
+        state = "lazy, " if self.subtracted._lazy else ""
+        return (
+            f"<ZLPRemoval, {state}dimensions: {shape}, {self.report.n_kept} replicas, "
+            f"{len(self.report.clusters)} clusters>"
+        )
+
+    def _signals(self):
+        """All spectra, the variance included."""
+        return [getattr(self, name) for name in _SPECTRA] + [self.subtracted.get_noise_variance()]
+
+    def compute(self, show_progressbar=None):
+        """Compute all lazy results in one pass over the data.
+
+        Parameters
+        ----------
+        show_progressbar : bool, optional
+        """
+        waiting = [signal for signal in self._signals() if signal._lazy]
+        if not waiting:
+            return
+        if show_progressbar is None:
+            show_progressbar = hs.preferences.General.show_progressbar
+        arrays = lazy.compute(
+            *(signal.data for signal in waiting),
+            show_progressbar=show_progressbar,
+            what="Subtracting the ZLP",
+        )
+        for signal, array in zip(waiting, arrays, strict=True):
+            signal.data = array
+            signal._lazy = False
+            signal._assign_subclass()
+
+    def integrate(self, left, right):
+        """Integral of the subtracted signal between two energies above each pixel's own peak.
+
+        Parameters
+        ----------
+        left, right : float
+            From the peak, in the units of the energy axis.
+
+        Returns
+        -------
+        integral, std : BaseSignal
+            Maps in counts. ``std`` holds the ZLP model's error, correlated between channels as it
+            is, and the counting noise.
+
+        Raises
+        ------
+        ValueError
+            If ``left`` is not below ``right``.
+        """
+        integral, model, counting, _ = self._integrals(left, right)
+        title = f"integral {left:g} to {right:g}"
+        return (
+            _arrays.map_like(self.subtracted, integral, title, "Intensity (Counts)"),
+            _arrays.map_like(
+                self.subtracted,
+                np.hypot(model, counting),
+                f"error of {title}",
+                "Intensity (Counts)",
+            ),
+        )
+
+    def _integrals(self, left, right):
+        """Integral, error of the model, counting error and the ZLP's own, one per spectrum."""
+        if not left < right:
+            raise ValueError(f"left: expected less than right = {right!r}, got {left!r}.")
+        counts = self._measured()
+        results = np.full((4, len(self._peaks)), np.nan)
+        usable = np.isfinite(self._peaks[:, :4]).all(-1)
+        limits = tuple(np.full(usable.sum(), value * self._factor) for value in (left, right))
+        results[:, usable] = self._removal.integrate(counts[usable], self._peaks[usable], limits)
+        return results
+
+    def _measured(self):
+        """Counts as measured, shape (n_spectra, n_energy)."""
+        subtracted, zlp = self.subtracted.data, self.zlp.data
+        if self.subtracted._lazy:
+            subtracted, zlp = lazy.compute(subtracted, zlp, show_progressbar=False, what="")
+        counts = subtracted + zlp + self._removal.pedestal
+        return counts.reshape(-1, counts.shape[-1])
+
+    def save(self, directory, overwrite=None):
+        """Write all spectra and maps as ``.zspy`` and the report as text into a directory.
+
+        Parameters
+        ----------
+        directory : str or Path
+            Made if it does not exist.
+        overwrite : bool, optional
+            See :meth:`hyperspy.api.signals.BaseSignal.save`.
+        """
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in (*_SPECTRA, *_MAPS):
+            getattr(self, name).save(directory / f"{name}.zspy", overwrite=overwrite)
+        (directory / "report.txt").write_text(f"{self.report}\n", encoding="utf-8")
+
+    def plot(self, indices=None):
+        """Data, ZLP with its band, and what is left, at one pixel.
+
+        Parameters
+        ----------
+        indices : tuple of int, optional
+            Navigation indices; default those of the navigator of ``subtracted``, which the figure
+            then follows.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from hyperspy_zlpml.plotting import plot_removal
+
+        return plot_removal(self, indices)
+
+    def _window(self, position):
+        """Gain-side limit, E_I and E_II of one spectrum, in the units of the axis from its peak."""
+        gain, first = self._peaks[position, 4:6] / self._factor
+        label = int(np.asarray(self.clusters.data).ravel()[position])
+        second = self.ensemble.regions.E_II[max(label, 0)] / self._factor
+        return gain, first, second
+
+
+NAMES = tuple(f.name for f in fields(ZLPRemoval) if not f.name.startswith("_"))
