@@ -11,9 +11,10 @@ import numpy as np
 
 from hyperspy_zlpml.removal import Removal
 from hyperspy_zlpml.report import VacuumCheck
-from hyperspy_zlpml.workflow import VACUUM, Detector, Sample, describe_detector
 from hyperspy_zlpml.zlp.clustering import PROXIES, cluster
+from hyperspy_zlpml.zlp.noise import Detector, describe_detector
 from hyperspy_zlpml.zlp.peaks import NO_PEAK, OK, STATUS_TEXT, PeakParameters
+from hyperspy_zlpml.zlp.registration import VACUUM, Sample
 from hyperspy_zlpml.zlp.vacuum import never_rises, vacuum_candidates
 
 #: Spectra read for training at most, and used per cluster.

@@ -141,3 +141,36 @@ def estimate_pedestal(counts, energy, centre, fwhm):
     return float(
         far.mean()
     ), f"{far.mean():.4g} counts per channel, from {n_before // 2} channels before the peak"
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Pedestal and noise of the counts."""
+
+    pedestal: float
+    pedestal_note: str
+    noise: NoiseModel
+
+
+def describe_detector(counts, energy, parameters, noise=None):
+    """Pedestal and noise model from a sample of spectra.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    energy : ndarray of shape (n_energy,)
+        eV.
+    parameters : PeakParameters
+        All usable, shape (n_spectra,).
+    noise : NoiseModel, optional
+        Where the signal carries its own.
+
+    Returns
+    -------
+    Detector
+    """
+    centre, fwhm = parameters.centre, parameters.fwhm
+    pedestal, note = estimate_pedestal(counts, energy, centre, fwhm)
+    if noise is None:
+        noise = estimate_noise(counts - pedestal, energy, centre, fwhm)
+    return Detector(pedestal, note, noise)

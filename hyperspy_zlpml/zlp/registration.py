@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Registration: every training spectrum brought to one reduced energy axis.
+
+The mean shape of the vacuum (or of the brightest cluster) and the peak parameters of the spectra
+improve each other in a few rounds; after that a spectrum is its ratio to the reference.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hyperspy_zlpml.zlp.binning import make_groups
+from hyperspy_zlpml.zlp.matching import (
+    ShapeTable,
+    group_curvature,
+    group_spectra,
+    join_spectra,
+    match,
+)
+from hyperspy_zlpml.zlp.noise import NoiseModel
+from hyperspy_zlpml.zlp.peaks import PeakParameters
+from hyperspy_zlpml.zlp.reference import Grid, extrapolate_by_gain_side, fit_reference
+from hyperspy_zlpml.zlp.regions import (
+    EXTRAPOLATED_RISE,
+    NO_LIMIT,
+    SMALLEST_RISE_WITHOUT_VACUUM,
+    flattening,
+    onset,
+)
+
+#: Label of vacuum spectra, which belong to no cluster.
+VACUUM = -1
+#: The core, in FWHM, in which a peak is registered before its regions are known.
+_CORE = 1.0
+_REFERENCE_ROUNDS = 3
+_LEAST_WIDTH_SPREAD = 0.005
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Spectra to train on, of one image or of one vacuum reference.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        Free of pedestal.
+    energy : ndarray of shape (n_energy,)
+        Uniform, eV.
+    parameters : PeakParameters
+        All usable.
+    label : ndarray of int of shape (n_spectra,)
+        Cluster of each spectrum, or VACUUM.
+    """
+
+    counts: np.ndarray
+    energy: np.ndarray
+    parameters: PeakParameters
+    label: np.ndarray
+
+    def select(self, index):
+        """Some of the spectra."""
+        return Sample(
+            self.counts[index], self.energy, self.parameters.select(index), self.label[index]
+        )
+
+
+@dataclass(frozen=True)
+class RegisteredPeaks:
+    """Training spectra with their peaks registered to a common reference shape.
+
+    Attributes
+    ----------
+    spectra : GroupedSpectra
+    label : ndarray of int
+        Cluster, or VACUUM.
+    log_intensity : ndarray of shape (n_spectra,)
+        ln N0.
+    matched : Match
+        Height, centre and width against the reference.
+    grid : Grid
+    log_reference : ndarray of shape (grid.n,)
+    noise : NoiseModel
+    window : tuple of two ndarrays of shape (n_spectra,)
+        Limits of the pure ZLP in reduced energy.
+    spill_tables : dict of int to ndarray of shape (grid.n,)
+        For each label, counts that losses spill into region I, relative to the ZLP.
+    extrapolated_from : float
+        Reduced energy beyond which no spectrum shows the pure tail.
+    """
+
+    spectra: object
+    label: np.ndarray
+    log_intensity: np.ndarray
+    matched: object
+    grid: Grid
+    log_reference: np.ndarray
+    noise: NoiseModel
+    window: tuple
+    spill_tables: dict = field(default_factory=dict)
+    extrapolated_from: float = NO_LIMIT
+
+    @property
+    def table(self):
+        """The reference as a table."""
+        return ShapeTable.of_reference(self.grid, self.log_reference)
+
+    @property
+    def u(self):
+        """Reduced energies of all groups, shape (n_spectra, n_groups)."""
+        return (self.spectra.energy - self.matched.centre[:, None]) / self.matched.fwhm[:, None]
+
+    @property
+    def scale(self):
+        """Counts of each group for a shape of 1."""
+        height = np.exp(self.matched.log_height)[:, None]
+        return height * self.spectra.n_channels * self.spectra.curvature
+
+    @property
+    def spill(self):
+        """Spilled counts over the matched reference, shape (n_spectra, n_groups)."""
+        spill = np.zeros_like(self.spectra.sums)
+        for name, table in self.spill_tables.items():
+            rows = self.label == name
+            spill[rows] = self.grid.interpolate(table, self.u[rows])
+        return spill
+
+    @property
+    def has_vacuum(self):
+        """Whether some of the spectra are pure zero-loss peaks."""
+        return bool((self.label == VACUUM).any())
+
+    @property
+    def spill_by_intensity(self):
+        """Spill tables in the order of increasing ln N0, as (ln N0, tables)."""
+        medians = {name: np.median(self.log_intensity[self.label == name]) for name in self.labels}
+        order = sorted(medians, key=medians.get)
+        none = np.zeros(self.grid.n)
+        tables = np.stack([self.spill_tables.get(int(name), none) for name in order])
+        return np.array([medians[name] for name in order]), tables
+
+    @property
+    def labels(self):
+        """Labels in use, vacuum first."""
+        return np.unique(self.label)
+
+    @property
+    def log_intensity_range(self):
+        """Median ln N0 of the thickest and the thinnest set of spectra."""
+        medians = [np.median(self.log_intensity[self.label == name]) for name in self.labels]
+        return float(min(medians)), float(max(medians))
+
+    @property
+    def log_fwhm(self):
+        """Mean and true standard deviation of ln FWHM over the spectra."""
+        logarithm = np.log(self.matched.fwhm)
+        noise = np.median(self.matched.covariance[:, 2, 2])
+        spread = np.sqrt(max(logarithm.var() - noise, _LEAST_WIDTH_SPREAD**2))
+        return float(logarithm.mean()), float(spread)
+
+    def ratios(self):
+        """Counts over the matched reference, their variance, and the groups inside the window.
+
+        The variance comes from the mean counts of a cluster: a spectrum's own would give low
+        fluctuations more weight than high ones.
+        """
+        one = np.ones((len(self.label), 1))
+        shape = np.exp(self.table.evaluate(self.u, one, self.table.log_shape))
+        expected = np.maximum(self.scale * shape, 1e-12)
+        typical = np.ones_like(expected)
+        for name in self.labels:
+            rows = self.label == name
+            typical[rows] = np.clip(self.spectra.sums[rows].sum(0) / expected[rows].sum(0), 1, None)
+        variance = self.noise.variance(expected * typical, self.spectra.n_channels) / expected**2
+        u = self.u
+        inside = (
+            self.spectra.complete & (u >= self.window[0][:, None]) & (u <= self.window[1][:, None])
+        )
+        return self.spectra.sums / expected - self.spill, variance + 1e-12, inside
+
+    def within(self, regions):
+        """The same, matched in the windows of the regions."""
+        window = window_of(regions, self.label, self.matched.fwhm)
+        zero = np.zeros(len(self.label))
+        matched = match(
+            self.spectra, self.matched.centre, self.matched.fwhm, zero, window, self.table,
+            self.noise, None,
+        )  # fmt: skip
+        return replace(self, matched=matched, window=window)
+
+
+def window_of(regions, label, fwhm):
+    """Limits of the pure ZLP of every spectrum in reduced energy."""
+    known = np.clip(label, 0, None)
+    gain = np.where(label == VACUUM, -NO_LIMIT, regions.gain[known])
+    loss = np.where(label == VACUUM, NO_LIMIT, regions.E_I[known])
+    return gain / fwhm, loss / fwhm
+
+
+def registered(samples, noise):
+    """Register the training spectra to the mean shape of the vacuum, or the brightest cluster.
+
+    The reference and the peak parameters improve each other in a few rounds.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    noise : NoiseModel
+
+    Returns
+    -------
+    RegisteredPeaks
+    """
+    label = np.concatenate([sample.label for sample in samples])
+    centre = np.concatenate([sample.parameters.centre for sample in samples])
+    fwhm = np.concatenate([sample.parameters.fwhm for sample in samples])
+    step = samples[0].energy[1] - samples[0].energy[0]
+    per_fwhm = np.median(fwhm) / step
+    n_energy = max(sample.energy.size for sample in samples)
+    groups = make_groups(per_fwhm, n_energy, n_energy)
+    spectra = join_spectra(
+        [
+            group_spectra(s.counts, s.energy, s.parameters.channel, groups, np.ones(groups.size))
+            for s in samples
+        ]
+    )
+    reach = n_energy / per_fwhm * 1.1
+    grid = Grid.covering(-reach, reach)
+    first = label == label.min()
+
+    one = np.ones(len(label))
+    core = (-_CORE * one, _CORE * one)
+    height = np.concatenate([_heights(sample) for sample in samples])
+    for _ in range(_REFERENCE_ROUNDS):
+        u = (spectra.energy - centre[:, None]) / fwhm[:, None]
+        scale = height[:, None] * spectra.n_channels * spectra.curvature
+        log_reference = _reference_of(spectra, u, scale, first, NO_LIMIT, noise, grid)
+        curvature = group_curvature(grid, log_reference, groups, per_fwhm)
+        spectra = replace(spectra, curvature=curvature)
+        table = ShapeTable.of_reference(grid, log_reference)
+        matched = match(spectra, centre, fwhm, 0 * one, core, table, noise, None)
+        centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
+    peaks = RegisteredPeaks(
+        spectra, label, _log_intensities(samples), matched, grid, log_reference, noise, core
+    )
+    return peaks if peaks.has_vacuum else _limited_reference(peaks, first)
+
+
+def _heights(sample):
+    highest = np.take_along_axis(sample.counts, sample.parameters.channel[:, None], -1)[:, 0]
+    return np.maximum(highest, 1e-9)
+
+
+def _log_intensities(samples):
+    """ln N0 of every spectrum; a separate vacuum reference counts as the thin end of the image.
+
+    The reference was taken at another time and dose: its own N0 says nothing of thickness.
+    """
+    image, *references = samples
+    logarithm = np.log(image.parameters.intensity)
+    thin = np.median(logarithm[image.label == image.label.min()])
+    return np.concatenate([logarithm, *(np.full(len(r.label), thin) for r in references)])
+
+
+def _reference_of(spectra, u, scale, chosen, limit, noise, grid):
+    use = spectra.complete & chosen[:, None] & (u < limit)
+    variance = noise.variance(spectra.sums, spectra.n_channels)
+    scale = np.where(use, scale, 0.0)[chosen]
+    return fit_reference(u[chosen], spectra.sums[chosen], scale, variance[chosen], grid)
+
+
+def _limited_reference(peaks, first):
+    """Without vacuum: a reference from the pure part of the brightest cluster alone.
+
+    Pure is what lies below the energies where thicker clusters leave the brightest one, where
+    the brightest leaves the power law on which its flank ends, and where it has flattened.
+    Beyond the least of them the reference follows the gain side.
+    """
+    limits = [
+        onset(*mean_ratio(peaks, peaks.label == name), SMALLEST_RISE_WITHOUT_VACUUM)
+        for name in peaks.labels[1:]
+    ]
+    flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK))
+    limits.append(onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE))
+    limits.append(flattening(peaks.grid.u, peaks.log_reference))
+    limit = min(limits)
+    if not np.isfinite(limit):
+        return peaks
+    pure = extrapolate_by_gain_side(_refit(peaks, first, limit), peaks.grid, limit)
+    return replace(peaks, log_reference=pure, extrapolated_from=limit)
+
+
+#: Flank, in FWHM, that tells how the tail would go on without inelastic signal.
+_FLANK = 1.8
+
+
+def _refit(peaks, first, limit):
+    return _reference_of(peaks.spectra, peaks.u, peaks.scale, first, limit, peaks.noise, peaks.grid)
+
+
+def mean_ratio(peaks, chosen, side=1):
+    """Mean ratio of some spectra to the reference on one side of the peak.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    chosen : ndarray of bool of shape (n_spectra,)
+    side : 1 or -1
+        Loss or gain side.
+
+    Returns
+    -------
+    u, mean, error : ndarray of shape (n_seen,)
+        Distance from the peak in FWHM, increasing; mean ratio; its standard error, in which the
+        spread of the spectra is included.
+    """
+    ratio, variance, _ = peaks.ratios()
+    u = peaks.u[chosen].mean(0)
+    use = peaks.spectra.complete[chosen] & (side * u > 0)
+    weight = np.where(use, 1 / variance[chosen], 0.0)
+    total = weight.sum(0)
+    seen = total > 0
+    mean = (weight * np.where(use, ratio[chosen], 0)).sum(0)[seen] / total[seen]
+    error = total[seen] ** -0.5
+    n = np.maximum(use.sum(0)[seen], 1)
+    # What spectra differ by, beyond their noise, is uncertainty of the mean too.
+    spread = np.sqrt(
+        (weight * (np.where(use, ratio[chosen], 0) - _spread_out(mean, seen)) ** 2).sum(0)[seen]
+        / total[seen]
+    )
+    error = np.maximum(error, spread / np.sqrt(np.maximum(n - 1, 1)))
+    order = np.abs(u[seen]).argsort()
+    return np.abs(u[seen])[order], mean[order], error[order]
+
+
+def _spread_out(mean, seen):
+    full = np.zeros(seen.size)
+    full[seen] = mean
+    return full

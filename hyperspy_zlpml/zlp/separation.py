@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a registered spectrum is zero-loss peak: regions, and losses spilled into them.
+
+The regions of a cluster follow from its mean ratio to the reference. The response that broadens
+the ZLP also carries a part of the losses below their onset; that part is estimated and taken off.
+"""
+
+import numpy as np
+
+from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
+from hyperspy_zlpml.zlp.registration import VACUUM, mean_ratio
+
+
+def find_regions(peaks, n_clusters, given):
+    """Regions of every cluster, found from the data where the user gives none.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    n_clusters : int
+    given : dict
+        ``E_I``, ``E_II``, ``gain`` in eV, one number or one per cluster.
+
+    Returns
+    -------
+    Regions
+    """
+    gain, first, second = (np.full(n_clusters, np.nan) for _ in range(3))
+    for name in peaks.labels[peaks.labels != VACUUM]:
+        chosen = peaks.label == name
+        fwhm = np.median(peaks.matched.fwhm[chosen])
+        if peaks.has_vacuum:
+            first[name] = onset(*mean_ratio(peaks, chosen)) * fwhm
+        else:
+            first[name] = peaks.extrapolated_from * fwhm
+        gain[name] = -onset(*mean_ratio(peaks, chosen, side=-1)) * fwhm
+        second[name] = _below_noise_of(peaks, chosen) * fwhm
+    regions = Regions(
+        gain=_filled(gain, -NO_LIMIT), E_I=_filled(first, NO_LIMIT), E_II=_filled(second, NO_LIMIT)
+    )
+    return regions.overridden(given, n_clusters)
+
+
+def _filled(values, default):
+    """Clusters without spectra of their own take the value of the next thicker one."""
+    known = np.flatnonzero(~np.isnan(values))
+    if not known.size:
+        return np.full(values.shape, default)
+    after = np.minimum(np.searchsorted(known, np.arange(values.size)), known.size - 1)
+    return values[known[after]]
+
+
+def _below_noise_of(peaks, chosen):
+    u = np.linspace(1, peaks.grid.u[-1], 4000)
+    height = np.median(np.exp(peaks.matched.log_height[chosen]))
+    expected = height * np.exp(peaks.grid.interpolate(peaks.log_reference, u))
+    return below_noise(u, expected, np.sqrt(peaks.noise.variance(expected)))
+
+
+#: Closer to a loss than this many FWHM the measured losses already hold their own broadening.
+_SPILL_FROM = 1.0
+
+
+def spilled_losses(peaks, regions):
+    """What the tails of the response carry from the losses into region I, relative to the ZLP.
+
+    Every electron that lost energy is recorded with the same response as the ZLP, whose tails
+    reach below the onset and to the gain side. The mean losses of each cluster beyond ``E_I``,
+    spread by the tails of the reference, give this part of the counts in region I, which is not
+    ZLP although nothing in its shape tells so.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    regions : Regions
+
+    Returns
+    -------
+    dict of int to ndarray of shape (grid.n,)
+        By label; the vacuum has none.
+    """
+    grid = peaks.grid
+    response = np.exp(peaks.log_reference)
+    area = np.trapezoid(response, grid.u)
+    tables = {}
+    for name in peaks.labels[peaks.labels != VACUUM]:
+        rows = peaks.label == name
+        fwhm = np.median(peaks.matched.fwhm[rows])
+        u, height = peaks.u[rows].mean(0), np.exp(peaks.matched.log_height[rows]).sum()
+        width = np.gradient(u)
+        channels = peaks.spectra.n_channels * peaks.spectra.complete[rows].any(0)
+        zlp = np.exp(grid.interpolate(peaks.log_reference, u))
+        losses = peaks.spectra.sums[rows].sum(0) / np.maximum(channels, 1) / height - zlp
+        losses = np.where((u > regions.E_I[name] / fwhm) & (channels > 0), losses, 0.0)
+        distance = grid.u[:, None] - u
+        kernel = np.exp(grid.interpolate(peaks.log_reference, distance)) / area
+        kernel = np.where(np.abs(distance) > _SPILL_FROM, kernel, 0.0)
+        spilled = np.clip(kernel @ (losses * width), 0, None)
+        inside = grid.u < regions.E_I[name] / fwhm
+        tables[int(name)] = np.where(inside, spilled / response, 0.0)
+    return tables
