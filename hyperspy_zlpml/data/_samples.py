@@ -49,7 +49,7 @@ def make_sample(
     vacuum_fraction=0.25,
     centre_drift=0.04,
     width_drift=0.03,
-    tail_drift=0.0,
+    tail_drift=0.03,
     specimen_broadening=0.0,
     gain=1.0,
     readout=30.0,

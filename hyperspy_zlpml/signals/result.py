@@ -123,19 +123,21 @@ class ZLPRemoval:
             signal._lazy = False
             signal._assign_subclass()
 
-    def integrate(self, left, right):
+    def integrate(self, left, right, counting_noise=True):
         """Integral of the subtracted signal between two energies above each pixel's own peak.
 
         Parameters
         ----------
         left, right : float
             From the peak, in the units of the energy axis.
+        counting_noise : bool
+            Whether ``std`` holds the counting noise too.
 
         Returns
         -------
         integral, std : BaseSignal
             Maps in counts. ``std`` holds the ZLP model's error, correlated between channels as it
-            is, and the counting noise.
+            is, which the sum of the variances of the channels does not.
 
         Raises
         ------
@@ -143,6 +145,7 @@ class ZLPRemoval:
             If ``left`` is not below ``right``.
         """
         integral, model, counting, _ = self._integrals(left, right)
+        std = np.hypot(model, counting) if counting_noise else model
         title = f"integral {left:g} to {right:g}"
         return (
             _arrays.map_like(self.subtracted, integral, title, "Intensity (Counts)"),

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+FILE ?=
+OUTPUT ?= demo_output
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow bench docs lint clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[tests,docs]"
+	touch $@
+
+demo: $(VENV)/.installed  ## remove the ZLP of the sample image, or of FILE=path/to.dm3
+	$(BIN)/python -m hyperspy_zlpml $(if $(FILE),"$(FILE)") --output "$(OUTPUT)"
+
+test: $(VENV)/.installed  ## run the test suite
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)/.installed  ## run the long tests too
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+bench: $(VENV)/.installed  ## print the figures of accuracy and time
+	$(BIN)/python benchmarks/removal.py
+
+docs: $(VENV)/.installed  ## build the documentation, warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+lint: $(VENV)/.installed  ## check style
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/reference/generated demo_output benchmarks/output
