@@ -13,7 +13,7 @@ import numpy as np
 from hyperspy_zlpml.statistics import interval, principal_modes
 from hyperspy_zlpml.zlp.matching import ShapeTable
 from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.reference import Grid, tail_mode, to_grid
+from hyperspy_zlpml.zlp.reference import Grid, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 _N_THICKNESS_NODES = 9
@@ -56,7 +56,9 @@ class Ensemble:
     """A trained ensemble of networks for the shape of the zero-loss peak.
 
     The ZLP of replica ``k`` at reduced energy ``u = (E - E0) / FWHM`` in a spectrum of peak
-    intensity ``N0`` is ``height * exp(log_reference(u) + network_k(u, ln N0))``.
+    intensity ``N0`` is ``height * exp(log_reference_k(u) + network_k(u, ln N0))``, where the
+    reference of each replica is drawn within the errors of the common one: what the data do not
+    tell a network stays as uncertain as the reference is.
 
     Attributes
     ----------
@@ -71,8 +73,10 @@ class Ensemble:
     spill : tuple of two ndarrays
         ln N0 of the sets of spectra trained on, increasing, shape (n_sets,); and the losses
         spilled into region I relative to the ZLP, shape (n_sets, grid.n).
-    extrapolated_from : float
-        Reduced energy beyond which the tail is extrapolated; infinity with vacuum in view.
+    reference_modes : ndarray of shape (n_modes, grid.n)
+        Deviations by which the reference is uncertain.
+    reference_scores : ndarray of shape (n_replicas, n_modes)
+        How much of each the reference of a replica has.
     log_intensity_range : tuple of float
         ln N0 of the thickest and the thinnest spectra trained on.
     log_fwhm : tuple of float
@@ -92,7 +96,8 @@ class Ensemble:
     log_reference: np.ndarray
     scatter: np.ndarray
     spill: tuple
-    extrapolated_from: float
+    reference_modes: np.ndarray
+    reference_scores: np.ndarray
     log_intensity_range: tuple
     log_fwhm: tuple
     regions: Regions
@@ -113,7 +118,9 @@ class Ensemble:
         return len(self.weights)
 
     def log_ratio(self, u, log_intensity):
-        """Output of every network.
+        """Logarithm of the ratio to the common reference, for every replica.
+
+        The output of its network, plus how its own reference differs from the common one.
 
         Parameters
         ----------
@@ -131,7 +138,10 @@ class Ensemble:
             value = value @ np.swapaxes(matrix, -1, -2) + bias[:, None, :]
             if number < len(parts) - 1:
                 value = np.tanh(value)
-        return value[..., 0].reshape((self.n_replicas,) + u.shape)
+        own = (
+            self.reference_scores @ self.grid.interpolate_rows(self.reference_modes.T, u.ravel()).T
+        )
+        return (value[..., 0] + own).reshape((self.n_replicas,) + u.shape)
 
     def predict(self, energy, centre=0.0, fwhm=None, log_intensity=None, height=1.0):
         """Zero-loss peaks of all replicas.
@@ -183,15 +193,11 @@ class Ensemble:
         spread = samples.reshape(self.n_replicas, -1).std(0, ddof=min(1, self.n_replicas - 1))
         spread = np.maximum(spread, 1e-9)
         shape = (n_nodes, self.grid.n)
-        modes = modes.reshape((-1,) + shape)
-        if np.isfinite(self.extrapolated_from):
-            tail = tail_mode(self.grid, self.extrapolated_from)
-            modes = np.concatenate([modes, np.broadcast_to(tail, (1,) + shape)])
         return ShapeTable(
             grid=self.grid,
             thickness_nodes=nodes,
             log_shape=self.log_reference + median.reshape(shape),
-            modes=modes,
+            modes=modes.reshape((-1,) + shape),
             rest=rest.reshape(shape),
             scatter=self.scatter,
             lower=((lower - median) / spread).reshape(shape),

@@ -57,7 +57,7 @@ def look_at_peaks(data, energy, index, show_progressbar):
     stacked, counts = compute(
         stacked, wanted, show_progressbar=show_progressbar, what="Looking at peaks"
     )
-    return PeakParameters.unstack(stacked.reshape(-1, _N_PARAMETERS)), counts
+    return PeakParameters.unstack(stacked.reshape(-1, _N_PARAMETERS)), np.ascontiguousarray(counts)
 
 
 def _parameters_of_block(block, energy):

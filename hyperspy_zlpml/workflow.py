@@ -52,7 +52,7 @@ class Settings:
     replica_kind: str = "gaussian"
     regions: dict = field(default_factory=dict)
     layers: tuple = (2, 10, 15, 5, 1)
-    n_steps: int = 40
+    n_steps: int = 100
     random_state: int | None = None
 
 
@@ -77,11 +77,15 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
     report : Report
     """
     rng = np.random.default_rng(settings.random_state)
-    peaks = registered(samples, detector.noise)
+    given = settings.regions.get("E_I")
+    peaks = registered(samples, detector.noise, None if given is None else float(np.min(given)))
     for _ in range(_REGION_ROUNDS):
         regions = find_regions(peaks, clusters.centres.size, settings.regions)
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
-    trained, selection, scaling = _train_networks(peaks, regions, settings, rng, progress)
+    scores = rng.standard_normal((settings.n_replicas, len(peaks.reference_modes)))
+    scaling, data = training_data(peaks, regions, scores, settings, rng)
+    trained = _train_networks(data, settings, rng, progress)
+    selection = select(trained.chi2, trained.chi2_validation, trained.rise)
 
     ensemble = Ensemble(
         weights=trained.weights[selection.kept].astype(np.float32),
@@ -91,7 +95,8 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
         log_reference=peaks.log_reference,
         scatter=np.zeros(peaks.grid.n),
         spill=peaks.spill_by_intensity,
-        extrapolated_from=peaks.extrapolated_from,
+        reference_modes=peaks.reference_modes,
+        reference_scores=scores[selection.kept],
         log_intensity_range=peaks.log_intensity_range,
         log_fwhm=peaks.log_fwhm,
         regions=regions,
@@ -120,14 +125,33 @@ def cluster_spectra(peaks):
     ]  # fmt: skip
 
 
-def training_data(peaks, regions, settings, rng):
-    """Replicas and constraints as the arrays that the networks are trained on."""
+def training_data(peaks, regions, scores, settings, rng):
+    """Replicas and constraints as the arrays that the networks are trained on.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    regions : Regions
+    scores : ndarray of shape (n_replicas, n_modes)
+        Of the reference modes in each replica's own reference.
+    settings : Settings
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    scaling : InputScaling
+    data : TrainingData
+    """
     from hyperspy_zlpml.network.training import TrainingData
 
     clusters = cluster_spectra(peaks)
     low, high = peaks.log_intensity_range
     scaling = InputScaling(0.5 * (low + high), max(0.5 * (high - low), 0.25), peaks.grid.x[-1] / 2)
     replicas = DRAW[settings.replica_kind](clusters, settings.n_replicas, rng)
+
+    def own_reference(u):
+        """How the reference of each replica differs, shape (n_replicas, u.size)."""
+        return scores @ peaks.grid.interpolate_rows(peaks.reference_modes.T, u).T
 
     limits = np.array([peaks.window[1][peaks.label == name].mean() for name in peaks.labels])
     limits = draw_limits(limits, settings.n_replicas, rng, _LIMIT_SPREAD)
@@ -137,7 +161,7 @@ def training_data(peaks, regions, settings, rng):
         seen = np.isfinite(error)
         thickness = np.full(seen.sum(), cluster.log_intensity)
         inputs.append(scaling(cluster.u[seen], thickness))
-        ratios.append(replicas[:, number, seen])
+        ratios.append(replicas[:, number, seen] / np.exp(own_reference(cluster.u[seen])))
         pattern = pattern_noise(cluster.mean[0][seen], error[seen])
         sigma.append(np.sqrt(error[seen] ** 2 + _RATIO_FLOOR**2 + pattern**2))
         used.append(cluster.u[seen] <= limits[:, number, None])
@@ -156,7 +180,8 @@ def training_data(peaks, regions, settings, rng):
         sigma=np.concatenate(sigma),
         used=np.concatenate(used, axis=1),
         tail_inputs=scaling(lines, thickness),
-        tail_reference=peaks.grid.interpolate(peaks.log_reference, lines),
+        tail_reference=peaks.grid.interpolate(peaks.log_reference, lines)
+        + own_reference(lines.ravel()).reshape((-1,) + lines.shape),
         far_inputs=scaling(far, np.broadcast_to(thickness[:, :1], far.shape)).reshape(-1, 2),
     )
 
@@ -187,12 +212,10 @@ def pattern_noise(mean, error):
     return np.sqrt(np.where(excess > uncertain, excess, 0.0))
 
 
-def _train_networks(peaks, regions, settings, rng, progress):
+def _train_networks(data, settings, rng, progress):
     from hyperspy_zlpml.network.training import train
 
-    scaling, data = training_data(peaks, regions, settings, rng)
-    trained = train(data, settings.layers, settings.n_steps, rng=rng, progress=progress)
-    return trained, select(trained.chi2, trained.chi2_validation, trained.rise), scaling
+    return train(data, settings.layers, settings.n_steps, rng=rng, progress=progress)
 
 
 # --- what the ensemble does not explain ----------------------------------------------------------

@@ -8,6 +8,7 @@ far out ``f`` is drawn to zero. A fifth of the points of every replica is never 
 weights kept are those of the smallest misfit there (Roest 2021, section 3.3).
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ _RISE_SIGMA = 0.01
 _FAR_SIGMA = 0.3
 _REPLICAS_AT_ONCE = 128
 _LARGEST_LOG_RATIO = 5.0
+#: A replica has converged when its cost fell by less than this fraction in so many steps.
+_CONVERGED, _CONVERGED_STEPS = 0.02, 8
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class TrainingData:
         Points in the replica's region I.
     tail_inputs : ndarray of shape (n_lines, n_steps, n_in)
         Lines along the energy on which the peak must fall outward.
-    tail_reference : ndarray of shape (n_lines, n_steps)
-        Logarithm of the reference there.
+    tail_reference : ndarray of shape (n_replicas, n_lines, n_steps)
+        Logarithm of each replica's reference there.
     far_inputs : ndarray of shape (n_far, n_in)
         Points at which the log-ratio is drawn to zero.
     """
@@ -81,7 +84,7 @@ class Trained:
 
 
 def train(
-    data, layers=LAYERS, n_steps=40, validation_fraction=0.2, patience=8, rng=None, progress=None
+    data, layers=LAYERS, n_steps=100, validation_fraction=0.2, patience=15, rng=None, progress=None
 ):
     """Train one network per replica.
 
@@ -95,7 +98,8 @@ def train(
     validation_fraction : float
         Fraction of the points held out in each replica.
     patience : int
-        A replica stops after this many steps without a better validation cost.
+        A replica stops after this many steps without a better validation cost, or earlier when
+        its cost hardly falls any more.
     rng : numpy.random.Generator
     progress : callable, optional
         Called with (steps done, of steps, median chi2).
@@ -127,6 +131,7 @@ def _train_block(fit, weights, n_steps, patience, report):
     cost, *_ = fit.costs(weights)
     best = _Best(weights, *fit.chi2(weights))
     active = torch.arange(len(weights))
+    earlier = deque([cost.clone()], maxlen=_CONVERGED_STEPS)
     for step in range(1, n_steps + 1):
         jacobian, residuals = fit.linearise(weights[active], active)
         proposed = lm.propose(weights[active], jacobian, residuals, fit.prior, damping[active])
@@ -137,7 +142,11 @@ def _train_block(fit, weights, n_steps, patience, report):
             active[accepted], proposed[accepted], train[accepted], validation[accepted], step
         )
         report(step, float(best.train.median()))
-        active = active[(step - best.step[active] < patience) & (damping[active] < 1e7)]
+        improving = (step - best.step < patience) & (damping < 1e7)
+        if len(earlier) == _CONVERGED_STEPS:
+            improving &= earlier[0] - cost > _CONVERGED * cost
+        earlier.append(cost.clone())
+        active = active[improving[active]]
         if not len(active):
             report(n_steps, float(best.train.median()))
             break
@@ -181,14 +190,16 @@ class _Fit:
         inverse = 1 / data.sigma
         self.train_weight = torch.as_tensor(np.where(used & ~held_out, inverse, 0.0), **single)
         self.validation_weight = torch.as_tensor(np.where(used & held_out, inverse, 0.0), **single)
-        self.reference_step = torch.as_tensor(np.diff(data.tail_reference, axis=1), **single)
+        self.reference_step = torch.as_tensor(
+            np.diff(data.tail_reference[block], axis=-1), **single
+        )
 
-    def _rows(self, outputs):
+    def _rows(self, outputs, index):
         """Log-ratios at the data, steps of ln(ZLP) outward along the tails, far log-ratios."""
         data, tail, far = outputs.split(
             [self.n_points, self.tail_shape[0] * self.tail_shape[1], self.n_far], dim=1
         )
-        steps = tail.unflatten(1, self.tail_shape).diff(dim=-1) + self.reference_step
+        steps = tail.unflatten(1, self.tail_shape).diff(dim=-1) + self.reference_step[index]
         return data.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO), steps, far
 
     def chi2(self, weights, index=slice(None)):
@@ -198,7 +209,7 @@ class _Fit:
     def costs(self, weights, index=slice(None)):
         """Cost that is minimised, and both chi2, each of shape (n_replicas,)."""
         outputs, _ = mlp.forward(weights, self.layers, self.inputs)
-        log_ratio, steps, far = self._rows(outputs)
+        log_ratio, steps, far = self._rows(outputs, index)
         residual = self.ratios[index] - log_ratio.exp()
         train = ((residual * self.train_weight[index]) ** 2).double().sum(-1)
         validation = ((residual * self.validation_weight[index]) ** 2).double().sum(-1)
@@ -214,7 +225,7 @@ class _Fit:
         """Jacobian and residuals of all rows."""
         outputs, activations = mlp.forward(weights, self.layers, self.inputs)
         derivative = mlp.jacobian(weights, self.layers, activations)
-        log_ratio, steps, far = self._rows(outputs)
+        log_ratio, steps, far = self._rows(outputs, index)
         n, n_tail = self.n_points, self.tail_shape[0] * self.tail_shape[1]
         ratio, weight = log_ratio.exp(), self.train_weight[index]
         residuals = [(ratio - self.ratios[index]) * weight]
@@ -229,5 +240,5 @@ class _Fit:
     def largest_rise(self, weights):
         """Largest step of ln(ZLP) outward along the tails, shape (n_replicas,)."""
         outputs, _ = mlp.forward(weights, self.layers, self.inputs)
-        steps = self._rows(outputs)[1]
+        steps = self._rows(outputs, slice(None))[1]
         return steps.flatten(1).amax(-1) if steps.numel() else torch.zeros(len(weights))

@@ -149,12 +149,7 @@ class ZLPRemoval:
         title = f"integral {left:g} to {right:g}"
         return (
             _arrays.map_like(self.subtracted, integral, title, "Intensity (Counts)"),
-            _arrays.map_like(
-                self.subtracted,
-                np.hypot(model, counting),
-                f"error of {title}",
-                "Intensity (Counts)",
-            ),
+            _arrays.map_like(self.subtracted, std, f"error of {title}", "Intensity (Counts)"),
         )
 
     def _integrals(self, left, right):

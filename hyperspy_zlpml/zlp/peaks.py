@@ -24,6 +24,8 @@ SCATTERED_FROM = 8.0
 #: Peaks narrower than this many channels have no flanks to interpolate.
 _COARSE = 4.5
 _MAD_TO_SIGMA = 1.4826
+#: Decimals of a channel to which positions are given.
+_DECIMALS = 8
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ def peak_parameters(counts, energy):
     coarse = (inner[1] - inner[0] < _COARSE) & (rough < _COARSE + 3)
     above = spectra - level[:, None]
     vertex, crossings = _refine(above, channel, np.where(coarse, 3.0, rough), usable, coarse)
+    # Rounding hides the last bits, which depend on how many spectra are worked on at once: what
+    # is trained on these numbers must not depend on the chunks of a lazy image.
+    vertex, *crossings = (np.round(value, _DECIMALS) for value in (vertex, *crossings))
     step = energy[1] - energy[0]
     blank = np.where(usable, 1.0, np.nan)
     centre = (energy[0] + step * (channel + vertex)) * blank

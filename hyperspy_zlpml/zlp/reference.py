@@ -21,6 +21,9 @@ _CELL = 0.03
 #: Relative error added to every cell: no measured shape is known better.
 _FLOOR = 1e-3
 _PENALTIES = 10.0 ** np.arange(-3, 6)
+#: Directions in which the reference is uncertain that are kept, and the largest error in ln.
+_MOST_DIRECTIONS = 8
+_LARGEST_ERROR = 1.0
 #: Outside the core (|u| beyond this) the tails may only fall.
 _CORE = 0.75
 #: Slope in x of the extrapolated tails: at least this power of the energy.
@@ -65,6 +68,11 @@ class Grid:
         node, fraction = self.locate(u)
         return table[node] + fraction * (table[node + 1] - table[node])
 
+    def interpolate_rows(self, table, u):
+        """Linear interpolation of ``table`` (n, ...) along its first axis."""
+        node, fraction = self.locate(u)
+        return table[node] + fraction[:, None] * (table[node + 1] - table[node])
+
     @classmethod
     def covering(cls, u_low, u_high):
         """Grid from ``u_low`` to ``u_high`` with a node at the peak."""
@@ -95,6 +103,8 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     -------
     log_shape : ndarray of shape (grid.n,)
         0 at u = 0.
+    modes : ndarray of shape (n_modes, grid.n)
+        Independent deviations of one standard error by which the data leave it uncertain.
     """
     x, ratio, sigma = _pool(to_grid(u), counts, expected_scale, variance)
     knots_from, knots_to = grid.x[0] - 4 * _KNOT_STEP, grid.x[-1] + 4 * _KNOT_STEP
@@ -106,11 +116,26 @@ def fit_reference(u, counts, expected_scale, variance, grid):
 
     best_score, best = np.inf, None
     for penalty in _PENALTIES:
-        score, coefficient = _fit_spline(basis, ratio, sigma, penalty * roughness)
+        score, coefficient, system = _fit_spline(basis, ratio, sigma, penalty * roughness)
         if score < best_score:
-            best_score, best = score, coefficient
-    log_shape = BSpline.design_matrix(grid.x, knots, 3) @ best
-    return falling_tails(log_shape - grid.interpolate(log_shape, np.zeros(1)), grid, x[0], x[-1])
+            best_score, best, information = score, coefficient, system
+    on_grid = BSpline.design_matrix(grid.x, knots, 3).toarray()
+    on_grid -= grid.interpolate_rows(on_grid, np.zeros(1))
+    log_shape = falling_tails(on_grid @ best, grid, x[0], x[-1])
+    return log_shape, _uncertain_directions(on_grid, information)
+
+
+def _uncertain_directions(on_grid, information):
+    """Principal directions of the error of a spline, from the inverse of its covariance."""
+    ridge = 1e-10 * np.trace(information) / len(information)
+    factor = np.linalg.cholesky(information + ridge * np.eye(len(information)))
+    errors = np.linalg.solve(factor, on_grid.T).T
+    sigma = np.linalg.norm(errors, axis=1)
+    errors *= np.minimum(1.0, _LARGEST_ERROR / np.maximum(sigma, 1e-300))[:, None]
+    left, singular, _ = np.linalg.svd(errors, full_matrices=False)
+    modes = (left * singular).T[:_MOST_DIRECTIONS]
+    # The sign of a direction is arbitrary: fix it, so that equal data give equal replicas.
+    return modes * np.sign(modes[np.arange(len(modes)), np.abs(modes).argmax(-1)])[:, None]
 
 
 def _pool(x, counts, scale, variance):
@@ -127,7 +152,7 @@ def _pool(x, counts, scale, variance):
 
 
 def _fit_spline(basis, ratio, sigma, penalty):
-    """Score (generalised cross-validation) and coefficients for one penalty."""
+    """Score (generalised cross-validation), coefficients and their inverse covariance."""
     significant = ratio > 2 * sigma
     start = np.log(np.where(significant, ratio, np.maximum(2 * sigma, 1e-12)))
     value = start
@@ -147,7 +172,7 @@ def _fit_spline(basis, ratio, sigma, penalty):
     freedom = np.trace(_solve(system, normal))
     n = ratio.size
     misfit = (((ratio - np.exp(value)) / sigma) ** 2).sum()
-    return n * misfit / max(n - 1.2 * freedom, 1.0) ** 2, coefficient
+    return n * misfit / max(n - 1.2 * freedom, 1.0) ** 2, coefficient, system
 
 
 def _solve(matrix, right):
@@ -196,6 +221,12 @@ def extrapolate_by_gain_side(log_shape, grid, u_limit):
     return np.where(
         grid.u > u_limit, np.minimum(joined, grid.interpolate(log_shape, limit)), log_shape
     )
+
+
+def hold_beyond(modes, grid, u_limit):
+    """Modes that keep beyond ``u_limit`` the value they have there."""
+    at = grid.interpolate_rows(modes.T, np.array([u_limit])).T
+    return np.where(grid.u > u_limit, at, modes)
 
 
 def tail_mode(grid, u_limit):

@@ -19,7 +19,13 @@ from hyperspy_zlpml.zlp.matching import (
 )
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.peaks import PeakParameters
-from hyperspy_zlpml.zlp.reference import Grid, extrapolate_by_gain_side, fit_reference
+from hyperspy_zlpml.zlp.reference import (
+    Grid,
+    extrapolate_by_gain_side,
+    fit_reference,
+    hold_beyond,
+    tail_mode,
+)
 from hyperspy_zlpml.zlp.regions import (
     EXTRAPOLATED_RISE,
     NO_LIMIT,
@@ -84,6 +90,8 @@ class RegisteredPeaks:
         Limits of the pure ZLP in reduced energy.
     spill_tables : dict of int to ndarray of shape (grid.n,)
         For each label, counts that losses spill into region I, relative to the ZLP.
+    reference_modes : ndarray of shape (n_modes, grid.n)
+        Deviations of one standard error by which the reference is uncertain.
     extrapolated_from : float
         Reduced energy beyond which no spectrum shows the pure tail.
     """
@@ -97,6 +105,7 @@ class RegisteredPeaks:
     noise: NoiseModel
     window: tuple
     spill_tables: dict = field(default_factory=dict)
+    reference_modes: np.ndarray | None = None
     extrapolated_from: float = NO_LIMIT
 
     @property
@@ -196,7 +205,7 @@ def window_of(regions, label, fwhm):
     return gain / fwhm, loss / fwhm
 
 
-def registered(samples, noise):
+def registered(samples, noise, given_limit=None):
     """Register the training spectra to the mean shape of the vacuum, or the brightest cluster.
 
     The reference and the peak parameters improve each other in a few rounds.
@@ -205,6 +214,8 @@ def registered(samples, noise):
     ----------
     samples : sequence of Sample
     noise : NoiseModel
+    given_limit : float, optional
+        ``E_I`` of the thinnest spectra, eV, where the user gives it; used without vacuum.
 
     Returns
     -------
@@ -233,16 +244,26 @@ def registered(samples, noise):
     for _ in range(_REFERENCE_ROUNDS):
         u = (spectra.energy - centre[:, None]) / fwhm[:, None]
         scale = height[:, None] * spectra.n_channels * spectra.curvature
-        log_reference = _reference_of(spectra, u, scale, first, NO_LIMIT, noise, grid)
+        log_reference, reference_modes = _reference_of(
+            spectra, u, scale, first, NO_LIMIT, noise, grid
+        )
         curvature = group_curvature(grid, log_reference, groups, per_fwhm)
         spectra = replace(spectra, curvature=curvature)
         table = ShapeTable.of_reference(grid, log_reference)
         matched = match(spectra, centre, fwhm, 0 * one, core, table, noise, None)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
     peaks = RegisteredPeaks(
-        spectra, label, _log_intensities(samples), matched, grid, log_reference, noise, core
+        spectra,
+        label,
+        _log_intensities(samples),
+        matched,
+        grid,
+        log_reference,
+        noise,
+        core,
+        reference_modes=reference_modes,
     )
-    return peaks if peaks.has_vacuum else _limited_reference(peaks, first)
+    return peaks if peaks.has_vacuum else _limited_reference(peaks, first, given_limit)
 
 
 def _heights(sample):
@@ -268,7 +289,7 @@ def _reference_of(spectra, u, scale, chosen, limit, noise, grid):
     return fit_reference(u[chosen], spectra.sums[chosen], scale, variance[chosen], grid)
 
 
-def _limited_reference(peaks, first):
+def _limited_reference(peaks, first, given):
     """Without vacuum: a reference from the pure part of the brightest cluster alone.
 
     Pure is what lies below the energies where thicker clusters leave the brightest one, where
@@ -279,14 +300,18 @@ def _limited_reference(peaks, first):
         onset(*mean_ratio(peaks, peaks.label == name), SMALLEST_RISE_WITHOUT_VACUUM)
         for name in peaks.labels[1:]
     ]
-    flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK))
+    flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK)[0])
     limits.append(onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE))
     limits.append(flattening(peaks.grid.u, peaks.log_reference))
-    limit = min(limits)
+    limit = min(limits) if given is None else given / np.median(peaks.matched.fwhm)
     if not np.isfinite(limit):
         return peaks
-    pure = extrapolate_by_gain_side(_refit(peaks, first, limit), peaks.grid, limit)
-    return replace(peaks, log_reference=pure, extrapolated_from=limit)
+    pure, modes = _refit(peaks, first, limit)
+    pure = extrapolate_by_gain_side(pure, peaks.grid, limit)
+    modes = np.concatenate(
+        [hold_beyond(modes, peaks.grid, limit), tail_mode(peaks.grid, limit)[None]]
+    )
+    return replace(peaks, log_reference=pure, reference_modes=modes, extrapolated_from=limit)
 
 
 #: Flank, in FWHM, that tells how the tail would go on without inelastic signal.
