@@ -43,7 +43,7 @@ def plot_removal(result, indices=None):
             axes.clear()
         _draw_spectrum(top, bottom, result, where)
         if marker is not None:
-            marker.set_data(*_marker_position(manager, where))
+            marker.set_data(*_marker_position(result, where))
         figure.canvas.draw_idle()
 
     draw(tuple(manager.indices) if indices is None else _checked(indices, manager))
@@ -80,7 +80,7 @@ def plot_overview(result):
         axes = figure.add_subplot(grid[:, 0])
         _draw_clusters(axes, result, marked=False)
         for number, place in enumerate(places):
-            x, y = _marker_position(manager, place)
+            x, y = _marker_position(result, place)
             axes.plot(x, y, "s", mfc="none", mec="k", mew=1.5)
             axes.annotate(
                 "abc"[number], (x[0], y[0]), (6, 6), textcoords="offset points", weight="bold"
@@ -118,6 +118,7 @@ def _draw_clusters(axes, result, marked=True):
     labels = np.ma.masked_less(np.asarray(result.clusters.data), 0)
     n_clusters = max(len(result.report.clusters), 1)
     navigation = manager.navigation_axes
+    title = "Clusters"
     if manager.navigation_dimension == 1:
         axis = navigation[0]
         axes.step(axis.axis, labels, where="mid", color="0.3")
@@ -137,22 +138,27 @@ def _draw_clusters(axes, result, marked=True):
         bar.set_label("Cluster (0: thinnest)")
         vacuum = np.asarray(result.vacuum.data)
         if vacuum.any() and not vacuum.all():
+            title += ", vacuum dashed"
             axes.contour(x.axis, y.axis, vacuum, [0.5], colors="w", linewidths=1, linestyles="--")
         axes.set(xlabel=_label(x), ylabel=_label(y))
-    axes.set_title("Clusters" + (", vacuum dashed" if result.report.n_vacuum else ""))
+    axes.set_title(title)
     if not marked:
         return None
     return axes.plot([], [], "s", mfc="none", mec="tab:red", mew=2, ms=9)[0]
 
 
-def _marker_position(manager, place):
-    values = [axis.axis[i] for axis, i in zip(manager.navigation_axes, place, strict=True)]
-    return ([values[0]], [values[1] if len(values) > 1 else 0])
+def _marker_position(result, place):
+    """Where a pixel lies on the map, or on the profile, of the clusters."""
+    axes = result.subtracted.axes_manager.navigation_axes
+    values = [axis.axis[i] for axis, i in zip(axes, place, strict=True)]
+    if len(values) == 1:
+        values.append(np.asarray(result.clusters.data)[place[0]])
+    return [values[0]], [values[1]]
 
 
 def _label(axis):
     name = axis.name if isinstance(axis.name, str) else "Position"
-    units = axis.units if isinstance(axis.units, str) else "px"
+    units = axis.units if isinstance(axis.units, str) and axis.units else "px"
     return f"{name} ({units})"
 
 
@@ -210,7 +216,8 @@ def _draw_spectrum(top, bottom, result, place, title="", legend=True):
         if np.asarray(result.vacuum.data).ravel()[position]
         else _cluster_name(result, position)
     )
-    top.set_title(f"{title}{tuple(place) if place else ''} {kind}".strip())
+    where = f"({', '.join(map(str, place))}) " if place else ""
+    top.set_title(f"{title}{where}{kind}")
     top.set_ylabel("Counts")
     bottom.set(xlabel=f"Energy from the peak ({axis.units})", ylabel="Counts, ZLP removed")
     if legend:
