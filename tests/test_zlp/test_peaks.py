@@ -108,7 +108,10 @@ def test_scaling_the_counts_scales_only_the_sums(factor):
 @pytest.mark.parametrize("offset, stretch", [(100.0, 1.0), (0.0, 1e3), (-5.0, 0.01)])
 def test_moving_and_stretching_the_axis(offset, stretch):
     counts, *_ = images_of_peaks()
-    here, there = peak_parameters(counts, ENERGY), peak_parameters(counts, offset + stretch * ENERGY)
+    here, there = (
+        peak_parameters(counts, ENERGY),
+        peak_parameters(counts, offset + stretch * ENERGY),
+    )
     np.testing.assert_allclose(there.centre, offset + stretch * here.centre, atol=1e-9 * stretch)
     np.testing.assert_allclose(there.fwhm, stretch * here.fwhm, rtol=1e-7)
     np.testing.assert_allclose(there.intensity, here.intensity, rtol=1e-7)
@@ -141,7 +144,10 @@ def test_independent_of_chunking(pieces):
 
 def test_any_leading_axes():
     counts, *_ = images_of_peaks(12)
-    flat, shaped = peak_parameters(counts, ENERGY), peak_parameters(counts.reshape(2, 3, 2, -1), ENERGY)
+    flat, shaped = (
+        peak_parameters(counts, ENERGY),
+        peak_parameters(counts.reshape(2, 3, 2, -1), ENERGY),
+    )
     assert shaped.centre.shape == shaped.status.shape == (2, 3, 2)
     assert_same(PeakParameters.unstack(shaped.stack().reshape(12, -1)), flat)
     assert_same(peak_parameters(counts[4], ENERGY), flat.select(4))

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The wheel built from the source distribution installs, holds its data files and registers."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import pytest
+
+pytest.importorskip("build", reason="python -m build is not installed")
+
+#: Nothing of a developer's tree that is no part of the project.
+LEFT_BEHIND = shutil.ignore_patterns(
+    ".git",
+    ".venv",
+    "build",
+    "dist",
+    "*.egg-info",
+    "__pycache__",
+    ".*_cache",
+    "demo_output",
+    "output",
+)
+
+
+def run(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def distributions(root, tmp_path_factory):
+    """Source distribution, and wheel made from it."""
+    folder = tmp_path_factory.mktemp("packaging")
+    source = folder / "source"
+    shutil.copytree(root, source, symlinks=True, ignore=LEFT_BEHIND)
+    output = folder / "dist"
+    # Without --sdist or --wheel the wheel is built from the source distribution.
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--outdir",
+        str(output),
+        str(source),
+    ]
+    run(command, cwd=folder)
+    (sdist,), (wheel,) = output.glob("*.tar.gz"), output.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.fixture(scope="module")
+def installed(distributions, tmp_path_factory):
+    """A folder that holds the installed wheel and nothing else."""
+    target = tmp_path_factory.mktemp("installed")
+    run(
+        [
+            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+            "--disable-pip-version-check", "--target", str(target), str(distributions[1]),
+        ]
+    )  # fmt: skip
+    return target
+
+
+@pytest.fixture(scope="module")
+def python(installed, tmp_path_factory):
+    """Runs code in a fresh interpreter that finds the installed package before any other."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+
+    def call(code):
+        return run([sys.executable, "-W", "ignore", "-c", code], cwd=folder, env=environment)
+
+    return call
+
+
+def modules(root):
+    return {path.relative_to(root).as_posix() for path in (root / "hyperspy_zlpml").rglob("*.py")}
+
+
+def test_wheel_is_complete(distributions, root):
+    with zipfile.ZipFile(distributions[1]) as wheel:
+        names = set(wheel.namelist())
+    assert modules(root) <= names
+    assert "hyperspy_zlpml/hyperspy_extension.yaml" in names
+    assert "hyperspy_zlpml/__init__.pyi" in names
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"hyperspy_zlpml"}
+
+
+def test_wheel_holds_its_licence_and_entry_point(distributions):
+    with zipfile.ZipFile(distributions[1]) as wheel:
+        names = wheel.namelist()
+        (entry_points,) = (n for n in names if n.endswith("entry_points.txt"))
+        text = wheel.read(entry_points).decode()
+        (metadata,) = (n for n in names if n.endswith(".dist-info/METADATA"))
+        described = wheel.read(metadata).decode()
+    assert any(name.endswith("LICENSE") for name in names)
+    assert "[hyperspy.extensions]" in text
+    assert "hyperspy_zlpml = hyperspy_zlpml" in text
+    assert "License-Expression: GPL-3.0-or-later" in described
+    for name in (
+        "hyperspy",
+        "exspy",
+        "rosettasciio",
+        "numpy",
+        "scipy",
+        "torch",
+        "scikit-learn",
+        "dask",
+    ):
+        lines = [
+            line for line in described.splitlines()
+            if line.startswith(f"Requires-Dist: {name}") and "extra ==" not in line
+        ]  # fmt: skip
+        assert lines, f"{name} is not required"
+        assert all(">=" in line for line in lines), f"{name} has no lower bound"
+    for extra in ("gui", "distributed", "tests", "docs"):
+        assert f"Provides-Extra: {extra}" in described
+    assert "Requires-Python: >=3.10" in described
+
+
+def test_source_distribution_is_complete(distributions, root):
+    with tarfile.open(distributions[0]) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    assert modules(root) <= names
+    assert {"pyproject.toml", "LICENSE", "README.md"} <= names
+    assert "hyperspy_zlpml/hyperspy_extension.yaml" in names
+    assert not any(name.startswith((".venv", ".git/")) for name in names)
+
+
+def test_installed_package_is_the_one_imported(python, installed):
+    where = python("import hyperspy_zlpml; print(hyperspy_zlpml.__file__)").strip()
+    assert where.startswith(str(installed))
+
+
+def test_installed_package_registers(python, installed):
+    out = python(
+        "from hyperspy.extensions import ALL_EXTENSIONS as a\n"
+        "print(a['signals']['EELSZLPSpectrum']['module'])\n"
+        "print('LazyEELSZLPSpectrum' in a['signals'])\n"
+    )
+    assert out.split() == ["hyperspy_zlpml.signals", "True"]
+
+
+def test_installed_package_casts(python, installed):
+    out = python(
+        "import hyperspy.api as hs, numpy as np, sys\n"
+        "s = hs.signals.Signal1D(np.ones((2, 100))); s.set_signal_type('EELS_ZLPML')\n"
+        "print(type(s).__name__, sys.modules[type(s).__module__].__file__, sep='\\n')\n"
+    ).splitlines()
+    assert out[-2] == "EELSZLPSpectrum"
+    assert out[-1].startswith(str(installed))
+
+
+def test_installed_public_interface(python):
+    """The lazy imports need the .pyi file at run time."""
+    out = python("import hyperspy_zlpml as z; print(*(getattr(z, n) is None for n in z.__all__))")
+    assert set(out.splitlines()[-1].split()) == {"False"}

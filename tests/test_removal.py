@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Subtraction from blocks of spectra: identities, known peaks, errors that cover."""
+
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.ensemble import Ensemble, InputScaling
+from hyperspy_zlpml.network import mlp
+from hyperspy_zlpml.removal import RESULTS, Removal, interpolation_matrix
+from hyperspy_zlpml.zlp.binning import make_groups
+from hyperspy_zlpml.zlp.noise import NoiseModel
+from hyperspy_zlpml.zlp.peaks import peak_parameters
+from hyperspy_zlpml.zlp.reference import Grid, to_grid
+from hyperspy_zlpml.zlp.regions import Regions
+
+STEP, FWHM = 0.025, 0.45
+ENERGY = STEP * np.arange(-160, 480)
+GRID = Grid.covering(-20, 40)
+NOISE = NoiseModel(1.0, 5.0)
+MODE = 0.2 * np.tanh(GRID.u / 2) ** 3
+
+
+def shape(u):
+    return (1 + 1.66 * u**2) ** -2 + 1e-4 / (1 + (u / 6) ** 2)
+
+
+def ensemble(spread=True, n_replicas=200, **changes):
+    """Networks that answer zero; replicas differ by a known mode of the reference."""
+    layers = (2, 3, 1)
+    scores = np.random.default_rng(0).standard_normal((n_replicas, 1))
+    scores = (scores - np.median(scores)) / scores.std()
+    values = {
+        "weights": np.zeros((n_replicas, mlp.n_weights(layers)), np.float32),
+        "layers": layers,
+        "scaling": InputScaling(14.0, 1.0, to_grid(40.0) / 2),
+        "grid": GRID,
+        "log_reference": np.log(shape(GRID.u) / shape(0.0)),
+        "scatter": np.zeros(GRID.n),
+        "spill": (np.array([14.0]), np.zeros((1, GRID.n))),
+        "reference_modes": MODE[None] if spread else np.zeros((0, GRID.n)),
+        "reference_scores": scores if spread else np.zeros((n_replicas, 0)),
+        "log_intensity_range": (13.0, 15.0),
+        "log_fwhm": (np.log(FWHM), 0.02),
+        "regions": Regions(np.array([-np.inf]), np.array([1.5]), np.array([9.0])),
+        "cluster_centres": np.array([14.0]),
+        "cluster_by": "zlp",
+        "noise": NOISE,
+    }
+    return Ensemble(**{**values, **changes})
+
+
+def prepare(one=None, noise=NOISE, pedestal=0.0, confidence=0.68):
+    return Removal.prepare(one or ensemble(), ENERGY, noise, pedestal, confidence, (140, 180))
+
+
+def true_zlp(n=6, seed=1, score=0.0, height=1e5):
+    rng = np.random.default_rng(seed)
+    centre, fwhm = rng.normal(0, 0.05, n), FWHM * np.exp(rng.normal(0, 0.01, n))
+    u = (ENERGY - centre[:, None]) / fwhm[:, None]
+    zlp = height * shape(u) * np.exp(np.reshape(score, (-1, 1)) * GRID.interpolate(MODE, u))
+    return zlp, centre, fwhm
+
+
+def rows(zlp, centre, fwhm, loss=np.inf, gain=-np.inf):
+    """What `Removal.apply` asks to be told of every spectrum."""
+    n = len(zlp)
+    channel = zlp[:, 1:-1].argmax(-1) + 1
+    columns = channel, centre, fwhm, np.full(n, 14.0), np.full(n, gain), np.full(n, loss)
+    return np.stack(columns, -1).astype(float)
+
+
+LOSSES = 3e3 * np.clip(1 - np.exp(-(ENERGY - 1.6)), 0, None)
+
+
+def measured(zlp, seed=2, losses=LOSSES, readout=NOISE.readout):
+    rng = np.random.default_rng(seed)
+    return rng.poisson(zlp + losses) + readout * rng.standard_normal(zlp.shape)
+
+
+# --- interpolation --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("degree", [1, 3])
+def test_interpolation_reproduces_straight_lines_and_its_nodes(degree):
+    groups = make_groups(18.0, 150, 480)
+    matrix = interpolation_matrix(groups, degree)
+    channels = np.arange(groups.edges[0], groups.edges[-1])
+    assert matrix.shape == (groups.size, channels.size)
+    inside = (channels >= groups.middle[0]) & (channels <= groups.middle[-1])
+    found = (2.0 - 0.1 * groups.middle) @ matrix
+    np.testing.assert_allclose(found[inside], (2.0 - 0.1 * channels)[inside], atol=1e-9)
+    np.testing.assert_allclose(np.ones(groups.size) @ matrix, 1.0)
+    values = np.random.default_rng(0).normal(size=groups.size)
+    nodes = np.isin(channels, groups.middle)
+    np.testing.assert_allclose(
+        (values @ matrix)[nodes], values[np.isin(groups.middle, channels)], atol=1e-9
+    )
+
+
+def test_linear_interpolation_stays_between_its_nodes():
+    groups = make_groups(18.0, 150, 480)
+    assert interpolation_matrix(groups, 1).min() >= -1e-12
+
+
+# --- subtraction ----------------------------------------------------------------------------------
+
+
+def test_noiseless_peaks_are_subtracted_to_their_promise():
+    # The spread of the reference is one mode, whose score the core tells.
+    zlp, centre, fwhm = true_zlp(score=np.linspace(-1, 1, 6), height=1e7)
+    found = dict(
+        zip(RESULTS, prepare().apply(zlp + LOSSES, rows(zlp, centre, fwhm, 1.5)), strict=True)
+    )
+    near = np.abs(ENERGY) < 3
+    np.testing.assert_allclose(found["zlp"][:, near], zlp[:, near], rtol=0.01)
+    assert (np.abs(found["zlp"] - zlp) < 5 * found["std"] + 2e-3 * zlp).all()
+    at_losses = (ENERGY > 2.5) & (ENERGY < 11)
+    np.testing.assert_allclose(
+        found["subtracted"][:, at_losses], np.broadcast_to(LOSSES, zlp.shape)[:, at_losses],
+        atol=0.02 * 1e7 * shape(2.5 / FWHM),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("pedestal", [0.0, 250.0])
+def test_identities_of_the_results(pedestal):
+    zlp, centre, fwhm = true_zlp()
+    counts = measured(zlp)
+    removal = prepare(pedestal=pedestal)
+    subtracted, found, std, lower, upper, variance = removal.apply(
+        counts + pedestal, rows(zlp, centre, fwhm, 1.5)
+    )
+    np.testing.assert_allclose(subtracted + found, counts, atol=1e-6)
+    np.testing.assert_allclose(variance - std**2, NOISE.of_measured(counts), rtol=1e-9, atol=1e-6)
+    assert (lower < subtracted).all() and (subtracted < upper).all()
+    assert (found > 0).all() and (std > 0).all()
+
+
+def test_nothing_is_clipped():
+    # Residuals of a vacuum spectrum scatter about zero: as many below as above, +- 3 sigma.
+    zlp, centre, fwhm = true_zlp(30)
+    counts = measured(zlp, losses=0.0)
+    subtracted = prepare().apply(counts, rows(zlp, centre, fwhm))[0]
+    tail = ENERGY > 3
+    assert np.mean(subtracted[:, tail] < 0) == pytest.approx(0.5, abs=0.05)
+
+
+def test_pedestal_only_shifts_the_data():
+    zlp, centre, fwhm = true_zlp()
+    counts = measured(zlp)
+    one = prepare().apply(counts, rows(zlp, centre, fwhm, 1.5))
+    other = prepare(pedestal=250.0).apply(counts + 250.0, rows(zlp, centre, fwhm, 1.5))
+    np.testing.assert_allclose(other, one, rtol=1e-7, atol=1e-5)
+
+
+def test_scaling_counts_and_noise_scales_the_results():
+    zlp, centre, fwhm = true_zlp()
+    counts = measured(zlp)
+    peaks = rows(zlp, centre, fwhm, 1.5)
+    one = prepare().apply(counts, peaks)
+    ten = prepare(noise=NoiseModel(10.0, 50.0)).apply(10 * counts, peaks)
+    np.testing.assert_allclose(ten[:5], 10 * one[:5], rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(ten[5], 100 * one[5], rtol=1e-5)
+
+
+def test_spectra_are_treated_alone(monkeypatch):
+    from hyperspy_zlpml import removal as module
+
+    zlp, centre, fwhm = true_zlp(12)
+    counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
+    removal = prepare()
+    whole = removal.apply(counts, peaks)
+    monkeypatch.setattr(module, "_SPECTRA_AT_ONCE", 5)
+    np.testing.assert_allclose(removal.apply(counts, peaks), whole, rtol=1e-9, atol=1e-9)
+    shaped = removal.apply(counts.reshape(3, 4, -1), peaks.reshape(3, 4, -1))
+    assert shaped.shape == (len(RESULTS), 3, 4, ENERGY.size)
+    np.testing.assert_allclose(shaped.reshape(whole.shape), whole, rtol=1e-9, atol=1e-9)
+    single = removal.apply(counts[7], peaks[7])
+    np.testing.assert_allclose(single, whole[:, 7], rtol=1e-9, atol=1e-9)
+
+
+def test_spectra_without_a_peak_are_nan_and_do_not_disturb():
+    zlp, centre, fwhm = true_zlp()
+    counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
+    whole = prepare().apply(counts, peaks)
+    peaks[[1, 4]] = np.nan
+    counts[1] = np.nan
+    found = prepare().apply(counts, peaks)
+    assert np.isnan(found[:, [1, 4]]).all()
+    np.testing.assert_allclose(found[:, [0, 2, 3, 5]], whole[:, [0, 2, 3, 5]], rtol=1e-9)
+    assert np.isnan(prepare().apply(counts, np.full_like(peaks, np.nan))).all()
+
+
+@pytest.mark.parametrize(
+    "dtype, expected",
+    [(np.float64, np.float64), (np.float32, np.float32), (np.int32, np.float32), (np.uint16, np.float32)],
+)  # fmt: skip
+def test_types_of_the_counts(dtype, expected):
+    zlp, centre, fwhm = true_zlp(height=4e4)
+    counts = np.round(measured(zlp).clip(0))
+    peaks = rows(zlp, centre, fwhm, 1.5)
+    found = prepare().apply(counts.astype(dtype), peaks)
+    assert found.dtype == expected
+    exact = prepare().apply(counts, peaks)
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=0.05)
+
+
+def test_inputs_are_not_modified():
+    zlp, centre, fwhm = true_zlp()
+    counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
+    before = counts.copy(), peaks.copy()
+    prepare(pedestal=10.0).apply(counts, peaks)
+    np.testing.assert_array_equal(counts, before[0])
+    np.testing.assert_array_equal(peaks, before[1])
+
+
+@pytest.mark.parametrize("given", [4.0, np.full(ENERGY.size, 9.0), "full"])
+def test_variance_of_the_signal_is_used_where_it_carries_one(given):
+    zlp, centre, fwhm = true_zlp()
+    if isinstance(given, str):
+        given = np.random.default_rng(3).uniform(1, 9, zlp.shape)
+    _, _, std, _, _, variance = prepare().apply(measured(zlp), rows(zlp, centre, fwhm, 1.5), given)
+    np.testing.assert_allclose(variance, std**2 + given)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def test_scatter_of_spectra_is_part_of_the_error():
+    zlp, centre, fwhm = true_zlp(height=1e7)
+    counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
+    scattered = prepare(ensemble(scatter=np.full(GRID.n, 0.1))).apply(counts, peaks)
+    plain = prepare().apply(counts, peaks)
+    assert (scattered[2] > plain[2]).all()
+    assert (scattered[2] >= scattered[1] * np.sinh(0.1) - 1e-9).all()
+
+
+def test_no_zlp_is_claimed_to_be_known_better_than_a_thousandth():
+    zlp, centre, fwhm = true_zlp(height=1e9)
+    _, found, std, *_ = prepare(ensemble(spread=False)).apply(zlp, rows(zlp, centre, fwhm))
+    assert (std >= 1e-3 * found * (1 - 1e-9)).all()
+
+
+def test_the_further_a_peak_is_seen_the_better_its_tail_is_known():
+    zlp, centre, fwhm = true_zlp()
+    counts = measured(zlp, losses=0.0)
+    tail = ENERGY > 4
+    errors = []
+    for limit in (0.5, 1.0, 4.0):
+        _, found, std, *_ = prepare().apply(counts, rows(zlp, centre, fwhm, limit))
+        errors.append(np.median((std / found)[:, tail]))
+    assert errors[0] > errors[1] > errors[2]
+    # Never more than the ensemble's own spread of 0.2 in ln, but for height, centre and width.
+    assert errors[0] < 0.25
+
+
+def test_losses_in_the_window_make_the_errors_large():
+    zlp, centre, fwhm = true_zlp()
+    pure, spoiled = measured(zlp, losses=0.0), measured(zlp)
+    peaks = rows(zlp, centre, fwhm, 4.0)  # the losses start at 1.6 eV
+    assert (prepare().apply(spoiled, peaks)[2] > 3 * prepare().apply(pure, peaks)[2]).all()
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_bands_widen_with_confidence(confidence):
+    zlp, centre, fwhm = true_zlp()
+    counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
+    wide = prepare(confidence=confidence).apply(counts, peaks)
+    usual = prepare(confidence=0.68).apply(counts, peaks)
+    ratio = (wide[4] - wide[3]) / (usual[4] - usual[3])
+    assert ((ratio > 1) == (confidence > 0.68)).all()
+    np.testing.assert_allclose(wide[:3], usual[:3])
+
+
+@pytest.mark.parametrize("height", [1e4, 1e6])
+def test_pulls_and_coverage_where_the_zlp_is_predicted(height):
+    # 300 spectra whose shapes are drawn from the ensemble's own distribution, matched below
+    # 0.9 eV, predicted beyond. The error of a tail is one number per spectrum: the width of the
+    # pull is known to 4 % and its coverage to 2.7 %; four of them, and what the priors on the
+    # width, wider than the truth, make the errors too large by.
+    n = 300
+    scores = np.random.default_rng(4).standard_normal(n)
+    zlp, centre, fwhm = true_zlp(n, score=scores, height=height)
+    counts = measured(zlp)
+    _, found, std, lower, upper, _ = prepare().apply(counts, rows(zlp, centre, fwhm, 0.9))
+    channel = np.abs(ENERGY - 2.5).argmin()
+    pulls = ((found - zlp) / std)[:, channel]
+    assert 0.6 < pulls.std() < 1.16
+    assert abs(pulls.mean()) < 0.25
+    truth = (counts - zlp)[:, channel]
+    inside = (lower[:, channel] <= truth) & (truth <= upper[:, channel])
+    assert 0.57 < inside.mean() < 0.9
+
+
+# --- integrals ------------------------------------------------------------------------------------
+
+
+def test_integral_is_the_sum_of_the_subtracted_channels():
+    zlp, centre, fwhm = true_zlp()
+    counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
+    removal = prepare()
+    limits = np.full(6, 1.5), np.full(6, 4.0)
+    integral, model, counting, total = removal.integrate(counts, peaks, limits)
+    subtracted, found, std, *_ = removal.apply(counts, peaks)
+    distance = ENERGY - removal.match_rows(counts, peaks).centre[:, None]
+    inside = (distance >= 1.5) & (distance < 4.0)
+    np.testing.assert_allclose(integral, (subtracted * inside).sum(-1), rtol=1e-9)
+    np.testing.assert_allclose(total, (found * inside).sum(-1), rtol=1e-9)
+    np.testing.assert_allclose(
+        counting, np.sqrt((NOISE.of_measured(counts) * inside).sum(-1)), rtol=1e-9
+    )
+    # Channels share their errors: at least as if independent, at most as if the same.
+    assert (model > np.sqrt(((std * inside) ** 2).sum(-1))).all()
+    assert (model < 1.05 * (std * inside).sum(-1)).all()
+
+
+def test_pulls_of_the_integral():
+    n = 300
+    scores = np.random.default_rng(5).standard_normal(n)
+    zlp, centre, fwhm = true_zlp(n, seed=6, score=scores)
+    counts = measured(zlp, losses=0.0)
+    window = np.full(n, 1.2), np.full(n, 4.0)
+    integral, model, counting, _ = prepare().integrate(counts, rows(zlp, centre, fwhm, 0.9), window)
+    pulls = integral / np.hypot(model, counting)
+    assert 0.6 < pulls.std() < 1.16
+    assert abs(pulls.mean()) < 0.25
+
+
+def test_rows_from_measured_parameters_serve():
+    # As the workflow does it: centres and widths from the counts, not from the truth.
+    zlp, *_ = true_zlp()
+    counts = measured(zlp)
+    found = peak_parameters(counts, ENERGY)
+    peaks = rows(zlp, found.centre, found.fwhm, 1.5)
+    peaks[:, 0] = found.channel
+    predicted = prepare().apply(counts, peaks)[1]
+    near = np.abs(ENERGY) < 1.5
+    np.testing.assert_allclose(predicted[:, near], zlp[:, near], rtol=0.1)

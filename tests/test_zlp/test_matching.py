@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Matching: noiseless spectra give back what they were made of, noisy ones honest errors."""
+
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+from hyperspy_zlpml.zlp.binning import make_groups
+from hyperspy_zlpml.zlp.matching import (
+    N_PEAK,
+    ShapeTable,
+    group_curvature,
+    group_spectra,
+    join_spectra,
+    match,
+)
+from hyperspy_zlpml.zlp.noise import NoiseModel
+from hyperspy_zlpml.zlp.reference import Grid
+
+STEP, FWHM = 0.025, 0.45
+ENERGY = STEP * np.arange(-160, 400)
+PER_FWHM = FWHM / STEP
+GRID = Grid.covering(-20, 40)
+GROUPS = make_groups(PER_FWHM, 300, 500)
+POISSON = NoiseModel(1.0, 5.0)
+
+
+def shape(u):
+    exponent = np.where(u < 0, 2.5, 2.0)
+    return (1 + 4 * (2 ** (1 / exponent) - 1) * u**2) ** -exponent
+
+
+LOG_SHAPE = np.log(shape(GRID.u))
+CURVATURE = group_curvature(GRID, LOG_SHAPE, GROUPS, PER_FWHM)
+MODE = 0.2 * np.tanh(GRID.u / 3) * np.tanh(GRID.u**2)
+
+
+def table(modes=(), nodes=(0.0,), **changes):
+    """The reference, one log-shape per node, with modes that do not depend on the node."""
+    n = len(nodes)
+    none = np.zeros((n, GRID.n))
+    values = {
+        "log_shape": np.broadcast_to(LOG_SHAPE, (n, GRID.n)),
+        "modes": np.array([np.broadcast_to(m, (n, GRID.n)) for m in modes]).reshape(-1, n, GRID.n),
+        "rest": none, "scatter": none[0], "lower": none - 1, "upper": none + 1, "spill": none,
+    }  # fmt: skip
+    return ShapeTable(grid=GRID, thickness_nodes=np.array(nodes, float), **{**values, **changes})
+
+
+def expected(height, centre, fwhm, deviation=None):
+    u = (ENERGY - np.asarray(centre)[:, None]) / np.asarray(fwhm)[:, None]
+    values = np.asarray(height)[:, None] * shape(u)
+    return values if deviation is None else values * np.exp(deviation(u))
+
+
+def grouped(counts):
+    channel = counts[:, 1:-1].argmax(-1) + 1
+    return group_spectra(counts, ENERGY, channel, GROUPS, CURVATURE)
+
+
+def everywhere(n):
+    return np.full(n, -np.inf), np.full(n, np.inf)
+
+
+def match_all(counts, centre, fwhm, *, window=None, using=None, noise=POISSON, prior=None, **more):
+    n = len(counts)
+    window = everywhere(n) if window is None else window
+    using = table() if using is None else using
+    return match(grouped(counts), centre, fwhm, np.zeros(n), window, using, noise, prior, **more)
+
+
+def drifting(n=30, seed=0, width=0.02):
+    rng = np.random.default_rng(seed)
+    height = 1e5 * np.exp(rng.normal(0, 0.5, n))
+    return height, rng.normal(0, 0.05, n), FWHM * np.exp(rng.normal(0, width, n))
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nodes", [(3.0,), (1.0, 2.0), (-1.0, 0.5, 4.0, 5.0)])
+def test_weights_of_the_nodes_interpolate_linearly(nodes):
+    thickness = np.array([-9.0, -1.0, 0.7, 1.9, 4.4, 5.0, 77.0])
+    weights = table(nodes=nodes).at(thickness)
+    np.testing.assert_allclose(weights.sum(-1), 1.0)
+    assert (weights >= 0).all()
+    values = np.array(nodes) ** 2
+    np.testing.assert_allclose(weights @ values, np.interp(thickness, nodes, values))
+
+
+def test_tables_are_evaluated_like_a_loop_does():
+    rng = np.random.default_rng(0)
+    tables = rng.normal(size=(2, 3, GRID.n))
+    weights = rng.dirichlet(np.ones(3), size=4)
+    u = rng.uniform(-15, 30, (4, 6))
+    found = table(nodes=(0, 1, 2)).evaluate(u, weights, tables)
+    assert found.shape == (2, 4, 6)
+    for t in range(2):
+        for i in range(4):
+            mixed = sum(weights[i, k] * tables[t, k] for k in range(3))
+            np.testing.assert_allclose(found[t, i], GRID.interpolate(mixed, u[i]), atol=1e-9)
+
+
+def test_table_of_a_reference_has_no_spread():
+    one = ShapeTable.of_reference(GRID, LOG_SHAPE)
+    assert one.n_modes == 0
+    u = np.array([[-3.0, 0.0, 5.0]])
+    weights = one.at(np.array([123.0]))
+    np.testing.assert_allclose(one.evaluate(u, weights, one.log_shape), np.log(shape(u)), atol=1e-4)
+    assert not one.rest.any() and not one.scatter.any() and not one.spill.any()
+
+
+def test_curvature_is_the_mean_over_a_group_by_its_middle():
+    for g in range(0, GROUPS.size, 7):
+        channels = np.arange(GROUPS.edges[g], GROUPS.edges[g + 1])
+        mean = np.mean(shape(channels / PER_FWHM))
+        assert CURVATURE[g] == pytest.approx(mean / shape(GROUPS.middle[g] / PER_FWHM), rel=1e-3)
+    np.testing.assert_allclose(CURVATURE[GROUPS.n_channels == 1], 1.0, atol=1e-9)
+
+
+def test_joining_what_was_split():
+    counts = expected(*drifting(7))
+    whole = grouped(counts)
+    joined = join_spectra([grouped(counts[:3]), grouped(counts[3:])])
+    for name in ("sums", "energy", "complete", "n_channels", "curvature"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+    np.testing.assert_array_equal(whole.select([2, 5]).sums, whole.sums[[2, 5]])
+
+
+# --- noiseless spectra ----------------------------------------------------------------------------
+
+
+def test_noiseless_spectra_give_back_height_and_centre():
+    # Starting a fifth of a channel and 2 % off. What is left comes from the groups' curvature,
+    # which is the same for peaks in the middle of a channel and between two.
+    height, centre, fwhm = drifting()
+    found = match_all(expected(height, centre, fwhm), centre + 0.2 * STEP, fwhm, prior=None)
+    np.testing.assert_allclose(np.exp(found.log_height), height, rtol=1e-3)
+    np.testing.assert_allclose(found.centre, centre, atol=2e-3 * FWHM)
+    np.testing.assert_allclose(found.fwhm, fwhm, rtol=2e-3)
+
+
+@pytest.mark.parametrize("start", [-0.015, 0.015])
+def test_width_is_corrected_where_the_counts_say_so(start):
+    height, centre, fwhm = drifting()
+    counts = expected(1e4 * height, centre, fwhm)
+    found = match_all(counts, centre, fwhm * np.exp(start), n_steps=6)
+    np.testing.assert_allclose(found.fwhm, fwhm, rtol=4e-3)
+
+
+@pytest.mark.parametrize("factor", [0.01, 100.0])
+def test_scaling_counts_and_noise_scales_the_height(factor):
+    height, centre, fwhm = drifting()
+    counts = np.random.default_rng(1).poisson(expected(height, centre, fwhm)).astype(float)
+    one = match_all(counts, centre, fwhm)
+    scaled = NoiseModel(factor * POISSON.gain, factor * POISSON.readout)
+    many = match_all(factor * counts, centre, fwhm, noise=scaled)
+    np.testing.assert_allclose(many.log_height, one.log_height + np.log(factor), atol=1e-6)
+    np.testing.assert_allclose(many.centre, one.centre, atol=1e-6)
+    np.testing.assert_allclose(many.chi2, one.chi2, rtol=1e-4)
+    np.testing.assert_allclose(many.covariance, one.covariance, rtol=1e-4, atol=1e-12)
+
+
+def test_modes_are_recovered_with_their_signs():
+    height, centre, fwhm = drifting(4)
+    truth = np.array([-1.5, 0.0, 0.7, 2.0])[:, None]
+    counts = expected(height, centre, fwhm, lambda u: truth * GRID.interpolate(MODE, u))
+    found = match_all(counts, centre, fwhm, using=table([MODE]), n_steps=6)
+    # The prior of unit variance draws to zero by the posterior variance, which is small here.
+    np.testing.assert_allclose(found.coefficients, truth, atol=0.02)
+    assert (found.covariance[:, N_PEAK, N_PEAK] < 0.01).all()
+
+
+def test_losses_spilled_into_the_window_are_not_taken_for_zlp():
+    height, centre, fwhm = drifting(5)
+    spill = np.where(GRID.u > 1, 0.2 * np.tanh(GRID.u - 1), 0.0)
+    peak = expected(height, centre, fwhm)
+    u = (ENERGY - centre[:, None]) / fwhm[:, None]
+    counts = peak * (1 + GRID.interpolate(spill, u))
+    known = table(spill=np.broadcast_to(spill, (1, GRID.n)))
+    found = match_all(counts, centre, fwhm, using=known)
+    np.testing.assert_allclose(np.exp(found.log_height), height, rtol=1e-3)
+    ignorant = match_all(counts, centre, fwhm)
+    assert (ignorant.chi2 > 10 * found.chi2).all()
+
+
+def test_shape_of_the_thickness_of_each_spectrum_is_used():
+    height, centre, fwhm = drifting(6)
+    tilt = 0.1 * np.tanh(GRID.u) * np.tanh(np.abs(GRID.u))
+    two = table(nodes=(0.0, 1.0), log_shape=np.stack([LOG_SHAPE, LOG_SHAPE + tilt]))
+    thickness = np.array([0.0, 0.2, 0.5, 0.7, 1.0, 3.0])
+    counts = expected(
+        height, centre, fwhm,
+        lambda u: np.clip(thickness, 0, 1)[:, None] * GRID.interpolate(tilt, u),
+    )  # fmt: skip
+    found = match(grouped(counts), centre, fwhm, thickness, everywhere(6), two, POISSON, None)
+    np.testing.assert_allclose(np.exp(found.log_height), height, rtol=1e-3)
+    assert (found.reduced_chi2 < 0.05).all()
+
+
+# --- windows, blocks and priors -------------------------------------------------------------------
+
+
+def test_counts_outside_the_window_do_not_matter():
+    height, centre, fwhm = drifting(8)
+    counts = expected(height, centre, fwhm)
+    window = np.full(8, -3.0), np.full(8, 1.5)
+    u = (ENERGY - centre[:, None]) / fwhm[:, None]
+    spoiled = counts + np.where((u > 1.8) | (u < -3.4), 0.5 * height[:, None] * shape(u), 0.0)
+    one, other = (match_all(c, centre, fwhm, window=window) for c in (counts, spoiled))
+    np.testing.assert_allclose(other.log_height, one.log_height, atol=1e-9)
+    np.testing.assert_allclose(other.centre, one.centre, atol=1e-9)
+    assert (one.n_points < match_all(counts, centre, fwhm).n_points).all()
+
+
+def test_narrower_windows_know_less():
+    height, centre, fwhm = drifting(5)
+    counts = expected(height, centre, fwhm)
+    sigmas = []
+    for end in (0.8, 2.0, 8.0):
+        found = match_all(
+            counts, centre, fwhm, using=table([MODE]), window=(np.full(5, -2.0), np.full(5, end))
+        )
+        sigmas.append(found.covariance[:, N_PEAK, N_PEAK])
+    assert (np.diff(sigmas, axis=0) < 0).all()
+    assert (sigmas[0] <= 1 + 1e-6).all()  # never more than the prior
+
+
+def test_each_spectrum_is_matched_alone(monkeypatch):
+    from hyperspy_zlpml.zlp import matching
+
+    height, centre, fwhm = drifting(11)
+    counts = np.random.default_rng(2).poisson(expected(height, centre, fwhm)).astype(float)
+    whole = match_all(counts, centre, fwhm, using=table([MODE]), prior=(np.log(FWHM), 0.05))
+    monkeypatch.setattr(matching, "_SPECTRA_AT_ONCE", 4)
+    parts = match_all(counts, centre, fwhm, using=table([MODE]), prior=(np.log(FWHM), 0.05))
+    for name in ("log_height", "centre", "fwhm", "coefficients", "covariance", "chi2"):
+        np.testing.assert_allclose(
+            getattr(parts, name), getattr(whole, name), rtol=1e-9, atol=1e-12
+        )
+
+
+def test_nothing_to_match():
+    found = match_all(np.zeros((0, ENERGY.size)), np.zeros(0), np.zeros(0), using=table([MODE]))
+    assert found.log_height.shape == (0,)
+    assert found.coefficients.shape == (0, 1)
+    assert found.covariance.shape == (0, N_PEAK + 1, N_PEAK + 1)
+
+
+def test_widths_of_noisy_peaks_follow_the_image():
+    # Few electrons: what all spectra of the image say of the width is worth more.
+    n = 200
+    rng = np.random.default_rng(3)
+    true = np.full(n, FWHM)
+    counts = rng.poisson(expected(np.full(n, 60.0), np.zeros(n), true)).astype(float)
+    start = true * np.exp(rng.normal(0, 0.1, n))
+    noise = NoiseModel(1.0, 0.0)
+    free = match_all(counts, np.zeros(n), start, noise=noise)
+    told = match_all(counts, np.zeros(n), start, noise=noise, prior=(np.log(FWHM), 0.01))
+    assert np.log(told.fwhm / FWHM).std() < 0.012
+    assert np.log(told.fwhm / FWHM).std() < 0.3 * np.log(free.fwhm / FWHM).std()
+
+
+def test_agrees_with_a_dense_least_squares_solution():
+    # One spectrum, scipy's solver on the same residuals: variance of the model, the mode's
+    # prior, and the prior that the starting width carries.
+    noise = NoiseModel(1.0, 200.0)
+    counts = np.random.default_rng(4).poisson(
+        expected([2e4], [0.01], [FWHM], lambda u: 0.8 * GRID.interpolate(MODE, u))
+    ) + np.random.default_rng(5).normal(0, 200.0, (1, ENERGY.size))
+    spectra = grouped(counts)
+    prior = (np.log(FWHM), 1e-4)  # holds the width: its other prior is then of no importance
+    found = match_all(
+        counts, np.array([0.0]), np.array([FWHM]), using=table([MODE]), noise=noise,
+        prior=prior, n_steps=25,
+    )  # fmt: skip
+    complete = spectra.complete[0]
+    scale = (spectra.n_channels * spectra.curvature)[complete]
+    sums, energy = spectra.sums[0, complete], spectra.energy[0, complete]
+    n_channels = spectra.n_channels[complete]
+
+    def model(p):
+        u = (energy - p[1] * FWHM) / FWHM
+        log_shape = GRID.interpolate(LOG_SHAPE, u) + p[2] * GRID.interpolate(MODE, u)
+        return scale * np.exp(p[0] + log_shape)
+
+    best = np.array([found.log_height[0], found.centre[0] / FWHM, found.coefficients[0, 0]])
+    sigma = np.sqrt(noise.variance(model(best), n_channels))
+    solution = least_squares(
+        lambda p: np.append((sums - model(p)) / sigma, p[2]), [np.log(1e4), 0.0, 0.0], xtol=1e-12
+    )
+    errors = np.sqrt(np.diag(np.linalg.inv(solution.jac.T @ solution.jac)))
+    np.testing.assert_allclose(best, solution.x, atol=0.05 * errors.min())
+    claimed = np.sqrt(np.diag(found.covariance[0]))[[0, 1, 3]]
+    np.testing.assert_allclose(claimed, errors, rtol=0.01)
+    assert found.chi2[0] == pytest.approx((solution.fun[:-1] ** 2).sum(), rel=1e-3)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("height, readout", [(1e3, 5.0), (1e5, 30.0)])
+def test_pulls_of_height_centre_and_mode_are_normal(height, readout):
+    # 400 spectra whose mode is drawn from its prior. The width of a pull is known to 3.5 %, its
+    # mean to 0.05: four of each, 1e-4 false alarms per number, and 3 % for the curvature.
+    n = 400
+    rng = np.random.default_rng(6)
+    centre, scores = rng.normal(0, 0.05, n), rng.standard_normal(n)
+    clean = expected(
+        np.full(n, height), centre, np.full(n, FWHM),
+        lambda u: scores[:, None] * GRID.interpolate(MODE, u),
+    )  # fmt: skip
+    counts = rng.poisson(clean) + readout * rng.standard_normal(clean.shape)
+    # The width is known and its prior narrow, so that all other errors are statistical.
+    found = match_all(
+        counts, centre, np.full(n, FWHM), using=table([MODE]), noise=NoiseModel(1.0, readout),
+        prior=(np.log(FWHM), 1e-4), n_steps=6,
+    )  # fmt: skip
+    sigma = np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2))
+    pulls = np.stack([
+        (found.log_height - np.log(height)) / sigma[:, 0],
+        (found.centre - centre) / FWHM / sigma[:, 1],
+        (found.coefficients[:, 0] - scores) / sigma[:, N_PEAK],
+    ])  # fmt: skip
+    np.testing.assert_allclose(pulls.std(-1), 1.0, atol=0.17)
+    np.testing.assert_allclose(pulls.mean(-1), 0.0, atol=0.23)
+    # chi2 of n_points - 2 or so degrees of freedom: mean known to sqrt(2 / 400 / 100).
+    assert found.reduced_chi2.mean() == pytest.approx(1.0, abs=0.05)
+
+
+def test_scatter_that_no_mode_explains_is_no_misfit():
+    height, centre, fwhm = np.full(60, 1e6), np.zeros(60), np.full(60, FWHM)
+    rng = np.random.default_rng(7)
+    counts = expected(height, centre, fwhm) * (1 + 0.05 * rng.standard_normal(ENERGY.size))
+    one = match_all(counts, centre, fwhm)
+    known = match_all(counts, centre, fwhm, using=table(scatter=np.full(GRID.n, 0.05)))
+    assert known.reduced_chi2.mean() < 2 < 5 < one.reduced_chi2.mean()
+    assert (known.covariance[:, 0, 0] > one.covariance[:, 0, 0]).all()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Regions: an onset that lasts is found where it is, noise has none at the stated rate."""
+
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, flattening, onset
+
+U = np.geomspace(0.3, 30, 160)
+
+
+def rising(start, power=1.0, size=1.0):
+    return 1 + size * np.clip(U / start - 1, 0, None) ** power
+
+
+@pytest.mark.parametrize("start", [1.5, 3.0, 8.0, 15.0])
+@pytest.mark.parametrize("sigma", [1e-4, 1e-2])
+@pytest.mark.parametrize("power", [0.5, 1.5])
+def test_onset_of_a_clean_rise(start, sigma, power):
+    # Windows a quarter wide are compared: the limit lies that far before the rise at the
+    # earliest, and behind it only where the rise is still in the noise.
+    found = onset(U, rising(start, power), np.full(U.size, sigma))
+    assert start / 1.27 < found < start * 1.27
+
+
+@pytest.mark.parametrize("slope", [0.0, -0.3, 0.002])
+def test_level_or_falling_ratios_have_no_onset(slope):
+    # A rise of 0.2 % per unit of ln(u) stays below the smallest that is taken for a signal.
+    ratio = 1 + slope * np.log(U)
+    assert onset(U, ratio, np.full(U.size, 1e-5)) == NO_LIMIT
+
+
+def test_rate_of_false_onsets():
+    # Two rises of four standard errors are needed at one place; the 90 places overlap. One in
+    # 1000 at most: 200 clean images, of which one may fail.
+    rng = np.random.default_rng(0)
+    sigma = 0.02 * np.sqrt(U)
+    found = [onset(U, 1 + sigma * rng.standard_normal(U.size), sigma) for _ in range(200)]
+    assert np.isfinite(found).sum() <= 1
+
+
+def test_gentle_rises_are_found_later_where_there_is_more_noise():
+    limits = [onset(U, rising(2.0, 1.0, 0.2), np.full(U.size, s)) for s in (1e-4, 0.02, 0.1)]
+    assert np.all(np.diff(limits) > 0)
+
+
+def test_a_bump_that_falls_back_below_is_no_onset():
+    # The tail of the ZLP wanders; only what stays up for good is a loss.
+    bump = 1 + 0.3 * np.exp(-0.5 * (np.log(U / 4) / 0.2) ** 2) - 0.2 / (1 + (8 / U) ** 8)
+    assert onset(U, bump, np.full(U.size, 1e-3)) == NO_LIMIT
+
+
+def test_nearest_onset_is_one_width():
+    assert onset(U, rising(0.5), np.full(U.size, 1e-3)) >= 1.0
+
+
+def test_smallest_rise_is_what_the_caller_asks_for():
+    ratio = 1 + 0.02 / (1 + (3 / U) ** 20)  # a step of 2 %
+    sigma = np.full(U.size, 1e-5)
+    assert 2 < onset(U, ratio, sigma, smallest_rise=0.005) < 4
+    assert onset(U, ratio, sigma, smallest_rise=0.03) == NO_LIMIT
+
+
+def test_points_without_data_are_skipped():
+    ratio, sigma = rising(5.0), np.full(U.size, 1e-3)
+    clean = onset(U, ratio, sigma)
+    spoiled, sigma = ratio.copy(), sigma.copy()
+    spoiled[::3], sigma[::3] = 50.0, np.inf
+    assert onset(U, spoiled, sigma) == pytest.approx(clean, rel=0.1)
+    assert onset(U, ratio, np.full(U.size, np.inf)) == NO_LIMIT
+
+
+@pytest.mark.parametrize("power", [1.5, 4.0])
+def test_power_laws_never_flatten(power):
+    assert flattening(U, -power * np.log(U)) == NO_LIMIT
+
+
+@pytest.mark.parametrize("power", [2.0, 4.0])
+def test_flattening_where_half_of_the_steepness_is_lost(power):
+    # counts = u**-p + c: the slope is -p / (1 + c u**p), half of -p where c u**p = 1.
+    crossing = 6.0
+    shape = np.log(U**-power + crossing**-power)
+    assert flattening(U, shape) == pytest.approx(crossing, rel=0.05)
+
+
+def test_tails_that_only_steepen_never_flatten():
+    assert flattening(U, -(U**0.7)) == NO_LIMIT
+
+
+def test_below_noise_is_the_crossing():
+    expected = 1e6 * U**-4.0
+    noise = np.full(U.size, 1e6 * 5.0**-4)
+    found = below_noise(U, expected, noise)
+    assert found == U[U > 5][0]
+    assert below_noise(U, expected, np.zeros(U.size)) == NO_LIMIT
+    assert below_noise(U, np.zeros(U.size), noise) == U[U > 1][0]
+
+
+def test_given_limits_replace_those_found():
+    found = Regions(np.array([-1.0, -2.0]), np.array([1.5, np.inf]), np.array([8.0, 9.0]))
+    changed = found.overridden({"E_I": 1.2, "gain": [-3.0, -np.inf]}, 2)
+    np.testing.assert_array_equal(changed.E_I, [1.2, 1.2])
+    np.testing.assert_array_equal(changed.gain, [-3.0, -np.inf])
+    np.testing.assert_array_equal(changed.E_II, found.E_II)
+    np.testing.assert_array_equal(found.E_I, [1.5, np.inf])
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]])
+def test_limits_of_another_number_of_clusters_are_refused(value):
+    found = Regions(*np.ones((3, 2)))
+    with pytest.raises(ValueError, match="shape|broadcast"):
+        found.overridden({"E_I": value}, 2)

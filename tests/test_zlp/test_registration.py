@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Registration of drifting peaks to one shape, with or without vacuum, and what is ZLP of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.zlp.noise import NoiseModel
+from hyperspy_zlpml.zlp.peaks import peak_parameters
+from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
+from hyperspy_zlpml.zlp.registration import (
+    VACUUM,
+    Sample,
+    mean_ratio,
+    registered,
+    window_of,
+)
+from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
+
+STEP, FWHM = 0.025, 0.45
+ENERGY = STEP * np.arange(-160, 480)
+NOISE = NoiseModel(1.0, 10.0)
+#: A response with tails light enough to spill next to nothing below the losses at 2 eV.
+ONSET = 2.0
+
+
+def shape(u):
+    return (1 + 4 * (2 ** (1 / 2.5) - 1) * u**2) ** -2.5
+
+
+def sample(thickness, label, height=1e6, seed=0):
+    """Drifting peaks on a Pearson VII shape, and losses that begin at 2 eV."""
+    rng = np.random.default_rng(seed)
+    n = len(thickness)
+    thickness = np.asarray(thickness, float)[:, None]
+    centre, fwhm = rng.normal(0, 0.02, (n, 1)), FWHM * np.exp(rng.normal(0, 0.02, (n, 1)))
+    losses = 0.003 * np.clip(1 - np.exp(-(ENERGY - ONSET)), 0, None)
+    expected = height * np.exp(-thickness) * (shape((ENERGY - centre) / fwhm) + thickness * losses)
+    counts = rng.poisson(expected) + NOISE.readout * rng.standard_normal(expected.shape)
+    parameters = peak_parameters(counts, ENERGY)
+    return Sample(counts, ENERGY, parameters, np.array(label)), centre[:, 0], fwhm[:, 0]
+
+
+@pytest.fixture(scope="module")
+def with_vacuum():
+    thickness = np.r_[np.zeros(30), np.full(30, 0.3), np.full(30, 1.0)]
+    label = np.repeat([VACUUM, 0, 1], 30)
+    one, centre, fwhm = sample(thickness, label)
+    return registered([one], NOISE), centre, fwhm
+
+
+@pytest.fixture(scope="module")
+def without_vacuum():
+    thickness = np.r_[np.full(30, 0.3), np.full(30, 1.0)]
+    one, centre, fwhm = sample(thickness, np.repeat([0, 1], 30))
+    return registered([one], NOISE), centre, fwhm
+
+
+def test_selecting_spectra_of_a_sample():
+    one, *_ = sample([0.0, 0.5, 1.0], [VACUUM, 0, 1])
+    chosen = one.select([2, 0])
+    np.testing.assert_array_equal(chosen.counts, one.counts[[2, 0]])
+    np.testing.assert_array_equal(chosen.label, [1, VACUUM])
+    np.testing.assert_array_equal(chosen.parameters.centre, one.parameters.centre[[2, 0]])
+
+
+def test_drift_of_centre_and_width_is_followed(with_vacuum):
+    # Common offsets belong to the reference; what differs between spectra is measured.
+    peaks, centre, fwhm = with_vacuum
+    shift = peaks.matched.centre - centre
+    width = np.log(peaks.matched.fwhm / fwhm)
+    assert shift.std() < 0.005 * FWHM and abs(shift.mean()) < 0.01 * FWHM
+    assert width.std() < 0.01 and abs(width.mean()) < 0.02
+
+
+def test_reference_is_the_shape_of_the_vacuum(with_vacuum):
+    peaks, *_ = with_vacuum
+    u = np.linspace(-4, 4, 81)
+    found = peaks.grid.interpolate(peaks.log_reference, u)
+    # Its own width is a matter of the half-height crossings: one per cent.
+    np.testing.assert_allclose(found, np.log(shape(u)), atol=0.06)
+    assert peaks.has_vacuum and peaks.extrapolated_from == NO_LIMIT
+
+
+def test_ratios_of_pure_peaks_are_one_to_their_noise(with_vacuum):
+    peaks, *_ = with_vacuum
+    ratio, variance, _ = peaks.ratios()
+    vacuum = peaks.label == VACUUM
+    flank = (np.abs(peaks.u) > 0.3) & (np.abs(peaks.u) < 6) & peaks.spectra.complete
+    pulls = ((ratio - 1) / np.sqrt(variance))[flank & vacuum[:, None]]
+    assert pulls.std() == pytest.approx(1.0, abs=0.1)
+    assert abs(pulls.mean()) < 0.1
+
+
+def test_mean_ratio_rises_at_the_onset_only_on_the_loss_side(with_vacuum):
+    peaks, *_ = with_vacuum
+    thick = peaks.label == 1
+    u, mean, error = mean_ratio(peaks, thick)
+    assert (np.diff(u) > 0).all()
+    before, behind = (u > 0.5) & (u < 0.9 * ONSET / FWHM), u > 1.3 * ONSET / FWHM
+    assert (np.abs(mean - 1)[before] < 0.02 + 5 * error[before]).all()
+    assert (mean[behind] > 1.5).all()
+    u, mean, error = mean_ratio(peaks, thick, side=-1)
+    assert (np.abs(mean - 1) < 0.05 + 5 * error)[u < 8].all()
+
+
+def test_error_of_the_mean_ratio_is_that_of_a_loop(with_vacuum):
+    peaks, *_ = with_vacuum
+    chosen = peaks.label == 0
+    ratio, variance, _ = peaks.ratios()
+    u, mean, error = mean_ratio(peaks, chosen)
+    group_u = peaks.u[chosen].mean(0)
+    for at in (0.5, 2.0, 5.0):
+        g = np.abs(group_u - at).argmin()
+        rows = np.flatnonzero(chosen & peaks.spectra.complete[:, g])
+        weight = 1 / variance[rows, g]
+        expected = (weight * ratio[rows, g]).sum() / weight.sum()
+        i = np.abs(u - group_u[g]).argmin()
+        assert mean[i] == pytest.approx(expected)
+        spread = np.sqrt((weight * (ratio[rows, g] - expected) ** 2).sum() / weight.sum())
+        assert error[i] == pytest.approx(
+            max(weight.sum() ** -0.5, spread / np.sqrt(rows.size - 1)), rel=1e-6
+        )
+
+
+def test_windows_follow_labels_and_widths():
+    regions = Regions(np.array([-1.0, -np.inf]), np.array([1.5, 0.9]), np.full(2, 9.0))
+    low, high = window_of(regions, np.array([VACUUM, 0, 1]), np.array([0.4, 0.5, 0.3]))
+    np.testing.assert_allclose(low, [-np.inf, -2.0, -np.inf])
+    np.testing.assert_allclose(high, [np.inf, 3.0, 3.0])
+
+
+def test_ranges_of_thickness_and_width(with_vacuum):
+    peaks, _, fwhm = with_vacuum
+    low, high = peaks.log_intensity_range
+    assert high - low == pytest.approx(1.0, abs=0.02)  # t/lambda of 0 and of 1
+    mean, sigma = peaks.log_fwhm
+    assert mean == pytest.approx(np.log(fwhm).mean(), abs=0.02)
+    assert sigma == pytest.approx(0.02, rel=0.3)
+
+
+def test_a_vacuum_reference_counts_as_the_thin_end():
+    specimen, *_ = sample(np.r_[np.full(15, 0.3), np.full(15, 1.0)], np.repeat([0, 1], 15))
+    vacuum, *_ = sample(np.zeros(20), np.full(20, VACUUM), height=2e7, seed=1)
+    peaks = registered([specimen, vacuum], NOISE)
+    assert peaks.has_vacuum
+    thin = np.median(np.log(specimen.parameters.intensity[:15]))
+    np.testing.assert_allclose(peaks.log_intensity[30:], thin)
+
+
+# --- without vacuum -------------------------------------------------------------------------------
+
+
+def test_without_vacuum_the_reference_ends_at_the_losses(without_vacuum):
+    peaks, *_ = without_vacuum
+    assert not peaks.has_vacuum
+    assert 1.0 < peaks.extrapolated_from < 1.3 * ONSET / FWHM
+    # Beyond, it goes on like the gain side and does not rise with the losses.
+    beyond = (peaks.grid.u > 1.5 * ONSET / FWHM) & (peaks.grid.u < 15)
+    truth = np.log(shape(peaks.grid.u[beyond]))
+    assert (peaks.log_reference[beyond] < truth + 1.0).all()
+    sigma = np.sqrt((peaks.reference_modes**2).sum(0))
+    assert sigma[beyond].min() > sigma[np.abs(peaks.grid.u) < 2].max()
+
+
+def test_a_given_limit_is_where_the_extrapolation_begins():
+    one, *_ = sample(np.r_[np.full(15, 0.3), np.full(15, 1.0)], np.repeat([0, 1], 15))
+    peaks = registered([one], NOISE, given_limit=1.2)
+    assert peaks.extrapolated_from == pytest.approx(1.2 / np.median(peaks.matched.fwhm), rel=0.01)
+
+
+# --- separation -----------------------------------------------------------------------------------
+
+
+def test_regions_end_at_the_onset(with_vacuum):
+    peaks, *_ = with_vacuum
+    regions = find_regions(peaks, 2, {})
+    # Windows of a quarter look ahead; thick clusters show their losses as early as thin ones.
+    assert ((0.7 * ONSET < regions.E_I) & (regions.E_I < 1.3 * ONSET)).all()
+    assert (regions.gain < -3 * FWHM).all()
+    assert (regions.E_II > regions.E_I).all()
+
+
+def test_clusters_without_spectra_take_the_limits_of_the_next_thicker(with_vacuum):
+    peaks, *_ = with_vacuum
+    two = find_regions(peaks, 2, {})
+    # Labels 0 and 1 become 1 and 3 of five clusters.
+    five = find_regions(replace(peaks, label=np.choose(peaks.label + 1, [VACUUM, 1, 3])), 5, {})
+    for name in ("gain", "E_I", "E_II"):
+        values = getattr(two, name)
+        np.testing.assert_array_equal(getattr(five, name), values[[0, 0, 1, 1, 1]])
+
+
+def test_given_regions_win(with_vacuum):
+    peaks, *_ = with_vacuum
+    regions = find_regions(peaks, 2, {"E_I": [1.0, 0.8]})
+    np.testing.assert_array_equal(regions.E_I, [1.0, 0.8])
+
+
+def test_matching_within_regions_does_not_see_the_losses(with_vacuum):
+    peaks, centre, _ = with_vacuum
+    regions = find_regions(peaks, 2, {})
+    inside = peaks.within(regions)
+    assert inside.matched.reduced_chi2.max() < 2
+    np.testing.assert_allclose(inside.matched.centre, centre, atol=0.02 * FWHM)
+
+
+def test_spilled_losses_are_the_convolution_with_the_tails(with_vacuum):
+    # Every loss beyond E_I, in proportion to its counts, with the reference of unit area, at
+    # more than one FWHM: a plain sum over the mean spectrum's channels.
+    peaks, *_ = with_vacuum
+    regions = find_regions(peaks, 2, {})
+    tables = spilled_losses(peaks, regions)
+    assert sorted(tables) == [0, 1]
+    grid = peaks.grid
+    area = np.trapezoid(np.exp(peaks.log_reference), grid.u)
+    rows = peaks.label == 1
+    counts = peaks.spectra.sums[rows].sum(0) / peaks.spectra.n_channels
+    height = np.exp(peaks.matched.log_height[rows]).sum()
+    u = peaks.u[rows].mean(0)
+    limit = regions.E_I[1] / np.median(peaks.matched.fwhm[rows])
+    for at in (-5.0, 0.0, 2.0):
+        node = np.abs(grid.u - at).argmin()
+        total = 0.0
+        for g in range(u.size):
+            if u[g] <= limit or not peaks.spectra.complete[rows][:, g].any():
+                continue
+            distance = grid.u[node] - u[g]
+            if abs(distance) <= 1:
+                continue
+            loss = (
+                counts[g] / height - np.exp(grid.interpolate(peaks.log_reference, u[g : g + 1]))[0]
+            )
+            width = (u[g + 1] - u[g - 1]) / 2 if 0 < g < u.size - 1 else u[-1] - u[-2]
+            tail = np.exp(grid.interpolate(peaks.log_reference, np.array([distance])))[0] / area
+            total += loss * width * tail
+        expected = total / np.exp(peaks.log_reference[node])
+        assert tables[1][node] == pytest.approx(expected, rel=0.05)
+    assert not tables[1][grid.u > limit].any()
+
+
+def test_vacuum_spills_nothing(with_vacuum):
+    peaks, *_ = with_vacuum
+    thin = replace(peaks, label=np.where(peaks.label == 1, VACUUM, peaks.label))
+    regions = find_regions(thin, 1, {"E_I": np.inf})
+    (table,) = spilled_losses(thin, regions).values()
+    assert not table.any()
