@@ -13,7 +13,7 @@ import numpy as np
 from hyperspy_zlpml.statistics import interval, principal_modes
 from hyperspy_zlpml.zlp.matching import ShapeTable
 from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.reference import Grid, to_grid
+from hyperspy_zlpml.zlp.reference import Grid, level_ripples, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 _N_THICKNESS_NODES = 9
@@ -167,8 +167,23 @@ class Ensemble:
         fwhm = np.exp(self.log_fwhm[0]) if fwhm is None else fwhm
         log_intensity = self.log_intensity_range[1] if log_intensity is None else log_intensity
         u = (np.asarray(energy, float) - centre) / fwhm
-        log_shape = self.grid.interpolate(self.log_reference, u)
-        return height * np.exp(log_shape + self.log_ratio(u, log_intensity))
+        shapes = self.log_shapes(np.array([log_intensity]))[:, 0]
+        return height * np.exp(self.grid.interpolate_rows(shapes.T, u).T)
+
+    def log_shapes(self, log_intensities):
+        """Logarithm of the peaks of all replicas on the grid, with falling tails.
+
+        Parameters
+        ----------
+        log_intensities : ndarray of shape (n,)
+            ln N0.
+
+        Returns
+        -------
+        ndarray of shape (n_replicas, n, grid.n)
+        """
+        ratio = self.log_ratio(self.grid.u[None, :], np.asarray(log_intensities)[:, None])
+        return level_ripples(self.log_reference + ratio, self.grid.u)
 
     def tabulate(self, confidence=0.68):
         """Median, band and modes of the replicas on a grid of u times ln N0.
@@ -185,7 +200,7 @@ class Ensemble:
         low, high = self.log_intensity_range
         n_nodes = _N_THICKNESS_NODES if high > low else 1
         nodes = np.linspace(low, high, n_nodes)
-        samples = self.log_ratio(self.grid.u[None, :], nodes[:, None])
+        samples = self.log_shapes(nodes)
         median, lower, upper = interval(samples.reshape(self.n_replicas, -1), confidence)
         modes, rest = principal_modes(
             samples.reshape(self.n_replicas, -1), _MODE_FLOOR, _MOST_MODES
@@ -196,7 +211,7 @@ class Ensemble:
         return ShapeTable(
             grid=self.grid,
             thickness_nodes=nodes,
-            log_shape=self.log_reference + median.reshape(shape),
+            log_shape=median.reshape(shape),
             modes=modes.reshape((-1,) + shape),
             rest=rest.reshape(shape),
             scatter=self.scatter,

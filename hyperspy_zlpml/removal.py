@@ -19,6 +19,7 @@ from hyperspy_zlpml.zlp.matching import (
     match,
 )
 from hyperspy_zlpml.zlp.noise import NoiseModel
+from hyperspy_zlpml.zlp.reference import level_ripples
 
 _SPECTRA_AT_ONCE = 512
 #: ln(counts) and its standard deviation are kept within this.
@@ -198,6 +199,7 @@ class Removal:
         values = table.evaluate(u, weights, np.concatenate([*tables, table.modes]))
         log_zlp = values[0] + matched.log_height[:, None]
         log_zlp += np.einsum("pj,jpg->pg", matched.coefficients, values[4:])
+        log_zlp = level_ripples(log_zlp, u)
         derivatives = self._derivatives(matched, u, weights, values[4:])
         # Where the match is worse than its noise its errors are larger in proportion.
         inflation = np.clip(matched.reduced_chi2, 1, None)[:, None]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Subtraction from blocks of spectra: identities, known peaks, errors that cover."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -271,6 +273,19 @@ def test_bands_widen_with_confidence(confidence):
     np.testing.assert_allclose(wide[:3], usual[:3])
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="Ensemble.tabulate: where the replicas agree their quantiles in units of their spread "
+    "are 0, and the band shrinks to nothing although height, centre and width are uncertain",
+)
+@pytest.mark.parametrize("n_replicas", [1, 20])
+def test_bands_are_as_wide_as_the_errors_where_the_replicas_agree(n_replicas):
+    zlp, centre, fwhm = true_zlp()
+    one = ensemble(spread=False, n_replicas=n_replicas)
+    _, _, std, lower, upper, _ = prepare(one).apply(measured(zlp), rows(zlp, centre, fwhm, 1.5))
+    np.testing.assert_allclose(0.5 * (upper - lower) / std, 1.0, atol=0.05)
+
+
 @pytest.mark.parametrize("height", [1e4, 1e6])
 def test_pulls_and_coverage_where_the_zlp_is_predicted(height):
     # 300 spectra whose shapes are drawn from the ensemble's own distribution, matched below
@@ -289,6 +304,34 @@ def test_pulls_and_coverage_where_the_zlp_is_predicted(height):
     truth = (counts - zlp)[:, channel]
     inside = (lower[:, channel] <= truth) & (truth <= upper[:, channel])
     assert 0.57 < inside.mean() < 0.9
+
+
+def test_errors_are_those_of_the_match_propagated_by_differences():
+    # Each fitted number is moved a little, and the covariance of the match propagated by hand.
+    zlp, centre, fwhm = true_zlp()
+    counts, peaks = measured(zlp, losses=0.0), rows(zlp, centre, fwhm, 1.5)
+    removal = prepare()
+    channel, log_intensity = peaks[:, 0].astype(int), peaks[:, 3]
+    matched = removal.match_rows(counts, peaks)
+
+    def moved(i, step):
+        values = {
+            0: {"log_height": matched.log_height + step},
+            1: {"centre": matched.centre + step * matched.fwhm},
+            2: {"fwhm": matched.fwhm * np.exp(step)},
+            3: {"coefficients": matched.coefficients + step},
+        }[i]
+        return removal.at_groups(replace(matched, **values), channel, log_intensity)[0]
+
+    step = 2e-3
+    jacobian = np.stack([(moved(i, step) - moved(i, -step)) / (2 * step) for i in range(4)], -1)
+    variance = np.einsum("pgi,pij,pgj->pg", jacobian, matched.covariance, jacobian)
+    variance *= np.maximum(matched.reduced_chi2, 1)[:, None]
+    sigma = removal.at_groups(matched, channel, log_intensity)[1]
+    complete = np.abs(removal.groups.middle * STEP) < 3
+    np.testing.assert_allclose(
+        sigma[:, complete], np.sqrt(variance + 1e-3**2)[:, complete], rtol=0.03
+    )
 
 
 # --- integrals ------------------------------------------------------------------------------------
@@ -311,6 +354,21 @@ def test_integral_is_the_sum_of_the_subtracted_channels():
     # Channels share their errors: at least as if independent, at most as if the same.
     assert (model > np.sqrt(((std * inside) ** 2).sum(-1))).all()
     assert (model < 1.05 * (std * inside).sum(-1)).all()
+
+
+@pytest.mark.parametrize("losses", [0.0, LOSSES])
+def test_integral_over_one_channel_has_the_error_of_the_channel(losses):
+    # With losses in the window (they start at 1.6 eV) both are enlarged by the same misfit.
+    zlp, centre, fwhm = true_zlp()
+    counts, peaks = measured(zlp, losses=losses), rows(zlp, centre, fwhm, 4.0)
+    removal = prepare()
+    matched = removal.match_rows(counts, peaks)
+    channel = np.abs(ENERGY - 3.0).argmin()
+    low = ENERGY[channel] - STEP / 2 - matched.centre
+    _, model, _, total = removal.integrate(counts, peaks, (low, low + STEP))
+    _, found, std, *_ = removal.apply(counts, peaks)
+    np.testing.assert_allclose(total, found[:, channel])
+    np.testing.assert_allclose(model, std[:, channel], rtol=0.03)
 
 
 def test_pulls_of_the_integral():

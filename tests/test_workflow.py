@@ -17,8 +17,10 @@ from hyperspy_zlpml.image import (
 )
 from hyperspy_zlpml.network.selection import TooFewReplicasError
 from hyperspy_zlpml.removal import RESULTS, Removal
-from hyperspy_zlpml.workflow import Settings, pattern_noise, train_ensemble
+from hyperspy_zlpml.workflow import Settings, pattern_noise, train_ensemble, training_data
 from hyperspy_zlpml.zlp.peaks import peak_parameters
+from hyperspy_zlpml.zlp.registration import registered
+from hyperspy_zlpml.zlp.separation import find_regions
 
 #: A network that is large enough for a small image, and quick.
 QUICK = Settings(n_replicas=8, layers=(2, 6, 6, 1), n_steps=25, random_state=0)
@@ -133,6 +135,31 @@ def test_inputs_are_not_modified(flake):
     trained(flake, replace(QUICK, n_replicas=4, n_steps=2))
     for sample, counts in zip(flake.samples, before, strict=True):
         np.testing.assert_array_equal(sample.counts, counts)
+
+
+def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
+    # Whatever reference a replica draws, reference times ratio is what was measured.
+    peaks = registered(flake.samples, flake.image.detector.noise)
+    regions = find_regions(peaks, 3, {})
+    peaks = peaks.within(regions)
+    modes = peaks.reference_modes
+    scores = np.random.default_rng(1).standard_normal((8, len(modes)))
+    (scaling, common), (_, own) = (
+        training_data(peaks, regions, drawn, QUICK, np.random.default_rng(2))
+        for drawn in (0 * scores, scores)
+    )
+    u = np.sinh(own.inputs[:, 0] * scaling.x_scale) / 2
+    deviation = np.array([peaks.grid.interpolate(row, u) for row in scores @ modes])
+    np.testing.assert_allclose(own.ratios * np.exp(deviation), common.ratios, rtol=1e-6)
+    lines = np.sinh(own.tail_inputs[..., 0] * scaling.x_scale) / 2
+    deviation = np.array([peaks.grid.interpolate(row, lines) for row in scores @ modes])
+    np.testing.assert_allclose(own.tail_reference - deviation, common.tail_reference, atol=1e-6)
+    for name in ("inputs", "sigma", "used", "tail_inputs", "far_inputs"):
+        np.testing.assert_array_equal(getattr(own, name), getattr(common, name))
+    assert np.abs(own.inputs).max() < 3 and np.abs(own.tail_inputs).max() < 3
+    # Lines run outward on both sides, the far points at their ends.
+    assert (np.diff(np.abs(lines)) > 0).all()
+    assert (np.sign(lines).min(-1) == np.sign(lines).max(-1)).all()
 
 
 def test_replicas_that_all_fail_are_an_error(flake, monkeypatch):

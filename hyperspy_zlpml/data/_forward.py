@@ -13,6 +13,10 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
 
+#: What is left of losses that wrap around.
+_WRAPPED = 1e-7
+
+
 @dataclass(frozen=True)
 class Response:
     """Shape of the zero-loss peak in the reduced energy ``u = (E - E0) / FWHM``.
@@ -113,16 +117,18 @@ def zlp_and_inelastic(
     """
     step = energy[1] - energy[0]
     n_energy = energy.size
-    # Room on both sides keeps the circular convolution from wrapping into view.
+    # Room on both sides of the view, and a damping that is undone afterwards: what plural
+    # scattering carries beyond the end would otherwise come back on the other side.
     n_pad = next_fast_len(3 * n_energy, real=True)
+    damping = _WRAPPED ** (np.arange(n_pad) / n_pad)
     wide = energy[0] + step * (np.arange(n_pad) - n_energy)
     u = (wide - centre[:, None]) / fwhm[:, None]
     peak = _unit_area(response(u, tail[:, None]), wide)
     loss = step * np.arange(n_pad)
     single = material.single_scattering(loss, band_gap[:, None])
-    single[:, 2 * n_energy :] = 0.0
-    probability = thickness[:, None] * rfft(single * step, axis=-1)
-    plural = irfft(rfft(peak, axis=-1) * np.expm1(probability), n=n_pad, axis=-1)
+    probability = thickness[:, None] * rfft(single * step * damping, axis=-1)
+    spread = rfft(peak * damping, axis=-1)
+    plural = irfft(spread * np.expm1(probability), n=n_pad, axis=-1) / damping
     unscattered = (electrons * np.exp(-thickness) * step)[:, None]
     view = slice(n_energy, 2 * n_energy)
     return unscattered * peak[:, view], unscattered * np.clip(plural[:, view], 0, None)

@@ -12,8 +12,9 @@ import numpy as np
 #: A replica is an outlier this many robust standard deviations above the median of ln(chi2).
 _OUTLIER = 4.0
 _LEAST_SPREAD = 0.1
-#: Rise of ln(ZLP) between two points of a tail that is more than rounding.
-_LARGEST_RISE = 0.02
+#: Rise of ln(ZLP) between two points of a tail that is more than a ripple; ripples are levelled
+#: when the ensemble is tabulated.
+_LARGEST_RISE = 0.5
 _LEAST_KEPT = 0.5
 
 

@@ -8,8 +8,12 @@ far out ``f`` is drawn to zero. A fifth of the points of every replica is never 
 weights kept are those of the smallest misfit there (Roest 2021, section 3.3).
 """
 
+import contextlib
+import os
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
@@ -25,7 +29,7 @@ _PRIOR = 1.0
 _RISE_SIGMA = 0.01
 #: ln(ratio) far out is zero within this.
 _FAR_SIGMA = 0.3
-_REPLICAS_AT_ONCE = 128
+_REPLICAS_AT_ONCE = 25
 _LARGEST_LOG_RATIO = 5.0
 #: A replica has converged when its cost fell by less than this fraction in so many steps.
 _CONVERGED, _CONVERGED_STEPS = 0.02, 8
@@ -112,20 +116,55 @@ def train(
     weights = mlp.initial_weights(layers, n_replicas, rng)
     held_out = rng.random(data.used.shape) < validation_fraction
     starts = range(0, n_replicas, _REPLICAS_AT_ONCE)
-    blocks = []
-    for number, start in enumerate(starts):
+    report = _Progress(progress, len(starts), n_steps)
+
+    def train_from(start):
         block = slice(start, start + _REPLICAS_AT_ONCE)
-
-        def report(step, chi2, number=number):
-            if progress is not None:
-                progress(number * n_steps + step, len(starts) * n_steps, chi2)
-
         fit = _Fit(data, block, held_out[block], layers)
-        blocks.append(_train_block(fit, weights[block], n_steps, patience, report))
+        return _train_block(fit, weights[block], n_steps, patience, report.of(start))
+
+    with _one_thread_each(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        blocks = list(pool.map(train_from, starts))
     return Trained(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
 
+@contextlib.contextmanager
+def _one_thread_each():
+    """Blocks of replicas run side by side, each on one thread of torch.
+
+    The numbers then depend neither on how many cores there are nor on what else they do, and
+    threads of one small product do not wait for each other.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Progress:
+    """Progress of all blocks together, told from whichever thread."""
+
+    def __init__(self, callback, n_blocks, n_steps):
+        self._callback, self._total = callback, n_blocks * n_steps
+        self._done, self._lock = {}, Lock()
+
+    def of(self, block):
+        """The function that one block reports its steps to."""
+
+        def report(step, chi2):
+            if self._callback is None:
+                return
+            with self._lock:
+                self._done[block] = step
+                self._callback(sum(self._done.values()), self._total, chi2)
+
+        return report
+
+
 def _train_block(fit, weights, n_steps, patience, report):
+    torch.set_num_threads(1)  # holds for the thread that calls it
     weights = torch.as_tensor(weights, dtype=torch.float32)
     damping = lm.start_damping(len(weights))
     cost, *_ = fit.costs(weights)

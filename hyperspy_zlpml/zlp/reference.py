@@ -204,6 +204,28 @@ def falling_tails(log_shape, grid, x_first, x_last):
     return shape
 
 
+def level_ripples(log_values, u):
+    """Tails that never rise outward: every value at most that of its inner neighbour.
+
+    Parameters
+    ----------
+    log_values : ndarray of shape (..., n)
+    u : ndarray of shape (..., n) or (n,)
+        Reduced energies, increasing.
+
+    Returns
+    -------
+    ndarray of shape (..., n)
+    """
+    inner = np.abs(u) <= _CORE
+    top = np.where(inner, np.inf, log_values)
+    loss = np.where(u > 0, np.minimum.accumulate(np.where(u > 0, top, np.inf), -1), np.inf)
+    gain = np.where(u < 0, top, np.inf)[..., ::-1]
+    gain = np.minimum.accumulate(gain, -1)[..., ::-1]
+    levelled = np.where(u > 0, loss, gain)
+    return np.where(inner, log_values, levelled)
+
+
 #: Standard deviation of the power of the energy by which an extrapolated tail may be wrong.
 TAIL_POWER_SIGMA = 0.5
 

@@ -71,17 +71,7 @@ def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
     float
         Infinity where it does not rise.
     """
-    weight = np.where(sigma > 0, 1 / np.maximum(sigma, 1e-12) ** 2, 0.0)
-    total_weight = np.concatenate([[0], np.cumsum(weight)])
-    total = np.concatenate([[0], np.cumsum(weight * ratio)])
-
-    def mean(low, high):
-        first, last = np.searchsorted(u, [low, high])
-        amount = total_weight[last] - total_weight[first]
-        if amount <= 0:
-            return np.nan, np.inf
-        return (total[last] - total[first]) / amount, amount**-0.5
-
+    mean = _window_mean(u, ratio, sigma)
     grow = 1 + _WINDOW
     for here in u[u >= _NEAREST]:
         before, error_before = mean(here / grow, here)
@@ -97,6 +87,22 @@ def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
         ):
             return float(here)
     return NO_LIMIT
+
+
+def _window_mean(u, ratio, sigma):
+    """Function that gives the weighted mean ratio of a window and its error."""
+    weight = np.where(sigma > 0, 1 / np.maximum(sigma, 1e-12) ** 2, 0.0)
+    total_weight = np.concatenate([[0], np.cumsum(weight)])
+    total = np.concatenate([[0], np.cumsum(weight * ratio)])
+
+    def mean(low, high):
+        first, last = np.searchsorted(u, [low, high])
+        amount = total_weight[last] - total_weight[first]
+        if amount <= 0:
+            return np.nan, np.inf
+        return (total[last] - total[first]) / amount, amount**-0.5
+
+    return mean
 
 
 def flattening(u, log_shape):

@@ -36,7 +36,10 @@ def find_regions(peaks, n_clusters, given):
         gain[name] = -onset(*mean_ratio(peaks, chosen, side=-1)) * fwhm
         second[name] = _below_noise_of(peaks, chosen) * fwhm
     regions = Regions(
-        gain=_filled(gain, -NO_LIMIT), E_I=_filled(first, NO_LIMIT), E_II=_filled(second, NO_LIMIT)
+        gain=_filled(gain, -NO_LIMIT),
+        # A cluster too thin or too small to show its losses has them nevertheless.
+        E_I=_filled(np.where(np.isinf(first), np.nan, first), NO_LIMIT),
+        E_II=_filled(second, NO_LIMIT),
     )
     return regions.overridden(given, n_clusters)
 

@@ -217,6 +217,19 @@ def test_blocks_of_replicas_are_trained_as_one(monkeypatch):
     np.testing.assert_allclose(parts.chi2, whole.chi2, rtol=1e-2)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_threads_of_torch_are_put_back_and_change_no_number(n_threads):
+    before = torch.get_num_threads()
+    expected = trained_on(data(3), n_steps=3)
+    torch.set_num_threads(n_threads)
+    try:
+        found = trained_on(data(3), n_steps=3)
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(found.weights, expected.weights)
+
+
 def test_progress_runs_to_its_end(monkeypatch):
     monkeypatch.setattr(training, "_REPLICAS_AT_ONCE", 2)
     told = []

@@ -13,6 +13,7 @@ from hyperspy_zlpml.zlp.reference import (
     fit_reference,
     from_grid,
     hold_beyond,
+    level_ripples,
     tail_mode,
     to_grid,
 )
@@ -213,6 +214,25 @@ def test_falling_tails_do_not_rise_and_fall_at_least_slowly_beyond_the_data():
     # Isotonic regression: means of what it pools are kept.
     inside = (GRID.u > 0.8) & (GRID.x < x_last)
     assert found[inside].mean() == pytest.approx(rising[inside].mean(), abs=0.01)
+
+
+def test_levelled_ripples_are_running_minima_outside_the_core():
+    rng = np.random.default_rng(6)
+    u = np.sort(rng.uniform(-6, 9, 70))
+    values = -np.abs(u) + rng.standard_normal((2, 3, 70))
+    found = level_ripples(values, u)
+    for i in np.ndindex(2, 3):
+        for g in range(70):
+            inner = (np.sign(u) == np.sign(u[g])) & (np.abs(u) > 0.75) & (np.abs(u) <= abs(u[g]))
+            expected = values[i][inner].min() if inner.any() else values[i][g]
+            assert found[i][g] == expected
+
+
+def test_falling_shapes_have_no_ripples_to_level():
+    shape = np.log(pearson(GRID.u))
+    np.testing.assert_array_equal(level_ripples(shape, GRID.u), shape)
+    each = np.stack([GRID.u, GRID.u + 0.1])
+    np.testing.assert_array_equal(level_ripples(np.log(pearson(each)), each), np.log(pearson(each)))
 
 
 def test_extrapolation_by_the_gain_side_keeps_symmetric_shapes():

@@ -53,6 +53,13 @@ def test_thick_specimens_hold_no_vacuum():
     assert not candidates(spectra(np.linspace(0.2, 2.0, 40))).any()
 
 
+def test_noise_does_not_make_a_thin_film_vacuum():
+    # 4 % of the electrons are scattered, at a noise that allows any single pixel to be vacuum:
+    # the median of all decides.
+    counts = spectra(np.full(60, 0.04), height=2e3)
+    assert not candidates(counts).any()
+
+
 def test_unusable_spectra_are_never_vacuum():
     counts = spectra(np.zeros(12))
     counts[3] = np.nan
