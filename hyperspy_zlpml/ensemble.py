@@ -9,6 +9,7 @@ grid, so that the cost per pixel does not depend on their number. NumPy alone pr
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import norm
 
 from hyperspy_zlpml.statistics import interval, principal_modes
 from hyperspy_zlpml.zlp.matching import ShapeTable
@@ -20,6 +21,8 @@ _N_THICKNESS_NODES = 9
 _MOST_MODES = 8
 #: Spread of ln(ZLP) that is not worth a mode.
 _MODE_FLOOR = 1e-3
+#: Sample quantiles of n values are narrower by a factor of about 1 + 1.5 / n.
+_FEW_REPLICAS = 1.5
 
 
 def split_weights(weights, layers):
@@ -205,8 +208,9 @@ class Ensemble:
         modes, rest = principal_modes(
             samples.reshape(self.n_replicas, -1), _MODE_FLOOR, _MOST_MODES
         )
-        spread = samples.reshape(self.n_replicas, -1).std(0, ddof=min(1, self.n_replicas - 1))
-        spread = np.maximum(spread, 1e-9)
+        lower, upper = self._quantiles(
+            samples.reshape(self.n_replicas, -1), confidence, lower, median, upper
+        )
         shape = (n_nodes, self.grid.n)
         return ShapeTable(
             grid=self.grid,
@@ -215,10 +219,25 @@ class Ensemble:
             modes=modes.reshape((-1,) + shape),
             rest=rest.reshape(shape),
             scatter=self.scatter,
-            lower=((lower - median) / spread).reshape(shape),
-            upper=((upper - median) / spread).reshape(shape),
+            lower=lower.reshape(shape),
+            upper=upper.reshape(shape),
             spill=np.stack([_interpolate_rows(node, *self.spill) for node in nodes]),
         )
+
+    def _quantiles(self, samples, confidence, lower, median, upper):
+        """Quantiles in units of the standard deviation, from the median.
+
+        Those of a normal distribution where the replicas agree, and on average for few replicas,
+        whose sample quantiles lie too far inside.
+        """
+        normal = norm.ppf(0.5 + confidence / 2)
+        spread = samples.std(0, ddof=min(1, self.n_replicas - 1))
+        agree = spread < _MODE_FLOOR
+        scale = np.where(agree, 1.0, spread)
+        few = 1 + _FEW_REPLICAS / self.n_replicas
+        below = np.where(agree, -normal, few * (lower - median) / scale)
+        above = np.where(agree, normal, few * (upper - median) / scale)
+        return below, above
 
     def with_scatter(self, scatter):
         """The same ensemble with another scatter of measured spectra."""

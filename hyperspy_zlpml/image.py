@@ -27,6 +27,10 @@ _CHECKED_AT_MOST = 256
 _CHECK_UP_TO = 8.0
 #: Relative to the range trained on, ln N0 may lie this far outside before it is worth a word.
 _OUTSIDE = 0.5
+#: Peaks narrower than this many channels have no shape at all.
+_NARROWEST_PEAK = 1.0
+#: Status of spectra that the user left out, beside those of ``zlp.peaks``.
+EXCLUDED = -1
 
 
 class NoZeroLossPeakError(ValueError):
@@ -123,6 +127,12 @@ def describe(parameters, energy, index, counts, noise=None, vacuum=None):
         raise NoZeroLossPeakError(_why_no_peak(parameters))
     index, counts = index[good], np.asarray(counts[good], float)
     sampled = parameters.select(index)
+    width = np.median(sampled.fwhm) / (energy[1] - energy[0])
+    if width < _NARROWEST_PEAK:
+        raise ValueError(
+            f"the zero-loss peaks are {width:.2g} channels wide (median), expected at least "
+            f"{_NARROWEST_PEAK:g}, better 2: use a finer dispersion, or check that the peak is not a spike."
+        )
     detector = describe_detector(counts, energy, sampled, noise)
     counts = counts - detector.pedestal
     clean = parameters.without_pedestal(detector.pedestal, energy)
@@ -160,10 +170,12 @@ def _find_vacuum(parameters, noise, energy, index, counts):
 
 
 def excluded_parameters(parameters, excluded):
-    """Parameters with the excluded spectra marked as unusable."""
-    status = np.where(excluded, -1, parameters.status)
+    """Parameters with the excluded spectra marked as unusable, and NaN."""
     values = {name: getattr(parameters, name) for name in PeakParameters.__dataclass_fields__}
-    return PeakParameters(**{**values, "status": status})
+    for name in ("centre", "fwhm", "intensity", "total", "scattered"):
+        values[name] = np.where(excluded, np.nan, values[name])
+    values["status"] = np.where(excluded, EXCLUDED, parameters.status)
+    return PeakParameters(**values)
 
 
 def unusable_message(parameters):

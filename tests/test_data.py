@@ -50,7 +50,7 @@ def test_single_scattering_has_unit_area_and_starts_at_the_gap():
     energy = 0.02 * np.arange(8000)
     gap = np.array([[0.7], [1.6], [3.4]])
     density = Material().single_scattering(energy, gap)
-    np.testing.assert_allclose(density.sum(-1) * 0.02, 1.0)
+    np.testing.assert_allclose(density.sum(-1) * 0.02, 1.0, rtol=0.01)
     assert (density >= 0).all()
     for row, start in zip(density, gap[:, 0], strict=True):
         assert not row[energy <= start].any()
@@ -65,11 +65,6 @@ def test_onset_is_the_power_law_that_was_asked_for(exponent):
     assert np.log2(density[2] / density[1]) == pytest.approx(exponent, abs=0.01)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Material.single_scattering multiplies the Drude term by the energy once too often: "
-    "its tail falls like E**-2",
-)
 def test_plasmon_is_the_drude_loss_function():
     # Im(-1/eps) = E Ep^2 Gamma / ((E^2 - Ep^2)^2 + (E Gamma)^2), Egerton eq. 3.43: E**-3 far out.
     material = Material(0.0, 1.0, 20.0, 4.0, interband=0.0, excitons=())
@@ -155,11 +150,6 @@ def test_length_of_the_axis_does_not_change_what_is_in_view(
     assert (difference < 0.02 * zlp[:, below_gap]).all()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="losses are normalised to unit area over three lengths of the axis instead of all "
-    "energies: on 10 eV a thickness of 1 scatters like 1.12 in view",
-)
 def test_thickness_means_the_same_on_any_axis():
     step, n = 0.005, 2048
     short, long = (-1.0 + step * np.arange(k * n) for k in (1, 12))

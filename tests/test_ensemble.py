@@ -145,8 +145,10 @@ def test_tables_are_quantiles_of_the_replicas(confidence):
         low, middle, high = np.quantile(log_shape, [tail, 0.5, 1 - tail], axis=0)
         sigma = log_shape.std(0, ddof=1)
         np.testing.assert_allclose(table.log_shape[k], middle, atol=1e-6)
-        np.testing.assert_allclose(table.lower[k] * sigma, low - middle, atol=1e-6)
-        np.testing.assert_allclose(table.upper[k] * sigma, high - middle, atol=1e-6)
+        # Quantiles of 25 values lie too far inside; on average by a factor of 1 + 1.5 / 25.
+        few = 1 + 1.5 / 25
+        np.testing.assert_allclose(table.lower[k] * sigma, few * (low - middle), atol=1e-6)
+        np.testing.assert_allclose(table.upper[k] * sigma, few * (high - middle), atol=1e-6)
         total = (table.modes[:, k] ** 2).sum(0) + table.rest[k] ** 2
         np.testing.assert_allclose(np.sqrt(total), sigma, rtol=1e-4, atol=1e-7)
     assert (table.lower <= 0).all() and (table.upper >= 0).all()

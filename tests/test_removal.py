@@ -273,11 +273,6 @@ def test_bands_widen_with_confidence(confidence):
     np.testing.assert_allclose(wide[:3], usual[:3])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Ensemble.tabulate: where the replicas agree their quantiles in units of their spread "
-    "are 0, and the band shrinks to nothing although height, centre and width are uncertain",
-)
 @pytest.mark.parametrize("n_replicas", [1, 20])
 def test_bands_are_as_wide_as_the_errors_where_the_replicas_agree(n_replicas):
     zlp, centre, fwhm = true_zlp()

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-
 #: What is left of losses that wrap around.
 _WRAPPED = 1e-7
+_ALL_LOSSES = np.arange(0.0, 500.0, 0.1)
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,19 @@ class Material:
     excitons: tuple = ((0.4, 0.25, 0.004), (0.8, 0.35, 0.006))
 
     def single_scattering(self, energy, band_gap):
-        """Probability per eV of one loss; arrays ``energy`` (n,) and ``band_gap`` (..., 1)."""
+        """Probability per eV of one loss; arrays ``energy`` (n,) and ``band_gap`` (..., 1).
+
+        Of unit area up to 500 eV, wherever ``energy`` ends: t/lambda counts all losses.
+        """
+        area = self._losses(_ALL_LOSSES, band_gap).sum(-1, keepdims=True)
+        return self._losses(energy, band_gap) / (area * (_ALL_LOSSES[1] - _ALL_LOSSES[0]))
+
+    def _losses(self, energy, band_gap):
         squared = energy**2 - self.plasmon_energy**2
         width = energy * self.plasmon_width
-        drude = _unit_area(energy * width / (squared**2 + width**2 + 1e-12), energy)
-        band = _unit_area(energy / (energy + 3.0) * np.exp(-energy / 12.0), energy)
+        # Areas over all positive energies: pi / (2 Ep^2) of the Drude term (Egerton, eq. 3.43).
+        drude = width / (squared**2 + width**2 + 1e-12) * 2 * self.plasmon_energy**2 / np.pi
+        band = energy / (energy + 3.0) * np.exp(-energy / 12.0) / 9.0
         losses = (1 - self.interband) * drude + self.interband * band
         above = np.clip(energy - band_gap, 0, None)
         for position, fwhm, fraction in self.excitons:
@@ -90,7 +98,7 @@ class Material:
             gaussian = np.exp(-0.5 * ((energy - band_gap - position) / sigma) ** 2)
             losses = losses + fraction * gaussian / (sigma * np.sqrt(2 * np.pi))
         onset = (above / (above + 0.5)) ** self.onset_exponent
-        return _unit_area(losses * onset, energy)
+        return losses * onset
 
 
 def _unit_area(density, energy):

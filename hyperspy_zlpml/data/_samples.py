@@ -153,7 +153,9 @@ def thickness_map(shape, thickness_range, vacuum_fraction, rng):
     rank = position.argsort(kind="stable").argsort(kind="stable") / (n_spectra - 1)
     inside = np.clip((rank - vacuum_fraction) / max(1 - vacuum_fraction, 1 / n_spectra), 0, 1)
     relief = 0.75 * inside**0.5 + 0.25 * inside * (0.5 + 0.5 * np.sin(9 * inside))
-    return np.where((rank < vacuum_fraction) | (vacuum_fraction >= 1), 0.0, low + (high - low) * relief)
+    return np.where(
+        (rank < vacuum_fraction) | (vacuum_fraction >= 1), 0.0, low + (high - low) * relief
+    )
 
 
 def _smooth_noise(shape, rng):

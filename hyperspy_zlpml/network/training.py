@@ -180,14 +180,14 @@ def _train_block(fit, weights, n_steps, patience, report):
         best.update(
             active[accepted], proposed[accepted], train[accepted], validation[accepted], step
         )
-        report(step, float(best.train.median()))
+        report(step, float(best.train.nanmedian()))
         improving = (step - best.step < patience) & (damping < 1e7)
         if len(earlier) == _CONVERGED_STEPS:
             improving &= earlier[0] - cost > _CONVERGED * cost
         earlier.append(cost.clone())
         active = active[improving[active]]
         if not len(active):
-            report(n_steps, float(best.train.median()))
+            report(n_steps, float(best.train.nanmedian()))
             break
     rise = fit.largest_rise(best.weights)
     values = (best.weights, best.train, best.validation, rise, best.step)
@@ -204,7 +204,7 @@ class _Best:
         self.step = torch.zeros(len(weights), dtype=torch.int64)
 
     def update(self, index, weights, train, validation, step):
-        better = validation < self.validation[index]
+        better = validation <= self.validation[index]
         index = index[better]
         self.weights[index] = weights[better]
         self.train[index], self.validation[index] = train[better], validation[better]

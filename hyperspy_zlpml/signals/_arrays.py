@@ -148,12 +148,21 @@ def check_regions(regions, factor):
         raise ValueError(
             f"regions: expected a dict with keys among {list(_REGION_NAMES)}, got {regions!r}."
         )
-    limits = {name: np.asarray(value, float) * factor for name, value in regions.items()}
+    try:
+        limits = {name: np.asarray(value, float) * factor for name, value in regions.items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"regions: expected numbers in the units of the energy axis, got {regions!r}."
+        ) from error
     for name, value in limits.items():
         wrong = value >= 0 if name == "gain" else value <= 0
         if np.isnan(value).any() or wrong.any():
             side = "negative (before the peak)" if name == "gain" else "positive (after the peak)"
             raise ValueError(f"regions: expected {name} to be {side}, got {regions[name]!r}.")
+    if "E_I" in limits and "E_II" in limits and (limits["E_I"] > limits["E_II"]).any():
+        raise ValueError(
+            f"regions: expected E_I below E_II, got {regions['E_I']!r} and {regions['E_II']!r}."
+        )
     return limits
 
 

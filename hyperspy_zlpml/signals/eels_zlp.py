@@ -14,7 +14,6 @@ class EELSZLPSpectrum(EELSSpectrum):
     """
 
     _signal_type = "EELS_ZLPML"
-    _alias_signal_types = ["ZLPML"]
 
     def remove_zlp_ml(
         self,

@@ -45,6 +45,7 @@ class Prepared:
     reference: images.Image | None
     cluster_by: object
     factor: float
+    limits: dict
     messages: tuple
     seed: int
     progressbar: bool
@@ -57,6 +58,7 @@ def prepare(signal, options):
         options.replica_kind, KINDS,
     )  # fmt: skip
     energy, factor = _arrays.energy_axis(signal)
+    limits = _arrays.check_regions(options.regions, factor)
     progressbar = _progressbar(options.show_progressbar)
     n_spectra = max(signal.axes_manager.navigation_size, 1)
     excluded = np.zeros(n_spectra, bool)
@@ -65,9 +67,17 @@ def prepare(signal, options):
             options.navigation_mask, signal, "navigation_mask", bool
         )
     vacuum, reference = _vacuum(options.vacuum, signal, energy)
-    cluster_by = options.cluster_by
+    cluster_by, unknown, left_out = options.cluster_by, np.zeros(1, bool), ""
     if not isinstance(cluster_by, str):
         cluster_by = _arrays.navigation_array(cluster_by, signal, "cluster_by", float)
+        unknown = ~np.isfinite(cluster_by) & ~excluded
+        if unknown.all():
+            raise ValueError("cluster_by: expected a map with finite values, got none.")
+        excluded = excluded | unknown
+        left_out = (
+            f"{unknown.sum()} of {n_spectra} spectra are left out and NaN in every result: "
+            "cluster_by is not finite there."
+        )
 
     seed = _seed(options.random_state)
     index = images.choose_sample(n_spectra, excluded, vacuum, np.random.default_rng(seed))
@@ -78,12 +88,21 @@ def prepare(signal, options):
     noise = None if variance is None else _noise_model(variance, data, counts, index)
     image = images.describe(parameters, energy, index, counts, noise, vacuum)
 
-    messages = images.measurement_messages(image)
+    messages = images.measurement_messages(image) + ([left_out] if unknown.any() else [])
     unusable = images.unusable_message(parameters)
     for message in messages + ([unusable] if unusable else []):
         warnings.warn(message, UserWarning, stacklevel=4)
     return Prepared(
-        data, variance, image, reference, cluster_by, factor, tuple(messages), seed, progressbar
+        data,
+        variance,
+        image,
+        reference,
+        cluster_by,
+        factor,
+        limits,
+        tuple(messages),
+        seed,
+        progressbar,
     )
 
 
@@ -92,13 +111,14 @@ def _progressbar(show):
 
 
 def _seed(random_state):
-    if random_state is None or isinstance(random_state, (int, np.integer)):
+    is_integer = isinstance(random_state, (int, np.integer)) and random_state >= 0
+    if random_state is None or is_integer:
         sequence = np.random.SeedSequence(None if random_state is None else int(random_state))
         return int(sequence.generate_state(1)[0])
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31))
     raise ValueError(
-        f"random_state: expected an int, a numpy.random.Generator or None, got {random_state!r}."
+        f"random_state: expected an int of at least 0, a numpy.random.Generator or None, got {random_state!r}."
     )
 
 
@@ -153,7 +173,7 @@ def train_on(prepared, options):
     clusters, name = images.clusters_of(
         prepared.image, prepared.cluster_by, options.n_clusters, prepared.seed
     )
-    limits = _arrays.check_regions(options.regions, prepared.factor)
+    limits = prepared.limits
     _check_number(limits, clusters.centres.size)
     samples, held_out = images.training_samples(
         prepared.image, clusters.labels, prepared.reference, rng

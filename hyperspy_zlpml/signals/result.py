@@ -174,6 +174,9 @@ class ZLPRemoval:
     def save(self, directory, overwrite=None):
         """Write all spectra and maps as ``.zspy`` and the report as text into a directory.
 
+        Lazy results are computed anew for each file: call :meth:`compute` first where they fit
+        into memory.
+
         Parameters
         ----------
         directory : str or Path
@@ -185,7 +188,9 @@ class ZLPRemoval:
         directory.mkdir(parents=True, exist_ok=True)
         for name in (*_SPECTRA, *_MAPS):
             getattr(self, name).save(directory / f"{name}.zspy", overwrite=overwrite)
-        (directory / "report.txt").write_text(f"{self.report}\n", encoding="utf-8")
+        report = directory / "report.txt"
+        if overwrite is not False or not report.exists():
+            report.write_text(f"{self.report}\n", encoding="utf-8")
 
     def plot(self, indices=None):
         """Data, ZLP with its band, and what is left, at one pixel.

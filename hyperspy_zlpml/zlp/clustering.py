@@ -82,6 +82,8 @@ def cluster(proxy, n_clusters, sign=1, min_size=MIN_SIZE, random_state=None):
     Clusters
     """
     finite = np.isfinite(proxy)
+    if not finite.any():
+        return Clusters(np.full(proxy.shape, -1), np.zeros(0))
     values = proxy[finite].astype(float)
     distinct = np.unique(values).size
     wanted = _number_for(values) if n_clusters == "auto" else n_clusters

@@ -91,6 +91,8 @@ def fit_noise(level, squared, source, trimmed=True):
 
 def _non_negative_line(x, y):
     """``gain, offset >= 0`` of ``y = gain * x + offset`` with relative errors on ``y``."""
+    if not y.max(initial=0.0) > 0:
+        return 0.0, 0.0
     fitted = np.maximum(y, 1e-12 * max(y.max(initial=0.0), 1e-300))
     gain = offset = 0.0
     for _ in range(20):
@@ -134,7 +136,10 @@ def estimate_pedestal(counts, energy, centre, fwhm):
     far, near = profile[: n_before // 2], profile[n_before // 2 :]
     error_far, error_near = (part.std(ddof=1) / np.sqrt(part.size) for part in (far, near))
     rise = near.mean() - far.mean()
-    if rise > 3 * np.hypot(error_far, error_near) and rise > 0.1 * abs(far.mean()):
+    uncertain = 3 * np.hypot(error_far, error_near)
+    falls = rise > uncertain and rise > 0.1 * abs(far.mean())
+    # Where noise could hide that even all of it is tail, nothing is known of a pedestal.
+    if falls or rise + uncertain > abs(far.mean()):
         return 0.0, "none subtracted: the counts before the peak still fall towards the edge"
     if abs(far.mean()) <= _PEDESTAL_SIGNIFICANCE * error_far:
         return 0.0, "none found before the peak"

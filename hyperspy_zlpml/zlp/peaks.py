@@ -23,6 +23,8 @@ _SIGNIFICANCE = 10.0
 SCATTERED_FROM = 8.0
 #: Peaks narrower than this many channels have no flanks to interpolate.
 _COARSE = 4.5
+#: Neighbours of a coarse peak count as at least this fraction of its height.
+_NARROWEST = 2e-3
 _MAD_TO_SIGMA = 1.4826
 #: Decimals of a channel to which positions are given.
 _DECIMALS = 8
@@ -113,6 +115,8 @@ def peak_parameters(counts, energy):
 
     smooth = uniform_filter1d(spectra, 3, axis=-1, mode="nearest")
     channel = smooth[:, 1:-1].argmax(-1) + 1
+    around = channel[:, None] + np.arange(-1, 2)
+    channel = channel - 1 + np.take_along_axis(spectra, around, -1).argmax(-1)
     level = _level_before(spectra, channel)
     height = np.take_along_axis(smooth, channel[:, None], -1)[:, 0] - level
     noise = _channel_noise(spectra) / np.sqrt(3)
@@ -183,6 +187,9 @@ def _refine(spectra, channel, rough, usable, coarse):
     position = channel[:, None] + offset
     outside = (position < 0) | (position >= n_energy)
     window = np.take_along_axis(spectra, np.clip(position, 0, n_energy - 1), -1)
+    # A peak of one channel has no neighbours to take the logarithm of: give it narrow ones.
+    floor = _NARROWEST * window[:, reach : reach + 1]
+    window = np.where(coarse[:, None] & ~outside, np.maximum(window, floor), window)
     positive = ~outside & (window > 0)
     logarithm = np.log(np.where(positive, window, 1.0))
 
@@ -201,7 +208,7 @@ def _refine(spectra, channel, rough, usable, coarse):
         crossing = vertex + side * rough / 2
         for _ in range(3):
             distance = np.abs(offset - crossing[:, None])
-            reach_of_line = np.maximum(1.0, 0.15 * rough)[:, None]
+            reach_of_line = np.maximum(1.01, 0.15 * rough)[:, None]
             weight = np.where(
                 positive, window * np.clip(1 - distance / reach_of_line, 0, None), 0.0
             )

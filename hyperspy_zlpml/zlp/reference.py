@@ -22,8 +22,9 @@ _CELL = 0.03
 _FLOOR = 1e-3
 _PENALTIES = 10.0 ** np.arange(-3, 6)
 #: Directions in which the reference is uncertain that are kept, and the largest error in ln.
-_MOST_DIRECTIONS = 8
+_MOST_DIRECTIONS = 24
 _LARGEST_ERROR = 1.0
+_LARGEST_LOG = 50.0
 #: Outside the core (|u| beyond this) the tails may only fall.
 _CORE = 0.75
 #: Slope in x of the extrapolated tails: at least this power of the energy.
@@ -131,9 +132,12 @@ def _uncertain_directions(on_grid, information):
     factor = np.linalg.cholesky(information + ridge * np.eye(len(information)))
     errors = np.linalg.solve(factor, on_grid.T).T
     sigma = np.linalg.norm(errors, axis=1)
-    errors *= np.minimum(1.0, _LARGEST_ERROR / np.maximum(sigma, 1e-300))[:, None]
-    left, singular, _ = np.linalg.svd(errors, full_matrices=False)
-    modes = (left * singular).T[:_MOST_DIRECTIONS]
+    sigma = np.maximum(sigma, 1e-300)
+    errors *= np.minimum(1.0, _LARGEST_ERROR / sigma)[:, None]
+    # Compared in units of the error, or the far tails would take all the directions.
+    scale = np.minimum(sigma, _LARGEST_ERROR) + _FLOOR
+    left, singular, _ = np.linalg.svd(errors / scale[:, None], full_matrices=False)
+    modes = (left * singular).T[:_MOST_DIRECTIONS] * scale
     # The sign of a direction is arbitrary: fix it, so that equal data give equal replicas.
     return modes * np.sign(modes[np.arange(len(modes)), np.abs(modes).argmax(-1)])[:, None]
 
@@ -148,7 +152,8 @@ def _pool(x, counts, scale, variance):
     ratio = np.bincount(index, counts[use]) / total
     position = np.bincount(index, x[use] * weight) / total
     sigma = np.sqrt(np.bincount(index, variance[use])) / total
-    return position, ratio, np.hypot(sigma, _FLOOR * np.abs(ratio))
+    sigma = np.hypot(sigma, _FLOOR * np.abs(ratio))
+    return position, ratio, np.maximum(sigma, _FLOOR * sigma.max())
 
 
 def _fit_spline(basis, ratio, sigma, penalty):
@@ -164,7 +169,7 @@ def _fit_spline(basis, ratio, sigma, penalty):
         right = basis.T @ (weight * target)
         system = normal + penalty
         coefficient = _solve(system, right)
-        new = basis @ coefficient
+        new = np.clip(basis @ coefficient, -_LARGEST_LOG, _LARGEST_LOG)
         done = np.abs(new - value).max() < 1e-6
         value = new
         if done:

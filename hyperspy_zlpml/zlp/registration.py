@@ -284,7 +284,8 @@ def _log_intensities(samples):
 
 def _reference_of(spectra, u, scale, chosen, limit, noise, grid):
     use = spectra.complete & chosen[:, None] & (u < limit)
-    variance = noise.variance(spectra.sums, spectra.n_channels)
+    # An empty group has the variance of a single electron.
+    variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)
     scale = np.where(use, scale, 0.0)[chosen]
     return fit_reference(u[chosen], spectra.sums[chosen], scale, variance[chosen], grid)
 

@@ -255,11 +255,6 @@ def test_a_single_replica():
     assert np.isfinite(trained_on(data(1), n_steps=3).chi2).all()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="without validation points the validation chi2 is 0 from the start, nothing is ever "
-    "better, and the initial random weights are kept",
-)
 def test_without_validation_the_last_weights_are_kept():
     trained = trained_on(data(3), validation_fraction=0.0)
     assert (trained.steps > 0).all()

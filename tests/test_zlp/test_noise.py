@@ -145,12 +145,6 @@ def test_negative_slopes_and_offsets_are_not_believed():
     assert through_below.gain == pytest.approx(3.0, rel=0.1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ValueError,
-    reason="_non_negative_line divides by zero where all squares are zero, before fit_noise's own "
-    "fallback of gain 1 is reached",
-)
 def test_counts_without_any_noise_are_taken_for_electrons():
     found = estimate_noise(np.zeros((3, ENERGY.size)), ENERGY, *peak(3))
     assert (found.gain, found.readout) == (1.0, 0.0)
@@ -193,13 +187,7 @@ def rate_of_invented_pedestals(n, height, readout, trials=60):
         (5, 1e4, 0.0),
         (5, 1e3, 30.0),  # nothing but read-out noise
         pytest.param(
-            5, 1e3, 0.0,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="estimate_pedestal: a tail of 5 to 6 standard errors is significant as a "
-                "pedestal before its fall is (3 of a larger error): a third becomes pedestals",
-            ),
-        ),
+            5, 1e3, 0.0),
     ],
 )  # fmt: skip
 def test_tails_are_no_pedestals(n, height, readout):

@@ -153,13 +153,7 @@ def test_tail_goes_on_as_a_power_law_beyond_the_data():
     [
         (3.0, 10.0),
         pytest.param(
-            0.4, 2.2,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="_uncertain_directions keeps the 8 largest directions of absolute errors, "
-                "all of them of the far tails: core and near flank claim a quarter of their error",
-            ),
-        ),
+            0.4, 2.2),
     ],
 )  # fmt: skip
 def test_modes_are_the_errors_that_repeated_measurements_show(low, high):

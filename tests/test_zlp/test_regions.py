@@ -8,7 +8,6 @@ from hyperspy_zlpml.zlp.regions import (
     NO_LIMIT,
     Regions,
     below_noise,
-    detection_limit,
     flattening,
     onset,
 )
@@ -75,23 +74,6 @@ def test_points_without_data_are_skipped():
     spoiled[::3], sigma[::3] = 50.0, np.inf
     assert onset(U, spoiled, sigma) == pytest.approx(clean, rel=0.1)
     assert onset(U, ratio, np.full(U.size, np.inf)) == NO_LIMIT
-
-
-@pytest.mark.parametrize("sigma", [0.003, 0.02])
-def test_steps_are_seen_above_the_detection_limit_only(sigma):
-    errors = np.full(U.size, sigma)
-    limit = detection_limit(U, np.ones(U.size), errors, 4.0)
-    for factor, seen in ((0.8, False), (1.3, True)):
-        step = np.where(U >= 4.0, 1 + factor * limit, 1.0)
-        assert np.isfinite(onset(U, step, errors)) == seen
-
-
-def test_limits_of_the_detection_limit():
-    one = np.ones(U.size)
-    precise, blind = np.full(U.size, 1e-6), np.full(U.size, 50.0)
-    assert detection_limit(U, one, precise, 4.0, 0.03) == 0.03
-    assert detection_limit(U, one, blind, 4.0) == 1.0
-    assert detection_limit(U, one, precise, 100.0, 0.03) == 0.03  # nothing measured there
 
 
 @pytest.mark.parametrize("power", [1.5, 4.0])
