@@ -33,6 +33,8 @@ _REPLICAS_AT_ONCE = 25
 _LARGEST_LOG_RATIO = 5.0
 #: A replica has converged when its cost fell by less than this fraction in so many steps.
 _CONVERGED, _CONVERGED_STEPS = 0.02, 8
+#: Neither rule stops a replica before this: the first steps look for the right damping.
+_FIRST_STEPS = 25
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,9 @@ def _train_block(fit, weights, n_steps, patience, report):
             active[accepted], proposed[accepted], train[accepted], validation[accepted], step
         )
         report(step, float(best.train.nanmedian()))
-        improving = (step - best.step < patience) & (damping < 1e7)
-        if len(earlier) == _CONVERGED_STEPS:
+        fresh = (step - best.step < patience) | (step < _FIRST_STEPS)
+        improving = fresh & (damping < 1e7)
+        if step >= _FIRST_STEPS:
             improving &= earlier[0] - cost > _CONVERGED * cost
         earlier.append(cost.clone())
         active = active[improving[active]]

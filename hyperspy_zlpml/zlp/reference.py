@@ -107,6 +107,8 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     modes : ndarray of shape (n_modes, grid.n)
         Independent deviations of one standard error by which the data leave it uncertain.
     """
+    on_grid = (u >= grid.u[0]) & (u <= grid.u[-1])
+    expected_scale = np.where(on_grid, expected_scale, 0.0)
     x, ratio, sigma = _pool(to_grid(u), counts, expected_scale, variance)
     knots_from, knots_to = grid.x[0] - 4 * _KNOT_STEP, grid.x[-1] + 4 * _KNOT_STEP
     knots = np.arange(knots_from, knots_to + _KNOT_STEP, _KNOT_STEP)
