@@ -221,6 +221,7 @@ def _train_networks(data, settings, rng, progress):
 # --- what the ensemble does not explain ----------------------------------------------------------
 
 _SCATTER_CELL = 0.25
+_SCATTER_SPECTRA = 768
 
 
 def unexplained_scatter(ensemble, peaks):
@@ -231,6 +232,7 @@ def unexplained_scatter(ensemble, peaks):
     ndarray of shape (grid.n,)
         Beyond the last measured energy the last value is kept.
     """
+    peaks = peaks.select(slice(None, None, max(len(peaks.label) // _SCATTER_SPECTRA, 1)))
     table = ensemble.tabulate()
     weights_of = table.at(peaks.log_intensity)
     matched = match(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import dask.array as da
 import hyperspy.api as hs
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from hyperspy_zlpml import image as images
 from hyperspy_zlpml import lazy
@@ -215,6 +216,12 @@ def _training_bar(show):
         yield progress
 
 
+# Spectra are worked on side by side by dask: threads of BLAS on top of its threads wait for each
+# other on busy machines, and change the last bits of sums.
+_one_thread_each = threadpool_limits.wrap(limits=1, user_api="blas")
+
+
+@_one_thread_each
 def train(signal, options):
     """Ensemble trained on a signal."""
     prepared = prepare(signal, options)
@@ -224,6 +231,7 @@ def train(signal, options):
     return ensemble
 
 
+@_one_thread_each
 def remove(signal, options, ensemble=None, lazy_output=None):
     """Train unless an ensemble is given, apply, wrap."""
     _check_ensemble(ensemble)

@@ -13,6 +13,8 @@ from scipy.ndimage import uniform_filter1d
 #: Channels within this many FWHM of the peak are too curved for differences of channels.
 _CORE = 3.0
 _N_LEVELS = 24
+#: More spectra than about this many tell nothing new of the noise.
+_SPECTRA_LOOKED_AT = 256
 #: A pedestal can be told from the peak's tail where the axis starts this many FWHM before the
 #: peak. It is looked for in the outer half of those channels: a tail would double across them.
 _PEDESTAL_FROM = 10.0
@@ -64,6 +66,8 @@ def estimate_noise(counts, energy, centre, fwhm):
     -------
     NoiseModel
     """
+    some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
+    counts, centre, fwhm = counts[some], centre[some], fwhm[some]
     difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
     level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2]
     u = (energy[1:-2] - centre[:, None]) / fwhm[:, None]

@@ -5,12 +5,13 @@ The mean shape of the vacuum (or of the brightest cluster) and the peak paramete
 improve each other in a few rounds; after that a spectrum is its ratio to the reference.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.matching import (
+    Match,
     ShapeTable,
     group_curvature,
     group_spectra,
@@ -107,6 +108,15 @@ class RegisteredPeaks:
     spill_tables: dict = field(default_factory=dict)
     reference_modes: np.ndarray | None = None
     extrapolated_from: float = NO_LIMIT
+
+    def select(self, index):
+        """Some of the spectra."""
+        matched = {f.name: getattr(self.matched, f.name)[index] for f in fields(self.matched)}
+        return replace(
+            self, spectra=self.spectra.select(index), label=self.label[index],
+            log_intensity=self.log_intensity[index], matched=Match(**matched),
+            window=(self.window[0][index], self.window[1][index]),
+        )  # fmt: skip
 
     @property
     def table(self):
