@@ -169,6 +169,14 @@ def _find_vacuum(parameters, noise, energy, index, counts):
     return vacuum if alone else np.zeros_like(vacuum)
 
 
+def is_pure(image):
+    """Whether the mean of the sampled spectra only falls behind the peak."""
+    sampled = image.parameters.select(image.sample_index)
+    return never_rises(
+        image.sample_counts, image.energy, sampled.centre, sampled.fwhm, image.detector.noise
+    )
+
+
 def excluded_parameters(parameters, excluded):
     """Parameters with the excluded spectra marked as unusable, and NaN."""
     values = {name: getattr(parameters, name) for name in PeakParameters.__dataclass_fields__}
@@ -384,6 +392,7 @@ __all__ = [
     "clusters_of",
     "describe",
     "excluded_parameters",
+    "is_pure",
     "measurement_messages",
     "nearest_labels",
     "outside_message",

@@ -8,6 +8,8 @@ pixels from thin to thick beside the map of clusters.
 import matplotlib.pyplot as plt
 import numpy as np
 
+from hyperspy_zlpml import lazy
+
 _DATA, _ZLP, _LEFT = "0.35", "tab:red", "tab:blue"
 #: Energies shown, in FWHM from the peak.
 _FROM, _TO = -6.0, 30.0
@@ -105,11 +107,12 @@ def representative_pixels(result):
 
 def _checked(indices, manager):
     shape = manager.navigation_shape
+    indices = np.atleast_1d(indices)
     if len(indices) != len(shape) or any(
         not -n <= i < n for i, n in zip(indices, shape, strict=True)
     ):
         raise ValueError(f"indices: expected one within each of {shape}, got {tuple(indices)}.")
-    return tuple(i % n for i, n in zip(indices, shape, strict=True))
+    return tuple(int(i) % n for i, n in zip(indices, shape, strict=True))
 
 
 def _draw_clusters(axes, result, marked=True):
@@ -122,7 +125,7 @@ def _draw_clusters(axes, result, marked=True):
     if manager.navigation_dimension == 1:
         axis = navigation[0]
         axes.step(axis.axis, labels, where="mid", color="0.3")
-        axes.set(xlabel=_label(axis), ylabel="Cluster (0: thinnest)")
+        axes.set(xlabel=_label(axis), ylabel="Cluster (0: thinnest)", yticks=range(n_clusters))
     else:
         x, y = navigation
         half = 0.5 * x.scale, 0.5 * y.scale
@@ -162,9 +165,11 @@ def _label(axis):
     return f"{name} ({units})"
 
 
-def _at(signal, place):
-    data = signal.data[tuple(place)[::-1]]
-    return np.asarray(data.compute() if hasattr(data, "compute") else data, float)
+def _at(signals, place):
+    """Spectra of several signals at one pixel, computed together where they are lazy."""
+    pixels = (signal.data[tuple(place)[::-1]] for signal in signals)
+    spectra = lazy.compute(*pixels, show_progressbar=False, what="")
+    return [np.asarray(spectrum, float) for spectrum in spectra]
 
 
 def _draw_spectrum(top, bottom, result, place, title="", legend=True):
@@ -173,8 +178,8 @@ def _draw_spectrum(top, bottom, result, place, title="", legend=True):
     shape = manager._navigation_shape_in_array
     position = int(np.ravel_multi_index(tuple(place)[::-1], shape)) if shape else 0
     axis = manager.signal_axes[0]
-    left, zlp, lower, upper = (
-        _at(getattr(result, name), place) for name in ("subtracted", "zlp", "lower", "upper")
+    left, zlp, lower, upper = _at(
+        [getattr(result, name) for name in ("subtracted", "zlp", "lower", "upper")], place
     )
     if not np.isfinite(left).any():
         top.set_title(f"{title}left out")

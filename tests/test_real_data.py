@@ -128,7 +128,7 @@ def test_ws2_specimen3_monochromated(data_dir):
     np.testing.assert_allclose(fwhm[:2], 0.080, atol=0.003)
     assert ((fwhm[2:] > 0.080) & (fwhm[2:] < 0.097)).all()
     integral, error = (m.data[2:] for m in result.integrate(2.5, 4.0))
-    assert (integral > 5 * error).all()
+    assert (integral > 3 * error).all()
 
 
 # --- silicon -------------------------------------------------------------------------------------

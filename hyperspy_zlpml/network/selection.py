@@ -14,7 +14,7 @@ _OUTLIER = 4.0
 _LEAST_SPREAD = 0.1
 #: Rise of ln(ZLP) between two points of a tail that is more than a ripple; ripples are levelled
 #: when the ensemble is tabulated.
-_LARGEST_RISE = 0.5
+_LARGEST_RISE = 2.0
 _LEAST_KEPT = 0.5
 
 

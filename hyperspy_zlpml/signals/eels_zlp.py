@@ -50,20 +50,22 @@ class EELSZLPSpectrum(EELSSpectrum):
         regions : dict, optional
             Limits that override those found from the data, in the units of the energy axis from
             the peak: ``E_I``, end of the pure ZLP; ``E_II``, where it has fallen below the noise;
-            ``gain``, the limit on the gain side (negative). One number or one per cluster.
+            ``gain``, the limit on the gain side (negative). One number or one per cluster. (The
+            report is in eV, whatever the axis.)
         vacuum : signal or boolean map, optional
             Vacuum spectra measured with the same dispersion, or which pixels see vacuum. By
             default such pixels are looked for.
         navigation_mask : boolean map, optional
             Pixels to leave out (True): not trained on, NaN in every result.
         ensemble : Ensemble, optional
-            Trained before, by :meth:`train_zlp_ml`; nothing is trained then.
+            Trained before, by :meth:`train_zlp_ml`. Nothing is trained then, and clusters, regions
+            and replicas are those of the ensemble whatever the other arguments say.
         confidence : float
             Probability inside the band of ``lower`` and ``upper``.
         replica_kind : "gaussian" or "spectra"
             Pseudo-data from central values and covariance [1]_, or spectra drawn from the
             clusters [2]_.
-        random_state : int, optional
+        random_state : int or numpy.random.Generator, optional
             Same state, same numbers.
         show_progressbar : bool, optional
             Default from HyperSpy's preferences.

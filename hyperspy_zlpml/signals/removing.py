@@ -92,7 +92,7 @@ def prepare(signal, options):
     messages = images.measurement_messages(image) + ([left_out] if unknown.any() else [])
     unusable = images.unusable_message(parameters)
     for message in messages + ([unusable] if unusable else []):
-        warnings.warn(message, UserWarning, stacklevel=4)
+        warnings.warn(message, UserWarning, stacklevel=5)
     return Prepared(
         data,
         variance,
@@ -127,11 +127,11 @@ def _vacuum(vacuum, signal, energy):
     """Boolean map of vacuum pixels, or the image of a separate vacuum signal."""
     if vacuum is None:
         return None, None
+    if isinstance(vacuum, str):
+        raise ValueError(f"vacuum: expected a signal, a boolean map or None, got {vacuum!r}.")
     if isinstance(vacuum, hs.signals.BaseSignal) and vacuum.axes_manager.signal_dimension == 1:
         if vacuum.data.dtype != bool:
-            return np.zeros(max(signal.axes_manager.navigation_size, 1), bool), _reference(
-                vacuum, energy
-            )
+            return None, _reference(vacuum, energy)
     mask = _arrays.navigation_array(vacuum, signal, "vacuum", bool)
     if not mask.any():
         raise ValueError("vacuum: expected at least one vacuum pixel (True), got none.")
@@ -150,9 +150,17 @@ def _reference(vacuum, energy):
     index = np.arange(max(vacuum.axes_manager.navigation_size, 1))[: images.LARGEST_SAMPLE]
     parameters, counts = lazy.look_at_peaks(data, own, index, False)
     try:
-        return images.describe(parameters, own, index, counts, vacuum=parameters.usable)
+        reference = images.describe(parameters, own, index, counts, vacuum=parameters.usable)
     except images.NoZeroLossPeakError as error:
         raise images.NoZeroLossPeakError(f"vacuum: {error}") from error
+    if not images.is_pure(reference):
+        warnings.warn(
+            "vacuum: the spectra given rise again behind the peak, as spectra of a specimen do; "
+            "what they lose there is taken for zero-loss peak.",
+            UserWarning,
+            stacklevel=7,
+        )
+    return reference
 
 
 def _noise_model(variance, data, counts, index):
@@ -176,6 +184,7 @@ def train_on(prepared, options):
     )
     limits = prepared.limits
     _check_number(limits, clusters.centres.size)
+    _check_reach(limits, prepared)
     samples, held_out = images.training_samples(
         prepared.image, clusters.labels, prepared.reference, rng
     )
@@ -196,6 +205,19 @@ def _check_number(limits, n_clusters):
             raise ValueError(
                 f"regions: expected one {name} or one for each of {n_clusters} clusters, "
                 f"got {value.size}."
+            )
+
+
+def _check_reach(limits, prepared):
+    """E_I must lie outside the core and on the axis."""
+    image = prepared.image
+    fwhm = np.nanmedian(image.parameters.fwhm[image.usable])
+    end = image.energy[-1] - np.nanmedian(image.parameters.centre[image.usable])
+    for value in np.atleast_1d(limits.get("E_I", [])):
+        if not 0.5 * fwhm < value < end:
+            raise ValueError(
+                f"regions: expected E_I between {0.5 * fwhm / prepared.factor:.4g} (half the FWHM) "
+                f"and {end / prepared.factor:.4g} (the end of the axis), got {value / prepared.factor:.4g}."
             )
 
 
@@ -227,7 +249,7 @@ def train(signal, options):
     prepared = prepare(signal, options)
     ensemble, report, *_ = train_on(prepared, options)
     for message in report.messages:
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warnings.warn(message, UserWarning, stacklevel=4)
     return ensemble
 
 
@@ -296,7 +318,7 @@ def _report_of_given(ensemble, prepared, options):
     report = Report.of_given_ensemble(ensemble, image.detector, labels)
     message = images.outside_message(image, ensemble)
     if message:
-        warnings.warn(message, UserWarning, stacklevel=4)
+        warnings.warn(message, UserWarning, stacklevel=5)
         report = replace(report, messages=(message,))
     held_out = None
     if image.vacuum[image.sample_index].any():
@@ -313,7 +335,7 @@ def _completed(report, image, messages, check):
         report, vacuum=check, n_vacuum=int(image.vacuum.sum()), n_unusable=n_unusable, messages=told
     )
     for message in report.complaints():
-        warnings.warn(message, UserWarning, stacklevel=4)
+        warnings.warn(message, UserWarning, stacklevel=5)
         report = replace(report, messages=report.messages + (message,))
     return report
 

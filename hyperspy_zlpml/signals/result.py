@@ -129,7 +129,7 @@ class ZLPRemoval:
         Parameters
         ----------
         left, right : float
-            From the peak, in the units of the energy axis.
+            From the peak of each pixel (not from the zero of the axis), in the units of the axis.
         counting_noise : bool
             Whether ``std`` holds the counting noise too.
 
@@ -142,7 +142,12 @@ class ZLPRemoval:
         Raises
         ------
         ValueError
-            If ``left`` is not below ``right``.
+            If ``left`` is not below ``right``, or the axis holds them in no pixel; pixels whose
+            axis does not hold them are NaN.
+
+        Notes
+        -----
+        Reads whole spectra: lazy results are computed for it, in a pass of its own.
         """
         integral, model, counting, _ = self._integrals(left, right)
         std = np.hypot(model, counting) if counting_noise else model
@@ -161,6 +166,15 @@ class ZLPRemoval:
         usable = np.isfinite(self._peaks[:, :4]).all(-1)
         limits = tuple(np.full(usable.sum(), value * self._factor) for value in (left, right))
         results[:, usable] = self._removal.integrate(counts[usable], self._peaks[usable], limits)
+        energy, centre = self._removal.energy, self._peaks[:, 1]
+        beyond = (energy[-1] < centre + right * self._factor) | (
+            energy[0] > centre + left * self._factor
+        )
+        if beyond[usable].all():
+            raise ValueError(
+                f"left, right: expected energies on the axis, got {left:g} to {right:g} from the peak."
+            )
+        results[:, beyond] = np.nan
         return results
 
     def _measured(self):

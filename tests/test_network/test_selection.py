@@ -26,7 +26,7 @@ def test_reasons_are_counted_once_each():
     chi2[0], validation[1], rise[2] = np.nan, np.inf, np.nan
     chi2[[3, 4]] = 50.0
     validation[[4, 5]] = 50.0
-    rise[[5, 6, 7]] = 2.0
+    rise[[5, 6, 7]] = 3.0
     selection = select(chi2, validation, rise)
     np.testing.assert_array_equal(np.flatnonzero(~selection.kept), np.arange(8))
     assert selection.dropped == {
@@ -67,14 +67,14 @@ def test_identical_fits_are_no_outliers_of_each_other():
 
 def test_ripples_are_no_rise():
     chi2, validation, rise = good(4)
-    rise[:] = [0.0, -0.5, 1e-3, 2.0]
+    rise[:] = [0.0, -0.5, 1e-3, 3.0]
     np.testing.assert_array_equal(select(chi2, validation, rise).kept, [True, True, True, False])
 
 
 @pytest.mark.parametrize("n_failed", [51, 99, 100])
 def test_too_few_replicas_are_an_error_that_tells_why(n_failed):
     chi2, validation, rise = good()
-    rise[:n_failed] = 2.0
+    rise[:n_failed] = 3.0
     with pytest.raises(
         TooFewReplicasError, match=rf"only {100 - n_failed} of 100 .*{n_failed}: tail"
     ):
@@ -83,7 +83,7 @@ def test_too_few_replicas_are_an_error_that_tells_why(n_failed):
 
 def test_half_of_the_replicas_are_enough():
     chi2, validation, rise = good()
-    rise[:50] = 2.0
+    rise[:50] = 3.0
     assert select(chi2, validation, rise).kept.sum() == 50
 
 
