@@ -16,7 +16,7 @@ LAYERS = (
     ("science", {"numpy", "scipy", "sklearn"}),
     ("training", {"torch"}),
     ("workflow", {"dask", "tqdm"}),
-    ("hyperspy", {"hyperspy", "exspy", "rsciio", "matplotlib", "pint"}),
+    ("hyperspy", {"hyperspy", "exspy", "rsciio", "matplotlib", "pint", "threadpoolctl"}),
     ("widgets", {"traits", "traitsui", "ipywidgets", "hyperspy_gui_ipywidgets", "link_traits"}),
 )
 NAMES = [name for name, _ in LAYERS]

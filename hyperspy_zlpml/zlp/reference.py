@@ -234,7 +234,7 @@ def level_ripples(log_values, u):
 
 
 #: Standard deviation of the power of the energy by which an extrapolated tail may be wrong.
-TAIL_POWER_SIGMA = 1.0
+TAIL_POWER_SIGMA = 0.5
 
 
 def extrapolate_by_gain_side(log_shape, grid, u_limit):
