@@ -10,10 +10,10 @@ weights kept are those of the smallest misfit there (Roest 2021, section 3.3).
 
 import contextlib
 import os
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 import torch
@@ -150,7 +150,7 @@ class _Progress:
 
     def __init__(self, callback, n_blocks, n_steps):
         self._callback, self._total = callback, n_blocks * n_steps
-        self._done, self._lock = {}, Lock()
+        self._done, self._lock = {}, threading.Lock()
 
     def of(self, block):
         """The function that one block reports its steps to."""
