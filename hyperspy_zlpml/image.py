@@ -13,7 +13,7 @@ from hyperspy_zlpml.removal import Removal
 from hyperspy_zlpml.report import VacuumCheck
 from hyperspy_zlpml.zlp.clustering import PROXIES, cluster
 from hyperspy_zlpml.zlp.noise import Detector, describe_detector
-from hyperspy_zlpml.zlp.peaks import NO_PEAK, OK, STATUS_TEXT, PeakParameters
+from hyperspy_zlpml.zlp.peaks import NO_PEAK, STATUS_TEXT, PeakParameters
 from hyperspy_zlpml.zlp.registration import VACUUM, Sample
 from hyperspy_zlpml.zlp.vacuum import never_rises, vacuum_candidates
 
@@ -383,7 +383,6 @@ def check_on_vacuum(removal: Removal, sample, regions, confidence):
 
 
 __all__ = [
-    "OK",
     "Image",
     "NoZeroLossPeakError",
     "channel_range",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The result of a removal: native signals, maps, ensemble and report."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import hyperspy.api as hs
@@ -229,6 +229,3 @@ class ZLPRemoval:
         label = int(np.asarray(self.clusters.data).ravel()[position])
         second = self.ensemble.regions.E_II[max(label, 0)] / self._factor
         return gain, first, second
-
-
-NAMES = tuple(f.name for f in fields(ZLPRemoval) if not f.name.startswith("_"))

@@ -329,7 +329,7 @@ def test_graph_can_be_pickled(small):
 def test_graph_can_be_pickled_with_a_variance(small):
     small.set_noise_variance(small._deepcopy_with_new_data(np.clip(small.data, 1, None)))
     result = small.as_lazy(chunks=(2, 2, 100)).remove_zlp_ml(n_clusters=2, **QUICK)
-    cloudpickle.dumps(graph_of(result.subtracted, result.subtracted.get_noise_variance()))
+    assert cloudpickle.dumps(graph_of(result.subtracted, result.subtracted.get_noise_variance()))
 
 
 def test_model_is_sent_once_not_with_every_block(small):

@@ -817,4 +817,6 @@ def test_plot_follows_the_navigator(small):
 
 def test_plot_of_a_single_spectrum(sample, removal):
     result = sample.signal.inav[3, 4].remove_zlp_ml(ensemble=removal.ensemble)
-    result.plot().canvas.draw()
+    figure = result.plot()
+    figure.canvas.draw()
+    assert len(figure.axes) == 2  # no map of clusters
