@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PEERS = .venv-peers
 FILE ?=
 OUTPUT ?= demo_output
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench docs lint clean
+.PHONY: help demo test test-slow bench bench-peers docs lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +30,14 @@ test-slow: $(VENV)/.installed  ## run the long tests too
 bench: $(VENV)/.installed  ## print the figures of accuracy and time
 	$(BIN)/python benchmarks/removal.py
 
+$(PEERS)/.installed: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/requirements-peers.txt
+	touch $@
+
+bench-peers: $(PEERS)/.installed  ## install EELSFitter beside, for the benchmark of accuracy
+
 docs: $(VENV)/.installed  ## build the documentation, warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
@@ -37,4 +46,4 @@ lint: $(VENV)/.installed  ## check style
 	$(BIN)/python -m ruff format --check .
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) build dist *.egg-info docs/_build docs/reference/generated demo_output benchmarks/output
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info docs/_build docs/reference/generated demo_output benchmarks/output

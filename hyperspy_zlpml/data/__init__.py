@@ -1,40 +1,52 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sample spectrum images whose truth is known; nothing is downloaded.
 
-=======================  ============================================================
-:func:`ws2_like`         non-monochromated flake with vacuum around it, 1.6 eV gap
-:func:`monochromated`    the same material at 80 meV resolution
-:func:`thick_small_gap`  thick wedge whose small gap lies inside the flank
-:func:`low_dose`         ten thousand counts at the peak, read-out noise
-:func:`no_vacuum`        a field of view that the specimen fills
-:func:`line_scan`        40 spectra from vacuum into the specimen
-:func:`single_spectrum`  one spectrum, no navigation dimension
-:func:`make_sample`      any of these with settings of your own
-=======================  ============================================================
+========================  ============================================================
+:func:`ws2_like`          non-monochromated flake with vacuum around it, 1.6 eV gap
+:func:`monochromated`     the same material at 80 meV resolution
+:func:`thick_small_gap`   thick wedge whose small gap lies inside the flank
+:func:`low_dose`          ten thousand counts at the peak, read-out noise
+:func:`very_low_dose`     a thousand electrons at the peak, counted one by one
+:func:`strong_drift`      the peak wanders by half its width
+:func:`energy_gain`       a peak on the gain side, 80 meV resolution
+:func:`no_vacuum`         a field of view that the specimen fills
+:func:`line_scan`         40 spectra from vacuum into the specimen
+:func:`single_spectrum`   one spectrum, no navigation dimension
+:func:`vacuum_reference` vacuum taken at another time, 5 % narrower
+:func:`make_sample`       any of these with settings of your own
+========================  ============================================================
 """
 
 from hyperspy_zlpml.data._samples import (
     SAMPLE_KINDS,
     SampleImage,
+    energy_gain,
     line_scan,
     low_dose,
     make_sample,
     monochromated,
     no_vacuum,
     single_spectrum,
+    strong_drift,
     thick_small_gap,
+    vacuum_reference,
+    very_low_dose,
     ws2_like,
 )
 
 __all__ = [
     "SAMPLE_KINDS",
     "SampleImage",
+    "energy_gain",
     "line_scan",
     "low_dose",
     "make_sample",
     "monochromated",
     "no_vacuum",
     "single_spectrum",
+    "strong_drift",
     "thick_small_gap",
+    "vacuum_reference",
+    "very_low_dose",
     "ws2_like",
 ]

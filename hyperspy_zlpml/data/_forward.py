@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import fftconvolve
 
 #: What is left of losses that wrap around.
 _WRAPPED = 1e-7
@@ -68,6 +69,9 @@ class Material:
         Fraction of the single scattering in a broad band of interband transitions.
     excitons : tuple of (energy, fwhm, fraction)
         Gaussian peaks, energies relative to ``band_gap``.
+    gains : tuple of (energy, fwhm, fraction)
+        Gaussian peaks of electrons that gained ``energy``; ``fraction`` is of the electrons
+        that lost nothing, per unit of t/lambda.
     """
 
     band_gap: float = 1.6
@@ -76,6 +80,7 @@ class Material:
     plasmon_width: float = 6.0
     interband: float = 0.15
     excitons: tuple = ((0.4, 0.25, 0.004), (0.8, 0.35, 0.006))
+    gains: tuple = ()
 
     def single_scattering(self, energy, band_gap):
         """Probability per eV of one loss; arrays ``energy`` (n,) and ``band_gap`` (..., 1).
@@ -84,6 +89,15 @@ class Material:
         """
         area = self._losses(_ALL_LOSSES, band_gap).sum(-1, keepdims=True)
         return self._losses(energy, band_gap) / (area * (_ALL_LOSSES[1] - _ALL_LOSSES[0]))
+
+    def energy_gain(self, energy):
+        """Probability per eV of an energy gain in a thickness of one mean free path."""
+        density = np.zeros(energy.shape)
+        for position, fwhm, fraction in self.gains:
+            sigma = fwhm / 2.3548
+            gaussian = np.exp(-0.5 * ((energy + position) / sigma) ** 2)
+            density += fraction * gaussian / (sigma * np.sqrt(2 * np.pi))
+        return density
 
     def _losses(self, energy, band_gap):
         squared = energy**2 - self.plasmon_energy**2
@@ -137,6 +151,9 @@ def zlp_and_inelastic(
     probability = thickness[:, None] * rfft(single * step * damping, axis=-1)
     spread = rfft(peak * damping, axis=-1)
     plural = irfft(spread * np.expm1(probability), n=n_pad, axis=-1) / damping
+    if material.gains:
+        gained = thickness[:, None] * material.energy_gain(step * np.arange(-n_energy, n_energy))
+        plural = plural + fftconvolve(peak, gained * step, axes=-1)[:, n_energy : n_energy + n_pad]
     unscattered = (electrons * np.exp(-thickness) * step)[:, None]
     view = slice(n_energy, 2 * n_energy)
     return unscattered * peak[:, view], unscattered * np.clip(plural[:, view], 0, None)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ready-made sample images: settings, maps, and the wrapping into signals."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import hyperspy.api as hs
 import numpy as np
@@ -27,6 +27,8 @@ class SampleImage:
         Navigation maps: onset of the losses in eV, and t/lambda (0 in vacuum).
     centre, fwhm : BaseSignal
         Navigation maps of the peak's true position and width in eV.
+    gain, readout : float
+        Of the camera: the variance of a channel is ``gain * expected + readout**2``.
     """
 
     signal: object
@@ -36,6 +38,8 @@ class SampleImage:
     thickness: object
     centre: object
     fwhm: object
+    gain: float
+    readout: float
 
 
 def make_sample(
@@ -139,7 +143,7 @@ def make_sample(
             (width, "FWHM of the ZLP (eV)"),
         )
     ]
-    return SampleImage(*spectra, *maps)
+    return SampleImage(*spectra, *maps, gain, readout)
 
 
 def thickness_map(shape, thickness_range, vacuum_fraction, rng):
@@ -247,6 +251,39 @@ def low_dose(navigation_shape=(48, 48), random_state=None, **settings):
     return make_sample(navigation_shape, random_state=random_state, **{**defaults, **settings})
 
 
+def very_low_dose(navigation_shape=(48, 48), random_state=None, **settings):
+    """A thousand electrons in the highest channel, counted one by one: no read-out noise.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {
+        "title": "Very low dose, electron counting", "peak_counts": 1e3, "gain": 1.0,
+        "readout": 0.0, "integer": True,
+    }  # fmt: skip
+    return low_dose(navigation_shape, random_state, **{**defaults, **settings})
+
+
+def strong_drift(navigation_shape=(48, 48), random_state=None, **settings):
+    """Like :func:`ws2_like`; the peak wanders by half its FWHM, its width by a tenth.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {"title": "Strong drift", "centre_drift": 0.5, "width_drift": 0.1}
+    return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
+
+
+def energy_gain(navigation_shape=(48, 48), random_state=None, **settings):
+    """Like :func:`monochromated`, with a phonon-like peak of energy gain at -0.4 eV.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {
+        "title": "Energy-gain peaks",
+        "material": replace(Material(), gains=((0.4, 0.05, 3e-4),)),
+    }
+    return monochromated(navigation_shape, random_state, **{**defaults, **settings})
+
+
 def no_vacuum(navigation_shape=(48, 48), random_state=None, **settings):
     """Like :func:`ws2_like`, but the specimen fills the view (t/lambda 0.2 to 1).
 
@@ -273,9 +310,22 @@ def single_spectrum(navigation_shape=(), random_state=None, **settings):
     return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
 
 
+def vacuum_reference(navigation_shape=(), random_state=None, **settings):
+    """Vacuum taken at another time for :func:`single_spectrum`: its peak is 5 % narrower.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {
+        "title": "Vacuum reference", "vacuum_fraction": 1.0, "thickness_range": (0.0, 0.0),
+        "fwhm": 0.45 / 1.05, "centre_drift": 0.5,
+    }  # fmt: skip
+    return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
+
+
 SAMPLE_KINDS = {
     function.__name__: function
     for function in (
-        ws2_like, monochromated, thick_small_gap, low_dose, no_vacuum, line_scan, single_spectrum,
+        ws2_like, monochromated, thick_small_gap, low_dose, very_low_dose, no_vacuum,
+        strong_drift, energy_gain, line_scan, single_spectrum,
     )
 }  # fmt: skip
