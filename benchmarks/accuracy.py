@@ -258,7 +258,7 @@ def main():
     parser.add_argument("--output", default="benchmarks/output")
     options = parser.parse_args()
     hs.preferences.General.show_progressbar = False
-    logging.getLogger("hyperspy").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     scores = []
     for kind in options.kinds:

@@ -53,6 +53,7 @@ def main():
         zlp=zlp,
         lower=lower,
         upper=upper,
+        n_kept=len(image.zlp_models),
         seconds_training=seconds_training,
         seconds_per_pixel=seconds_per_pixel,
     )
@@ -73,9 +74,14 @@ def arguments():
 
 
 def summary(image, pixel):
-    """Percentiles of the matched ZLP of one spectrum over the replicas."""
-    row, column = divmod(pixel, image.shape[1])
-    matched = image.get_pixel_matched_zlp_models(row, column)
+    """Percentiles of the matched ZLP of one spectrum over the replicas, NaN where there is none."""
+    missing = np.full((len(PERCENTILES), image.shape[2]), np.nan)
+    if not image.zlp_models:
+        return missing
+    try:
+        matched = image.get_pixel_matched_zlp_models(*divmod(pixel, image.shape[1]))
+    except (IndexError, ValueError):
+        return missing  # the windows of its matching overlap, or leave the axis
     return np.nanpercentile(matched, PERCENTILES, axis=0)
 
 

@@ -10,7 +10,7 @@ environment of its own, made by ``make bench-peers``.
 import os
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import hyperspy.api as hs
@@ -32,14 +32,18 @@ _EXPONENTS = (0.0, 40.0)
 _HALVINGS = 50
 _FEWEST_CHANNELS = 3
 
-#: Height 1 at the centre; any value of the last parameter is a peak, so no fit needs bounds.
+#: Every value of a ``form`` is a peak, so that the fits need no bounds: an inverse exponent between
+#: 0 (a Gaussian) and 2 (1 is a Lorentzian), a part of a Lorentzian between 0 and 1.
 _PEARSON_VII = (
-    "height * (1 + 4 * (2 ** exp(-log_exponent) - 1) * ((x - centre) / fwhm) ** 2)"
-    " ** (-exp(log_exponent))"
+    "height * (1 + 4 * (2 ** inverse - 1) * ((x - centre) / fwhm) ** 2) ** (-1 / inverse);"
+    "inverse = 1.000001 + 2 / pi * atan(form)"
+)
+_SPLIT_PEARSON_VII = _PEARSON_VII.replace(
+    "(form)", "(Piecewise((form_gain, x < centre), (form_loss, True)))"
 )
 _PSEUDO_VOIGT = (
-    "height * (exp(-4 * log(2) * u2) + exp(logit) / (1 + 4 * u2)) / (1 + exp(logit));"
-    "u2 = ((x - centre) / fwhm) ** 2"
+    "height * (lorentz / (1 + 4 * u ** 2) + (1 - lorentz) * exp(-4 * log(2) * u ** 2));"
+    "u = (x - centre) / fwhm; lorentz = 1 / 2 + atan(form) / pi"
 )
 
 
@@ -176,15 +180,20 @@ def _most_likely_power_law(counts, logarithm, used):
 
 def pearson_vii(measurement):
     """Pearson VII function, fitted to the core of every peak."""
-    return _fitted(measurement, "Pearson VII", _PEARSON_VII, log_exponent=np.log(2.0))
+    return _fitted(measurement, _PEARSON_VII, ["form"])
+
+
+def split_pearson_vii(measurement):
+    """Pearson VII function with one exponent on the gain and one on the loss side."""
+    return _fitted(measurement, _SPLIT_PEARSON_VII, ["form_gain", "form_loss"])
 
 
 def pseudo_voigt(measurement):
     """Sum of a Gaussian and a Lorentzian of equal width, fitted to the core of every peak."""
-    return _fitted(measurement, "pseudo-Voigt", _PSEUDO_VOIGT, logit=-1.0)
+    return _fitted(measurement, _PSEUDO_VOIGT, ["form"])
 
 
-def _fitted(measurement, name, expression, **start):
+def _fitted(measurement, expression, forms):
     """A function fitted to the core of every peak by HyperSpy, on the whole axis.
 
     The cores are cut out about the nearest channel and brought to the same height, so that one
@@ -206,9 +215,8 @@ def _fitted(measurement, name, expression, **start):
     cores = counts[usable[:, None], nearest[:, None] + offset]
     height = cores.max(-1)
 
-    component = hs.model.components1D.Expression(
-        expression, name=name, height=1.0, centre=0.0, fwhm=width, **start
-    )
+    start = {"height": 1.0, "centre": 0.0, "fwhm": width, **dict.fromkeys(forms, -1.0)}
+    component = hs.model.components1D.Expression(expression, name="ZLP", **start)
     _fit(component, cores, height, step * offset)
     fitted = {p.name: p.map["values"][1:] for p in component.parameters}
     fitted["centre"] = fitted["centre"] + energy[0] + step * nearest
@@ -245,8 +253,11 @@ METHODS = {
     "power law": power_law,
     "power law near": power_law_near,
     "Pearson VII": pearson_vii,
+    "split Pearson VII": split_pearson_vii,
     "pseudo-Voigt": pseudo_voigt,
 }
+#: Those that fit spectrum by spectrum, some milliseconds each: give them no more than needed.
+SLOW = frozenset({"Pearson VII", "split Pearson VII", "pseudo-Voigt"})
 
 
 @dataclass(frozen=True)
@@ -256,16 +267,21 @@ class EELSFitterResult:
     Attributes
     ----------
     zlp, lower, upper : ndarray of shape (n_pixels, n_energy)
-        Median, 16th and 84th percentile of the matched ZLP over the replicas.
+        Median, 16th and 84th percentile of the matched ZLP over the replicas; NaN for a spectrum
+        that EELSFitter cannot match, and for all if it kept no replica.
+    n_kept : int
+        Replicas that it kept. One whose loss is not a number, as where most spectra of a cluster
+        have no count in a channel, makes it discard all.
     seconds_training : float
         For all replicas, clustering included.
     seconds_per_pixel : float
-        For matching the ZLP of all replicas to one spectrum.
+        For matching the ZLP of all replicas to one spectrum and summarising them.
     """
 
     zlp: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    n_kept: int
     seconds_training: float
     seconds_per_pixel: float
 
@@ -325,8 +341,5 @@ def eelsfitter(
         if done.returncode:
             raise RuntimeError(f"EELSFitter failed:\n{done.stderr[-2000:]}")
         with np.load(target) as result:
-            arrays = [result[name] for name in ("zlp", "lower", "upper")]
-            seconds = [
-                float(result[name]) for name in ("seconds_training", "seconds_per_pixel")
-            ]
-    return EELSFitterResult(*arrays, *seconds)
+            names = [field.name for field in fields(EELSFitterResult)]
+            return EELSFitterResult(*(result[name][()] for name in names))

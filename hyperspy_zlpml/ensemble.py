@@ -20,7 +20,7 @@ from hyperspy_zlpml.zlp.regions import Regions
 _N_THICKNESS_NODES = 9
 _MOST_MODES = 8
 #: Spread of ln(ZLP) that is not worth a mode.
-_MODE_FLOOR = 1e-3
+_MODE_FLOOR = 1e-4
 #: Sample quantiles of n values are narrower by a factor of about 1 + 1.5 / n.
 _FEW_REPLICAS = 1.5
 

@@ -17,7 +17,7 @@ from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.report import Report, cluster_rows, describe_noise
 from hyperspy_zlpml.zlp.matching import match
 from hyperspy_zlpml.zlp.reference import to_grid
-from hyperspy_zlpml.zlp.registration import registered
+from hyperspy_zlpml.zlp.registration import VACUUM, registered
 from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits
 from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
 
@@ -119,9 +119,9 @@ def cluster_spectra(peaks):
     return [
         ClusterSpectra(
             ratio[chosen], variance[chosen], inside[chosen], u[chosen].mean(0),
-            float(np.median(peaks.log_intensity[chosen])),
+            float(np.median(peaks.log_intensity[chosen])), name == VACUUM,
         )
-        for chosen in (peaks.label == name for name in peaks.labels)
+        for name, chosen in ((name, peaks.label == name) for name in peaks.labels)
     ]  # fmt: skip
 
 
@@ -161,7 +161,8 @@ def training_data(peaks, regions, scores, settings, rng):
         seen = np.isfinite(error)
         thickness = np.full(seen.sum(), cluster.log_intensity)
         inputs.append(scaling(cluster.u[seen], thickness))
-        ratios.append(replicas[:, number, seen] / np.exp(own_reference(cluster.u[seen])))
+        own = 0.0 if cluster.is_reference else own_reference(cluster.u[seen])
+        ratios.append(replicas[:, number, seen] / np.exp(own))
         pattern = pattern_noise(cluster.mean[0][seen], error[seen])
         sigma.append(np.sqrt(error[seen] ** 2 + _RATIO_FLOOR**2 + pattern**2))
         used.append(cluster.u[seen] <= limits[:, number, None])

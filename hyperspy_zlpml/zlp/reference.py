@@ -19,8 +19,8 @@ GRID_STEP = 0.01
 _KNOT_STEP = 0.12
 _CELL = 0.03
 #: Relative error added to every cell: no measured shape is known better.
-_FLOOR = 1e-3
-_PENALTIES = 10.0 ** np.arange(-3, 6)
+_FLOOR = 3e-4
+_PENALTIES = 10.0 ** np.arange(-3, 6, 0.5)
 #: Directions in which the reference is uncertain that are kept, and the largest error in ln.
 _MOST_DIRECTIONS = 24
 _LARGEST_ERROR = 1.0
@@ -86,8 +86,8 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     """Smooth log-shape from many spectra.
 
     A penalised spline in x with a logarithmic link, fitted to the counts themselves (which may
-    be negative) by iterated least squares; the smoothing is chosen by generalised
-    cross-validation. Beyond the data the spline goes on straight: a power law.
+    be negative) by iterated least squares; the smoothing is the one that the data
+    make most likely. Beyond the data the spline goes on straight: a power law.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def fit_reference(u, counts, expected_scale, variance, grid):
 
     best_score, best = np.inf, None
     for penalty in _PENALTIES:
-        score, coefficient, system = _fit_spline(basis, ratio, sigma, penalty * roughness)
+        score, coefficient, system = _fit_spline(basis, ratio, sigma, roughness, penalty)
         if score < best_score:
             best_score, best, information = score, coefficient, system
     on_grid = BSpline.design_matrix(grid.x, knots, 3).toarray()
@@ -158,8 +158,13 @@ def _pool(x, counts, scale, variance):
     return position, ratio, np.maximum(sigma, _FLOOR * sigma.max())
 
 
-def _fit_spline(basis, ratio, sigma, penalty):
-    """Score (generalised cross-validation), coefficients and their inverse covariance."""
+def _fit_spline(basis, ratio, sigma, roughness, strength):
+    """Score, coefficients and their inverse covariance.
+
+    The score is minus twice the logarithm of the marginal likelihood: the noise is known, and
+    cross-validation smooths too much where there is little data.
+    """
+    penalty = strength * roughness
     significant = ratio > 2 * sigma
     start = np.log(np.where(significant, ratio, np.maximum(2 * sigma, 1e-12)))
     value = start
@@ -176,10 +181,12 @@ def _fit_spline(basis, ratio, sigma, penalty):
         value = new
         if done:
             break
-    freedom = np.trace(_solve(system, normal))
-    n = ratio.size
     misfit = (((ratio - np.exp(value)) / sigma) ** 2).sum()
-    return n * misfit / max(n - 1.2 * freedom, 1.0) ** 2, coefficient, system
+    rough = coefficient @ penalty @ coefficient
+    # Straight lines are not penalised: the penalty has two eigenvalues of zero.
+    rank = len(penalty) - 2
+    spread = np.linalg.slogdet(system + 1e-10 * np.abs(system).max() * np.eye(len(system)))[1]
+    return misfit + rough + spread - rank * np.log(strength), coefficient, system
 
 
 def _solve(matrix, right):

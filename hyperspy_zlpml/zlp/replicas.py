@@ -12,14 +12,21 @@ spectra are too noisy, the mean of a bootstrap sample of several.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import BSpline
+
+from hyperspy_zlpml.zlp.reference import to_grid
 
 KINDS = ("gaussian", "spectra")
 
 #: A drawn spectrum should be known to this relative accuracy on its flank.
 _DRAW_ACCURACY = 0.02
 _MOST_MODES = 4
-#: Most spectra of one cluster that enter the covariance.
+#: Knots of the functions that describe modes, in x.
+_MODE_KNOTS = 0.6
+#: Eigenvalues must exceed those of noise by this factor.
+_ABOVE_NOISE = 1.2
 _EM_STEPS = 30
+_RIDGE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,9 @@ class ClusterSpectra:
         Mean reduced energy of each group.
     log_intensity : float
         Mean ln N0: the thickness coordinate.
+    is_reference : bool
+        Whether the reference is the mean of these spectra. Its errors are then those of the
+        reference, which every replica draws anyway: they must not be drawn twice.
     """
 
     ratio: np.ndarray
@@ -42,6 +52,7 @@ class ClusterSpectra:
     used: np.ndarray
     u: np.ndarray
     log_intensity: float
+    is_reference: bool = False
 
     @property
     def mean(self):
@@ -56,10 +67,12 @@ class ClusterSpectra:
 def shape_modes(clusters):
     """Modes in which the shape of the peaks varies from spectrum to spectrum.
 
-    Deviations from the cluster means, in units of their noise, are pooled over all clusters;
-    principal components above what noise alone would give (Marchenko-Pastur) are the modes.
+    Deviations from the cluster means are described by smooth functions of ``asinh(2 u)``, their
+    coefficients whitened by the noise and pooled over all clusters; principal components above
+    what noise alone would give (Marchenko-Pastur) are the modes. Few functions instead of many
+    groups is what shows a variation of the tails that no single spectrum at low dose does.
     Groups that lie beyond region I in some clusters are missing data: the modes are completed
-    by expectation maximisation (probabilistic principal components).
+    by expectation maximisation (factor analysis with known noise).
 
     Parameters
     ----------
@@ -70,63 +83,78 @@ def shape_modes(clusters):
     ndarray of shape (n_modes, n_groups)
         Standard deviations of the ratio; the sign of a mode is arbitrary.
     """
-    deviation, sigma, used, freedom = _pooled_deviations(clusters)
-    n_groups = deviation.shape[1]
-    if freedom < 1:
-        return np.zeros((0, n_groups))
-    everywhere = used.all(0)
-    # The components are sought where all spectra are seen, and where most are if that is little.
-    if everywhere.sum() < 8:
-        everywhere = used.mean(0) > 0.5
-    whitened = np.where(used, deviation / sigma, 0.0)[:, everywhere]
-    _, singular, directions = np.linalg.svd(whitened, full_matrices=False)
-    eigenvalues = singular**2 / freedom
-    noise_edge = (1 + np.sqrt(everywhere.sum() / freedom)) ** 2
-    n_modes = min(int((eigenvalues > 1.2 * noise_edge).sum()), _MOST_MODES, freedom)
-    if n_modes == 0:
-        return np.zeros((0, n_groups))
-    modes = np.zeros((n_modes, n_groups))
-    amplitude = np.sqrt(eigenvalues[:n_modes] - 1)
-    typical = np.median(sigma, axis=0)
-    modes[:, everywhere] = amplitude[:, None] * directions[:n_modes] * typical[everywhere]
-    return _complete_modes(modes, deviation, sigma, used, freedom / len(deviation))
+    basis = _smooth_basis(clusters[0].u)
+    several = [cluster for cluster in clusters if len(cluster.ratio) > 1]
+    if not several:
+        return np.zeros((0, len(basis)))
+    # Components are sought where all spectra are seen, and where most are if that is little.
+    used = np.concatenate([cluster.used for cluster in several])
+    everywhere = used.all(0) if used.all(0).sum() >= 8 else used.mean(0) > 0.5
+    freedom = len(used) - len(several)
+    loadings = _first_loadings(*_coefficients(several, basis * everywhere[:, None]), freedom)
+    if loadings.shape[1]:
+        loadings = _maximised_loadings(loadings, *_coefficients(several, basis), freedom)
+    return (basis @ loadings).T
 
 
-def _pooled_deviations(clusters):
-    deviations, sigmas, masks, freedom = [], [], [], 0
+def _smooth_basis(u):
+    """B-splines in x at the groups, shape (n_groups, n_functions)."""
+    x = to_grid(u)
+    n_inner = max(int(np.ptp(x) / _MODE_KNOTS), 1)
+    inner = np.linspace(x.min(), x.max(), n_inner + 1)
+    step = inner[1] - inner[0] or 1.0
+    outer = step * np.arange(1, 4)
+    knots = np.concatenate([inner[0] - outer[::-1], inner, inner[-1] + outer])
+    return BSpline.design_matrix(np.clip(x, inner[0], inner[-1]), knots, 3).toarray()
+
+
+def _coefficients(clusters, basis):
+    """Information matrix and score vector of the smooth deviation of every spectrum."""
+    information, score = [], []
     for cluster in clusters:
-        if len(cluster.ratio) < 2:
-            continue
         mean, _ = cluster.mean
-        deviations.append(np.where(cluster.used, cluster.ratio - mean, 0.0))
-        sigmas.append(np.sqrt(cluster.variance))
-        masks.append(cluster.used)
-        freedom += len(cluster.ratio) - 1
-    if not deviations:
-        n_groups = clusters[0].u.size
-        return np.zeros((0, n_groups)), np.ones((0, n_groups)), np.zeros((0, n_groups), bool), 0
-    return np.concatenate(deviations), np.concatenate(sigmas), np.concatenate(masks), freedom
+        weight = np.where(cluster.used, 1 / cluster.variance, 0.0)
+        deviation = np.where(cluster.used, cluster.ratio - mean, 0.0)
+        information.append(np.einsum("gk,pg,gl->pkl", basis, weight, basis, optimize=True))
+        score.append((weight * deviation) @ basis)
+    return np.concatenate(information), np.concatenate(score)
 
 
-def _complete_modes(modes, deviation, sigma, used, freedom_fraction):
-    """Expectation maximisation of the modes with the noise known and data missing."""
-    weight = np.where(used, sigma**-2.0, 0.0)
-    n_modes = len(modes)
+def _first_loadings(information, score, freedom):
+    """Significant principal components of the whitened coefficients."""
+    n_functions = score.shape[1]
+    ridge = _RIDGE * np.trace(information.mean(0)) / n_functions * np.eye(n_functions)
+    factor = np.linalg.cholesky(information + ridge)
+    whitened = np.linalg.solve(factor, score[..., None])[..., 0]
+    values, vectors = np.linalg.eigh(whitened.T @ whitened / freedom)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    # Functions beyond region I hold no data: they do not count.
+    seen = np.trace(np.linalg.solve(information.mean(0) + ridge, information.mean(0)))
+    edge = (1 + np.sqrt(seen / freedom)) ** 2
+    n_modes = min(int((values > _ABOVE_NOISE * edge).sum()), _MOST_MODES, freedom)
+    amplitude = np.sqrt(np.clip(values[:n_modes] - 1, 0, None))
+    typical = np.linalg.cholesky(information.mean(0) + ridge)
+    return np.linalg.solve(typical.T, vectors[:, :n_modes] * amplitude)
+
+
+def _maximised_loadings(loadings, information, score, freedom):
+    """Expectation maximisation: scores given the loadings, loadings given the scores."""
+    n_functions, n_modes = loadings.shape
+    ridge = _RIDGE * np.trace(information.sum(0)) / n_functions
     for _ in range(_EM_STEPS):
-        precision = np.einsum("jg,pg,kg->pjk", modes, weight, modes) + np.eye(n_modes)
+        precision = np.eye(n_modes) + loadings.T @ information @ loadings
         covariance = np.linalg.inv(precision)
-        scores = np.einsum("pjk,kg,pg,pg->pj", covariance, modes, weight, deviation, optimize=True)
+        scores = np.einsum("pjk,kf,pf->pj", covariance, loadings.T, score, optimize=True)
         second = covariance + scores[:, :, None] * scores[:, None, :]
-        left = np.einsum("pg,pjk->gjk", weight, second)
-        right = np.einsum("pg,pg,pj->gj", weight, deviation, scores, optimize=True)
-        seen = weight.sum(0) > 0
-        ridge = 1e-9 * np.eye(n_modes) * (np.trace(left, axis1=1, axis2=2)[:, None, None] + 1e-300)
-        solved = np.linalg.solve(left + ridge, right[..., None])[..., 0].T
-        modes = np.where(seen, solved, 0.0)
+        left = np.einsum("pjk,pfg->jfkg", second, information, optimize=True)
+        left = left.reshape(n_modes * n_functions, -1) + ridge * np.eye(n_modes * n_functions)
+        right = (scores.T @ score).ravel()
+        loadings = np.linalg.solve(left, right).reshape(n_modes, n_functions).T
         # Scores have unit variance by definition of the modes.
-        spread = np.linalg.cholesky(second.mean(0) / freedom_fraction + 1e-12 * np.eye(n_modes))
-        modes = spread.T @ modes
-    return modes
+        loadings = loadings @ np.linalg.cholesky(
+            second.sum(0) / freedom + 1e-12 * np.eye(n_modes)
+        )
+    return loadings
 
 
 def draw_gaussian(clusters, n_replicas, rng):
@@ -144,6 +172,8 @@ def draw_gaussian(clusters, n_replicas, rng):
         mean, error = cluster.mean
         error = np.where(np.isfinite(error), error, 0.0)
         statistical = rng.standard_normal((n_replicas, mean.size)) * error
+        if cluster.is_reference:
+            statistical = 0.0
         replicas[:, number] = mean + statistical + systematic
     return replicas
 
