@@ -18,7 +18,7 @@ from hyperspy_zlpml.report import Report, cluster_rows, describe_noise
 from hyperspy_zlpml.zlp.matching import match
 from hyperspy_zlpml.zlp.reference import to_grid
 from hyperspy_zlpml.zlp.registration import VACUUM, registered
-from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits
+from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits, shape_modes
 from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
 
 #: Regions and the losses spilled into them depend on each other.
@@ -79,9 +79,11 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
     rng = np.random.default_rng(settings.random_state)
     given = settings.regions.get("E_I")
     peaks = registered(samples, detector.noise, None if given is None else float(np.min(given)))
+    n_clusters, modes, gain = clusters.centres.size, None, None
     for _ in range(_REGION_ROUNDS):
-        regions = find_regions(peaks, clusters.centres.size, settings.regions)
+        regions = find_regions(peaks, n_clusters, settings.regions, modes, gain)
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
+        modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain
     scores = rng.standard_normal((settings.n_replicas, len(peaks.reference_modes)))
     scaling, data = training_data(peaks, regions, scores, settings, rng)
     trained = _train_networks(data, settings, rng, progress)

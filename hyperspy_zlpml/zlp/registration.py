@@ -333,7 +333,7 @@ def _refit(peaks, first, limit):
     return _reference_of(peaks.spectra, peaks.u, peaks.scale, first, limit, peaks.noise, peaks.grid)
 
 
-def mean_ratio(peaks, chosen, side=1):
+def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
     """Mean ratio of some spectra to the reference on one side of the peak.
 
     Parameters
@@ -342,6 +342,11 @@ def mean_ratio(peaks, chosen, side=1):
     chosen : ndarray of bool of shape (n_spectra,)
     side : 1 or -1
         Loss or gain side.
+    modes : ndarray of shape (n_modes, n_groups), optional
+        Variations of the shape to take off, as far as ``pure`` shows them: tails that are
+        higher today look like the onset of a signal.
+    pure : tuple of two floats, optional
+        Reduced energies between which the spectra are pure zero-loss peak for certain.
 
     Returns
     -------
@@ -351,24 +356,25 @@ def mean_ratio(peaks, chosen, side=1):
     """
     ratio, variance, _ = peaks.ratios()
     u = peaks.u[chosen].mean(0)
-    use = peaks.spectra.complete[chosen] & (side * u > 0)
-    weight = np.where(use, 1 / variance[chosen], 0.0)
+    weight = np.where(peaks.spectra.complete[chosen], 1 / variance[chosen], 0.0)
     total = weight.sum(0)
     seen = total > 0
-    mean = (weight * np.where(use, ratio[chosen], 0)).sum(0)[seen] / total[seen]
-    error = total[seen] ** -0.5
-    n = np.maximum(use.sum(0)[seen], 1)
+    known = np.where(seen, total, 1.0)
+    mean = (weight * ratio[chosen]).sum(0) / known
     # What spectra differ by, beyond their noise, is uncertainty of the mean too.
-    spread = np.sqrt(
-        (weight * (np.where(use, ratio[chosen], 0) - _spread_out(mean, seen)) ** 2).sum(0)[seen]
-        / total[seen]
-    )
-    error = np.maximum(error, spread / np.sqrt(np.maximum(n - 1, 1)))
+    spread = np.sqrt((weight * (ratio[chosen] - mean) ** 2).sum(0) / known)
+    n = np.maximum((weight > 0).sum(0), 1)
+    error = np.maximum(known**-0.5, spread / np.sqrt(np.maximum(n - 1, 1)))
+    if modes is not None and len(modes):
+        inside = seen & (u > pure[0]) & (u < pure[1])
+        mean = mean - _scores(mean - 1, error, modes, inside) @ modes
+    seen &= side * u > 0
     order = np.abs(u[seen]).argsort()
-    return np.abs(u[seen])[order], mean[order], error[order]
+    return np.abs(u[seen])[order], mean[seen][order], error[seen][order]
 
 
-def _spread_out(mean, seen):
-    full = np.zeros(seen.size)
-    full[seen] = mean
-    return full
+def _scores(deviation, error, modes, inside):
+    """Scores of unit prior variance of the modes in a deviation, fitted where ``inside``."""
+    scaled = modes[:, inside] / error[inside]
+    normal = scaled @ scaled.T + np.eye(len(modes))
+    return np.linalg.solve(normal, scaled @ (deviation[inside] / error[inside]))

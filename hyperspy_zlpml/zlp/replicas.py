@@ -25,6 +25,8 @@ _MOST_MODES = 4
 _MODE_KNOTS = 0.6
 #: Eigenvalues must exceed those of noise by this factor.
 _ABOVE_NOISE = 1.2
+#: Tails are not taken to vary by more than this where nothing shows it.
+_LARGEST_UNSEEN = 0.1
 _EM_STEPS = 30
 _RIDGE = 1e-9
 
@@ -92,9 +94,28 @@ def shape_modes(clusters):
     everywhere = used.all(0) if used.all(0).sum() >= 8 else used.mean(0) > 0.5
     freedom = len(used) - len(several)
     loadings = _first_loadings(*_coefficients(several, basis * everywhere[:, None]), freedom)
-    if loadings.shape[1]:
-        loadings = _maximised_loadings(loadings, *_coefficients(several, basis), freedom)
+    if not loadings.shape[1]:
+        return _unseen_mode(several, freedom)
+    loadings = _maximised_loadings(loadings, *_coefficients(several, basis), freedom)
     return (basis @ loadings).T
+
+
+def _unseen_mode(clusters, freedom):
+    """The variation of the tails that the noise could hide, shape (1, n_groups).
+
+    Where no mode stands out of the noise, shapes still differ. Measured peaks do so by their
+    tails; the height of all tails together has this standard deviation at most: what the spectra
+    show of it, plus one standard error.
+    """
+    tails = np.tanh(clusters[0].u / 2) ** 2
+    information, score = _coefficients(clusters, tails[:, None])
+    information, score = information[:, 0, 0], score[:, 0]
+    total = (information**2).sum() * freedom / len(score)
+    if not total > 0:
+        return np.zeros((0, tails.size))
+    variance = ((score**2).sum() - information.sum() * freedom / len(score)) / total
+    variance = max(variance, 0.0) + np.sqrt(2 / total)
+    return np.sqrt(min(variance, _LARGEST_UNSEEN**2)) * tails[None]
 
 
 def _smooth_basis(u):
@@ -133,8 +154,11 @@ def _first_loadings(information, score, freedom):
     edge = (1 + np.sqrt(seen / freedom)) ** 2
     n_modes = min(int((values > _ABOVE_NOISE * edge).sum()), _MOST_MODES, freedom)
     amplitude = np.sqrt(np.clip(values[:n_modes] - 1, 0, None))
-    typical = np.linalg.cholesky(information.mean(0) + ridge)
-    return np.linalg.solve(typical.T, vectors[:, :n_modes] * amplitude)
+    # Beyond what all spectra show the modes start at zero.
+    typical = np.linalg.pinv(information.mean(0), rcond=1e-6, hermitian=True)
+    return (
+        typical @ np.linalg.cholesky(information.mean(0) + ridge) @ vectors[:, :n_modes] * amplitude
+    )
 
 
 def _maximised_loadings(loadings, information, score, freedom):
@@ -151,9 +175,7 @@ def _maximised_loadings(loadings, information, score, freedom):
         right = (scores.T @ score).ravel()
         loadings = np.linalg.solve(left, right).reshape(n_modes, n_functions).T
         # Scores have unit variance by definition of the modes.
-        loadings = loadings @ np.linalg.cholesky(
-            second.sum(0) / freedom + 1e-12 * np.eye(n_modes)
-        )
+        loadings = loadings @ np.linalg.cholesky(second.sum(0) / freedom + 1e-12 * np.eye(n_modes))
     return loadings
 
 

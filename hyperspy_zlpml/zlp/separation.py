@@ -11,7 +11,11 @@ from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
 from hyperspy_zlpml.zlp.registration import VACUUM, mean_ratio
 
 
-def find_regions(peaks, n_clusters, given):
+#: No specimen scatters closer to the peak than this many FWHM.
+_PURE_FOR_CERTAIN = 1.5
+
+
+def find_regions(peaks, n_clusters, given, modes=None, gain=None):
     """Regions of every cluster, found from the data where the user gives none.
 
     Parameters
@@ -20,17 +24,23 @@ def find_regions(peaks, n_clusters, given):
     n_clusters : int
     given : dict
         ``E_I``, ``E_II``, ``gain`` in eV, one number or one per cluster.
+    modes : ndarray of shape (n_modes, n_groups), optional
+        Variations of the shape, which are no onset.
+    gain : ndarray of shape (n_clusters,), optional
+        Gain-side limits known so far: the gain side above them tells the modes.
 
     Returns
     -------
     Regions
     """
+    before = np.full(n_clusters, -NO_LIMIT) if gain is None else gain
     gain, first, second = (np.full(n_clusters, np.nan) for _ in range(3))
     for name in peaks.labels[peaks.labels != VACUUM]:
         chosen = peaks.label == name
         fwhm = np.median(peaks.matched.fwhm[chosen])
+        pure = before[name] / fwhm, _PURE_FOR_CERTAIN
         if peaks.has_vacuum:
-            first[name] = onset(*mean_ratio(peaks, chosen)) * fwhm
+            first[name] = onset(*mean_ratio(peaks, chosen, 1, modes, pure)) * fwhm
         else:
             first[name] = peaks.extrapolated_from * fwhm
         gain[name] = -onset(*mean_ratio(peaks, chosen, side=-1)) * fwhm
