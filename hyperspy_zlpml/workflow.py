@@ -118,10 +118,16 @@ def cluster_spectra(peaks):
     """The registered spectra by cluster, as ratios to the reference."""
     ratio, variance, inside = peaks.ratios()
     u = peaks.u
+    slope = np.gradient(peaks.log_reference, peaks.grid.u)
+
+    def fitted(u):
+        slopes = peaks.grid.interpolate(slope, u)
+        return np.stack([np.ones(u.size), -slopes, -u * slopes])
+
     return [
         ClusterSpectra(
             ratio[chosen], variance[chosen], inside[chosen], u[chosen].mean(0),
-            float(np.median(peaks.log_intensity[chosen])), name == VACUUM,
+            float(np.median(peaks.log_intensity[chosen])), name == VACUUM, fitted(u[chosen].mean(0)),
         )
         for name, chosen in ((name, peaks.label == name) for name in peaks.labels)
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import BSpline
+from scipy.stats import norm
 
 from hyperspy_zlpml.zlp.reference import to_grid
 
@@ -47,6 +48,9 @@ class ClusterSpectra:
     is_reference : bool
         Whether the reference is the mean of these spectra. Its errors are then those of the
         reference, which every replica draws anyway: they must not be drawn twice.
+    fitted : ndarray of shape (n_fitted, n_groups), optional
+        What registration fitted to each spectrum (height, shift, width), as deviations of the
+        ratio: nothing of it is left in the spectra.
     """
 
     ratio: np.ndarray
@@ -55,6 +59,7 @@ class ClusterSpectra:
     u: np.ndarray
     log_intensity: float
     is_reference: bool = False
+    fitted: np.ndarray | None = None
 
     @property
     def mean(self):
@@ -104,18 +109,42 @@ def _unseen_mode(clusters, freedom):
     """The variation of the tails that the noise could hide, shape (1, n_groups).
 
     Where no mode stands out of the noise, shapes still differ. Measured peaks do so by their
-    tails; the height of all tails together has this standard deviation at most: what the spectra
-    show of it, plus one standard error.
+    tails; the height of all tails together has this standard deviation, found as the
+    scatter of the spectra beyond their noise.
     """
     tails = np.tanh(clusters[0].u / 2) ** 2
-    information, score = _coefficients(clusters, tails[:, None])
-    information, score = information[:, 0, 0], score[:, 0]
+    information, score = _tail_heights(clusters, tails)
     total = (information**2).sum() * freedom / len(score)
     if not total > 0:
         return np.zeros((0, tails.size))
     variance = ((score**2).sum() - information.sum() * freedom / len(score)) / total
-    variance = max(variance, 0.0) + np.sqrt(2 / total)
+    # Its mean given the estimate and that no variance is negative.
+    sigma = np.sqrt(2 / total)
+    variance += sigma * np.exp(norm.logpdf(variance / sigma) - norm.logcdf(variance / sigma))
     return np.sqrt(min(variance, _LARGEST_UNSEEN**2)) * tails[None]
+
+
+def _tail_heights(clusters, tails):
+    """Information and score of the height of the tails that registration has left."""
+    information, score = [], []
+    for cluster in clusters:
+        mean, _ = cluster.mean
+        weight = np.where(cluster.used, 1 / cluster.variance, 0.0)
+        deviation = np.where(cluster.used, cluster.ratio - mean, 0.0)
+        template = np.broadcast_to(tails, weight.shape)
+        if cluster.fitted is not None:
+            normal = np.einsum("ig,pg,jg->pij", cluster.fitted, weight, cluster.fitted)
+            right = np.einsum("ig,pg,g->pi", cluster.fitted, weight, tails)
+            normal += (
+                1e-12
+                * np.trace(normal, axis1=1, axis2=2)[:, None, None]
+                * np.eye(len(cluster.fitted))
+            )
+            fitted = np.linalg.solve(normal, right[..., None])[..., 0]
+            template = template - fitted @ cluster.fitted
+        information.append((weight * template**2).sum(-1))
+        score.append((weight * template * deviation).sum(-1))
+    return np.concatenate(information), np.concatenate(score)
 
 
 def _smooth_basis(u):
