@@ -10,7 +10,7 @@ subtraction, block by block) in :mod:`hyperspy_zlpml.removal`.
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.network.selection import select
@@ -20,6 +20,7 @@ from hyperspy_zlpml.zlp.reference import to_grid
 from hyperspy_zlpml.zlp.registration import VACUUM, registered
 from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits, shape_modes
 from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
+from hyperspy_zlpml.zlp.zero_thickness import PURE_FRACTION, at_zero_thickness, tail_of
 
 #: Regions and the losses spilled into them depend on each other.
 _REGION_ROUNDS = 2
@@ -28,6 +29,10 @@ _LIMIT_SPREAD = 0.3
 #: Ratios are not believed better than this, which keeps single points from ruling a fit.
 _RATIO_FLOOR = 1e-3
 _TAIL_LINES_STEP = 0.15
+#: How modes go on beyond region I is seen up to this many times its end without vacuum, and
+#: smoothed over some groups.
+_MODES_SEEN_TO = 2.0
+_MODE_SMOOTHING = 3.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
     given = settings.regions.get("E_I")
     peaks = registered(samples, detector.noise, None if given is None else float(np.min(given)))
     n_clusters, modes, gain = clusters.centres.size, None, None
+    if not peaks.tail_is_known:
+        peaks = with_known_tail(peaks, n_clusters, settings.regions)
     for _ in range(_REGION_ROUNDS):
         regions = find_regions(peaks, n_clusters, settings.regions, modes, gain)
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
@@ -109,6 +116,22 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
     ensemble = ensemble.with_scatter(unexplained_scatter(ensemble, peaks))
     report = _report(ensemble, detector, clusters, trained, selection)
     return ensemble, report
+
+
+def with_known_tail(peaks, n_clusters, given):
+    """Without vacuum: the reference with its tail extrapolated to zero thickness.
+
+    Where the user gives ``E_I``, or pixels do not tell, the gain side remains what is known.
+    """
+    regions = find_regions(peaks, n_clusters, given)
+    peaks = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
+    found = at_zero_thickness(peaks, shape_modes(cluster_spectra(peaks)))
+    if found is None:
+        return peaks
+    log_reference, modes = tail_of(peaks, found)
+    return replace(
+        peaks, log_reference=log_reference, reference_modes=modes, tail_is_known=True
+    ).within(regions)
 
 
 # --- replicas and training -----------------------------------------------------------------------
@@ -153,15 +176,20 @@ def training_data(peaks, regions, scores, settings, rng):
     from hyperspy_zlpml.network.training import TrainingData
 
     clusters = cluster_spectra(peaks)
+    modes = shape_modes(clusters)
+    if peaks.tail_is_known and not peaks.has_vacuum:
+        modes = continued_modes(peaks, modes)
+        clusters.append(zero_thickness_cluster(peaks))
     low, high = peaks.log_intensity_range
     scaling = InputScaling(0.5 * (low + high), max(0.5 * (high - low), 0.25), peaks.grid.x[-1] / 2)
-    replicas = DRAW[settings.replica_kind](clusters, settings.n_replicas, rng)
+    replicas = DRAW[settings.replica_kind](clusters, settings.n_replicas, rng, modes)
 
     def own_reference(u):
         """How the reference of each replica differs, shape (n_replicas, u.size)."""
         return scores @ peaks.grid.interpolate_rows(peaks.reference_modes.T, u).T
 
-    limits = np.array([peaks.window[1][peaks.label == name].mean() for name in peaks.labels])
+    limits = [peaks.window[1][peaks.label == name].mean() for name in peaks.labels]
+    limits = np.array(limits + [np.inf] * (len(clusters) - len(limits)))
     limits = draw_limits(limits, settings.n_replicas, rng, _LIMIT_SPREAD)
     inputs, ratios, sigma, used = [], [], [], []
     for number, cluster in enumerate(clusters):
@@ -169,7 +197,8 @@ def training_data(peaks, regions, scores, settings, rng):
         seen = np.isfinite(error)
         thickness = np.full(seen.sum(), cluster.log_intensity)
         inputs.append(scaling(cluster.u[seen], thickness))
-        own = 0.0 if cluster.is_reference else own_reference(cluster.u[seen])
+        drawn_with_it = cluster.is_reference and settings.replica_kind == "gaussian"
+        own = 0.0 if drawn_with_it else own_reference(cluster.u[seen])
         ratios.append(replicas[:, number, seen] / np.exp(own))
         pattern = pattern_noise(cluster.mean[0][seen], error[seen])
         sigma.append(np.sqrt(error[seen] ** 2 + _RATIO_FLOOR**2 + pattern**2))
@@ -193,6 +222,29 @@ def training_data(peaks, regions, scores, settings, rng):
         + own_reference(lines.ravel()).reshape((-1,) + lines.shape),
         far_inputs=scaling(far, np.broadcast_to(thickness[:, :1], far.shape)).reshape(-1, 2),
     )
+
+
+def zero_thickness_cluster(peaks):
+    """The reference itself, as the vacuum that is not in view."""
+    u = peaks.u.mean(0)
+    variance = _RATIO_FLOOR**2 + peaks.reference_error(u) ** 2
+    used = peaks.spectra.complete.any(0)
+    thin = peaks.log_intensity_range[1]
+    return ClusterSpectra(np.ones((1, u.size)), variance[None], used[None], u, thin, True)
+
+
+def continued_modes(peaks, modes):
+    """Modes beyond region I, where they are seen under the losses only."""
+    found = at_zero_thickness(peaks, modes)
+    if found is None or not len(modes):
+        return modes
+    u = peaks.u.mean(0)
+    limit = np.median(peaks.window[1])
+    last = np.flatnonzero(u < _MODES_SEEN_TO * peaks.extrapolated_from)[-1]
+    seen = gaussian_filter1d(found.responses, _MODE_SMOOTHING, axis=-1)
+    seen[:, last:] = seen[:, last : last + 1]
+    share = np.clip((u / limit - PURE_FRACTION) / (1 - PURE_FRACTION), 0, 1)
+    return (1 - share) * modes + share * seen
 
 
 #: Groups over which the pattern noise is averaged.

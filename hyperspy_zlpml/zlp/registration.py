@@ -95,6 +95,8 @@ class RegisteredPeaks:
         Deviations of one standard error by which the reference is uncertain.
     extrapolated_from : float
         Reduced energy beyond which no spectrum shows the pure tail.
+    tail_is_known : bool
+        Whether the reference holds beyond that energy nevertheless.
     """
 
     spectra: object
@@ -108,6 +110,7 @@ class RegisteredPeaks:
     spill_tables: dict = field(default_factory=dict)
     reference_modes: np.ndarray | None = None
     extrapolated_from: float = NO_LIMIT
+    tail_is_known: bool = True
 
     def select(self, index):
         """Some of the spectra."""
@@ -195,6 +198,12 @@ class RegisteredPeaks:
             self.spectra.complete & (u >= self.window[0][:, None]) & (u <= self.window[1][:, None])
         )
         return self.spectra.sums / expected - self.spill, variance + 1e-12, inside
+
+    def reference_error(self, u):
+        """Standard error of the logarithm of the reference."""
+        if self.reference_modes is None:
+            return np.zeros(u.shape)
+        return np.sqrt((self.grid.interpolate_rows(self.reference_modes.T, u) ** 2).sum(-1))
 
     def within(self, regions):
         """The same, matched in the windows of the regions."""
@@ -322,7 +331,13 @@ def _limited_reference(peaks, first, given):
     modes = np.concatenate(
         [hold_beyond(modes, peaks.grid, limit), tail_mode(peaks.grid, limit)[None]]
     )
-    return replace(peaks, log_reference=pure, reference_modes=modes, extrapolated_from=limit)
+    return replace(
+        peaks,
+        log_reference=pure,
+        reference_modes=modes,
+        extrapolated_from=limit,
+        tail_is_known=False,
+    )
 
 
 #: Flank, in FWHM, that tells how the tail would go on without inelastic signal.
@@ -365,6 +380,7 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
     spread = np.sqrt((weight * (ratio[chosen] - mean) ** 2).sum(0) / known)
     n = np.maximum((weight > 0).sum(0), 1)
     error = np.maximum(known**-0.5, spread / np.sqrt(np.maximum(n - 1, 1)))
+    error = np.hypot(error, peaks.reference_error(u))
     if modes is not None and len(modes):
         inside = seen & (u > pure[0]) & (u < pure[1])
         mean = mean - _scores(mean - 1, error, modes, inside) @ modes

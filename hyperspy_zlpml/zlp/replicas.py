@@ -208,14 +208,21 @@ def _maximised_loadings(loadings, information, score, freedom):
     return loadings
 
 
-def draw_gaussian(clusters, n_replicas, rng):
+def draw_gaussian(clusters, n_replicas, rng, modes):
     """Pseudo-data from central values and covariance.
+
+    Parameters
+    ----------
+    clusters : sequence of ClusterSpectra
+    n_replicas : int
+    rng : numpy.random.Generator
+    modes : ndarray of shape (n_modes, n_groups)
+        In which shapes vary, see :func:`shape_modes`.
 
     Returns
     -------
     ndarray of shape (n_replicas, n_clusters, n_groups)
     """
-    modes = shape_modes(clusters)
     scores = rng.standard_normal((n_replicas, len(modes)))
     systematic = scores @ modes
     replicas = np.empty((n_replicas, len(clusters), clusters[0].u.size))
@@ -229,8 +236,8 @@ def draw_gaussian(clusters, n_replicas, rng):
     return replicas
 
 
-def draw_spectra(clusters, n_replicas, rng):
-    """Pseudo-data from spectra drawn from the clusters.
+def draw_spectra(clusters, n_replicas, rng, modes=None):
+    """Pseudo-data from spectra drawn from the clusters, whose variations they bring along.
 
     Returns
     -------

@@ -10,7 +10,6 @@ import numpy as np
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
 from hyperspy_zlpml.zlp.registration import VACUUM, mean_ratio
 
-
 #: No specimen scatters closer to the peak than this many FWHM.
 _PURE_FOR_CERTAIN = 1.5
 
@@ -39,7 +38,7 @@ def find_regions(peaks, n_clusters, given, modes=None, gain=None):
         chosen = peaks.label == name
         fwhm = np.median(peaks.matched.fwhm[chosen])
         pure = before[name] / fwhm, _PURE_FOR_CERTAIN
-        if peaks.has_vacuum:
+        if peaks.tail_is_known:
             first[name] = onset(*mean_ratio(peaks, chosen, 1, modes, pure)) * fwhm
         else:
             first[name] = peaks.extrapolated_from * fwhm

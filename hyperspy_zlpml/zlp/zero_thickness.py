@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tail of the zero-loss peak where no pixel is vacuum: extrapolation to zero thickness.
+
+Divided by its zero-loss peak, a spectrum is ``Z(E) + (t/l) S(E) + (t/l)^2 / 2 S*S(E) + ...``
+convolved with the response (Egerton, *EELS in the Electron Microscope*, 3rd ed., eq. 4.8): at
+every energy a smooth function of thickness whose value at zero thickness is the zero-loss peak
+itself. The losses far beyond the peak, where the peak no longer counts, vanish with the thickness
+and measure it. So at every energy a parabola in the far losses is fitted over the pixels and read
+off at zero; pixels of differing thickness take the place of vacuum.
+
+Variations of the peak that the pure part of the spectra shows enter as further regressors: their
+coefficients are how the tail takes part in them. Errors come from leaving out blocks of
+neighbouring pixels, as what differs between pixels (the band gap) differs smoothly.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, fit_reference
+
+#: Fewer spectra, or spectra of more equal thickness, tell nothing.
+_FEWEST = 12
+_LEAST_RANGE = 1.3
+#: Far losses begin at this many times the limit of the pure peak, and hold this many times the
+#: counts of the peak's own tail.
+_FAR = 2.5
+_LEAST_FAR_LOSSES = 3.0
+#: The tail is read off from this fraction of the limit of the pure peak on: nearer to the limit
+#: there are losses already, which no single spectrum shows.
+PURE_FRACTION = 0.6
+_MOST_BLOCKS = 10
+_WEIGHT_STEPS = 5
+#: Error of the parabola as a fraction of its difference from a straight line.
+_HIGHER_POWERS = 0.25
+#: Deviations of the blocks are smoothed over this many groups.
+_SMOOTHING = 3.0
+_SMALLEST_RATIO = 0.05
+_CORE_ERROR = 3e-4
+
+
+@dataclass(frozen=True)
+class ZeroThickness:
+    """The peak at zero thickness, as a ratio to the reference; one value for each group.
+
+    Attributes
+    ----------
+    ratio : ndarray of shape (n_groups,)
+    deviations : ndarray of shape (n_blocks + 1, n_groups)
+        Independent errors of ``ratio``, of one standard deviation each.
+    responses : ndarray of shape (n_modes, n_groups)
+        What a score of one of each mode adds.
+    """
+
+    ratio: np.ndarray
+    deviations: np.ndarray
+    responses: np.ndarray
+
+
+def far_losses(peaks):
+    """Counts far beyond the peak over its height, free of its own tail; None if there are none.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+
+    Returns
+    -------
+    ndarray of shape (n_spectra,) or None
+        Of mean 1.
+    """
+    u = peaks.u.mean(0)
+    far = (u > _FAR * peaks.extrapolated_from) & peaks.spectra.complete.all(0)
+    if far.sum() < 5 or len(u) < _FEWEST or len(peaks.label) < _FEWEST:
+        return None
+    tail = np.exp(peaks.grid.interpolate(peaks.log_reference, u[far]))
+    tail = (tail * peaks.spectra.n_channels[far]).sum()
+    counts = peaks.spectra.sums[:, far].sum(-1) / np.exp(peaks.matched.log_height)
+    losses = counts - tail
+    if np.median(losses) < _LEAST_FAR_LOSSES * tail:
+        return None
+    low, high = np.percentile(losses, [5, 95])
+    if not 0 < low * _LEAST_RANGE < high:
+        return None
+    return losses / losses.mean()
+
+
+def extrapolate(ratio, variance, complete, losses, scores):
+    """Fit a parabola in the losses, and the modes, at every energy.
+
+    Parameters
+    ----------
+    ratio, variance : ndarray of shape (n_spectra, n_groups)
+    complete : ndarray of bool, same shape
+    losses : ndarray of shape (n_spectra,)
+        0 at zero thickness.
+    scores : ndarray of shape (n_modes, n_spectra)
+        Of the modes in every spectrum.
+
+    Returns
+    -------
+    ZeroThickness
+    """
+    design = np.stack([np.ones_like(losses), losses, losses**2, *scores])
+    n_terms, n_spectra = design.shape
+    n_blocks = min(_MOST_BLOCKS, n_spectra // 3)
+    block = np.arange(n_spectra) * n_blocks // n_spectra
+    excess = np.zeros(ratio.shape[1])
+    for _ in range(_WEIGHT_STEPS):
+        # What pixels differ by beyond noise grows with thickness.
+        weight = np.where(complete, 1 / (variance + excess * losses[:, None] ** 2), 0.0)
+        outer = design[:, None] * design[None]
+        normal = np.stack(
+            [
+                np.einsum("klp,pg->gkl", outer[..., block == b], weight[block == b])
+                for b in range(n_blocks)
+            ]
+        )
+        right = np.stack(
+            [(design[:, block == b] @ (weight * ratio)[block == b]).T for b in range(n_blocks)]
+        )
+        solution = _solve(normal.sum(0), right.sum(0))
+        residual = np.where(complete, ratio - design.T @ solution.T, 0.0)
+        known = np.maximum(complete.sum(0), 1)
+        over = np.where(complete, residual**2 - variance, 0.0) / losses[:, None] ** 2
+        excess = np.clip(over.sum(0) / known, 0, None)
+    without = np.stack(
+        [_solve(normal.sum(0) - n, right.sum(0) - r) for n, r in zip(normal, right, strict=True)]
+    )
+    deviations = (without[..., 0] - without[..., 0].mean(0)) * np.sqrt((n_blocks - 1) / n_blocks)
+    # A straight line instead of the parabola: what higher powers would do is a part of this.
+    straight = [0, 1, *range(3, n_terms)]
+    line = _solve(normal.sum(0)[:, straight][:, :, straight], right.sum(0)[:, straight])
+    bent = _HIGHER_POWERS * (solution[:, 0] - line[:, 0])
+    return ZeroThickness(solution[:, 0], np.vstack([deviations, bent]), solution[:, 3:].T)
+
+
+def _solve(normal, right):
+    scale = np.sqrt(np.maximum(np.einsum("gkk->gk", normal), 1e-300))
+    scaled = normal / scale[:, :, None] / scale[:, None, :] + 1e-9 * np.eye(normal.shape[-1])
+    return np.linalg.solve(scaled, (right / scale)[..., None])[..., 0] / scale
+
+
+def mode_scores(ratio, variance, inside, modes):
+    """Scores of the modes in every spectrum, fitted where it is pure, shape (n_modes, n_spectra)."""
+    weight = np.where(inside, 1 / variance, 0.0)
+    deviation = ratio - (weight * ratio).sum(0) / np.maximum(weight.sum(0), 1e-300)
+    normal = np.einsum("jg,pg,kg->pjk", modes, weight, modes) + np.eye(len(modes))
+    right = np.einsum("jg,pg,pg->pj", modes, weight, deviation)
+    scores = np.linalg.solve(normal, right[..., None])[..., 0].T
+    return scores - scores.mean(1, keepdims=True)
+
+
+def at_zero_thickness(peaks, modes):
+    """Extrapolate registered peaks to zero thickness.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+        Without vacuum, their windows those of the pure peak.
+    modes : ndarray of shape (n_modes, n_groups)
+
+    Returns
+    -------
+    ZeroThickness or None
+        None where the spectra do not tell it.
+    """
+    losses = far_losses(peaks)
+    if losses is None:
+        return None
+    ratio, variance, inside = peaks.ratios()
+    scores = mode_scores(ratio, variance, inside, modes)
+    return extrapolate(ratio, variance, peaks.spectra.complete, losses, scores)
+
+
+def tail_of(peaks, found):
+    """Reference whose tail is the peak at zero thickness, and its errors.
+
+    The gain side, raised to join the loss side, is what was known before, to a power of the
+    energy; both are weighed by their errors.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+        Against a reference that goes on like the gain side.
+    found : ZeroThickness
+
+    Returns
+    -------
+    log_reference : ndarray of shape (grid.n,)
+    modes : ndarray of shape (n_modes, grid.n)
+    """
+    grid, u = peaks.grid, peaks.u.mean(0)
+    start = PURE_FRACTION * peaks.extrapolated_from
+    beyond = np.clip(np.log(np.maximum(u, start) / start), 0, None)
+    prior = np.maximum(TAIL_POWER_SIGMA * beyond, _CORE_ERROR)
+    seen = peaks.spectra.complete.any(0)
+    variance = np.where(seen, gaussian_filter1d((found.deviations**2).sum(0), _SMOOTHING), np.inf)
+    variance = np.maximum(variance, 1e-12)
+    weight = np.where(u > start, prior**2 / (prior**2 + variance), 0.0)
+    ratio = np.where(weight > 0, 1 + weight * (found.ratio - 1), 1.0)
+    ratio = np.maximum(ratio, _SMALLEST_RATIO)
+    error = np.sqrt(np.where(weight > 0, weight * variance, _CORE_ERROR**2))
+    shape = np.exp(grid.interpolate(peaks.log_reference, u))
+    one = np.ones_like(u)
+    log_reference, _ = fit_reference(u, shape * ratio, one, (shape * error) ** 2, grid)
+
+    def on_grid(values):
+        return np.interp(grid.u, u, values)
+
+    smooth = gaussian_filter1d(found.deviations, _SMOOTHING, axis=-1)
+    modes = [on_grid(np.clip(weight * deviation / ratio, -1, 1)) for deviation in smooth]
+    modes.append(on_grid((1 - weight) * np.where(u > start, prior, 0.0)))
+    old = np.where(grid.u > start, 0.0, peaks.reference_modes)
+    return log_reference, np.concatenate([old, np.stack(modes)])
