@@ -28,6 +28,9 @@ _MODE_KNOTS = 0.6
 _ABOVE_NOISE = 1.2
 #: Tails are not taken to vary by more than this where nothing shows it.
 _LARGEST_UNSEEN = 0.1
+#: By how much tails differ from one spectrum to the next where there is but one; worth this many.
+_TAILS_DIFFER = 0.05
+_PRIOR_SPECTRA = 2
 _EM_STEPS = 30
 _RIDGE = 1e-9
 
@@ -93,7 +96,7 @@ def shape_modes(clusters):
     basis = _smooth_basis(clusters[0].u)
     several = [cluster for cluster in clusters if len(cluster.ratio) > 1]
     if not several:
-        return np.zeros((0, len(basis)))
+        return _TAILS_DIFFER * _tails(clusters[0].u)[None]
     # Components are sought where all spectra are seen, and where most are if that is little.
     used = np.concatenate([cluster.used for cluster in several])
     everywhere = used.all(0) if used.all(0).sum() >= 8 else used.mean(0) > 0.5
@@ -112,7 +115,7 @@ def _unseen_mode(clusters, freedom):
     tails; the height of all tails together has this standard deviation, found as the
     scatter of the spectra beyond their noise.
     """
-    tails = np.tanh(clusters[0].u / 2) ** 2
+    tails = _tails(clusters[0].u)
     information, score = _tail_heights(clusters, tails)
     total = (information**2).sum() * freedom / len(score)
     if not total > 0:
@@ -121,7 +124,14 @@ def _unseen_mode(clusters, freedom):
     # Its mean given the estimate and that no variance is negative.
     sigma = np.sqrt(2 / total)
     variance += sigma * np.exp(norm.logpdf(variance / sigma) - norm.logcdf(variance / sigma))
+    # A few spectra say little of how spectra differ.
+    few = freedom + _PRIOR_SPECTRA
+    variance = (freedom * variance + _PRIOR_SPECTRA * _TAILS_DIFFER**2) / few
     return np.sqrt(min(variance, _LARGEST_UNSEEN**2)) * tails[None]
+
+
+def _tails(u):
+    return np.tanh(u / 2) ** 2
 
 
 def _tail_heights(clusters, tails):

@@ -30,10 +30,10 @@ _LEAST_FAR_LOSSES = 3.0
 #: The tail is read off from this fraction of the limit of the pure peak on: nearer to the limit
 #: there are losses already, which no single spectrum shows.
 PURE_FRACTION = 0.6
-_MOST_BLOCKS = 10
+_MOST_BLOCKS = 6
 _WEIGHT_STEPS = 5
 #: Error of the parabola as a fraction of its difference from a straight line.
-_HIGHER_POWERS = 0.25
+_HIGHER_POWERS = 0.2
 #: Deviations of the blocks are smoothed over this many groups.
 _SMOOTHING = 3.0
 _SMALLEST_RATIO = 0.05
