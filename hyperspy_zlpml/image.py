@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperspy_zlpml.removal import Removal
-from hyperspy_zlpml.report import VacuumCheck
 from hyperspy_zlpml.zlp.clustering import PROXIES, cluster
 from hyperspy_zlpml.zlp.noise import Detector, describe_detector
 from hyperspy_zlpml.zlp.peaks import NO_PEAK, STATUS_TEXT, PeakParameters
@@ -24,7 +22,6 @@ _PER_CLUSTER = 512
 _HELD_OUT = 0.2
 _FEWEST_TO_HOLD_OUT = 20
 _CHECKED_AT_MOST = 256
-_CHECK_UP_TO = 8.0
 #: Relative to the range trained on, ln N0 may lie this far outside before it is worth a word.
 _OUTSIDE = 0.5
 #: Peaks narrower than this many channels have no shape at all.
@@ -341,52 +338,10 @@ def outside_message(image, ensemble):
     return "the ensemble was trained on other data: " + "; ".join(told) + ". Train on this image."
 
 
-def check_on_vacuum(removal: Removal, sample, regions, confidence):
-    """Subtract held-out vacuum spectra as if they were specimen.
-
-    They are matched below ``E_I`` of the thinnest cluster only, so that their tails are
-    predicted, and the tails are then compared with what was measured.
-
-    Parameters
-    ----------
-    removal : Removal
-    sample : Sample
-    regions : Regions
-    confidence : float
-
-    Returns
-    -------
-    VacuumCheck or None
-    """
-    limit = regions.E_I[np.isfinite(regions.E_I)]
-    end = _CHECK_UP_TO * np.median(sample.parameters.fwhm)
-    if not limit.size or limit[0] >= end:
-        return None
-    n = len(sample.label)
-    parameters = sample.parameters
-    columns = (
-        parameters.channel, parameters.centre, parameters.fwhm, np.log(parameters.intensity),
-        np.full(n, regions.gain[0]), np.full(n, limit[0]),
-    )  # fmt: skip
-    peaks = np.stack(columns, -1).astype(float)
-    window = np.full(n, limit[0]), np.full(n, end)
-    counts = sample.counts + removal.pedestal
-    integral, model, counting, zlp = removal.integrate(counts, peaks, window)
-    pull = integral / np.hypot(model, counting)
-    from scipy.stats import norm
-
-    inside = np.abs(pull) <= norm.ppf(0.5 + confidence / 2)
-    return VacuumCheck(
-        n, float(integral.sum() / zlp.sum()), float(np.sqrt((pull**2).mean())), float(inside.mean()),
-        confidence, (float(limit[0]), float(end)),
-    )  # fmt: skip
-
-
 __all__ = [
     "Image",
     "NoZeroLossPeakError",
     "channel_range",
-    "check_on_vacuum",
     "choose_sample",
     "clusters_of",
     "describe",

@@ -95,6 +95,43 @@ def plot_overview(result):
     return figure
 
 
+def plot_regions(scan, factor, units):
+    """Signal above ``E_I`` of each cluster against the limit of matching, with its plateau.
+
+    Parameters
+    ----------
+    scan : RegionScan
+    factor : float
+        eV per unit of the axis.
+    units : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 4.8), layout="constrained")
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(scan.clusters)))
+    here = np.abs(scan.factors - 1).argmin()
+    for number, (name, colour) in enumerate(zip(scan.clusters, colours, strict=True)):
+        limits = scan.factors * scan.E_I[number] / factor
+        integral, error = scan.integral[number], scan.error[number]
+        low, high = scan.plateau[number] / factor
+        label = f"cluster {name}: plateau {low:.3g} to {high:.3g} {units}"
+        axes.plot(limits, integral, "-", color=colour, lw=1, label=label)
+        axes.fill_between(limits, integral - error, integral + error, color=colour, alpha=0.2, lw=0)
+        level = (limits >= low - 1e-9) & (limits <= high + 1e-9)
+        axes.plot(limits[level], integral[level], "-", color=colour, lw=3)
+        axes.plot(limits[here], integral[here], "o", color=colour, mec="k")
+    axes.axhline(0, color="k", lw=0.6)
+    axes.set(
+        xlabel=f"Limit of matching, from the peak ({units}); circle: E_I",
+        ylabel="Subtracted signal / ZLP, above E_I",
+        title="Does the result depend on E_I?",
+    )
+    axes.legend(fontsize=8)
+    return figure
+
+
 def representative_pixels(result):
     """Navigation indices of a bright, a middling and a dark usable pixel (fewer if there are)."""
     intensity = np.asarray(result.intensity.data, float).ravel()

@@ -63,6 +63,61 @@ class VacuumCheck:
 
 
 @dataclass(frozen=True)
+class RegionScan:
+    """Signal above ``E_I`` against the limit below which spectra are matched; see ``plot_regions``.
+
+    Attributes
+    ----------
+    clusters : tuple of int
+    E_I : ndarray of shape (n_clusters,)
+        eV from the peak.
+    factors : ndarray of shape (n_factors,)
+        Limits tried, in units of ``E_I``.
+    windows : ndarray of shape (n_clusters, 2)
+        Energies integrated over, eV from the peak.
+    integral, error : ndarray of shape (n_clusters, n_factors)
+        Mean subtracted signal over the window, and its error, as fractions of the ZLP there.
+    """
+
+    clusters: tuple
+    E_I: np.ndarray
+    factors: np.ndarray
+    windows: np.ndarray
+    integral: np.ndarray
+    error: np.ndarray
+
+    @classmethod
+    def of(cls, rows, factors):
+        """From (cluster, E_I, window, integrals, errors) of each cluster."""
+        names, limits, windows, integrals, errors = zip(*rows, strict=True)
+        arrays = (np.array(values) for values in (limits, windows, integrals, errors))
+        limits, windows, integrals, errors = arrays
+        return cls(names, limits, factors, windows, integrals, errors)
+
+    @property
+    def plateau(self):
+        """Lowest and highest limit, in eV, between which the signal keeps within its errors.
+
+        Shape (n_clusters, 2); the error is the larger one of the two limits compared.
+        """
+        here = np.abs(self.factors - 1).argmin()
+        change = np.abs(self.integral - self.integral[:, [here]])
+        same = change <= np.maximum(self.error, self.error[:, [here]])
+        first = [here - np.argmin(np.append(row[here::-1], False)) + 1 for row in same]
+        last = [here + np.argmin(np.append(row[here:], False)) - 1 for row in same]
+        return np.stack([self.factors[first], self.factors[last]], -1) * self.E_I[:, None]
+
+    @property
+    def stable(self):
+        """Whether the signal of each cluster stays the same when ``E_I`` is lowered by a fifth."""
+        return self.plateau[:, 0] <= 0.81 * self.E_I
+
+    def __str__(self):
+        spans = (f"{low:.3g} to {high:.3g}" for low, high in self.plateau)
+        return "signal above E_I unchanged for limits of " + "; ".join(spans) + " eV (by cluster)"
+
+
+@dataclass(frozen=True)
 class Report:
     """Report of a training and of its application.
 
@@ -80,6 +135,8 @@ class Report:
         Medians over the replicas kept.
     vacuum : VacuumCheck or None
         Not made without vacuum pixels to spare.
+    scan : RegionScan or None
+        Stability against ``E_I``; None where no cluster has one.
     n_vacuum : int
         Pixels taken for vacuum.
     n_unusable : int
@@ -98,6 +155,7 @@ class Report:
     chi2: float
     chi2_validation: float
     vacuum: VacuumCheck | None = None
+    scan: RegionScan | None = None
     n_vacuum: int = 0
     n_unusable: int = 0
     messages: tuple = ()
@@ -132,6 +190,15 @@ class Report:
                 f"the check on vacuum spectra failed ({self.vacuum}). The error bars are too small: "
                 "look at regions and at the spectra taken for vacuum."
             )
+        if self.scan is not None and not self.scan.stable.all():
+            unsure = [
+                str(n) for n, s in zip(self.scan.clusters, self.scan.stable, strict=True) if not s
+            ]
+            told.append(
+                f"the signal of cluster(s) {', '.join(unsure)} changes by more than its error when E_I "
+                "is lowered by a fifth: look at r.plot_regions(), and set regions=dict(E_I=...) on the "
+                "plateau."
+            )
         return told
 
     def __str__(self):
@@ -155,6 +222,8 @@ class Report:
         lines.append(f"  vacuum      {found}")
         if self.vacuum is not None:
             lines.append(f"              check {self.vacuum}")
+        if self.scan is not None:
+            lines.append(f"  E_I scan    {self.scan}")
         if self.n_unusable:
             lines.append(f"  left out    {self.n_unusable} spectra, NaN in every result")
         lines += [f"  note        {message}" for message in self.messages]

@@ -10,8 +10,8 @@ import hyperspy.api as hs
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from hyperspy_zlpml import checks, lazy
 from hyperspy_zlpml import image as images
-from hyperspy_zlpml import lazy
 from hyperspy_zlpml.removal import Removal
 from hyperspy_zlpml.report import Report
 from hyperspy_zlpml.signals import _arrays
@@ -270,8 +270,9 @@ def remove(signal, options, ensemble=None, lazy_output=None):
     )  # fmt: skip
     check = None
     if held_out is not None:
-        check = images.check_on_vacuum(removal, held_out, ensemble.regions, options.confidence)
-    report = _completed(report, image, prepared.messages, check)
+        check = checks.check_on_vacuum(removal, held_out, ensemble.regions, options.confidence)
+    scan = _scan(removal, image, peaks, labels, ensemble.regions)
+    report = _completed(report, image, prepared.messages, check, scan)
 
     results = lazy.subtract(prepared.data, peaks, removal, prepared.variance)
     is_lazy = signal._lazy if lazy_output is None else bool(lazy_output)
@@ -328,11 +329,24 @@ def _report_of_given(ensemble, prepared, options):
     return report, labels, held_out
 
 
-def _completed(report, image, messages, check):
+def _scan(removal, image, peaks, labels, regions):
+    """Stability against E_I, on the spectra that were read for training."""
+    index = image.sample_index
+    use = np.isfinite(peaks[index, 0]) & ~image.vacuum[index]
+    counts = image.sample_counts[use] + removal.pedestal
+    return checks.scan_regions(removal, counts, peaks[index][use], labels[index][use], regions)
+
+
+def _completed(report, image, messages, check, scan):
     n_unusable = int((~image.usable).sum())
     told = report.messages + messages
     report = replace(
-        report, vacuum=check, n_vacuum=int(image.vacuum.sum()), n_unusable=n_unusable, messages=told
+        report,
+        vacuum=check,
+        scan=scan,
+        n_vacuum=int(image.vacuum.sum()),
+        n_unusable=n_unusable,
+        messages=told,
     )
     for message in report.complaints():
         warnings.warn(message, UserWarning, stacklevel=5)

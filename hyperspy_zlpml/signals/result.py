@@ -7,7 +7,7 @@ from pathlib import Path
 import hyperspy.api as hs
 import numpy as np
 
-from hyperspy_zlpml import lazy
+from hyperspy_zlpml import checks, lazy
 from hyperspy_zlpml.signals import _arrays
 
 _SPECTRA = {
@@ -222,6 +222,57 @@ class ZLPRemoval:
         from hyperspy_zlpml.plotting import plot_removal
 
         return plot_removal(self, indices)
+
+    def plot_regions(self, left=None, right=None):
+        """Signal above ``E_I`` against the limit below which spectra are matched.
+
+        Where the curve is level, the choice of ``E_I`` does not matter; where it falls, losses
+        were taken for zero-loss peak.
+
+        Parameters
+        ----------
+        left, right : float, optional
+            Energies integrated over, from the peak, in the units of the axis; default from
+            ``E_I`` of each cluster over two FWHM.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            If only one of ``left`` and ``right`` is given, ``left`` is not below ``right``, or no
+            cluster has a finite ``E_I``.
+        """
+        from hyperspy_zlpml.plotting import plot_regions
+
+        scan = self.report.scan
+        if scan is None:
+            raise ValueError(
+                "plot_regions: expected a cluster with a finite E_I, got none: no losses were found."
+            )
+        if (left is None) != (right is None) or (left is not None and not left < right):
+            raise ValueError(f"left, right: expected left < right or neither, got {left}, {right}.")
+        if left is not None:
+            scan = self._scan((left * self._factor, right * self._factor))
+        axis = self.subtracted.axes_manager.signal_axes[0]
+        return plot_regions(scan, self._factor, axis.units)
+
+    def _scan(self, window):
+        labels = np.asarray(self.clusters.data).ravel()
+        vacuum = np.asarray(self.vacuum.data, bool).ravel()
+        rows = checks.rows_to_scan(labels, vacuum, np.isfinite(self._peaks[:, 0]))
+        parts = [
+            signal.data.reshape(-1, signal.data.shape[-1])[rows]
+            for signal in (self.subtracted, self.zlp)
+        ]
+        if self.subtracted._lazy:
+            parts = lazy.compute(*parts, show_progressbar=False, what="")
+        counts = parts[0] + parts[1] + self._removal.pedestal
+        return checks.scan_regions(
+            self._removal, counts, self._peaks[rows], labels[rows], self.ensemble.regions, window
+        )
 
     def _window(self, position):
         """Gain-side limit, E_I and E_II of one spectrum, in the units of the axis from its peak."""
