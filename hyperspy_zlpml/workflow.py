@@ -27,7 +27,7 @@ _REGION_ROUNDS = 2
 #: ``E_I`` of a replica is lowered by a random fraction up to this.
 _LIMIT_SPREAD = 0.3
 #: Ratios are not believed better than this, which keeps single points from ruling a fit.
-_RATIO_FLOOR = 1e-3
+_RATIO_FLOOR = 4e-4
 _TAIL_LINES_STEP = 0.15
 #: How modes go on beyond region I is seen up to this many times its end without vacuum, and
 #: smoothed over some groups.
