@@ -93,7 +93,8 @@ def spilled_losses(peaks, regions):
     """
     grid = peaks.grid
     response = np.exp(peaks.log_reference)
-    area = np.trapezoid(response, grid.u)
+    kernel_shape = _whole_response(peaks)
+    area = np.trapezoid(np.exp(kernel_shape), grid.u)
     tables = {}
     for name in peaks.labels[peaks.labels != VACUUM]:
         rows = peaks.label == name
@@ -105,9 +106,24 @@ def spilled_losses(peaks, regions):
         losses = peaks.spectra.sums[rows].sum(0) / np.maximum(channels, 1) / height - zlp
         losses = np.where((u > regions.E_I[name] / fwhm) & (channels > 0), losses, 0.0)
         distance = grid.u[:, None] - u
-        kernel = np.exp(grid.interpolate(peaks.log_reference, distance)) / area
+        kernel = np.exp(grid.interpolate(kernel_shape, distance)) / area
         kernel = np.where(np.abs(distance) > _SPILL_FROM, kernel, 0.0)
         spilled = np.clip(kernel @ (losses * width), 0, None)
         inside = grid.u < regions.E_I[name] / fwhm
         tables[int(name)] = np.where(inside, spilled / response, 0.0)
     return tables
+
+
+def _whole_response(peaks):
+    """Log-shape of the response, whose gain side goes on like the loss side where the axis ends.
+
+    Axes begin a few FWHM before the peak; a power law from there on misses how the far tail bends.
+    What the sides differ by fades: far out, both are electrons scattered behind the specimen.
+    """
+    grid = peaks.grid
+    seen = peaks.spectra.complete.any(0)
+    first = peaks.u.mean(0)[seen].min()
+    mirrored = grid.interpolate(peaks.log_reference, -grid.u)
+    here, there = grid.interpolate(peaks.log_reference, np.array([first, -first]))
+    fading = first / np.minimum(grid.u, first)
+    return np.where(grid.u < first, mirrored + (here - there) * fading, peaks.log_reference)
