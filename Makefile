@@ -7,10 +7,10 @@ FILE ?=
 OUTPUT ?= demo_output
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench bench-peers docs lint clean
+.PHONY: help demo test test-slow test-closure bench bench-accuracy bench-peers docs lint clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,8 +27,14 @@ test: $(VENV)/.installed  ## run the test suite
 test-slow: $(VENV)/.installed  ## run the long tests too
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
 
+test-closure: $(VENV)/.installed  ## run the statistical tests on many simulated images (hours)
+	$(BIN)/python -m pytest -n 2 -m closure tests/closure
+
 bench: $(VENV)/.installed  ## print the figures of accuracy and time
 	$(BIN)/python benchmarks/removal.py
+
+bench-accuracy: $(VENV)/.installed  ## score accuracy and error bars beside other methods (half an hour)
+	$(BIN)/python benchmarks/accuracy.py
 
 $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -2,318 +2,514 @@
 """Accuracy and honesty of the error bars on sample images whose truth is known.
 
 Run by ``make bench-accuracy``. ``remove_zlp_ml`` with its default arguments is scored beside what
-a user would pick instead. Errors are of the ZLP, in standard deviations of the noise of one
-channel. Written as text, Markdown and CSV, with pictures.
+a user would pick instead (``peers``). Errors are of the ZLP, in standard deviations of the noise
+of one channel. Tables, goals and pictures are made by ``accuracy_report``.
 """
 
 import argparse
-import csv
 import logging
+import subprocess
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import accuracy_report as report
 import hyperspy.api as hs
 import numpy as np
+import peers
+from accuracy_report import CONFIDENCES, OURS, WINDOWS, Score
 from scipy.stats import norm
 
 from hyperspy_zlpml import data
 from hyperspy_zlpml.removal import Removal
 
-#: Windows in FWHM from the peak.
-WINDOWS = ((1.5, 4.0), (2.0, 8.0), (4.0, 12.0))
-CONFIDENCES = (0.68, 0.95)
-#: Spectra over which coverage is counted, and the fits of HyperSpy are made, of each sort.
-N_SCORED = 300
-SMALL_KINDS = ("line_scan", "single_spectrum")
-
-
-@dataclass(frozen=True)
-class Score:
-    """One line of the table: one image, sort of pixels, window and method."""
-
-    kind: str
-    seed: int
-    pixels: str
-    window: str
-    method: str
-    rms: float
-    bias: float
-    signal: float = np.nan
-    coverage68: float = np.nan
-    coverage95: float = np.nan
-    integral68: float = np.nan
-    integral95: float = np.nan
-    pull: float = np.nan
-    integral_pull: float = np.nan
-    width: float = np.nan
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+PARTS = ("kinds", "dose", "eelsfitter", "measured")
+#: Spectra of each sort that are scored; that functions are fitted to; given to EELSFitter.
+N_SCORED, N_FITTED, N_EELSFITTER = 300, 100, 50
+#: Images of few spectra are cheap, and say little each: so many of them for every seed.
+REPEATS = {"line_scan": 2, "single_spectrum": 4}
+NO_VACUUM = "no_vacuum"
+DOSES = (1e3, 1e4, 1e5, 1e6, 1e7)
+EPOCHS = 1000
+#: Seconds after which EELSFitter is given up.
+PATIENCE = 1800
+#: Measured line scans that begin with these vacuum spectra.
+MEASURED, VACUUM_POSITIONS = ("ws2_specimen4.hspy", "ws2_specimen3_mono.hspy"), (0, 1)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A sample image as arrays, spectra on the first axis."""
+    """A sample image as arrays, spectra on the first axis.
+
+    Attributes
+    ----------
+    kind : str
+    seed : int
+    sample : SampleImage
+    vacuum : EELSZLPSpectrum or None
+        A separate vacuum measurement, where the kind comes with one.
+    """
 
     kind: str
     seed: int
     sample: object
-    vacuum: object
-    energy: np.ndarray
-    counts: np.ndarray
-    truth: np.ndarray
-    inelastic: np.ndarray
-    sigma: np.ndarray
-    u: np.ndarray
-    fwhm: np.ndarray
-    centre: np.ndarray
-    gap: np.ndarray
-    is_vacuum: np.ndarray
+    vacuum: object = None
 
     @classmethod
     def make(cls, kind, seed, size):
         """Simulate an image of a kind; images are ``size`` pixels wide and high."""
-        shape = {} if kind in SMALL_KINDS else {"navigation_shape": (size, size)}
+        shape = {} if kind in REPEATS else {"navigation_shape": (size, size)}
         sample = data.SAMPLE_KINDS[kind](random_state=seed, **shape)
         vacuum = None
         if kind == "single_spectrum":
             vacuum = data.vacuum_reference(random_state=seed + 1000).signal
-        energy = sample.signal.axes_manager.signal_axes[0].axis
-        counts, truth, inelastic = (
-            s.data.reshape(-1, energy.size).astype(float)
-            for s in (sample.signal, sample.zlp, sample.inelastic)
-        )
-        centre, fwhm, gap, thickness = (
-            m.data.reshape(-1).astype(float)
-            for m in (sample.centre, sample.fwhm, sample.band_gap, sample.thickness)
-        )
-        return cls(
-            kind, seed, sample, vacuum, energy, counts, truth, inelastic,
-            np.sqrt(sample.gain * (truth + inelastic) + sample.readout**2),
-            (energy - centre[:, None]) / fwhm[:, None], fwhm, centre, gap, thickness == 0,
+        return cls(kind, seed, sample, vacuum)
+
+    @cached_property
+    def energy(self):
+        """Energy axis in eV."""
+        return self.sample.signal.axes_manager.signal_axes[0].axis
+
+    @cached_property
+    def counts(self):
+        """What was measured."""
+        return self._spectra("signal")
+
+    @cached_property
+    def truth(self):
+        """Expected counts of the ZLP."""
+        return self._spectra("zlp")
+
+    @cached_property
+    def inelastic(self):
+        """Expected counts of the losses."""
+        return self._spectra("inelastic")
+
+    @cached_property
+    def sigma(self):
+        """Standard deviation of the noise."""
+        sample = self.sample
+        return np.sqrt(sample.gain * (self.truth + self.inelastic) + sample.readout**2)
+
+    @cached_property
+    def centre(self):
+        """True position of the peaks in eV, one per spectrum."""
+        return self._map("centre")
+
+    @cached_property
+    def fwhm(self):
+        """True width of the peaks in eV, one per spectrum."""
+        return self._map("fwhm")
+
+    @cached_property
+    def gap(self):
+        """Onset of the losses in eV, one per spectrum."""
+        return self._map("band_gap")
+
+    @cached_property
+    def thickness(self):
+        """t/lambda, one per spectrum."""
+        return self._map("thickness")
+
+    @property
+    def is_vacuum(self):
+        """Spectra that see no specimen."""
+        return self.thickness == 0
+
+    def _spectra(self, name):
+        return getattr(self.sample, name).data.reshape(-1, self.energy.size).astype(float)
+
+    def _map(self, name):
+        return getattr(self.sample, name).data.reshape(-1).astype(float)
+
+    def groups(self, limit):
+        """At most ``limit`` vacuum and as many specimen spectra, as (name, indices).
+
+        Those of a smaller limit are among those of a larger one.
+        """
+        rng = np.random.default_rng(self.seed)
+        for name, chosen in (("vacuum", self.is_vacuum), ("specimen", ~self.is_vacuum)):
+            index = rng.permutation(np.flatnonzero(chosen))[:limit]
+            if index.size:
+                yield name, np.sort(index)
+
+    def chosen(self, limit):
+        """Indices of all spectra in ``groups``."""
+        return np.concatenate([rows for _, rows in self.groups(limit)])
+
+    def channels(self, rows, window):
+        """Channels of some spectra inside a window in FWHM from the true peak."""
+        u = (self.energy - self.centre[rows, None]) / self.fwhm[rows, None]
+        return (u > window[0]) & (u < window[1])
+
+    def part(self, index=slice(None)):
+        """Some spectra as the other methods take them."""
+        reference = self.vacuum
+        if reference is not None:
+            reference = reference.data.reshape(-1, self.energy.size)
+        return peers.Measurement(self.energy, self.counts[index], self.is_vacuum[index], reference)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Error of a method in one window of one sort of pixels; spectra on the first axis."""
+
+    scene: Scene
+    pixels: str
+    window: tuple
+    rows: np.ndarray
+    error: np.ndarray
+    inside: np.ndarray
+
+    @property
+    def integral(self):
+        """Error of the integral over the window, one per spectrum."""
+        return (self.error * self.inside).sum(-1)
+
+    def covered(self, low, high):
+        """Fraction of the channels whose true ZLP lies between two bounds."""
+        truth = self.scene.truth[self.rows]
+        return float(((low <= truth) & (truth <= high))[self.inside].mean())
+
+    def score(self, method, **claims):
+        """Score of the error, with what else is known about it."""
+        scene, rows = self.scene, self.rows
+        scaled = (self.error / scene.sigma[rows])[self.inside]
+        signal = np.nan
+        if self.pixels == "specimen":
+            losses = (scene.inelastic[rows] * self.inside).sum(-1)
+            signal = float(np.median(np.abs(self.integral) / losses))
+        return Score(
+            kind=scene.kind, seed=scene.seed, pixels=self.pixels,
+            window=report.window_name(self.window), method=method, n_spectra=rows.size,
+            rms=float(np.sqrt((scaled**2).mean())), bias=float(scaled.mean()), signal=signal,
+            **claims,
         )  # fmt: skip
 
-    def groups(self, rng):
-        """Some vacuum and some specimen pixels, as (name, indices)."""
-        for name, chosen in (("vacuum", self.is_vacuum), ("specimen", ~self.is_vacuum)):
-            index = np.flatnonzero(chosen)
-            if index.size:
-                yield name, np.sort(rng.permutation(index)[:N_SCORED])
 
-
-def ours(scene, n_replicas):
-    """Scores of ``remove_zlp_ml`` with default arguments, its result and its seconds."""
-    start = time.perf_counter()
-    result = scene.sample.signal.remove_zlp_ml(
-        vacuum=scene.vacuum, n_replicas=n_replicas, random_state=scene.seed
-    )
-    seconds = time.perf_counter() - start
-    flat = {
-        name: getattr(result, name).data.reshape(scene.counts.shape).astype(float)
-        for name in ("zlp", "std", "subtracted", "lower", "upper")
-    }
-    wide = _wide_band(result, scene)
-    scores = []
-    for name, rows in scene.groups(np.random.default_rng(scene.seed)):
-        error = flat["zlp"][rows] - scene.truth[rows]
-        counts = scene.counts[rows]
-        bands = {
-            0.68: (counts - flat["upper"][rows], counts - flat["lower"][rows]),
-            0.95: tuple(counts - side for side in wide(rows)[::-1]),
-        }
-        for window in WINDOWS:
-            inside = (scene.u[rows] > window[0]) & (scene.u[rows] < window[1])
-            scores.append(
-                _score(scene, result, name, rows, window, inside, error, flat["std"][rows], bands)
-            )
-    return scores, result, seconds
-
-
-def _wide_band(result, scene):
-    """Function of rows that gives the 95 % band of the subtracted signal."""
-    old, peaks = result._removal, result._peaks
-    channels = peaks[np.isfinite(peaks[:, 0]), 0].astype(int)
-    removal = Removal.prepare(
-        result.ensemble, old.energy, old.noise, old.pedestal, 0.95, (channels.min(), channels.max())
-    )
-
-    def band(rows):
-        applied = removal.apply(scene.counts[rows], peaks[rows])
-        return applied[3], applied[4]
-
-    return band
-
-
-def _score(scene, result, name, rows, window, inside, error, std, bands):
-    sigma, truth = scene.sigma[rows], scene.truth[rows]
-    covered = {
-        confidence: np.mean(((low <= truth) & (truth <= high))[inside])
-        for confidence, (low, high) in bands.items()
-    }
-    pulls = _integral_pulls(scene, result, rows, window, inside, error)
-    within = {c: np.mean(np.abs(pulls) < norm.ppf(0.5 + c / 2)) for c in CONFIDENCES}
-    scaled = (error / sigma)[inside]
-    return Score(
-        scene.kind, scene.seed, name, _name(window), "hyperspy_zlpml",
-        float(np.sqrt((scaled**2).mean())), float(scaled.mean()),
-        _signal_error(scene, rows, inside, error),
-        covered[0.68], covered[0.95], within[0.68], within[0.95],
-        float((error[inside] / std[inside]).mean()), float(np.sqrt(np.mean(pulls**2))),
-        float((std / sigma)[inside].mean()),
-    )  # fmt: skip
-
-
-def _integral_pulls(scene, result, rows, window, inside, error):
-    """Error of the ZLP's integral over a window in units of its claimed error."""
-    peaks = result._peaks[rows]
-    limits = tuple(edge * scene.fwhm[rows] for edge in window)
-    _, model, _, _ = result._removal.integrate(scene.counts[rows], peaks, limits)
-    return (error * inside).sum(-1) / model
-
-
-def _signal_error(scene, rows, inside, error):
-    """Median relative error that the ZLP makes in the integrated inelastic signal."""
-    signal = (scene.inelastic[rows] * inside).sum(-1)
-    if scene.is_vacuum[rows].any():
-        return np.nan
-    return float(np.median(np.abs((error * inside).sum(-1)) / signal))
-
-
-def _name(window):
-    return f"{window[0]:g}-{window[1]:g}"
-
-
-def in_gap(scene, result):
-    """Signal between core and onset, free of what truly is there: of the ZLP, and in errors.
-
-    The mean over the specimen pixels; its error holds the counting noise of all of them and the
-    model's, taken as common to all.
-    """
-    rows = np.flatnonzero(~scene.is_vacuum & np.isfinite(result._peaks[:, 0]))
-    left = 1.5 * scene.fwhm[rows]
-    limits = left, np.maximum(scene.gap[rows], left + 0.5 * scene.fwhm[rows])
-    integral, model, counting, zlp = result._removal.integrate(
-        scene.counts[rows], result._peaks[rows], limits
-    )
-    distance = scene.energy - scene.centre[rows][:, None]
-    inside = (distance >= limits[0][:, None]) & (distance < limits[1][:, None])
-    excess = integral - (scene.inelastic[rows] * inside).sum(-1)
-    error = np.hypot(model.mean(), np.sqrt((counting**2).sum()) / len(rows))
-    return excess.mean() / zlp.mean(), excess.mean() / error
-
-
-def others(scene):
-    """Scores of the other methods."""
-    import peers
-
-    everything = [rows for _, rows in scene.groups(np.random.default_rng(scene.seed))]
-    chosen = np.concatenate(everything)
-    reference = None if scene.vacuum is None else scene.vacuum.data.reshape(-1, scene.energy.size)
-    scores = []
-    for method, function in peers.METHODS.items():
-        measurement = peers.Measurement(scene.energy, scene.counts, scene.is_vacuum, reference)
-        if method in peers.SLOW:
-            measurement = peers.Measurement(
-                scene.energy, scene.counts[chosen], scene.is_vacuum[chosen], reference
-            )
-        zlp = function(measurement)
-        if zlp is None:
-            continue
-        if method in peers.SLOW:
-            full = np.full(scene.counts.shape, np.nan)
-            full[chosen] = zlp
-            zlp = full
-        scores += plain_scores(scene, method, zlp)
-    return scores
-
-
-def plain_scores(scene, method, zlp):
-    """Scores of a method without error bars; NaN rows of ``zlp`` are left out."""
-    scores = []
-    for name, rows in scene.groups(np.random.default_rng(scene.seed)):
+def selections(scene, zlp, limit):
+    """All windows of both sorts of pixels, of the spectra whose ZLP is known."""
+    for pixels, rows in scene.groups(limit):
         error = zlp[rows] - scene.truth[rows]
         known = np.isfinite(error).all(-1)
         rows, error = rows[known], error[known]
-        for window in WINDOWS:
-            inside = (scene.u[rows] > window[0]) & (scene.u[rows] < window[1])
-            scaled = (error / scene.sigma[rows])[inside]
-            if scaled.size:
-                scores.append(
-                    Score(
-                        scene.kind, scene.seed, name, _name(window), method,
-                        float(np.sqrt((scaled**2).mean())), float(scaled.mean()),
-                        _signal_error(scene, rows, inside, error),
-                    )  # fmt: skip
-                )
+        for window in WINDOWS if rows.size else ():
+            yield Selection(scene, pixels, window, rows, error, scene.channels(rows, window))
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What ``remove_zlp_ml`` takes off the spectra of a scene, and what it claims of that."""
+
+    scene: Scene
+    result: object
+    seconds: float
+
+    @classmethod
+    def make(cls, scene, n_replicas):
+        """Run it with default arguments."""
+        start = time.perf_counter()
+        result = scene.sample.signal.remove_zlp_ml(
+            vacuum=scene.vacuum, n_replicas=n_replicas, random_state=scene.seed
+        )
+        return cls(scene, result, time.perf_counter() - start)
+
+    @cached_property
+    def zlp(self):
+        """Everything taken off: ZLP and pedestal."""
+        return self._spectra("zlp") + self.result._removal.pedestal
+
+    @cached_property
+    def std(self):
+        """Its standard deviation as claimed."""
+        return self._spectra("std")
+
+    @cached_property
+    def usable(self):
+        """Spectra that were not left out."""
+        return np.isfinite(self.result._peaks[:, :4]).all(-1)
+
+    def _spectra(self, name):
+        return getattr(self.result, name).data.reshape(self.scene.counts.shape).astype(float)
+
+    def bands(self, rows):
+        """Bounds of what is taken off, by confidence: those of the result, and wider ones."""
+        counts = self.scene.counts[rows]
+        _, _, _, lower, upper, _ = self._wide.apply(counts, self.result._peaks[rows])
+        sides = (self._spectra("lower")[rows], self._spectra("upper")[rows]), (lower, upper)
+        return {
+            confidence: (counts - above, counts - below)
+            for confidence, (below, above) in zip(CONFIDENCES, sides, strict=True)
+        }
+
+    @cached_property
+    def _wide(self):
+        old, channels = self.result._removal, self.result._peaks[self.usable, 0].astype(int)
+        return Removal.prepare(
+            self.result.ensemble, old.energy, old.noise, old.pedestal, CONFIDENCES[1],
+            (channels.min(), channels.max()),
+        )  # fmt: skip
+
+    def integrate(self, rows, limits):
+        """Integral, claimed error of the ZLP's, counting error and the ZLP's own."""
+        return self.result._removal.integrate(
+            self.scene.counts[rows], self.result._peaks[rows], limits
+        )
+
+    def scores(self, limit=N_SCORED):
+        """Scores with all that is claimed."""
+        found = []
+        for chosen in selections(self.scene, self.zlp, limit):
+            limits = tuple(edge * self.scene.fwhm[chosen.rows] for edge in chosen.window)
+            pulls = chosen.integral / self.integrate(chosen.rows, limits)[1]
+            within = [float(np.mean(np.abs(pulls) < norm.ppf(0.5 + c / 2))) for c in CONFIDENCES]
+            covered = [chosen.covered(*band) for band in self.bands(chosen.rows).values()]
+            std, sigma = self.std[chosen.rows], self.scene.sigma[chosen.rows]
+            claims = {
+                "coverage68": covered[0], "coverage95": covered[1],
+                "integral68": within[0], "integral95": within[1],
+                "pull": float((chosen.error / std)[chosen.inside].mean()),
+                "integral_pull": float(np.sqrt(np.mean(pulls**2))),
+                "width": float((std / sigma)[chosen.inside].mean()),
+                "seconds": self.seconds,
+            }  # fmt: skip
+            found.append(chosen.score(OURS, **claims))
+        return found
+
+    def in_gap(self):
+        """Signal between core and onset, free of what truly is there: of the ZLP, and in errors.
+
+        The mean over the specimen pixels; its error holds the counting noise of all of them and
+        the model's, taken as common to all.
+        """
+        scene = self.scene
+        rows = np.flatnonzero(~scene.is_vacuum & self.usable)
+        left = 1.5 * scene.fwhm[rows]
+        limits = left, np.maximum(scene.gap[rows], left + 0.5 * scene.fwhm[rows])
+        integral, model, counting, zlp = self.integrate(rows, limits)
+        distance = scene.energy - scene.centre[rows, None]
+        inside = (distance >= limits[0][:, None]) & (distance < limits[1][:, None])
+        excess = integral - (scene.inelastic[rows] * inside).sum(-1)
+        error = np.hypot(model.mean(), np.sqrt((counting**2).sum()) / len(rows))
+        return excess.mean() / zlp.mean(), excess.mean() / error
+
+    def example(self):
+        """The specimen pixel of median thickness, for a picture."""
+        thickness = np.where(self.scene.is_vacuum, np.nan, self.scene.thickness)
+        row = int(np.nanargmin(np.abs(thickness - np.nanmedian(thickness))))
+        bands = {c: (low[0], high[0]) for c, (low, high) in self.bands([row]).items()}
+        return report.Example(
+            f"{self.scene.kind}, seed {self.scene.seed}, t/λ = {thickness[row]:.2f}",
+            self.scene.energy - self.scene.centre[row], self.scene.fwhm[row],
+            self.result._peaks[row, 5], self.scene.counts[row], self.scene.truth[row],
+            self.zlp[row], bands,
+        )  # fmt: skip
+
+
+def others(scene):
+    """Scores of the other methods but EELSFitter."""
+    scores = []
+    fitted = scene.chosen(N_FITTED)
+    for method, function in peers.METHODS.items():
+        index, limit = (fitted, N_FITTED) if method in peers.SLOW else (slice(None), N_SCORED)
+        found = function(scene.part(index))
+        if found is None:
+            continue
+        zlp = np.full(scene.counts.shape, np.nan)
+        zlp[index] = found
+        scores += [chosen.score(method) for chosen in selections(scene, zlp, limit)]
     return scores
 
 
-def main():
-    """Print the table and write it."""
+def eelsfitter(scene, n_replicas):
+    """Both methods with the same number of replicas on the same spectra.
+
+    Returns
+    -------
+    Comparison or str
+        Or why there is none.
+    """
+    chosen = scene.chosen(N_EELSFITTER)
+    counts = scene.sample.signal.data
+    image = counts.reshape((1,) * (3 - counts.ndim) + counts.shape).astype(float)
+    try:
+        theirs = peers.eelsfitter(
+            image, scene.energy, n_replicas, EPOCHS, pixels=chosen, n_threads=1, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return f"no result after {PATIENCE} s"
+    except RuntimeError as error:
+        return f"failed, {str(error).strip().splitlines()[-1]}"
+    if theirs is None:
+        return "skipped, run make bench-peers"
+    if not theirs.n_kept:
+        return "discarded all of its replicas"
+    zlp, lower, upper = (np.full(scene.counts.shape, np.nan) for _ in range(3))
+    zlp[chosen], lower[chosen], upper[chosen] = theirs.zlp, theirs.lower, theirs.upper
+    scores = [
+        s.score("EELSFitter", coverage68=s.covered(lower[s.rows], upper[s.rows]))
+        for s in selections(scene, zlp, N_EELSFITTER)
+    ]
+    mine = Removed.make(scene, n_replicas)
+    return report.Comparison(
+        scene.kind, n_replicas, int(theirs.n_kept), EPOCHS, float(theirs.seconds_training),
+        float(theirs.seconds_per_pixel), mine.seconds, len(scene.counts), scores,
+        mine.scores(N_EELSFITTER),
+    )  # fmt: skip
+
+
+def leave_one_out():
+    """Every vacuum spectrum of the measured line scans, predicted from all the others.
+
+    Returns
+    -------
+    list of Predicted
+        Empty where the files are not there.
+    """
+    if not DATA.is_dir():
+        return []
+    signals = {name: hs.load(DATA / name, signal_type="EELS_ZLPML") for name in MEASURED}
+    return [
+        predicted(signal, name, position)
+        for name, signal in signals.items()
+        for position in VACUUM_POSITIONS
+    ]
+
+
+def predicted(signal, name, position, window=(2.0, 8.0)):
+    """What is left of a vacuum spectrum that was not trained on and is treated as specimen."""
+    positions = np.arange(signal.axes_manager.navigation_size)
+    left_out = positions == position
+    vacuum = np.isin(positions, VACUUM_POSITIONS) & ~left_out
+    ensemble = signal.train_zlp_ml(vacuum=vacuum, navigation_mask=left_out, random_state=0)
+    result = signal.remove_zlp_ml(ensemble=ensemble, vacuum=vacuum, random_state=0)
+    limits = (edge * result.fwhm.data[position] for edge in window)
+    integral, model, counting, zlp = (v[position] for v in result._integrals(*limits))
+    return report.Predicted(
+        name, position, report.window_name(window), integral / zlp,
+        np.hypot(model, counting) / zlp,
+    )  # fmt: skip
+
+
+def run_kinds(options, results):
+    """Every kind of sample image with every seed; prints as it goes."""
+    for kind in options.kinds:
+        seconds = []
+        for seed in seeds_of(kind, options.seeds):
+            scene = Scene.make(kind, seed, options.size)
+            mine = Removed.make(scene, options.replicas)
+            results.scores += mine.scores()
+            results.gaps.setdefault(kind, []).append(mine.in_gap())
+            seconds.append(mine.seconds)
+            if not options.no_peers:
+                results.scores += others(scene)
+            if kind == NO_VACUUM:
+                results.with_vacuum += with_vacuum(options, seed)
+                results.example = results.example or mine.example()
+        print(f"\n{kind}: {np.mean(seconds):.1f} s per image; {results.gap_line(kind)}")
+        show(report.kind_table(results.scores, [kind]))
+
+
+def seeds_of(kind, seeds):
+    """Seeds of the images of a kind."""
+    return [seed + 1000 * k for seed in seeds for k in range(REPEATS.get(kind, 1))]
+
+
+def with_vacuum(options, seed):
+    """Scores on the image of ``no_vacuum`` with a corner of vacuum in view."""
+    shape = (options.size, options.size)
+    sample = data.ws2_like(shape, thickness_range=(0.2, 1.0), random_state=seed)
+    scene = Scene(f"{NO_VACUUM}, with vacuum", seed, sample)
+    return Removed.make(scene, options.replicas).scores()
+
+
+def run_dose(options, results):
+    """Error against dose."""
+    seed, shape = options.seeds[0], (options.dose_size, options.dose_size)
+    for dose in DOSES:
+        sample = data.ws2_like(shape, peak_counts=dose, random_state=seed)
+        scene = Scene(f"ws2_like, {dose:.0e} counts", seed, sample)
+        scores = Removed.make(scene, options.replicas).scores()
+        if not options.no_peers:
+            scores += others(scene)
+        results.doses[dose] = scores
+        print(f"\n{scene.kind}")
+        show(report.kind_table(scores, [scene.kind]))
+
+
+def run_eelsfitter(options, results):
+    """EELSFitter beside ours."""
+    if options.no_peers:
+        return
+    for kind in options.eelsfitter:
+        found = eelsfitter(
+            Scene.make(kind, options.seeds[0], options.size), options.eelsfitter_replicas
+        )
+        if isinstance(found, str):
+            print(f"\nEELSFitter on {kind}: {found}", flush=True)
+            continue
+        results.comparisons.append(found)
+    for table in (report.comparison_table, report.time_table) if results.comparisons else ():
+        show_titled(table(results.comparisons))
+
+
+def run_measured(_options, results):
+    """Measured vacuum spectra."""
+    results.predicted = leave_one_out()
+    if not results.predicted:
+        print("\nmeasured spectra: skipped, ../shared/data is not there")
+        return
+    show_titled(report.predicted_table(results.predicted))
+
+
+def show(table):
+    """Print a table at once."""
+    print(table.text(), flush=True)
+
+
+def show_titled(table):
+    """Print a table under its title."""
+    print(f"\n{table.title}")
+    show(table)
+
+
+def arguments():
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kinds", nargs="*", default=list(data.SAMPLE_KINDS))
-    parser.add_argument("--seeds", nargs="*", type=int, default=[101, 102, 103])
-    parser.add_argument("--size", type=int, default=48, help="pixels along an edge of the images")
-    parser.add_argument("--replicas", type=int, default=100)
-    parser.add_argument("--no-peers", action="store_true", help="score our own method only")
-    parser.add_argument("--output", default="benchmarks/output")
-    options = parser.parse_args()
+    add = parser.add_argument
+    add("--parts", nargs="*", default=PARTS, choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    add("--kinds", nargs="*", default=list(data.SAMPLE_KINDS))
+    add("--seeds", nargs="*", type=int, default=[101, 102, 103])
+    add("--size", type=int, default=48, help="pixels along an edge of the images")
+    add("--dose-size", type=int, default=24, help="the same for the images of different dose")
+    add("--replicas", type=int, default=100)
+    add("--no-peers", action="store_true", help="score our own method only")
+    add("--eelsfitter", nargs="*", metavar="KIND", default=["ws2_like"])
+    add("--eelsfitter-replicas", type=int, default=20)
+    add("--output", type=Path, default=Path("benchmarks/output"))
+    add("--docs", type=Path, help="copy tables and pictures into this directory of the pages")
+    return parser.parse_args()
+
+
+def main():
+    """Print the tables and the goals, write them, draw the pictures."""
+    options = arguments()
     hs.preferences.General.show_progressbar = False
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    scores = []
-    for kind in options.kinds:
-        seeds = options.seeds
-        if kind in SMALL_KINDS:
-            seeds = [seed + 1000 * k for seed in seeds for k in range(4)]
-        gaps, seconds, here = [], [], []
-        for seed in seeds:
-            scene = Scene.make(kind, seed, options.size)
-            mine, result, used = ours(scene, options.replicas)
-            here += mine
-            seconds.append(used)
-            gaps.append(in_gap(scene, result))
-            if not options.no_peers:
-                here += others(scene)
-        print_kind(kind, here, gaps, seconds)
-        scores += here
-    output = Path(options.output)
-    output.mkdir(parents=True, exist_ok=True)
-    with open(output / "accuracy.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(asdict(scores[0])))
-        writer.writeheader()
-        writer.writerows(asdict(score) for score in scores)
-
-
-def print_kind(kind, scores, gaps, seconds):
-    """Means over the seeds."""
-    print(f"\n{kind}: {np.mean(seconds):.1f} s per image; in-gap signal of the ZLP, in errors:", end=" ")
-    print(", ".join(f"{part:+.2%} ({z:+.1f})" for part, z in gaps))
-    print("  pixels   window  rms    bias    | best other         | cov68 cov95 int68 int95 pull  ipull width")
-    mine = [s for s in scores if s.method == "hyperspy_zlpml"]
-    for pixels in ("vacuum", "specimen"):
-        for window in map(_name, WINDOWS):
-            rows = [s for s in mine if (s.pixels, s.window) == (pixels, window)]
-            if not rows:
-                continue
-            best = best_other(scores, pixels, window)
-            mean = {n: np.nanmean([getattr(s, n) for s in rows]) for n in asdict(rows[0]) if n not in ("kind", "pixels", "window", "method")}
-            print(
-                f"  {pixels:<8} {window:<7} {mean['rms']:<6.3f} {mean['bias']:+.3f}  | {best:<18} | "
-                f"{mean['coverage68']:.2f}  {mean['coverage95']:.2f}  {mean['integral68']:.2f}  {mean['integral95']:.2f}  "
-                f"{mean['pull']:+.2f} {mean['integral_pull']:.2f}  {mean['width']:.3f}", flush=True
-            )
-
-
-def best_other(scores, pixels, window):
-    """The least error of another method, picked for each image with hindsight, and its name."""
-    found = {}
-    for s in scores:
-        if s.method != "hyperspy_zlpml" and (s.pixels, s.window) == (pixels, window):
-            found.setdefault(s.seed, []).append((s.rms, s.method))
-    if not found:
-        return "-"
-    best = [min(values) for values in found.values()]
-    return f"{np.mean([b[0] for b in best]):.3g} {best[0][1]}"
+    start = time.perf_counter()
+    results = report.Results()
+    for part, run in zip(PARTS, (run_kinds, run_dose, run_eelsfitter, run_measured), strict=True):
+        if part in options.parts:
+            run(options, results)
+    show_titled(report.goal_table(results))
+    written = report.write(results, options.output)
+    if options.docs is not None:
+        report.copy_to_docs(written, options.docs)
+    print(f"\n{(time.perf_counter() - start) / 60:.0f} min; written to {options.output}")
 
 
 if __name__ == "__main__":

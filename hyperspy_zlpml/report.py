@@ -137,6 +137,8 @@ class Report:
         Not made without vacuum pixels to spare.
     scan : RegionScan or None
         Stability against ``E_I``; None where no cluster has one.
+    tail : str
+        How the tail of the ZLP was found without vacuum.
     n_vacuum : int
         Pixels taken for vacuum.
     n_unusable : int
@@ -156,6 +158,7 @@ class Report:
     chi2_validation: float
     vacuum: VacuumCheck | None = None
     scan: RegionScan | None = None
+    tail: str = ""
     n_vacuum: int = 0
     n_unusable: int = 0
     messages: tuple = ()
@@ -220,6 +223,8 @@ class Report:
             )
         found = f"{self.n_vacuum} pixels taken for vacuum" if self.n_vacuum else "no vacuum in view"
         lines.append(f"  vacuum      {found}")
+        if self.tail:
+            lines.append(f"  tail        {self.tail}")
         if self.vacuum is not None:
             lines.append(f"              check {self.vacuum}")
         if self.scan is not None:

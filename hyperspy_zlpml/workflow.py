@@ -114,14 +114,14 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
         noise=detector.noise,
     )
     ensemble = ensemble.with_scatter(unexplained_scatter(ensemble, peaks))
-    report = _report(ensemble, detector, clusters, trained, selection)
+    report = replace(_report(ensemble, detector, clusters, trained, selection), tail=_tail(peaks))
     return ensemble, report
 
 
 def with_known_tail(peaks, n_clusters, given):
     """Without vacuum: the reference with its tail extrapolated to zero thickness.
 
-    Where the user gives ``E_I``, or pixels do not tell, the gain side remains what is known.
+    Where the pixels do not tell (one thickness, few spectra, no far losses), the gain side remains.
     """
     regions = find_regions(peaks, n_clusters, given)
     peaks = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
@@ -325,6 +325,18 @@ def unexplained_scatter(ensemble, peaks):
 
 
 # --- report --------------------------------------------------------------------------------------
+
+
+def _tail(peaks):
+    """How the tail of the reference was found, in words."""
+    if peaks.has_vacuum or not np.isfinite(peaks.extrapolated_from):
+        return ""
+    limit = peaks.extrapolated_from * np.exp(peaks.log_fwhm[0])
+    if peaks.tail_is_known:
+        return (
+            f"beyond {limit:.3g} eV extrapolated to zero thickness from {len(peaks.label)} spectra"
+        )
+    return f"beyond {limit:.3g} eV the gain side, raised to join the loss side: a guess"
 
 
 def _report(ensemble, detector, clusters, trained, selection):

@@ -12,7 +12,7 @@
 :func:`no_vacuum`         a field of view that the specimen fills
 :func:`line_scan`         40 spectra from vacuum into the specimen
 :func:`single_spectrum`   one spectrum, no navigation dimension
-:func:`vacuum_reference` vacuum taken at another time, 5 % narrower
+:func:`vacuum_reference`  vacuum taken at another time, 5 % narrower
 :func:`make_sample`       any of these with settings of your own
 ========================  ============================================================
 """

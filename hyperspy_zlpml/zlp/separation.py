@@ -39,7 +39,9 @@ def find_regions(peaks, n_clusters, given, modes=None, gain=None):
         fwhm = np.median(peaks.matched.fwhm[chosen])
         pure = before[name] / fwhm, _PURE_FOR_CERTAIN
         if peaks.tail_is_known:
-            first[name] = onset(*mean_ratio(peaks, chosen, 1, modes, pure)) * fwhm
+            found = onset(*mean_ratio(peaks, chosen, 1, modes, pure))
+            # A tail read off under losses does not prove that there are none.
+            first[name] = min(found, peaks.extrapolated_from) * fwhm
         else:
             first[name] = peaks.extrapolated_from * fwhm
         gain[name] = -onset(*mean_ratio(peaks, chosen, side=-1)) * fwhm
