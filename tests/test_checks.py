@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stability scan: level where the peak is pure, falling where losses are taken for peak."""
+
+import hyperspy.api as hs
+import matplotlib
+import numpy as np
+import pytest
+
+from hyperspy_zlpml import data
+from hyperspy_zlpml.report import RegionScan
+
+matplotlib.use("agg")
+FEW = {"n_replicas": 20, "n_clusters": 3, "random_state": 0, "show_progressbar": False}
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return data.ws2_like((14, 14), random_state=3)
+
+
+@pytest.fixture(scope="module")
+def result(sample):
+    return sample.signal.remove_zlp_ml(**FEW)
+
+
+def scan(integral, error=0.1, factors=(0.6, 0.8, 1.0, 1.2, 1.4)):
+    integral = np.atleast_2d(integral).astype(float)
+    n = len(integral)
+    return RegionScan(
+        tuple(range(n)), np.full(n, 2.0), np.array(factors), np.tile([2.0, 3.0], (n, 1)),
+        integral, np.full(integral.shape, error),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("integral", "plateau", "stable"),
+    [
+        ([1, 1, 1, 1, 1], (1.2, 2.8), True),
+        ([1, 1, 1, 0.5, 0], (1.2, 2.0), True),
+        ([0, 0.5, 1, 1, 1], (2.0, 2.8), False),
+        # What comes back further out is no part of the plateau.
+        ([1, 0, 1, 0, 1], (2.0, 2.0), False),
+        ([0, 1, 1, 1, 0], (1.6, 2.4), True),
+    ],
+)
+def test_plateau_is_the_stretch_around_the_limit_that_keeps_within_errors(
+    integral, plateau, stable
+):
+    found = scan(integral)
+    np.testing.assert_allclose(found.plateau, [plateau])
+    assert found.stable.tolist() == [stable]
+
+
+def test_signal_is_level_below_the_onset_and_falls_beyond(result, sample):
+    found = result.report.scan
+    assert found is not None
+    below = found.factors < 0.95
+    # In region I nothing may depend on the limit by more than the error that is claimed.
+    here = np.abs(found.factors - 1).argmin()
+    change = np.abs(found.integral - found.integral[:, [here]])
+    assert (change[:, below] < 2 * found.error[:, below]).all()
+    # The thickest cluster is matched up to 1.5 times its limit, beyond the gap: losses are eaten.
+    assert found.E_I[-1] * found.factors[-1] > np.median(sample.band_gap.data)
+    assert found.integral[-1, -1] < found.integral[-1, here]
+    assert "E_I scan" in str(result.report)
+
+
+def test_a_window_of_ones_own_is_in_the_units_of_the_axis(sample):
+    signal = sample.signal.deepcopy()
+    axis = signal.axes_manager.signal_axes[0]
+    axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
+    in_mev = signal.remove_zlp_ml(**FEW)
+    assert "meV" in in_mev.plot_regions(1500, 3000).axes[0].get_xlabel()
+    in_ev = sample.signal.remove_zlp_ml(**FEW)._scan((1.5, 3.0))
+    np.testing.assert_allclose(in_mev._scan((1.5, 3.0)).integral, in_ev.integral, rtol=1e-5)
+
+
+def test_scan_of_a_lazy_result_is_that_of_the_eager_one(result, sample):
+    lazy = sample.signal.as_lazy().remove_zlp_ml(**FEW)
+    assert lazy.subtracted._lazy
+    np.testing.assert_allclose(
+        lazy._scan((1.5, 3.0)).integral, result._scan((1.5, 3.0)).integral, rtol=1e-4
+    )
+    assert lazy.subtracted._lazy
+
+
+def test_picture_has_a_curve_and_a_mark_for_every_cluster(result):
+    axes = result.plot_regions().axes[0]
+    n_clusters = len(result.report.scan.clusters)
+    assert len(axes.get_legend().get_texts()) == n_clusters
+    assert sum(line.get_marker() == "o" for line in axes.lines) == n_clusters
+
+
+@pytest.mark.parametrize("window", [(1.0, None), (None, 2.0), (3.0, 2.0)])
+def test_half_a_window_is_refused(result, window):
+    with pytest.raises(ValueError, match="left, right: expected left < right or neither"):
+        result.plot_regions(*window)
+
+
+def test_pure_vacuum_has_nothing_to_scan():
+    vacuum = data.ws2_like((8, 8), vacuum_fraction=1.0, random_state=0).signal
+    result = vacuum.remove_zlp_ml(**FEW)
+    assert result.report.scan is None
+    with pytest.raises(ValueError, match="plot_regions: expected a cluster with a finite E_I"):
+        result.plot_regions()
+
+
+def test_unstable_signal_is_a_complaint(result):
+    from dataclasses import replace
+
+    unsure = replace(result.report, scan=scan([[1, 1, 1, 1, 1], [0, 0.5, 1, 1, 1]]))
+    assert any("cluster(s) 1 changes" in told for told in unsure.complaints())
+    steady = replace(result.report, scan=scan([1, 1, 1, 1, 1]))
+    assert not any("changes by more" in told for told in steady.complaints())
+
+
+def test_report_says_how_the_tail_was_found(result):
+    assert result.report.tail == ""
+    no_vacuum = data.no_vacuum((12, 12), random_state=1).signal
+    assert "extrapolated to zero thickness" in no_vacuum.remove_zlp_ml(**FEW).report.tail
+    alone = hs.stack([no_vacuum.inav[0, 0]] * 3)
+    alone.set_signal_type("EELS_ZLPML")
+    assert "gain side" in str(alone.remove_zlp_ml(**{**FEW, "n_clusters": 1}).report)
