@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a user's own data say of a removal: held-out vacuum, and stability against ``E_I``."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import norm
 
 from hyperspy_zlpml.report import RegionScan, VacuumCheck
 
-#: Vacuum spectra are predicted from E_I up to this many FWHM.
-_CHECK_UP_TO = 8.0
+#: Vacuum spectra are predicted from E_I up to this many FWHM, or this many times E_I.
+_CHECK_UP_TO, _CHECK_AT_LEAST_TO = 8.0, 1.5
 #: Limits tried, in units of ``E_I``, and spectra looked at in each cluster.
-_FACTORS = np.linspace(0.6, 1.5, 10)
+FACTORS = np.linspace(0.6, 1.5, 10)
 _SPECTRA_SCANNED = 24
 #: The signal looked at lies above ``E_I``, this many FWHM wide.
 _SCANNED_WIDTH = 2.0
@@ -18,7 +20,7 @@ _SCANNED_WIDTH = 2.0
 def check_on_vacuum(removal, sample, regions, confidence):
     """Subtract held-out vacuum spectra as if they were specimen.
 
-    They are matched below ``E_I`` of the thinnest cluster only, so that their tails are
+    They are matched below the lowest ``E_I`` of all clusters only, so that their tails are
     predicted, and the tails are then compared with what was measured.
 
     Parameters
@@ -31,30 +33,63 @@ def check_on_vacuum(removal, sample, regions, confidence):
     Returns
     -------
     VacuumCheck or None
+        None where no cluster has a finite ``E_I`` on the axis.
     """
-    limit = regions.E_I[np.isfinite(regions.E_I)]
-    end = _CHECK_UP_TO * np.median(sample.parameters.fwhm)
-    if not limit.size or limit[0] >= end:
+    n, parameters = len(sample.label), sample.parameters
+    finite = regions.E_I[np.isfinite(regions.E_I)]
+    on_axis = sample.energy[-1] - parameters.centre.max()
+    if not finite.size or finite.min() >= on_axis:
         return None
-    n = len(sample.label)
-    parameters = sample.parameters
+    limit = finite.min()
+    end = max(_CHECK_UP_TO * np.median(parameters.fwhm), _CHECK_AT_LEAST_TO * limit)
     columns = (
         parameters.channel, parameters.centre, parameters.fwhm, np.log(parameters.intensity),
-        np.full(n, regions.gain[0]), np.full(n, limit[0]),
+        np.full(n, regions.gain[0]), np.full(n, limit),
     )  # fmt: skip
     peaks = np.stack(columns, -1).astype(float)
-    window = np.full(n, limit[0]), np.full(n, end)
+    end = min(end, on_axis)
     counts = sample.counts + removal.pedestal
-    integral, model, counting, zlp = removal.integrate(counts, peaks, window)
+    integral, model, counting, zlp = removal.integrate(
+        counts, peaks, (np.full(n, limit), np.full(n, end))
+    )
     pull = integral / np.hypot(model, counting)
     inside = np.abs(pull) <= norm.ppf(0.5 + confidence / 2)
     return VacuumCheck(
         n, float(integral.sum() / zlp.sum()), float(np.sqrt((pull**2).mean())), float(inside.mean()),
-        confidence, (float(limit[0]), float(end)),
+        confidence, (float(limit), float(end)),
     )  # fmt: skip
 
 
-def scan_regions(removal, counts, peaks, labels, regions, window=None):
+@dataclass(frozen=True)
+class ScannedSpectra:
+    """Some spectra of every cluster, as measured, to try other limits on.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    peaks : ndarray of shape (n_spectra, 6)
+        As :meth:`Removal.apply` takes them, all usable.
+    labels : ndarray of int of shape (n_spectra,)
+        Cluster of each; none is vacuum.
+    """
+
+    counts: np.ndarray
+    peaks: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def chosen(cls, counts, peaks, labels):
+        """At most 24 spectra of each cluster, evenly from first to last."""
+        rows = []
+        for name in np.unique(labels):
+            members = np.flatnonzero(labels == name)
+            few = min(members.size, _SPECTRA_SCANNED)
+            rows.append(members[np.linspace(0, members.size - 1, few).astype(int)])
+        rows = np.concatenate(rows) if rows else np.zeros(0, int)
+        return cls(counts[rows], peaks[rows], labels[rows])
+
+
+def scan_regions(removal, spectra, regions, window=None):
     """Integral of the subtracted signal against ``E_I``.
 
     Spectra are matched below other limits than ``E_I``. A limit within region I leaves the
@@ -63,11 +98,7 @@ def scan_regions(removal, counts, peaks, labels, regions, window=None):
     Parameters
     ----------
     removal : Removal
-    counts : ndarray of shape (n_spectra, n_energy)
-        As measured.
-    peaks : ndarray of shape (n_spectra, 6)
-        As :meth:`Removal.apply` takes them, all usable, no vacuum.
-    labels : ndarray of int of shape (n_spectra,)
+    spectra : ScannedSpectra
     regions : Regions
     window : tuple of float, optional
         Energies integrated over, eV from the peak; default from ``E_I`` of each cluster over two
@@ -76,39 +107,38 @@ def scan_regions(removal, counts, peaks, labels, regions, window=None):
     Returns
     -------
     RegionScan or None
-        None where no cluster has a finite ``E_I``.
+        None where no cluster has a finite ``E_I``, or the axis does not hold the window. A
+        cluster for which that is so is left out.
     """
     rows = []
-    for name in np.unique(labels):
+    for name in np.unique(spectra.labels):
         if np.isfinite(regions.E_I[name]):
-            members = np.flatnonzero(labels == name)
-            chosen = members[:: max(members.size // _SPECTRA_SCANNED, 1)][:_SPECTRA_SCANNED]
-            rows.append(_scan_cluster(removal, counts[chosen], peaks[chosen], window, name))
-    return RegionScan.of(rows, _FACTORS) if rows else None
+            of = spectra.labels == name
+            row = _scan_cluster(removal, spectra.counts[of], spectra.peaks[of], window)
+            if row is not None:
+                rows.append((int(name), *row))
+    return RegionScan.of(rows, FACTORS) if rows else None
 
 
-def _scan_cluster(removal, counts, peaks, window, name):
+def _scan_cluster(removal, counts, peaks, window):
+    """E_I, window, integrals and their errors for every limit; None if the axis ends before."""
     limit, fwhm = np.median(peaks[:, 5]), np.median(peaks[:, 2])
     left, right = window or (limit, limit + _SCANNED_WIDTH * fwhm)
+    first = (removal.energy[0] - peaks[:, 1]).max()
+    last = (removal.energy[-1] - peaks[:, 1]).min()
+    if left < first or right > last:
+        return None
     limits = tuple(np.full(len(counts), edge) for edge in (left, right))
-    integrals, errors = [], []
-    for factor in _FACTORS:
+    found = []
+    for factor in FACTORS:
         tried = peaks.copy()
         tried[:, 5] *= factor
-        integral, model, counting, zlp = removal.integrate(counts, tried, limits)
-        integrals.append(integral.mean() / zlp.mean())
-        noise = np.sqrt((counting**2).sum()) / len(counts)
-        errors.append(np.hypot(model.mean(), noise) / zlp.mean())
-    return int(name), float(limit), (float(left), float(right)), integrals, errors
+        # The counting noise is the same for every limit: it is no error of the comparison.
+        integral, model, _, zlp = removal.integrate(counts, tried, limits)
+        found.append((integral.mean(), model.mean(), zlp.mean()))
+    integral, model, zlp = np.array(found).T
+    unit = zlp[np.abs(FACTORS - 1).argmin()]
+    return float(limit), (float(left), float(right)), integral / unit, model / unit
 
 
-def rows_to_scan(labels, vacuum, usable):
-    """Spectra whose counts :func:`scan_regions` needs, increasing."""
-    chosen = []
-    for name in np.unique(labels[labels >= 0]):
-        members = np.flatnonzero((labels == name) & usable & ~vacuum)
-        chosen.append(members[:: max(members.size // _SPECTRA_SCANNED, 1)][:_SPECTRA_SCANNED])
-    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, int)
-
-
-__all__ = ["check_on_vacuum", "rows_to_scan", "scan_regions"]
+__all__ = ["ScannedSpectra", "check_on_vacuum", "scan_regions"]

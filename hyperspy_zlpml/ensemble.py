@@ -90,6 +90,8 @@ class Ensemble:
         Of ``cluster_by``.
     cluster_by : str
     noise : NoiseModel
+    tail : str
+        How the tail was found where there was no vacuum, for the report.
     """
 
     weights: np.ndarray
@@ -107,6 +109,7 @@ class Ensemble:
     cluster_centres: np.ndarray
     cluster_by: str
     noise: NoiseModel
+    tail: str = ""
 
     def __repr__(self):
         low, high = self.log_intensity_range

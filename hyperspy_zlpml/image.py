@@ -20,7 +20,7 @@ LARGEST_SAMPLE = 4096
 _PER_CLUSTER = 512
 #: A fifth of the vacuum spectra is kept from training to check the result on.
 _HELD_OUT = 0.2
-_FEWEST_TO_HOLD_OUT = 20
+FEWEST_TO_HOLD_OUT = 20
 _CHECKED_AT_MOST = 256
 #: Relative to the range trained on, ln N0 may lie this far outside before it is worth a word.
 _OUTSIDE = 0.5
@@ -274,7 +274,7 @@ def training_samples(image, labels, reference, rng):
     chosen, held_out = [], np.zeros(0, int)
     for name in np.unique(label[known]):
         members = rng.permutation(np.flatnonzero(known & (label == name)))
-        if name == VACUUM and members.size >= _FEWEST_TO_HOLD_OUT:
+        if name == VACUUM and members.size >= FEWEST_TO_HOLD_OUT:
             n_held = min(int(_HELD_OUT * members.size), _CHECKED_AT_MOST)
             held_out, members = members[:n_held], members[n_held:]
         chosen.append(members[:_PER_CLUSTER])

@@ -25,7 +25,7 @@ _SPECTRA_AT_ONCE = 512
 #: ln(counts) and its standard deviation are kept within this.
 _LARGEST_LOG = 80.0
 _LARGEST_SIGMA = 5.0
-#: No ZLP is claimed to be known better than this; ratios are trained on to the same accuracy.
+#: No ZLP is claimed to be known better than this.
 MODEL_FLOOR = 1e-4
 #: Results of :meth:`Removal.apply`, in order.
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")

@@ -7,6 +7,23 @@ import numpy as np
 
 #: Median chi2 above which the fits deserve a word.
 _LARGEST_CHI2 = 100.0
+#: Said of a tail that nothing measured tells.
+_GUESS = "a guess"
+
+
+def describe_tail(limit, n_spectra):
+    """How the tail of the ZLP was found without vacuum.
+
+    Parameters
+    ----------
+    limit : float
+        eV from the peak, beyond which no spectrum shows it by itself.
+    n_spectra : int or None
+        Spectra extrapolated to zero thickness; None where they do not tell.
+    """
+    if n_spectra is None:
+        return f"beyond {limit:.3g} eV the gain side, raised to join the loss side: {_GUESS}"
+    return f"beyond {limit:.3g} eV extrapolated to zero thickness from {n_spectra} spectra"
 
 
 @dataclass(frozen=True)
@@ -69,14 +86,16 @@ class RegionScan:
     Attributes
     ----------
     clusters : tuple of int
+        Those looked at; a cluster of vacuum alone, or without ``E_I``, is missing.
     E_I : ndarray of shape (n_clusters,)
         eV from the peak.
     factors : ndarray of shape (n_factors,)
-        Limits tried, in units of ``E_I``.
+        Limits tried, in units of ``E_I``, increasing.
     windows : ndarray of shape (n_clusters, 2)
         Energies integrated over, eV from the peak.
     integral, error : ndarray of shape (n_clusters, n_factors)
-        Mean subtracted signal over the window, and its error, as fractions of the ZLP there.
+        Mean subtracted signal over the window, and the error that the ZLP model makes in it, in
+        units of the ZLP found there with ``E_I`` as it is.
     """
 
     clusters: tuple
@@ -89,32 +108,32 @@ class RegionScan:
     @classmethod
     def of(cls, rows, factors):
         """From (cluster, E_I, window, integrals, errors) of each cluster."""
-        names, limits, windows, integrals, errors = zip(*rows, strict=True)
-        arrays = (np.array(values) for values in (limits, windows, integrals, errors))
-        limits, windows, integrals, errors = arrays
+        names, *columns = zip(*rows, strict=True)
+        limits, windows, integrals, errors = (np.array(values) for values in columns)
         return cls(names, limits, factors, windows, integrals, errors)
 
     @property
-    def plateau(self):
-        """Lowest and highest limit, in eV, between which the signal keeps within its errors.
+    def level_up_to(self):
+        """Highest limit, in eV, up to which the signal is that of the lowest limit; (n_clusters,).
 
-        Shape (n_clusters, 2); the error is the larger one of the two limits compared.
+        Spectra matched up to a higher limit hold all that those matched up to a lower one do, so
+        the variance of the difference is the difference of the variances; two standard
+        deviations of it are allowed, and a quarter of the error itself.
         """
-        here = np.abs(self.factors - 1).argmin()
-        change = np.abs(self.integral - self.integral[:, [here]])
-        same = change <= np.maximum(self.error, self.error[:, [here]])
-        first = [here - np.argmin(np.append(row[here::-1], False)) + 1 for row in same]
-        last = [here + np.argmin(np.append(row[here:], False)) - 1 for row in same]
-        return np.stack([self.factors[first], self.factors[last]], -1) * self.E_I[:, None]
+        low = self.error[:, :1]
+        allowed = 2 * np.sqrt(np.clip(low**2 - self.error**2, 0, None) + (self.error / 4) ** 2)
+        level = np.abs(self.integral - self.integral[:, :1]) <= allowed
+        last = np.array([np.append(row, False).argmin() - 1 for row in level])
+        return self.factors[np.maximum(last, 0)] * self.E_I
 
     @property
     def stable(self):
-        """Whether the signal of each cluster stays the same when ``E_I`` is lowered by a fifth."""
-        return self.plateau[:, 0] <= 0.81 * self.E_I
+        """Whether ``E_I`` of each cluster lies where the signal does not depend on it yet."""
+        return self.level_up_to >= (1 - 1e-9) * self.E_I
 
     def __str__(self):
-        spans = (f"{low:.3g} to {high:.3g}" for low, high in self.plateau)
-        return "signal above E_I unchanged for limits of " + "; ".join(spans) + " eV (by cluster)"
+        found = zip(self.clusters, self.level_up_to, strict=True)
+        return "signal level up to " + ", ".join(f"{limit:.3g} ({n})" for n, limit in found)
 
 
 @dataclass(frozen=True)
@@ -141,6 +160,10 @@ class Report:
         How the tail of the ZLP was found without vacuum.
     n_vacuum : int
         Pixels taken for vacuum.
+    n_reference : int
+        Spectra of a separate vacuum measurement.
+    check_note : str
+        Why no check on vacuum was made.
     n_unusable : int
         Spectra without a usable peak, NaN in every result.
     messages : tuple of str
@@ -160,6 +183,8 @@ class Report:
     scan: RegionScan | None = None
     tail: str = ""
     n_vacuum: int = 0
+    n_reference: int = 0
+    check_note: str = ""
     n_unusable: int = 0
     messages: tuple = ()
 
@@ -177,6 +202,7 @@ class Report:
             dropped={},
             chi2=np.nan,
             chi2_validation=np.nan,
+            tail=ensemble.tail,
         )
 
     def complaints(self):
@@ -194,13 +220,17 @@ class Report:
                 "look at regions and at the spectra taken for vacuum."
             )
         if self.scan is not None and not self.scan.stable.all():
-            unsure = [
-                str(n) for n, s in zip(self.scan.clusters, self.scan.stable, strict=True) if not s
-            ]
+            unsure = zip(self.scan.clusters, self.scan.stable, strict=True)
+            unsure = ", ".join(str(name) for name, stable in unsure if not stable)
             told.append(
-                f"the signal of cluster(s) {', '.join(unsure)} changes by more than its error when E_I "
-                "is lowered by a fifth: look at r.plot_regions(), and set regions=dict(E_I=...) on the "
-                "plateau."
+                f"E_I of cluster(s) {unsure} lies where the signal depends on it: spectra matched "
+                "below lower limits leave more. Look at r.plot_regions(), and lower E_I by "
+                "regions=dict(E_I=...) until the curve before it is level."
+            )
+        if _GUESS in self.tail:
+            told.append(
+                f"no vacuum is known and the spectra do not tell the tail of the ZLP: {self.tail}. "
+                "It can be wrong by a factor of two; give vacuum=... if you can."
             )
         return told
 
@@ -222,13 +252,17 @@ class Report:
                 f"{self.chi2_validation:.3g} on validation points"
             )
         found = f"{self.n_vacuum} pixels taken for vacuum" if self.n_vacuum else "no vacuum in view"
+        if self.n_reference:
+            found += f", {self.n_reference} spectra measured separately"
         lines.append(f"  vacuum      {found}")
         if self.tail:
             lines.append(f"  tail        {self.tail}")
         if self.vacuum is not None:
             lines.append(f"              check {self.vacuum}")
+        elif self.check_note:
+            lines.append(f"              check not made: {self.check_note}")
         if self.scan is not None:
-            lines.append(f"  E_I scan    {self.scan}")
+            lines.append(f"  E_I scan    {self.scan} eV (cluster)")
         if self.n_unusable:
             lines.append(f"  left out    {self.n_unusable} spectra, NaN in every result")
         lines += [f"  note        {message}" for message in self.messages]

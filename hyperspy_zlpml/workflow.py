@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.network.selection import select
-from hyperspy_zlpml.report import Report, cluster_rows, describe_noise
+from hyperspy_zlpml.report import Report, cluster_rows, describe_noise, describe_tail
 from hyperspy_zlpml.zlp.matching import match
 from hyperspy_zlpml.zlp.reference import to_grid
 from hyperspy_zlpml.zlp.registration import VACUUM, registered
@@ -112,25 +112,26 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
         cluster_centres=clusters.centres,
         cluster_by=cluster_by,
         noise=detector.noise,
+        tail=_tail(peaks),
     )
     ensemble = ensemble.with_scatter(unexplained_scatter(ensemble, peaks))
-    report = replace(_report(ensemble, detector, clusters, trained, selection), tail=_tail(peaks))
+    report = _report(ensemble, detector, clusters, trained, selection)
     return ensemble, report
 
 
 def with_known_tail(peaks, n_clusters, given):
-    """Without vacuum: the reference with its tail extrapolated to zero thickness.
+    """Without vacuum: peaks registered to a reference whose tail is that of zero thickness.
 
     Where the pixels do not tell (one thickness, few spectra, no far losses), the gain side remains.
     """
     regions = find_regions(peaks, n_clusters, given)
-    peaks = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
-    found = at_zero_thickness(peaks, shape_modes(cluster_spectra(peaks)))
+    pure = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
+    found = at_zero_thickness(pure, shape_modes(cluster_spectra(pure)))
     if found is None:
         return peaks
-    log_reference, modes = tail_of(peaks, found)
+    log_reference, modes = tail_of(pure, found)
     return replace(
-        peaks, log_reference=log_reference, reference_modes=modes, tail_is_known=True
+        pure, log_reference=log_reference, reference_modes=modes, tail_is_known=True
     ).within(regions)
 
 
@@ -197,7 +198,9 @@ def training_data(peaks, regions, scores, settings, rng):
         seen = np.isfinite(error)
         thickness = np.full(seen.sum(), cluster.log_intensity)
         inputs.append(scaling(cluster.u[seen], thickness))
-        drawn_with_it = cluster.is_reference and settings.replica_kind == "gaussian"
+        # Spectra drawn from the mean itself vary about it; drawn values of one do not.
+        always_the_same = settings.replica_kind == "gaussian" or len(cluster.ratio) == 1
+        drawn_with_it = cluster.is_reference and always_the_same
         own = 0.0 if drawn_with_it else own_reference(cluster.u[seen])
         ratios.append(replicas[:, number, seen] / np.exp(own))
         pattern = pattern_noise(cluster.mean[0][seen], error[seen])
@@ -333,10 +336,8 @@ def _tail(peaks):
         return ""
     limit = peaks.extrapolated_from * np.exp(peaks.log_fwhm[0])
     if peaks.tail_is_known:
-        return (
-            f"beyond {limit:.3g} eV extrapolated to zero thickness from {len(peaks.label)} spectra"
-        )
-    return f"beyond {limit:.3g} eV the gain side, raised to join the loss side: a guess"
+        return describe_tail(PURE_FRACTION * limit, len(peaks.label))
+    return describe_tail(limit, None)
 
 
 def _report(ensemble, detector, clusters, trained, selection):
@@ -351,5 +352,6 @@ def _report(ensemble, detector, clusters, trained, selection):
         dropped=selection.dropped,
         chi2=float(np.median(trained.chi2[kept])),
         chi2_validation=float(np.median(trained.chi2_validation[kept])),
+        tail=ensemble.tail,
         messages=clusters.messages,
     )

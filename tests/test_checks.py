@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stability scan: level where the peak is pure, falling where losses are taken for peak."""
 
-import hyperspy.api as hs
 import matplotlib
 import numpy as np
 import pytest
@@ -33,22 +32,26 @@ def scan(integral, error=0.1, factors=(0.6, 0.8, 1.0, 1.2, 1.4)):
 
 
 @pytest.mark.parametrize(
-    ("integral", "plateau", "stable"),
+    ("integral", "up_to", "stable"),
     [
-        ([1, 1, 1, 1, 1], (1.2, 2.8), True),
-        ([1, 1, 1, 0.5, 0], (1.2, 2.0), True),
-        ([0, 0.5, 1, 1, 1], (2.0, 2.8), False),
-        # What comes back further out is no part of the plateau.
-        ([1, 0, 1, 0, 1], (2.0, 2.0), False),
-        ([0, 1, 1, 1, 0], (1.6, 2.4), True),
+        ([1, 1, 1, 1, 1], 2.8, True),
+        ([1, 1, 1, 0.5, 0], 2.0, True),
+        # E_I is too high: what is level above it is the peak that has eaten the losses.
+        ([1, 0.5, 0, 0, 0], 1.2, False),
+        # What comes back further out does not count.
+        ([1, 0, 1, 0, 1], 1.2, False),
     ],
 )
-def test_plateau_is_the_stretch_around_the_limit_that_keeps_within_errors(
-    integral, plateau, stable
-):
+def test_signal_is_level_from_the_lowest_limit_on(integral, up_to, stable):
     found = scan(integral)
-    np.testing.assert_allclose(found.plateau, [plateau])
+    np.testing.assert_allclose(found.level_up_to, [up_to])
     assert found.stable.tolist() == [stable]
+
+
+def test_a_signal_far_above_the_peak_is_as_level(result):
+    # Its error is that of the ZLP, however large the signal is.
+    assert (result._scan(10.0, 15.0).integral > 10).all()
+    assert result._scan(10.0, 15.0).stable.all()
 
 
 def test_signal_is_level_below_the_onset_and_falls_beyond(result, sample):
@@ -71,15 +74,15 @@ def test_a_window_of_ones_own_is_in_the_units_of_the_axis(sample):
     axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
     in_mev = signal.remove_zlp_ml(**FEW)
     assert "meV" in in_mev.plot_regions(1500, 3000).axes[0].get_xlabel()
-    in_ev = sample.signal.remove_zlp_ml(**FEW)._scan((1.5, 3.0))
-    np.testing.assert_allclose(in_mev._scan((1.5, 3.0)).integral, in_ev.integral, rtol=1e-5)
+    in_ev = sample.signal.remove_zlp_ml(**FEW)._scan(1.5, 3.0)
+    np.testing.assert_allclose(in_mev._scan(1500, 3000).integral, in_ev.integral, rtol=1e-5)
 
 
 def test_scan_of_a_lazy_result_is_that_of_the_eager_one(result, sample):
     lazy = sample.signal.as_lazy().remove_zlp_ml(**FEW)
     assert lazy.subtracted._lazy
     np.testing.assert_allclose(
-        lazy._scan((1.5, 3.0)).integral, result._scan((1.5, 3.0)).integral, rtol=1e-4
+        lazy._scan(1.5, 3.0).integral, result._scan(1.5, 3.0).integral, rtol=1e-4
     )
     assert lazy.subtracted._lazy
 
@@ -87,7 +90,7 @@ def test_scan_of_a_lazy_result_is_that_of_the_eager_one(result, sample):
 def test_picture_has_a_curve_and_a_mark_for_every_cluster(result):
     axes = result.plot_regions().axes[0]
     n_clusters = len(result.report.scan.clusters)
-    assert len(axes.get_legend().get_texts()) == n_clusters
+    assert len(axes.figure.legends[0].get_texts()) == n_clusters
     assert sum(line.get_marker() == "o" for line in axes.lines) == n_clusters
 
 
@@ -95,6 +98,37 @@ def test_picture_has_a_curve_and_a_mark_for_every_cluster(result):
 def test_half_a_window_is_refused(result, window):
     with pytest.raises(ValueError, match="left, right: expected left < right or neither"):
         result.plot_regions(*window)
+
+
+@pytest.mark.parametrize("window", [(100.0, 200.0), (40.0, 60.0), (-200.0, -100.0)])
+def test_a_window_off_the_axis_is_refused(result, window):
+    with pytest.raises(ValueError, match="left, right: expected energies on the axis"):
+        result.plot_regions(*window)
+
+
+def test_few_spectra_are_spread_over_all():
+    from hyperspy_zlpml.checks import ScannedSpectra
+
+    labels = np.repeat([0, 1], [47, 5])
+    chosen = ScannedSpectra.chosen(np.arange(52.0)[:, None], np.zeros((52, 6)), labels)
+    first = chosen.counts[chosen.labels == 0, 0]
+    assert (first.size, first[0], first[-1]) == (24, 0, 46)
+    assert (chosen.labels == 1).sum() == 5
+
+
+def test_check_on_vacuum_is_made_or_it_is_said_why(sample):
+    held = data.ws2_like((14, 14), vacuum_fraction=0.5, random_state=3).signal.remove_zlp_ml(**FEW)
+    assert "check passed" in str(held.report) or "check FAILED" in str(held.report)
+    few = data.ws2_like((8, 8), random_state=3).signal.remove_zlp_ml(**FEW)
+    assert "check not made: fewer than 20 vacuum pixels" in str(few.report)
+
+
+def test_check_is_made_where_the_losses_begin_far_out():
+    # E_I is beyond 8 FWHM at this resolution: the check follows it.
+    far = data.monochromated((14, 14), vacuum_fraction=0.5, random_state=1)
+    check = far.signal.remove_zlp_ml(**FEW).report.vacuum
+    assert check is not None
+    assert check.window[1] > 1.4 * check.window[0]
 
 
 def test_pure_vacuum_has_nothing_to_scan():
@@ -108,16 +142,29 @@ def test_pure_vacuum_has_nothing_to_scan():
 def test_unstable_signal_is_a_complaint(result):
     from dataclasses import replace
 
-    unsure = replace(result.report, scan=scan([[1, 1, 1, 1, 1], [0, 0.5, 1, 1, 1]]))
-    assert any("cluster(s) 1 changes" in told for told in unsure.complaints())
+    unsure = replace(result.report, scan=scan([[1, 1, 1, 1, 1], [1, 0.5, 0, 0, 0]]))
+    assert any("E_I of cluster(s) 1 lies" in told for told in unsure.complaints())
     steady = replace(result.report, scan=scan([1, 1, 1, 1, 1]))
-    assert not any("changes by more" in told for told in steady.complaints())
+    assert not any("E_I of cluster" in told for told in steady.complaints())
 
 
 def test_report_says_how_the_tail_was_found(result):
     assert result.report.tail == ""
     no_vacuum = data.no_vacuum((12, 12), random_state=1).signal
-    assert "extrapolated to zero thickness" in no_vacuum.remove_zlp_ml(**FEW).report.tail
-    alone = hs.stack([no_vacuum.inav[0, 0]] * 3)
-    alone.set_signal_type("EELS_ZLPML")
-    assert "gain side" in str(alone.remove_zlp_ml(**{**FEW, "n_clusters": 1}).report)
+    found = no_vacuum.remove_zlp_ml(**FEW)
+    assert "extrapolated to zero thickness from 144 spectra" in found.report.tail
+    again = no_vacuum.remove_zlp_ml(ensemble=found.ensemble, show_progressbar=False)
+    assert again.report.tail == found.report.tail
+
+
+def test_a_guessed_tail_is_a_warning():
+    alone = data.single_spectrum(random_state=1).signal
+    with pytest.warns(UserWarning, match="the spectra do not tell the tail"):
+        alone.remove_zlp_ml(**{**FEW, "n_clusters": 1})
+
+
+def test_report_counts_a_separate_vacuum():
+    alone = data.single_spectrum(random_state=1).signal
+    vacuum = data.vacuum_reference(random_state=2).signal
+    report = alone.remove_zlp_ml(vacuum=vacuum, **{**FEW, "n_clusters": 1}).report
+    assert "1 spectra measured separately" in str(report)

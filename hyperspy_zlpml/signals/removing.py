@@ -271,8 +271,13 @@ def remove(signal, options, ensemble=None, lazy_output=None):
     check = None
     if held_out is not None:
         check = checks.check_on_vacuum(removal, held_out, ensemble.regions, options.confidence)
-    scan = _scan(removal, image, peaks, labels, ensemble.regions)
-    report = _completed(report, image, prepared.messages, check, scan)
+    scanned = _scanned(removal, image, peaks, labels)
+    report = replace(
+        report, vacuum=check, check_note=_why_no_check(image, held_out),
+        scan=checks.scan_regions(removal, scanned, ensemble.regions),
+        n_reference=0 if prepared.reference is None else prepared.reference.sample_index.size,
+    )  # fmt: skip
+    report = _completed(report, image, prepared.messages)
 
     results = lazy.subtract(prepared.data, peaks, removal, prepared.variance)
     is_lazy = signal._lazy if lazy_output is None else bool(lazy_output)
@@ -284,7 +289,7 @@ def remove(signal, options, ensemble=None, lazy_output=None):
         results = dict(zip(names, values, strict=True))
     return ZLPRemoval._wrap(
         signal if is_lazy == signal._lazy else _as(signal, is_lazy), results, image, labels,
-        ensemble, removal, peaks, report, prepared.factor,
+        ensemble, removal, peaks, scanned, report, prepared.factor,
     )  # fmt: skip
 
 
@@ -329,21 +334,28 @@ def _report_of_given(ensemble, prepared, options):
     return report, labels, held_out
 
 
-def _scan(removal, image, peaks, labels, regions):
-    """Stability against E_I, on the spectra that were read for training."""
+def _scanned(removal, image, peaks, labels):
+    """Spectra to try other limits on, of those that were read for training."""
     index = image.sample_index
     use = np.isfinite(peaks[index, 0]) & ~image.vacuum[index]
     counts = image.sample_counts[use] + removal.pedestal
-    return checks.scan_regions(removal, counts, peaks[index][use], labels[index][use], regions)
+    return checks.ScannedSpectra.chosen(counts, peaks[index][use], labels[index][use])
 
 
-def _completed(report, image, messages, check, scan):
+def _why_no_check(image, held_out):
+    """Why there is no check on vacuum, where there is vacuum."""
+    if not image.vacuum.any():
+        return ""
+    if held_out is None:
+        return f"fewer than {images.FEWEST_TO_HOLD_OUT} vacuum pixels to spare"
+    return "no losses were found, so there is no E_I to predict tails from"
+
+
+def _completed(report, image, messages):
     n_unusable = int((~image.usable).sum())
     told = report.messages + messages
     report = replace(
         report,
-        vacuum=check,
-        scan=scan,
         n_vacuum=int(image.vacuum.sum()),
         n_unusable=n_unusable,
         messages=told,

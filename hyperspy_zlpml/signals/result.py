@@ -61,10 +61,13 @@ class ZLPRemoval:
     report: object
     _removal: object = field(repr=False)
     _peaks: np.ndarray = field(repr=False)
+    _scanned: object = field(repr=False)
     _factor: float = field(repr=False)
 
     @classmethod
-    def _wrap(cls, signal, results, image, labels, ensemble, removal, peaks, report, factor):
+    def _wrap(
+        cls, signal, results, image, labels, ensemble, removal, peaks, scanned, report, factor
+    ):
         from hyperspy_zlpml.signals.removing import wrapped_peak_maps
 
         spectra = {
@@ -86,6 +89,7 @@ class ZLPRemoval:
             report=report,
             _removal=removal,
             _peaks=peaks,
+            _scanned=scanned,
             _factor=factor,
         )
 
@@ -227,7 +231,8 @@ class ZLPRemoval:
         """Signal above ``E_I`` against the limit below which spectra are matched.
 
         Where the curve is level, the choice of ``E_I`` does not matter; where it falls, losses
-        were taken for zero-loss peak.
+        were taken for zero-loss peak. At most 24 spectra of each cluster are matched anew, below
+        limits from 0.6 to 1.5 times their ``E_I``; the band is the error of the ZLP model.
 
         Parameters
         ----------
@@ -242,37 +247,31 @@ class ZLPRemoval:
         Raises
         ------
         ValueError
-            If only one of ``left`` and ``right`` is given, ``left`` is not below ``right``, or no
-            cluster has a finite ``E_I``.
+            If only one of ``left`` and ``right`` is given, ``left`` is not below ``right``, the
+            axis does not hold them, or no cluster has a finite ``E_I``.
         """
         from hyperspy_zlpml.plotting import plot_regions
 
-        scan = self.report.scan
-        if scan is None:
+        if self.report.scan is None:
             raise ValueError(
                 "plot_regions: expected a cluster with a finite E_I, got none: no losses were found."
             )
         if (left is None) != (right is None) or (left is not None and not left < right):
             raise ValueError(f"left, right: expected left < right or neither, got {left}, {right}.")
-        if left is not None:
-            scan = self._scan((left * self._factor, right * self._factor))
         axis = self.subtracted.axes_manager.signal_axes[0]
-        return plot_regions(scan, self._factor, axis.units)
+        if left is None:
+            return plot_regions(self.report.scan, self._factor, axis.units)
+        scan = self._scan(left, right)
+        return plot_regions(scan, self._factor, axis.units, (left, right))
 
-    def _scan(self, window):
-        labels = np.asarray(self.clusters.data).ravel()
-        vacuum = np.asarray(self.vacuum.data, bool).ravel()
-        rows = checks.rows_to_scan(labels, vacuum, np.isfinite(self._peaks[:, 0]))
-        parts = [
-            signal.data.reshape(-1, signal.data.shape[-1])[rows]
-            for signal in (self.subtracted, self.zlp)
-        ]
-        if self.subtracted._lazy:
-            parts = lazy.compute(*parts, show_progressbar=False, what="")
-        counts = parts[0] + parts[1] + self._removal.pedestal
-        return checks.scan_regions(
-            self._removal, counts, self._peaks[rows], labels[rows], self.ensemble.regions, window
-        )
+    def _scan(self, left, right):
+        window = left * self._factor, right * self._factor
+        scan = checks.scan_regions(self._removal, self._scanned, self.ensemble.regions, window)
+        if scan is None:
+            raise ValueError(
+                f"left, right: expected energies on the axis, got {left:g} to {right:g} from the peak."
+            )
+        return scan
 
     def _window(self, position):
         """Gain-side limit, E_I and E_II of one spectrum, in the units of the axis from its peak."""

@@ -371,13 +371,15 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
     """
     ratio, variance, _ = peaks.ratios()
     u = peaks.u[chosen].mean(0)
-    weight = np.where(peaks.spectra.complete[chosen], 1 / variance[chosen], 0.0)
+    complete = peaks.spectra.complete[chosen]
+    weight = np.where(complete, 1 / variance[chosen], 0.0)
+    ratio = np.where(complete, ratio[chosen], 0.0)
     total = weight.sum(0)
     seen = total > 0
     known = np.where(seen, total, 1.0)
-    mean = (weight * ratio[chosen]).sum(0) / known
+    mean = (weight * ratio).sum(0) / known
     # What spectra differ by, beyond their noise, is uncertainty of the mean too.
-    spread = np.sqrt((weight * (ratio[chosen] - mean) ** 2).sum(0) / known)
+    spread = np.sqrt((weight * (ratio - mean) ** 2).sum(0) / known)
     n = np.maximum((weight > 0).sum(0), 1)
     error = np.maximum(known**-0.5, spread / np.sqrt(np.maximum(n - 1, 1)))
     error = np.hypot(error, peaks.reference_error(u))

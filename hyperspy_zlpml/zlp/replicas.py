@@ -175,11 +175,8 @@ def _tail_heights(clusters, tails):
         if cluster.fitted is not None:
             normal = np.einsum("ig,pg,jg->pij", cluster.fitted, weight, cluster.fitted)
             right = np.einsum("ig,pg,g->pi", cluster.fitted, weight, tails)
-            normal += (
-                1e-12
-                * np.trace(normal, axis1=1, axis2=2)[:, None, None]
-                * np.eye(len(cluster.fitted))
-            )
+            ridge = 1e-12 * np.trace(normal, axis1=1, axis2=2) + 1e-12
+            normal += ridge[:, None, None] * np.eye(len(cluster.fitted))
             fitted = np.linalg.solve(normal, right[..., None])[..., 0]
             template = template - fitted @ cluster.fitted
         information.append((weight * template**2).sum(-1))

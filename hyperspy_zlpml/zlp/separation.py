@@ -10,7 +10,7 @@ import numpy as np
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
 from hyperspy_zlpml.zlp.registration import VACUUM, mean_ratio
 
-#: No specimen scatters closer to the peak than this many FWHM.
+#: Up to this many FWHM the loss side, too, is taken to tell variations of the peak.
 _PURE_FOR_CERTAIN = 1.5
 
 

@@ -22,6 +22,7 @@ from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, fit_reference
 
 #: Fewer spectra, or spectra of more equal thickness, tell nothing.
 _FEWEST = 12
+_FEWEST_GROUPS = 5
 _LEAST_RANGE = 1.3
 #: Far losses begin at this many times the limit of the pure peak, and hold this many times the
 #: counts of the peak's own tail.
@@ -72,7 +73,7 @@ def far_losses(peaks):
     """
     u = peaks.u.mean(0)
     far = (u > _FAR * peaks.extrapolated_from) & peaks.spectra.complete.all(0)
-    if far.sum() < 5 or len(u) < _FEWEST or len(peaks.label) < _FEWEST:
+    if far.sum() < _FEWEST_GROUPS or len(peaks.label) < _FEWEST:
         return None
     tail = np.exp(peaks.grid.interpolate(peaks.log_reference, u[far]))
     tail = (tail * peaks.spectra.n_channels[far]).sum()
