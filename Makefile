@@ -7,7 +7,7 @@ FILE ?=
 OUTPUT ?= demo_output
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-closure bench bench-accuracy bench-peers docs lint clean
+.PHONY: help demo test test-closure bench bench-accuracy bench-peers docs lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,9 +23,6 @@ demo: $(VENV)/.installed  ## remove the ZLP of the sample image, or of FILE=path
 
 test: $(VENV)/.installed  ## run the test suite
 	$(BIN)/python -m pytest -n 2
-
-test-slow: $(VENV)/.installed  ## run the long tests too
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
 
 test-closure: $(VENV)/.installed  ## run the statistical tests on many simulated images (hours)
 	$(BIN)/python -m pytest -n 2 -m closure tests/closure

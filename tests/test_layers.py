@@ -24,6 +24,7 @@ NAMES = [name for name, _ in LAYERS]
 MEMBERS = {
     "_version": "science", "zlp": "science", "physics": "science", "statistics": "science",
     "ensemble": "science", "removal": "science", "report": "science",
+    "checks": "science",
     "network": "training",
     "image": "workflow", "workflow": "workflow", "lazy": "workflow",
     "signals": "hyperspy", "components": "hyperspy", "data": "hyperspy", "plotting": "hyperspy",
