@@ -7,6 +7,8 @@ import numpy as np
 
 #: Median chi2 above which the fits deserve a word.
 _LARGEST_CHI2 = 100.0
+#: A signal that changes by less than this many errors plus this part of itself is level.
+_LEVEL_ERRORS, _LEVEL_PART = 1.5, 0.02
 #: Said of a tail that nothing measured tells.
 _GUESS = "a guess"
 
@@ -116,12 +118,10 @@ class RegionScan:
     def level_up_to(self):
         """Highest limit, in eV, up to which the signal is that of the lowest limit; (n_clusters,).
 
-        Spectra matched up to a higher limit hold all that those matched up to a lower one do, so
-        the variance of the difference is the difference of the variances; two standard
-        deviations of it are allowed, and a quarter of the error itself.
+        It may change by one and a half times the larger of the two errors and by 2 %.
         """
-        low = self.error[:, :1]
-        allowed = 2 * np.sqrt(np.clip(low**2 - self.error**2, 0, None) + (self.error / 4) ** 2)
+        larger = np.maximum(self.error, self.error[:, :1])
+        allowed = _LEVEL_ERRORS * larger + _LEVEL_PART * np.abs(self.integral[:, :1])
         level = np.abs(self.integral - self.integral[:, :1]) <= allowed
         last = np.array([np.append(row, False).argmin() - 1 for row in level])
         return self.factors[np.maximum(last, 0)] * self.E_I

@@ -265,6 +265,90 @@ def test_drift_has_the_size_asked_for():
     assert sample.fwhm.data.std() == pytest.approx(0.025, rel=0.2)
 
 
+# --- kinds ----------------------------------------------------------------------------------------
+
+
+def test_gain_peak_is_where_and_as_large_as_stated():
+    # The same state without it: the difference is the gain peak alone, of 3e-4 of the unscattered
+    # electrons per mean free path, 0.4 eV before the centre. The ZLP in view lacks its far tails
+    # (a few per cent), so does what they carry of the gain; losses are stored in single precision.
+    with_gain = data.energy_gain((4, 4), random_state=0)
+    without = data.monochromated((4, 4), random_state=0)
+    np.testing.assert_array_equal(with_gain.zlp.data, without.zlp.data)
+    gain = (with_gain.inelastic.data.astype(float) - without.inelastic.data).reshape(16, -1)
+    energy = with_gain.signal.axes_manager.signal_axes[0].axis
+    thickness, centre = with_gain.thickness.data.ravel(), with_gain.centre.data.ravel()
+    vacuum = thickness == 0
+    assert not gain[vacuum].any()
+    zlp = with_gain.zlp.data.reshape(16, -1).sum(-1)
+    near = np.abs(energy - centre[:, None] + 0.4) < 0.4
+    size = (gain * near).sum(-1) / zlp
+    np.testing.assert_allclose(size[~vacuum], 3e-4 * thickness[~vacuum], rtol=0.1)
+    # The response of 0.08 eV is a little steeper on its gain side.
+    highest = energy[gain.argmax(-1)]
+    np.testing.assert_allclose((highest - centre)[~vacuum], -0.4, atol=0.01)
+    thick = thickness > 0.5
+    for row in gain[thick]:
+        above = energy[row > row.max() / 2]
+        assert 0.08 < np.ptp(above) < 0.13  # Gaussian of 0.05 eV and response of 0.08 eV
+
+
+def test_energy_gains_have_the_area_asked_for():
+    material = Material(gains=((0.4, 0.05, 3e-4), (0.9, 0.1, 1e-4)))
+    energy = -2 + 0.001 * np.arange(4000)
+    density = material.energy_gain(energy)
+    assert density.sum() * 0.001 == pytest.approx(4e-4, rel=1e-6)
+    assert energy[density.argmax()] == pytest.approx(-0.4, abs=0.001)
+    assert (density[energy > 0] < 1e-12).all()
+    assert not Material().energy_gain(energy).any()
+
+
+def test_very_low_dose_counts_electrons():
+    # No read-out noise: the variance is the mean; the sum of squares of all channels is known to
+    # 2.3 %, five of them.
+    sample = data.very_low_dose((8, 8), random_state=0, n_channels=1024)
+    assert sample.signal.data.dtype.kind == "i"
+    assert (sample.gain, sample.readout) == (1.0, 0.0)
+    assert sample.signal.data.min() >= 0
+    expected = (sample.zlp.data + sample.inelastic.data).astype(float)
+    squares = ((sample.signal.data - expected) ** 2).sum()
+    assert squares / expected.sum() == pytest.approx(1, rel=0.12)
+    vacuum = sample.thickness.data == 0
+    assert np.median(sample.zlp.data[vacuum].max(-1)) == pytest.approx(1e3, rel=0.05)
+
+
+def test_strong_drift_is_half_a_width():
+    # Half of the variance is one slow field of unit variance, the rest 400 pixels'.
+    sample = data.strong_drift((20, 20), random_state=1, n_channels=256)
+    assert sample.centre.data.std() / 0.45 == pytest.approx(0.5, rel=0.2)
+    vacuum = sample.thickness.data == 0
+    assert sample.fwhm.data[vacuum].std() / 0.45 == pytest.approx(0.1, rel=0.3)
+    # Everything else is the flake's.
+    calm = data.ws2_like((20, 20), random_state=1, n_channels=256)
+    np.testing.assert_array_equal(sample.thickness.data, calm.thickness.data)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_vacuum_reference_is_narrower_and_empty(seed):
+    reference, spectrum = (
+        kind(random_state=seed, n_channels=256)
+        for kind in (data.vacuum_reference, data.single_spectrum)
+    )
+    assert reference.signal.axes_manager.navigation_dimension == 0
+    assert not reference.thickness.data.any() and not reference.inelastic.data.any()
+    # The same state draws the same fluctuation. The specimen broadens by 2.5 % at half a mean
+    # free path.
+    ratio = reference.fwhm.data / spectrum.fwhm.data
+    np.testing.assert_allclose(ratio, 1 / 1.05 / 1.025, rtol=0.005)
+    one, other = (sample.signal.axes_manager.signal_axes[0] for sample in (reference, spectrum))
+    assert (one.scale, one.offset) == (other.scale, other.offset)
+
+
+def test_every_kind_is_public():
+    assert set(data.SAMPLE_KINDS) < set(data.__all__)
+    assert "vacuum_reference" not in data.SAMPLE_KINDS  # no sample by itself
+
+
 def test_material_sets_the_gap():
     sample = data.make_sample((5, 5), material=Material(band_gap=3.0), random_state=0, **SMALL)
     assert sample.band_gap.data.mean() == pytest.approx(3.0, abs=0.1)

@@ -17,7 +17,13 @@ from hyperspy_zlpml.image import (
 )
 from hyperspy_zlpml.network.selection import TooFewReplicasError
 from hyperspy_zlpml.removal import RESULTS, Removal
-from hyperspy_zlpml.workflow import Settings, pattern_noise, train_ensemble, training_data
+from hyperspy_zlpml.workflow import (
+    Settings,
+    cluster_spectra,
+    pattern_noise,
+    train_ensemble,
+    training_data,
+)
 from hyperspy_zlpml.zlp.peaks import peak_parameters
 from hyperspy_zlpml.zlp.registration import registered
 from hyperspy_zlpml.zlp.separation import find_regions
@@ -138,7 +144,9 @@ def test_inputs_are_not_modified(flake):
 
 
 def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
-    # Whatever reference a replica draws, reference times ratio is what was measured.
+    # Whatever reference a replica draws, reference times ratio is what was measured. Vacuum, whose
+    # mean is the reference, is drawn with it: its ratio is that to the reference drawn, its
+    # errors would be counted twice otherwise.
     peaks = registered(flake.samples, flake.image.detector.noise)
     regions = find_regions(peaks, 3, {})
     peaks = peaks.within(regions)
@@ -150,6 +158,12 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     )
     u = np.sinh(own.inputs[:, 0] * scaling.x_scale) / 2
     deviation = np.array([peaks.grid.interpolate(row, u) for row in scores @ modes])
+    vacuum, *clusters = cluster_spectra(peaks)
+    assert vacuum.is_reference and not any(cluster.is_reference for cluster in clusters)
+    n_vacuum = np.isfinite(vacuum.mean[1]).sum()
+    np.testing.assert_array_equal(own.ratios[:, :n_vacuum], common.ratios[:, :n_vacuum])
+    deviation[:, :n_vacuum] = 0.0
+    assert np.abs(deviation).max() > 1e-3
     np.testing.assert_allclose(own.ratios * np.exp(deviation), common.ratios, rtol=1e-6)
     lines = np.sinh(own.tail_inputs[..., 0] * scaling.x_scale) / 2
     deviation = np.array([peaks.grid.interpolate(row, lines) for row in scores @ modes])

@@ -119,9 +119,63 @@ def test_error_of_the_mean_ratio_is_that_of_a_loop(with_vacuum):
         i = np.abs(u - group_u[g]).argmin()
         assert mean[i] == pytest.approx(expected)
         spread = np.sqrt((weight * (ratio[rows, g] - expected) ** 2).sum() / weight.sum())
-        assert error[i] == pytest.approx(
-            max(weight.sum() ** -0.5, spread / np.sqrt(rows.size - 1)), rel=1e-6
-        )
+        own = max(weight.sum() ** -0.5, spread / np.sqrt(rows.size - 1))
+        # The reference is not known for certain either.
+        node = [np.interp(group_u[g], peaks.grid.u, mode) for mode in peaks.reference_modes]
+        assert error[i] == pytest.approx(np.hypot(own, np.linalg.norm(node)), rel=1e-4)
+
+
+# --- tails that vary ------------------------------------------------------------------------------
+
+PURE = -NO_LIMIT, 1.5
+
+
+def tails(peaks, size=1.0):
+    """A variation of the flanks at the groups, and the peaks of the thick cluster that have it."""
+    thick = peaks.label == 1
+    mode = np.tanh(peaks.u[thick].mean(0) / 2) ** 2
+    sums = np.where(thick[:, None], peaks.spectra.sums * (1 + size * mode), peaks.spectra.sums)
+    return mode, replace(peaks, spectra=replace(peaks.spectra, sums=sums))
+
+
+def test_variations_that_the_pure_part_shows_are_taken_off(with_vacuum):
+    peaks, *_ = with_vacuum
+    mode, raised = tails(peaks, 0.1)
+    thick = peaks.label == 1
+    modes = 0.1 * mode[None]
+    u, plain, error = mean_ratio(peaks, thick)
+    flank = (u > 1) & (u < 3.5)
+    _, blind, _ = mean_ratio(raised, thick)
+    assert (blind - plain)[flank].max() > 0.05
+    # What the counts themselves show of the mode by chance goes too: compared with it taken off.
+    _, own, _ = mean_ratio(peaks, thick, 1, modes, PURE)
+    _, corrected, again = mean_ratio(raised, thick, 1, modes, PURE)
+    np.testing.assert_allclose(corrected[flank], own[flank], atol=0.1 * 0.1)
+    np.testing.assert_allclose(again, error, rtol=0.2)
+
+
+def test_variations_that_the_pure_part_does_not_show_stay(with_vacuum):
+    # Scores have unit variance beforehand: a mode that begins beyond the pure part is unknown
+    # there, and no signal is taken for it.
+    peaks, *_ = with_vacuum
+    thick = peaks.label == 1
+    mode = np.where(peaks.u[thick].mean(0) > 2, 0.3, 0.0)
+    _, plain, _ = mean_ratio(peaks, thick)
+    _, found, _ = mean_ratio(peaks, thick, 1, mode[None], PURE)
+    np.testing.assert_array_equal(found, plain)
+    _, found, _ = mean_ratio(peaks, thick, 1, mode[None][:0], PURE)
+    np.testing.assert_array_equal(found, plain)
+
+
+def test_error_of_the_reference_is_an_error_of_every_ratio(with_vacuum):
+    peaks, *_ = with_vacuum
+    thick = peaks.label == 1
+    without = replace(peaks, reference_modes=None)
+    wide = replace(peaks, reference_modes=np.full((1, peaks.grid.n), 0.3))
+    u, mean, error = mean_ratio(without, thick)
+    _, same, larger = mean_ratio(wide, thick)
+    np.testing.assert_array_equal(same, mean)
+    np.testing.assert_allclose(larger, np.hypot(error, 0.3))
 
 
 def test_windows_follow_labels_and_widths():
@@ -180,6 +234,18 @@ def test_regions_end_at_the_onset(with_vacuum):
     assert ((0.7 * ONSET < regions.E_I) & (regions.E_I < 1.3 * ONSET)).all()
     assert (regions.gain < -3 * FWHM).all()
     assert (regions.E_II > regions.E_I).all()
+
+
+def test_tails_that_are_higher_are_no_onset(with_vacuum):
+    peaks, *_ = with_vacuum
+    mode, raised = tails(peaks, 0.15)
+    blind = find_regions(raised, 2, {})
+    told = find_regions(raised, 2, {}, 0.15 * mode[None], np.full(2, -NO_LIMIT))
+    assert blind.E_I[1] < 0.6 * ONSET
+    assert 0.7 * ONSET < told.E_I[1] < 1.3 * ONSET
+    # Nor do modes hide an onset where there is one.
+    same = find_regions(peaks, 2, {}, 0.15 * mode[None], np.full(2, -NO_LIMIT))
+    np.testing.assert_allclose(same.E_I, find_regions(peaks, 2, {}).E_I, rtol=0.15)
 
 
 def test_clusters_without_spectra_take_the_limits_of_the_next_thicker(with_vacuum):

@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Extrapolation to zero thickness: exact where its model is, honest where noise or bends enter."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.zlp.noise import NoiseModel
+from hyperspy_zlpml.zlp.peaks import peak_parameters
+from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, Grid
+from hyperspy_zlpml.zlp.registration import Sample, registered
+from hyperspy_zlpml.zlp.zero_thickness import (
+    PURE_FRACTION,
+    ZeroThickness,
+    at_zero_thickness,
+    extrapolate,
+    far_losses,
+    mode_scores,
+    tail_of,
+)
+
+N_GROUPS = 30
+NO_SCORES = np.zeros((0, 60))
+EVERYWHERE = np.ones((60, N_GROUPS), bool)
+
+
+def thicknesses(n=60, seed=0):
+    """Losses of mean 1 in no order."""
+    losses = np.random.default_rng(seed).permutation(np.linspace(0.3, 1.7, n))
+    return losses / losses.mean()
+
+
+def polynomial(losses, *coefficients):
+    return sum(c * losses[:, None] ** k for k, c in enumerate(coefficients))
+
+
+def coefficients(seed=1):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0.5, 1.5, N_GROUPS), rng.uniform(0, 5, N_GROUPS), rng.normal(0, 1, N_GROUPS)
+
+
+# --- the fit --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [12, 17, 60])
+def test_a_parabola_is_recovered_to_rounding(n):
+    # The normal equations are squared and steadied by 1e-9: no better than that times their
+    # condition.
+    losses, truth = thicknesses(n), coefficients()
+    variance = np.random.default_rng(2).uniform(1e-6, 1e-4, (n, N_GROUPS))
+    found = extrapolate(
+        polynomial(losses, *truth),
+        variance,
+        np.ones(variance.shape, bool),
+        losses,
+        np.zeros((0, n)),
+    )
+    np.testing.assert_allclose(found.ratio, truth[0], atol=1e-4)
+    np.testing.assert_allclose(found.deviations[:-1], 0, atol=1e-4)
+    assert found.responses.shape == (0, N_GROUPS)
+    # One deviation for each block, six at most, of three spectra at least, and one for the bend.
+    assert found.deviations.shape == (min(6, n // 3) + 1, N_GROUPS)
+
+
+def test_what_modes_do_to_the_tail_is_told_apart_from_thickness():
+    losses, truth = thicknesses(), coefficients()
+    scores = np.random.default_rng(3).standard_normal((2, 60))
+    responses = np.random.default_rng(4).normal(0, 0.3, (2, N_GROUPS))
+    ratio = polynomial(losses, *truth) + scores.T @ responses
+    found = extrapolate(ratio, np.full(ratio.shape, 1e-5), EVERYWHERE, losses, scores)
+    np.testing.assert_allclose(found.ratio, truth[0], atol=1e-4)
+    np.testing.assert_allclose(found.responses, responses, atol=1e-4)
+    # Blind to the modes the extrapolation scatters by what they do.
+    blind = extrapolate(ratio, np.full(ratio.shape, 1e-5), EVERYWHERE, losses, NO_SCORES)
+    assert np.abs(blind.ratio - truth[0]).max() > 0.05
+
+
+def test_points_beyond_an_axis_do_not_count():
+    losses, truth = thicknesses(), coefficients()
+    ratio = polynomial(losses, *truth)
+    complete = np.random.default_rng(5).random(ratio.shape) < 0.7
+    spoiled = np.where(complete, ratio, 1e9)
+    found = extrapolate(spoiled, np.full(ratio.shape, 1e-5), complete, losses, NO_SCORES)
+    np.testing.assert_allclose(found.ratio, truth[0], atol=1e-4)
+
+
+def test_errors_are_proportional_to_the_noise():
+    losses, noise = thicknesses(), np.random.default_rng(6).standard_normal((60, N_GROUPS))
+    one, ten = (
+        extrapolate(1 + s * noise, np.full(noise.shape, s**2), EVERYWHERE, losses, NO_SCORES)
+        for s in (1e-3, 1e-2)
+    )
+    # To what steadies the normal equations.
+    for large, small in ((ten.deviations, one.deviations), (ten.ratio - 1, one.ratio - 1)):
+        np.testing.assert_allclose(large / 10, small, atol=1e-3 * small.std())
+
+
+def test_errors_are_those_of_least_squares():
+    # 400 groups of white noise. Scatter of the value read off: known to 1 / sqrt(800) = 3.5 %.
+    # Errors of a group rest on six blocks, 63 % in the variance, so 3.2 % in the mean of 400;
+    # blocks left out whole make a jackknife a little too large. Five of both.
+    n, n_groups, sigma = 120, 400, 0.01
+    losses = thicknesses(n)
+    rng = np.random.default_rng(7)
+    ratio = 1 + 2 * losses[:, None] + sigma * rng.standard_normal((n, n_groups))
+    every = np.ones(ratio.shape, bool)
+    found = extrapolate(ratio, np.full(ratio.shape, sigma**2), every, losses, np.zeros((0, n)))
+    design = np.stack([np.ones(n), losses, losses**2])
+    expected = sigma * np.sqrt(np.linalg.inv(design @ design.T)[0, 0])
+    assert (found.ratio - 1).std() == pytest.approx(expected, rel=0.18)
+    assert abs((found.ratio - 1).mean()) < 5 * expected / np.sqrt(n_groups)
+    jackknife = np.sqrt((found.deviations[:-1] ** 2).sum(0).mean())
+    assert 0.84 * expected < jackknife < 1.3 * expected
+
+
+def test_spectra_weigh_as_their_noise_says():
+    # Scatter within the noise claimed: nothing is added to it, and the fit is plain least squares.
+    losses = thicknesses()
+    sigma = np.random.default_rng(8).uniform(1e-3, 1e-1, 60)
+    ratio = 1 + losses + 0.5 * sigma * np.random.default_rng(9).uniform(-1, 1, 60)
+    column = ratio[:, None] * np.ones(N_GROUPS)
+    variance = np.broadcast_to(sigma[:, None] ** 2, column.shape)
+    found = extrapolate(column, variance, EVERYWHERE, losses, NO_SCORES)
+    expected = np.polyfit(losses, ratio, 2, w=1 / sigma)[-1]
+    np.testing.assert_allclose(found.ratio, expected, atol=1e-6)
+    assert abs(expected - np.polyfit(losses, ratio, 2)[-1]) > 1e-4
+
+
+def test_differences_between_pixels_that_grow_with_thickness_are_errors():
+    # The band gap drifts slowly over the scan, so neighbours deviate together: only whole blocks
+    # left out show it. Pulls of 40 images, some four of them independent along the energies.
+    n, pulls, alone = 90, [], []
+    for seed in range(40):
+        rng = np.random.default_rng(100 + seed)
+        losses = thicknesses(n, seed)
+        drift = np.repeat(rng.standard_normal(18), 5)
+        pattern = 0.1 * np.sin(np.arange(N_GROUPS) / 3)
+        ratio = 1 + 2 * losses[:, None] + (losses * drift)[:, None] * pattern
+        ratio += 1e-3 * rng.standard_normal(ratio.shape)
+        found = extrapolate(
+            ratio, np.full(ratio.shape, 1e-6), np.ones(ratio.shape, bool), losses, np.zeros((0, n))
+        )
+        error = np.sqrt((found.deviations**2).sum(0))
+        large = np.abs(pattern) > 0.05
+        pulls.append(((found.ratio - 1) / error)[large])
+        alone.append(np.median(error[large]))
+    # Six blocks give Student's t of five degrees: a width of 1.29; of 40 independent values known
+    # to some 20 %; four of them. Noise alone would claim a thousandth and be wrong thirtyfold.
+    assert np.median(alone) > 0.01
+    assert 0.5 < np.sqrt(np.mean(np.square(pulls))) < 2.3
+
+
+def test_a_straight_line_has_no_bend_and_a_parabola_a_part_of_it():
+    losses = thicknesses()
+    variance = np.full((60, N_GROUPS), 1e-5)
+    straight, bent = (
+        extrapolate(polynomial(losses, 1.0, 2.0, c) * np.ones(N_GROUPS), variance, EVERYWHERE, losses, NO_SCORES)
+        for c in (0.0, 0.5)
+    )  # fmt: skip
+    np.testing.assert_allclose(straight.deviations[-1], 0, atol=1e-4)
+    # A fifth of what a line would miss, which the least squares of this parabola tell.
+    weight = 1 / (1e-5 + np.zeros(60))
+    line = np.polyfit(losses, polynomial(losses, 1.0, 2.0, 0.5)[:, 0], 1, w=np.sqrt(weight))
+    np.testing.assert_allclose(bent.deviations[-1], 0.2 * (1.0 - line[1]), rtol=1e-2)
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+MODES = np.stack([0.1 * np.linspace(0, 1, N_GROUPS), 0.05 * np.sin(np.arange(N_GROUPS))])
+
+
+def test_scores_are_recovered_from_the_pure_part():
+    # Centred: the mean belongs to the tail itself. Noise of 1e-3 in 20 groups tells modes of 0.05
+    # to a few per cent; none here, and the prior of one costs less than that squared.
+    scores = np.random.default_rng(9).standard_normal((2, 40))
+    ratio = 1.3 + scores.T @ MODES
+    inside = np.broadcast_to(np.arange(N_GROUPS) < 20, ratio.shape)
+    found = mode_scores(np.where(inside, ratio, 7.0), np.full(ratio.shape, 1e-6), inside, MODES)
+    np.testing.assert_allclose(found, scores - scores.mean(1, keepdims=True), atol=0.01)
+    other = mode_scores(np.where(inside, ratio, -3e5), np.full(ratio.shape, 1e-6), inside, MODES)
+    np.testing.assert_array_equal(found, other)
+
+
+def test_scores_that_noise_hides_are_zero():
+    ratio = 1 + np.random.default_rng(10).standard_normal((40, N_GROUPS))
+    found = mode_scores(ratio, np.full(ratio.shape, 1e4), np.ones(ratio.shape, bool), MODES)
+    assert np.abs(found).max() < 0.01
+
+
+def test_no_modes_no_scores():
+    one = np.ones((40, N_GROUPS))
+    assert mode_scores(one, one, one > 0, MODES[:0]).shape == (0, 40)
+
+
+# --- registered peaks -----------------------------------------------------------------------------
+
+STEP, FWHM = 0.025, 0.45
+ENERGY = STEP * np.arange(-160, 800)
+NOISE = NoiseModel(1.0, 10.0)
+ONSET = 2.0
+
+
+def shape(u):
+    """A peak with a halo, whose loss side lies ever higher above its gain side: up to threefold."""
+    peak = (1 + 4 * (2 ** (1 / 2.2) - 1) * u**2) ** -2.2 + 5e-4 / (1 + (u / 6) ** 2)
+    return peak * np.where(u > 0, 1 + 2 * np.tanh(u / 6) ** 2, 1.0)
+
+
+def flat_stub(losses, n_groups=60, extrapolated_from=4.0, tail=1e-4):
+    """Peaks without width or noise: a constant tail, and far losses in proportion to thickness."""
+    grid = Grid.covering(-20, 60)
+    losses = np.asarray(losses, float)
+    n = len(losses)
+    u = np.broadcast_to(np.linspace(-5, 40, n_groups), (n, n_groups))
+    height = np.random.default_rng(0).uniform(1e5, 2e5, n)
+    n_channels = np.arange(1, n_groups + 1)
+    counts = tail + losses[:, None] * np.clip(u - 6, 0, 20) * 1e-2
+    return SimpleNamespace(
+        u=u, extrapolated_from=extrapolated_from, label=np.zeros(n, int), grid=grid,
+        log_reference=np.full(grid.n, np.log(tail)),
+        spectra=SimpleNamespace(
+            complete=np.ones(u.shape, bool), n_channels=n_channels,
+            sums=height[:, None] * n_channels * counts,
+        ),
+        matched=SimpleNamespace(log_height=np.log(height)),
+    )  # fmt: skip
+
+
+def test_far_losses_are_the_thickness():
+    losses = np.linspace(0.2, 1.0, 20)
+    np.testing.assert_allclose(far_losses(flat_stub(losses)), losses / losses.mean(), rtol=1e-9)
+
+
+def test_thickness_is_not_that_of_the_peaks_own_tail():
+    # The tail is 1e-4, the far losses of the thinnest about ten times that: the ratio of thin to
+    # thick is 5 only if the tail is taken off.
+    losses = far_losses(flat_stub(np.geomspace(0.01, 0.05, 15), tail=1e-4))
+    assert losses[-1] / losses[0] == pytest.approx(5, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"losses": np.linspace(0.2, 1.0, 11)},  # too few spectra
+        {"losses": np.linspace(0.50, 0.55, 30)},  # as good as equally thick
+        {"losses": np.linspace(1e-5, 1e-4, 30)},  # no more losses than tail
+        {"losses": np.linspace(-0.2, 1.0, 30)},  # no losses at all in some
+        {"losses": np.linspace(0.2, 1.0, 30), "extrapolated_from": 15.0},  # nothing is far
+        {"losses": np.linspace(0.2, 1.0, 30), "extrapolated_from": np.inf},
+    ],
+    ids=["few", "equal", "weak", "negative", "near", "known"],
+)
+def test_spectra_that_do_not_tell_are_left_alone(case):
+    peaks = flat_stub(**case)
+    assert far_losses(peaks) is None
+    assert at_zero_thickness(peaks, np.zeros((0, 60))) is None
+
+
+def wedge(seed, n=90, height=3e6):
+    """Registered spectra of a wedge without vacuum, losses linear in thickness."""
+    rng = np.random.default_rng(seed)
+    thickness = np.sort(rng.uniform(0.2, 1.0, n))[:, None]
+    centre, fwhm = rng.normal(0, 0.02, (n, 1)), FWHM * np.exp(rng.normal(0, 0.02, (n, 1)))
+    losses = 0.003 * np.clip(1 - np.exp(-(ENERGY - ONSET)), 0, None)
+    expected = height * np.exp(-thickness) * (shape((ENERGY - centre) / fwhm) + thickness * losses)
+    counts = rng.poisson(expected) + NOISE.readout * rng.standard_normal(expected.shape)
+    label = (np.arange(n) < n / 2).astype(int)  # 0 is the thin half
+    parameters = peak_parameters(counts, ENERGY)
+    return registered([Sample(counts, ENERGY, parameters, 1 - label)], NOISE)
+
+
+def test_tail_of_a_wedge_is_its_zero_loss_peak():
+    # At 6 to 9 FWHM the losses are some five times the tail. Errors are common to these energies:
+    # one pull a wedge, of Student's t with five degrees (six blocks). Beyond 4 lie 1 % of them,
+    # and lay 2 of 40 measured; half of eight wedges do so with probability 4e-4.
+    pulls, claimed, before, after = [], [], [], []
+    u = np.linspace(6, 9, 40)
+    truth = np.log(shape(u))
+    for seed in range(8):
+        peaks = wedge(seed)
+        assert not peaks.tail_is_known and 2 < peaks.extrapolated_from < 6
+        found = at_zero_thickness(peaks, np.zeros((0, peaks.u.shape[1])))
+        log_reference, modes = tail_of(peaks, found)
+        sigma = np.sqrt((peaks.grid.interpolate_rows(modes.T, u) ** 2).sum(-1))
+        error = peaks.grid.interpolate(log_reference, u) - truth
+        pulls.append(np.sqrt(np.mean(np.square(error / sigma))))
+        claimed.append(sigma.mean())
+        after.append(np.abs(error).mean())
+        before.append(np.abs(peaks.grid.interpolate(peaks.log_reference, u) - truth).mean())
+    assert np.median(pulls) < 4
+    # The pixels tell more than the prior of 0.5 to 0.6, and come nearer than the gain side, which
+    # misses what still rises behind the limit.
+    assert np.median(claimed) < 0.3
+    assert np.median(after) < 0.5 * np.median(before)
+
+
+@pytest.fixture(scope="module")
+def one_wedge():
+    return wedge(7)
+
+
+def constant(peaks, ratio, deviation):
+    n = peaks.u.shape[1]
+    deviations = np.zeros((3, n))
+    deviations[0] = deviation
+    return ZeroThickness(np.full(n, float(ratio)), deviations, np.zeros((0, n)))
+
+
+def reference_change(peaks, found, u):
+    log_reference, _ = tail_of(peaks, found)
+    return peaks.grid.interpolate(log_reference - peaks.log_reference, u)
+
+
+def test_a_well_known_tail_replaces_the_one_from_the_gain_side(one_wedge):
+    far = np.linspace(2, 3, 20) * one_wedge.extrapolated_from
+    change = reference_change(one_wedge, constant(one_wedge, 1.5, 1e-4), far)
+    np.testing.assert_allclose(change, np.log(1.5), atol=0.02)
+    # Below the pure limit nothing changes but the smoothing of another fit.
+    near = np.linspace(-4, 0.7 * PURE_FRACTION * one_wedge.extrapolated_from, 60)
+    change = reference_change(one_wedge, constant(one_wedge, 1.5, 1e-4), near)
+    assert np.abs(change).max() < 0.03
+
+
+def test_an_unknown_tail_stays_that_of_the_gain_side(one_wedge):
+    far = np.linspace(2, 3, 20) * one_wedge.extrapolated_from
+    change = reference_change(one_wedge, constant(one_wedge, 1.5, 1e3), far)
+    _, modes = tail_of(one_wedge, constant(one_wedge, 1.5, 1e3))
+    # What is left is the prior: a power of the energy, from where the pure part ends. Another
+    # smooth fit within it moves little of that.
+    prior = TAIL_POWER_SIGMA * np.log(far / (PURE_FRACTION * one_wedge.extrapolated_from))
+    np.testing.assert_allclose(one_wedge.grid.interpolate(modes[-1], far), prior, rtol=0.03)
+    assert (np.abs(change) < 0.25 * prior).all()
+
+
+def test_both_are_weighed_by_their_errors(one_wedge):
+    # Where the error of the value read off equals the prior's they count alike.
+    at = 2.5 * one_wedge.extrapolated_from
+    prior = TAIL_POWER_SIGMA * np.log(at / (PURE_FRACTION * one_wedge.extrapolated_from))
+    change = reference_change(one_wedge, constant(one_wedge, 1.5, prior), np.array([at]))
+    assert change[0] == pytest.approx(np.log(1.25), abs=0.1 * prior)
+    _, modes = tail_of(one_wedge, constant(one_wedge, 1.5, prior))
+    sigma = np.sqrt((one_wedge.grid.interpolate_rows(modes.T, np.array([at])) ** 2).sum())
+    # Both directions are kept: half of the deviation, relative to the new tail, and of the prior.
+    assert sigma == pytest.approx(np.hypot(0.5 * prior / 1.25, 0.5 * prior), rel=0.05)
+
+
+def test_tails_stay_positive_and_fall(one_wedge):
+    log_reference, modes = tail_of(one_wedge, constant(one_wedge, -3.0, 1e-4))
+    assert np.isfinite(log_reference).all() and np.isfinite(modes).all()
+    assert (np.diff(log_reference)[one_wedge.grid.u[:-1] > 0.8] <= 1e-12).all()
