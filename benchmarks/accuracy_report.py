@@ -612,7 +612,7 @@ def dose_figure(doses):
         bottom.set_xlabel("counts in the highest channel")
     grid[0, 0].set_ylabel("rms error of the ZLP\n(σ of the noise of a channel)")
     grid[1, 0].set_ylabel("found coverage")
-    grid[0, 1].legend(loc="lower right", fontsize=9)
+    grid[0, 0].legend(loc="lower right", fontsize=9)
     handles = grid[1, 0].get_legend_handles_labels()[0]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
