@@ -26,6 +26,8 @@ _CHECKED_AT_MOST = 256
 _OUTSIDE = 0.5
 #: Peaks narrower than this many channels have no shape at all.
 _NARROWEST_PEAK = 1.0
+#: Flat tops must be this many times as frequent as by chance to speak of a saturated detector.
+_MORE_THAN_CHANCE = 10.0
 #: Status of spectra that the user left out, beside those of ``zlp.peaks``.
 EXCLUDED = -1
 
@@ -200,7 +202,9 @@ def measurement_messages(image):
     """Warnings about peaks that cannot be trusted as they are."""
     messages = []
     saturated = _flat_tops(image.sample_counts)
-    if saturated.any():
+    # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
+    by_chance = (1 / (4 * np.pi * np.maximum(image.sample_counts.max(-1), 1))).sum()
+    if saturated.sum() > _MORE_THAN_CHANCE * by_chance:
         messages.append(
             f"{saturated.sum()} of {saturated.size} spectra looked at have a peak that is cut off "
             "flat: the detector was saturated. Their ZLP is not to be trusted; shorten the exposure."
