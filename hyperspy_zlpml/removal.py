@@ -8,20 +8,20 @@ cost per spectrum does not depend on the number of replicas: they enter by their
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
 
 from hyperspy_zlpml.zlp.binning import ChannelGroups, make_groups
+from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.matching import (
-    N_PEAK,
+    GroupedSpectra,
     ShapeTable,
     group_curvature,
-    group_spectra,
     match,
 )
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import level_ripples
 
-_SPECTRA_AT_ONCE = 512
+#: Spectra worked on at once: what they need stays in the cache.
+_SPECTRA_AT_ONCE = 128
 #: ln(counts) and its standard deviation are kept within this.
 _LARGEST_LOG = 80.0
 _LARGEST_SIGMA = 5.0
@@ -42,8 +42,8 @@ class Removal:
     table : ShapeTable
     groups : ChannelGroups
     curvature : ndarray of shape (n_groups,)
-    to_channels : tuple of two ndarrays of shape (n_groups, n_relative)
-        Linear and cubic interpolation from the middle of the groups to channels.
+    linear, cubic : Expansion
+        Interpolation from the middle of the groups to channels.
     noise : NoiseModel
     pedestal : float
     log_fwhm : tuple of float
@@ -54,7 +54,8 @@ class Removal:
     table: ShapeTable
     groups: ChannelGroups
     curvature: np.ndarray
-    to_channels: tuple
+    linear: Expansion
+    cubic: Expansion
     noise: NoiseModel
     pedestal: float
     log_fwhm: tuple
@@ -67,21 +68,12 @@ class Removal:
         per_fwhm = np.exp(ensemble.log_fwhm[0]) / step
         groups = make_groups(per_fwhm, channels[1], energy.size - channels[0])
         curvature = group_curvature(ensemble.grid, ensemble.log_reference, groups, per_fwhm)
-        to_channels = tuple(interpolation_matrix(groups, degree) for degree in (1, 3))
         return cls(
-            energy, table, groups, curvature, to_channels, noise, pedestal, ensemble.log_fwhm
-        )
+            energy, table, groups, curvature, Expansion.linear(groups), Expansion.cubic(groups),
+            noise, pedestal, ensemble.log_fwhm,
+        )  # fmt: skip
 
-    def match(self, counts, channel, centre, fwhm, log_intensity, window):
-        """Fit the peaks of some spectra; see :func:`hyperspy_zlpml.zlp.matching.match`."""
-        spectra = group_spectra(
-            counts - self.pedestal, self.energy, channel, self.groups, self.curvature
-        )
-        return match(
-            spectra, centre, fwhm, log_intensity, window, self.table, self.noise, self.log_fwhm
-        )
-
-    def apply(self, counts, peaks, measured_variance=None):
+    def apply(self, counts, peaks, measured_variance=None, out=None):
         """Subtract the ZLP from spectra.
 
         Parameters
@@ -92,45 +84,119 @@ class Removal:
             NaN where there is no usable peak.
         measured_variance : ndarray, optional
             Variance of the counts where the signal carries its own; broadcasts with ``counts``.
+        out : sequence of 6 ndarrays of the shape of ``counts``, optional
+            Written to, C-contiguous.
 
         Returns
         -------
-        ndarray of shape (6, ..., n_energy)
-            In the order of ``RESULTS``; NaN for spectra without a usable peak.
+        ndarray of shape (6, ..., n_energy), or ``out``
+            In the order of ``RESULTS``; NaN for spectra without a usable peak. Double precision
+            for double precision counts, else single.
         """
-        leading, n_energy = counts.shape[:-1], counts.shape[-1]
+        n_energy = counts.shape[-1]
         spectra = counts.reshape(-1, n_energy)
         peaks = np.asarray(peaks, float).reshape(len(spectra), -1)
-        dtype = np.float64 if counts.dtype == np.float64 else np.float32
-        results = np.full((len(RESULTS), len(spectra), n_energy), np.nan, dtype)
-        usable = np.flatnonzero(np.isfinite(peaks[:, :4]).all(-1))
+        dtype = results_type(counts.dtype)
+        if out is None:
+            out = np.empty((len(RESULTS),) + counts.shape, dtype)
+        results = [result.reshape(-1, n_energy) for result in out]
+        is_usable = np.isfinite(peaks[:, :4]).all(-1)
+        for result in results:
+            result[~is_usable] = np.nan
         if measured_variance is not None:
             measured_variance = np.broadcast_to(measured_variance, counts.shape).reshape(
                 -1, n_energy
             )
+        # Windows of equal length side by side: a match looks no further than the longest.
+        usable = np.flatnonzero(is_usable)
+        usable = usable[np.argsort(peaks[usable, 5], kind="stable")]
+        linear = self.linear.astype(dtype)
         for start in range(0, usable.size, _SPECTRA_AT_ONCE):
             rows = usable[start : start + _SPECTRA_AT_ONCE]
             given = None if measured_variance is None else measured_variance[rows]
-            for result, values in zip(
-                results, self._apply_rows(spectra[rows], peaks[rows], given), strict=True
-            ):
-                result[rows] = values
-        return results.reshape((len(RESULTS),) + leading + (n_energy,))
+            self._apply_rows(spectra, peaks, rows, given, linear, results)
+        return out
 
-    def _apply_rows(self, counts, peaks, measured_variance):
-        counts = counts.astype(float)
+    def _apply_rows(self, counts, peaks, rows, measured_variance, linear, results):
+        """Subtract from some spectra; everything is counted in channels from their peaks."""
+        peaks = peaks[rows]
         channel = peaks[:, 0].astype(int)
-        matched = self.match_rows(counts, peaks)
+        start, n_energy = -self.groups.edges[0] - channel, counts.shape[-1]
+        data = self._aligned(counts, rows, start, results[0].dtype)
+        matched = self._match(data, peaks)
         log_zlp, sigma, below, above = self.at_groups(matched, channel, peaks[:, 3])
-        zlp = np.exp(self._cubic(log_zlp, channel))
-        sigma, below, above = (self._linear(values, channel) for values in (sigma, below, above))
-        data = counts - self.pedestal
-        std = zlp * np.sinh(sigma)
-        if measured_variance is None:
-            measured_variance = self.noise.of_measured(data)
+
+        dtype, n = data.dtype, len(rows)
         # A ZLP that is too high leaves a subtracted signal that is too low.
-        lower, upper = data - zlp * np.exp(above), data - zlp * np.exp(below)
-        return data - zlp, zlp, std, lower, upper, measured_variance + std**2
+        relative = np.stack([np.sinh(sigma), np.expm1(above), np.expm1(below)])
+        std, lower, upper = linear(
+            relative.reshape(3 * n, -1).astype(dtype),
+            out=np.empty((3 * n, data.shape[1]), dtype),
+        ).reshape(3, n, -1)
+        # In double precision: that of a logarithm is ten times worse than that of the counts.
+        zlp = self.cubic(log_zlp, out=np.empty(data.shape))
+        zlp = np.exp(zlp, out=zlp).astype(dtype, copy=False)
+        subtracted = data - zlp
+        std *= zlp
+        for bound in (lower, upper):
+            bound *= zlp
+            np.subtract(subtracted, bound, out=bound)
+        if measured_variance is None:
+            variance = self.noise.of_measured(data)
+        else:
+            variance = self._aligned(measured_variance, range(n), start, dtype, 0.0)
+        variance += std**2
+        values = subtracted, zlp, std, lower, upper, variance
+        for result, value in zip(results, values, strict=True):
+            for row, first, spectrum in zip(rows.tolist(), start.tolist(), value, strict=True):
+                result[row] = spectrum[first : first + n_energy]
+
+    def _aligned(self, counts, rows, start, dtype, pedestal=None):
+        """Spectra side by side in channels from their peaks, zero where the axis has none.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n, n_energy)
+        rows : sequence of int
+            Which of them.
+        start : ndarray of int of shape (n_rows,)
+            Where the first channel of each comes to lie.
+        dtype : dtype
+        pedestal : float, optional
+            Default that of the detector.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_relative)
+        """
+        pedestal = self.pedestal if pedestal is None else pedestal
+        n_energy = counts.shape[-1]
+        aligned = np.empty((len(start), self.linear.n_channels), dtype)
+        aligned[:, : start.max()] = 0
+        aligned[:, start.min() + n_energy :] = 0
+        for row, first, spectrum in zip(rows, start.tolist(), aligned, strict=True):
+            spectrum[first : first + n_energy] = counts[row]
+            if pedestal:
+                spectrum[first : first + n_energy] -= dtype.type(pedestal)
+        return aligned
+
+    def _match(self, data, peaks):
+        """Fit the peaks of aligned spectra; see :func:`hyperspy_zlpml.zlp.matching.match`."""
+        channel = peaks[:, 0].astype(int)
+        step = self.energy[1] - self.energy[0]
+        sums, complete = self.groups.collect_aligned(data, channel, self.energy.size)
+        middle = self.energy[0] + step * (channel[:, None] + self.groups.middle)
+        spectra = GroupedSpectra(sums, self.groups.n_channels, self.curvature, middle, complete)
+        window = (peaks[:, 4] / peaks[:, 2], peaks[:, 5] / peaks[:, 2])
+        return match(
+            spectra, peaks[:, 1], peaks[:, 2], peaks[:, 3], window, self.table, self.noise,
+            self.log_fwhm,
+        )  # fmt: skip
+
+    def match_rows(self, counts, peaks):
+        """Match spectra (n_spectra, n_energy) given the rows of ``peaks`` of :meth:`apply`."""
+        start = -self.groups.edges[0] - peaks[:, 0].astype(int)
+        return self._match(self._aligned(counts, range(len(counts)), start, np.dtype(float)), peaks)
 
     def integrate(self, counts, peaks, limits):
         """Integral of the subtracted signal between two energies, with its errors.
@@ -154,7 +220,8 @@ class Removal:
         channel = peaks[:, 0].astype(int)
         matched = self.match_rows(counts, peaks)
         log_zlp, *_ = self.at_groups(matched, channel, peaks[:, 3])
-        zlp = np.exp(self._cubic(log_zlp, channel))
+        zlp = self.cubic(log_zlp, out=np.empty((len(counts), self.cubic.n_channels)))
+        zlp = np.exp(np.take_along_axis(zlp, self._index(channel), -1))
         distance = self.energy - matched.centre[:, None]
         inside = (distance >= limits[0][:, None]) & (distance < limits[1][:, None])
         data = counts - self.pedestal
@@ -163,27 +230,18 @@ class Removal:
         return ((data - zlp) * inside).sum(-1), model, counting, (zlp * inside).sum(-1)
 
     def _integral_std(self, matched, channel, log_intensity, weights):
-        rows = self.table.at(log_intensity)
         u = self._reduced_energy(matched, channel)
-        values = self.table.evaluate(
-            u, rows, np.concatenate([self.table.rest[None], self.table.modes])
-        )
-        derivatives = self._derivatives(matched, u, rows, values[1:])
-        alone = np.sqrt(values[0] ** 2 + self._alone(u) ** 2)
+        values = self._look_up(u, log_intensity)
+        derivatives = self._derivatives(u, values)
+        alone = np.sqrt(values["rest"] ** 2 + values["scatter"] ** 2 + MODEL_FLOOR**2)
         # Each channel takes the derivatives of its group: transpose of the interpolation.
-        relative = np.zeros((len(weights), self.to_channels[0].shape[1]))
+        relative = np.zeros((len(weights), self.linear.n_channels))
         np.put_along_axis(relative, self._index(channel), weights, -1)
-        at_groups = relative @ self.to_channels[0].T
-        gradient = np.einsum("pg,pgi->pi", at_groups, derivatives)
+        at_groups = self.linear.collected(relative)
+        gradient = np.einsum("pg,ipg->pi", at_groups, derivatives)
         variance = np.einsum("pi,pij,pj->p", gradient, matched.covariance, gradient)
         variance = np.clip(variance, 0, None) * np.clip(matched.reduced_chi2, 1, None)
         return np.sqrt(variance + (at_groups * alone).sum(-1) ** 2)
-
-    def match_rows(self, counts, peaks):
-        """Match spectra given the rows of ``peaks`` that :meth:`apply` takes."""
-        window = (peaks[:, 4] / peaks[:, 2], peaks[:, 5] / peaks[:, 2])
-        channel = peaks[:, 0].astype(int)
-        return self.match(counts, channel, peaks[:, 1], peaks[:, 2], peaks[:, 3], window)
 
     def at_groups(self, matched, channel, log_intensity):
         """ln(ZLP per channel) in the middle of every group, its spread and its band.
@@ -192,62 +250,58 @@ class Removal:
         -------
         log_zlp, sigma, below, above : ndarray of shape (n_spectra, n_groups)
         """
-        weights = self.table.at(log_intensity)
         u = self._reduced_energy(matched, channel)
-        table = self.table
-        tables = [table.log_shape[None], table.lower[None], table.upper[None], table.rest[None]]
-        values = table.evaluate(u, weights, np.concatenate([*tables, table.modes]))
-        log_zlp = values[0] + matched.log_height[:, None]
-        log_zlp += np.einsum("pj,jpg->pg", matched.coefficients, values[4:])
+        values = self._look_up(u, log_intensity)
+        log_zlp = values["log_shape"] + matched.log_height[:, None]
+        log_zlp += np.einsum("pj,jpg->pg", matched.coefficients, values["modes"])
         log_zlp = level_ripples(log_zlp, u)
-        derivatives = self._derivatives(matched, u, weights, values[4:])
         # Where the match is worse than its noise its errors are larger in proportion.
         inflation = np.clip(matched.reduced_chi2, 1, None)[:, None]
-        spread = np.einsum(
-            "pgi,pij,pgj->pg", derivatives, matched.covariance, derivatives, optimize=True
-        )
-        independent = values[3] ** 2 + self._alone(u) ** 2
-        sigma = np.sqrt(np.clip(spread * inflation, 0, None) + independent)
-        sigma = np.minimum(sigma, _LARGEST_SIGMA)
+        derivatives = self._derivatives(u, values)
+        moved = matched.covariance @ derivatives.transpose(1, 0, 2)
+        spread = np.einsum("ipg,pig->pg", derivatives, moved)
+        variance = np.clip(spread * inflation, 0, None)
+        variance += values["rest"] ** 2 + values["scatter"] ** 2 + MODEL_FLOOR**2
+        sigma = np.minimum(np.sqrt(variance), _LARGEST_SIGMA)
         return (
             np.clip(log_zlp, -_LARGEST_LOG, _LARGEST_LOG),
             sigma,
-            sigma * values[1],
-            sigma * values[2],
+            sigma * values["lower"],
+            sigma * values["upper"],
         )
 
-    def _alone(self, u):
-        """Relative error that is no part of the match nor of the ensemble."""
-        return np.hypot(self.table.grid.interpolate(self.table.scatter, u), MODEL_FLOOR)
+    def _look_up(self, u, log_intensity):
+        """Tables of the ensemble at reduced energies of shape (n_spectra, n_groups), by name."""
+        table = self.table
+        single = {
+            "log_shape": table.log_shape,
+            "slope": np.gradient(table.log_shape, table.grid.u, axis=-1),
+            "lower": table.lower,
+            "upper": table.upper,
+            "rest": table.rest,
+            "scatter": np.broadcast_to(table.scatter, table.rest.shape),
+        }
+        tables = np.concatenate([np.stack(list(single.values())), table.modes])
+        values = table.evaluate(u, table.at(log_intensity), tables)
+        found = dict(zip(single, values, strict=False))
+        return {**found, "modes": values[len(single) :]}
 
     def _reduced_energy(self, matched, channel):
         step = self.energy[1] - self.energy[0]
         middle = self.energy[0] + step * (channel[:, None] + self.groups.middle)
         return (middle - matched.centre[:, None]) / matched.fwhm[:, None]
 
-    def _derivatives(self, matched, u, weights, modes):
-        slopes = np.gradient(self.table.log_shape, self.table.grid.u, axis=-1)
-        slope = self.table.evaluate(u, weights, slopes)
-        derivatives = np.empty(u.shape + (N_PEAK + len(modes),))
-        derivatives[..., 0] = 1.0
-        derivatives[..., 1] = -slope
-        derivatives[..., 2] = -u * slope
-        derivatives[..., N_PEAK:] = np.moveaxis(modes, 0, -1)
-        return derivatives
+    @staticmethod
+    def _derivatives(u, values):
+        """Of ln(ZLP) by the fitted numbers, shape (3 + n_modes, n_spectra, n_groups)."""
+        peak = np.stack([np.ones_like(u), -values["slope"], -u * values["slope"]])
+        return np.concatenate([peak, values["modes"]])
 
     def _index(self, channel):
         """Position of every channel of the axis in the span of the groups."""
         return (-self.groups.edges[0] - channel)[:, None] + np.arange(self.energy.size)
 
-    def _linear(self, values, channel):
-        return np.take_along_axis(values @ self.to_channels[0], self._index(channel), -1)
 
-    def _cubic(self, values, channel):
-        return np.take_along_axis(values @ self.to_channels[1], self._index(channel), -1)
-
-
-def interpolation_matrix(groups, degree):
-    """Matrix from values in the middle of groups to values in all their channels."""
-    channels = np.arange(groups.edges[0], groups.edges[-1])
-    inside = np.clip(channels, groups.middle[0], groups.middle[-1])
-    return make_interp_spline(groups.middle, np.eye(groups.size), k=degree)(inside).T
+def results_type(dtype):
+    """Double precision for double precision counts, else single."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)

@@ -27,6 +27,7 @@ MEMBERS = {
     "checks": "science",
     "network": "training",
     "image": "workflow", "workflow": "workflow", "lazy": "workflow",
+    "eager": "workflow",
     "signals": "hyperspy", "components": "hyperspy", "data": "hyperspy", "plotting": "hyperspy",
     "__main__": "hyperspy", "gui": "widgets", "gui_ipywidgets": "widgets", "gui_traitsui": "widgets",
 }  # fmt: skip

@@ -8,8 +8,9 @@ import pytest
 
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.network import mlp
-from hyperspy_zlpml.removal import MODEL_FLOOR, RESULTS, Removal, interpolation_matrix
+from hyperspy_zlpml.removal import MODEL_FLOOR, RESULTS, Removal
 from hyperspy_zlpml.zlp.binning import make_groups
+from hyperspy_zlpml.zlp.expansion import interpolation_matrix
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.peaks import peak_parameters
 from hyperspy_zlpml.zlp.reference import Grid, to_grid
@@ -259,7 +260,7 @@ def test_losses_in_the_window_make_the_errors_large():
     zlp, centre, fwhm = true_zlp()
     pure, spoiled = measured(zlp, losses=0.0), measured(zlp)
     peaks = rows(zlp, centre, fwhm, 4.0)  # the losses start at 1.6 eV
-    assert (prepare().apply(spoiled, peaks)[2] > 3 * prepare().apply(pure, peaks)[2]).all()
+    assert (prepare().apply(spoiled, peaks)[2] > 2.5 * prepare().apply(pure, peaks)[2]).all()
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.95])

@@ -10,7 +10,7 @@ import hyperspy.api as hs
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hyperspy_zlpml import checks, lazy
+from hyperspy_zlpml import checks, eager, lazy
 from hyperspy_zlpml import image as images
 from hyperspy_zlpml.removal import Removal
 from hyperspy_zlpml.report import Report
@@ -40,7 +40,7 @@ class Options:
 class Prepared:
     """A signal as arrays, its image described and its pixels clustered."""
 
-    data: da.Array
+    data: object
     variance: object
     image: images.Image
     reference: images.Image | None
@@ -82,9 +82,9 @@ def prepare(signal, options):
 
     seed = _seed(options.random_state)
     index = images.choose_sample(n_spectra, excluded, vacuum, np.random.default_rng(seed))
-    data = lazy.as_blocks(signal.data)
+    data = lazy.as_blocks(signal.data) if signal._lazy else signal.data
     variance = _arrays.given_noise(signal)
-    parameters, counts = lazy.look_at_peaks(data, energy, index, progressbar)
+    parameters, counts = _look_at_peaks(data, energy, index, progressbar)
     parameters = images.excluded_parameters(parameters, excluded)
     noise = None if variance is None else _noise_model(variance, data, counts, index)
     image = images.describe(parameters, energy, index, counts, noise, vacuum)
@@ -105,6 +105,11 @@ def prepare(signal, options):
         seed,
         progressbar,
     )
+
+
+def _look_at_peaks(data, *arguments):
+    passes = lazy if isinstance(data, da.Array) else eager
+    return passes.look_at_peaks(data, *arguments)
 
 
 def _progressbar(show):
@@ -146,9 +151,9 @@ def _reference(vacuum, energy):
             f"vacuum: expected the dispersion of the signal, {step:.6g} eV per channel, "
             f"got {own_step:.6g}; measure or interpolate the vacuum at the same dispersion."
         )
-    data = lazy.as_blocks(vacuum.data)
+    data = lazy.as_blocks(vacuum.data) if vacuum._lazy else vacuum.data
     index = np.arange(max(vacuum.axes_manager.navigation_size, 1))[: images.LARGEST_SAMPLE]
-    parameters, counts = lazy.look_at_peaks(data, own, index, False)
+    parameters, counts = _look_at_peaks(data, own, index, False)
     try:
         reference = images.describe(parameters, own, index, counts, vacuum=parameters.usable)
     except images.NoZeroLossPeakError as error:
@@ -279,18 +284,27 @@ def remove(signal, options, ensemble=None, lazy_output=None):
     )  # fmt: skip
     report = _completed(report, image, prepared.messages)
 
-    results = lazy.subtract(prepared.data, peaks, removal, prepared.variance)
     is_lazy = signal._lazy if lazy_output is None else bool(lazy_output)
-    if not is_lazy:
-        names, arrays = zip(*results.items(), strict=True)
-        values = lazy.compute(
-            *arrays, show_progressbar=prepared.progressbar, what="Subtracting the ZLP"
-        )
-        results = dict(zip(names, values, strict=True))
+    results = _subtracted(prepared, peaks, removal, is_lazy)
     return ZLPRemoval._wrap(
         signal if is_lazy == signal._lazy else _as(signal, is_lazy), results, image, labels,
         ensemble, removal, peaks, scanned, report, prepared.factor,
     )  # fmt: skip
+
+
+def _subtracted(prepared, peaks, removal, is_lazy):
+    """Second pass over the data, put off where lazy results are wanted."""
+    data, bar = prepared.data, prepared.progressbar
+    if not is_lazy and not isinstance(data, da.Array):
+        variance = prepared.variance
+        if isinstance(variance, da.Array):
+            variance = variance.compute()
+        return eager.subtract(data, peaks, removal, variance, bar)
+    results = lazy.subtract(lazy.as_blocks(data), peaks, removal, prepared.variance)
+    if is_lazy:
+        return results
+    values = lazy.compute(*results.values(), show_progressbar=bar, what="Subtracting the ZLP")
+    return dict(zip(results, values, strict=True))
 
 
 def _check_ensemble(ensemble):
@@ -369,10 +383,8 @@ def _completed(report, image, messages):
 def peak_maps(signal, show_progressbar):
     """Maps of centre, FWHM and intensity."""
     energy, factor = _arrays.energy_axis(signal)
-    data = lazy.as_blocks(signal.data)
-    parameters, _ = lazy.look_at_peaks(
-        data, energy, np.zeros(1, int), _progressbar(show_progressbar)
-    )
+    data = lazy.as_blocks(signal.data) if signal._lazy else signal.data
+    parameters, _ = _look_at_peaks(data, energy, np.zeros(1, int), _progressbar(show_progressbar))
     return tuple(wrapped_peak_maps(signal, parameters, factor).values())
 
 

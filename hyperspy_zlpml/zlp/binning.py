@@ -55,12 +55,26 @@ class ChannelGroups:
         n_energy = counts.shape[-1]
         start = channel[:, None] + self.edges[:-1]
         stop = channel[:, None] + self.edges[1:]
-        complete = (start >= 0) & (stop <= n_energy)
+        complete = self.complete(channel, n_energy)
         zero = np.zeros((len(counts), 1))
         cumulative = np.concatenate([zero, np.cumsum(counts, -1, dtype=float)], -1)
         sums = np.take_along_axis(cumulative, np.clip(stop, 0, n_energy), -1)
         sums -= np.take_along_axis(cumulative, np.clip(start, 0, n_energy), -1)
         return np.where(complete, sums, 0.0), complete
+
+    def collect_aligned(self, aligned, channel, n_energy):
+        """The same for spectra (n_spectra, edges[-1] - edges[0]) already cut about their peaks."""
+        starts = self.edges[:-1] - self.edges[0]
+        sums = np.add.reduceat(aligned, starts, axis=-1, dtype=float)
+        complete = self.complete(channel, n_energy)
+        sums[~complete] = 0.0
+        return sums, complete
+
+    def complete(self, channel, n_energy):
+        """Groups that lie on the axis, shape (n_spectra, n_groups)."""
+        start = channel[:, None] + self.edges[:-1]
+        stop = channel[:, None] + self.edges[1:]
+        return (start >= 0) & (stop <= n_energy)
 
     def reduced_energy(self, energy, channel, centre, fwhm):
         """``u = (E - E0) / FWHM`` of the middle of each group, shape (n_spectra, n_groups)."""

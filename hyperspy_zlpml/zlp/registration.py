@@ -185,8 +185,7 @@ class RegisteredPeaks:
         The variance comes from the mean counts of a cluster: a spectrum's own would give low
         fluctuations more weight than high ones.
         """
-        one = np.ones((len(self.label), 1))
-        shape = np.exp(self.table.evaluate(self.u, one, self.table.log_shape))
+        shape = np.exp(self.grid.interpolate(self.table.log_shape[0], self.u))
         expected = np.maximum(self.scale * shape, 1e-12)
         typical = np.ones_like(expected)
         for name in self.labels:

@@ -79,34 +79,38 @@ def drifting(n=30, seed=0, width=0.02):
 
 
 @pytest.mark.parametrize("nodes", [(3.0,), (1.0, 2.0), (-1.0, 0.5, 4.0, 5.0)])
-def test_weights_of_the_nodes_interpolate_linearly(nodes):
+def test_places_between_the_nodes_interpolate_linearly(nodes):
     thickness = np.array([-9.0, -1.0, 0.7, 1.9, 4.4, 5.0, 77.0])
-    weights = table(nodes=nodes).at(thickness)
-    np.testing.assert_allclose(weights.sum(-1), 1.0)
-    assert (weights >= 0).all()
+    node, fraction = table(nodes=nodes).at(thickness)
+    assert (fraction >= 0).all() and (fraction <= 1).all()
     values = np.array(nodes) ** 2
-    np.testing.assert_allclose(weights @ values, np.interp(thickness, nodes, values))
+    above = values[np.minimum(node + 1, values.size - 1)]
+    found = (1 - fraction) * values[node] + fraction * above
+    np.testing.assert_allclose(found, np.interp(thickness, nodes, values))
 
 
-def test_tables_are_evaluated_like_a_loop_does():
+@pytest.mark.parametrize("dtype, atol", [(np.float64, 1e-9), (np.float32, 2e-4)])
+def test_tables_are_evaluated_like_a_loop_does(dtype, atol):
     rng = np.random.default_rng(0)
     tables = rng.normal(size=(2, 3, GRID.n))
-    weights = rng.dirichlet(np.ones(3), size=4)
-    u = rng.uniform(-15, 30, (4, 6))
-    found = table(nodes=(0, 1, 2)).evaluate(u, weights, tables)
-    assert found.shape == (2, 4, 6)
+    thickness = np.array([-1.0, 0.3, 1.0, 1.9, 7.0])
+    u = rng.uniform(-15, 30, (5, 6))
+    one = table(nodes=(0, 1, 2))
+    found = one.evaluate(u, one.at(thickness), tables.astype(dtype))
+    assert found.shape == (2, 5, 6) and found.dtype == dtype
     for t in range(2):
-        for i in range(4):
-            mixed = sum(weights[i, k] * tables[t, k] for k in range(3))
-            np.testing.assert_allclose(found[t, i], GRID.interpolate(mixed, u[i]), atol=1e-9)
+        for i in range(5):
+            mixed = [np.interp(thickness[i], (0, 1, 2), tables[t, :, k]) for k in range(GRID.n)]
+            expected = GRID.interpolate(np.array(mixed), u[i])
+            np.testing.assert_allclose(found[t, i], expected, atol=atol)
 
 
 def test_table_of_a_reference_has_no_spread():
     one = ShapeTable.of_reference(GRID, LOG_SHAPE)
     assert one.n_modes == 0
     u = np.array([[-3.0, 0.0, 5.0]])
-    weights = one.at(np.array([123.0]))
-    np.testing.assert_allclose(one.evaluate(u, weights, one.log_shape), np.log(shape(u)), atol=1e-4)
+    at = one.at(np.array([123.0]))
+    np.testing.assert_allclose(one.evaluate(u, at, one.log_shape), np.log(shape(u)), atol=1e-4)
     assert not one.rest.any() and not one.scatter.any() and not one.spill.any()
 
 
