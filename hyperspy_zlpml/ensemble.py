@@ -12,10 +12,10 @@ import numpy as np
 from scipy.stats import norm
 
 from hyperspy_zlpml.statistics import interval, principal_modes
-from hyperspy_zlpml.zlp.matching import ShapeTable
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import Grid, level_ripples, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.tables import ShapeTable
 
 _N_THICKNESS_NODES = 9
 _MOST_MODES = 8

@@ -5,23 +5,19 @@ A :class:`Removal` holds nothing but arrays and numbers, so it travels to any da
 cost per spectrum does not depend on the number of replicas: they enter by their tables.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hyperspy_zlpml.zlp.binning import ChannelGroups, make_groups
 from hyperspy_zlpml.zlp.expansion import Expansion
-from hyperspy_zlpml.zlp.matching import (
-    GroupedSpectra,
-    ShapeTable,
-    group_curvature,
-    match,
-)
+from hyperspy_zlpml.zlp.matching import N_PEAK, GroupedSpectra, group_curvature, match
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import level_ripples
+from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Spectra worked on at once: what they need stays in the cache.
-_SPECTRA_AT_ONCE = 128
+_SPECTRA_AT_ONCE = 256
 #: ln(counts) and its standard deviation are kept within this.
 _LARGEST_LOG = 80.0
 _LARGEST_SIGMA = 5.0
@@ -110,14 +106,20 @@ class Removal:
         # Windows of equal length side by side: a match looks no further than the longest.
         usable = np.flatnonzero(is_usable)
         usable = usable[np.argsort(peaks[usable, 5], kind="stable")]
-        linear = self.linear.astype(dtype)
+        of_type = self._of_type(dtype)
         for start in range(0, usable.size, _SPECTRA_AT_ONCE):
             rows = usable[start : start + _SPECTRA_AT_ONCE]
             given = None if measured_variance is None else measured_variance[rows]
-            self._apply_rows(spectra, peaks, rows, given, linear, results)
+            of_type._apply_rows(spectra, peaks, rows, given, results)
         return out
 
-    def _apply_rows(self, counts, peaks, rows, measured_variance, linear, results):
+    def _of_type(self, dtype):
+        """Itself, or in single precision where the data are."""
+        if dtype == np.float64:
+            return self
+        return replace(self, table=self.table.single, linear=self.linear.astype(dtype))
+
+    def _apply_rows(self, counts, peaks, rows, measured_variance, results):
         """Subtract from some spectra; everything is counted in channels from their peaks."""
         peaks = peaks[rows]
         channel = peaks[:, 0].astype(int)
@@ -129,7 +131,7 @@ class Removal:
         dtype, n = data.dtype, len(rows)
         # A ZLP that is too high leaves a subtracted signal that is too low.
         relative = np.stack([np.sinh(sigma), np.expm1(above), np.expm1(below)])
-        std, lower, upper = linear(
+        std, lower, upper = self.linear(
             relative.reshape(3 * n, -1).astype(dtype),
             out=np.empty((3 * n, data.shape[1]), dtype),
         ).reshape(3, n, -1)
@@ -231,9 +233,10 @@ class Removal:
 
     def _integral_std(self, matched, channel, log_intensity, weights):
         u = self._reduced_energy(matched, channel)
-        values = self._look_up(u, log_intensity)
-        derivatives = self._derivatives(u, values)
-        alone = np.sqrt(values["rest"] ** 2 + values["scatter"] ** 2 + MODEL_FLOOR**2)
+        places = self.table.places(u, self.table.at(log_intensity))
+        _, slope, _, _, alone = self.table.prediction(places)
+        derivatives = _derivatives(u, slope, self.table.shape_modes(places))
+        alone = np.hypot(alone, MODEL_FLOOR)
         # Each channel takes the derivatives of its group: transpose of the interpolation.
         relative = np.zeros((len(weights), self.linear.n_channels))
         np.put_along_axis(relative, self._index(channel), weights, -1)
@@ -251,55 +254,42 @@ class Removal:
         log_zlp, sigma, below, above : ndarray of shape (n_spectra, n_groups)
         """
         u = self._reduced_energy(matched, channel)
-        values = self._look_up(u, log_intensity)
-        log_zlp = values["log_shape"] + matched.log_height[:, None]
-        log_zlp += np.einsum("pj,jpg->pg", matched.coefficients, values["modes"])
+        places = self.table.places(u, self.table.at(log_intensity))
+        log_shape, slope, lower, upper, alone = self.table.prediction(places)
+        modes = self.table.shape_modes(places)
+        coefficients = matched.coefficients.astype(self.table.dtype, copy=False)
+        log_zlp = log_shape + matched.log_height[:, None]
+        log_zlp += np.einsum("pj,jpg->pg", coefficients, modes)
         log_zlp = level_ripples(log_zlp, u)
         # Where the match is worse than its noise its errors are larger in proportion.
         inflation = np.clip(matched.reduced_chi2, 1, None)[:, None]
-        derivatives = self._derivatives(u, values)
-        moved = matched.covariance @ derivatives.transpose(1, 0, 2)
+        derivatives = _derivatives(u, slope, modes)
+        covariance = matched.covariance.astype(self.table.dtype, copy=False)
+        moved = covariance @ derivatives.transpose(1, 0, 2)
         spread = np.einsum("ipg,pig->pg", derivatives, moved)
-        variance = np.clip(spread * inflation, 0, None)
-        variance += values["rest"] ** 2 + values["scatter"] ** 2 + MODEL_FLOOR**2
+        variance = np.clip(spread * inflation, 0, None) + alone**2 + MODEL_FLOOR**2
         sigma = np.minimum(np.sqrt(variance), _LARGEST_SIGMA)
-        return (
-            np.clip(log_zlp, -_LARGEST_LOG, _LARGEST_LOG),
-            sigma,
-            sigma * values["lower"],
-            sigma * values["upper"],
-        )
-
-    def _look_up(self, u, log_intensity):
-        """Tables of the ensemble at reduced energies of shape (n_spectra, n_groups), by name."""
-        table = self.table
-        single = {
-            "log_shape": table.log_shape,
-            "slope": np.gradient(table.log_shape, table.grid.u, axis=-1),
-            "lower": table.lower,
-            "upper": table.upper,
-            "rest": table.rest,
-            "scatter": np.broadcast_to(table.scatter, table.rest.shape),
-        }
-        tables = np.concatenate([np.stack(list(single.values())), table.modes])
-        values = table.evaluate(u, table.at(log_intensity), tables)
-        found = dict(zip(single, values, strict=False))
-        return {**found, "modes": values[len(single) :]}
+        log_zlp = np.clip(log_zlp, -_LARGEST_LOG, _LARGEST_LOG)
+        return log_zlp, sigma, sigma * lower, sigma * upper
 
     def _reduced_energy(self, matched, channel):
         step = self.energy[1] - self.energy[0]
         middle = self.energy[0] + step * (channel[:, None] + self.groups.middle)
         return (middle - matched.centre[:, None]) / matched.fwhm[:, None]
 
-    @staticmethod
-    def _derivatives(u, values):
-        """Of ln(ZLP) by the fitted numbers, shape (3 + n_modes, n_spectra, n_groups)."""
-        peak = np.stack([np.ones_like(u), -values["slope"], -u * values["slope"]])
-        return np.concatenate([peak, values["modes"]])
-
     def _index(self, channel):
         """Position of every channel of the axis in the span of the groups."""
         return (-self.groups.edges[0] - channel)[:, None] + np.arange(self.energy.size)
+
+
+def _derivatives(u, slope, modes):
+    """Of ln(ZLP) by the fitted numbers, shape (3 + n_modes, n_spectra, n_groups)."""
+    derivatives = np.empty((N_PEAK + len(modes),) + u.shape, modes.dtype)
+    derivatives[0] = 1.0
+    derivatives[1] = -slope
+    derivatives[2] = -u * slope
+    derivatives[N_PEAK:] = modes
+    return derivatives
 
 
 def results_type(dtype):

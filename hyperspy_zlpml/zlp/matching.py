@@ -7,11 +7,13 @@ weighted least squares with the ensemble's spread as the prior, for all spectra 
 left of the spread after the fit is the uncertainty of the ZLP in that spectrum.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from hyperspy_zlpml.zlp.reference import Grid
+from hyperspy_zlpml.zlp.noise import NoiseModel
+from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.
 N_PEAK = 3
@@ -22,133 +24,10 @@ _WIDTH_SIGMA, _WIDTH_SIGMA_COARSE = 0.005, 0.2
 #: ... plus this over the square root of the electrons in the peak.
 _WIDTH_SIGMA_COUNTING = 5.0
 _SPECTRA_AT_ONCE = 256
+#: A spectrum is matched when a step is shorter than this, in standard deviations squared.
+_CONVERGED = 1e-3
 #: Steps of a match in which the modes are looked up at the present centre and width.
 _MODES_LOOKED_UP = (0, 2)
-
-
-@dataclass(frozen=True)
-class ShapeTable:
-    """Log-shape of the peak and its modes, on the grid of x times nodes of a thickness coordinate.
-
-    Attributes
-    ----------
-    grid : Grid
-    thickness_nodes : ndarray of shape (n_nodes,)
-        Values of the coordinate, increasing; one node makes the shape independent of it.
-    log_shape : ndarray of shape (n_nodes, n_grid)
-        Median over the replicas of ln(ZLP / N0 height), 0 near u = 0.
-    modes : ndarray of shape (n_modes, n_nodes, n_grid)
-        Principal deviations of the replicas, of unit prior variance.
-    rest : ndarray of shape (n_nodes, n_grid)
-        Standard deviation over replicas that the modes leave out.
-    scatter : ndarray of shape (n_grid,)
-        Relative scatter of measured spectra about the shapes that no mode explains.
-    lower, upper : ndarray of shape (n_nodes, n_grid)
-        Quantiles over the replicas in units of their standard deviation, from the median.
-    spill : ndarray of shape (n_nodes, n_grid)
-        Counts in region I that are not ZLP but losses spilled by the response, relative to it.
-    """
-
-    grid: Grid
-    thickness_nodes: np.ndarray
-    log_shape: np.ndarray
-    modes: np.ndarray
-    rest: np.ndarray
-    scatter: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    spill: np.ndarray
-
-    @classmethod
-    def of_reference(cls, grid, log_shape):
-        """Table of one shape without spread."""
-        one, none = log_shape[None], np.zeros((1, grid.n))
-        no_modes = np.zeros((0, 1, grid.n))
-        return cls(grid, np.zeros(1), one, no_modes, none, none[0], none - 1, none + 1, none)
-
-    @property
-    def n_modes(self):
-        return len(self.modes)
-
-    def at(self, thickness):
-        """Nodes below the given values and fractions of a step beyond them, constant outside.
-
-        Returns
-        -------
-        node : ndarray of int of shape (n_spectra,)
-        fraction : ndarray of shape (n_spectra,)
-        """
-        nodes = self.thickness_nodes
-        if nodes.size == 1:
-            return np.zeros(len(thickness), np.intp), np.zeros(len(thickness))
-        position = np.interp(thickness, nodes, np.arange(nodes.size))
-        low = np.minimum(position.astype(np.intp), nodes.size - 2)
-        return low, position - low
-
-    def evaluate(self, u, at, tables):
-        """Interpolate tables of shape (..., n_nodes, n_grid) at ``u`` of shape (n_spectra, n).
-
-        ``at`` is what :meth:`at` returns. Returns an array of shape (..., n_spectra, n).
-        """
-        return self.look_up(self.places(u, at), tables)
-
-    def places(self, u, at):
-        """Where ``u`` of shape (n_spectra, n) lies in a table; see :class:`Places`."""
-        below, fraction = self.grid.locate(u)
-        node, beyond = at
-        below += node[:, None] * self.grid.n
-        return Places(below, fraction, beyond[:, None] if self.thickness_nodes.size > 1 else None)
-
-    def look_up(self, places, tables):
-        """Bilinear interpolation of tables of shape (..., n_nodes, n_grid).
-
-        Neighbours are gathered row by row into scratch that stays in the cache: for a block of
-        spectra this is several times faster than mixing the nodes of each spectrum first.
-        """
-        flat = tables.reshape((-1, self.thickness_nodes.size * self.grid.n))
-        shape = places.below.shape
-        values = np.empty((len(flat),) + shape, flat.dtype)
-        scratch = np.empty((2,) + shape, flat.dtype)
-        fraction = places.fraction.astype(flat.dtype, copy=False)
-        for row, result in zip(flat, values, strict=True):
-            _interpolate(row, places.below, fraction, result, scratch[0])
-            if places.beyond is not None:
-                at_next = _interpolate(
-                    row[self.grid.n :], places.below, fraction, scratch[1], scratch[0]
-                )
-                at_next -= result
-                at_next *= places.beyond
-                result += at_next
-        return values.reshape(tables.shape[:-2] + shape)
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where tables are looked up.
-
-    Attributes
-    ----------
-    below : ndarray of int of shape (n_spectra, n)
-        Position below in a table of flattened (n_nodes, n_grid).
-    fraction : ndarray of shape (n_spectra, n)
-        Of a step of the grid beyond it.
-    beyond : ndarray of shape (n_spectra, 1) or None
-        Fraction of a step between nodes of the thickness; None for a single node.
-    """
-
-    below: np.ndarray
-    fraction: np.ndarray
-    beyond: np.ndarray
-
-
-def _interpolate(row, below, fraction, result, scratch):
-    """Linear interpolation of one row of a table into ``result``."""
-    np.take(row, below, out=result, mode="clip")
-    np.take(row[1:], below, out=scratch, mode="clip")
-    scratch -= result
-    scratch *= fraction
-    result += scratch
-    return result
 
 
 @dataclass(frozen=True)
@@ -175,6 +54,17 @@ class Match:
     covariance: np.ndarray
     chi2: np.ndarray
     n_points: np.ndarray
+
+    @classmethod
+    def joined(cls, parts):
+        """One from several."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    @property
+    def peaks(self):
+        """Height, centre, width and coefficients."""
+        return self.log_height, self.centre, self.fwhm, self.coefficients
 
     @property
     def reduced_chi2(self):
@@ -262,7 +152,7 @@ def group_curvature(grid, log_shape, groups, channels_per_fwhm):
     return means / np.maximum(middle, 1e-300)
 
 
-def match(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps=4):
+def match(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps=10):
     """Fit height, shift, width and shape of the peaks in their pure-ZLP windows.
 
     Parameters
@@ -279,7 +169,7 @@ def match(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n
     width_prior : tuple of two floats, or None
         Mean and standard deviation of ln(FWHM) over the image; None leaves the width free.
     n_steps : int
-        Gauss-Newton steps.
+        Most Gauss-Newton steps; a spectrum takes those it needs.
 
     Returns
     -------
@@ -296,13 +186,13 @@ def match(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n
         )  # fmt: skip
     if not parts:
         parts = [_nothing_to_match(table.n_modes)]
-    return Match(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return Match.joined(parts)
 
 
 def _nothing_to_match(n_modes):
     n = N_PEAK + n_modes
     empty = np.zeros(0)
-    return empty, empty, empty, np.zeros((0, n_modes)), np.zeros((0, n, n)), empty, empty
+    return Match(empty, empty, empty, np.zeros((0, n_modes)), np.zeros((0, n, n)), empty, empty)
 
 
 def _width_priors(spectra, centre, fwhm, noise, width_prior):
@@ -323,80 +213,159 @@ def _width_priors(spectra, centre, fwhm, noise, width_prior):
 
 
 def _match_block(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps):
-    at = table.at(thickness)
-    slope_table = np.gradient(table.log_shape, table.grid.u, axis=-1)
-    log_seen = table.log_shape + np.log1p(table.spill)
-    scatter_table = np.broadcast_to(table.scatter, log_seen.shape)
-    peak_tables = np.stack([log_seen, slope_table, scatter_table])
-    n_modes, n_numbers = table.n_modes, N_PEAK + table.n_modes
     widths = _width_priors(spectra, centre, fwhm, noise, width_prior)
-    prior = np.ones((len(centre), n_numbers))
-    prior[:, :N_PEAK] = 0.0
-    prior[:, 2] = sum(sigma**-2.0 for _, sigma in widths)
-
     start_u = (spectra.energy - centre[:, None]) / fwhm[:, None]
     inside = spectra.complete & (start_u >= window[0][:, None]) & (start_u <= window[1][:, None])
-    n_points = inside.sum(-1).astype(float)
     # Groups that no spectrum of the block is matched in need no look at all.
     groups = _span(inside.any(0))
-    spectra, inside, start_u = spectra.of_groups(groups), inside[:, groups], start_u[:, groups]
-    log_height = _first_height(spectra, start_u, inside, table, at, log_seen)
-    coefficients = np.zeros((len(centre), n_modes))
-    first_log_fwhm = np.log(fwhm)
-    scale = spectra.n_channels * spectra.curvature
-    jacobian = np.empty((n_numbers,) + inside.shape)
-    modes = np.zeros((n_modes,) + inside.shape)
+    at = np.stack(table.at(thickness), -1)
+    fit = _Fit(spectra.of_groups(groups), inside[:, groups], at, np.log(fwhm), widths, table, noise)
+    now = _Peaks(np.zeros(len(centre)), centre, fwhm, np.zeros((len(centre), table.n_modes)))
+    n = N_PEAK + table.n_modes
+    found = Match(
+        *(np.empty_like(values) for values in now), np.empty((len(centre), n, n)),
+        np.empty(len(centre)), inside.sum(-1).astype(float),
+    )  # fmt: skip
+    active, modes = np.arange(len(centre)), None
     for number in range(n_steps):
-        u = (spectra.energy - centre[:, None]) / fwhm[:, None]
-        places = table.places(u, at)
-        log_shape, slope, scatter = table.look_up(places, peak_tables)
+        places = fit.places(now)
+        shape = table.peak(places)
+        if number == 0:
+            now = now._replace(log_height=fit.first_height(shape[0], places.u))
         # Modes are smooth: after two steps the peak moves too little to look them up again.
         if number in _MODES_LOOKED_UP:
-            modes = table.look_up(places, table.modes)
-        log_expected = log_height[:, None] + log_shape
-        log_expected += np.einsum("pj,jpg->pg", coefficients, modes)
-        expected = scale * np.exp(np.clip(log_expected, -80, 80))
-        variance = noise.variance(expected, spectra.n_channels) + (scatter * expected) ** 2
-        variance = np.maximum(variance, 1e-6 * expected**2 + 1e-12)
-        inverse = np.where(inside, 1 / np.sqrt(variance), 0.0)
-        root = expected * inverse
-        residual = (spectra.sums - expected) * inverse
-        jacobian[0] = root
-        np.multiply(slope, -root, out=jacobian[1])
-        np.multiply(jacobian[1], u, out=jacobian[2])
-        np.multiply(modes, root, out=jacobian[N_PEAK:])
-        by_spectrum = jacobian.transpose(1, 0, 2)
-        normal = by_spectrum @ by_spectrum.swapaxes(-1, -2)
-        gradient = (by_spectrum @ residual[..., None])[..., 0]
-        gradient[:, N_PEAK:] -= coefficients
-        for mean, sigma in widths:
-            gradient[:, 2] += (mean - np.log(fwhm)) / sigma**2
-        diagonal = np.einsum("pii->pi", normal)
-        diagonal += prior
-        diagonal += 1e-9 * diagonal.sum(-1, keepdims=True) + 1e-12
-        covariance = np.linalg.inv(normal)
-        step = (covariance @ gradient[..., None])[..., 0]
-        step[:, 1:N_PEAK] = np.clip(step[:, 1:N_PEAK], -_LARGEST_STEP, _LARGEST_STEP)
-        log_height = log_height + step[:, 0]
-        centre = centre + step[:, 1] * fwhm
-        fwhm = np.exp(
-            np.clip(np.log(fwhm) + step[:, 2], first_log_fwhm - 0.5, first_log_fwhm + 0.5)
+            modes = table.shape_modes(places)
+        normal, gradient, chi2 = fit.normal_equations(now, places.u, shape, modes)
+        step = np.linalg.solve(normal, gradient[..., None])[..., 0]
+        now = fit.moved(now, step)
+        done = np.einsum("pi,pi->p", gradient, step) < _CONVERGED
+        done |= number == n_steps - 1
+        if done.any():
+            rows = active[done]
+            for values, of_now in zip(found.peaks, now, strict=True):
+                values[rows] = of_now[done]
+            found.covariance[rows], found.chi2[rows] = np.linalg.inv(normal[done]), chi2[done]
+            left = ~done
+            active, fit, now, modes = (
+                active[left],
+                fit.select(left),
+                now.select(left),
+                modes[:, left],
+            )
+        if not active.size:
+            break
+    return found
+
+
+class _Peaks(NamedTuple):
+    """Numbers that are fitted to every spectrum."""
+
+    log_height: np.ndarray
+    centre: np.ndarray
+    fwhm: np.ndarray
+    coefficients: np.ndarray
+
+    def select(self, rows):
+        return _Peaks(*(values[rows] for values in self))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What is fitted to: spectra in their windows, and what is known beforehand.
+
+    Attributes
+    ----------
+    spectra : GroupedSpectra
+    inside : ndarray of bool of shape (n_spectra, n_groups)
+    at : ndarray of shape (n_spectra, 2)
+        Place of each in the thickness of the table.
+    first_log_fwhm : ndarray of shape (n_spectra,)
+    widths : list of (mean, standard deviation) of ln(FWHM)
+    table : ShapeTable
+    noise : NoiseModel
+    """
+
+    spectra: GroupedSpectra
+    inside: np.ndarray
+    at: np.ndarray
+    first_log_fwhm: np.ndarray
+    widths: list
+    table: ShapeTable
+    noise: NoiseModel
+
+    def select(self, rows):
+        """Some of the spectra."""
+        return replace(
+            self,
+            spectra=self.spectra.select(rows),
+            inside=self.inside[rows],
+            at=self.at[rows],
+            first_log_fwhm=self.first_log_fwhm[rows],
+            widths=[
+                (np.broadcast_to(m, rows.shape)[rows], sigma[rows]) for m, sigma in self.widths
+            ],
         )
-        coefficients = coefficients + step[:, N_PEAK:]
-    chi2 = np.einsum("pg,pg->p", residual, residual)
-    return log_height, centre, fwhm, coefficients, covariance, chi2, n_points
+
+    def places(self, now):
+        """Where the groups lie in the table."""
+        u = (self.spectra.energy - now.centre[:, None]) / now.fwhm[:, None]
+        return self.table.places(u, (self.at[:, 0].astype(np.intp), self.at[:, 1]))
+
+    def first_height(self, log_shape, u):
+        """ln(height) at which the counts of the core are those of the shape."""
+        core = self.inside & (np.abs(u) < 1)
+        scale = self.spectra.n_channels * self.spectra.curvature
+        counts = np.maximum((self.spectra.sums * core).sum(-1), 1e-9)
+        return np.log(counts / (np.exp(log_shape) * scale * core).sum(-1))
+
+    def normal_equations(self, now, u, shape, modes):
+        """Normal matrices, gradients and chi2 of the linearised fits.
+
+        ``shape`` holds the logarithm, slope and scatter of the table at ``u``, ``modes`` its
+        modes; all of shape (..., n_spectra, n_groups).
+        """
+        log_shape, slope, scatter = shape
+        dtype, spectra = self.table.dtype, self.spectra
+        coefficients = now.coefficients.astype(dtype, copy=False)
+        log_expected = now.log_height[:, None] + log_shape
+        log_expected += np.einsum("pj,jpg->pg", coefficients, modes)
+        scale = spectra.n_channels * spectra.curvature
+        expected = scale * np.exp(np.clip(log_expected, -80, 80))
+        variance = self.noise.variance(expected, spectra.n_channels) + (scatter * expected) ** 2
+        variance = np.maximum(variance, 1e-6 * expected**2 + 1e-12)
+        inverse = np.where(self.inside, 1 / np.sqrt(variance), 0.0)
+        residual = (spectra.sums - expected) * inverse
+        jacobian = np.empty((N_PEAK + len(modes),) + u.shape, dtype)
+        jacobian[0] = expected * inverse
+        np.multiply(slope, -jacobian[0], out=jacobian[1])
+        np.multiply(jacobian[1], u, out=jacobian[2], casting="same_kind")
+        np.multiply(modes, jacobian[0], out=jacobian[N_PEAK:])
+        jacobian = jacobian.transpose(1, 0, 2)
+        normal = (jacobian @ jacobian.swapaxes(-1, -2)).astype(float, copy=False)
+        gradient = (jacobian @ residual.astype(dtype, copy=False)[..., None])[..., 0].astype(float)
+        gradient[:, N_PEAK:] -= now.coefficients
+        diagonal = np.einsum("pii->pi", normal)
+        diagonal[:, N_PEAK:] += 1.0
+        for mean, sigma in self.widths:
+            gradient[:, 2] += (mean - np.log(now.fwhm)) / sigma**2
+            diagonal[:, 2] += sigma**-2.0
+        diagonal += 1e-9 * diagonal.sum(-1, keepdims=True) + 1e-12
+        return normal, gradient, np.einsum("pg,pg->p", residual, residual)
+
+    def moved(self, now, step):
+        """Numbers after a step, which is kept from being too long."""
+        move = np.clip(step[:, 1:N_PEAK], -_LARGEST_STEP, _LARGEST_STEP)
+        log_fwhm = np.log(now.fwhm) + move[:, 1]
+        lowest, highest = self.first_log_fwhm - 0.5, self.first_log_fwhm + 0.5
+        return _Peaks(
+            now.log_height + step[:, 0],
+            now.centre + move[:, 0] * now.fwhm,
+            np.exp(np.clip(log_fwhm, lowest, highest)),
+            now.coefficients + step[:, N_PEAK:],
+        )
 
 
 def _span(used):
     """From the first to the last of some booleans, as a slice."""
     found = np.flatnonzero(used)
     return slice(found[0], found[-1] + 1) if found.size else slice(0, used.size)
-
-
-def _first_height(spectra, u, inside, table, at, log_seen):
-    """ln(height) at which the counts of the core are those of the shape."""
-    shape = np.exp(table.evaluate(u, at, log_seen))
-    core = inside & (np.abs(u) < 1)
-    scale = spectra.n_channels * spectra.curvature
-    counts = np.maximum((spectra.sums * core).sum(-1), 1e-9)
-    return np.log(counts / (shape * scale * core).sum(-1))

@@ -26,7 +26,7 @@ _COARSE = 4.5
 _NARROWEST = 2e-3
 _MAD_TO_SIGMA = 1.4826
 #: Spectra worked on at once, and channels whose scatter is looked at for the noise.
-_SPECTRA_AT_ONCE, _CHANNELS_LOOKED_AT = 128, 512
+_SPECTRA_AT_ONCE, _CHANNELS_LOOKED_AT = 256, 256
 #: Decimals of a channel to which positions are given.
 _DECIMALS = 8
 
@@ -118,8 +118,8 @@ def peak_parameters(counts, energy):
             for start in starts
         ]
         return PeakParameters.unstack(np.concatenate(parts).reshape(leading + (-1,)))
-    spectra = spectra.astype(float)
     finite = np.isfinite(spectra).all(-1)
+    spectra = spectra.astype(float)
     spectra[~finite] = 0.0
 
     smooth = _smoothed(spectra)
@@ -150,9 +150,10 @@ def peak_parameters(counts, energy):
     centre = (energy[0] + step * (channel + vertex)) * blank
     fwhm = step * (crossings[1] - crossings[0]) * blank
 
-    integral = _Integral(spectra, energy)
-    intensity = integral.between(centre - fwhm, centre + fwhm)
-    scattered = integral.between(centre + SCATTERED_FROM * fwhm, np.full_like(centre, np.inf))
+    first = energy[0] - step / 2
+    limits = [(centre + far * fwhm - first) / step for far in (-1, 1, SCATTERED_FROM)]
+    intensity = _sum_between(spectra, *limits[:2]) * blank
+    scattered = _sum_beyond(spectra, limits[2]) * blank
     values = (centre, fwhm, intensity, spectra.sum(-1) * blank, scattered, channel, status)
     return PeakParameters(*(value.reshape(leading) for value in values))
 
@@ -274,22 +275,19 @@ def _weighted_polynomial(x, y, weight, degree):
     return np.moveaxis(np.linalg.solve(normal, right_side[..., None])[..., 0], -1, 0)
 
 
-class _Integral:
-    """Integrals of spectra between arbitrary energies, fractions of channels included."""
+def _sum_between(spectra, low, high):
+    """Sum between two positions in channels from the edge of the axis, fractions included."""
+    n_energy = spectra.shape[-1]
+    low, high = (np.clip(np.nan_to_num(limit), 0, n_energy)[:, None] for limit in (low, high))
+    first = np.minimum(low.astype(int), n_energy - 1)
+    position = first + np.arange(int(np.ceil((high - first).max(initial=1.0))))
+    share = np.clip(np.minimum(position + 1, high) - np.maximum(position, low), 0, 1)
+    inside = np.take_along_axis(spectra, np.minimum(position, n_energy - 1), -1)
+    return np.einsum("pi,pi->p", inside, share)
 
-    def __init__(self, spectra, energy):
-        step = energy[1] - energy[0]
-        self._start, self._step, self._n = energy[0] - step / 2, step, energy.size
-        self._cumulative = np.zeros((len(spectra), energy.size + 1))
-        np.cumsum(spectra, -1, out=self._cumulative[:, 1:])
 
-    def between(self, low, high):
-        return self._up_to(high) - self._up_to(low)
-
-    def _up_to(self, limit):
-        missing = np.isnan(limit)
-        position = np.clip((np.where(missing, 0, limit) - self._start) / self._step, 0, self._n)
-        whole = np.minimum(position.astype(int), self._n - 1)
-        low = np.take_along_axis(self._cumulative, whole[:, None], -1)[:, 0]
-        high = np.take_along_axis(self._cumulative, whole[:, None] + 1, -1)[:, 0]
-        return np.where(missing, np.nan, low + (position - whole) * (high - low))
+def _sum_beyond(spectra, low):
+    """Sum from a position in channels from the edge of the axis to its end."""
+    share = np.arange(1.0, spectra.shape[-1] + 1) - np.nan_to_num(low)[:, None]
+    np.clip(share, 0, 1, out=share)
+    return np.einsum("pi,pi->p", spectra, share)

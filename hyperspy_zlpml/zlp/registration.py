@@ -12,7 +12,6 @@ import numpy as np
 from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.matching import (
     Match,
-    ShapeTable,
     group_curvature,
     group_spectra,
     join_spectra,
@@ -34,6 +33,7 @@ from hyperspy_zlpml.zlp.regions import (
     flattening,
     onset,
 )
+from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Label of vacuum spectra, which belong to no cluster.
 VACUUM = -1

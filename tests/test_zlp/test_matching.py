@@ -8,7 +8,6 @@ from scipy.optimize import least_squares
 from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.matching import (
     N_PEAK,
-    ShapeTable,
     group_curvature,
     group_spectra,
     join_spectra,
@@ -16,6 +15,7 @@ from hyperspy_zlpml.zlp.matching import (
 )
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import Grid
+from hyperspy_zlpml.zlp.tables import ShapeTable
 
 STEP, FWHM = 0.025, 0.45
 ENERGY = STEP * np.arange(-160, 400)

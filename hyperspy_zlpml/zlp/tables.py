@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables of an ensemble, and looking them up for many spectra at once.
+
+What a spectrum asks for does not depend on the number of replicas: the median shape, its band and
+the modes by which the replicas differ, each a function of reduced energy and thickness.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+
+from hyperspy_zlpml.zlp.reference import Grid
+
+
+@dataclass(frozen=True)
+class ShapeTable:
+    """Log-shape of the peak and its modes, on the grid of x times nodes of a thickness coordinate.
+
+    Attributes
+    ----------
+    grid : Grid
+    thickness_nodes : ndarray of shape (n_nodes,)
+        Values of the coordinate, increasing; one node makes the shape independent of it.
+    log_shape : ndarray of shape (n_nodes, n_grid)
+        Median over the replicas of ln(ZLP / N0 height), 0 near u = 0.
+    modes : ndarray of shape (n_modes, n_nodes, n_grid)
+        Principal deviations of the replicas, of unit prior variance.
+    rest : ndarray of shape (n_nodes, n_grid)
+        Standard deviation over replicas that the modes leave out.
+    scatter : ndarray of shape (n_grid,)
+        Relative scatter of measured spectra about the shapes that no mode explains.
+    lower, upper : ndarray of shape (n_nodes, n_grid)
+        Quantiles over the replicas in units of their standard deviation, from the median.
+    spill : ndarray of shape (n_nodes, n_grid)
+        Counts in region I that are not ZLP but losses spilled by the response, relative to it.
+    """
+
+    grid: Grid
+    thickness_nodes: np.ndarray
+    log_shape: np.ndarray
+    modes: np.ndarray
+    rest: np.ndarray
+    scatter: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    spill: np.ndarray
+
+    @classmethod
+    def of_reference(cls, grid, log_shape):
+        """Table of one shape without spread."""
+        one, none = log_shape[None], np.zeros((1, grid.n))
+        no_modes = np.zeros((0, 1, grid.n))
+        return cls(grid, np.zeros(1), one, no_modes, none, none[0], none - 1, none + 1, none)
+
+    @property
+    def n_modes(self):
+        """Number of modes."""
+        return len(self.modes)
+
+    @property
+    def dtype(self):
+        """Precision of the tables."""
+        return self.log_shape.dtype
+
+    @cached_property
+    def single(self):
+        """The same in single precision."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("log_shape", "modes", "rest", "scatter", "lower", "upper", "spill"):
+            values[name] = values[name].astype(np.float32)
+        return ShapeTable(**values)
+
+    def __getstate__(self):
+        # What is cached is made anew where it is wanted: it need not travel.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def at(self, thickness):
+        """Nodes below the given values and fractions of a step beyond them, constant outside.
+
+        Returns
+        -------
+        node : ndarray of int of shape (n_spectra,)
+        fraction : ndarray of shape (n_spectra,)
+        """
+        nodes = self.thickness_nodes
+        if nodes.size == 1:
+            return np.zeros(len(thickness), np.intp), np.zeros(len(thickness))
+        position = np.interp(thickness, nodes, np.arange(nodes.size))
+        low = np.minimum(position.astype(np.intp), nodes.size - 2)
+        return low, position - low
+
+    def places(self, u, at):
+        """Where ``u`` of shape (n_spectra, n) lies in a table, given what :meth:`at` returns."""
+        below, fraction = self.grid.locate(u)
+        node, beyond = at
+        below += node[:, None] * self.grid.n
+        beyond = beyond[:, None] if self.thickness_nodes.size > 1 else None
+        return Places(u, below, fraction.astype(self.dtype, copy=False), beyond)
+
+    def evaluate(self, u, at, tables):
+        """Interpolate tables of shape (..., n_nodes, n_grid) at ``u`` of shape (n_spectra, n).
+
+        ``at`` is what :meth:`at` returns. Returns an array of shape (..., n_spectra, n).
+        """
+        values = Lookup.of(tables.reshape((-1,) + tables.shape[-2:]))(self.places(u, at))
+        return values.reshape(tables.shape[:-2] + u.shape)
+
+    @cached_property
+    def _slope(self):
+        slope = np.gradient(self.log_shape, self.grid.u, axis=-1)
+        return slope.astype(self.dtype, copy=False)
+
+    @cached_property
+    def peak(self):
+        """Look-up of what a spectrum shows of the shape: its logarithm, slope and scatter."""
+        scatter = np.broadcast_to(self.scatter, self.rest.shape)
+        return Lookup.of(np.stack([self.log_shape + np.log1p(self.spill), self._slope, scatter]))
+
+    @cached_property
+    def shape_modes(self):
+        """Look-up of the modes."""
+        return Lookup.of(self.modes)
+
+    @cached_property
+    def prediction(self):
+        """Look-up of the ZLP itself: logarithm, slope, bounds and error that no mode holds."""
+        alone = np.hypot(self.rest, self.scatter)
+        return Lookup.of(np.stack([self.log_shape, self._slope, self.lower, self.upper, alone]))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where tables are looked up.
+
+    Attributes
+    ----------
+    u : ndarray of shape (n_spectra, n)
+        Reduced energies.
+    below : ndarray of int of shape (n_spectra, n)
+        Position below in a table of flattened (n_nodes, n_grid).
+    fraction : ndarray of shape (n_spectra, n)
+        Of a step of the grid beyond it.
+    beyond : ndarray of shape (n_spectra, 1) or None
+        Fraction of a step between nodes of the thickness; None for a single node.
+    """
+
+    u: np.ndarray
+    below: np.ndarray
+    fraction: np.ndarray
+    beyond: np.ndarray
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Bilinear interpolation of several tables at the same places.
+
+    Values and differences are gathered row by row into scratch that stays in the cache: for a
+    block of spectra several times faster than mixing the nodes of each spectrum first.
+
+    Attributes
+    ----------
+    packed : ndarray of shape (n_tables, 4, n_nodes * n_grid)
+        Values; differences to the next energy, the next thickness, and of both.
+    """
+
+    packed: np.ndarray
+
+    @classmethod
+    def of(cls, tables):
+        """Of tables of shape (n_tables, n_nodes, n_grid)."""
+        along = np.diff(tables, axis=-1, append=tables[..., -1:])
+        packed = [tables, along]
+        packed += [np.diff(t, axis=-2, append=t[..., -1:, :]) for t in (tables, along)]
+        size = tables.shape[-2] * tables.shape[-1]
+        return cls(np.stack(packed, 1).reshape(len(tables), 4, size))
+
+    def __call__(self, places):
+        """Values of shape (n_tables, n_spectra, n)."""
+        shape, dtype = places.below.shape, self.packed.dtype
+        values = np.empty((len(self.packed),) + shape, dtype)
+        scratch, beyond = np.empty((2,) + shape, dtype)
+        thickness = None if places.beyond is None else places.beyond.astype(dtype, copy=False)
+        for (here, along, across, both), result in zip(self.packed, values, strict=True):
+            _gather(here, along, places, result, scratch)
+            if thickness is not None:
+                _gather(across, both, places, beyond, scratch)
+                beyond *= thickness
+                result += beyond
+        return values
+
+
+def _gather(values, differences, places, result, scratch):
+    np.take(values, places.below, out=result, mode="clip")
+    np.take(differences, places.below, out=scratch, mode="clip")
+    scratch *= places.fraction
+    result += scratch
