@@ -9,10 +9,16 @@ import contextlib
 import dask
 import dask.array as da
 import numpy as np
+from dask.local import get_sync
+from dask.threaded import get as get_threaded
+from threadpoolctl import threadpool_limits
 
+from hyperspy_zlpml import cluster
 from hyperspy_zlpml.removal import RESULTS
 from hyperspy_zlpml.zlp.peaks import PeakParameters, peak_parameters
 
+#: Schedulers of dask whose tasks can write into the arrays of this process.
+_OF_THIS_PROCESS = (get_threaded, get_sync)
 _N_PARAMETERS = len(PeakParameters.__dataclass_fields__)
 #: Bytes of a block of data that is not lazy yet: several for every core, each worth the overhead.
 _BLOCK_BYTES = 4e6
@@ -99,11 +105,49 @@ def _subtract_block(counts, peaks, variance=None, *, removal, constant):
 
 
 def compute(*arrays, show_progressbar, what):
-    """Compute dask arrays together, with a progress bar."""
-    bar = contextlib.nullcontext()
-    if show_progressbar:
-        from tqdm.dask import TqdmCallback
+    """Compute dask arrays together, with a progress bar.
 
-        bar = TqdmCallback(desc=what)
-    with bar:
-        return dask.compute(*arrays)
+    On a cluster they are gathered block by block, in threads written straight into the results.
+    """
+    client = cluster.active_client()
+    if client is not None:
+        return cluster.gather(client, arrays, show_progressbar, what)
+    with _in_threads(show_progressbar, what):
+        if dask.base.get_scheduler(collections=arrays) not in _OF_THIS_PROCESS:
+            return dask.compute(*arrays)
+        results = [np.empty(array.shape, array.dtype) for array in arrays]
+        dask.compute(da.store(arrays, results, lock=False, compute=False))
+    return results
+
+
+def store(sources, targets, show_progressbar, what):
+    """Compute dask arrays together and write their blocks as they come, with a progress bar.
+
+    Parameters
+    ----------
+    sources : list of dask array
+    targets : list of array of a file
+        Whose chunks are those of the sources.
+    show_progressbar : bool
+    what : str
+        Title of the progress bar.
+    """
+    stored = da.store(sources, targets, lock=False, compute=False)
+    client = cluster.active_client()
+    if client is not None:
+        cluster.run(client, stored, show_progressbar)
+        return
+    with _in_threads(show_progressbar, what):
+        dask.compute(stored)
+
+
+@contextlib.contextmanager
+def _in_threads(show_progressbar, what):
+    """Progress bar, and one thread of BLAS for each thread of dask: more would wait in line."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(threadpool_limits(limits=1, user_api="blas"))
+        if show_progressbar:
+            from tqdm.dask import TqdmCallback
+
+            stack.enter_context(TqdmCallback(desc=what))
+        yield

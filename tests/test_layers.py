@@ -15,8 +15,8 @@ PACKAGE = ROOT / "hyperspy_zlpml"
 LAYERS = (
     ("science", {"numpy", "scipy", "sklearn"}),
     ("training", {"torch"}),
-    ("workflow", {"dask", "tqdm"}),
-    ("hyperspy", {"hyperspy", "exspy", "rsciio", "matplotlib", "pint", "threadpoolctl"}),
+    ("workflow", {"dask", "distributed", "tqdm", "threadpoolctl"}),
+    ("hyperspy", {"hyperspy", "exspy", "rsciio", "matplotlib", "pint", "zarr"}),
     ("widgets", {"traits", "traitsui", "ipywidgets", "hyperspy_gui_ipywidgets", "link_traits"}),
 )
 NAMES = [name for name, _ in LAYERS]
@@ -27,7 +27,7 @@ MEMBERS = {
     "checks": "science",
     "network": "training",
     "image": "workflow", "workflow": "workflow", "lazy": "workflow",
-    "eager": "workflow",
+    "eager": "workflow", "cluster": "workflow",
     "signals": "hyperspy", "components": "hyperspy", "data": "hyperspy", "plotting": "hyperspy",
     "__main__": "hyperspy", "gui": "widgets", "gui_ipywidgets": "widgets", "gui_traitsui": "widgets",
 }  # fmt: skip
@@ -110,7 +110,7 @@ def test_third_party_packages_of_the_layer(path):
         ("sklearn", {"zlp.clustering"}),
         ("hyperspy", {"signals", "components", "data", "plotting", "gui", "__main__"}),
         ("exspy", {"signals", "components", "data", "gui"}),
-        ("dask", {"lazy", "signals"}),
+        ("dask", {"lazy", "eager", "cluster", "signals"}),
     ],
 )
 def test_only_these_import(package, places):

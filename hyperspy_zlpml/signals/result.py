@@ -9,6 +9,7 @@ import numpy as np
 
 from hyperspy_zlpml import checks, lazy
 from hyperspy_zlpml.signals import _arrays
+from hyperspy_zlpml.signals.saving import save_together
 
 _SPECTRA = {
     "subtracted": "ZLP removed",
@@ -189,23 +190,27 @@ class ZLPRemoval:
         counts = subtracted + zlp + self._removal.pedestal
         return counts.reshape(-1, counts.shape[-1])
 
-    def save(self, directory, overwrite=None):
+    def save(self, directory, overwrite=None, show_progressbar=None):
         """Write all spectra and maps as ``.zspy`` and the report as text into a directory.
 
-        Lazy results are computed anew for each file: call :meth:`compute` first where they fit
-        into memory.
+        Lazy results are computed and written in one pass over the data, block by block, in
+        memory that does not depend on the size of the image. Files appear when they are
+        complete: an interrupted save leaves those that were there before.
 
         Parameters
         ----------
         directory : str or Path
             Made if it does not exist.
         overwrite : bool, optional
-            See :meth:`hyperspy.api.signals.BaseSignal.save`.
+            Whether to replace files that exist; by default it is asked.
+        show_progressbar : bool, optional
         """
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (*_SPECTRA, *_MAPS):
-            getattr(self, name).save(directory / f"{name}.zspy", overwrite=overwrite)
+        signals = {name: getattr(self, name) for name in (*_SPECTRA, *_MAPS)}
+        if show_progressbar is None:
+            show_progressbar = hs.preferences.General.show_progressbar
+        save_together(signals, directory, overwrite, show_progressbar)
         report = directory / "report.txt"
         if overwrite is not False or not report.exists():
             report.write_text(f"{self.report}\n", encoding="utf-8")

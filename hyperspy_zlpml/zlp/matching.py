@@ -335,14 +335,15 @@ class _Fit:
         variance = np.maximum(variance, 1e-6 * expected**2 + 1e-12)
         inverse = np.where(self.inside, 1 / np.sqrt(variance), 0.0)
         residual = (spectra.sums - expected) * inverse
-        jacobian = np.empty((N_PEAK + len(modes),) + u.shape, dtype)
+        # Sums in double precision: they must not depend on the spectra worked on beside.
+        jacobian = np.empty((N_PEAK + len(modes),) + u.shape)
         jacobian[0] = expected * inverse
         np.multiply(slope, -jacobian[0], out=jacobian[1])
-        np.multiply(jacobian[1], u, out=jacobian[2], casting="same_kind")
+        np.multiply(jacobian[1], u, out=jacobian[2])
         np.multiply(modes, jacobian[0], out=jacobian[N_PEAK:])
         jacobian = jacobian.transpose(1, 0, 2)
-        normal = (jacobian @ jacobian.swapaxes(-1, -2)).astype(float, copy=False)
-        gradient = (jacobian @ residual.astype(dtype, copy=False)[..., None])[..., 0].astype(float)
+        normal = jacobian @ jacobian.swapaxes(-1, -2)
+        gradient = (jacobian @ residual[..., None])[..., 0]
         gradient[:, N_PEAK:] -= now.coefficients
         diagonal = np.einsum("pii->pi", normal)
         diagonal[:, N_PEAK:] += 1.0

@@ -421,9 +421,6 @@ def test_save_of_a_lazy_result(small, small_removal, tmp_path):
     )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="every one of the spectra is computed and saved by itself: 6 passes"
-)
 def test_save_of_a_lazy_result_takes_one_pass(small, tmp_path):
     reads = Reads()
     lazy = lazy_signal(small, delayed_blocks(small.data, 1, reads))

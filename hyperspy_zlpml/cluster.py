@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work on the workers of a dask cluster, where a ``dask.distributed.Client`` is active.
+
+As everywhere in HyperSpy a client takes over by being there; without one, threads do the same
+work with the same numbers. Only arrays, numbers and frozen dataclasses of these travel. A worker
+that dies costs its tasks: dask hands them to another one.
+"""
+
+import contextlib
+
+import dask
+import numpy as np
+from dask.array.core import slices_from_chunks
+from dask.core import flatten
+
+#: Times that a task may be tried again on another worker after an error of the first.
+_RETRIES = 2
+
+
+def active_client():
+    """The ``dask.distributed.Client`` that dask would use now, or None."""
+    client = getattr(dask.base.get_scheduler(), "__self__", None)
+    return client if hasattr(client, "scheduler_info") else None
+
+
+def call_all(client, function, arguments, finished=None):
+    """Results of calls that are spread over the workers, in order.
+
+    Parameters
+    ----------
+    client : Client
+    function : callable
+        Of a module that the workers can import.
+    arguments : sequence of tuple
+        Of each call.
+    finished : callable, optional
+        Called with each result as it comes in.
+
+    Returns
+    -------
+    list
+    """
+    from distributed import as_completed
+
+    futures = [
+        client.submit(function, *values, pure=False, retries=_RETRIES) for values in arguments
+    ]
+    results = {}
+    try:
+        for future, result in as_completed(futures, with_results=True):
+            results[future.key] = result
+            if finished is not None:
+                finished(result)
+    finally:
+        client.cancel(futures)
+    return [results[future.key] for future in futures]
+
+
+def gather(client, arrays, show_progressbar, what):
+    """Compute dask arrays on the workers, block by block into memory here.
+
+    Whole arrays are never put together on a worker, whose memory they could exceed.
+
+    Parameters
+    ----------
+    client : Client
+    arrays : sequence of dask array
+    show_progressbar : bool
+    what : str
+        Title of the progress bar.
+
+    Returns
+    -------
+    list of ndarray
+    """
+    from distributed import as_completed, futures_of
+
+    results = [np.empty(array.shape, array.dtype) for array in arrays]
+    waiting, places = [], {}
+    for array, result in zip(client.persist(list(arrays)), results, strict=True):
+        slices = dict(
+            zip(flatten(array.__dask_keys__()), slices_from_chunks(array.chunks), strict=True)
+        )
+        for future in futures_of(array):
+            waiting.append(future)
+            places[future.key] = result, slices[future.key]
+    with _bar(show_progressbar, what, len(waiting)) as advance:
+        for batch in as_completed(waiting).batches():
+            for future, block in zip(batch, client.gather(batch), strict=True):
+                result, where = places[future.key]
+                result[where] = block
+                future.release()
+            advance(len(batch))
+    return results
+
+
+def run(client, delayed, show_progressbar):
+    """Compute a delayed object of which nothing is wanted but that it is done."""
+    future = client.compute(delayed)
+    if show_progressbar:
+        from distributed import progress
+
+        progress(future, notebook=False)
+    future.result()
+
+
+@contextlib.contextmanager
+def _bar(show, what, total):
+    if not show:
+        yield lambda n: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(desc=what, total=total) as bar:
+        yield bar.update
