@@ -23,6 +23,8 @@ _MOST_MODES = 8
 _MODE_FLOOR = 1e-4
 #: Sample quantiles of n values are narrower by a factor of about 1 + 1.5 / n.
 _FEW_REPLICAS = 1.5
+#: Networks evaluated at once, for the cache and for the memory of many replicas.
+_REPLICAS_AT_ONCE = 4
 
 
 def split_weights(weights, layers):
@@ -38,6 +40,18 @@ def split_weights(weights, layers):
         parts.append((matrix, weights[:, start : start + n_out]))
         start += n_out
     return parts
+
+
+def outputs_of(weights, layers, inputs):
+    """Outputs (n_replicas, n_points) of networks with tanh units at inputs (n_points, n_in)."""
+    parts = split_weights(weights, layers)
+    value = np.broadcast_to(inputs, (len(weights),) + inputs.shape)
+    for number, (matrix, bias) in enumerate(parts):
+        value = value @ np.swapaxes(matrix, -1, -2)
+        value += bias[:, None, :]
+        if number < len(parts) - 1:
+            np.tanh(value, out=value)
+    return value[..., 0]
 
 
 @dataclass(frozen=True)
@@ -137,17 +151,14 @@ class Ensemble:
         ndarray of shape (n_replicas, ...)
         """
         u, log_intensity = np.broadcast_arrays(u, log_intensity)
-        value = self.scaling(u.ravel(), log_intensity.ravel()).astype(self.weights.dtype)
-        value = np.broadcast_to(value, (self.n_replicas,) + value.shape)
-        parts = split_weights(self.weights, self.layers)
-        for number, (matrix, bias) in enumerate(parts):
-            value = value @ np.swapaxes(matrix, -1, -2) + bias[:, None, :]
-            if number < len(parts) - 1:
-                value = np.tanh(value)
-        own = (
-            self.reference_scores @ self.grid.interpolate_rows(self.reference_modes.T, u.ravel()).T
+        inputs = self.scaling(u.ravel(), log_intensity.ravel()).astype(self.weights.dtype)
+        values = self.reference_scores @ (
+            self.grid.interpolate_rows(self.reference_modes.T, u.ravel()).T
         )
-        return (value[..., 0] + own).reshape((self.n_replicas,) + u.shape)
+        for start in range(0, self.n_replicas, _REPLICAS_AT_ONCE):
+            rows = slice(start, start + _REPLICAS_AT_ONCE)
+            values[rows] += outputs_of(self.weights[rows], self.layers, inputs)
+        return values.reshape((self.n_replicas,) + u.shape)
 
     def predict(self, energy, centre=0.0, fwhm=None, log_intensity=None, height=1.0):
         """Zero-loss peaks of all replicas.

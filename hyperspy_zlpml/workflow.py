@@ -92,7 +92,7 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
         modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain
     scores = rng.standard_normal((settings.n_replicas, len(peaks.reference_modes)))
-    scaling, data = training_data(peaks, regions, scores, settings, rng)
+    scaling, data = training_data(peaks, regions, modes, scores, settings, rng)
     trained = _train_networks(data, settings, rng, progress)
     selection = select(trained.chi2, trained.chi2_validation, trained.rise)
 
@@ -157,14 +157,16 @@ def cluster_spectra(peaks):
     ]  # fmt: skip
 
 
-def training_data(peaks, regions, scores, settings, rng):
+def training_data(peaks, regions, modes, scores, settings, rng):
     """Replicas and constraints as the arrays that the networks are trained on.
 
     Parameters
     ----------
     peaks : RegisteredPeaks
     regions : Regions
-    scores : ndarray of shape (n_replicas, n_modes)
+    modes : ndarray of shape (n_modes, n_groups)
+        Of the shapes of spectra, see :func:`shape_modes`.
+    scores : ndarray of shape (n_replicas, n_reference_modes)
         Of the reference modes in each replica's own reference.
     settings : Settings
     rng : numpy.random.Generator
@@ -177,7 +179,6 @@ def training_data(peaks, regions, scores, settings, rng):
     from hyperspy_zlpml.network.training import TrainingData
 
     clusters = cluster_spectra(peaks)
-    modes = shape_modes(clusters)
     if peaks.tail_is_known and not peaks.has_vacuum:
         modes = continued_modes(peaks, modes)
         clusters.append(zero_thickness_cluster(peaks))

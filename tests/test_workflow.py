@@ -26,6 +26,7 @@ from hyperspy_zlpml.workflow import (
 )
 from hyperspy_zlpml.zlp.peaks import peak_parameters
 from hyperspy_zlpml.zlp.registration import registered
+from hyperspy_zlpml.zlp.replicas import shape_modes
 from hyperspy_zlpml.zlp.separation import find_regions
 
 #: A network that is large enough for a small image, and quick.
@@ -150,10 +151,10 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     peaks = registered(flake.samples, flake.image.detector.noise)
     regions = find_regions(peaks, 3, {})
     peaks = peaks.within(regions)
-    modes = peaks.reference_modes
+    shapes, modes = shape_modes(cluster_spectra(peaks)), peaks.reference_modes
     scores = np.random.default_rng(1).standard_normal((8, len(modes)))
     (scaling, common), (_, own) = (
-        training_data(peaks, regions, drawn, QUICK, np.random.default_rng(2))
+        training_data(peaks, regions, shapes, drawn, QUICK, np.random.default_rng(2))
         for drawn in (0 * scores, scores)
     )
     u = np.sinh(own.inputs[:, 0] * scaling.x_scale) / 2

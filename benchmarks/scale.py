@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images larger than memory and dask clusters: memory, time against pixels, workers that die.
+
+Run by ``make bench-scale``. Every measurement runs in a process of its own, whose memory, with that of
+all its children, is looked at twenty times a second. The image is a sample image tiled: what is
+measured depends on the number of pixels, not on what is in them.
+"""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+HERE = Path(__file__).resolve().parent
+#: Pixels along both sides of the images of the scaling law; the last is the one that must stream.
+SIZES = (64, 128, 256, 512)
+N_REPLICAS = 100
+TILE = 64
+N_CHANNELS = 2048
+PARTS = ("pixels", "memory", "cluster", "death")
+
+
+def main():
+    """Print all figures and draw the picture of time against pixels."""
+    options = arguments()
+    if options.job:
+        print(json.dumps(JOBS[options.job](*options.values)))
+        return
+    folder = Path(tempfile.mkdtemp(dir=options.scratch))
+    results = {}
+    try:
+        make_images(folder, options.sizes)
+        for part in options.parts:
+            results[part] = globals()[f"measure_{part}"](folder, options.sizes)
+    finally:
+        shutil.rmtree(folder)
+    if options.output and "pixels" in results:
+        draw(results["pixels"], Path(options.output))
+
+
+def arguments():
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--sizes", nargs="*", type=int, default=SIZES)
+    parser.add_argument("--scratch", help="directory for 30 GB of images and results")
+    parser.add_argument("--output", help="directory of the picture")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("values", nargs="*", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+# --- what is measured, each in a process of its own ----------------------------------------------
+
+
+def quiet():
+    """HyperSpy without bars and warnings."""
+    import hyperspy.api as hs
+
+    hs.preferences.General.show_progressbar = False
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    return hs
+
+
+def train(source, target):
+    """Train on an image and keep the ensemble."""
+    import pickle
+
+    ensemble = quiet().load(source, lazy=True).train_zlp_ml(n_replicas=N_REPLICAS, random_state=0)
+    Path(target).write_bytes(pickle.dumps(ensemble))
+    return {}
+
+
+def stream(source, target, ensemble=""):
+    """From ``.zspy`` to ``.zspy``, lazily; with a given ensemble only applied."""
+    import pickle
+
+    given = pickle.loads(Path(ensemble).read_bytes()) if ensemble else None
+    hs = quiet()
+    if given is not None:  # imports and first calls are no part of the law
+        hs.load(source, lazy=True).inav[:8, :8].remove_zlp_ml(ensemble=given).compute()
+    start = time.perf_counter()
+    result = hs.load(source, lazy=True).remove_zlp_ml(
+        ensemble=given, n_replicas=N_REPLICAS, random_state=0
+    )
+    looked = time.perf_counter()
+    result.save(target, overwrite=True)
+    return {"first": looked - start, "second": time.perf_counter() - looked}
+
+
+def eager(source, ensemble):
+    """The same image in memory: time of the call alone, and of reading and writing alone."""
+    import pickle
+
+    import dask
+    import dask.array as da
+
+    hs = quiet()
+    given = pickle.loads(Path(ensemble).read_bytes())
+    signal = hs.load(source)
+    signal.inav[:8, :8].remove_zlp_ml(ensemble=given)
+    start = time.perf_counter()
+    result = signal.remove_zlp_ml(ensemble=given)
+    seconds = time.perf_counter() - start
+    lazy = hs.load(source, lazy=True)
+    start = time.perf_counter()
+    dask.compute(lazy.data.sum())
+    reading = time.perf_counter() - start
+    with tempfile.TemporaryDirectory(dir=Path(source).parent) as folder:
+        start = time.perf_counter()
+        for name in ("subtracted", "zlp", "std", "lower", "upper"):
+            spectra = getattr(result, name)
+            spectra.data = da.from_array(spectra.data, chunks=lazy.data.chunks)
+            spectra._lazy = True
+            spectra._assign_subclass()
+            spectra.save(f"{folder}/{name}.zspy", chunks=lazy.data.chunksize)
+        writing = time.perf_counter() - start
+    return {"call": seconds, "reading": reading, "writing": writing}
+
+
+def on_cluster(source, ensemble, n_workers, kill=""):
+    """Training and application on a local cluster of workers of one thread."""
+    import pickle
+    import threading
+
+    from distributed import Client, LocalCluster
+
+    hs = quiet()
+    given = pickle.loads(Path(ensemble).read_bytes())
+    signal = hs.load(source, lazy=True)
+    found = {}
+    with (
+        LocalCluster(
+            n_workers=int(n_workers), threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        signal.inav[:8, :8].train_zlp_ml(n_clusters=1, n_replicas=50, random_state=0)
+        for name in ("training", "application"):
+            if kill == name:
+                workers = list(client.run(os.getpid).values())
+                threading.Timer(1.0, os.kill, (workers[0], 9)).start()
+            start = time.perf_counter()
+            if name == "training":
+                trained = signal.train_zlp_ml(n_replicas=N_REPLICAS, random_state=0)
+                found["weights"] = float(np.abs(trained.weights).sum())
+            else:
+                result = signal.remove_zlp_ml(ensemble=given)
+                with tempfile.TemporaryDirectory(dir=Path(source).parent) as folder:
+                    result.save(folder)
+                    found["sum"] = float(np.abs(hs.load(f"{folder}/zlp.zspy").data).sum())
+            found[name] = time.perf_counter() - start
+    return found
+
+
+JOBS = {"train": train, "stream": stream, "eager": eager, "on_cluster": on_cluster}
+
+
+def run(job, *values):
+    """A job in a process of its own; its results and the peak memory of the process tree in GB."""
+    command = [sys.executable, __file__, "--job", job, *map(str, values)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    peak, tree = 0, psutil.Process(process.pid)
+    while process.poll() is None:
+        peak = max(peak, memory_of(tree))
+        time.sleep(0.05)
+    out, error = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{job} failed:\n{error[-2000:]}")
+    return {**json.loads(out.strip().splitlines()[-1]), "peak": peak / 1e9}
+
+
+def memory_of(process):
+    """Resident memory of a process and its children."""
+    total = 0
+    try:
+        for one in [process, *process.children(recursive=True)]:
+            try:
+                total += one.memory_info().rss
+            except psutil.Error:
+                continue
+    except psutil.Error:
+        return total
+    return total
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+def make_images(folder, sizes):
+    """Tiled sample images as ``.zspy`` with HyperSpy's own chunks, and an ensemble."""
+    import dask.array as da
+
+    hs = quiet()
+    from hyperspy_zlpml import data
+
+    sample = data.ws2_like((TILE, TILE), n_channels=N_CHANNELS, random_state=101).signal
+    counts = sample.data.astype(np.float32)
+    side = 11  # HyperSpy's chunks of 1 MB
+    for size in sizes:
+        times = -(-size // TILE)
+        tiled = da.tile(da.from_array(counts), (times, times, 1))[:size, :size]
+        signal = sample._deepcopy_with_new_data(tiled.rechunk((side, side, -1)))
+        signal._lazy = True
+        signal._assign_subclass()
+        signal.save(folder / f"{size}.zspy", show_progressbar=False)
+    hs.load(folder / f"{sizes[0]}.zspy")
+    run("train", folder / f"{sizes[0]}.zspy", folder / "ensemble.pickle")
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def measure_pixels(folder, sizes):
+    """Time of the application against pixels, and its power."""
+    rows = []
+    for size in sizes:
+        found = run("stream", folder / f"{size}.zspy", folder / "out", folder / "ensemble.pickle")
+        seconds = found["first"] + found["second"]
+        rows.append((size**2, seconds))
+        shutil.rmtree(folder / "out")
+        print(f"pixels {size:>3}^2: {seconds:7.2f} s, {1e6 * seconds / size**2:6.1f} us per pixel,"
+              f" {found['peak']:.2f} GB", flush=True)  # fmt: skip
+    power = np.polyfit(*np.log(np.array(rows)).T, 1)[0]
+    print(f"exponent of time against pixels: {power:.2f} (goal 0.9 to 1.1)", flush=True)
+    return rows
+
+
+def measure_memory(folder, sizes):
+    """The largest image from file to file, with training, against the same work in memory."""
+    size, in_memory = max(sizes), sorted(sizes)[min(1, len(sizes) - 1)]
+    found = run("stream", folder / f"{size}.zspy", folder / "out")
+    shutil.rmtree(folder / "out")
+    print(f"file to file {size}x{size}x{N_CHANNELS}, training included: first pass and training"
+          f" {found['first']:.1f} s, second pass {found['second']:.1f} s;"
+          f" peak memory {found['peak']:.2f} GB (goal 2.5)", flush=True)  # fmt: skip
+    given = run("stream", folder / f"{size}.zspy", folder / "out", folder / "ensemble.pickle")
+    shutil.rmtree(folder / "out")
+    alone = run("eager", folder / f"{in_memory}.zspy", folder / "ensemble.pickle")
+    lazy = 1e6 * (given["first"] + given["second"]) / size**2
+    parts = {name: 1e6 * alone[name] / in_memory**2 for name in ("call", "reading", "writing")}
+    parts["reading"] *= 2
+    listed = ", ".join(f"{name} {value:.0f}" for name, value in parts.items())
+    print(f"us per pixel: lazily {lazy:.0f}; in memory ({in_memory}x{in_memory}) {listed}; "
+          f"ratio {lazy / sum(parts.values()):.2f} (goal 1.5)", flush=True)  # fmt: skip
+
+
+def measure_cluster(folder, sizes):
+    """One and two workers of one thread."""
+    source = folder / f"{sorted(sizes)[min(1, len(sizes) - 1)]}.zspy"
+    one, two = (run("on_cluster", source, folder / "ensemble.pickle", n) for n in (1, 2))
+    for name, goal in (("training", 1.7), ("application", 1.6)):
+        print(f"{name} on a cluster: {one[name]:.1f} s with 1 worker, {two[name]:.1f} s with 2,"
+              f" ratio {one[name] / two[name]:.2f} (goal {goal})", flush=True)  # fmt: skip
+
+
+def measure_death(folder, sizes):
+    """A worker killed while the others work."""
+    source = folder / f"{sizes[0]}.zspy"
+    expected = run("on_cluster", source, folder / "ensemble.pickle", 2)
+    for name, value in (("training", "weights"), ("application", "sum")):
+        found = run("on_cluster", source, folder / "ensemble.pickle", 2, name)
+        difference = abs(found[value] / expected[value] - 1)
+        print(f"a worker killed during {name}: ended in {found[name]:.1f} s instead of "
+              f"{expected[name]:.1f} s, sum of {value} differs by {difference:.1e}", flush=True)  # fmt: skip
+
+
+def draw(rows, folder):
+    """Time against pixels."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    pixels, seconds = np.array(rows).T
+    figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
+    axes.loglog(pixels, seconds, "o-", label="lazily, file to file, ensemble given")
+    axes.loglog(pixels, seconds[-1] * pixels / pixels[-1], ":", color="0.5", label="linear")
+    axes.set(xlabel="pixels (2048 channels each)", ylabel="time (s)")
+    axes.legend(frameon=False)
+    figure.savefig(folder / "scale_pixels.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()
