@@ -23,37 +23,22 @@ def active_client():
     return client if hasattr(client, "scheduler_info") else None
 
 
-def call_all(client, function, arguments, finished=None):
-    """Results of calls that are spread over the workers, in order.
+def map_on(client):
+    """A ``map`` whose calls are made on the workers: ``map_on(client)(function, values)``.
 
-    Parameters
-    ----------
-    client : Client
-    function : callable
-        Of a module that the workers can import.
-    arguments : sequence of tuple
-        Of each call.
-    finished : callable, optional
-        Called with each result as it comes in.
-
-    Returns
-    -------
-    list
+    The function must belong to a module that the workers can import. Results come in the order of
+    the values.
     """
-    from distributed import as_completed
 
-    futures = [
-        client.submit(function, *values, pure=False, retries=_RETRIES) for values in arguments
-    ]
-    results = {}
-    try:
-        for future, result in as_completed(futures, with_results=True):
-            results[future.key] = result
-            if finished is not None:
-                finished(result)
-    finally:
-        client.cancel(futures)
-    return [results[future.key] for future in futures]
+    def mapped(function, values):
+        futures = [client.submit(function, value, pure=False, retries=_RETRIES) for value in values]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            client.cancel(futures)
+
+    return mapped
 
 
 def gather(client, arrays, show_progressbar, what):
@@ -94,14 +79,17 @@ def gather(client, arrays, show_progressbar, what):
     return results
 
 
-def run(client, delayed, show_progressbar):
-    """Compute a delayed object of which nothing is wanted but that it is done."""
-    future = client.compute(delayed)
-    if show_progressbar:
-        from distributed import progress
+def run(client, collections, show_progressbar, what):
+    """Compute dask collections of which nothing is wanted but that it is done."""
+    from distributed import as_completed, futures_of
 
-        progress(future, notebook=False)
-    future.result()
+    # Kept until all is done: a worker that dies takes with it what nobody asks for.
+    working = client.persist(list(collections))
+    futures = futures_of(working)
+    with _bar(show_progressbar, what, len(futures)) as advance:
+        for future in as_completed(futures):
+            future.result()
+            advance(1)
 
 
 @contextlib.contextmanager

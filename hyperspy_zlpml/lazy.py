@@ -108,7 +108,10 @@ def compute(*arrays, show_progressbar, what):
     """Compute dask arrays together, with a progress bar.
 
     On a cluster they are gathered block by block, in threads written straight into the results.
+    Arrays in memory are given back as they are.
     """
+    if not all(isinstance(array, da.Array) for array in arrays):
+        return arrays
     client = cluster.active_client()
     if client is not None:
         return cluster.gather(client, arrays, show_progressbar, what)
@@ -133,12 +136,13 @@ def store(sources, targets, show_progressbar, what):
         Title of the progress bar.
     """
     stored = da.store(sources, targets, lock=False, compute=False)
+    stored = stored if isinstance(stored, tuple) else (stored,)
     client = cluster.active_client()
     if client is not None:
-        cluster.run(client, stored, show_progressbar)
+        cluster.run(client, stored, show_progressbar, what)
         return
     with _in_threads(show_progressbar, what):
-        dask.compute(stored)
+        dask.compute(*stored)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
+from hyperspy_zlpml.cluster import active_client, map_on
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.report import Report, cluster_rows, describe_noise, describe_tail
@@ -51,6 +52,8 @@ class Settings:
         Most Levenberg-Marquardt steps.
     random_state : int or None
         Same state, same numbers.
+    device : str
+        Device of torch to train on; "auto" is CUDA where there is one.
     """
 
     n_replicas: int = 100
@@ -59,6 +62,7 @@ class Settings:
     layers: tuple = (2, 10, 15, 5, 1)
     n_steps: int = 100
     random_state: int | None = None
+    device: str = "auto"
 
 
 def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=None):
@@ -278,9 +282,14 @@ def pattern_noise(mean, error):
 
 
 def _train_networks(data, settings, rng, progress):
+    """On the workers where a dask client is active, else in threads."""
     from hyperspy_zlpml.network.training import train
 
-    return train(data, settings.layers, settings.n_steps, rng=rng, progress=progress)
+    client = active_client()
+    return train(
+        data, settings.layers, settings.n_steps, rng=rng, progress=progress,
+        device=settings.device, run_blocks=None if client is None else map_on(client),
+    )  # fmt: skip
 
 
 # --- what the ensemble does not explain ----------------------------------------------------------

@@ -2,7 +2,8 @@
 """Batched ensembles of small networks: the only package that imports torch.
 
 - ``mlp``: all networks in one tensor
-- ``levenberg_marquardt``: one step of all fits at once
+- ``levenberg_marquardt``: steps of many fits at once
+- ``fit``: residuals, derivatives and costs of a block of replicas
 - ``training``: look-back stopping, blocks of replicas, progress
 - ``selection``: which fits to keep (NumPy)
 """

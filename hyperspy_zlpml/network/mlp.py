@@ -39,40 +39,58 @@ def forward(weights, layers, inputs):
     weights : tensor of shape (n_replicas, n_weights)
     layers : sequence of int
         Sizes from input to output; the last is 1.
-    inputs : tensor of shape (n_points, n_in)
+    inputs : tensor of shape (n_points, n_in) or (n_replicas, n_points, n_in)
 
     Returns
     -------
     outputs : tensor of shape (n_replicas, n_points)
-    activations : list of tensors (n_replicas, n_points, n_units), the inputs first
+    activations : list of tensors (n_replicas, n_units, n_points), the inputs first
+        Points last: long rows, for each unit and, in the Jacobian, for each weight.
     """
-    value = inputs.expand(len(weights), *inputs.shape)
+    value = inputs.mT.expand(len(weights), *inputs.mT.shape[-2:])
     activations = [value]
     parts = split_weights(weights, layers)
     for number, (matrix, bias) in enumerate(parts):
-        value = torch.baddbmm(bias[:, None, :], value, matrix.mT)
+        value = torch.baddbmm(bias[..., None], matrix, value)
         if number < len(parts) - 1:
             value = torch.tanh(value)
             activations.append(value)
-    return value[..., 0], activations
+    return value[:, 0], activations
 
 
-def jacobian(weights, layers, activations):
-    """Derivatives of the outputs, shape (n_replicas, n_points, n_weights)."""
+def jacobian(weights, layers, activations, scale=None, out=None):
+    """Derivatives of the outputs.
+
+    Parameters
+    ----------
+    weights : tensor of shape (n_replicas, n_weights)
+    layers : sequence of int
+    activations : list of tensors (n_replicas, n_units, n_points)
+        Of :func:`forward`.
+    scale : tensor of shape (n_replicas, n_points), optional
+        Factor of each output.
+    out : tensor of shape (n_replicas, n_weights, n_points), optional
+        Where to write.
+
+    Returns
+    -------
+    tensor of shape (n_replicas, n_weights, n_points)
+    """
     parts = split_weights(weights, layers)
-    n_replicas, n_points = activations[0].shape[:2]
-    result = torch.empty(
-        n_replicas, n_points, weights.shape[1], dtype=weights.dtype, device=weights.device
-    )
-    delta = torch.ones(n_replicas, n_points, 1, dtype=weights.dtype, device=weights.device)
+    n_replicas, _, n_points = activations[0].shape
+    if out is None:
+        out = weights.new_empty(n_replicas, weights.shape[1], n_points)
+    if scale is None:
+        scale = weights.new_ones(n_replicas, n_points)
+    delta = scale[:, None]
     stop = weights.shape[1]
     for number in range(len(parts) - 1, -1, -1):
         n_out, n_in = parts[number][0].shape[1:]
-        result[..., stop - n_out : stop] = delta
         start = stop - n_out - n_out * n_in
-        block = result[..., start : stop - n_out].unflatten(-1, (n_out, n_in))
-        torch.mul(delta[..., :, None], activations[number][..., None, :], out=block)
+        out[:, stop - n_out : stop] = delta
+        block = out[:, start : stop - n_out].unflatten(1, (n_out, n_in))
+        torch.mul(delta[:, :, None], activations[number][:, None], out=block)
         stop = start
         if number:
-            delta = torch.bmm(delta, parts[number][0]) * (1 - activations[number] ** 2)
-    return result
+            delta = torch.bmm(parts[number][0].mT, delta) * (1 - activations[number] ** 2)
+    return out

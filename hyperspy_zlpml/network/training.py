@@ -1,40 +1,40 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Training of the ensemble: all replicas at once, stopped by look-back cross-validation.
+"""Training of the ensemble: blocks of replicas, each stopped by look-back cross-validation.
 
 A network ``f`` is the logarithm of the ratio of the peak to the reference; it is fitted to the
 measured ratios themselves, ``chi2 = mean(((ratio - exp(f)) / sigma)**2)``, so counts may be zero
 or negative. Two kinds of rows are added: the tails may not rise where nothing is measured, and
 far out ``f`` is drawn to zero. A fifth of the points of every replica is never trained on; the
 weights kept are those of the smallest misfit there (Roest 2021, section 3.3).
+
+Replicas do not know of each other: :func:`train_block` trains a few of them, here, in another
+process or on another machine, and :func:`train` cuts the blocks and joins what comes back.
 """
 
-import contextlib
 import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from hyperspy_zlpml.network import levenberg_marquardt as lm
 from hyperspy_zlpml.network import mlp
+from hyperspy_zlpml.network.fit import Fit
 
 #: Layer sizes of the published networks.
 LAYERS = (2, 10, 15, 5, 1)
-#: Inverse variance of the weights about zero.
-_PRIOR = 1.0
-#: A tail that rises by this much in ln(counts) between two points counts as one sigma.
-_RISE_SIGMA = 0.01
-#: ln(ratio) far out is zero within this.
-_FAR_SIGMA = 0.3
-_REPLICAS_AT_ONCE = 25
-_LARGEST_LOG_RATIO = 5.0
+#: Replicas of a block: on a CPU few enough for its cache, elsewhere enough to fill a GPU.
+_REPLICAS_AT_ONCE, _REPLICAS_ON_GPU = 10, 256
+#: A step that does not lower the cost is tried again, damped more, so many times in all.
+_TRIES = 4
 #: A replica has converged when its cost fell by less than this fraction in so many steps.
-_CONVERGED, _CONVERGED_STEPS = 0.02, 8
+_CONVERGED, _CONVERGED_STEPS = 0.05, 4
 #: Neither rule stops a replica before this: the first steps look for the right damping.
-_FIRST_STEPS = 25
+_FIRST_STEPS = 12
+_HOPELESS_DAMPING = 1e7
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,15 @@ class TrainingData:
     tail_reference: np.ndarray
     far_inputs: np.ndarray
 
+    def block(self, replicas):
+        """The same of some replicas, a slice."""
+        return replace(
+            self,
+            ratios=self.ratios[replicas],
+            used=self.used[replicas],
+            tail_reference=self.tail_reference[replicas],
+        )
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -89,8 +98,42 @@ class Trained:
     steps: np.ndarray
 
 
+@dataclass(frozen=True)
+class Block:
+    """All that the training of some replicas needs, to be sent anywhere.
+
+    Attributes
+    ----------
+    data : TrainingData
+        Of these replicas.
+    weights : ndarray of shape (n_replicas, n_weights)
+        To start from.
+    held_out : ndarray of bool of shape (n_replicas, n_points)
+        Points for validation.
+    layers : tuple of int
+    n_steps, patience : int
+    device : str
+    """
+
+    data: TrainingData
+    weights: np.ndarray
+    held_out: np.ndarray
+    layers: tuple
+    n_steps: int
+    patience: int
+    device: str
+
+
 def train(
-    data, layers=LAYERS, n_steps=100, validation_fraction=0.2, patience=15, rng=None, progress=None
+    data,
+    layers=LAYERS,
+    n_steps=100,
+    validation_fraction=0.2,
+    patience=15,
+    rng=None,
+    progress=None,
+    device="auto",
+    run_blocks=None,
 ):
     """Train one network per replica.
 
@@ -109,40 +152,156 @@ def train(
     rng : numpy.random.Generator
     progress : callable, optional
         Called with (steps done, of steps, median chi2).
+    device : str
+        Device of torch: "cpu", "cuda", "cuda:1"...; "auto" is CUDA where there is one, else CPU.
+        Where blocks are sent elsewhere, it is a device there.
+    run_blocks : callable, optional
+        Runs blocks elsewhere. Like ``map``: called with :func:`train_block` and a list of
+        :class:`Block`, gives an iterable of :class:`Trained` in the same order. Default: threads.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    ValueError
+        If the device cannot be used.
+    """
+    if run_blocks is None:
+        device = usable_device(device)
+    weights = mlp.initial_weights(layers, len(data.ratios), rng)
+    held_out = rng.random(data.used.shape) < validation_fraction
+    blocks = [
+        Block(data.block(part), weights[part], held_out[part], tuple(layers), n_steps, patience, device)
+        for part in _parts(len(data.ratios), device)
+    ]  # fmt: skip
+    report = _Progress(progress, len(blocks), n_steps)
+    results = _in_threads(blocks, report) if run_blocks is None else run_blocks(train_block, blocks)
+    trained = []
+    for number, one in enumerate(results):
+        report.of(number)(n_steps, _median(one.chi2))
+        trained.append(one)
+    names = Trained.__dataclass_fields__
+    return Trained(*(np.concatenate([getattr(one, name) for one in trained]) for name in names))
+
+
+def train_block(block, report=None):
+    """Train the replicas of a block: a pure function of it, whatever else runs beside it.
+
+    On one thread of torch: the numbers then depend neither on how many cores there are nor on
+    what else they do.
+
+    Parameters
+    ----------
+    block : Block
+    report : callable, optional
+        Called with (step, median chi2).
 
     Returns
     -------
     Trained
     """
-    n_replicas = len(data.ratios)
-    weights = mlp.initial_weights(layers, n_replicas, rng)
-    held_out = rng.random(data.used.shape) < validation_fraction
-    starts = range(0, n_replicas, _REPLICAS_AT_ONCE)
-    report = _Progress(progress, len(starts), n_steps)
-
-    def train_from(start):
-        block = slice(start, start + _REPLICAS_AT_ONCE)
-        fit = _Fit(data, block, held_out[block], layers)
-        return _train_block(fit, weights[block], n_steps, patience, report.of(start))
-
-    with _one_thread_each(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        blocks = list(pool.map(train_from, starts))
-    return Trained(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
+    device = usable_device(block.device)
+    with _ONE_THREAD:
+        fit = Fit.build(block.data, block.held_out, block.layers, device)
+        weights = torch.as_tensor(block.weights, dtype=torch.float32, device=device)
+        state = _State(fit, weights)
+        for step in range(1, block.n_steps + 1):
+            state.step(step, block.patience)
+            if report is not None:
+                report(step, _median(state.best.train.cpu().numpy()))
+            if not len(state.active):
+                break
+        return state.best.trained(fit)
 
 
-@contextlib.contextmanager
-def _one_thread_each():
-    """Blocks of replicas run side by side, each on one thread of torch.
+def usable_device(name):
+    """Name of the device of torch that is meant, checked that it can be used.
 
-    The numbers then depend neither on how many cores there are nor on what else they do, and
-    threads of one small product do not wait for each other.
+    Parameters
+    ----------
+    name : str
+        Of a device, or "auto".
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If torch does not know it, finds none, or it has no float64.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        torch.zeros(1, dtype=torch.float64, device=name).item()
+    except Exception as error:  # AssertionError, RuntimeError, TypeError...: as torch was built
+        why = str(error).strip().splitlines()
+        raise ValueError(
+            f"device: expected a device of torch with float64, got {name!r} "
+            f"({why[0] if why else type(error).__name__}). Use 'cpu', or 'auto' for CUDA where "
+            "there is one."
+        ) from error
+    return str(torch.device(name))
+
+
+def _parts(n_replicas, device):
+    """Slices of the replicas of each block: of sizes that depend on the device alone.
+
+    "auto" is not resolved yet where blocks are sent elsewhere: most machines have no GPU.
+    """
+    size = _REPLICAS_AT_ONCE if _on_cpu(device) else _REPLICAS_ON_GPU
+    return [slice(start, start + size) for start in range(0, n_replicas, size)]
+
+
+def _in_threads(blocks, report):
+    """Train blocks in this process, side by side on a CPU, one after the other elsewhere."""
+    with ThreadPoolExecutor(_n_cores() if _on_cpu(blocks[0].device) else 1) as pool:
+        yield from pool.map(train_block, blocks, map(report.of, range(len(blocks))))
+
+
+def _on_cpu(device):
+    return device == "auto" or device.startswith("cpu")
+
+
+def _n_cores():
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _median(chi2):
+    """Of those that are numbers."""
+    chi2 = chi2[np.isfinite(chi2)]
+    return float(np.median(chi2)) if chi2.size else np.inf
+
+
+class _OneThread:
+    """Torch uses one thread while any block is trained, and as many as before afterwards.
+
+    Blocks run side by side, and part of torch's setting is common to all threads: the last block
+    to end puts it back, not the first.
+    """
+
+    def __init__(self):
+        self._lock, self._inside, self._before = threading.Lock(), 0, 1
+
+    def __enter__(self):
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_num_threads()
+            self._inside += 1
+            torch.set_num_threads(1)  # holds for the thread that calls it, too
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.set_num_threads(self._before)
+
+
+_ONE_THREAD = _OneThread()
 
 
 class _Progress:
@@ -165,38 +324,48 @@ class _Progress:
         return report
 
 
-def _train_block(fit, weights, n_steps, patience, report):
-    torch.set_num_threads(1)  # holds for the thread that calls it
-    weights = torch.as_tensor(weights, dtype=torch.float32)
-    damping = lm.start_damping(len(weights))
-    cost, *_ = fit.costs(weights)
-    best = _Best(weights, *fit.chi2(weights))
-    active = torch.arange(len(weights))
-    earlier = deque([cost.clone()], maxlen=_CONVERGED_STEPS)
-    for step in range(1, n_steps + 1):
-        jacobian, residuals = fit.linearise(weights[active], active)
-        proposed = lm.propose(weights[active], jacobian, residuals, fit.prior, damping[active])
-        new_cost, train, validation = fit.costs(proposed, active)
-        kept = lm.accept(weights[active], proposed, cost[active], new_cost, damping[active])
-        weights[active], cost[active], damping[active], accepted = kept
-        best.update(
-            active[accepted], proposed[accepted], train[accepted], validation[accepted], step
-        )
-        report(step, float(best.train.nanmedian()))
-        fresh = (step - best.step < patience) | (step < _FIRST_STEPS)
-        improving = fresh & (damping < 1e7)
-        if step >= _FIRST_STEPS:
-            improving &= earlier[0] - cost > _CONVERGED * cost
-        earlier.append(cost.clone())
-        active = active[improving[active]]
-        if not len(active):
-            report(n_steps, float(best.train.nanmedian()))
-            break
-    rise = fit.largest_rise(best.weights)
-    values = (best.weights, best.train, best.validation, rise, best.step)
-    return tuple(
-        value.double().numpy() if value.is_floating_point() else value.numpy() for value in values
-    )
+class _State:
+    """Where the training of a block is."""
+
+    def __init__(self, fit, weights):
+        self.weights = weights.clone()
+        self.cost, *chi2 = fit.costs(weights)
+        self.damping = lm.Damping.start(len(weights), weights.device)
+        self.best = _Best(weights, *chi2)
+        self.active = torch.arange(len(weights), device=weights.device)
+        self._fit, self._work = fit, lm.Workspace()
+        self._earlier = deque([self.cost.clone()], maxlen=_CONVERGED_STEPS)
+
+    def step(self, number, patience):
+        """One linearisation of the active replicas, and the steps from there."""
+        linearised = self._fit.linearise(self.weights[self.active], self._work)
+        fit, index = self._fit, self.active
+        for _ in range(_TRIES):
+            rejected = self._try(fit, index, linearised, number)
+            if not rejected.any():
+                break
+            fit, linearised, index = fit.of(rejected), linearised.of(rejected), index[rejected]
+        fresh = (number - self.best.step < patience) | (number < _FIRST_STEPS)
+        improving = fresh & (self.damping.value < _HOPELESS_DAMPING)
+        if number >= _FIRST_STEPS:
+            improving &= self._earlier[0] - self.cost > _CONVERGED * self.cost
+        self._earlier.append(self.cost.clone())
+        going_on = improving[self.active]
+        if not going_on.all():
+            self.active, self._fit = self.active[going_on], self._fit.of(going_on)
+
+    def _try(self, fit, index, linearised, number):
+        """Propose steps of some replicas, take those that lower the cost; which do not."""
+        damping, cost = self.damping.of(index), self.cost[index]
+        step, foretold = lm.propose(linearised, damping, self._work)
+        proposed = self.weights[index] + step
+        new_cost, train, validation = fit.costs(proposed)
+        accepted = new_cost < cost
+        self.damping.put(index, damping.after((cost - new_cost) / foretold, accepted))
+        taken = index[accepted]
+        self.weights[taken], self.cost[taken] = proposed[accepted], new_cost[accepted]
+        self.best.update(taken, proposed[accepted], train[accepted], validation[accepted], number)
+        return ~accepted
 
 
 class _Best:
@@ -204,7 +373,7 @@ class _Best:
 
     def __init__(self, weights, train, validation):
         self.weights, self.train, self.validation = weights.clone(), train, validation
-        self.step = torch.zeros(len(weights), dtype=torch.int64)
+        self.step = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
 
     def update(self, index, weights, train, validation, step):
         better = validation <= self.validation[index]
@@ -213,74 +382,8 @@ class _Best:
         self.train[index], self.validation[index] = train[better], validation[better]
         self.step[index] = step
 
-
-class _Fit:
-    """Residuals and their derivatives for a block of replicas."""
-
-    prior = _PRIOR
-
-    def __init__(self, data, block, held_out, layers):
-        single = {"dtype": torch.float32}
-        self.layers = list(layers)
-        n_lines, n_steps, n_in = data.tail_inputs.shape
-        stacked = [data.inputs, data.tail_inputs.reshape(-1, n_in), data.far_inputs]
-        self.inputs = torch.as_tensor(np.concatenate(stacked), **single)
-        self.n_points, self.n_far = len(data.inputs), len(data.far_inputs)
-        self.tail_shape = (n_lines, n_steps)
-        self.ratios = torch.as_tensor(data.ratios[block], **single)
-        used = data.used[block]
-        inverse = 1 / data.sigma
-        self.train_weight = torch.as_tensor(np.where(used & ~held_out, inverse, 0.0), **single)
-        self.validation_weight = torch.as_tensor(np.where(used & held_out, inverse, 0.0), **single)
-        self.reference_step = torch.as_tensor(
-            np.diff(data.tail_reference[block], axis=-1), **single
-        )
-
-    def _rows(self, outputs, index):
-        """Log-ratios at the data, steps of ln(ZLP) outward along the tails, far log-ratios."""
-        data, tail, far = outputs.split(
-            [self.n_points, self.tail_shape[0] * self.tail_shape[1], self.n_far], dim=1
-        )
-        steps = tail.unflatten(1, self.tail_shape).diff(dim=-1) + self.reference_step[index]
-        return data.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO), steps, far
-
-    def chi2(self, weights, index=slice(None)):
-        """Mean squared residuals on training and validation points."""
-        return self.costs(weights, index)[1:]
-
-    def costs(self, weights, index=slice(None)):
-        """Cost that is minimised, and both chi2, each of shape (n_replicas,)."""
-        outputs, _ = mlp.forward(weights, self.layers, self.inputs)
-        log_ratio, steps, far = self._rows(outputs, index)
-        residual = self.ratios[index] - log_ratio.exp()
-        train = ((residual * self.train_weight[index]) ** 2).double().sum(-1)
-        validation = ((residual * self.validation_weight[index]) ** 2).double().sum(-1)
-        rising = ((steps.clamp(min=0) / _RISE_SIGMA) ** 2).double().sum((-1, -2))
-        drawn = ((far / _FAR_SIGMA) ** 2).double().sum(-1)
-        cost = train + rising + drawn + self.prior * (weights**2).double().sum(-1)
-        cost = torch.where(torch.isfinite(cost), cost, torch.inf)
-        n_train = (self.train_weight[index] > 0).sum(-1).clamp(min=1)
-        n_validation = (self.validation_weight[index] > 0).sum(-1).clamp(min=1)
-        return cost, train / n_train, validation / n_validation
-
-    def linearise(self, weights, index):
-        """Jacobian and residuals of all rows."""
-        outputs, activations = mlp.forward(weights, self.layers, self.inputs)
-        derivative = mlp.jacobian(weights, self.layers, activations)
-        log_ratio, steps, far = self._rows(outputs, index)
-        n, n_tail = self.n_points, self.tail_shape[0] * self.tail_shape[1]
-        ratio, weight = log_ratio.exp(), self.train_weight[index]
-        residuals = [(ratio - self.ratios[index]) * weight]
-        derivative[:, :n] *= (ratio * weight)[..., None]
-        rising = steps > 0
-        tails = derivative[:, n : n + n_tail].unflatten(1, self.tail_shape).diff(dim=2)
-        tails = tails * (rising / _RISE_SIGMA)[..., None]
-        residuals += [(steps.clamp(min=0) / _RISE_SIGMA).flatten(1), far / _FAR_SIGMA]
-        rows = [derivative[:, :n], tails.flatten(1, 2), derivative[:, n + n_tail :] / _FAR_SIGMA]
-        return torch.cat(rows, dim=1), torch.cat(residuals, dim=1)
-
-    def largest_rise(self, weights):
-        """Largest step of ln(ZLP) outward along the tails, shape (n_replicas,)."""
-        outputs, _ = mlp.forward(weights, self.layers, self.inputs)
-        steps = self._rows(outputs, slice(None))[1]
-        return steps.flatten(1).amax(-1) if steps.numel() else torch.zeros(len(weights))
+    def trained(self, fit):
+        """As arrays."""
+        rise = fit.largest_rise(self.weights).double()
+        values = (self.weights.double(), self.train, self.validation, rise, self.step)
+        return Trained(*(value.cpu().numpy() for value in values))

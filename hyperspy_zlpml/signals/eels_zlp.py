@@ -29,6 +29,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         random_state=None,
         show_progressbar=None,
         lazy_output=None,
+        device="auto",
     ):
         """Remove the zero-loss peak (ZLP) and say how well it is known.
 
@@ -71,6 +72,9 @@ class EELSZLPSpectrum(EELSSpectrum):
             Default from HyperSpy's preferences.
         lazy_output : bool, optional
             Default: lazy results for a lazy signal.
+        device : str
+            Device of PyTorch to train on: "cpu", "cuda", "cuda:1"...; "auto" is CUDA where there
+            is one. Networks are applied by NumPy, whatever it is.
 
         Returns
         -------
@@ -84,7 +88,12 @@ class EELSZLPSpectrum(EELSSpectrum):
         TooFewReplicasError
             If fewer than half of the networks could be trained.
         ValueError
-            If the energy axis or an argument is not what it must be.
+            If the energy axis or an argument is not what it must be, or the device cannot be used.
+
+        Notes
+        -----
+        With a ``dask.distributed.Client`` active, networks are trained on its workers, and lazy
+        data are worked on where they lie; the numbers are the same.
 
         References
         ----------
@@ -101,7 +110,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         """
         options = removing.Options(
             n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask, confidence,
-            replica_kind, random_state, show_progressbar,
+            replica_kind, random_state, show_progressbar, device,
         )  # fmt: skip
         return removing.remove(self, options, ensemble, lazy_output)
 
@@ -116,13 +125,14 @@ class EELSZLPSpectrum(EELSSpectrum):
         replica_kind="gaussian",
         random_state=None,
         show_progressbar=None,
+        device="auto",
     ):
         """Train an ensemble without applying it.
 
         Parameters
         ----------
         n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask, replica_kind, \
-random_state, show_progressbar
+random_state, show_progressbar, device
             See :meth:`remove_zlp_ml`.
 
         Returns
@@ -132,7 +142,8 @@ random_state, show_progressbar
         """
         options = removing.Options(
             n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask,
-            replica_kind=replica_kind, random_state=random_state, show_progressbar=show_progressbar,
+            replica_kind=replica_kind, random_state=random_state,
+            show_progressbar=show_progressbar, device=device,
         )  # fmt: skip
         return removing.train(self, options)
 

@@ -34,6 +34,7 @@ class Options:
     replica_kind: str = "gaussian"
     random_state: object = None
     show_progressbar: bool | None = None
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def train_on(prepared, options):
     )
     settings = Settings(
         n_replicas=options.n_replicas, replica_kind=options.replica_kind, regions=limits,
-        random_state=prepared.seed,
+        random_state=prepared.seed, device=options.device,
     )  # fmt: skip
     with _training_bar(prepared.progressbar) as progress:
         ensemble, report = train_ensemble(

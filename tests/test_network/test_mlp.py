@@ -44,7 +44,7 @@ def test_forward_is_every_network_at_every_point(layers):
     outputs, activations = mlp.forward(weights, layers, inputs)
     slow = [[one_network(w, layers, x) for x in inputs.numpy()] for w in weights.numpy()]
     np.testing.assert_allclose(outputs.numpy(), slow, rtol=1e-10, atol=1e-12)
-    assert [a.shape[-1] for a in activations] == list(layers[:-1])
+    assert [a.shape[1] for a in activations] == list(layers[:-1])
 
 
 @pytest.mark.parametrize("layers", LAYERS)
@@ -58,8 +58,30 @@ def test_jacobian_is_the_derivative(layers):
         moved[:, k] = step
         high, low = (mlp.forward(weights + s * moved, layers, inputs)[0] for s in (1, -1))
         np.testing.assert_allclose(
-            found[..., k].numpy(), ((high - low) / (2 * step)).numpy(), atol=1e-8
+            found[:, k].numpy(), ((high - low) / (2 * step)).numpy(), atol=1e-8
         )
+
+
+def test_jacobian_is_scaled_and_written_where_asked():
+    layers = (2, 4, 1)
+    weights, inputs = random_case(layers)
+    _, activations = mlp.forward(weights, layers, inputs)
+    scale = torch.as_tensor(np.random.default_rng(3).normal(size=(3, 7)))
+    room = torch.full((3, weights.shape[1], 9), torch.nan, dtype=torch.float64)
+    mlp.jacobian(weights, layers, activations, scale, out=room[..., 1:8])
+    expected = mlp.jacobian(weights, layers, activations) * scale[:, None]
+    np.testing.assert_allclose(room[..., 1:8].numpy(), expected.numpy(), atol=1e-14)
+    assert torch.isnan(room[..., [0, 8]]).all()
+
+
+def test_every_replica_may_have_inputs_of_its_own():
+    layers = (2, 4, 1)
+    weights, inputs = random_case(layers)
+    own = torch.stack([inputs, 2 * inputs, -inputs])
+    found, _ = mlp.forward(weights, layers, own)
+    for k in range(3):
+        alone, _ = mlp.forward(weights[k : k + 1], layers, own[k])
+        np.testing.assert_allclose(found[k].numpy(), alone[0].numpy(), rtol=1e-12)
 
 
 def test_replicas_do_not_know_of_each_other():

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast training and application are, and what that is measured against.
+
+Run by ``make bench-speed``; with ``make bench-peers`` run before, EELSFitter's time is taken in the same
+run on the same image. Every ratio is of times taken one after the other in one run: absolute
+times are of whatever machine this is, shared with whatever else it does.
+"""
+
+import argparse
+import logging
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+PARTS = ("imports", "training", "application", "laws", "whole")
+#: Replicas that are published; EELSFitter's own default of epochs.
+FEW, MANY, EPOCHS = 100, 1000, 1000
+#: Spectra that EELSFitter's subtraction is timed on and scaled up from.
+N_TIMED = 50
+SEED = 101
+APPLIED = (128, 128)
+REPEATS = 5
+
+
+def main():
+    """Print all figures and draw the pictures."""
+    options = arguments()
+    quiet()
+    if options.job:
+        print(JOBS[options.job](*options.values))
+        return
+    laws = {}
+    for part in options.parts:
+        print(f"--- {part}", flush=True)
+        laws[part] = globals()[f"measure_{part}"]()
+    if options.output and "laws" in laws:
+        draw(laws["laws"], Path(options.output))
+
+
+def arguments():
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--output", help="directory of the pictures")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("values", nargs="*", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def quiet():
+    """HyperSpy without bars and warnings."""
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+
+
+def image(shape=(48, 48), n_channels=2048, dtype=None):
+    """A sample image with known truth."""
+    import hyperspy.api as hs
+
+    from hyperspy_zlpml import data
+
+    hs.preferences.General.show_progressbar = False
+    sample = data.ws2_like(shape, n_channels=n_channels, random_state=SEED)
+    if dtype is not None:
+        sample.signal.change_dtype(dtype)
+    return sample
+
+
+def timed(function):
+    """Result and seconds."""
+    start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start
+
+
+def say(text):
+    """One line of the report."""
+    print(text, flush=True)
+
+
+# --- imports -------------------------------------------------------------------------------------
+
+#: Hides the entry point, as if the package were not installed.
+HIDE = (
+    "import importlib.metadata as m; found = m.entry_points; "
+    "m.entry_points = lambda **k: m.EntryPoints(e for e in found(**k) if e.name != 'hyperspy_zlpml'); "
+)
+
+
+def measure_imports():
+    """What the package costs those who do not use it."""
+    loaded = python(
+        "import hyperspy_zlpml, sys; print('torch' in sys.modules, 'hyperspy' in sys.modules)"
+    )
+    say(f"import hyperspy_zlpml loads torch, hyperspy: {loaded}")
+    times = {"with": [], "without": []}
+    for _ in range(7):
+        for name, before in (("with", "import importlib.metadata; "), ("without", HIDE)):
+            code = (
+                before
+                + "import time; t = time.perf_counter(); import hyperspy.api; print(time.perf_counter() - t)"
+            )
+            times[name].append(float(python(code).split()[-1]))
+    with_it, without = (1e3 * np.median(times[name]) for name in ("with", "without"))
+    say(f"import hyperspy.api: {with_it:.0f} ms with the extension, {without:.0f} ms without "
+        f"(goal: at most 50 ms more), medians of 7")  # fmt: skip
+
+
+def python(code):
+    """What a fresh Python prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def measure_training():
+    """Time and memory of many replicas, and the share of the machine's own matrix products."""
+    found = {}
+    for n_replicas in (FEW, MANY):
+        out = python_job("training", n_replicas).split()
+        seconds, whole, peak = (float(value) for value in out[:3])
+        found[n_replicas] = seconds
+        say(f"{n_replicas} replicas: training {seconds:.2f} s, whole call {whole:.2f} s, "
+            f"peak memory {peak:.2f} GB")  # fmt: skip
+    say(f"{MANY} replicas take {found[MANY] / found[FEW]:.1f} times as long as {FEW} (goal 9)")
+    say(python_job("share"))
+
+
+def python_job(name, *values):
+    """One of the jobs below in a process of its own."""
+    command = [sys.executable, __file__, "--job", name, *map(str, values)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name} failed:\n{done.stderr[-2000:]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def training_job(n_replicas):
+    """Seconds of the training and of the whole call, peak memory in GB."""
+    from hyperspy_zlpml.network import training
+
+    signal = image().signal
+    signal.inav[:16, :16].train_zlp_ml(n_clusters=2, n_replicas=2)
+    seconds, train = [], training.train
+
+    def stopwatch(*args, **kwargs):
+        result, took = timed(lambda: train(*args, **kwargs))
+        seconds.append(took)
+        return result
+
+    training.train = stopwatch
+    _, whole = timed(lambda: signal.train_zlp_ml(n_replicas=int(n_replicas), random_state=0))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return f"{seconds[0]} {whole} {peak}"
+
+
+# --- application ---------------------------------------------------------------------------------
+
+
+def measure_application():
+    """Against copying the bytes that must be read and written, and against the replicas."""
+    sample = image(APPLIED, dtype="float32").signal
+    small = image().signal
+    ensembles = {n: small.train_zlp_ml(n_replicas=n, random_state=0) for n in (FEW, MANY)}
+    rows = {"copy": [], FEW: [], MANY: [], "call": []}
+    for _ in range(REPEATS + 1):
+        rows["copy"].append(timed(lambda: copies(sample.data))[1])
+        for n, ensemble in ensembles.items():
+            rows[n].append(applied(sample, ensemble))
+        rows["call"].append(timed(lambda: sample.remove_zlp_ml(ensemble=ensembles[FEW]))[1])
+    # The first of each touches memory that the machine has not given to this process yet.
+    medians = {name: float(np.median(values[1:])) for name, values in rows.items()}
+    say(f"application to {APPLIED[0]}x{APPLIED[1]}x{sample.data.shape[-1]} float32, {FEW} replicas: "
+        f"{medians[FEW]:.2f} s, copying {medians['copy']:.3f} s, "
+        f"ratio {medians[FEW] / medians['copy']:.1f} (goal 12)")  # fmt: skip
+    say(
+        f"{MANY} replicas: {medians[MANY]:.2f} s, {medians[MANY] / medians[FEW] - 1:+.0%} (goal 10 %)"
+    )
+    say(f"whole call with a given ensemble, checks and report included: {medians['call']:.2f} s")
+
+
+def copies(data):
+    """The five results and the variance of the subtracted signal, each a copy of the data."""
+    results = [np.empty_like(data) for _ in range(6)]
+    for result in results:
+        np.copyto(result, data)
+    return results
+
+
+def applied(signal, ensemble):
+    """Seconds of both passes over the data: peak parameters; match, subtraction, bands."""
+    from hyperspy_zlpml import eager
+
+    spent, functions = [], (eager.look_at_peaks, eager.subtract)
+
+    def stopwatch(function):
+        def call(*args, **kwargs):
+            result, seconds = timed(lambda: function(*args, **kwargs))
+            spent.append(seconds)
+            return result
+
+        return call
+
+    eager.look_at_peaks, eager.subtract = map(stopwatch, functions)
+    try:
+        signal.remove_zlp_ml(ensemble=ensemble)
+    finally:
+        eager.look_at_peaks, eager.subtract = functions
+    return sum(spent)
+
+
+# --- laws ----------------------------------------------------------------------------------------
+
+
+def measure_laws():
+    """Time of the whole call against pixels, channels, replicas and clusters."""
+    signal = image((64, 64)).signal
+    signal.inav[:16, :16].remove_zlp_ml(n_clusters=2, n_replicas=2)
+    cases = {
+        "pixels": [(n * n, signal.inav[:n, :n], {}) for n in (16, 32, 48, 64)],
+        "channels": [(n, image((32, 32), n).signal, {}) for n in (512, 1024, 2048, 4096)],
+        "replicas": [
+            (n, signal.inav[:32, :32], {"n_replicas": n}) for n in (25, 50, 100, 200, 400)
+        ],
+        "clusters": [(n, signal.inav[:32, :32], {"n_clusters": n}) for n in (1, 2, 5, 10)],
+    }
+    laws = {}
+    for name, rows in cases.items():
+        laws[name] = [
+            (x, timed(lambda: of.remove_zlp_ml(random_state=0, **changes))[1])  # noqa: B023
+            for x, of, changes in rows
+        ]
+        listed = ", ".join(f"{x}: {seconds:.2f} s" for x, seconds in laws[name])
+        say(f"whole call against {name}: {listed}")
+    return laws
+
+
+def draw(laws, folder):
+    """Time of the whole call against what it depends on."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(
+        1, len(laws), figsize=(10, 2.8), sharey=True, layout="constrained"
+    )
+    for axes, (name, rows) in zip(panels, laws.items(), strict=True):
+        axes.plot(*np.array(rows).T, "o-")
+        axes.set(xlabel=name, xscale="log", ylim=(0, None))
+    panels[0].set_ylabel("time of the whole call (s)")
+    figure.savefig(folder / "speed_laws.png", dpi=120)
+
+
+# --- against EELSFitter --------------------------------------------------------------------------
+
+
+def measure_whole():
+    """The whole job by both methods on one image."""
+    import peers
+
+    sample = image()
+    signal, truth = sample.signal, sample.zlp.data.astype(float)
+    image((16, 16)).signal.remove_zlp_ml(n_clusters=2, n_replicas=2)
+    found = [timed(lambda: signal.remove_zlp_ml(n_replicas=FEW, random_state=0)) for _ in range(3)]
+    ours = float(np.median([seconds for _, seconds in found]))
+    result = found[-1][0]
+    specimen = np.flatnonzero(sample.thickness.data.ravel() > 0)
+    pixels = np.random.default_rng(0).choice(specimen, N_TIMED, replace=False)
+    error = errors(sample, pixels)
+    say(f"ours: {ours:.2f} s (median of 3), error 2-8 FWHM "
+        f"{error(result.zlp.data.reshape(-1, truth.shape[-1])[pixels]):.3f} sigma")  # fmt: skip
+    energy = signal.axes_manager.signal_axes[0].axis
+    theirs = peers.eelsfitter(signal.data.astype(float), energy, FEW, EPOCHS, pixels=pixels)
+    if theirs is None:
+        say("EELSFitter: skipped, run make bench-peers")
+        return
+    n_spectra = truth[..., 0].size
+    whole = float(theirs.seconds_training + n_spectra * theirs.seconds_per_pixel)
+    say(f"EELSFitter, {FEW} replicas of {EPOCHS} epochs: training {float(theirs.seconds_training):.0f} s, "
+        f"{1e3 * float(theirs.seconds_per_pixel):.1f} ms per spectrum (of {N_TIMED}, scaled up to "
+        f"{n_spectra}): {whole:.0f} s, error {error(theirs.zlp):.3f} sigma")  # fmt: skip
+    say(f"EELSFitter takes {whole / ours:.0f} times as long (goal 100)")
+
+
+def errors(sample, pixels):
+    """Function of the ZLP of some spectra: rms error at 2-8 FWHM in sigma of a channel's noise."""
+    energy = sample.signal.axes_manager.signal_axes[0].axis
+    n_energy = energy.size
+    truth, losses = (
+        part.data.reshape(-1, n_energy)[pixels].astype(float)
+        for part in (sample.zlp, sample.inelastic)
+    )
+    centre, fwhm = (part.data.ravel()[pixels, None] for part in (sample.centre, sample.fwhm))
+    u = (energy - centre) / fwhm
+    use = (u > 2) & (u < 8)
+    sigma = np.sqrt(sample.gain * (truth + losses) + sample.readout**2)
+    return lambda zlp: float(np.sqrt(np.nanmean(((zlp - truth) / sigma)[use] ** 2)))
+
+
+JOBS = {"training": training_job}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A dask cluster: same numbers as threads, only arrays travel, workers may die."""
+
+import os
+import signal as signals
+import threading
+import time
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from conftest import QUICK, assert_same_results
+
+from hyperspy_zlpml import cluster
+from hyperspy_zlpml.network import training
+
+distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers, processes of their own, of one thread each."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as workers,
+        distributed.Client(workers) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def in_threads():
+    """The scheduler of dask while no client is asked for."""
+    with dask.config.set(scheduler="threads"):
+        yield
+
+
+def on(client):
+    return client.as_current()
+
+
+# --- who works -----------------------------------------------------------------------------------
+
+
+def test_the_client_that_dask_would_use_is_found(client):
+    assert cluster.active_client() is client
+    with dask.config.set(scheduler="threads"):
+        assert cluster.active_client() is None
+
+
+def test_no_client_no_cluster():
+    with dask.config.set(scheduler="threads"):
+        assert cluster.active_client() is None
+
+
+def test_results_come_in_the_order_of_the_values(client):
+    assert list(cluster.map_on(client)(_later, [3, 1, 2])) == [9, 1, 4]
+
+
+def _later(value):
+    time.sleep(0.05 * value)
+    return value**2
+
+
+def test_errors_of_the_workers_reach_the_user(client):
+    with pytest.raises(ZeroDivisionError):
+        list(cluster.map_on(client)(_divide, [1, 0, 2]))
+
+
+def _divide(value):
+    return 1 / value
+
+
+# --- the same numbers ----------------------------------------------------------------------------
+
+
+def test_training_on_the_workers_gives_the_same_networks(small, small_removal, client, monkeypatch):
+    def here(*args):
+        raise AssertionError("a block was trained in this process")
+
+    monkeypatch.setattr(training, "_in_threads", here)
+    ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
+    np.testing.assert_allclose(ensemble.weights, small_removal.ensemble.weights, rtol=1e-6)
+
+
+def test_lazy_data_are_worked_on_by_the_workers(small, small_removal, client):
+    seen = small.as_lazy(chunks=(1, 2, 512))
+    seen.data = seen.data.map_blocks(_not_here, os.getpid(), dtype=seen.data.dtype)
+    result = seen.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result.compute()
+    assert_same_results(result, small_removal, rtol=1e-6)
+    assert isinstance(result.zlp.data, np.ndarray)
+
+
+def _not_here(block, pid):
+    if block.size and os.getpid() == pid:
+        raise AssertionError("a block was worked on in this process")
+    return block
+
+
+def test_data_in_memory_stay_here(small, small_removal, client, monkeypatch):
+    def persist(*args, **kwargs):
+        raise AssertionError("data in memory were sent to the workers")
+
+    monkeypatch.setattr(distributed.Client, "persist", persist)
+    result = small.remove_zlp_ml(ensemble=small_removal.ensemble)
+    assert_same_results(result, small_removal, rtol=1e-6)
+
+
+def test_results_are_saved_by_the_workers(small, small_removal, client, tmp_path):
+    import hyperspy.api as hs
+
+    lazy = small.as_lazy(chunks=(1, 2, 512))
+    lazy.save(tmp_path / "image.zspy", show_progressbar=False)
+    lazy = hs.load(tmp_path / "image.zspy", lazy=True)
+    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result.save(tmp_path / "out")
+    for name in ("subtracted", "zlp", "upper"):
+        saved = hs.load(tmp_path / "out" / f"{name}.zspy")
+        expected = getattr(small_removal, name).data
+        np.testing.assert_allclose(saved.data, expected, rtol=1e-5, atol=2)
+
+
+def test_gathered_arrays_are_those_that_dask_computes(client):
+    whole = da.arange(60, chunks=7).reshape(5, 12)
+    arrays = [whole + 1, (whole * 2.5).rechunk((2, 5))]
+    for show in (False, True):
+        got = cluster.gather(client, arrays, show, "test")
+        for array, expected in zip(got, arrays, strict=True):
+            assert isinstance(array, np.ndarray)
+            np.testing.assert_array_equal(array, expected.compute())
+
+
+def test_the_bar_shows_all_blocks(client, capsys):
+    cluster.gather(client, [da.zeros((4, 4), chunks=2)], True, "Counting")
+    told = capsys.readouterr().err
+    assert "Counting" in told and "4/4" in told
+
+
+# --- workers that die ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mortal():
+    """Two workers of which one may be killed."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as workers,
+        distributed.Client(workers) as client,
+    ):
+        yield client
+
+
+def kill_one_when(client, started):
+    """Kill a worker once a file says that it works; the thread that waits for it."""
+    victim = next(iter(client.run(os.getpid).values()))
+
+    def wait():
+        for _ in range(1200):
+            if started.exists():
+                os.kill(victim, signals.SIGKILL)
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def _slowly(block, started):
+    if block.size:
+        started.touch()
+        time.sleep(0.2)
+    return block
+
+
+def test_a_worker_that_dies_during_the_application(small, small_removal, mortal, tmp_path):
+    lazy = small.as_lazy(chunks=(1, 1, 512))
+    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    started = tmp_path / "started"
+    for spectra in (result.subtracted, result.zlp):
+        spectra.data = spectra.data.map_blocks(_slowly, started, dtype=spectra.data.dtype)
+    killer = kill_one_when(mortal, started)
+    result.compute()
+    killer.join(5)
+    assert started.exists() and not killer.is_alive()
+    assert_same_results(result, small_removal, rtol=1e-6)
+
+
+def _train_slowly(block, started):
+    started.touch()
+    time.sleep(0.5)
+    return training.train_block(block)
+
+
+def test_a_worker_that_dies_during_the_training(
+    small, small_removal, mortal, tmp_path, monkeypatch
+):
+    started = tmp_path / "started"
+    spread = cluster.map_on
+
+    def slow_map(client):
+        def mapped(function, blocks):
+            assert function is training.train_block
+            slow = _Slow(started)
+            return spread(client)(slow, blocks)
+
+        return mapped
+
+    monkeypatch.setattr("hyperspy_zlpml.workflow.map_on", slow_map)
+    # Blocks of two replicas, so that both workers have several.
+    monkeypatch.setattr(training, "_REPLICAS_AT_ONCE", 2)
+    killer = kill_one_when(mortal, started)
+    ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
+    killer.join(5)
+    assert started.exists() and not killer.is_alive()
+    # Blocks of another size round otherwise: the networks are the same but for that.
+    with dask.config.set(scheduler="threads"):
+        expected = small.train_zlp_ml(n_clusters=2, **QUICK)
+    np.testing.assert_allclose(ensemble.weights, expected.weights, rtol=1e-6)
+
+
+class _Slow:
+    """``train_block``, that tells when it starts and takes its time."""
+
+    def __init__(self, started):
+        self.started = started
+
+    def __call__(self, block):
+        return _train_slowly(block, self.started)
