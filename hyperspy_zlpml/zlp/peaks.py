@@ -27,6 +27,8 @@ _NARROWEST = 2e-3
 _MAD_TO_SIGMA = 1.4826
 #: Spectra worked on at once, and channels whose scatter is looked at for the noise.
 _SPECTRA_AT_ONCE, _CHANNELS_LOOKED_AT = 256, 256
+#: Half-height crossings are looked for within so many channels first; sums are taken of so many.
+_NEAR, _CHANNELS_TOGETHER = 64, 32
 #: Decimals of a channel to which positions are given.
 _DECIMALS = 8
 
@@ -122,16 +124,18 @@ def peak_parameters(counts, energy):
     spectra = spectra.astype(float)
     spectra[~finite] = 0.0
 
-    smooth = _smoothed(spectra)
-    channel = smooth[:, 1:-1].argmax(-1) + 1
+    triple = spectra[:, :-2] + spectra[:, 1:-1]
+    triple += spectra[:, 2:]
+    channel = triple.argmax(-1) + 1
+    height = triple[np.arange(len(spectra)), channel - 1] / 3
     around = channel[:, None] + np.arange(-1, 2)
     channel = channel - 1 + np.take_along_axis(spectra, around, -1).argmax(-1)
     level = _level_before(spectra, channel)
-    height = np.take_along_axis(smooth, channel[:, None], -1)[:, 0] - level
+    height = height - level
     noise = _channel_noise(spectra) / np.sqrt(3)
     found = height > _SIGNIFICANCE * np.maximum(noise, 1e-300)
 
-    left, right = _first_crossings(smooth - level[:, None], channel, height / 2)
+    left, right = _first_crossings(spectra, channel, level + height / 2)
     inside = (left >= 0) & (right < n_energy)
     status = np.where(
         ~finite, NOT_FINITE, np.where(~found, NO_PEAK, np.where(~inside, AT_EDGE, OK))
@@ -139,9 +143,10 @@ def peak_parameters(counts, energy):
 
     usable = status == OK
     rough = np.where(usable, right - left, 4.0)
-    coarse = _is_coarse(spectra, channel, level, height, rough)
-    above = spectra - level[:, None]
-    vertex, crossings = _refine(above, channel, np.where(coarse, 3.0, rough), usable, coarse)
+    coarse = _is_coarse(spectra, channel, level + height / 2, rough)
+    vertex, crossings = _refine(
+        spectra, level, channel, np.where(coarse, 3.0, rough), usable, coarse
+    )
     # Rounding hides the last bits, which depend on how many spectra are worked on at once: what
     # is trained on these numbers must not depend on the chunks of a lazy image.
     vertex, *crossings = (np.round(value, _DECIMALS) for value in (vertex, *crossings))
@@ -153,20 +158,9 @@ def peak_parameters(counts, energy):
     first = energy[0] - step / 2
     limits = [(centre + far * fwhm - first) / step for far in (-1, 1, SCATTERED_FROM)]
     intensity = _sum_between(spectra, *limits[:2]) * blank
-    scattered = _sum_beyond(spectra, limits[2]) * blank
-    values = (centre, fwhm, intensity, spectra.sum(-1) * blank, scattered, channel, status)
+    total, scattered = (value * blank for value in _sums_beyond(spectra, limits[2]))
+    values = (centre, fwhm, intensity, total, scattered, channel, status)
     return PeakParameters(*(value.reshape(leading) for value in values))
-
-
-def _smoothed(spectra):
-    """Mean of each channel and its neighbours; those at the ends count twice."""
-    smooth = spectra.copy()
-    smooth[:, 1:] += spectra[:, :-1]
-    smooth[:, :-1] += spectra[:, 1:]
-    smooth[:, 0] += spectra[:, 0]
-    smooth[:, -1] += spectra[:, -1]
-    smooth *= 1 / 3
-    return smooth
 
 
 def _level_before(spectra, channel):
@@ -193,34 +187,51 @@ def _channel_noise(spectra):
     return _MAD_TO_SIGMA / np.sqrt(20) * np.median(np.abs(difference), axis=-1)
 
 
-def _first_crossings(height_above, channel, half):
-    """Channels where the spectrum first falls below half height on both sides.
+def _first_crossings(spectra, channel, half, smoothed=True):
+    """Channels where the spectrum first falls below a level on both sides of the peak.
 
-    -1 and n_energy stand for a crossing that is not on the axis.
+    -1 and n_energy stand for a crossing that is not on the axis. Looked for near the peak first:
+    few peaks are so wide that the whole axis must be looked at.
     """
-    n_energy = height_above.shape[-1]
-    position = np.arange(n_energy)
-    below = height_above < half[:, None]
-    before = below & (position < channel[:, None])
-    after = below & (position > channel[:, None])
-    left = n_energy - 1 - before[:, ::-1].argmax(-1)
-    right = after.argmax(-1)
-    rows = np.arange(len(below))
-    return np.where(before[rows, left], left, -1), np.where(after[rows, right], right, n_energy)
+    n_energy = spectra.shape[-1]
+    left, right = _crossings_within(spectra, channel, half, _NEAR, smoothed)
+    unknown = ((left < 0) & (channel > _NEAR)) | (
+        (right == n_energy) & (channel + _NEAR < n_energy)
+    )
+    rows = np.flatnonzero(unknown)
+    if rows.size:
+        further = _crossings_within(spectra[rows], channel[rows], half[rows], n_energy, smoothed)
+        left[rows], right[rows] = further
+    return left, right
 
 
-def _is_coarse(spectra, channel, level, height, rough):
+def _crossings_within(spectra, channel, half, reach, smoothed):
+    n_energy, offset = spectra.shape[-1], np.arange(-reach, reach + 1)
+    position = channel[:, None] + offset
+    if smoothed:
+        around = channel[:, None] + np.arange(-reach - 1, reach + 2)
+        values = np.take_along_axis(spectra, np.clip(around, 0, n_energy - 1), -1)
+        values = (values[:, :-2] + values[:, 1:-1] + values[:, 2:]) / 3
+    else:
+        values = np.take_along_axis(spectra, np.clip(position, 0, n_energy - 1), -1)
+    below = (values < half[:, None]) & (position >= 0) & (position < n_energy)
+    before, after = below[:, reach - 1 :: -1], below[:, reach + 1 :]
+    left = np.where(before.any(-1), channel - 1 - before.argmax(-1), -1)
+    right = np.where(after.any(-1), channel + 1 + after.argmax(-1), n_energy)
+    return left, right
+
+
+def _is_coarse(spectra, channel, half, rough):
     """Peaks with too few channels for crossings; smoothing makes them seem wider than they are."""
     coarse = rough < _COARSE + 3
     rows = np.flatnonzero(coarse)
     if rows.size:
-        above = spectra[rows] - level[rows, None]
-        left, right = _first_crossings(above, channel[rows], height[rows] / 2)
+        left, right = _first_crossings(spectra[rows], channel[rows], half[rows], smoothed=False)
         coarse[rows] = right - left < _COARSE
     return coarse
 
 
-def _refine(spectra, channel, rough, usable, coarse):
+def _refine(spectra, level, channel, rough, usable, coarse):
     """Vertex and half-height crossings of each peak, in channels from the highest."""
     n_energy = spectra.shape[-1]
     reach = int(np.ceil(rough[usable].max(initial=4.0))) + 3
@@ -228,6 +239,7 @@ def _refine(spectra, channel, rough, usable, coarse):
     position = channel[:, None] + offset
     outside = (position < 0) | (position >= n_energy)
     window = np.take_along_axis(spectra, np.clip(position, 0, n_energy - 1), -1)
+    window -= level[:, None]
     # A peak of one channel has no neighbours to take the logarithm of: give it narrow ones.
     floor = _NARROWEST * window[:, reach : reach + 1]
     window = np.where(coarse[:, None] & ~outside, np.maximum(window, floor), window)
@@ -268,6 +280,12 @@ def _weighted_polynomial(x, y, weight, degree):
     powers = x[None, :] ** np.arange(2 * degree + 1)[:, None]
     moments = weight @ powers.T
     right_side = (weight * y) @ powers[: degree + 1].T
+    if degree == 1:
+        (n, sx, sxx), (sy, sxy) = moments.T, right_side.T
+        ridge = 1e-12 * (n + sxx) + 1e-300
+        n, sxx = n + ridge, sxx + ridge
+        determinant = np.maximum(n * sxx - sx**2, 1e-300)
+        return np.stack([sxx * sy - sx * sxy, n * sxy - sx * sy]) / determinant
     index = np.arange(degree + 1)
     normal = moments[:, index[:, None] + index]
     ridge = 1e-12 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-300
@@ -286,8 +304,15 @@ def _sum_between(spectra, low, high):
     return np.einsum("pi,pi->p", inside, share)
 
 
-def _sum_beyond(spectra, low):
-    """Sum from a position in channels from the edge of the axis to its end."""
-    share = np.arange(1.0, spectra.shape[-1] + 1) - np.nan_to_num(low)[:, None]
-    np.clip(share, 0, 1, out=share)
-    return np.einsum("pi,pi->p", spectra, share)
+def _sums_beyond(spectra, low):
+    """Sums of all channels, and of those from a position to the end of the axis.
+
+    The position is in channels from the edge of the axis, fractions included.
+    """
+    n_energy = spectra.shape[-1]
+    starts = np.arange(0, n_energy, _CHANNELS_TOGETHER)
+    sums = np.add.reduceat(spectra, starts, axis=-1)
+    low = np.clip(np.nan_to_num(low), 0, n_energy)
+    last = np.minimum((low // _CHANNELS_TOGETHER).astype(int) + 1, starts.size) * _CHANNELS_TOGETHER
+    beyond = np.einsum("pi,pi->p", sums, (starts >= last[:, None]).astype(float))
+    return sums.sum(-1), beyond + _sum_between(spectra, low, np.minimum(last, n_energy))
