@@ -25,7 +25,7 @@ _WIDTH_SIGMA, _WIDTH_SIGMA_COARSE = 0.005, 0.2
 _WIDTH_SIGMA_COUNTING = 5.0
 _SPECTRA_AT_ONCE = 256
 #: A spectrum is matched when a step is shorter than this, in standard deviations squared.
-_CONVERGED = 1e-3
+_CONVERGED = 1e-2
 #: Steps of a match in which the modes are looked up at the present centre and width.
 _MODES_LOOKED_UP = (0, 2)
 

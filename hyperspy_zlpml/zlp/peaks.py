@@ -26,7 +26,7 @@ _COARSE = 4.5
 _NARROWEST = 2e-3
 _MAD_TO_SIGMA = 1.4826
 #: Spectra worked on at once, and channels whose scatter is looked at for the noise.
-_SPECTRA_AT_ONCE, _CHANNELS_LOOKED_AT = 256, 256
+_SPECTRA_AT_ONCE, _CHANNELS_LOOKED_AT = 512, 256
 #: Half-height crossings are looked for within so many channels first; sums are taken of so many.
 _NEAR, _CHANNELS_TOGETHER = 64, 32
 #: Decimals of a channel to which positions are given.
