@@ -163,6 +163,60 @@ def training_job(n_replicas):
     return f"{seconds[0]} {whole} {peak}"
 
 
+def share_job():
+    """Operations of a training against those that the machine's own batched products would do."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+
+    from hyperspy_zlpml.network import levenberg_marquardt as lm
+    from hyperspy_zlpml.network import training
+
+    normal, factor, shapes, seconds = [], [], [], []
+    linearised, propose, train = lm.linearised, lm.propose, training.train
+
+    def counted_linearised(weights, jacobian, *rest):
+        n_replicas, n, rows = jacobian.shape
+        normal.append(n_replicas * rows * n * (n + 1))
+        shapes.append(jacobian.shape)
+        return linearised(weights, jacobian, *rest)
+
+    def counted_propose(fit, *rest):
+        n_replicas, n = fit.gradient.shape
+        factor.append(n_replicas * (n**3 / 3 + 4 * n**2))
+        return propose(fit, *rest)
+
+    def stopwatch(*args, **kwargs):
+        result, took = timed(lambda: train(*args, **kwargs))
+        seconds.append(took)
+        return result
+
+    signal = image().signal
+    signal.inav[:16, :16].train_zlp_ml(n_clusters=2, n_replicas=2)
+    lm.linearised, lm.propose, training.train = counted_linearised, counted_propose, stopwatch
+    signal.train_zlp_ml(n_replicas=FEW, random_state=0)
+
+    n_threads, (n_replicas, n, rows) = training._n_cores(), shapes[0]
+    torch.set_num_threads(1)
+    jacobians = [torch.randn(n_replicas, n, rows) for _ in range(n_threads)]
+
+    def products(jacobian):
+        torch.set_num_threads(1)
+        for _ in range(200):
+            torch.bmm(jacobian, jacobian.mT)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(products, jacobians))
+        _, took = timed(lambda: list(pool.map(products, jacobians)))
+    rate = n_threads * 200 * 2 * n_replicas * rows * n**2 / took
+    done = sum(normal) + sum(factor)
+    return (
+        f"{n_threads} threads: {done / 1e9:.0f} GFLOP in {seconds[0]:.2f} s, {sum(normal) / done:.0%} "
+        f"of them normal matrices (one triangle); torch.bmm does {rate / 1e9:.0f} GFLOP/s: "
+        f"share {done / seconds[0] / rate:.0%} (goal 25 %)"
+    )
+
+
 # --- application ---------------------------------------------------------------------------------
 
 
@@ -307,7 +361,7 @@ def errors(sample, pixels):
     return lambda zlp: float(np.sqrt(np.nanmean(((zlp - truth) / sigma)[use] ** 2)))
 
 
-JOBS = {"training": training_job}
+JOBS = {"training": training_job, "share": share_job}
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ from hyperspy_zlpml.network.fit import Fit
 
 #: Layer sizes of the published networks.
 LAYERS = (2, 10, 15, 5, 1)
-#: Replicas of a block: on a CPU few enough for its cache, elsewhere enough to fill a GPU.
-_REPLICAS_AT_ONCE, _REPLICAS_ON_GPU = 10, 256
+#: Replicas of a block on a CPU, fewest and most: few are shared out evenly, many keep threads from
+#: waiting for each other; a twentieth of all in between. On a GPU enough to fill it.
+_FEWEST_AT_ONCE, _MOST_AT_ONCE, _REPLICAS_ON_GPU = 10, 25, 256
 #: A step that does not lower the cost is tried again, damped more, so many times in all.
 _TRIES = 4
 #: A replica has converged when its cost fell by less than this fraction in so many steps.
@@ -248,11 +249,12 @@ def usable_device(name):
 
 
 def _parts(n_replicas, device):
-    """Slices of the replicas of each block: of sizes that depend on the device alone.
+    """Slices of the replicas of each block: the same however many cores or workers there are.
 
     "auto" is not resolved yet where blocks are sent elsewhere: most machines have no GPU.
     """
-    size = _REPLICAS_AT_ONCE if _on_cpu(device) else _REPLICAS_ON_GPU
+    size = min(max(n_replicas // 20, _FEWEST_AT_ONCE), _MOST_AT_ONCE)
+    size = size if _on_cpu(device) else _REPLICAS_ON_GPU
     return [slice(start, start + size) for start in range(0, n_replicas, size)]
 
 

@@ -250,7 +250,7 @@ def test_blocks_of_replicas_are_trained_as_one(monkeypatch):
     # Alike but for the rounding of float32, which steps amplify.
     one = data(5)
     whole = trained_on(one, n_steps=3)
-    monkeypatch.setattr(training, "_REPLICAS_AT_ONCE", 2)
+    monkeypatch.setattr(training, "_MOST_AT_ONCE", 2)
     parts = trained_on(one, n_steps=3)
     np.testing.assert_allclose(parts.weights, whole.weights, atol=1e-3)
     np.testing.assert_allclose(parts.chi2, whole.chi2, rtol=1e-2)
@@ -265,7 +265,7 @@ def blocks_of(one, n_steps=6, size=2):
         return map(function, given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_REPLICAS_AT_ONCE", size)
+        patch.setattr(training, "_MOST_AT_ONCE", size)
         whole = trained_on(one, n_steps=n_steps, run_blocks=kept)
     return blocks, whole
 
@@ -305,7 +305,7 @@ def test_order_and_company_of_blocks_change_no_number():
 
 
 def test_blocks_run_elsewhere_are_reported_when_they_end(monkeypatch):
-    monkeypatch.setattr(training, "_REPLICAS_AT_ONCE", 2)
+    monkeypatch.setattr(training, "_MOST_AT_ONCE", 2)
     told = []
     trained_on(data(5), n_steps=3, run_blocks=map, progress=lambda *values: told.append(values[:2]))
     assert told == [(3, 9), (6, 9), (9, 9)]
@@ -394,7 +394,7 @@ def test_threads_of_torch_are_put_back_and_change_no_number(n_threads):
 
 
 def test_progress_runs_to_its_end(monkeypatch):
-    monkeypatch.setattr(training, "_REPLICAS_AT_ONCE", 2)
+    monkeypatch.setattr(training, "_MOST_AT_ONCE", 2)
     told = []
     trained_on(data(3), n_steps=30, patience=2, progress=lambda *values: told.append(values))
     done = [step for step, *_ in told]

@@ -212,7 +212,7 @@ def test_a_worker_that_dies_during_the_training(
 
     monkeypatch.setattr("hyperspy_zlpml.workflow.map_on", slow_map)
     # Blocks of two replicas, so that both workers have several.
-    monkeypatch.setattr(training, "_REPLICAS_AT_ONCE", 2)
+    monkeypatch.setattr(training, "_MOST_AT_ONCE", 2)
     killer = kill_one_when(mortal, started)
     ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
     killer.join(5)
