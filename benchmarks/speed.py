@@ -8,11 +8,9 @@ times are of whatever machine this is, shared with whatever else it does.
 
 import argparse
 import logging
-import os
 import resource
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from pathlib import Path
