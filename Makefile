@@ -7,7 +7,7 @@ FILE ?=
 OUTPUT ?= demo_output
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-closure bench bench-accuracy bench-peers docs lint clean
+.PHONY: help demo test test-closure bench bench-accuracy bench-speed bench-scale bench-peers docs lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,13 +33,19 @@ bench: $(VENV)/.installed  ## print the figures of accuracy and time
 bench-accuracy: $(VENV)/.installed  ## score accuracy and error bars beside other methods (half an hour)
 	$(BIN)/python benchmarks/accuracy.py
 
+bench-speed: $(VENV)/.installed  ## time training and application, EELSFitter beside (a quarter of an hour)
+	$(BIN)/python benchmarks/speed.py
+
+bench-scale: $(VENV)/.installed  ## time and memory of large images and clusters (30 GB of disk)
+	$(BIN)/python benchmarks/scale.py
+
 $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
 	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/requirements-peers.txt
 	touch $@
 
-bench-peers: $(PEERS)/.installed  ## install EELSFitter beside, for the benchmark of accuracy
+bench-peers: $(PEERS)/.installed  ## install EELSFitter beside, for the benchmarks
 
 docs: $(VENV)/.installed  ## build the documentation, warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

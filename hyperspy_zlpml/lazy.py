@@ -22,15 +22,26 @@ _OF_THIS_PROCESS = (get_threaded, get_sync)
 _N_PARAMETERS = len(PeakParameters.__dataclass_fields__)
 #: Bytes of a block of data that is not lazy yet: several for every core, each worth the overhead.
 _BLOCK_BYTES = 4e6
+#: Chunks of more bytes than this are split into blocks of these.
+_LARGEST_BLOCK, _SPLIT_BYTES = 128 * 2**20, 16 * 2**20
 
 
 def as_blocks(data):
-    """Dask array of whole spectra; chunks over navigation are kept where there are some."""
-    if isinstance(data, da.Array):
-        return data.rechunk({data.ndim - 1: -1}) if data.numblocks[-1] > 1 else data
-    chunks = ("auto",) * (data.ndim - 1) + (-1,)
-    with dask.config.set({"array.chunk-size": int(_BLOCK_BYTES)}):
-        return da.from_array(data, chunks=chunks)
+    """Dask array of whole spectra; chunks over navigation are kept where there are some.
+
+    Only chunks that are too large are split: a thread holds its block and seven times as much of
+    results.
+    """
+    if not isinstance(data, da.Array):
+        chunks = ("auto",) * (data.ndim - 1) + (-1,)
+        with dask.config.set({"array.chunk-size": int(_BLOCK_BYTES)}):
+            return da.from_array(data, chunks=chunks)
+    if data.numblocks[-1] > 1:
+        data = data.rechunk({data.ndim - 1: -1})
+    if data.ndim > 1 and data.itemsize * np.prod(data.chunksize, dtype=float) > _LARGEST_BLOCK:
+        auto = dict.fromkeys(range(data.ndim - 1), "auto")
+        data = data.rechunk({**auto, data.ndim - 1: -1}, block_size_limit=int(_SPLIT_BYTES))
+    return data
 
 
 def look_at_peaks(data, energy, index, show_progressbar):

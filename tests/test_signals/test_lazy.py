@@ -444,3 +444,97 @@ def test_nan_pixels_lazily(small):
         result = small.as_lazy(chunks=(2, 2, 100)).remove_zlp_ml(ensemble=eager.ensemble)
     result.compute()
     assert_same_results(result, eager, rtol=1e-6)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def contents(directory):
+    """Names and bytes of all files below a directory."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_an_interrupted_save_leaves_what_was_there(small, small_removal, tmp_path):
+    small_removal.save(tmp_path)
+    before = contents(tmp_path)
+    result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+
+    def fails(block):
+        raise OSError("disk full")
+
+    result.zlp.data = da.map_blocks(fails, result.zlp.data, meta=result.zlp.data._meta)
+    with pytest.raises(OSError, match="disk full"):
+        result.save(tmp_path, overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_files_that_exist_are_kept_or_replaced_as_asked(small, small_removal, tmp_path):
+    small_removal.save(tmp_path)
+    (tmp_path / "report.txt").write_text("mine")
+    before = contents(tmp_path)
+    result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    result.save(tmp_path, overwrite=False)
+    assert contents(tmp_path) == before
+    result.save(tmp_path, overwrite=True)
+    after = contents(tmp_path)
+    assert after["report.txt"] != b"mine"
+    assert hs.load(tmp_path / "zlp.zspy", lazy=True).data.chunks == result.zlp.data.chunks
+    assert not [name for name in after if ".part" in name]
+
+
+def test_saved_files_hold_all_metadata(small, small_removal, tmp_path):
+    small.metadata.General.title = "one / two"
+    small.metadata.set_item("Sample.description", "MoS2")
+    result = small.as_lazy(chunks=(2, 3, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    result.save(tmp_path)
+    loaded = hs.load(tmp_path / "upper.zspy")
+    assert loaded.metadata.General.title == result.upper.metadata.General.title
+    assert loaded.metadata.Sample.description == "MoS2"
+    assert loaded.axes_manager.signal_axes[0].scale == small.axes_manager.signal_axes[0].scale
+    assert result.upper._lazy, "saving does not load the results"
+
+
+def test_uneven_chunks_are_saved_whole(small, small_removal, tmp_path):
+    """The chunks of a file are all of one size: blocks must not share one."""
+    result = small.as_lazy(chunks=((2, 1), (1, 3), (512,))).remove_zlp_ml(
+        ensemble=small_removal.ensemble
+    )
+    result.save(tmp_path)
+    for name in SPECTRA:
+        saved = hs.load(tmp_path / f"{name}.zspy").data
+        np.testing.assert_allclose(saved, getattr(small_removal, name).data, rtol=1e-5, atol=2)
+
+
+def test_chunks_that_are_too_large_are_split(small, small_removal, monkeypatch):
+    from hyperspy_zlpml import lazy as lazy_module
+
+    monkeypatch.setattr(lazy_module, "_LARGEST_BLOCK", small.data.nbytes // 2)
+    monkeypatch.setattr(lazy_module, "_SPLIT_BYTES", small.data.nbytes // 4)
+    lazy = small.as_lazy(chunks=small.data.shape)
+    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    assert result.zlp.data.npartitions >= 4
+    assert len(result.zlp.data.chunks[-1]) == 1
+    result.compute()
+    assert_same_results(result, small_removal, rtol=1e-6)
+
+
+def test_threads_are_those_that_dask_is_told_to_use():
+    from hyperspy_zlpml import eager
+
+    with dask.config.set(num_workers=3):
+        assert eager.n_threads() == 3
+    assert eager.n_threads() >= 1
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_threads_do_not_change_the_numbers(small, small_removal, n_threads, monkeypatch):
+    from hyperspy_zlpml import eager
+
+    monkeypatch.setattr(eager, "_SPECTRA_AT_ONCE", 5)
+    with dask.config.set(num_workers=n_threads):
+        result = small.remove_zlp_ml(ensemble=small_removal.ensemble)
+    assert_same_results(result, small_removal, rtol=1e-6)
