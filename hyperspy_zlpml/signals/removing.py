@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from hyperspy_zlpml import checks, eager, lazy
 from hyperspy_zlpml import image as images
+from hyperspy_zlpml.cluster import active_client
 from hyperspy_zlpml.removal import Removal
 from hyperspy_zlpml.report import Report
 from hyperspy_zlpml.signals import _arrays
@@ -252,6 +253,7 @@ _one_thread_each = threadpool_limits.wrap(limits=1, user_api="blas")
 @_one_thread_each
 def train(signal, options):
     """Ensemble trained on a signal."""
+    _check_device(options.device)
     prepared = prepare(signal, options)
     ensemble, report, *_ = train_on(prepared, options)
     for message in report.messages:
@@ -263,6 +265,8 @@ def train(signal, options):
 def remove(signal, options, ensemble=None, lazy_output=None):
     """Train unless an ensemble is given, apply, wrap."""
     _check_ensemble(ensemble)
+    if ensemble is None:
+        _check_device(options.device)
     prepared = prepare(signal, options)
     image = prepared.image
     if ensemble is None:
@@ -306,6 +310,14 @@ def _subtracted(prepared, peaks, removal, is_lazy):
         return results
     values = lazy.compute(*results.values(), show_progressbar=bar, what="Subtracting the ZLP")
     return dict(zip(results, values, strict=True))
+
+
+def _check_device(device):
+    """Before the data are read: the devices of a cluster are known to its workers only."""
+    from hyperspy_zlpml.network.training import usable_device
+
+    if active_client() is None:
+        usable_device(device)
 
 
 def _check_ensemble(ensemble):

@@ -820,3 +820,29 @@ def test_plot_of_a_single_spectrum(sample, removal):
     figure = result.plot()
     figure.canvas.draw()
     assert len(figure.axes) == 2  # no map of clusters
+
+
+# --- device --------------------------------------------------------------------------------------
+
+
+def test_a_device_that_is_not_there_is_refused_before_the_data_are_read(small, monkeypatch):
+    from hyperspy_zlpml import eager
+
+    def read(*args):
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr(eager, "look_at_peaks", read)
+    for device in ("nonsense", "cuda:99", 7):
+        with pytest.raises(ValueError, match="device: expected a device of torch"):
+            small.remove_zlp_ml(device=device, **QUICK)
+        with pytest.raises(ValueError, match="device: expected a device of torch"):
+            small.train_zlp_ml(device=device, **QUICK)
+
+
+def test_the_cpu_is_the_default_where_there_is_no_gpu(small, small_removal):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU: numbers agree within rounding only")
+    ensemble = small.train_zlp_ml(n_clusters=2, device="cpu", **QUICK)
+    np.testing.assert_array_equal(ensemble.weights, small_removal.ensemble.weights)
