@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import norm
 
-from hyperspy_zlpml.statistics import interval, principal_modes
+from hyperspy_zlpml.statistics import interval, principal_modes, without_strays
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import Grid, level_ripples, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
@@ -23,6 +23,8 @@ _MOST_MODES = 8
 _MODE_FLOOR = 1e-4
 #: Sample quantiles of n values are narrower by a factor of about 1 + 1.5 / n.
 _FEW_REPLICAS = 1.5
+#: Fewer replicas do not tell which of them has run astray.
+_FEWEST_FOR_STRAYS = 20
 #: Networks evaluated at once, for the cache and for the memory of many replicas.
 _REPLICAS_AT_ONCE = 4
 
@@ -217,14 +219,12 @@ class Ensemble:
         low, high = self.log_intensity_range
         n_nodes = _N_THICKNESS_NODES if high > low else 1
         nodes = np.linspace(low, high, n_nodes)
-        samples = self.log_shapes(nodes)
-        median, lower, upper = interval(samples.reshape(self.n_replicas, -1), confidence)
-        modes, rest = principal_modes(
-            samples.reshape(self.n_replicas, -1), _MODE_FLOOR, _MOST_MODES
-        )
-        lower, upper = self._quantiles(
-            samples.reshape(self.n_replicas, -1), confidence, lower, median, upper
-        )
+        samples = self.log_shapes(nodes).reshape(self.n_replicas, -1)
+        median, lower, upper = interval(samples, confidence)
+        if self.n_replicas >= _FEWEST_FOR_STRAYS:
+            samples = without_strays(samples)
+        modes, rest = principal_modes(samples, _MODE_FLOOR, _MOST_MODES)
+        lower, upper = self._quantiles(samples, confidence, lower, median, upper)
         shape = (n_nodes, self.grid.n)
         return ShapeTable(
             grid=self.grid,

@@ -7,6 +7,9 @@ Use :func:`interval` for a band, :func:`principal_modes` for the correlations be
 
 import numpy as np
 
+#: Standard deviation of a normal distribution over its median absolute deviation.
+MAD_TO_SIGMA = 1.4826
+
 
 def interval(samples, confidence=0.68):
     """Median and central interval over the first axis.
@@ -24,6 +27,28 @@ def interval(samples, confidence=0.68):
     tail = 0.5 * (1 - confidence)
     lower, median, upper = np.quantile(samples, [tail, 0.5, 1 - tail], axis=0)
     return median, lower, upper
+
+
+def without_strays(samples, limit=3.0):
+    """Samples drawn in to within some robust standard deviations of the median.
+
+    A single network that runs astray where nothing holds it, as between two thicknesses, would
+    otherwise set the spread of all.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_replicas, ...)
+    limit : float
+        In units of the median absolute deviation times 1.4826.
+
+    Returns
+    -------
+    ndarray of shape (n_replicas, ...)
+    """
+    median = np.median(samples, axis=0)
+    deviation = samples - median
+    reach = limit * MAD_TO_SIGMA * np.median(np.abs(deviation), axis=0)
+    return median + np.clip(deviation, -reach, reach)
 
 
 def principal_modes(samples, floor, most, explained=0.995):
