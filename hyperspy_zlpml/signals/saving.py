@@ -7,6 +7,7 @@ blank arrays are then filled at once. Memory stays that of a few blocks whatever
 """
 
 import contextlib
+import io
 import shutil
 from pathlib import Path
 
@@ -67,7 +68,9 @@ def _save_blank(signal, file):
         blank.set_noise_variance(variance._deepcopy_with_new_data(da.zeros_like(variance.data)))
     elif variance is not None:
         blank.set_noise_variance(variance)
-    blank.save(file, overwrite=True, show_progressbar=False, write_empty_chunks=False)
+    # RosettaSciIO shows a bar for signals within the metadata, whatever it is told.
+    with contextlib.redirect_stdout(io.StringIO()):
+        blank.save(file, overwrite=True, show_progressbar=False, write_empty_chunks=False)
 
 
 def _to_fill(signal, file):

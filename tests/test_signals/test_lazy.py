@@ -472,6 +472,16 @@ def test_an_interrupted_save_leaves_what_was_there(small, small_removal, tmp_pat
     assert contents(tmp_path) == before
 
 
+def test_saving_is_silent_without_a_bar(small, small_removal, tmp_path, capfd):
+    result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    capfd.readouterr()
+    result.save(tmp_path, show_progressbar=False)
+    told = capfd.readouterr()
+    assert "Completed" not in told.out and "%" not in told.err
+    result.save(tmp_path, overwrite=True, show_progressbar=True)
+    assert "Saving" in capfd.readouterr().err
+
+
 def test_files_that_exist_are_kept_or_replaced_as_asked(small, small_removal, tmp_path):
     small_removal.save(tmp_path)
     (tmp_path / "report.txt").write_text("mine")
