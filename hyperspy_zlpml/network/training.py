@@ -33,8 +33,8 @@ _FEWEST_AT_ONCE, _MOST_AT_ONCE, _REPLICAS_ON_GPU = 10, 25, 256
 _TRIES = 4
 #: A replica has converged when its cost fell by less than this fraction in so many steps.
 _CONVERGED, _CONVERGED_STEPS = 0.05, 4
-#: Unless its cost is still so many times the median of its block: others show what can be reached.
-_LAGGING = 1.2
+#: Unless its chi2 is still above this: some linger on a plateau before they find a fit.
+_POOR_FIT = 1.5
 #: Neither rule stops a replica before this: the first steps look for the right damping.
 _FIRST_STEPS = 12
 _HOPELESS_DAMPING = 1e7
@@ -353,7 +353,7 @@ class _State:
         improving = fresh & (self.damping.value < _HOPELESS_DAMPING)
         if number >= _FIRST_STEPS:
             falling = self._earlier[0] - self.cost > _CONVERGED * self.cost
-            improving &= falling | (self.cost > _LAGGING * self.cost.median())
+            improving &= falling | (self.best.train > _POOR_FIT)
         self._earlier.append(self.cost.clone())
         going_on = improving[self.active]
         if not going_on.all():
