@@ -18,9 +18,22 @@ _RETRIES = 2
 
 
 def active_client():
-    """The ``dask.distributed.Client`` that dask would use now, or None."""
+    """The ``dask.distributed.Client`` that dask would use now, or None.
+
+    None within a task too: a worker that waits for others may be the one they wait for.
+    """
     client = getattr(dask.base.get_scheduler(), "__self__", None)
-    return client if hasattr(client, "scheduler_info") else None
+    return client if hasattr(client, "scheduler_info") and not _within_a_task() else None
+
+
+def _within_a_task():
+    from distributed import get_worker
+
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 def map_on(client):
@@ -69,7 +82,7 @@ def gather(client, arrays, show_progressbar, what):
         for future in futures_of(array):
             waiting.append(future)
             places[future.key] = result, slices[future.key]
-    with _bar(show_progressbar, what, len(waiting)) as advance:
+    with _cancelled(client, waiting), _bar(show_progressbar, what, len(waiting)) as advance:
         for batch in as_completed(waiting).batches():
             for future, block in zip(batch, client.gather(batch), strict=True):
                 result, where = places[future.key]
@@ -86,10 +99,20 @@ def run(client, collections, show_progressbar, what):
     # Kept until all is done: a worker that dies takes with it what nobody asks for.
     working = client.persist(list(collections))
     futures = futures_of(working)
-    with _bar(show_progressbar, what, len(futures)) as advance:
+    with _cancelled(client, futures), _bar(show_progressbar, what, len(futures)) as advance:
         for future in as_completed(futures):
             future.result()
             advance(1)
+
+
+@contextlib.contextmanager
+def _cancelled(client, futures):
+    """What is not done yet is not done any more where this is left by an error."""
+    try:
+        yield
+    except BaseException:
+        client.cancel(futures, force=True)
+        raise
 
 
 @contextlib.contextmanager

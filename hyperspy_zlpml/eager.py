@@ -8,11 +8,10 @@ in memory are never sent to the workers of a cluster, which would take longer th
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
-import dask
 import numpy as np
-from dask.system import CPU_COUNT
 
 from hyperspy_zlpml.removal import RESULTS, results_type
+from hyperspy_zlpml.threads import n_threads
 from hyperspy_zlpml.zlp.peaks import PeakParameters, peak_parameters
 
 _SPECTRA_AT_ONCE = 512
@@ -74,11 +73,6 @@ def subtract(data, peaks, removal, variance=None, show_progressbar=False):
 
     _side_by_side(work, len(spectra), show_progressbar, "Subtracting the ZLP")
     return results
-
-
-def n_threads():
-    """Threads to work with: those that dask is told to use, else one for each processor."""
-    return dask.config.get("num_workers", None) or CPU_COUNT
 
 
 def _side_by_side(work, n_spectra, show_progressbar, what):

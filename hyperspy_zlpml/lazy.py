@@ -5,16 +5,17 @@ Every block holds whole spectra. Only arrays, numbers and frozen dataclasses of 
 """
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import dask.array as da
 import numpy as np
 from dask.local import get_sync
 from dask.threaded import get as get_threaded
-from threadpoolctl import threadpool_limits
 
 from hyperspy_zlpml import cluster
-from hyperspy_zlpml.removal import RESULTS
+from hyperspy_zlpml.removal import RESULTS, results_type
+from hyperspy_zlpml.threads import n_threads, one_blas_thread
 from hyperspy_zlpml.zlp.peaks import PeakParameters, peak_parameters
 
 #: Schedulers of dask whose tasks can write into the arrays of this process.
@@ -22,15 +23,14 @@ _OF_THIS_PROCESS = (get_threaded, get_sync)
 _N_PARAMETERS = len(PeakParameters.__dataclass_fields__)
 #: Bytes of a block of data that is not lazy yet: several for every core, each worth the overhead.
 _BLOCK_BYTES = 4e6
-#: Chunks of more bytes than this are split into blocks of these.
-_LARGEST_BLOCK, _SPLIT_BYTES = 128 * 2**20, 16 * 2**20
+#: Chunks of more numbers than this (64 MB in single precision) are split into blocks of these.
+_MOST_CHANNELS, _SPLIT_CHANNELS = 2**24, 2**22
 
 
 def as_blocks(data):
     """Dask array of whole spectra; chunks over navigation are kept where there are some.
 
-    Only chunks that are too large are split: a thread holds its block and seven times as much of
-    results.
+    Only chunks that are too large are split: a thread holds its block and six results of it.
     """
     if not isinstance(data, da.Array):
         chunks = ("auto",) * (data.ndim - 1) + (-1,)
@@ -38,9 +38,10 @@ def as_blocks(data):
             return da.from_array(data, chunks=chunks)
     if data.numblocks[-1] > 1:
         data = data.rechunk({data.ndim - 1: -1})
-    if data.ndim > 1 and data.itemsize * np.prod(data.chunksize, dtype=float) > _LARGEST_BLOCK:
+    if data.ndim > 1 and np.prod(data.chunksize, dtype=float) > _MOST_CHANNELS:
         auto = dict.fromkeys(range(data.ndim - 1), "auto")
-        data = data.rechunk({**auto, data.ndim - 1: -1}, block_size_limit=int(_SPLIT_BYTES))
+        limit = int(_SPLIT_CHANNELS * data.itemsize)
+        data = data.rechunk({**auto, data.ndim - 1: -1}, block_size_limit=limit)
     return data
 
 
@@ -102,7 +103,7 @@ def subtract(data, peaks, removal, variance=None):
     if variance is not None and np.ndim(variance):
         arrays.append(da.asarray(variance).rechunk(data.chunks))
         variance = None
-    dtype = np.float64 if data.dtype == np.float64 else np.float32
+    dtype = results_type(data.dtype)
     stacked = da.map_blocks(
         _subtract_block, *arrays, removal=dask.delayed(removal, traverse=False), constant=variance,
         dtype=dtype, new_axis=0, chunks=((len(RESULTS),),) + data.chunks,
@@ -160,7 +161,11 @@ def store(sources, targets, show_progressbar, what):
 def _in_threads(show_progressbar, what):
     """Progress bar, and one thread of BLAS for each thread of dask: more would wait in line."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(threadpool_limits(limits=1, user_api="blas"))
+        stack.enter_context(one_blas_thread)
+        if dask.base.get_scheduler() in (None, get_threaded):
+            # Of our own, so that after an error nothing goes on writing behind our back.
+            pool = stack.enter_context(ThreadPoolExecutor(n_threads()))
+            stack.enter_context(dask.config.set(pool=pool))
         if show_progressbar:
             from tqdm.dask import TqdmCallback
 

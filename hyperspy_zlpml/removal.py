@@ -306,4 +306,5 @@ def _derivatives(u, slope, modes):
 
 def results_type(dtype):
     """Double precision for double precision counts, else single."""
-    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize > 4 else np.float32)

@@ -10,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 from pathlib import Path
 
+import dask
 import hyperspy.api as hs
 import matplotlib
 import numpy as np
@@ -69,7 +70,8 @@ def sample():
 @pytest.fixture(scope="session")
 def removal(sample):
     """A removal on a copy of ``sample``, shared by many tests. Not to be modified."""
-    return sample.signal.deepcopy().remove_zlp_ml(**QUICK)
+    with dask.config.set(scheduler="threads"):  # whatever client a test may have started
+        return sample.signal.deepcopy().remove_zlp_ml(**QUICK)
 
 
 @pytest.fixture
@@ -91,7 +93,8 @@ def small(_small):
 
 @pytest.fixture(scope="session")
 def _small_removal(_small):
-    return _small.deepcopy().remove_zlp_ml(n_clusters=2, **QUICK)
+    with dask.config.set(scheduler="threads"):
+        return _small.deepcopy().remove_zlp_ml(n_clusters=2, **QUICK)
 
 
 @pytest.fixture

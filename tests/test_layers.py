@@ -27,7 +27,7 @@ MEMBERS = {
     "checks": "science",
     "network": "training",
     "image": "workflow", "workflow": "workflow", "lazy": "workflow",
-    "eager": "workflow", "cluster": "workflow",
+    "eager": "workflow", "threads": "workflow", "cluster": "workflow",
     "signals": "hyperspy", "components": "hyperspy", "data": "hyperspy", "plotting": "hyperspy",
     "__main__": "hyperspy", "gui": "widgets", "gui_ipywidgets": "widgets", "gui_traitsui": "widgets",
 }  # fmt: skip
@@ -110,7 +110,7 @@ def test_third_party_packages_of_the_layer(path):
         ("sklearn", {"zlp.clustering"}),
         ("hyperspy", {"signals", "components", "data", "plotting", "gui", "__main__"}),
         ("exspy", {"signals", "components", "data", "gui"}),
-        ("dask", {"lazy", "eager", "cluster", "signals"}),
+        ("dask", {"lazy", "threads", "cluster", "signals"}),
     ],
 )
 def test_only_these_import(package, places):

@@ -239,6 +239,8 @@ def usable_device(name):
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if not isinstance(name, str):
+            raise TypeError("not a string")
         torch.zeros(1, dtype=torch.float64, device=name).item()
     except Exception as error:  # AssertionError, RuntimeError, TypeError...: as torch was built
         why = str(error).strip().splitlines()

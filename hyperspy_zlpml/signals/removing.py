@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import dask.array as da
 import hyperspy.api as hs
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from hyperspy_zlpml import checks, eager, lazy
 from hyperspy_zlpml import image as images
@@ -17,6 +16,7 @@ from hyperspy_zlpml.removal import Removal
 from hyperspy_zlpml.report import Report
 from hyperspy_zlpml.signals import _arrays
 from hyperspy_zlpml.signals.result import ZLPRemoval
+from hyperspy_zlpml.threads import one_blas_thread
 from hyperspy_zlpml.workflow import Settings, train_ensemble
 from hyperspy_zlpml.zlp.replicas import KINDS
 
@@ -245,14 +245,13 @@ def _training_bar(show):
         yield progress
 
 
-# Spectra are worked on side by side by dask: threads of BLAS on top of its threads wait for each
-# other on busy machines, and change the last bits of sums.
-_one_thread_each = threadpool_limits.wrap(limits=1, user_api="blas")
-
-
-@_one_thread_each
 def train(signal, options):
     """Ensemble trained on a signal."""
+    with one_blas_thread:
+        return _trained(signal, options)
+
+
+def _trained(signal, options):
     _check_device(options.device)
     prepared = prepare(signal, options)
     ensemble, report, *_ = train_on(prepared, options)
@@ -261,9 +260,13 @@ def train(signal, options):
     return ensemble
 
 
-@_one_thread_each
 def remove(signal, options, ensemble=None, lazy_output=None):
     """Train unless an ensemble is given, apply, wrap."""
+    with one_blas_thread:
+        return _removed(signal, options, ensemble, lazy_output)
+
+
+def _removed(signal, options, ensemble, lazy_output):
     _check_ensemble(ensemble)
     if ensemble is None:
         _check_device(options.device)
@@ -313,11 +316,14 @@ def _subtracted(prepared, peaks, removal, is_lazy):
 
 
 def _check_device(device):
-    """Before the data are read: the devices of a cluster are known to its workers only."""
+    """Before the data are read; on a cluster a worker is asked."""
     from hyperspy_zlpml.network.training import usable_device
 
-    if active_client() is None:
+    client = active_client()
+    if client is None:
         usable_device(device)
+    else:
+        client.submit(usable_device, device, pure=False).result()
 
 
 def _check_ensemble(ensemble):

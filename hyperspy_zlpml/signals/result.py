@@ -210,9 +210,9 @@ class ZLPRemoval:
         signals = {name: getattr(self, name) for name in (*_SPECTRA, *_MAPS)}
         if show_progressbar is None:
             show_progressbar = hs.preferences.General.show_progressbar
-        save_together(signals, directory, overwrite, show_progressbar)
+        written = save_together(signals, directory, overwrite, show_progressbar)
         report = directory / "report.txt"
-        if overwrite is not False or not report.exists():
+        if "subtracted" in written or not report.exists():
             report.write_text(f"{self.report}\n", encoding="utf-8")
 
     def plot(self, indices=None):

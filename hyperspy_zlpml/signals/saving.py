@@ -8,7 +8,11 @@ blank arrays are then filled at once. Memory stays that of a few blocks whatever
 
 import contextlib
 import io
+import os
 import shutil
+import tempfile
+import threading
+from functools import lru_cache
 from pathlib import Path
 
 import dask.array as da
@@ -17,9 +21,14 @@ from rsciio.utils.path import overwrite as ask_to_overwrite
 
 from hyperspy_zlpml import lazy
 
+_VARIANCE = "metadata/Signal/Noise_properties/_sig_variance/data"
+
 
 def save_together(signals, directory, overwrite=None, show_progressbar=False):
-    """Write signals into a directory, each under its name, completely or not at all.
+    """Write signals into a directory, each under its name.
+
+    Files are made aside and take their names when all of them are complete: an error leaves those
+    that were there before.
 
     Parameters
     ----------
@@ -28,30 +37,33 @@ def save_together(signals, directory, overwrite=None, show_progressbar=False):
     overwrite : bool, optional
         Whether to replace files that exist; by default HyperSpy's question is asked.
     show_progressbar : bool
+
+    Returns
+    -------
+    list of str
+        Names that were written.
     """
     files = {name: Path(directory) / f"{name}.zspy" for name in signals}
     files = {name: file for name, file in files.items() if _may_write(file, overwrite)}
-    unfinished = {name: file.with_name(f".{file.name}.part.zspy") for name, file in files.items()}
+    aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory))
     try:
         sources, targets = [], []
-        for name, part in unfinished.items():
-            signal = signals[name]
-            if not signal._lazy:
-                signal.save(part, overwrite=True, show_progressbar=False)
-                continue
-            _save_blank(signal, part)
-            for source, target in _to_fill(signal, part):
+        for name, file in files.items():
+            part = aside / file.name
+            pairs = _write(signals[name], part)
+            for source, target in pairs:
                 # Two blocks that share a chunk of the file would overwrite each other.
                 sources.append(source.rechunk(target.chunks))
                 targets.append(target)
         if sources:
             lazy.store(sources, targets, show_progressbar, "Saving")
-        for name, part in unfinished.items():
-            _replace(part, files[name])
+        for name, file in files.items():
+            _replace(aside / file.name, file, aside)
+            signals[name].tmp_parameters.set_item("folder", file.parent)
+            signals[name].tmp_parameters.set_item("filename", file.stem)
     finally:
-        for part in unfinished.values():
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(part)
+        shutil.rmtree(aside, ignore_errors=True)
+    return list(files)
 
 
 def _may_write(file, overwrite):
@@ -60,32 +72,65 @@ def _may_write(file, overwrite):
     return ask_to_overwrite(file) if overwrite is None else bool(overwrite)
 
 
-def _save_blank(signal, file):
-    """All of a lazy signal but its numbers: chunks of zeros are not written."""
-    blank = signal._deepcopy_with_new_data(da.zeros_like(signal.data))
+class _ArrayOfFile:
+    """An array of a ``.zspy`` file that is opened where it is written to.
+
+    It travels as a path: a worker that gets it when the file has gone fails in its task and not
+    in reading its mail.
+    """
+
+    def __init__(self, file, key):
+        self.path = os.fspath(Path(file).resolve() / key)
+        self.chunks = _opened(self.path).chunks
+
+    def __setitem__(self, region, values):
+        if not os.path.exists(os.path.join(self.path, ".zarray")):
+            raise FileNotFoundError(f"{self.path} was removed while it was written.")
+        _opened(self.path)[region] = values
+
+    def __dask_tokenize__(self):
+        return type(self).__name__, self.path
+
+
+@lru_cache(maxsize=64)
+def _opened(path):
+    return zarr.open_array(path, mode="r+", write_empty_chunks=False)
+
+
+def _write(signal, file):
+    """Write a signal; a lazy one without its numbers, for which pairs of arrays are returned."""
+    if not signal._lazy:
+        signal.save(file, overwrite=True, show_progressbar=False)
+        return []
     variance = signal.get_noise_variance()
-    if getattr(variance, "_lazy", False):
-        blank.set_noise_variance(variance._deepcopy_with_new_data(da.zeros_like(variance.data)))
+    variance_is_lazy = getattr(variance, "_lazy", False)
+    blank = signal._deepcopy_with_new_data(da.zeros_like(signal.data))
+    if variance_is_lazy:
+        zeros = da.zeros_like(variance.data)
+        blank.set_noise_variance(variance._deepcopy_with_new_data(zeros))
     elif variance is not None:
         blank.set_noise_variance(variance)
-    # RosettaSciIO shows a bar for signals within the metadata, whatever it is told.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _silence():
         blank.save(file, overwrite=True, show_progressbar=False, write_empty_chunks=False)
-
-
-def _to_fill(signal, file):
-    """Lazy arrays and the arrays of the file that they belong into."""
-    (group,) = zarr.open_group(str(file), mode="r+")["Experiments"].values()
-    pairs = [(signal.data, group["data"])]
-    variance = signal.get_noise_variance()
-    if getattr(variance, "_lazy", False):
-        pairs.append((variance.data, group["metadata/Signal/Noise_properties/_sig_variance/data"]))
+    (group,) = zarr.open_group(str(file), mode="r")["Experiments"].values()
+    pairs = [(signal.data, _ArrayOfFile(file, f"{group.path}/data"))]
+    if variance_is_lazy:
+        pairs.append((variance.data, _ArrayOfFile(file, f"{group.path}/{_VARIANCE}")))
     return pairs
 
 
-def _replace(part, file):
-    if file.is_dir():
-        shutil.rmtree(file)
-    elif file.exists():
-        file.unlink()
+_SILENT = threading.Lock()
+
+
+@contextlib.contextmanager
+def _silence():
+    """RosettaSciIO shows a bar for signals within the metadata, whatever it is told."""
+    with _SILENT, contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _replace(part, file, aside):
+    """Give a file its name; the old one is removed only when the new one is in its place."""
+    if file.exists():
+        file.rename(aside / f"{file.name}.old")
     part.rename(file)

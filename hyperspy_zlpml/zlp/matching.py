@@ -83,7 +83,7 @@ class GroupedSpectra:
     n_channels : ndarray of shape (n_groups,)
     curvature : ndarray of shape (n_groups,)
         Mean of the peak over a group divided by its value in the middle.
-    from_channel : ndarray of shape (n_spectra, n_groups)
+    energy : ndarray of shape (n_spectra, n_groups)
         Energy of the middle of each group, eV.
     complete : ndarray of bool, shape (n_spectra, n_groups)
     """

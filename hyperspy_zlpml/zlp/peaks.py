@@ -31,6 +31,8 @@ _SPECTRA_AT_ONCE, _CHANNELS_LOOKED_AT = 512, 256
 _NEAR, _CHANNELS_TOGETHER = 64, 32
 #: Decimals of a channel to which positions are given.
 _DECIMALS = 8
+#: Significant digits of sums, but the first.
+_DIGITS = 11
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,8 @@ def peak_parameters(counts, energy):
 
     first = energy[0] - step / 2
     limits = [(centre + far * fwhm - first) / step for far in (-1, 1, SCATTERED_FROM)]
-    intensity = _sum_between(spectra, *limits[:2]) * blank
-    total, scattered = (value * blank for value in _sums_beyond(spectra, limits[2]))
+    sums = (_sum_between(spectra, *limits[:2]), *_sums_beyond(spectra, limits[2]))
+    intensity, total, scattered = (_rounded(value * blank) for value in sums)
     values = (centre, fwhm, intensity, total, scattered, channel, status)
     return PeakParameters(*(value.reshape(leading) for value in values))
 
@@ -291,6 +293,14 @@ def _weighted_polynomial(x, y, weight, degree):
     ridge = 1e-12 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-300
     normal = normal + ridge * np.eye(degree + 1)
     return np.moveaxis(np.linalg.solve(normal, right_side[..., None])[..., 0], -1, 0)
+
+
+def _rounded(values):
+    """Values to twelve significant digits."""
+    size = np.abs(values)
+    known = np.isfinite(size) & (size > 0)
+    unit = 10.0 ** (np.floor(np.log10(np.where(known, size, 1.0))) - _DIGITS)
+    return np.where(known, np.round(values / unit) * unit, values)
 
 
 def _sum_between(spectra, low, high):

@@ -30,17 +30,6 @@ def client():
         yield client
 
 
-@pytest.fixture
-def in_threads():
-    """The scheduler of dask while no client is asked for."""
-    with dask.config.set(scheduler="threads"):
-        yield
-
-
-def on(client):
-    return client.as_current()
-
-
 # --- who works -----------------------------------------------------------------------------------
 
 

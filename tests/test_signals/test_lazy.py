@@ -522,8 +522,8 @@ def test_uneven_chunks_are_saved_whole(small, small_removal, tmp_path):
 def test_chunks_that_are_too_large_are_split(small, small_removal, monkeypatch):
     from hyperspy_zlpml import lazy as lazy_module
 
-    monkeypatch.setattr(lazy_module, "_LARGEST_BLOCK", small.data.nbytes // 2)
-    monkeypatch.setattr(lazy_module, "_SPLIT_BYTES", small.data.nbytes // 4)
+    monkeypatch.setattr(lazy_module, "_MOST_CHANNELS", small.data.size // 2)
+    monkeypatch.setattr(lazy_module, "_SPLIT_CHANNELS", small.data.size // 4)
     lazy = small.as_lazy(chunks=small.data.shape)
     result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
     assert result.zlp.data.npartitions >= 4
@@ -533,11 +533,11 @@ def test_chunks_that_are_too_large_are_split(small, small_removal, monkeypatch):
 
 
 def test_threads_are_those_that_dask_is_told_to_use():
-    from hyperspy_zlpml import eager
+    from hyperspy_zlpml.threads import n_threads
 
     with dask.config.set(num_workers=3):
-        assert eager.n_threads() == 3
-    assert eager.n_threads() >= 1
+        assert n_threads() == 3
+    assert n_threads() >= 1
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
