@@ -34,10 +34,12 @@ bench-accuracy: $(VENV)/.installed  ## score accuracy and error bars beside othe
 	$(BIN)/python benchmarks/accuracy.py
 
 bench-speed: $(VENV)/.installed  ## time training and application, EELSFitter beside (a quarter of an hour)
-	$(BIN)/python benchmarks/speed.py
+	mkdir -p benchmarks/output
+	$(BIN)/python benchmarks/speed.py --output benchmarks/output
 
 bench-scale: $(VENV)/.installed  ## time and memory of large images and clusters (30 GB of disk)
-	$(BIN)/python benchmarks/scale.py
+	mkdir -p benchmarks/output
+	$(BIN)/python benchmarks/scale.py --output benchmarks/output
 
 $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -220,3 +220,50 @@ class _Slow:
 
     def __call__(self, block):
         return _train_slowly(block, self.started)
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+def _fail_late(block, pid):
+    if block.size and os.getpid() != pid:
+        time.sleep(0.3)
+        raise OSError("disk full")
+    return block
+
+
+def test_a_save_that_fails_leaves_the_workers_and_no_files(small, small_removal, client, tmp_path):
+    result = small.as_lazy(chunks=(1, 2, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    good = result.zlp.data
+    result.zlp.data = good.map_blocks(_fail_late, os.getpid(), dtype=good.dtype)
+    pids = client.run(os.getpid)
+    with pytest.raises(OSError, match="disk full"):
+        result.save(tmp_path)
+    time.sleep(1)
+    assert not list(tmp_path.iterdir())
+    assert client.run(os.getpid) == pids, "no worker died of it"
+    result.zlp.data = good
+    result.save(tmp_path)
+    assert (tmp_path / "zlp.zspy").is_dir()
+
+
+def _remove_in_a_task(seed):
+    import hyperspy_zlpml.data
+
+    signal = hyperspy_zlpml.data.ws2_like((4, 3), n_channels=512, offset=-2.0, random_state=2)
+    lazy = signal.signal.as_lazy(chunks=(2, 2, 512))
+    result = lazy.remove_zlp_ml(n_clusters=2, n_replicas=4, random_state=seed)
+    result.compute()
+    return float(result.zlp.data.sum())
+
+
+def test_a_task_may_remove_zlps_itself(client):
+    """Two at once on two workers of one thread: neither waits for the other."""
+    futures = client.map(_remove_in_a_task, [0, 0], pure=False)
+    first, second = client.gather(futures)
+    assert first == second
+
+
+def test_a_device_that_no_worker_has_is_refused_at_once(small, client):
+    with pytest.raises(ValueError, match="device: expected a device of torch"):
+        small.train_zlp_ml(device="nonsense", **QUICK)

@@ -548,3 +548,69 @@ def test_threads_do_not_change_the_numbers(small, small_removal, n_threads, monk
     with dask.config.set(num_workers=n_threads):
         result = small.remove_zlp_ml(ensemble=small_removal.ensemble)
     assert_same_results(result, small_removal, rtol=1e-6)
+
+
+def test_a_save_that_fails_leaves_nothing_behind(small, small_removal, tmp_path):
+    """Not even what other threads were about to write when one failed."""
+    import time
+
+    result = small.as_lazy(chunks=(1, 1, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+
+    def slow(block, block_info=None):
+        if block_info and block_info[0]["chunk-location"] == (0, 0, 0):
+            raise OSError("disk full")
+        time.sleep(0.3)
+        return block
+
+    data = result.zlp.data
+    result.zlp.data = data.map_blocks(slow, dtype=data.dtype, meta=data._meta)
+    with dask.config.set(num_workers=4), pytest.raises(OSError, match="disk full"):
+        result.save(tmp_path)
+    time.sleep(0.6)
+    assert not list(tmp_path.iterdir())
+
+
+def test_saving_changes_no_signal_but_for_its_place(small, small_removal, tmp_path):
+    small_removal.save(tmp_path / "a")
+    parameters = small_removal.zlp.tmp_parameters
+    assert (parameters.folder, parameters.filename) == (tmp_path / "a", "zlp")
+
+
+def test_a_refused_overwrite_keeps_the_report_too(small_removal, tmp_path, monkeypatch):
+    from hyperspy_zlpml.signals import saving
+
+    small_removal.save(tmp_path)
+    (tmp_path / "report.txt").write_text("mine")
+    monkeypatch.setattr(saving, "ask_to_overwrite", lambda file: False)
+    small_removal.save(tmp_path)
+    assert (tmp_path / "report.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("dtype, expected", [(">f8", "f8"), (">f4", "f4"), (">i2", "f4")])
+def test_byte_order_does_not_matter(small, small_removal, dtype, expected):
+    small.data = (small.data / 100).astype(dtype)
+    for signal in (small, small.as_lazy(chunks=(2, 2, 512))):
+        result = signal.remove_zlp_ml(ensemble=small_removal.ensemble)
+        result.compute()
+        assert result.zlp.data.dtype == np.dtype(expected)
+        assert result.zlp.data.dtype.isnative
+
+
+def test_threads_of_blas_are_put_back_after_calls_that_overlap(small, small_removal):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_info
+
+    def n_threads():
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    before = n_threads()
+    with ThreadPoolExecutor(3) as pool:
+        calls = [
+            pool.submit(small.deepcopy().remove_zlp_ml, ensemble=small_removal.ensemble)
+            for _ in range(6)
+        ]
+        results = [call.result() for call in calls]
+    assert n_threads() == before
+    for result in results:
+        assert_same_results(result, small_removal, rtol=1e-6)
