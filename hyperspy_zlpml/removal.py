@@ -123,7 +123,7 @@ class Removal:
         """Subtract from some spectra; everything is counted in channels from their peaks."""
         peaks = peaks[rows]
         channel = peaks[:, 0].astype(int)
-        start, n_energy = -self.groups.edges[0] - channel, counts.shape[-1]
+        start, n_energy = self._start(channel), counts.shape[-1]
         data = self._aligned(self._free_of_pedestal(counts[rows]), start, results[0].dtype)
         matched = self._match(data, peaks)
         log_zlp, sigma, below, above = self.at_groups(matched, channel, peaks[:, 3])
@@ -177,9 +177,8 @@ class Removal:
     def _match(self, data, peaks):
         """Fit the peaks of aligned spectra; see :func:`hyperspy_zlpml.zlp.matching.match`."""
         channel = peaks[:, 0].astype(int)
-        step = self.energy[1] - self.energy[0]
         sums, complete = self.groups.collect_aligned(data, channel, self.energy.size)
-        middle = self.energy[0] + step * (channel[:, None] + self.groups.middle)
+        middle = self._middle(channel)
         spectra = GroupedSpectra(sums, self.groups.n_channels, self.curvature, middle, complete)
         window = (peaks[:, 4] / peaks[:, 2], peaks[:, 5] / peaks[:, 2])
         return match(
@@ -189,7 +188,7 @@ class Removal:
 
     def match_rows(self, counts, peaks):
         """Match spectra (n_spectra, n_energy) given the rows of ``peaks`` of :meth:`apply`."""
-        start = -self.groups.edges[0] - peaks[:, 0].astype(int)
+        start = self._start(peaks[:, 0].astype(int))
         return self._match(self._aligned(self._free_of_pedestal(counts), start, float), peaks)
 
     def _free_of_pedestal(self, counts):
@@ -218,10 +217,10 @@ class Removal:
         matched = self.match_rows(counts, peaks)
         log_zlp, *_ = self.at_groups(matched, channel, peaks[:, 3])
         zlp = self.cubic(log_zlp, out=np.empty((len(counts), self.cubic.n_channels)))
-        zlp = np.exp(np.take_along_axis(zlp, self._index(channel), -1))
+        zlp = np.exp(_cut(zlp, self._start(channel), self.energy.size))
         distance = self.energy - matched.centre[:, None]
         inside = (distance >= limits[0][:, None]) & (distance < limits[1][:, None])
-        data = counts - self.pedestal
+        data = self._free_of_pedestal(counts)
         model = self._integral_std(matched, channel, peaks[:, 3], zlp * inside)
         counting = np.sqrt((self.noise.of_measured(data) * inside).sum(-1))
         return ((data - zlp) * inside).sum(-1), model, counting, (zlp * inside).sum(-1)
@@ -233,9 +232,7 @@ class Removal:
         derivatives = _derivatives(u, slope, self.table.shape_modes(places))
         alone = np.hypot(alone, MODEL_FLOOR)
         # Each channel takes the derivatives of its group: transpose of the interpolation.
-        relative = np.zeros((len(weights), self.linear.n_channels))
-        np.put_along_axis(relative, self._index(channel), weights, -1)
-        at_groups = self.linear.collected(relative)
+        at_groups = self.linear.collected(self._aligned(weights, self._start(channel), float))
         gradient = np.einsum("pg,ipg->pi", at_groups, derivatives)
         variance = np.einsum("pi,pij,pj->p", gradient, matched.covariance, gradient)
         variance = np.clip(variance, 0, None) * np.clip(matched.reduced_chi2, 1, None)
@@ -268,13 +265,16 @@ class Removal:
         return log_zlp, sigma, sigma * lower, sigma * upper
 
     def _reduced_energy(self, matched, channel):
-        step = self.energy[1] - self.energy[0]
-        middle = self.energy[0] + step * (channel[:, None] + self.groups.middle)
-        return (middle - matched.centre[:, None]) / matched.fwhm[:, None]
+        return (self._middle(channel) - matched.centre[:, None]) / matched.fwhm[:, None]
 
-    def _index(self, channel):
-        """Position of every channel of the axis in the span of the groups."""
-        return (-self.groups.edges[0] - channel)[:, None] + np.arange(self.energy.size)
+    def _middle(self, channel):
+        """Energy of the middle of every group."""
+        step = self.energy[1] - self.energy[0]
+        return self.energy[0] + step * (channel[:, None] + self.groups.middle)
+
+    def _start(self, channel):
+        """Where the first channel of the axis lies in the span of the groups."""
+        return -self.groups.edges[0] - channel
 
 
 def _windows(spectra, start, n):

@@ -10,7 +10,7 @@ from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.removal import MODEL_FLOOR, RESULTS, Removal
 from hyperspy_zlpml.zlp.binning import make_groups
-from hyperspy_zlpml.zlp.expansion import interpolation_matrix
+from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.peaks import peak_parameters
 from hyperspy_zlpml.zlp.reference import Grid, to_grid
@@ -98,6 +98,19 @@ def test_interpolation_reproduces_straight_lines_and_its_nodes(degree):
     np.testing.assert_allclose(
         (values @ matrix)[nodes], values[np.isin(groups.middle, channels)], atol=1e-9
     )
+
+
+@pytest.mark.parametrize("name, degree", [("linear", 1), ("cubic", 3)])
+def test_segments_are_the_whole_matrix(name, degree):
+    groups = make_groups(18.0, 150, 480)
+    matrix, expansion = interpolation_matrix(groups, degree), getattr(Expansion, name)(groups)
+    rng = np.random.default_rng(1)
+    values, weights = rng.normal(size=(4, groups.size)), rng.normal(size=(4, matrix.shape[1]))
+    found = expansion(values, out=np.empty(weights.shape))
+    np.testing.assert_allclose(found, values @ matrix, atol=1e-9)
+    np.testing.assert_allclose(expansion.collected(weights), weights @ matrix.T, atol=1e-9)
+    single = expansion.astype(np.float32)(values.astype("f4"), out=np.empty(weights.shape, "f4"))
+    np.testing.assert_allclose(single, found, atol=1e-4)
 
 
 def test_linear_interpolation_stays_between_its_nodes():

@@ -383,6 +383,7 @@ class _Best:
         self.step = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
 
     def update(self, index, weights, train, validation, step):
+        """Keep new weights of some replicas where they validate better."""
         better = validation <= self.validation[index]
         index = index[better]
         self.weights[index] = weights[better]

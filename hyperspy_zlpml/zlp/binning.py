@@ -76,12 +76,6 @@ class ChannelGroups:
         stop = channel[:, None] + self.edges[1:]
         return (start >= 0) & (stop <= n_energy)
 
-    def reduced_energy(self, energy, channel, centre, fwhm):
-        """``u = (E - E0) / FWHM`` of the middle of each group, shape (n_spectra, n_groups)."""
-        step = energy[1] - energy[0]
-        at_peak = energy[0] + step * channel - centre
-        return (at_peak[:, None] + step * self.middle) / fwhm[:, None]
-
 
 def make_groups(channels_per_fwhm, n_before, n_after):
     """Groups that cover ``n_before`` channels before the peak and ``n_after`` from it on."""

@@ -266,6 +266,7 @@ class _Peaks(NamedTuple):
     coefficients: np.ndarray
 
     def select(self, rows):
+        """Of some of the spectra."""
         return _Peaks(*(values[rows] for values in self))
 
 

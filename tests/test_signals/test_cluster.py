@@ -18,9 +18,7 @@ from hyperspy_zlpml.network import training
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
 
-@pytest.fixture(scope="module")
-def client():
-    """Two workers, processes of their own, of one thread each."""
+def two_workers():
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
@@ -28,6 +26,12 @@ def client():
         distributed.Client(workers) as client,
     ):
         yield client
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers, processes of their own, of one thread each."""
+    yield from two_workers()
 
 
 # --- who works -----------------------------------------------------------------------------------
@@ -134,13 +138,7 @@ def test_the_bar_shows_all_blocks(client, capsys):
 @pytest.fixture
 def mortal():
     """Two workers of which one may be killed."""
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as workers,
-        distributed.Client(workers) as client,
-    ):
-        yield client
+    yield from two_workers()
 
 
 def kill_one_when(client, started):

@@ -73,13 +73,21 @@ def test_groups_follow_the_peak_of_each_spectrum():
     np.testing.assert_allclose(sums[1:], sums[[0, 0]])
 
 
-def test_middle_and_reduced_energy():
+def test_middle_is_the_mean_channel():
     groups = make_groups(20.0, 50, 100)
     for middle, first, last in zip(groups.middle, groups.edges[:-1], groups.edges[1:], strict=True):
         assert middle == pytest.approx(np.arange(first, last).mean())
-    energy = -3.0 + 0.02 * np.arange(400)
-    channel, centre, fwhm = np.array([150, 152]), np.array([0.003, 0.04]), np.array([0.4, 0.5])
-    u = groups.reduced_energy(energy, channel, centre, fwhm)
-    for i in range(2):
-        positions = np.interp(channel[i] + groups.middle, np.arange(400), energy)
-        np.testing.assert_allclose(u[i], (positions - centre[i]) / fwhm[i], atol=1e-9)
+
+
+def test_spectra_cut_about_their_peaks_give_the_same_groups():
+    groups = make_groups(20.0, 60, 120)
+    counts = np.random.default_rng(0).poisson(50.0, (3, 150)).astype(float)
+    channel = np.array([40, 55, 60])
+    sums, complete = groups.collect(counts, channel)
+    aligned = np.zeros((3, groups.edges[-1] - groups.edges[0]))
+    for row, spectrum, first in zip(aligned, counts, -groups.edges[0] - channel, strict=True):
+        row[first : first + 150] = spectrum
+    again, complete_again = groups.collect_aligned(aligned, channel, 150)
+    np.testing.assert_allclose(again, sums, atol=1e-9)
+    np.testing.assert_array_equal(complete_again, complete)
+    assert complete.any() and not complete.all()
