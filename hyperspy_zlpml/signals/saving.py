@@ -130,7 +130,13 @@ def _silence():
 
 
 def _replace(part, file, aside):
-    """Give a file its name; the old one is removed only when the new one is in its place."""
+    """Give a file its name; the old one goes only when the new one is in its place."""
+    old = aside / f"{file.name}.old"
     if file.exists():
-        file.rename(aside / f"{file.name}.old")
-    part.rename(file)
+        file.rename(old)
+    try:
+        part.rename(file)
+    except BaseException:
+        if old.exists():
+            old.rename(file)
+        raise

@@ -570,6 +570,18 @@ def test_a_save_that_fails_leaves_nothing_behind(small, small_removal, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
+def test_the_old_file_comes_back_where_the_new_one_cannot_take_its_name(tmp_path):
+    from hyperspy_zlpml.signals.saving import _replace
+
+    old, aside = tmp_path / "zlp.zspy", tmp_path / "aside"
+    old.mkdir()
+    aside.mkdir()
+    (old / "mine").write_text("kept")
+    with pytest.raises(FileNotFoundError):
+        _replace(aside / "missing.zspy", old, aside)
+    assert (old / "mine").read_text() == "kept"
+
+
 def test_saving_changes_no_signal_but_for_its_place(small, small_removal, tmp_path):
     small_removal.save(tmp_path / "a")
     parameters = small_removal.zlp.tmp_parameters
