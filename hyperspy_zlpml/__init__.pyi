@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from . import data, signals
+from .departure import OtherZeroLossPeakError
 from .ensemble import Ensemble
+from .ensemble_file import EnsembleFileError, load
 from .image import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
 from .report import Report
@@ -9,11 +11,14 @@ from .signals import EELSZLPSpectrum, LazyEELSZLPSpectrum, ZLPRemoval
 __all__ = [
     "EELSZLPSpectrum",
     "Ensemble",
+    "EnsembleFileError",
     "LazyEELSZLPSpectrum",
     "NoZeroLossPeakError",
+    "OtherZeroLossPeakError",
     "Report",
     "TooFewReplicasError",
     "ZLPRemoval",
     "data",
+    "load",
     "signals",
 ]

@@ -17,7 +17,7 @@ _SPECTRA_SCANNED = 24
 _SCANNED_WIDTH = 2.0
 
 
-def check_on_vacuum(removal, sample, regions, confidence):
+def check_on_vacuum(removal, sample, regions, confidence, log_dose=0.0):
     """Subtract held-out vacuum spectra as if they were specimen.
 
     They are matched below the lowest ``E_I`` of all clusters only, so that their tails are
@@ -29,6 +29,8 @@ def check_on_vacuum(removal, sample, regions, confidence):
     sample : Sample
     regions : Regions
     confidence : float
+    log_dose : float
+        Logarithm of the dose over that of the ensemble.
 
     Returns
     -------
@@ -43,7 +45,8 @@ def check_on_vacuum(removal, sample, regions, confidence):
     limit = finite.min()
     end = max(_CHECK_UP_TO * np.median(parameters.fwhm), _CHECK_AT_LEAST_TO * limit)
     columns = (
-        parameters.channel, parameters.centre, parameters.fwhm, np.log(parameters.intensity),
+        parameters.channel, parameters.centre, parameters.fwhm,
+        np.log(parameters.intensity) - log_dose,
         np.full(n, regions.gain[0]), np.full(n, limit),
     )  # fmt: skip
     peaks = np.stack(columns, -1).astype(float)

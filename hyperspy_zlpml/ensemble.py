@@ -6,7 +6,8 @@ application to an image needs: the median, the band and the principal modes of t
 grid, so that the cost per pixel does not depend on their number. NumPy alone predicts.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.stats import norm
@@ -100,6 +101,11 @@ class Ensemble:
         ln N0 of the thickest and the thinnest spectra trained on.
     log_fwhm : tuple of float
         Mean and standard deviation of ln(FWHM / eV) over the spectra trained on.
+    log_beam : float
+        ln N0 of the spectrum that no specimen has weakened: thickness in mean free paths is this
+        minus ln N0, whatever the dose.
+    u_range : tuple of float
+        Reduced energies measured.
     regions : Regions
         Per cluster.
     cluster_centres : ndarray of shape (n_clusters,)
@@ -108,6 +114,11 @@ class Ensemble:
     noise : NoiseModel
     tail : str
         How the tail was found where there was no vacuum, for the report.
+    microscope : dict of str to float
+        Settings at which it was trained, where the data say: beam energy (keV), convergence and
+        collection angle (mrad).
+    provenance : dict
+        Where it comes from: versions, title of the data, arguments. Text and numbers alone.
     """
 
     weights: np.ndarray
@@ -121,11 +132,15 @@ class Ensemble:
     reference_scores: np.ndarray
     log_intensity_range: tuple
     log_fwhm: tuple
+    log_beam: float
+    u_range: tuple
     regions: Regions
     cluster_centres: np.ndarray
     cluster_by: str
     noise: NoiseModel
     tail: str = ""
+    microscope: dict = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
 
     def __repr__(self):
         low, high = self.log_intensity_range
@@ -154,9 +169,8 @@ class Ensemble:
         """
         u, log_intensity = np.broadcast_arrays(u, log_intensity)
         inputs = self.scaling(u.ravel(), log_intensity.ravel()).astype(self.weights.dtype)
-        values = self.reference_scores @ (
-            self.grid.interpolate_rows(self.reference_modes.T, u.ravel()).T
-        )
+        own = self.grid.interpolate_rows(self.reference_modes.T.astype(float), u.ravel())
+        values = self.reference_scores @ own.T
         for start in range(0, self.n_replicas, _REPLICAS_AT_ONCE):
             rows = slice(start, start + _REPLICAS_AT_ONCE)
             values[rows] += outputs_of(self.weights[rows], self.layers, inputs)
@@ -232,7 +246,7 @@ class Ensemble:
             log_shape=median.reshape(shape),
             modes=modes.reshape((-1,) + shape),
             rest=rest.reshape(shape),
-            scatter=self.scatter,
+            scatter=self.scatter.astype(float),
             lower=lower.reshape(shape),
             upper=upper.reshape(shape),
             spill=np.stack([_interpolate_rows(node, *self.spill) for node in nodes]),
@@ -256,6 +270,28 @@ class Ensemble:
     def with_scatter(self, scatter):
         """The same ensemble with another scatter of measured spectra."""
         return replace(self, scatter=scatter)
+
+    @cached_property
+    def fingerprint(self):
+        """SHA-256 of all that predictions depend on: equal for equal models."""
+        from hyperspy_zlpml.ensemble_file import fingerprint
+
+        return fingerprint(self)
+
+    def save(self, path):
+        """Write the ensemble to a file, for :func:`hyperspy_zlpml.load`.
+
+        Arrays are stored by safetensors, everything else as JSON in its header; nothing in the
+        file can run. A file of that name is replaced, and only when the new one is complete.
+
+        Parameters
+        ----------
+        path : str or Path
+            For example ``"ws2.zlp"``.
+        """
+        from hyperspy_zlpml.ensemble_file import save
+
+        save(self, path)
 
 
 def _interpolate_rows(at, nodes, rows):

@@ -22,8 +22,6 @@ _PER_CLUSTER = 512
 _HELD_OUT = 0.2
 FEWEST_TO_HOLD_OUT = 20
 _CHECKED_AT_MOST = 256
-#: Relative to the range trained on, ln N0 may lie this far outside before it is worth a word.
-_OUTSIDE = 0.5
 #: Peaks narrower than this many channels have no shape at all.
 _NARROWEST_PEAK = 1.0
 #: Flat tops must be this many times as frequent as by chance to speak of a saturated detector.
@@ -291,8 +289,11 @@ def training_samples(image, labels, reference, rng):
     return samples, (everything.select(held_out) if held_out.size else None)
 
 
-def peaks_to_apply(image, labels, regions):
-    """What :meth:`Removal.apply` needs to know of every spectrum, shape (n_spectra, 6)."""
+def peaks_to_apply(image, labels, regions, log_dose=0.0):
+    """What :meth:`Removal.apply` needs to know of every spectrum, shape (n_spectra, 6).
+
+    ``log_dose`` is the logarithm of the dose over that of the ensemble, to which ln N0 is brought.
+    """
     parameters = image.parameters
     known = np.clip(labels, 0, None)
     gain = np.where(image.vacuum, -np.inf, regions.gain[known])
@@ -301,7 +302,7 @@ def peaks_to_apply(image, labels, regions):
         parameters.channel,
         parameters.centre,
         parameters.fwhm,
-        image.log_intensity,
+        image.log_intensity - log_dose,
         gain,
         loss,
     )
@@ -316,32 +317,6 @@ def channel_range(image):
     return int(channels.min()), int(channels.max())
 
 
-def nearest_labels(image, ensemble, cluster_by):
-    """Clusters of an ensemble that the spectra of another image belong to."""
-    if isinstance(cluster_by, str):
-        proxy = PROXIES[cluster_by][0](image.parameters)
-    else:
-        proxy = np.asarray(cluster_by, float)
-    labels = np.abs(proxy[:, None] - ensemble.cluster_centres).argmin(-1)
-    return np.where(image.usable & np.isfinite(proxy), labels, -1)
-
-
-def outside_message(image, ensemble):
-    """A sentence if many spectra lie outside what an ensemble was trained on, or None."""
-    low, high = ensemble.log_intensity_range
-    logarithm = image.log_intensity[image.usable]
-    outside = np.mean((logarithm < low - _OUTSIDE) | (logarithm > high + _OUTSIDE))
-    width = np.log(np.nanmedian(image.parameters.fwhm[image.usable])) - ensemble.log_fwhm[0]
-    told = []
-    if outside > 0.1:
-        told.append(f"ln N0 of {outside:.0%} of the spectra is outside {low:.2f} to {high:.2f}")
-    if abs(width) > 0.2:
-        told.append(f"the peaks are {np.exp(width):.2f} times as wide")
-    if not told:
-        return None
-    return "the ensemble was trained on other data: " + "; ".join(told) + ". Train on this image."
-
-
 __all__ = [
     "Image",
     "NoZeroLossPeakError",
@@ -352,8 +327,6 @@ __all__ = [
     "excluded_parameters",
     "is_pure",
     "measurement_messages",
-    "nearest_labels",
-    "outside_message",
     "peaks_to_apply",
     "training_samples",
     "unusable_message",

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hyperspy_zlpml.departure import thickness_distance
 from hyperspy_zlpml.zlp.binning import ChannelGroups, make_groups
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.matching import N_PEAK, GroupedSpectra, group_curvature, match
 from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.reference import level_ripples
+from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, level_ripples
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Spectra worked on at once: what they need stays in the cache.
@@ -21,6 +22,8 @@ _SPECTRA_AT_ONCE = 256
 #: ln(counts) and its standard deviation are kept within this.
 _LARGEST_LOG = 80.0
 _LARGEST_SIGMA = 5.0
+#: Tables reach a little further than the axis in units of the mean FWHM.
+_WIDER = 1.05
 #: No ZLP is claimed to be known better than this.
 MODEL_FLOOR = 1e-4
 #: Results of :meth:`Removal.apply`, in order.
@@ -44,6 +47,9 @@ class Removal:
     pedestal : float
     log_fwhm : tuple of float
         Mean and standard deviation of ln FWHM.
+    distance : float
+        How far the data lie outside what the ensemble has seen, see
+        :mod:`hyperspy_zlpml.departure`.
     """
 
     energy: np.ndarray
@@ -55,18 +61,20 @@ class Removal:
     noise: NoiseModel
     pedestal: float
     log_fwhm: tuple
+    distance: float = 0.0
 
     @classmethod
-    def prepare(cls, ensemble, energy, noise, pedestal, confidence, channels):
+    def prepare(cls, ensemble, energy, noise, pedestal, confidence, channels, distance=0.0):
         """Tables and groups for one energy axis and peaks in the given (first, last) channels."""
-        table = ensemble.tabulate(confidence)
         step = energy[1] - energy[0]
         per_fwhm = np.exp(ensemble.log_fwhm[0]) / step
         groups = make_groups(per_fwhm, channels[1], energy.size - channels[0])
+        reach = groups.edges[[0, -1]] / per_fwhm * _WIDER
+        table = ensemble.tabulate(confidence).reaching(*reach)
         curvature = group_curvature(ensemble.grid, ensemble.log_reference, groups, per_fwhm)
         return cls(
             energy, table, groups, curvature, Expansion.linear(groups), Expansion.cubic(groups),
-            noise, pedestal, ensemble.log_fwhm,
+            noise, pedestal, ensemble.log_fwhm, distance,
         )  # fmt: skip
 
     def apply(self, counts, peaks, measured_variance=None, out=None):
@@ -126,7 +134,7 @@ class Removal:
         start, n_energy = self._start(channel), counts.shape[-1]
         data = self._aligned(self._free_of_pedestal(counts[rows]), start, results[0].dtype)
         matched = self._match(data, peaks)
-        log_zlp, sigma, below, above = self.at_groups(matched, channel, peaks[:, 3])
+        log_zlp, sigma, below, above = self.at_groups(matched, peaks)
 
         dtype, n = data.dtype, len(rows)
         # A ZLP that is too high leaves a subtracted signal that is too low.
@@ -215,38 +223,47 @@ class Removal:
         counts = counts.astype(float)
         channel = peaks[:, 0].astype(int)
         matched = self.match_rows(counts, peaks)
-        log_zlp, *_ = self.at_groups(matched, channel, peaks[:, 3])
+        log_zlp, *_ = self.at_groups(matched, peaks)
         zlp = self.cubic(log_zlp, out=np.empty((len(counts), self.cubic.n_channels)))
         zlp = np.exp(_cut(zlp, self._start(channel), self.energy.size))
         distance = self.energy - matched.centre[:, None]
         inside = (distance >= limits[0][:, None]) & (distance < limits[1][:, None])
         data = self._free_of_pedestal(counts)
-        model = self._integral_std(matched, channel, peaks[:, 3], zlp * inside)
+        model = self._integral_std(matched, peaks, zlp * inside)
         counting = np.sqrt((self.noise.of_measured(data) * inside).sum(-1))
         return ((data - zlp) * inside).sum(-1), model, counting, (zlp * inside).sum(-1)
 
-    def _integral_std(self, matched, channel, log_intensity, weights):
+    def _integral_std(self, matched, peaks, weights):
+        channel = peaks[:, 0].astype(int)
         u = self._reduced_energy(matched, channel)
-        places = self.table.places(u, self.table.at(log_intensity))
+        places = self.table.places(u, self.table.at(peaks[:, 3]))
         _, slope, _, _, alone = self.table.prediction(places)
         derivatives = _derivatives(u, slope, self.table.shape_modes(places))
-        alone = np.hypot(alone, MODEL_FLOOR)
+        wider, opening = self._of_distance(u, peaks, matched.fwhm)
+        alone = np.hypot(np.hypot(alone, MODEL_FLOOR) * wider, opening)
         # Each channel takes the derivatives of its group: transpose of the interpolation.
         at_groups = self.linear.collected(self._aligned(weights, self._start(channel), float))
         gradient = np.einsum("pg,ipg->pi", at_groups, derivatives)
         variance = np.einsum("pi,pij,pj->p", gradient, matched.covariance, gradient)
         variance = np.clip(variance, 0, None) * np.clip(matched.reduced_chi2, 1, None)
+        variance *= wider[:, 0] ** 2
         return np.sqrt(variance + (at_groups * alone).sum(-1) ** 2)
 
-    def at_groups(self, matched, channel, log_intensity):
+    def at_groups(self, matched, peaks):
         """ln(ZLP per channel) in the middle of every group, its spread and its band.
+
+        Parameters
+        ----------
+        matched : Match
+        peaks : ndarray of shape (n_spectra, 6)
+            As in :meth:`apply`, all usable.
 
         Returns
         -------
         log_zlp, sigma, below, above : ndarray of shape (n_spectra, n_groups)
         """
-        u = self._reduced_energy(matched, channel)
-        places = self.table.places(u, self.table.at(log_intensity))
+        u = self._reduced_energy(matched, peaks[:, 0].astype(int))
+        places = self.table.places(u, self.table.at(peaks[:, 3]))
         log_shape, slope, lower, upper, alone = self.table.prediction(places)
         modes = self.table.shape_modes(places)
         coefficients = matched.coefficients.astype(self.table.dtype, copy=False)
@@ -260,9 +277,30 @@ class Removal:
         moved = covariance @ derivatives.transpose(1, 0, 2)
         spread = np.einsum("ipg,pig->pg", derivatives, moved)
         variance = np.clip(spread * inflation, 0, None) + alone**2 + MODEL_FLOOR**2
-        sigma = np.minimum(np.sqrt(variance), _LARGEST_SIGMA)
+        wider, opening = self._of_distance(u, peaks, matched.fwhm)
+        sigma = np.hypot(np.sqrt(variance) * wider, opening)
+        sigma = np.minimum(sigma, _LARGEST_SIGMA).astype(log_zlp.dtype, copy=False)
         log_zlp = np.clip(log_zlp, -_LARGEST_LOG, _LARGEST_LOG)
         return log_zlp, sigma, sigma * lower, sigma * upper
+
+    def _of_distance(self, u, peaks, fwhm):
+        """By what the band is wider, and what opens beyond the windows, outside what was seen.
+
+        Returns
+        -------
+        wider : ndarray of shape (n_spectra, 1)
+            Factor on the standard deviation.
+        opening : ndarray of shape (n_spectra, n_groups)
+            Standard deviation of ln(ZLP): a tail that nothing tells the power of.
+        """
+        nodes = self.table.thickness_nodes
+        distance = thickness_distance(peaks[:, 3], nodes[0], nodes[-1])[:, None]
+        distance = np.hypot(distance, self.distance)
+        if not distance.any():
+            return np.ones_like(distance), np.zeros(1)
+        first, last = (peaks[:, column] / fwhm for column in (4, 5))
+        beyond = np.maximum(u / last[:, None], u / first[:, None])
+        return 1 + distance, distance * TAIL_POWER_SIGMA * np.log(np.maximum(beyond, 1.0))
 
     def _reduced_energy(self, matched, channel):
         return (self._middle(channel) - matched.centre[:, None]) / matched.fwhm[:, None]

@@ -189,20 +189,20 @@ class Report:
     messages: tuple = ()
 
     @classmethod
-    def of_given_ensemble(cls, ensemble, detector, labels):
+    def of_given_ensemble(cls, ensemble, detector, clusters, regions, messages=()):
         """Report of applying an ensemble that was trained before."""
-        sizes = np.bincount(labels[labels >= 0], minlength=ensemble.cluster_centres.size)
         return cls(
             noise=describe_noise(detector.noise),
             pedestal=detector.pedestal,
             pedestal_note=detector.pedestal_note,
-            clusters=cluster_rows(ensemble.cluster_centres, sizes, ensemble.regions),
+            clusters=cluster_rows(clusters.centres, clusters.sizes, regions),
             n_replicas=ensemble.n_replicas,
             n_kept=ensemble.n_replicas,
             dropped={},
             chi2=np.nan,
             chi2_validation=np.nan,
             tail=ensemble.tail,
+            messages=clusters.messages + messages,
         )
 
     def complaints(self):

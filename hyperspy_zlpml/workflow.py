@@ -13,12 +13,19 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.cluster import active_client, map_on
+from hyperspy_zlpml.departure import check_same_shape
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.report import Report, cluster_rows, describe_noise, describe_tail
 from hyperspy_zlpml.zlp.matching import match
-from hyperspy_zlpml.zlp.reference import to_grid
-from hyperspy_zlpml.zlp.registration import VACUUM, registered
+from hyperspy_zlpml.zlp.reference import GRID_STEP, to_grid
+from hyperspy_zlpml.zlp.registration import (
+    VACUUM,
+    log_beam,
+    log_intensities,
+    registered,
+    registered_to,
+)
 from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits, shape_modes
 from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
 from hyperspy_zlpml.zlp.zero_thickness import PURE_FRACTION, at_zero_thickness, tail_of
@@ -88,13 +95,10 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
     rng = np.random.default_rng(settings.random_state)
     given = settings.regions.get("E_I")
     peaks = registered(samples, detector.noise, None if given is None else float(np.min(given)))
-    n_clusters, modes, gain = clusters.centres.size, None, None
+    n_clusters = clusters.centres.size
     if not peaks.tail_is_known:
         peaks = with_known_tail(peaks, n_clusters, settings.regions)
-    for _ in range(_REGION_ROUNDS):
-        regions = find_regions(peaks, n_clusters, settings.regions, modes, gain)
-        peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
-        modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain
+    peaks, regions, modes = separated(peaks, n_clusters, settings.regions)
     scores = rng.standard_normal((settings.n_replicas, len(peaks.reference_modes)))
     scaling, data = training_data(peaks, regions, modes, scores, settings, rng)
     trained = _train_networks(data, settings, rng, progress)
@@ -107,20 +111,119 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
         grid=peaks.grid,
         log_reference=peaks.log_reference,
         scatter=np.zeros(peaks.grid.n),
-        spill=peaks.spill_by_intensity,
-        reference_modes=peaks.reference_modes,
-        reference_scores=scores[selection.kept],
+        spill=_single(peaks.spill_by_intensity),
+        reference_modes=peaks.reference_modes.astype(np.float32),
+        reference_scores=scores[selection.kept].astype(np.float32),
         log_intensity_range=peaks.log_intensity_range,
         log_fwhm=peaks.log_fwhm,
+        log_beam=log_beam(samples, peaks.grid, peaks.log_reference),
+        u_range=peaks.u_range,
         regions=regions,
         cluster_centres=clusters.centres,
         cluster_by=cluster_by,
         noise=detector.noise,
         tail=_tail(peaks),
     )
-    ensemble = ensemble.with_scatter(unexplained_scatter(ensemble, peaks))
+    scatter = unexplained_scatter(ensemble.tabulate(), peaks, ensemble.log_fwhm)
+    ensemble = ensemble.with_scatter(scatter.astype(np.float32))
     report = _report(ensemble, detector, clusters, trained, selection)
     return ensemble, report
+
+
+def adapt(ensemble, samples, noise, clusters, cluster_by, given):
+    """An ensemble trained before, for other spectra of the same instrument.
+
+    The shapes are those of the ensemble; what belongs to the image is found anew: the regions,
+    the losses spilled into them, the widths and the scatter of its peaks. The dose does not
+    matter: ln N0 is counted from that of the beam.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    samples : sequence of Sample
+    noise : NoiseModel
+    clusters : Clusters
+    cluster_by : str
+    given : dict
+        Limits given by the user, eV.
+
+    Returns
+    -------
+    adapted : Ensemble
+    log_dose : float
+        Logarithm of the dose over that of the ensemble.
+
+    Raises
+    ------
+    OtherZeroLossPeakError
+    """
+    table = ensemble.tabulate().reaching(*reach_of(samples))
+    log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.log_beam
+    peaks = registered_to(table, samples, noise, log_intensities(samples) - log_dose)
+    check_same_shape(peaks)
+    before = round((ensemble.grid.start - table.grid.start) / GRID_STEP)
+    of_grid = slice(before, before + ensemble.grid.n)
+    after = table.grid.n - of_grid.stop
+    own = np.pad(ensemble.reference_modes.astype(float), [(0, 0), (before, after)], mode="edge")
+    peaks = replace(peaks, reference_modes=own)
+    peaks, regions, _ = separated(peaks, clusters.centres.size, given)
+    log_intensity, spill = _single(peaks.spill_by_intensity)
+    scatter = unexplained_scatter(table, peaks, peaks.log_fwhm).astype(np.float32)
+    adapted = replace(
+        ensemble, spill=(log_intensity, spill[:, of_grid]), scatter=scatter[of_grid],
+        log_fwhm=peaks.log_fwhm, regions=_no_later(regions, ensemble.regions, peaks),
+        cluster_centres=clusters.centres, cluster_by=cluster_by, noise=noise,
+    )  # fmt: skip
+    return adapted, log_dose
+
+
+def reach_of(samples):
+    """Reduced energies that the axes of spectra reach."""
+    low = min(((s.energy[0] - s.parameters.centre) / s.parameters.fwhm).min() for s in samples)
+    high = max(((s.energy[-1] - s.parameters.centre) / s.parameters.fwhm).max() for s in samples)
+    return float(low), float(high)
+
+
+def _no_later(regions, of_ensemble, peaks):
+    """Regions of an image; where no losses were seen in it, the limit that the ensemble knows.
+
+    Few spectra at low dose hide their losses, and would be matched to them.
+    """
+    known = of_ensemble.E_I[np.isfinite(of_ensemble.E_I)]
+    if peaks.has_vacuum and set(peaks.labels) == {VACUUM} or not known.size:
+        return regions
+    return replace(regions, E_I=np.where(np.isfinite(regions.E_I), regions.E_I, known.min()))
+
+
+def separated(peaks, n_clusters, given):
+    """Regions, the losses spilled into them and the variations of the shape, found together.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    n_clusters : int
+    given : dict
+        Limits given by the user, eV.
+
+    Returns
+    -------
+    peaks : RegisteredPeaks
+        Matched within the regions, with their spill tables.
+    regions : Regions
+    modes : ndarray of shape (n_modes, n_groups)
+    """
+    modes, gain = None, None
+    for _ in range(_REGION_ROUNDS):
+        regions = find_regions(peaks, n_clusters, given, modes, gain)
+        peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
+        modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain
+    return peaks, regions, modes
+
+
+def _single(spill):
+    """ln N0 as it is, tables in single precision: half of the bytes of a file."""
+    log_intensity, tables = spill
+    return log_intensity, tables.astype(np.float32)
 
 
 def with_known_tail(peaks, n_clusters, given):
@@ -298,8 +401,15 @@ _SCATTER_CELL = 0.25
 _SCATTER_SPECTRA = 768
 
 
-def unexplained_scatter(ensemble, peaks):
+def unexplained_scatter(table, peaks, log_fwhm):
     """Relative scatter of the training spectra about their matched shapes beyond their noise.
+
+    Parameters
+    ----------
+    table : ShapeTable
+    peaks : RegisteredPeaks
+    log_fwhm : tuple of float
+        Mean and standard deviation of ln FWHM.
 
     Returns
     -------
@@ -307,11 +417,10 @@ def unexplained_scatter(ensemble, peaks):
         Beyond the last measured energy the last value is kept.
     """
     peaks = peaks.select(slice(None, None, max(len(peaks.label) // _SCATTER_SPECTRA, 1)))
-    table = ensemble.tabulate()
     weights_of = table.at(peaks.log_intensity)
     matched = match(
         peaks.spectra, peaks.matched.centre, peaks.matched.fwhm, peaks.log_intensity, peaks.window,
-        table, peaks.noise, ensemble.log_fwhm,
+        table, peaks.noise, log_fwhm,
     )  # fmt: skip
     u = (peaks.spectra.energy - matched.centre[:, None]) / matched.fwhm[:, None]
     log_seen = table.log_shape + np.log1p(table.spill)
@@ -334,7 +443,7 @@ def unexplained_scatter(ensemble, peaks):
     scatter = np.where(mean > 3 * error, np.sqrt(np.clip(mean, 0, None)), 0.0)
     seen = np.bincount(index, variance[inside]) / np.bincount(index) < 1
     names, scatter = names[seen], np.minimum(scatter[seen], 1.0)
-    return np.interp(ensemble.grid.x, names * _SCATTER_CELL, scatter)
+    return np.interp(table.grid.x, names * _SCATTER_CELL, scatter)
 
 
 # --- report --------------------------------------------------------------------------------------

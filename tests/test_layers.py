@@ -13,7 +13,7 @@ PACKAGE = ROOT / "hyperspy_zlpml"
 #: Rank and third-party packages of each layer, from the bottom. What a layer may import is what
 #: the layers below may, and its own.
 LAYERS = (
-    ("science", {"numpy", "scipy", "sklearn"}),
+    ("science", {"numpy", "scipy", "sklearn", "safetensors"}),
     ("training", {"torch"}),
     ("workflow", {"dask", "distributed", "tqdm", "threadpoolctl"}),
     ("hyperspy", {"hyperspy", "exspy", "rsciio", "matplotlib", "pint", "zarr"}),
@@ -24,7 +24,7 @@ NAMES = [name for name, _ in LAYERS]
 MEMBERS = {
     "_version": "science", "zlp": "science", "physics": "science", "statistics": "science",
     "ensemble": "science", "removal": "science", "report": "science",
-    "checks": "science",
+    "checks": "science", "departure": "science", "ensemble_file": "science",
     "network": "training",
     "image": "workflow", "workflow": "workflow", "lazy": "workflow",
     "eager": "workflow", "threads": "workflow", "cluster": "workflow",

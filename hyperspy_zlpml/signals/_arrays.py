@@ -210,3 +210,21 @@ def map_like(signal, data, title, quantity):
 
 def _titled(signal, title):
     return f"{signal.metadata.General.title} {title}".strip()
+
+
+#: Settings that shape a zero-loss peak, and where HyperSpy keeps them.
+_MICROSCOPE = {
+    "beam_energy": "Acquisition_instrument.TEM.beam_energy",
+    "convergence_angle": "Acquisition_instrument.TEM.convergence_angle",
+    "collection_angle": "Acquisition_instrument.TEM.Detector.EELS.collection_angle",
+}
+
+
+def microscope_settings(signal):
+    """Settings of the microscope that the metadata of a signal hold, as a dict of float."""
+    found = {name: signal.metadata.get_item(key) for name, key in _MICROSCOPE.items()}
+    return {name: float(value) for name, value in found.items() if _is_number(value)}
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and np.isfinite(value)

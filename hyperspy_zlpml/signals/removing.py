@@ -12,12 +12,14 @@ import numpy as np
 from hyperspy_zlpml import checks, eager, lazy
 from hyperspy_zlpml import image as images
 from hyperspy_zlpml.cluster import active_client
+from hyperspy_zlpml.departure import departure
 from hyperspy_zlpml.removal import Removal
 from hyperspy_zlpml.report import Report
 from hyperspy_zlpml.signals import _arrays
+from hyperspy_zlpml.signals.provenance import provenance_of, removal_node
 from hyperspy_zlpml.signals.result import ZLPRemoval
 from hyperspy_zlpml.threads import one_blas_thread
-from hyperspy_zlpml.workflow import Settings, train_ensemble
+from hyperspy_zlpml.workflow import Settings, adapt, reach_of, train_ensemble
 from hyperspy_zlpml.zlp.replicas import KINDS
 
 
@@ -40,7 +42,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A signal as arrays, its image described and its pixels clustered."""
+    """A signal as arrays, and its image described."""
 
     data: object
     variance: object
@@ -52,6 +54,8 @@ class Prepared:
     messages: tuple
     seed: int
     progressbar: bool
+    microscope: dict
+    title: str
 
 
 def prepare(signal, options):
@@ -106,6 +110,8 @@ def prepare(signal, options):
         tuple(messages),
         seed,
         progressbar,
+        _arrays.microscope_settings(signal),
+        signal.metadata.get_item("General.title", ""),
     )
 
 
@@ -185,25 +191,32 @@ def train_on(prepared, options):
     -------
     ensemble, report, labels, held_out
     """
-    rng = np.random.default_rng(prepared.seed)
-    clusters, name = images.clusters_of(
-        prepared.image, prepared.cluster_by, options.n_clusters, prepared.seed
-    )
-    limits = prepared.limits
-    _check_number(limits, clusters.centres.size)
-    _check_reach(limits, prepared)
-    samples, held_out = images.training_samples(
-        prepared.image, clusters.labels, prepared.reference, rng
-    )
+    clusters, name, samples, held_out = _sampled(prepared, options)
     settings = Settings(
-        n_replicas=options.n_replicas, replica_kind=options.replica_kind, regions=limits,
+        n_replicas=options.n_replicas, replica_kind=options.replica_kind, regions=prepared.limits,
         random_state=prepared.seed, device=options.device,
     )  # fmt: skip
     with _training_bar(prepared.progressbar) as progress:
         ensemble, report = train_ensemble(
             samples, prepared.image.detector, clusters, name, settings, progress
         )
+    ensemble = replace(
+        ensemble, microscope=prepared.microscope, provenance=provenance_of(prepared, options)
+    )
     return ensemble, report, clusters.labels, held_out
+
+
+def _sampled(prepared, options):
+    """Clusters of an image, the name of their proxy, samples of its spectra, vacuum held out."""
+    clusters, name = images.clusters_of(
+        prepared.image, prepared.cluster_by, options.n_clusters, prepared.seed
+    )
+    _check_number(prepared.limits, clusters.centres.size)
+    _check_reach(prepared.limits, prepared)
+    samples, held_out = images.training_samples(
+        prepared.image, clusters.labels, prepared.reference, np.random.default_rng(prepared.seed)
+    )
+    return clusters, name, samples, held_out
 
 
 def _check_number(limits, n_clusters):
@@ -274,30 +287,38 @@ def _removed(signal, options, ensemble, lazy_output):
     image = prepared.image
     if ensemble is None:
         ensemble, report, labels, held_out = train_on(prepared, options)
+        adapted, log_dose, distance = ensemble, 0.0, 0.0
     else:
-        report, labels, held_out = _report_of_given(ensemble, prepared, options)
-    peaks = images.peaks_to_apply(image, labels, ensemble.regions)
+        adapted, report, labels, held_out, log_dose, distance = _adapt_given(
+            ensemble, prepared, options
+        )
+    peaks = images.peaks_to_apply(image, labels, adapted.regions, log_dose)
     removal = Removal.prepare(
-        ensemble, image.energy, image.detector.noise, image.detector.pedestal, options.confidence,
-        images.channel_range(image),
+        adapted, image.energy, image.detector.noise, image.detector.pedestal, options.confidence,
+        images.channel_range(image), distance,
     )  # fmt: skip
     check = None
     if held_out is not None:
-        check = checks.check_on_vacuum(removal, held_out, ensemble.regions, options.confidence)
+        check = checks.check_on_vacuum(
+            removal, held_out, adapted.regions, options.confidence, log_dose
+        )
     scanned = _scanned(removal, image, peaks, labels)
     report = replace(
         report, vacuum=check, check_note=_why_no_check(image, held_out),
-        scan=checks.scan_regions(removal, scanned, ensemble.regions),
+        scan=checks.scan_regions(removal, scanned, adapted.regions),
         n_reference=0 if prepared.reference is None else prepared.reference.sample_index.size,
     )  # fmt: skip
     report = _completed(report, image, prepared.messages)
 
     is_lazy = signal._lazy if lazy_output is None else bool(lazy_output)
     results = _subtracted(prepared, peaks, removal, is_lazy)
-    return ZLPRemoval._wrap(
+    result = ZLPRemoval._wrap(
         signal if is_lazy == signal._lazy else _as(signal, is_lazy), results, image, labels,
-        ensemble, removal, peaks, scanned, report, prepared.factor,
+        ensemble, adapted.regions, removal, peaks, scanned, report, prepared.factor,
     )  # fmt: skip
+    node = removal_node(report, adapted.regions, ensemble, options, removal)
+    result._note(node)
+    return result
 
 
 def _subtracted(prepared, peaks, removal, is_lazy):
@@ -344,27 +365,24 @@ def _as(signal, is_lazy):
     return other
 
 
-def _report_of_given(ensemble, prepared, options):
-    """Report and labels for an ensemble that was trained elsewhere."""
+def _adapt_given(ensemble, prepared, options):
+    """A given ensemble adapted to the image; as :func:`train_on`, and what lies outside of it."""
     image = prepared.image
-    if ensemble.cluster_by == "map" and isinstance(prepared.cluster_by, str):
-        raise ValueError(
-            "cluster_by: expected a map, as the ensemble was trained with one, "
-            f"got {prepared.cluster_by!r}."
-        )
-    by = prepared.cluster_by if ensemble.cluster_by == "map" else ensemble.cluster_by
-    labels = images.nearest_labels(image, ensemble, by)
-    report = Report.of_given_ensemble(ensemble, image.detector, labels)
-    message = images.outside_message(image, ensemble)
-    if message:
+    clusters, name, samples, held_out = _sampled(prepared, options)
+    adapted, log_dose = adapt(
+        ensemble, samples, image.detector.noise, clusters, name, prepared.limits
+    )
+    found = departure(
+        ensemble, image.log_intensity[image.usable] - log_dose, adapted.log_fwhm[0], log_dose,
+        reach_of(samples), prepared.microscope,
+    )  # fmt: skip
+    told = (found.message,) if found.message else ()
+    for message in told:
         warnings.warn(message, UserWarning, stacklevel=5)
-        report = replace(report, messages=(message,))
-    held_out = None
-    if image.vacuum[image.sample_index].any():
-        samples, held_out = images.training_samples(
-            image, labels, None, np.random.default_rng(prepared.seed)
-        )
-    return report, labels, held_out
+    report = Report.of_given_ensemble(
+        ensemble, image.detector, clusters, adapted.regions, messages=told
+    )
+    return adapted, report, clusters.labels, held_out, log_dose, found.distance
 
 
 def _scanned(removal, image, peaks, labels):

@@ -60,6 +60,7 @@ class ZLPRemoval:
     intensity: object
     ensemble: object
     report: object
+    _regions: object = field(repr=False)
     _removal: object = field(repr=False)
     _peaks: np.ndarray = field(repr=False)
     _scanned: object = field(repr=False)
@@ -67,8 +68,9 @@ class ZLPRemoval:
 
     @classmethod
     def _wrap(
-        cls, signal, results, image, labels, ensemble, removal, peaks, scanned, report, factor
-    ):
+        cls, signal, results, image, labels, ensemble, regions, removal, peaks, scanned, report,
+        factor,
+    ):  # fmt: skip
         from hyperspy_zlpml.signals.removing import wrapped_peak_maps
 
         spectra = {
@@ -88,6 +90,7 @@ class ZLPRemoval:
             **maps,
             ensemble=ensemble,
             report=report,
+            _regions=regions,
             _removal=removal,
             _peaks=peaks,
             _scanned=scanned,
@@ -101,6 +104,11 @@ class ZLPRemoval:
             f"<ZLPRemoval, {state}dimensions: {shape}, {self.report.n_kept} replicas, "
             f"{len(self.report.clusters)} clusters>"
         )
+
+    def _note(self, node):
+        """Keep what was done in the metadata of all spectra."""
+        for name in _SPECTRA:
+            getattr(self, name).metadata.add_dictionary({"ZLP_ML": node})
 
     def _signals(self):
         """All spectra, the variance included."""
@@ -271,7 +279,7 @@ class ZLPRemoval:
 
     def _scan(self, left, right):
         window = left * self._factor, right * self._factor
-        scan = checks.scan_regions(self._removal, self._scanned, self.ensemble.regions, window)
+        scan = checks.scan_regions(self._removal, self._scanned, self._regions, window)
         if scan is None:
             raise ValueError(
                 f"left, right: expected energies on the axis, got {left:g} to {right:g} from the peak."
@@ -282,5 +290,5 @@ class ZLPRemoval:
         """Gain-side limit, E_I and E_II of one spectrum, in the units of the axis from its peak."""
         gain, first = self._peaks[position, 4:6] / self._factor
         label = int(np.asarray(self.clusters.data).ravel()[position])
-        second = self.ensemble.regions.E_II[max(label, 0)] / self._factor
+        second = self._regions.E_II[max(label, 0)] / self._factor
         return gain, first, second

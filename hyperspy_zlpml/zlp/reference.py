@@ -28,7 +28,7 @@ _LARGEST_LOG = 50.0
 #: Outside the core (|u| beyond this) the tails may only fall.
 _CORE = 0.75
 #: Slope in x of the extrapolated tails: at least this power of the energy.
-_SLOWEST_TAIL = -1.0
+SLOWEST_TAIL = -1.0
 
 
 def to_grid(u):
@@ -209,7 +209,7 @@ def falling_tails(log_shape, grid, x_first, x_last):
         distance = (np.arange(tail.size) + core) * GRID_STEP
         beyond = distance > abs(limit)
         steps = np.diff(tail, prepend=tail[0])
-        steps = np.where(beyond, np.minimum(steps, _SLOWEST_TAIL * GRID_STEP), np.minimum(steps, 0))
+        steps = np.where(beyond, np.minimum(steps, SLOWEST_TAIL * GRID_STEP), np.minimum(steps, 0))
         falling = tail[0] + np.cumsum(steps)
         inside = tail.copy()
         if not beyond.all():

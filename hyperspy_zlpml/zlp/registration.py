@@ -161,6 +161,12 @@ class RegisteredPeaks:
         return np.array([medians[name] for name in order]), tables
 
     @property
+    def u_range(self):
+        """Reduced energies that some spectra show."""
+        seen = self.u[self.spectra.complete]
+        return float(seen.min()), float(seen.max())
+
+    @property
     def labels(self):
         """Labels in use, vacuum first."""
         return np.unique(self.label)
@@ -239,19 +245,9 @@ def registered(samples, noise, given_limit=None):
     -------
     RegisteredPeaks
     """
-    label = np.concatenate([sample.label for sample in samples])
-    centre = np.concatenate([sample.parameters.centre for sample in samples])
-    fwhm = np.concatenate([sample.parameters.fwhm for sample in samples])
-    step = samples[0].energy[1] - samples[0].energy[0]
-    per_fwhm = np.median(fwhm) / step
+    label, centre, fwhm, per_fwhm, groups = _joined(samples)
     n_energy = max(sample.energy.size for sample in samples)
-    groups = make_groups(per_fwhm, n_energy, n_energy)
-    spectra = join_spectra(
-        [
-            group_spectra(s.counts, s.energy, s.parameters.channel, groups, np.ones(groups.size))
-            for s in samples
-        ]
-    )
+    spectra = _grouped(samples, groups, np.ones(groups.size))
     reach = n_energy / per_fwhm * 1.1
     grid = Grid.covering(-reach, reach)
     first = label == label.min()
@@ -273,7 +269,7 @@ def registered(samples, noise, given_limit=None):
     peaks = RegisteredPeaks(
         spectra,
         label,
-        _log_intensities(samples),
+        log_intensities(samples),
         matched,
         grid,
         log_reference,
@@ -284,12 +280,57 @@ def registered(samples, noise, given_limit=None):
     return peaks if peaks.has_vacuum else _limited_reference(peaks, first, given_limit)
 
 
+def registered_to(table, samples, noise, log_intensity):
+    """Register spectra to a shape that is known already.
+
+    Parameters
+    ----------
+    table : ShapeTable
+        Of an ensemble; the shape of the thinnest spectra is the reference.
+    samples : sequence of Sample
+    noise : NoiseModel
+    log_intensity : ndarray of shape (n_spectra,)
+        ln N0 as the ensemble counts it.
+
+    Returns
+    -------
+    RegisteredPeaks
+    """
+    label, centre, fwhm, per_fwhm, groups = _joined(samples)
+    log_reference = table.log_shape[-1]
+    curvature = group_curvature(table.grid, log_reference, groups, per_fwhm)
+    spectra = _grouped(samples, groups, curvature)
+    core = (np.full(len(label), -_CORE), np.full(len(label), _CORE))
+    reference = ShapeTable.of_reference(table.grid, log_reference)
+    matched = match(spectra, centre, fwhm, np.zeros(len(label)), core, reference, noise, None)
+    return RegisteredPeaks(
+        spectra, label, log_intensity, matched, table.grid, log_reference, noise, core,
+        reference_modes=table.modes[:, -1],
+    )  # fmt: skip
+
+
+def _joined(samples):
+    """Labels, centres and widths of all spectra, channels per FWHM, groups of channels."""
+    label = np.concatenate([sample.label for sample in samples])
+    centre = np.concatenate([sample.parameters.centre for sample in samples])
+    fwhm = np.concatenate([sample.parameters.fwhm for sample in samples])
+    per_fwhm = np.median(fwhm) / (samples[0].energy[1] - samples[0].energy[0])
+    n_energy = max(sample.energy.size for sample in samples)
+    return label, centre, fwhm, per_fwhm, make_groups(per_fwhm, n_energy, n_energy)
+
+
+def _grouped(samples, groups, curvature):
+    return join_spectra(
+        [group_spectra(s.counts, s.energy, s.parameters.channel, groups, curvature) for s in samples]
+    )
+
+
 def _heights(sample):
     highest = np.take_along_axis(sample.counts, sample.parameters.channel[:, None], -1)[:, 0]
     return np.maximum(highest, 1e-9)
 
 
-def _log_intensities(samples):
+def log_intensities(samples):
     """ln N0 of every spectrum; a separate vacuum reference counts as the thin end of the image.
 
     The reference was taken at another time and dose: its own N0 says nothing of thickness.
@@ -298,6 +339,33 @@ def _log_intensities(samples):
     logarithm = np.log(image.parameters.intensity)
     thin = np.median(logarithm[image.label == image.label.min()])
     return np.concatenate([logarithm, *(np.full(len(r.label), thin) for r in references)])
+
+
+def log_beam(samples, grid, log_reference):
+    """ln N0 of the beam that no specimen has weakened.
+
+    Of the vacuum in view; without, from the total counts, which a specimen hardly changes.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        The image's first.
+    grid : Grid
+    log_reference : ndarray of shape (grid.n,)
+
+    Returns
+    -------
+    float
+    """
+    image = samples[0]
+    vacuum = image.label == VACUUM
+    if vacuum.any():
+        return float(np.median(np.log(image.parameters.intensity[vacuum])))
+    total = np.median(np.log(np.maximum(image.parameters.total, 1e-300)))
+    shape = np.exp(log_reference)
+    within = np.abs(grid.u) < 1
+    part = np.trapezoid(shape[within], grid.u[within]) / np.trapezoid(shape, grid.u)
+    return float(total + np.log(part))
 
 
 def _reference_of(spectra, u, scale, chosen, limit, noise, grid):

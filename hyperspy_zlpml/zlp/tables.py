@@ -5,12 +5,21 @@ What a spectrum asks for does not depend on the number of replicas: the median s
 the modes by which the replicas differ, each a function of reduced energy and thickness.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 
-from hyperspy_zlpml.zlp.reference import Grid
+from hyperspy_zlpml.zlp.reference import (
+    GRID_STEP,
+    SLOWEST_TAIL,
+    TAIL_POWER_SIGMA,
+    Grid,
+    to_grid,
+)
+
+#: Steps of the grid over which the slope of an edge is taken.
+_EDGE_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,46 @@ class ShapeTable:
         for name in ("log_shape", "modes", "rest", "scatter", "lower", "upper", "spill"):
             values[name] = values[name].astype(np.float32)
         return ShapeTable(**values)
+
+    def reaching(self, u_low, u_high):
+        """The same on a grid that holds two reduced energies.
+
+        Beyond its edges the shape goes on as a power law, whose exponent is as uncertain as that
+        of every tail that nobody measured.
+        """
+        before = max(int(np.ceil((self.grid.x[0] - to_grid(u_low)) / GRID_STEP)), 0)
+        after = max(int(np.ceil((to_grid(u_high) - self.grid.x[-1]) / GRID_STEP)), 0)
+        if not before and not after:
+            return self
+        grid = Grid(self.grid.start - before * GRID_STEP, self.grid.n + before + after)
+        ends = self.grid.u[[0, -1]]
+        beyond = np.log(np.maximum(np.maximum(grid.u / ends[1], grid.u / ends[0]), 1.0))
+
+        def held(table):
+            padding = [(0, 0)] * (table.ndim - 1) + [(before, after)]
+            return np.pad(table, padding, mode="edge")
+
+        log_shape = held(self.log_shape)
+        steps = GRID_STEP * np.arange(1, max(before, after) + 1)
+        if before:
+            slope = self._slope_at_edge(self.log_shape[:, ::-1])
+            log_shape[:, :before] += (slope[:, None] * steps[:before])[:, ::-1]
+        if after:
+            slope = self._slope_at_edge(self.log_shape)
+            log_shape[:, log_shape.shape[1] - after :] += slope[:, None] * steps[:after]
+        others = ("modes", "scatter", "lower", "upper", "spill")
+        return replace(
+            self, grid=grid, log_shape=log_shape,
+            rest=np.hypot(held(self.rest), TAIL_POWER_SIGMA * beyond),
+            **{name: held(getattr(self, name)) for name in others},
+        )  # fmt: skip
+
+    @staticmethod
+    def _slope_at_edge(log_shape):
+        """By x, outward, falling at least slowly; shape (n_nodes,)."""
+        n = min(_EDGE_STEPS, log_shape.shape[1] - 1)
+        slope = (log_shape[:, -1] - log_shape[:, -1 - n]) / (n * GRID_STEP)
+        return np.minimum(slope, SLOWEST_TAIL)
 
     def __getstate__(self):
         # What is cached is made anew where it is wanted: it need not travel.

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far an image lies outside what an ensemble has seen, and whether its peak is the same.
+
+Distances are counted so that 1 doubles the band: a wider or narrower peak, another dose, other
+settings of the microscope, thicknesses never trained on. Beyond the windows of pure ZLP the tail
+becomes uncertain in proportion, too. A peak of another shape altogether is refused.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hyperspy_zlpml.zlp.registration import VACUUM
+
+#: ln N0 may lie this far outside the range trained on (in mean free paths), and doubles the band
+#: this much further.
+_THICKNESS_ALLOWED, _THICKNESS_UNIT = 0.5, 1.0
+#: The same for ln(FWHM) (or so many standard deviations of what was seen) ...
+_WIDTH_ALLOWED, _WIDTH_SIGMAS, _WIDTH_UNIT = 0.1, 3.0, 0.2
+#: ... for ln(dose) ...
+_DOSE_ALLOWED, _DOSE_UNIT = np.log(10.0), 0.5 * np.log(10.0)
+#: ... and for the logarithm of settings of the microscope.
+_SETTING_ALLOWED, _SETTING_UNIT = 0.02, 0.1
+#: Fraction of the spectra outside the thicknesses trained on that is worth a word.
+_WORTH_A_WORD = 0.1
+#: Energies measured may end this much before those to be predicted, relatively.
+_RANGE_ALLOWED = 1.1
+#: Flanks, in FWHM, on which shapes are compared: of vacuum, and of spectra that may hold losses.
+_FLANKS_OF_VACUUM, _FLANKS = (-6.0, 6.0), (-4.0, 1.5)
+_FLANK_FROM = 0.6
+#: Shapes of one instrument agree to this, and to so many standard deviations of what was seen.
+_SAME_SHAPE, _SAME_SIGMAS = 0.15, 4.0
+
+
+class OtherZeroLossPeakError(ValueError):
+    """The peaks are of another shape than those that an ensemble was trained on."""
+
+
+def thickness_distance(log_intensity, low, high):
+    """Distance of ln N0 from a range, beyond what is allowed."""
+    beyond = np.maximum(low - log_intensity, log_intensity - high) - _THICKNESS_ALLOWED
+    return np.clip(beyond, 0, None) / _THICKNESS_UNIT
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How far an image lies outside what an ensemble has seen.
+
+    Attributes
+    ----------
+    distance : float
+        Of the image as a whole; thickness is looked at spectrum by spectrum.
+    told : tuple of str
+        What is outside, in words.
+    """
+
+    distance: float
+    told: tuple
+
+    @property
+    def message(self):
+        """One sentence, or None if all is as it was trained."""
+        if not self.told:
+            return None
+        wider = f"; its band is {1 + self.distance:.2g} times as wide for it" * bool(self.distance)
+        told = "; ".join(self.told)
+        return f"the ensemble was trained on other data: {told}{wider}. Better train on this image."
+
+
+def departure(ensemble, log_intensity, log_fwhm, log_dose, u_range, microscope):
+    """Compare an image with what an ensemble has seen.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    log_intensity : ndarray of shape (n_spectra,)
+        ln N0 at the dose of the ensemble.
+    log_fwhm : float
+        Median of ln(FWHM / eV) over the image.
+    log_dose : float
+        Logarithm of the dose over that of the ensemble.
+    u_range : tuple of float
+        Reduced energies of the axis.
+    microscope : dict of str to float
+        Settings that are known.
+
+    Returns
+    -------
+    Departure
+    """
+    squares, told = [0.0], []
+    outside = thickness_distance(log_intensity, *ensemble.log_intensity_range) > 0
+    if outside.mean() > _WORTH_A_WORD:
+        low, high = ensemble.log_intensity_range
+        thin, thick = ensemble.log_beam - high, ensemble.log_beam - low
+        told.append(
+            f"{outside.mean():.0%} of the spectra are thinner or thicker than "
+            f"{thin:.2f} to {thick:.2f} mean free paths (by ln N0)"
+        )
+    mean, sigma = ensemble.log_fwhm
+    width = log_fwhm - mean
+    squares.append(_beyond(width, max(_WIDTH_ALLOWED, _WIDTH_SIGMAS * sigma)) / _WIDTH_UNIT)
+    if squares[-1]:
+        told.append(
+            f"the peaks are {np.exp(width):.2f} times as wide (FWHM {np.exp(log_fwhm):.3g} eV)"
+        )
+    squares.append(_beyond(log_dose, _DOSE_ALLOWED) / _DOSE_UNIT)
+    if squares[-1]:
+        told.append(f"the dose is {np.exp(log_dose):.3g} times as high")
+    for name in sorted(set(microscope) & set(ensemble.microscope)):
+        here, there = microscope[name], ensemble.microscope[name]
+        off = np.log(here / there) if min(here, there) > 0 else float(here != there)
+        squares.append(_beyond(off, _SETTING_ALLOWED) / _SETTING_UNIT)
+        if squares[-1]:
+            told.append(f"{name.replace('_', ' ')} is {here:g} and was {there:g}")
+    for side, here, there in (("before", *_pair(u_range, ensemble, 0)), ("behind", *_pair(u_range, ensemble, 1))):
+        if here > _RANGE_ALLOWED * there:
+            told.append(f"{side} the peak the axis reaches {here:.3g} FWHM, trained to {there:.3g}")
+    return Departure(float(np.linalg.norm(squares)), tuple(told))
+
+
+def _pair(u_range, ensemble, end):
+    return abs(u_range[end]), abs(ensemble.u_range[end])
+
+
+def _beyond(value, allowed):
+    return max(abs(value) - allowed, 0.0)
+
+
+def check_same_shape(peaks):
+    """Refuse peaks whose flanks are not those that an ensemble has seen.
+
+    The mean ratio of the thinnest spectra to the shape of the ensemble is looked at on both
+    flanks, where it is pure zero-loss peak.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+        Registered to the shape of the ensemble in the core.
+
+    Raises
+    ------
+    OtherZeroLossPeakError
+    """
+    off, seen = difference_of_shape(peaks)
+    allowed = _SAME_SHAPE + _SAME_SIGMAS * seen
+    if off > allowed:
+        raise OtherZeroLossPeakError(
+            f"the zero-loss peaks are of another shape than those the ensemble was trained on: "
+            f"their flanks differ by a factor of {np.exp(off):.2f} (rms), expected at most "
+            f"{np.exp(allowed):.2f}. Train on this image."
+        )
+
+
+def difference_of_shape(peaks):
+    """Rms difference of ln(flank) to the reference beyond its noise, and the spread seen of it."""
+    thinnest = peaks.label == peaks.label.min()
+    low, high = _FLANKS_OF_VACUUM if peaks.label.min() == VACUUM else _FLANKS
+    u = peaks.u[thinnest].mean(0)
+    complete = peaks.spectra.complete[thinnest].all(0)
+    flank = complete & (np.abs(u) > _FLANK_FROM) & (u > low) & (u < high)
+    ratio, variance, _ = peaks.ratios()
+    weight = 1 / variance[thinnest]
+    mean = ((weight * ratio[thinnest]).sum(0) / weight.sum(0))[flank]
+    error = weight.sum(0)[flank] ** -0.5
+    seen = peaks.reference_error(u[flank])
+    known = mean > 3 * error
+    if not known.any():
+        return 0.0, 0.0
+    # Each flank counts alike, however many groups of channels it has: channels lie denser inside.
+    spacing = np.gradient(np.arcsinh(2 * u))[flank][known]
+    off = np.log(mean[known]) ** 2 - (error / mean)[known] ** 2
+    off = np.sqrt(max((spacing * off).sum() / spacing.sum(), 0.0))
+    return float(off), float(np.sqrt((spacing * seen[known] ** 2).sum() / spacing.sum()))
