@@ -7,7 +7,7 @@ FILE ?=
 OUTPUT ?= demo_output
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-closure bench bench-accuracy bench-speed bench-scale bench-peers docs lint clean
+.PHONY: help demo test test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-peers docs lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ bench-speed: $(VENV)/.installed  ## time training and application, EELSFitter be
 bench-scale: $(VENV)/.installed  ## time and memory of large images and clusters (30 GB of disk)
 	mkdir -p benchmarks/output
 	$(BIN)/python benchmarks/scale.py --output benchmarks/output
+
+bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings (twenty minutes)
+	$(BIN)/python benchmarks/reuse.py
 
 $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -6,7 +6,7 @@ from .ensemble_file import EnsembleFileError, load
 from .image import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
 from .report import Report
-from .signals import EELSZLPSpectrum, LazyEELSZLPSpectrum, ZLPRemoval
+from .signals import EELSZLPSpectrum, LazyEELSZLPSpectrum, ZLPRemoval, train_zlp_ml
 
 __all__ = [
     "EELSZLPSpectrum",
@@ -21,4 +21,5 @@ __all__ = [
     "data",
     "load",
     "signals",
+    "train_zlp_ml",
 ]

@@ -24,10 +24,12 @@ _SETTING_ALLOWED, _SETTING_UNIT = 0.02, 0.1
 #: Fraction of the spectra outside the thicknesses trained on that is worth a word.
 _WORTH_A_WORD = 0.1
 #: Energies measured may end this much before those to be predicted, relatively.
-_RANGE_ALLOWED = 1.1
+_RANGE_ALLOWED = 1.25
 #: Flanks, in FWHM, on which shapes are compared: of vacuum, and of spectra that may hold losses.
 _FLANKS_OF_VACUUM, _FLANKS = (-6.0, 6.0), (-4.0, 1.5)
 _FLANK_FROM = 0.6
+#: Widths of one instrument agree to this factor.
+_SAME_WIDTH = 2.5
 #: Shapes of one instrument agree to this, and to so many standard deviations of what was seen.
 _SAME_SHAPE, _SAME_SIGMAS = 0.15, 4.0
 
@@ -88,35 +90,42 @@ def departure(ensemble, log_intensity, log_fwhm, log_dose, u_range, microscope):
     -------
     Departure
     """
-    squares, told = [0.0], []
+    distances, told = [0.0], []
     outside = thickness_distance(log_intensity, *ensemble.log_intensity_range) > 0
     if outside.mean() > _WORTH_A_WORD:
         low, high = ensemble.log_intensity_range
         thin, thick = ensemble.log_beam - high, ensemble.log_beam - low
         told.append(
-            f"{outside.mean():.0%} of the spectra are thinner or thicker than "
-            f"{thin:.2f} to {thick:.2f} mean free paths (by ln N0)"
+            f"t/lambda of {outside.mean():.0%} of the spectra is outside {thin:.2f} to "
+            f"{thick:.2f} (by ln N0)"
         )
     mean, sigma = ensemble.log_fwhm
     width = log_fwhm - mean
-    squares.append(_beyond(width, max(_WIDTH_ALLOWED, _WIDTH_SIGMAS * sigma)) / _WIDTH_UNIT)
-    if squares[-1]:
+    distances.append(_beyond(width, max(_WIDTH_ALLOWED, _WIDTH_SIGMAS * sigma)) / _WIDTH_UNIT)
+    if distances[-1]:
         told.append(
             f"the peaks are {np.exp(width):.2f} times as wide (FWHM {np.exp(log_fwhm):.3g} eV)"
         )
-    squares.append(_beyond(log_dose, _DOSE_ALLOWED) / _DOSE_UNIT)
-    if squares[-1]:
+    distances.append(_beyond(log_dose, _DOSE_ALLOWED) / _DOSE_UNIT)
+    if distances[-1]:
         told.append(f"the dose is {np.exp(log_dose):.3g} times as high")
     for name in sorted(set(microscope) & set(ensemble.microscope)):
         here, there = microscope[name], ensemble.microscope[name]
         off = np.log(here / there) if min(here, there) > 0 else float(here != there)
-        squares.append(_beyond(off, _SETTING_ALLOWED) / _SETTING_UNIT)
-        if squares[-1]:
+        distances.append(_beyond(off, _SETTING_ALLOWED) / _SETTING_UNIT)
+        if distances[-1]:
             told.append(f"{name.replace('_', ' ')} is {here:g} and was {there:g}")
-    for side, here, there in (("before", *_pair(u_range, ensemble, 0)), ("behind", *_pair(u_range, ensemble, 1))):
+    if ensemble.setting and ensemble.conditions.outside(ensemble.setting):
+        # Its replicas are spread for it already.
+        names = " and ".join(ensemble.conditions.names).replace("_", " ")
+        told.append(f"{names} lie outside the settings trained at")
+    for side, here, there in (
+        ("before", *_pair(u_range, ensemble, 0)),
+        ("behind", *_pair(u_range, ensemble, 1)),
+    ):
         if here > _RANGE_ALLOWED * there:
             told.append(f"{side} the peak the axis reaches {here:.3g} FWHM, trained to {there:.3g}")
-    return Departure(float(np.linalg.norm(squares)), tuple(told))
+    return Departure(float(np.linalg.norm(distances)), tuple(told))
 
 
 def _pair(u_range, ensemble, end):
@@ -127,21 +136,31 @@ def _beyond(value, allowed):
     return max(abs(value) - allowed, 0.0)
 
 
-def check_same_shape(peaks):
-    """Refuse peaks whose flanks are not those that an ensemble has seen.
+def check_same_shape(peaks, log_fwhm):
+    """Refuse peaks that are not those that an ensemble has seen.
 
     The mean ratio of the thinnest spectra to the shape of the ensemble is looked at on both
-    flanks, where it is pure zero-loss peak.
+    flanks, where it is pure zero-loss peak. Widths that differ by a factor of some are not of one
+    instrument either, though flanks may be alike.
 
     Parameters
     ----------
     peaks : RegisteredPeaks
         Registered to the shape of the ensemble in the core.
+    log_fwhm : float
+        Mean ln(FWHM / eV) of the ensemble.
 
     Raises
     ------
     OtherZeroLossPeakError
     """
+    width = np.median(peaks.matched.fwhm) / np.exp(log_fwhm)
+    if not 1 / _SAME_WIDTH < width < _SAME_WIDTH:
+        raise OtherZeroLossPeakError(
+            f"the zero-loss peaks are {width:.3g} times as wide as those the ensemble was trained "
+            f"on, expected at most a factor of {_SAME_WIDTH:g}: this is another instrument or "
+            "setting, or a wrong energy scale. Train on this image."
+        )
     off, seen = difference_of_shape(peaks)
     allowed = _SAME_SHAPE + _SAME_SIGMAS * seen
     if off > allowed:

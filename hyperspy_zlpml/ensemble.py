@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import norm
 
+from hyperspy_zlpml.conditions import Conditions
 from hyperspy_zlpml.statistics import interval, principal_modes, without_strays
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import Grid, level_ripples, to_grid
@@ -65,10 +66,14 @@ class InputScaling:
     log_intensity_scale: float
     x_scale: float
 
-    def __call__(self, u, log_intensity):
-        """Inputs of shape (..., 2) for ``u`` and ``log_intensity`` of equal shape."""
+    def __call__(self, u, log_intensity, setting=()):
+        """Inputs of shape (..., 2 + n_conditions) for ``u`` and ``log_intensity`` of equal shape.
+
+        ``setting`` holds the conditions, scaled already, the same for all.
+        """
         thickness = (log_intensity - self.log_intensity_mean) / self.log_intensity_scale
-        return np.stack([to_grid(u) / self.x_scale, thickness], axis=-1)
+        conditions = (np.full(np.shape(u), value) for value in setting)
+        return np.stack([to_grid(u) / self.x_scale, thickness, *conditions], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,11 @@ class Ensemble:
         collection angle (mrad).
     provenance : dict
         Where it comes from: versions, title of the data, arguments. Text and numbers alone.
+    conditions : Conditions or None
+        Settings of the microscope that are inputs of the networks, and the laws that width and
+        brightness follow.
+    setting : tuple of float
+        Values of the conditions that it stands at, see :meth:`at`.
     """
 
     weights: np.ndarray
@@ -141,13 +151,68 @@ class Ensemble:
     tail: str = ""
     microscope: dict = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
+    conditions: Conditions | None = None
+    setting: tuple = ()
 
     def __repr__(self):
         low, high = self.log_intensity_range
+        at = ""
+        if self.conditions is not None:
+            values = zip(self.conditions.names, self.setting or self.conditions.middle, strict=True)
+            at = ", at " + ", ".join(f"{name} {value:.4g}" for name, value in values)
+            at += f" ({len(self.conditions.settings)} settings)"
         return (
             f"<Ensemble of {self.n_replicas} networks {list(self.layers)}, "
-            f"FWHM {np.exp(self.log_fwhm[0]):.3g} eV, ln N0 {low:.2f} to {high:.2f}>"
+            f"FWHM {np.exp(self.log_fwhm[0]):.3g} eV, ln N0 {low:.2f} to {high:.2f}{at}>"
         )
+
+    def at(self, **setting):
+        """The same ensemble at a setting of the microscope, measured or not.
+
+        Parameters
+        ----------
+        **setting : float
+            A value for each condition that it was trained with, for example ``beam_energy=120``
+            (keV) and ``exposure=0.5`` (s).
+
+        Returns
+        -------
+        Ensemble
+            Predicts, removes and fits as one that was trained there. Beyond the settings trained
+            at its replicas are spread by a factor of one plus the distance, in units of half the
+            range of the settings.
+
+        Raises
+        ------
+        ValueError
+            If it was not trained with conditions, or a value is missing or impossible.
+        """
+        if self.conditions is None:
+            raise ValueError(
+                f"at: expected an ensemble trained with conditions, got one without; it knows no "
+                f"{', '.join(setting) or 'settings'}. Train with hyperspy_zlpml.train_zlp_ml([...], "
+                "conditions=[...])."
+            )
+        values = self.conditions.checked(setting)
+        (log_beam, log_fwhm), (_, sigma) = self.conditions.predicted(values)
+        shift = float(log_beam - self.log_beam)
+        mean = self.scaling.log_intensity_mean + shift
+        low, high = self.log_intensity_range
+        return replace(
+            self, setting=values, log_beam=self.log_beam + shift,
+            log_fwhm=(float(log_fwhm), float(sigma)),
+            scaling=replace(self.scaling, log_intensity_mean=mean),
+            log_intensity_range=(low + shift, high + shift),
+            spill=(self.spill[0] + shift, self.spill[1]),
+        )  # fmt: skip
+
+    @cached_property
+    def _scaled_setting(self):
+        """Of the conditions, where there are some; the middle where none was chosen."""
+        if self.conditions is None:
+            return ()
+        setting = self.setting or self.conditions.middle
+        return tuple(self.conditions.scaled(np.array(setting)))
 
     @property
     def n_replicas(self):
@@ -168,7 +233,8 @@ class Ensemble:
         ndarray of shape (n_replicas, ...)
         """
         u, log_intensity = np.broadcast_arrays(u, log_intensity)
-        inputs = self.scaling(u.ravel(), log_intensity.ravel()).astype(self.weights.dtype)
+        inputs = self.scaling(u.ravel(), log_intensity.ravel(), self._scaled_setting)
+        inputs = inputs.astype(self.weights.dtype)
         own = self.grid.interpolate_rows(self.reference_modes.T.astype(float), u.ravel())
         values = self.reference_scores @ own.T
         for start in range(0, self.n_replicas, _REPLICAS_AT_ONCE):
@@ -176,7 +242,7 @@ class Ensemble:
             values[rows] += outputs_of(self.weights[rows], self.layers, inputs)
         return values.reshape((self.n_replicas,) + u.shape)
 
-    def predict(self, energy, centre=0.0, fwhm=None, log_intensity=None, height=1.0):
+    def predict(self, energy, centre=0.0, fwhm=None, log_intensity=None, height=None, **setting):
         """Zero-loss peaks of all replicas.
 
         Parameters
@@ -186,22 +252,46 @@ class Ensemble:
         centre : float
             Position of the peak, eV.
         fwhm : float, optional
-            eV; default the mean of the spectra trained on.
+            eV; default the mean of the spectra trained on, or what each replica takes the FWHM to
+            be at the setting.
         log_intensity : float, optional
             ln N0; default that of the thinnest spectra trained on.
-        height : float
-            Height of the reference peak, counts per channel.
+        height : float, optional
+            Height of the reference peak, counts per channel. Default 1; at a setting, what each
+            replica takes the beam to hold in channels as wide as those of ``energy``.
+        **setting : float
+            A value for each condition that it was trained with, see :meth:`at`. Where a time is
+            among them (``exposure``, ``dwell_time``), counts are in proportion to it.
 
         Returns
         -------
         ndarray of shape (n_replicas, n_energy)
             Counts per channel.
         """
-        fwhm = np.exp(self.log_fwhm[0]) if fwhm is None else fwhm
+        if setting:
+            return self.at(**setting)._predict(energy, centre, fwhm, log_intensity, height)
+        return self._predict(energy, centre, fwhm, log_intensity, height)
+
+    def _predict(self, energy, centre, fwhm, log_intensity, height):
+        energy = np.asarray(energy, float)
         log_intensity = self.log_intensity_range[1] if log_intensity is None else log_intensity
-        u = (np.asarray(energy, float) - centre) / fwhm
         shapes = self.log_shapes(np.array([log_intensity]))[:, 0]
-        return height * np.exp(self.grid.interpolate_rows(shapes.T, u).T)
+        if not self.setting:
+            fwhm = np.exp(self.log_fwhm[0]) if fwhm is None else fwhm
+            u = (energy - centre) / fwhm
+            height = 1.0 if height is None else height
+            return height * np.exp(self.grid.interpolate_rows(shapes.T, u).T)
+        log_n0, log_fwhm = self.conditions.of_replicas(self.setting)
+        width = np.exp(log_fwhm) if fwhm is None else np.full(self.n_replicas, fwhm)
+        if height is None:
+            core = np.abs(self.grid.u) < 1
+            area = np.trapezoid(np.exp(shapes[:, core]), self.grid.u[core], axis=1)
+            channel = np.abs(np.gradient(energy))
+            log_n0 = log_n0 + log_intensity - self.log_intensity_range[1]
+            height = np.exp(log_n0)[:, None] * channel / (area * width)[:, None]
+        u = (energy - centre) / width[:, None]
+        rows = [self.grid.interpolate(s, at) for s, at in zip(shapes, u, strict=True)]
+        return height * np.exp(np.array(rows))
 
     def log_shapes(self, log_intensities):
         """Logarithm of the peaks of all replicas on the grid, with falling tails.
@@ -216,7 +306,14 @@ class Ensemble:
         ndarray of shape (n_replicas, n, grid.n)
         """
         ratio = self.log_ratio(self.grid.u[None, :], np.asarray(log_intensities)[:, None])
-        return level_ripples(self.log_reference + ratio, self.grid.u)
+        shapes = level_ripples(self.log_reference + ratio, self.grid.u)
+        if not self.setting:
+            return shapes
+        outside = self.conditions.outside(self.setting)
+        if not outside:
+            return shapes
+        middle = np.median(shapes, axis=0)
+        return middle + (1 + outside) * (shapes - middle)
 
     def tabulate(self, confidence=0.68):
         """Median, band and modes of the replicas on a grid of u times ln N0.
@@ -249,7 +346,7 @@ class Ensemble:
             scatter=self.scatter.astype(float),
             lower=lower.reshape(shape),
             upper=upper.reshape(shape),
-            spill=np.stack([_interpolate_rows(node, *self.spill) for node in nodes]),
+            spill=np.stack([interpolate_rows(node, *self.spill) for node in nodes]),
         )
 
     def _quantiles(self, samples, confidence, lower, median, upper):
@@ -278,6 +375,35 @@ class Ensemble:
 
         return fingerprint(self)
 
+    def plot_conditions(self, confidence=0.68):
+        """Brightness, width and flank of the peak against each condition trained with.
+
+        Points are what was measured, brought to the line by the law for the other conditions;
+        grey is beyond the settings trained at.
+
+        Parameters
+        ----------
+        confidence : float
+            Probability inside the bands.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            If it was not trained with conditions.
+        """
+        from hyperspy_zlpml.plot_ensemble import plot_conditions
+
+        if self.conditions is None:
+            raise ValueError(
+                "plot_conditions: expected an ensemble trained with conditions, got one without; "
+                "train with hyperspy_zlpml.train_zlp_ml([...], conditions=[...])."
+            )
+        return plot_conditions(self, confidence)
+
     def save(self, path):
         """Write the ensemble to a file, for :func:`hyperspy_zlpml.load`.
 
@@ -294,7 +420,7 @@ class Ensemble:
         save(self, path)
 
 
-def _interpolate_rows(at, nodes, rows):
+def interpolate_rows(at, nodes, rows):
     """Linear interpolation between the rows of a table, constant outside."""
     weights = np.array([np.interp(at, nodes, unit) for unit in np.eye(nodes.size)])
     return weights @ rows

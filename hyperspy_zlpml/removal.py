@@ -14,7 +14,7 @@ from hyperspy_zlpml.zlp.binning import ChannelGroups, make_groups
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.matching import N_PEAK, GroupedSpectra, group_curvature, match
 from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, level_ripples
+from hyperspy_zlpml.zlp.reference import level_ripples
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Spectra worked on at once: what they need stays in the cache.
@@ -24,6 +24,8 @@ _LARGEST_LOG = 80.0
 _LARGEST_SIGMA = 5.0
 #: Tables reach a little further than the axis in units of the mean FWHM.
 _WIDER = 1.05
+#: Power of the energy by which a tail beyond region I may be wrong at a distance of 1.
+_OPENING = 0.1
 #: No ZLP is claimed to be known better than this.
 MODEL_FLOOR = 1e-4
 #: Results of :meth:`Removal.apply`, in order.
@@ -64,17 +66,16 @@ class Removal:
     distance: float = 0.0
 
     @classmethod
-    def prepare(cls, ensemble, energy, noise, pedestal, confidence, channels, distance=0.0):
+    def prepare(cls, table, log_fwhm, energy, noise, pedestal, channels, distance=0.0):
         """Tables and groups for one energy axis and peaks in the given (first, last) channels."""
         step = energy[1] - energy[0]
-        per_fwhm = np.exp(ensemble.log_fwhm[0]) / step
+        per_fwhm = np.exp(log_fwhm[0]) / step
         groups = make_groups(per_fwhm, channels[1], energy.size - channels[0])
-        reach = groups.edges[[0, -1]] / per_fwhm * _WIDER
-        table = ensemble.tabulate(confidence).reaching(*reach)
-        curvature = group_curvature(ensemble.grid, ensemble.log_reference, groups, per_fwhm)
+        table = table.reaching(*(groups.edges[[0, -1]] / per_fwhm * _WIDER))
+        curvature = group_curvature(table.grid, table.log_shape[-1], groups, per_fwhm)
         return cls(
             energy, table, groups, curvature, Expansion.linear(groups), Expansion.cubic(groups),
-            noise, pedestal, ensemble.log_fwhm, distance,
+            noise, pedestal, log_fwhm, distance,
         )  # fmt: skip
 
     def apply(self, counts, peaks, measured_variance=None, out=None):
@@ -300,7 +301,7 @@ class Removal:
             return np.ones_like(distance), np.zeros(1)
         first, last = (peaks[:, column] / fwhm for column in (4, 5))
         beyond = np.maximum(u / last[:, None], u / first[:, None])
-        return 1 + distance, distance * TAIL_POWER_SIGMA * np.log(np.maximum(beyond, 1.0))
+        return 1 + distance, distance * _OPENING * np.log(np.maximum(beyond, 1.0))
 
     def _reduced_energy(self, matched, channel):
         return (self._middle(channel) - matched.centre[:, None]) / matched.fwhm[:, None]

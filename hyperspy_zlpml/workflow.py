@@ -10,37 +10,25 @@ subtraction, block by block) in :mod:`hyperspy_zlpml.removal`.
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.cluster import active_client, map_on
-from hyperspy_zlpml.departure import check_same_shape
-from hyperspy_zlpml.ensemble import Ensemble, InputScaling
+from hyperspy_zlpml.conditions import Conditions
+from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.report import Report, cluster_rows, describe_noise, describe_tail
+from hyperspy_zlpml.training_data import Part, cluster_spectra, training_data
 from hyperspy_zlpml.zlp.matching import match
-from hyperspy_zlpml.zlp.reference import GRID_STEP, to_grid
-from hyperspy_zlpml.zlp.registration import (
-    VACUUM,
-    log_beam,
-    log_intensities,
-    registered,
-    registered_to,
-)
-from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits, shape_modes
+from hyperspy_zlpml.zlp.reference import to_grid
+from hyperspy_zlpml.zlp.registration import log_beam, registered
+from hyperspy_zlpml.zlp.replicas import shape_modes
 from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
+from hyperspy_zlpml.zlp.tables import ShapeTable
 from hyperspy_zlpml.zlp.zero_thickness import PURE_FRACTION, at_zero_thickness, tail_of
 
 #: Regions and the losses spilled into them depend on each other.
 _REGION_ROUNDS = 2
-#: ``E_I`` of a replica is lowered by a random fraction up to this.
-_LIMIT_SPREAD = 0.3
-#: Ratios are not believed better than this, which keeps single points from ruling a fit.
-_RATIO_FLOOR = 4e-4
-_TAIL_LINES_STEP = 0.15
-#: How modes go on beyond region I is seen up to this many times its end without vacuum, and
-#: smoothed over some groups.
-_MODES_SEEN_TO = 2.0
-_MODE_SMOOTHING = 3.0
+#: Of brightness and width from spectrum to spectrum where there is one at each setting.
+_UNKNOWN_SPREAD = 0.01
 
 
 @dataclass(frozen=True)
@@ -93,106 +81,187 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
     report : Report
     """
     rng = np.random.default_rng(settings.random_state)
-    given = settings.regions.get("E_I")
-    peaks = registered(samples, detector.noise, None if given is None else float(np.min(given)))
+    part = registered_part(samples, detector, clusters, settings.regions)
+    ensemble, trained, selection = _trained([part], settings, rng, progress)
+    ensemble = replace(
+        ensemble, log_beam=log_beam(samples, part.peaks.grid, part.peaks.log_reference),
+        cluster_centres=clusters.centres, cluster_by=cluster_by,
+    )  # fmt: skip
+    scatter = unexplained_scatter(ensemble.tabulate(), part.peaks, ensemble.log_fwhm)
+    ensemble = ensemble.with_scatter(scatter.astype(np.float32))
+    report = _report(ensemble, detector, clusters, trained, selection)
+    return ensemble, report
+
+
+def registered_part(samples, detector, clusters, given):
+    """Peaks of one image registered to a reference, their regions and variations."""
+    limit = given.get("E_I")
+    peaks = registered(samples, detector.noise, None if limit is None else float(np.min(limit)))
     n_clusters = clusters.centres.size
     if not peaks.tail_is_known:
-        peaks = with_known_tail(peaks, n_clusters, settings.regions)
-    peaks, regions, modes = separated(peaks, n_clusters, settings.regions)
+        peaks = with_known_tail(peaks, n_clusters, given)
+    return Part(*separated(peaks, n_clusters, given))
+
+
+@dataclass(frozen=True)
+class AtSetting:
+    """Spectra of one setting of the microscope, as :func:`train_ensemble` takes them."""
+
+    samples: list
+    detector: object
+    clusters: object
+    values: tuple
+
+
+def train_at_settings(images, names, cluster_by, settings, progress=None):
+    """Train one ensemble on spectra taken at several settings of the microscope.
+
+    Shapes are learnt in units of the FWHM, thickness is counted from the beam of each setting;
+    how wide the peak and how bright the beam is follow laws of the settings.
+
+    Parameters
+    ----------
+    images : sequence of AtSetting
+    names : tuple of str
+        Of the conditions whose values the settings are.
+    cluster_by : str
+    settings : Settings
+        With as many inputs of the networks as there are conditions, and two.
+    progress : callable, optional
+
+    Returns
+    -------
+    ensemble : Ensemble
+    report : Report
+        Of the setting in the middle.
+    """
+    rng = np.random.default_rng(settings.random_state)
+    parts = [registered_part(i.samples, i.detector, i.clusters, settings.regions) for i in images]
+    beams = np.array(
+        [
+            log_beam(image.samples, part.peaks.grid, part.peaks.log_reference)
+            for image, part in zip(images, parts, strict=True)
+        ]
+    )
+    conditions = Conditions.of(
+        names, [image.values for image in images], beams,
+        [part.peaks.log_fwhm[0] for part in parts],
+        *spreads([part.peaks for part in parts]),
+        rng.standard_normal((settings.n_replicas, 2)),
+    )  # fmt: skip
+    scaled = conditions.scaled(conditions.settings)
+    first = int((scaled**2).sum(-1).argmin())
+    order = [first, *(n for n in range(len(parts)) if n != first)]
+    shifted = [_at_dose(parts[n], beams[n] - beams[first], tuple(scaled[n])) for n in order]
+    reach = [
+        extreme(part.peaks.grid.u[end] for part in parts) for end, extreme in ((0, min), (-1, max))
+    ]
+    shifted[0] = replace(shifted[0], peaks=_reaching(shifted[0].peaks, *reach))
+    ensemble, trained, selection = _trained(shifted, settings, rng, progress)
+    image = images[first]
+    ensemble = replace(
+        ensemble, log_beam=float(beams[first]), conditions=conditions.select(selection.kept),
+        cluster_centres=image.clusters.centres, cluster_by=cluster_by,
+    )  # fmt: skip
+    scatter = [
+        _scatter_at(ensemble, part, images[n].values)
+        for n, part in zip(order, shifted, strict=True)
+    ]
+    ensemble = ensemble.with_scatter(np.sqrt(np.mean(np.square(scatter), 0)).astype(np.float32))
+    return ensemble, _report(ensemble, image.detector, image.clusters, trained, selection)
+
+
+def spreads(peaks):
+    """How ln N0 and ln FWHM vary from spectrum to spectrum at one setting.
+
+    Parameters
+    ----------
+    peaks : sequence of RegisteredPeaks
+        One for each setting.
+
+    Returns
+    -------
+    errors : ndarray of shape (n_settings, 2)
+        Standard errors of the means.
+    spread : ndarray of shape (2,)
+        Standard deviation, typical of all settings.
+    """
+    thin = [p.label == p.label.min() for p in peaks]
+    numbers = [
+        (p.log_intensity[t], np.log(p.matched.fwhm[t])) for p, t in zip(peaks, thin, strict=True)
+    ]
+    n = np.array([t.sum() for t in thin])
+    sigma = np.array(
+        [[values.std(ddof=min(1, values.size - 1)) for values in pair] for pair in numbers]
+    )
+    known = n > 1
+    spread = np.sqrt((sigma[known] ** 2).mean(0)) if known.any() else np.full(2, _UNKNOWN_SPREAD)
+    return np.where(known[:, None], sigma, spread) / np.sqrt(n)[:, None], spread
+
+
+def _at_dose(part, log_dose, setting):
+    """A part with ln N0 counted at another dose."""
+    peaks = replace(part.peaks, log_intensity=part.peaks.log_intensity - log_dose)
+    return replace(part, peaks=peaks, setting=setting)
+
+
+def _reaching(peaks, u_low, u_high):
+    """The same with a reference that goes on as far as all settings reach."""
+    table = ShapeTable.of_reference(peaks.grid, peaks.log_reference).reaching(u_low, u_high)
+    before = round((peaks.grid.x[0] - table.grid.x[0]) / (table.grid.x[1] - table.grid.x[0]))
+    after = table.grid.n - peaks.grid.n - before
+    pad = [(0, 0), (before, after)]
+    return replace(
+        peaks, grid=table.grid, log_reference=table.log_shape[0],
+        reference_modes=np.pad(peaks.reference_modes, pad, mode="edge"),
+        spill_tables={n: np.pad(t, pad[1], mode="edge") for n, t in peaks.spill_tables.items()},
+    )  # fmt: skip
+
+
+def _scatter_at(ensemble, part, values):
+    """Unexplained scatter at one setting, on the grid of the ensemble."""
+    # ln N0 is that of the beam of the first setting still: the dose stays as it is.
+    table = replace(ensemble, setting=tuple(values)).tabulate()
+    return unexplained_scatter(table, part.peaks, part.peaks.log_fwhm)
+
+
+def _trained(parts, settings, rng, progress):
+    """Networks trained on parts, the first of which lends its reference.
+
+    Returns
+    -------
+    ensemble : Ensemble
+    trained : Trained
+    selection : Selection
+    """
+    peaks = parts[0].peaks
     scores = rng.standard_normal((settings.n_replicas, len(peaks.reference_modes)))
-    scaling, data = training_data(peaks, regions, modes, scores, settings, rng)
+    scaling, data = training_data(parts, scores, settings, rng)
     trained = _train_networks(data, settings, rng, progress)
     selection = select(trained.chi2, trained.chi2_validation, trained.rise)
-
+    ranges = np.array([part.peaks.log_intensity_range for part in parts])
+    reaches = np.array([part.peaks.u_range for part in parts])
     ensemble = Ensemble(
         weights=trained.weights[selection.kept].astype(np.float32),
         layers=tuple(settings.layers),
         scaling=scaling,
         grid=peaks.grid,
         log_reference=peaks.log_reference,
-        scatter=np.zeros(peaks.grid.n),
-        spill=_single(peaks.spill_by_intensity),
+        scatter=np.zeros(peaks.grid.n, np.float32),
+        spill=single_precision(peaks.spill_by_intensity),
         reference_modes=peaks.reference_modes.astype(np.float32),
         reference_scores=scores[selection.kept].astype(np.float32),
-        log_intensity_range=peaks.log_intensity_range,
+        log_intensity_range=(float(ranges[:, 0].min()), float(ranges[:, 1].max())),
         log_fwhm=peaks.log_fwhm,
-        log_beam=log_beam(samples, peaks.grid, peaks.log_reference),
-        u_range=peaks.u_range,
-        regions=regions,
-        cluster_centres=clusters.centres,
-        cluster_by=cluster_by,
-        noise=detector.noise,
+        log_beam=0.0,
+        u_range=(float(reaches[:, 0].min()), float(reaches[:, 1].max())),
+        regions=parts[0].regions,
+        cluster_centres=np.zeros(len(parts[0].regions.E_I)),
+        cluster_by="",
+        noise=peaks.noise,
         tail=_tail(peaks),
     )
-    scatter = unexplained_scatter(ensemble.tabulate(), peaks, ensemble.log_fwhm)
-    ensemble = ensemble.with_scatter(scatter.astype(np.float32))
-    report = _report(ensemble, detector, clusters, trained, selection)
-    return ensemble, report
-
-
-def adapt(ensemble, samples, noise, clusters, cluster_by, given):
-    """An ensemble trained before, for other spectra of the same instrument.
-
-    The shapes are those of the ensemble; what belongs to the image is found anew: the regions,
-    the losses spilled into them, the widths and the scatter of its peaks. The dose does not
-    matter: ln N0 is counted from that of the beam.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-    samples : sequence of Sample
-    noise : NoiseModel
-    clusters : Clusters
-    cluster_by : str
-    given : dict
-        Limits given by the user, eV.
-
-    Returns
-    -------
-    adapted : Ensemble
-    log_dose : float
-        Logarithm of the dose over that of the ensemble.
-
-    Raises
-    ------
-    OtherZeroLossPeakError
-    """
-    table = ensemble.tabulate().reaching(*reach_of(samples))
-    log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.log_beam
-    peaks = registered_to(table, samples, noise, log_intensities(samples) - log_dose)
-    check_same_shape(peaks)
-    before = round((ensemble.grid.start - table.grid.start) / GRID_STEP)
-    of_grid = slice(before, before + ensemble.grid.n)
-    after = table.grid.n - of_grid.stop
-    own = np.pad(ensemble.reference_modes.astype(float), [(0, 0), (before, after)], mode="edge")
-    peaks = replace(peaks, reference_modes=own)
-    peaks, regions, _ = separated(peaks, clusters.centres.size, given)
-    log_intensity, spill = _single(peaks.spill_by_intensity)
-    scatter = unexplained_scatter(table, peaks, peaks.log_fwhm).astype(np.float32)
-    adapted = replace(
-        ensemble, spill=(log_intensity, spill[:, of_grid]), scatter=scatter[of_grid],
-        log_fwhm=peaks.log_fwhm, regions=_no_later(regions, ensemble.regions, peaks),
-        cluster_centres=clusters.centres, cluster_by=cluster_by, noise=noise,
-    )  # fmt: skip
-    return adapted, log_dose
-
-
-def reach_of(samples):
-    """Reduced energies that the axes of spectra reach."""
-    low = min(((s.energy[0] - s.parameters.centre) / s.parameters.fwhm).min() for s in samples)
-    high = max(((s.energy[-1] - s.parameters.centre) / s.parameters.fwhm).max() for s in samples)
-    return float(low), float(high)
-
-
-def _no_later(regions, of_ensemble, peaks):
-    """Regions of an image; where no losses were seen in it, the limit that the ensemble knows.
-
-    Few spectra at low dose hide their losses, and would be matched to them.
-    """
-    known = of_ensemble.E_I[np.isfinite(of_ensemble.E_I)]
-    if peaks.has_vacuum and set(peaks.labels) == {VACUUM} or not known.size:
-        return regions
-    return replace(regions, E_I=np.where(np.isfinite(regions.E_I), regions.E_I, known.min()))
+    return ensemble, trained, selection
 
 
 def separated(peaks, n_clusters, given):
@@ -220,7 +289,7 @@ def separated(peaks, n_clusters, given):
     return peaks, regions, modes
 
 
-def _single(spill):
+def single_precision(spill):
     """ln N0 as it is, tables in single precision: half of the bytes of a file."""
     log_intensity, tables = spill
     return log_intensity, tables.astype(np.float32)
@@ -240,148 +309,6 @@ def with_known_tail(peaks, n_clusters, given):
     return replace(
         pure, log_reference=log_reference, reference_modes=modes, tail_is_known=True
     ).within(regions)
-
-
-# --- replicas and training -----------------------------------------------------------------------
-
-
-def cluster_spectra(peaks):
-    """The registered spectra by cluster, as ratios to the reference."""
-    ratio, variance, inside = peaks.ratios()
-    u = peaks.u
-    slope = np.gradient(peaks.log_reference, peaks.grid.u)
-
-    def fitted(u):
-        slopes = peaks.grid.interpolate(slope, u)
-        return np.stack([np.ones(u.size), -slopes, -u * slopes])
-
-    return [
-        ClusterSpectra(
-            ratio[chosen], variance[chosen], inside[chosen], u[chosen].mean(0),
-            float(np.median(peaks.log_intensity[chosen])), name == VACUUM, fitted(u[chosen].mean(0)),
-        )
-        for name, chosen in ((name, peaks.label == name) for name in peaks.labels)
-    ]  # fmt: skip
-
-
-def training_data(peaks, regions, modes, scores, settings, rng):
-    """Replicas and constraints as the arrays that the networks are trained on.
-
-    Parameters
-    ----------
-    peaks : RegisteredPeaks
-    regions : Regions
-    modes : ndarray of shape (n_modes, n_groups)
-        Of the shapes of spectra, see :func:`shape_modes`.
-    scores : ndarray of shape (n_replicas, n_reference_modes)
-        Of the reference modes in each replica's own reference.
-    settings : Settings
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    scaling : InputScaling
-    data : TrainingData
-    """
-    from hyperspy_zlpml.network.training import TrainingData
-
-    clusters = cluster_spectra(peaks)
-    if peaks.tail_is_known and not peaks.has_vacuum:
-        modes = continued_modes(peaks, modes)
-        clusters.append(zero_thickness_cluster(peaks))
-    low, high = peaks.log_intensity_range
-    scaling = InputScaling(0.5 * (low + high), max(0.5 * (high - low), 0.25), peaks.grid.x[-1] / 2)
-    replicas = DRAW[settings.replica_kind](clusters, settings.n_replicas, rng, modes)
-
-    def own_reference(u):
-        """How the reference of each replica differs, shape (n_replicas, u.size)."""
-        return scores @ peaks.grid.interpolate_rows(peaks.reference_modes.T, u).T
-
-    limits = [peaks.window[1][peaks.label == name].mean() for name in peaks.labels]
-    limits = np.array(limits + [np.inf] * (len(clusters) - len(limits)))
-    limits = draw_limits(limits, settings.n_replicas, rng, _LIMIT_SPREAD)
-    inputs, ratios, sigma, used = [], [], [], []
-    for number, cluster in enumerate(clusters):
-        _, error = cluster.mean
-        seen = np.isfinite(error)
-        thickness = np.full(seen.sum(), cluster.log_intensity)
-        inputs.append(scaling(cluster.u[seen], thickness))
-        # Spectra drawn from the mean itself vary about it; drawn values of one do not.
-        always_the_same = settings.replica_kind == "gaussian" or len(cluster.ratio) == 1
-        drawn_with_it = cluster.is_reference and always_the_same
-        own = 0.0 if drawn_with_it else own_reference(cluster.u[seen])
-        ratios.append(replicas[:, number, seen] / np.exp(own))
-        pattern = pattern_noise(cluster.mean[0][seen], error[seen])
-        sigma.append(np.sqrt(error[seen] ** 2 + _RATIO_FLOOR**2 + pattern**2))
-        used.append(cluster.u[seen] <= limits[:, number, None])
-
-    nodes = np.unique([low, 0.5 * (low + high), high])
-    end = to_grid(peaks.grid.u[-1])
-    x = np.linspace(to_grid(1.0), end, int((end - to_grid(1.0)) / _TAIL_LINES_STEP / 2))
-    lines = np.stack([side * np.sinh(x) / 2 for side in (1, -1) for _ in nodes])
-    thickness = np.broadcast_to(np.tile(nodes, 2)[:, None], lines.shape)
-    far_from = np.nanmin(regions.E_II) / np.exp(peaks.log_fwhm[0])
-    far = lines[:, -1:] * np.array([0.25, 0.5, 1.0])
-    far = np.where(np.abs(far) > min(far_from, np.abs(lines).max() / 2), far, lines[:, -1:])
-    return scaling, TrainingData(
-        inputs=np.concatenate(inputs),
-        ratios=np.concatenate(ratios, axis=1),
-        sigma=np.concatenate(sigma),
-        used=np.concatenate(used, axis=1),
-        tail_inputs=scaling(lines, thickness),
-        tail_reference=peaks.grid.interpolate(peaks.log_reference, lines)
-        + own_reference(lines.ravel()).reshape((-1,) + lines.shape),
-        far_inputs=scaling(far, np.broadcast_to(thickness[:, :1], far.shape)).reshape(-1, 2),
-    )
-
-
-def zero_thickness_cluster(peaks):
-    """The reference itself, as the vacuum that is not in view."""
-    u = peaks.u.mean(0)
-    variance = _RATIO_FLOOR**2 + peaks.reference_error(u) ** 2
-    used = peaks.spectra.complete.any(0)
-    thin = peaks.log_intensity_range[1]
-    return ClusterSpectra(np.ones((1, u.size)), variance[None], used[None], u, thin, True)
-
-
-def continued_modes(peaks, modes):
-    """Modes beyond region I, where they are seen under the losses only."""
-    found = at_zero_thickness(peaks, modes)
-    if found is None or not len(modes):
-        return modes
-    u = peaks.u.mean(0)
-    limit = np.median(peaks.window[1])
-    last = np.flatnonzero(u < _MODES_SEEN_TO * peaks.extrapolated_from)[-1]
-    seen = gaussian_filter1d(found.responses, _MODE_SMOOTHING, axis=-1)
-    seen[:, last:] = seen[:, last : last + 1]
-    share = np.clip((u / limit - PURE_FRACTION) / (1 - PURE_FRACTION), 0, 1)
-    return (1 - share) * modes + share * seen
-
-
-#: Groups over which the pattern noise is averaged.
-_PATTERN_GROUPS = 15
-
-
-def pattern_noise(mean, error):
-    """Scatter of neighbouring groups beyond counting noise: what no smooth curve can follow.
-
-    Channels differ in sensitivity; the mean of many spectra shows it as a pattern.
-
-    Parameters
-    ----------
-    mean, error : ndarray of shape (n_groups,)
-
-    Returns
-    -------
-    ndarray of shape (n_groups,)
-    """
-    if mean.size < 8:
-        return np.zeros(mean.size)
-    rough = np.zeros(mean.size)
-    rough[1:-2] = np.diff(mean, 3) ** 2 / 20
-    excess = uniform_filter1d(rough - error**2, _PATTERN_GROUPS, mode="nearest")
-    uncertain = uniform_filter1d(error**2, _PATTERN_GROUPS, mode="nearest")
-    return np.sqrt(np.where(excess > uncertain, excess, 0.0))
 
 
 def _train_networks(data, settings, rng, progress):

@@ -26,6 +26,8 @@ MEASURED = ROOT.parent / "shared" / "data"
 
 #: All a test of the interface needs of a training; the same state gives the same numbers.
 QUICK = {"n_replicas": 8, "random_state": 0}
+#: The same for an ensemble that is given: the clusters are those of the image all the same.
+REUSE = {"n_clusters": 2, "random_state": 0}
 SPECTRA = ("subtracted", "zlp", "std", "lower", "upper")
 MAPS = ("clusters", "vacuum", "centre", "fwhm", "intensity")
 
@@ -101,6 +103,18 @@ def _small_removal(_small):
 def small_removal(_small_removal):
     """The removal on ``small`` with two clusters. Not to be modified."""
     return _small_removal
+
+
+@pytest.fixture(scope="session")
+def _small_reused(_small, _small_removal):
+    with dask.config.set(scheduler="threads"):
+        return _small.deepcopy().remove_zlp_ml(ensemble=_small_removal.ensemble, **REUSE)
+
+
+@pytest.fixture
+def small_reused(_small_reused):
+    """The ensemble of ``small_removal`` given for ``small``, in memory. Not to be modified."""
+    return _small_reused
 
 
 def assert_same_results(actual, expected, rtol=0.0, names=SPECTRA):

@@ -36,6 +36,8 @@ def ensemble(n_replicas=12, n_modes=2, seed=0, dtype=np.float32, **changes):
         "reference_scores": rng.standard_normal((n_replicas, n_modes)),
         "log_intensity_range": (14.5, 15.5),
         "log_fwhm": (np.log(0.45), 0.02),
+        "log_beam": 15.5,
+        "u_range": (-7.5, 19.0),
         "regions": Regions(np.array([-1.0]), np.array([1.5]), np.array([9.0])),
         "cluster_centres": np.array([15.0]),
         "cluster_by": "zlp",

@@ -88,9 +88,11 @@ def test_the_type_is_not_taken(extension):
 
 @pytest.mark.parametrize("section", ["components1D", "components2D"])
 def test_components_can_be_imported(extension, section):
+    """The key is the name of the class, by which stored models know it."""
     for name, entry in extension.get(section, {}).items():
+        assert set(entry) == {"module", "class"}, name
         cls = getattr(importlib.import_module(entry["module"]), entry["class"])
-        assert cls()._id_name == name
+        assert cls.__name__ == name
 
 
 def test_widgets_can_be_imported(extension):
@@ -115,6 +117,8 @@ def test_hyperspy_has_read_it(extension):
 
     for name, entry in extension["signals"].items():
         assert ALL_EXTENSIONS["signals"][name]["module"] == entry["module"]
+    for name, entry in extension["components1D"].items():
+        assert ALL_EXTENSIONS["components1D"][name]["module"] == entry["module"]
 
 
 def test_version():

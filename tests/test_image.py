@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Decisions about an image: which spectra are used, for what, and what is told about the rest."""
 
-from dataclasses import replace
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hyperspy_zlpml import image as module
-from hyperspy_zlpml.ensemble import Ensemble
+from hyperspy_zlpml.departure import departure
 from hyperspy_zlpml.image import (
     NoZeroLossPeakError,
     channel_range,
@@ -16,8 +17,6 @@ from hyperspy_zlpml.image import (
     describe,
     excluded_parameters,
     measurement_messages,
-    nearest_labels,
-    outside_message,
     peaks_to_apply,
     training_samples,
     unusable_message,
@@ -253,31 +252,76 @@ def test_range_of_channels_holds_all_usable_peaks():
     assert (low, high) == (channel.min(), channel.max())
 
 
-def stand_in(**values):
-    """An ensemble of which only what it was trained on is asked."""
-    one = object.__new__(Ensemble)
-    for name, value in values.items():
-        object.__setattr__(one, name, value)
-    return one
+def test_thickness_is_counted_at_the_dose_of_the_ensemble():
+    # Twice the dose: ln N0 is larger by ln 2 in every spectrum, the specimen is the same.
+    image, labels = described(), np.zeros(N, int)
+    once = peaks_to_apply(image, labels, REGIONS)
+    twice = peaks_to_apply(image, labels, REGIONS, log_dose=np.log(2))
+    np.testing.assert_allclose(once[:, 3] - twice[:, 3], np.log(2))
+    others = [0, 1, 2, 4, 5]
+    np.testing.assert_array_equal(once[:, others], twice[:, others])
 
 
-def test_labels_of_another_image_are_the_nearest_centres():
+# --- data unlike those that an ensemble has seen --------------------------------------------------
+
+
+def departed(width=1.0, dose=1.0, thicker=0.0, reach=1.0, **microscope):
+    """Departure of the image from an ensemble that was trained on it, but for what is given."""
     image = described()
-    clusters, _ = clusters_of(image, "zlp", 3, 0)
-    ensemble = stand_in(cluster_centres=clusters.centres)
-    np.testing.assert_array_equal(nearest_labels(image, ensemble, "zlp"), clusters.labels)
-    unusable = replace(image, parameters=excluded_parameters(image.parameters, np.arange(N) == 4))
-    assert nearest_labels(unusable, ensemble, "zlp")[4] == -1
+    log_intensity, log_fwhm = image.log_intensity, np.log(np.median(image.parameters.fwhm))
+    ensemble = SimpleNamespace(
+        log_intensity_range=(log_intensity.min(), log_intensity.max()),
+        log_beam=log_intensity.max(), log_fwhm=(log_fwhm, 0.01), u_range=(-25.0, 50.0),
+        microscope={"beam_energy": 200.0, "collection_angle": 20.0}, conditions=None,
+    )  # fmt: skip
+    return departure(
+        ensemble, log_intensity - thicker, log_fwhm + np.log(width), np.log(dose),
+        (-25.0 * reach, 50.0 * reach), {"beam_energy": 200.0, **microscope},
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("shift, width, told", [
-    (0.0, 1.0, None), (5.0, 1.0, "ln N0 of 100%"), (0.0, 1.5, "times as wide"),
+def test_data_like_those_trained_on_are_no_departure():
+    same = departed()
+    assert (same.distance, same.message) == (0.0, None)
+
+
+# What is allowed (3 standard deviations and 10 % of the width, ten times the dose, 2 % of a
+# setting), and what doubles the band, as the module says at its top.
+@pytest.mark.parametrize("outside, distance, told", [
+    (dict(width=np.exp(0.09)), 0.0, None),
+    (dict(width=np.exp(0.3)), 1.0, r"the peaks are 1\.35 times as wide"),
+    (dict(width=np.exp(-0.3)), 1.0, r"the peaks are 0\.74 times as wide"),
+    (dict(dose=9.0), 0.0, None),
+    (dict(dose=10.0**1.5), 1.0, r"the dose is 31\.6 times as high"),
+    (dict(dose=10.0**-1.5), 1.0, r"the dose is 0\.0316 times as high"),
+    (dict(beam_energy=201.0), 0.0, None),
+    (dict(beam_energy=200 * np.exp(0.12)), 1.0, "beam energy is 225.* and was 200"),
+    (dict(convergence_angle=99.0), 0.0, None),
+    (dict(thicker=0.4), 0.0, None),
+    (dict(reach=1.05), 0.0, None),
 ])  # fmt: skip
-def test_data_unlike_those_trained_on_are_told(shift, width, told):
-    image = described()
-    low, high = np.quantile(image.log_intensity, [0.0, 1.0]) + shift
-    fwhm = np.log(width * np.median(image.parameters.fwhm))
-    message = outside_message(
-        image, stand_in(log_intensity_range=(low, high), log_fwhm=(fwhm, 0.01))
-    )
-    assert message is None if told is None else told in message
+def test_how_far_data_lie_outside(outside, distance, told):
+    found = departed(**outside)
+    assert found.distance == pytest.approx(distance, abs=1e-9)
+    if told is None:
+        assert found.message is None
+    else:
+        assert re.search(f"trained on other data: {told}.*band is 2 times as wide", found.message)
+
+
+@pytest.mark.parametrize("outside, told", [
+    (dict(thicker=3.0), r"100% of the spectra are thinner or thicker than -?0\.00 to "),
+    (dict(reach=1.5), r"behind the peak the axis reaches 75 FWHM, trained to 50"),
+])  # fmt: skip
+def test_what_is_looked_at_spectrum_by_spectrum_is_told_too(outside, told):
+    # Thickness widens the band of the spectra it concerns; tails beyond the axis have no data.
+    found = departed(**outside)
+    assert found.distance == 0.0
+    assert re.search(told, found.message)
+    assert "band" not in found.message
+
+
+def test_departures_add_up_as_independent_ones():
+    both = departed(width=np.exp(0.3), dose=10.0**1.5)
+    assert both.distance == pytest.approx(np.sqrt(2))
+    assert "; ".join(both.told) in both.message and len(both.told) == 2

@@ -13,7 +13,7 @@ from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.peaks import peak_parameters
-from hyperspy_zlpml.zlp.reference import Grid, to_grid
+from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, Grid, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 STEP, FWHM = 0.025, 0.45
@@ -44,6 +44,8 @@ def ensemble(spread=True, n_replicas=200, **changes):
         "reference_scores": scores if spread else np.zeros((n_replicas, 0)),
         "log_intensity_range": (13.0, 15.0),
         "log_fwhm": (np.log(FWHM), 0.02),
+        "log_beam": 15.0,
+        "u_range": (-8.0, 26.0),
         "regions": Regions(np.array([-np.inf]), np.array([1.5]), np.array([9.0])),
         "cluster_centres": np.array([14.0]),
         "cluster_by": "zlp",
@@ -52,8 +54,10 @@ def ensemble(spread=True, n_replicas=200, **changes):
     return Ensemble(**{**values, **changes})
 
 
-def prepare(one=None, noise=NOISE, pedestal=0.0, confidence=0.68):
-    return Removal.prepare(one or ensemble(), ENERGY, noise, pedestal, confidence, (140, 180))
+def prepare(one=None, noise=NOISE, pedestal=0.0, confidence=0.68, distance=0.0):
+    return Removal.prepare(
+        one or ensemble(), ENERGY, noise, pedestal, confidence, (140, 180), distance
+    )
 
 
 def true_zlp(n=6, seed=1, score=0.0, height=1e5):
@@ -320,7 +324,6 @@ def test_errors_are_those_of_the_match_propagated_by_differences():
     zlp, centre, fwhm = true_zlp()
     counts, peaks = measured(zlp, losses=0.0), rows(zlp, centre, fwhm, 1.5)
     removal = prepare()
-    channel, log_intensity = peaks[:, 0].astype(int), peaks[:, 3]
     matched = removal.match_rows(counts, peaks)
 
     def moved(i, step):
@@ -330,17 +333,49 @@ def test_errors_are_those_of_the_match_propagated_by_differences():
             2: {"fwhm": matched.fwhm * np.exp(step)},
             3: {"coefficients": matched.coefficients + step},
         }[i]
-        return removal.at_groups(replace(matched, **values), channel, log_intensity)[0]
+        return removal.at_groups(replace(matched, **values), peaks)[0]
 
     step = 2e-3
     jacobian = np.stack([(moved(i, step) - moved(i, -step)) / (2 * step) for i in range(4)], -1)
     variance = np.einsum("pgi,pij,pgj->pg", jacobian, matched.covariance, jacobian)
     variance *= np.maximum(matched.reduced_chi2, 1)[:, None]
-    sigma = removal.at_groups(matched, channel, log_intensity)[1]
+    sigma = removal.at_groups(matched, peaks)[1]
     complete = np.abs(removal.groups.middle * STEP) < 3
     np.testing.assert_allclose(
         sigma[:, complete], np.sqrt(variance + MODEL_FLOOR**2)[:, complete], rtol=0.03
     )
+
+
+@pytest.mark.parametrize("how", ["image", "thickness"])
+def test_outside_of_what_was_seen_the_band_widens_and_the_tail_opens(how):
+    # By definition of the distance: 1 doubles the error, and beyond the window of pure ZLP adds
+    # that of a power of the energy known to +-0.5. Thickness, for each spectrum by itself, counts
+    # from half a mean free path outside those trained on: 1 is at 1.5 beyond.
+    zlp, centre, fwhm = true_zlp()
+    counts, inside = measured(zlp), rows(zlp, centre, fwhm, 1.5, -1.5)
+    far = inside.copy()
+    if how == "thickness":
+        far[::2, 3] = 13.0 - 1.5
+        near = prepare(distance=0.0).apply(counts, np.where([0, 0, 0, 1, 0, 0], 13.0, inside))[2]
+        removal, outside = prepare(), slice(0, None, 2)
+    else:
+        near = prepare().apply(counts, inside)[2]
+        removal, outside = prepare(distance=1.0), slice(None)
+    _, found, std, lower, upper, _ = removal.apply(counts, far)
+    factor = (std / near)[outside]
+    distance = np.abs(ENERGY - centre[outside, None])
+    u = distance / fwhm[outside, None]
+    within, outer = distance < 1.2, (distance > 1.8) & (u < 20)
+    np.testing.assert_allclose(factor[within], 2.0, rtol=0.02)
+    opening = TAIL_POWER_SIGMA * np.log(distance / 1.5)
+    expected = np.hypot(2 * (near / found)[outside], opening)
+    small = outer & (expected < 0.5)  # of a logarithm, not yet of the counts
+    assert small.sum() > 100
+    np.testing.assert_allclose((std / found)[outside][small], expected[small], rtol=0.1)
+    assert (np.diff(opening[0, ENERGY > 2]) > 0).all()
+    if how == "thickness":
+        exact = prepare().apply(counts, inside)[2]
+        np.testing.assert_allclose(std[1::2], exact[1::2], rtol=1e-9)
 
 
 # --- integrals ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 """Ready-made sample images: settings, maps, and the wrapping into signals."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import hyperspy.api as hs
 import numpy as np
@@ -320,6 +321,90 @@ def vacuum_reference(navigation_shape=(), random_state=None, **settings):
         "fwhm": 0.45 / 1.05, "centre_drift": 0.5,
     }  # fmt: skip
     return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
+
+
+def setting_laws(beam_energy, exposure):
+    """What the simulated microscope of :func:`vacuum_at_settings` does at a setting.
+
+    Parameters
+    ----------
+    beam_energy : float
+        keV.
+    exposure : float
+        s.
+
+    Returns
+    -------
+    fwhm : float
+        ``sqrt(0.3**2 + (0.02 * sqrt(beam_energy))**2) * (exposure / 0.1)**0.02`` eV: the source,
+        the spectrometer, and what drifts during the exposure.
+    peak_counts : float
+        In the highest channel: ``2e7 * (beam_energy / 100)**0.6 * exposure``, in proportion to the
+        time.
+    response : Response
+        Its loss-side exponent is ``2 * (beam_energy / 100)**0.08``, its halo
+        ``5e-4 * (beam_energy / 100)**-0.5``: fast electrons are scattered less.
+    """
+    relative = beam_energy / 100
+    fwhm = np.hypot(0.3, 0.02 * beam_energy**0.5) * (exposure / 0.1) ** 0.02
+    response = Response(2.5, 2.0 * relative**0.08, 5e-4 * relative**-0.5)
+    return fwhm, 2e7 * relative**0.6 * exposure, response
+
+
+def vacuum_at_settings(
+    beam_energies=(60.0, 80.0, 120.0, 200.0),
+    exposures=(0.05, 0.1, 0.2, 0.4),
+    navigation_shape=(6, 6),
+    reproducibility=0.01,
+    random_state=None,
+    **settings,
+):
+    """Vacuum at a grid of beam energies and exposures, whose peaks follow :func:`setting_laws`.
+
+    Parameters
+    ----------
+    beam_energies : sequence of float
+        keV.
+    exposures : sequence of float
+        s.
+    navigation_shape : tuple of int
+        Of each image.
+    reproducibility : float
+        Relative standard deviation by which the brightness of one acquisition misses its law; the
+        FWHM misses it by half of this, the exponents of the flanks by a fifth.
+    random_state : int or numpy.random.Generator, optional
+        Same state, same images.
+    **settings
+        Of :func:`make_sample`.
+
+    Returns
+    -------
+    list of SampleImage
+        Beam energy by beam energy; their metadata hold the settings.
+    """
+    rng = np.random.default_rng(random_state)
+    images = []
+    for beam_energy, exposure in product(beam_energies, exposures):
+        fwhm, peak_counts, response = setting_laws(beam_energy, exposure)
+        off = reproducibility * rng.standard_normal(3) * (1.0, 0.5, 0.2)
+        response = replace(
+            response, exponent_gain=response.exponent_gain * np.exp(off[2]),
+            exponent_loss=response.exponent_loss * np.exp(off[2]),
+        )  # fmt: skip
+        defaults = {
+            "title": f"Vacuum at {beam_energy:g} keV, {exposure:g} s", "n_channels": 1024,
+            "thickness_range": (0.0, 0.0), "vacuum_fraction": 1.0, "offset": -3.0,
+            "width_drift": 0.01, "tail_drift": 0.02,
+        }  # fmt: skip
+        image = make_sample(
+            navigation_shape, fwhm=fwhm * np.exp(off[1]), peak_counts=peak_counts * np.exp(off[0]),
+            response=response, random_state=rng, **{**defaults, **settings},
+        )  # fmt: skip
+        for signal in (image.signal, image.zlp, image.inelastic):
+            signal.set_microscope_parameters(beam_energy=beam_energy)
+            signal.metadata.set_item("Acquisition_instrument.TEM.Detector.EELS.exposure", exposure)
+        images.append(image)
+    return images
 
 
 SAMPLE_KINDS = {

@@ -3,5 +3,6 @@
 
 from hyperspy_zlpml.signals.eels_zlp import EELSZLPSpectrum, LazyEELSZLPSpectrum
 from hyperspy_zlpml.signals.result import ZLPRemoval
+from hyperspy_zlpml.signals.settings import train_zlp_ml
 
-__all__ = ["EELSZLPSpectrum", "LazyEELSZLPSpectrum", "ZLPRemoval"]
+__all__ = ["EELSZLPSpectrum", "LazyEELSZLPSpectrum", "ZLPRemoval", "train_zlp_ml"]

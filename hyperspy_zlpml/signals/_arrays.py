@@ -55,11 +55,11 @@ def energy_axis(signal, name="signal"):
             f"{name}: expected an increasing energy axis, got a scale of {axis.scale:g}; "
             "reverse it with s.isig[::-1]."
         )
-    factor = _ev_per_unit(axis.units, name)
+    factor = ev_per_unit(axis.units, name)
     return np.asarray(axis.axis, float) * factor, factor
 
 
-def _ev_per_unit(units, name):
+def ev_per_unit(units, name):
     advice = (
         "set it, for example s.axes_manager.signal_axes[0].units = 'eV' "
         "(and .scale and .offset, if the file does not hold them)."
@@ -212,18 +212,58 @@ def _titled(signal, title):
     return f"{signal.metadata.General.title} {title}".strip()
 
 
-#: Settings that shape a zero-loss peak, and where HyperSpy keeps them.
-_MICROSCOPE = {
+#: Settings of the microscope, and where HyperSpy keeps them.
+_SETTINGS = {
     "beam_energy": "Acquisition_instrument.TEM.beam_energy",
     "convergence_angle": "Acquisition_instrument.TEM.convergence_angle",
     "collection_angle": "Acquisition_instrument.TEM.Detector.EELS.collection_angle",
+    "exposure": "Acquisition_instrument.TEM.Detector.EELS.exposure",
+    "dwell_time": "Acquisition_instrument.TEM.Detector.EELS.dwell_time",
 }
+#: Those that shape a zero-loss peak.
+_SHAPING = ("beam_energy", "convergence_angle", "collection_angle")
 
 
 def microscope_settings(signal):
     """Settings of the microscope that the metadata of a signal hold, as a dict of float."""
-    found = {name: signal.metadata.get_item(key) for name, key in _MICROSCOPE.items()}
+    found = {name: signal.metadata.get_item(_SETTINGS[name]) for name in _SHAPING}
     return {name: float(value) for name, value in found.items() if _is_number(value)}
+
+
+def condition_of(signal, name, key=None, number=None):
+    """Value of a setting that the metadata of a signal hold.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+    name : str
+    key : str, optional
+        Of the metadata; default where HyperSpy keeps settings of this name.
+    number : int, optional
+        Of the signal in a list, for errors.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+    """
+    which = "the signal" if number is None else f"signal {number}"
+    if key is None and name not in _SETTINGS:
+        raise ValueError(
+            f"conditions: expected names among {sorted(_SETTINGS)}, got {name!r}; for others give "
+            f"a dict of values or of keys of the metadata: {{{name!r}: [...]}}."
+        )
+    key = key or _SETTINGS[name]
+    value = signal.metadata.get_item(key)
+    if not _is_number(value):
+        raise ValueError(
+            f"conditions: expected {name} of {which} in its metadata at {key}, got {value!r}; set "
+            f"it with metadata.set_item, or give the values."
+        )
+    return float(value)
 
 
 def _is_number(value):

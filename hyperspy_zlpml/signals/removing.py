@@ -11,6 +11,7 @@ import numpy as np
 
 from hyperspy_zlpml import checks, eager, lazy
 from hyperspy_zlpml import image as images
+from hyperspy_zlpml.adaptation import adapt, as_trained, reach_of
 from hyperspy_zlpml.cluster import active_client
 from hyperspy_zlpml.departure import departure
 from hyperspy_zlpml.removal import Removal
@@ -19,7 +20,7 @@ from hyperspy_zlpml.signals import _arrays
 from hyperspy_zlpml.signals.provenance import provenance_of, removal_node
 from hyperspy_zlpml.signals.result import ZLPRemoval
 from hyperspy_zlpml.threads import one_blas_thread
-from hyperspy_zlpml.workflow import Settings, adapt, reach_of, train_ensemble
+from hyperspy_zlpml.workflow import Settings, train_ensemble
 from hyperspy_zlpml.zlp.replicas import KINDS
 
 
@@ -191,12 +192,12 @@ def train_on(prepared, options):
     -------
     ensemble, report, labels, held_out
     """
-    clusters, name, samples, held_out = _sampled(prepared, options)
+    clusters, name, samples, held_out = sampled(prepared, options)
     settings = Settings(
         n_replicas=options.n_replicas, replica_kind=options.replica_kind, regions=prepared.limits,
         random_state=prepared.seed, device=options.device,
     )  # fmt: skip
-    with _training_bar(prepared.progressbar) as progress:
+    with training_bar(prepared.progressbar) as progress:
         ensemble, report = train_ensemble(
             samples, prepared.image.detector, clusters, name, settings, progress
         )
@@ -206,7 +207,7 @@ def train_on(prepared, options):
     return ensemble, report, clusters.labels, held_out
 
 
-def _sampled(prepared, options):
+def sampled(prepared, options):
     """Clusters of an image, the name of their proxy, samples of its spectra, vacuum held out."""
     clusters, name = images.clusters_of(
         prepared.image, prepared.cluster_by, options.n_clusters, prepared.seed
@@ -242,7 +243,7 @@ def _check_reach(limits, prepared):
 
 
 @contextlib.contextmanager
-def _training_bar(show):
+def training_bar(show):
     if not show:
         yield None
         return
@@ -265,12 +266,17 @@ def train(signal, options):
 
 
 def _trained(signal, options):
-    _check_device(options.device)
+    check_device(options.device)
     prepared = prepare(signal, options)
     ensemble, report, *_ = train_on(prepared, options)
-    for message in report.messages:
-        warnings.warn(message, UserWarning, stacklevel=4)
+    warn_all(report.messages)
     return ensemble
+
+
+def warn_all(messages):
+    """What was noticed while an ensemble was trained."""
+    for message in messages:
+        warnings.warn(message, UserWarning, stacklevel=5)
 
 
 def remove(signal, options, ensemble=None, lazy_output=None):
@@ -282,25 +288,25 @@ def remove(signal, options, ensemble=None, lazy_output=None):
 def _removed(signal, options, ensemble, lazy_output):
     _check_ensemble(ensemble)
     if ensemble is None:
-        _check_device(options.device)
+        check_device(options.device)
+    else:
+        ensemble = _at_setting(ensemble, signal)
     prepared = prepare(signal, options)
     image = prepared.image
     if ensemble is None:
         ensemble, report, labels, held_out = train_on(prepared, options)
-        adapted, log_dose, distance = ensemble, 0.0, 0.0
+        adapted, distance = as_trained(ensemble, options.confidence), 0.0
     else:
-        adapted, report, labels, held_out, log_dose, distance = _adapt_given(
-            ensemble, prepared, options
-        )
-    peaks = images.peaks_to_apply(image, labels, adapted.regions, log_dose)
+        adapted, report, labels, held_out, distance = _adapt_given(ensemble, prepared, options)
+    peaks = images.peaks_to_apply(image, labels, adapted.regions, adapted.log_dose)
     removal = Removal.prepare(
-        adapted, image.energy, image.detector.noise, image.detector.pedestal, options.confidence,
-        images.channel_range(image), distance,
+        adapted.table, adapted.log_fwhm, image.energy, image.detector.noise,
+        image.detector.pedestal, images.channel_range(image), distance,
     )  # fmt: skip
     check = None
     if held_out is not None:
         check = checks.check_on_vacuum(
-            removal, held_out, adapted.regions, options.confidence, log_dose
+            removal, held_out, adapted.regions, options.confidence, adapted.log_dose
         )
     scanned = _scanned(removal, image, peaks, labels)
     report = replace(
@@ -336,7 +342,7 @@ def _subtracted(prepared, peaks, removal, is_lazy):
     return dict(zip(results, values, strict=True))
 
 
-def _check_device(device):
+def check_device(device):
     """Before the data are read; on a cluster a worker is asked."""
     from hyperspy_zlpml.network.training import usable_device
 
@@ -356,6 +362,23 @@ def _check_ensemble(ensemble):
         )
 
 
+def _at_setting(ensemble, signal):
+    """An ensemble trained with conditions at the setting of a signal, unless one was chosen."""
+    if ensemble.conditions is None or ensemble.setting:
+        return ensemble
+    names = ensemble.conditions.names
+    try:
+        setting = {name: _arrays.condition_of(signal, name) for name in names}
+    except ValueError as error:
+        raise ValueError(
+            f"ensemble: it was trained with the conditions {list(names)}, which the metadata of the "
+            f"signal do not hold ({error}) Choose them: ensemble=ensemble.at("
+            + ", ".join(f"{name}=..." for name in names)
+            + ")."
+        ) from error
+    return ensemble.at(**setting)
+
+
 def _as(signal, is_lazy):
     """A signal of the wanted laziness that lends axes and metadata; its data are not used."""
     blank = np.broadcast_to(np.zeros(1, np.float32), signal.data.shape)
@@ -368,13 +391,14 @@ def _as(signal, is_lazy):
 def _adapt_given(ensemble, prepared, options):
     """A given ensemble adapted to the image; as :func:`train_on`, and what lies outside of it."""
     image = prepared.image
-    clusters, name, samples, held_out = _sampled(prepared, options)
-    adapted, log_dose = adapt(
-        ensemble, samples, image.detector.noise, clusters, name, prepared.limits
-    )
+    clusters, _, samples, held_out = sampled(prepared, options)
+    adapted = adapt(
+        ensemble, samples, image.detector.noise, clusters.centres.size, prepared.limits,
+        options.confidence,
+    )  # fmt: skip
     found = departure(
-        ensemble, image.log_intensity[image.usable] - log_dose, adapted.log_fwhm[0], log_dose,
-        reach_of(samples), prepared.microscope,
+        ensemble, image.log_intensity[image.usable] - adapted.log_dose, adapted.log_fwhm[0],
+        adapted.log_dose, reach_of(samples, np.median), prepared.microscope,
     )  # fmt: skip
     told = (found.message,) if found.message else ()
     for message in told:
@@ -382,7 +406,7 @@ def _adapt_given(ensemble, prepared, options):
     report = Report.of_given_ensemble(
         ensemble, image.detector, clusters, adapted.regions, messages=told
     )
-    return adapted, report, clusters.labels, held_out, log_dose, found.distance
+    return adapted, report, clusters.labels, held_out, found.distance
 
 
 def _scanned(removal, image, peaks, labels):

@@ -321,7 +321,10 @@ def _joined(samples):
 
 def _grouped(samples, groups, curvature):
     return join_spectra(
-        [group_spectra(s.counts, s.energy, s.parameters.channel, groups, curvature) for s in samples]
+        [
+            group_spectra(s.counts, s.energy, s.parameters.channel, groups, curvature)
+            for s in samples
+        ]
     )
 
 

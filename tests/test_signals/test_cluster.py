@@ -10,7 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from conftest import QUICK, assert_same_results
+from conftest import QUICK, REUSE, assert_same_results
 
 from hyperspy_zlpml import cluster
 from hyperspy_zlpml.network import training
@@ -78,12 +78,12 @@ def test_training_on_the_workers_gives_the_same_networks(small, small_removal, c
     np.testing.assert_allclose(ensemble.weights, small_removal.ensemble.weights, rtol=1e-6)
 
 
-def test_lazy_data_are_worked_on_by_the_workers(small, small_removal, client):
+def test_lazy_data_are_worked_on_by_the_workers(small, small_reused, client):
     seen = small.as_lazy(chunks=(1, 2, 512))
     seen.data = seen.data.map_blocks(_not_here, os.getpid(), dtype=seen.data.dtype)
-    result = seen.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = seen.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     result.compute()
-    assert_same_results(result, small_removal, rtol=1e-6)
+    assert_same_results(result, small_reused, rtol=1e-6)
     assert isinstance(result.zlp.data, np.ndarray)
 
 
@@ -93,26 +93,26 @@ def _not_here(block, pid):
     return block
 
 
-def test_data_in_memory_stay_here(small, small_removal, client, monkeypatch):
+def test_data_in_memory_stay_here(small, small_reused, client, monkeypatch):
     def persist(*args, **kwargs):
         raise AssertionError("data in memory were sent to the workers")
 
     monkeypatch.setattr(distributed.Client, "persist", persist)
-    result = small.remove_zlp_ml(ensemble=small_removal.ensemble)
-    assert_same_results(result, small_removal, rtol=1e-6)
+    result = small.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
+    assert_same_results(result, small_reused, rtol=1e-6)
 
 
-def test_results_are_saved_by_the_workers(small, small_removal, client, tmp_path):
+def test_results_are_saved_by_the_workers(small, small_reused, client, tmp_path):
     import hyperspy.api as hs
 
     lazy = small.as_lazy(chunks=(1, 2, 512))
     lazy.save(tmp_path / "image.zspy", show_progressbar=False)
     lazy = hs.load(tmp_path / "image.zspy", lazy=True)
-    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     result.save(tmp_path / "out")
     for name in ("subtracted", "zlp", "upper"):
         saved = hs.load(tmp_path / "out" / f"{name}.zspy")
-        expected = getattr(small_removal, name).data
+        expected = getattr(small_reused, name).data
         np.testing.assert_allclose(saved.data, expected, rtol=1e-5, atol=2)
 
 
@@ -164,9 +164,9 @@ def _slowly(block, started):
     return block
 
 
-def test_a_worker_that_dies_during_the_application(small, small_removal, mortal, tmp_path):
+def test_a_worker_that_dies_during_the_application(small, small_reused, mortal, tmp_path):
     lazy = small.as_lazy(chunks=(1, 1, 512))
-    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     started = tmp_path / "started"
     for spectra in (result.subtracted, result.zlp):
         spectra.data = spectra.data.map_blocks(_slowly, started, dtype=spectra.data.dtype)
@@ -174,7 +174,7 @@ def test_a_worker_that_dies_during_the_application(small, small_removal, mortal,
     result.compute()
     killer.join(5)
     assert started.exists() and not killer.is_alive()
-    assert_same_results(result, small_removal, rtol=1e-6)
+    assert_same_results(result, small_reused, rtol=1e-6)
 
 
 def _train_slowly(block, started):
@@ -231,7 +231,9 @@ def _fail_late(block, pid):
 
 
 def test_a_save_that_fails_leaves_the_workers_and_no_files(small, small_removal, client, tmp_path):
-    result = small.as_lazy(chunks=(1, 2, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = small.as_lazy(chunks=(1, 2, 512)).remove_zlp_ml(
+        ensemble=small_removal.ensemble, **REUSE
+    )
     good = result.zlp.data
     result.zlp.data = good.map_blocks(_fail_late, os.getpid(), dtype=good.dtype)
     pids = client.run(os.getpid)

@@ -9,7 +9,7 @@ import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 import pytest
-from conftest import MAPS, QUICK, SPECTRA, assert_same_results
+from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 from hyperspy_zlpml import LazyEELSZLPSpectrum
 
@@ -108,14 +108,14 @@ def test_lazy_equals_eager(small, small_removal, name):
 
 
 @pytest.mark.parametrize("name", CHUNKINGS)
-def test_lazy_application_equals_eager(small, small_removal, name):
+def test_lazy_application_equals_eager(small, small_reused, name):
     """The same ensemble, however the data are cut."""
     lazy = small.as_lazy(chunks=CHUNKINGS[name])
-    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     result.compute()
-    assert_same_results(result, small_removal, rtol=1e-6)
-    np.testing.assert_array_equal(result.clusters.data, small_removal.clusters.data)
-    np.testing.assert_array_equal(result.vacuum.data, small_removal.vacuum.data)
+    assert_same_results(result, small_reused, rtol=1e-6)
+    np.testing.assert_array_equal(result.clusters.data, small_reused.clusters.data)
+    np.testing.assert_array_equal(result.vacuum.data, small_reused.vacuum.data)
 
 
 def test_peak_parameters_do_not_depend_on_the_blocks(small):
@@ -140,34 +140,36 @@ def test_lazy_equals_eager_in_other_dimensions(shape):
     import hyperspy_zlpml.data
 
     signal = hyperspy_zlpml.data.ws2_like(shape, n_channels=512, offset=-2.0, random_state=0).signal
-    eager = signal.remove_zlp_ml(n_clusters=2, **QUICK)
+    ensemble = signal.train_zlp_ml(n_clusters=2, **QUICK)
+    eager = signal.remove_zlp_ml(ensemble=ensemble, **REUSE)
     lazy = signal.as_lazy(chunks=(1,) * len(shape) + (200,))
-    result = lazy.remove_zlp_ml(ensemble=eager.ensemble)
+    result = lazy.remove_zlp_ml(ensemble=ensemble, **REUSE)
     assert result.subtracted._lazy
     result.compute()
     assert_same_results(result, eager, rtol=1e-6)
 
 
 @pytest.mark.parametrize("extension", ["hspy", "zspy"])
-def test_lazy_from_a_file(small, small_removal, tmp_path, extension):
+def test_lazy_from_a_file(small, small_reused, tmp_path, extension):
     file = tmp_path / f"image.{extension}"
     small.save(file, chunks=(2, 2, 100))
     signal = hs.load(file, lazy=True)
-    result = signal.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = signal.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     result.compute()
-    assert_same_results(result, small_removal, rtol=1e-6)
+    assert_same_results(result, small_reused, rtol=1e-6)
 
 
 def test_lazy_with_a_noise_variance(small):
     """Whether the variance is lazy, chunked otherwise, or not lazy at all."""
     small.set_noise_variance(small._deepcopy_with_new_data(np.clip(small.data, 1, None) + 900.0))
-    eager = small.remove_zlp_ml(n_clusters=2, **QUICK)
+    ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
+    eager = small.remove_zlp_ml(ensemble=ensemble, **REUSE)
     for variance_is_lazy in (False, True):
         lazy = small.as_lazy(chunks=(2, 3, 77))
         if variance_is_lazy:
             variance = small.get_noise_variance().as_lazy(chunks=(3, 1, 512))
             lazy.set_noise_variance(variance)
-        result = lazy.remove_zlp_ml(ensemble=eager.ensemble)
+        result = lazy.remove_zlp_ml(ensemble=ensemble, **REUSE)
         result.compute()
         assert_same_results(result, eager, rtol=1e-6)
         np.testing.assert_allclose(
@@ -182,12 +184,12 @@ def test_lazy_train(small, small_removal):
     np.testing.assert_array_equal(ensemble.weights, small_removal.ensemble.weights)
 
 
-def test_computing_in_parts_equals_the_whole(small, small_removal):
+def test_computing_in_parts_equals_the_whole(small, small_reused):
     lazy = small.as_lazy(chunks=(1, 2, 512))
-    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     part = result.zlp.inav[1:3, 2].isig[100:200]
     part.compute()
-    np.testing.assert_allclose(part.data, small_removal.zlp.data[2, 1:3, 100:200], rtol=1e-6)
+    np.testing.assert_allclose(part.data, small_reused.zlp.data[2, 1:3, 100:200], rtol=1e-6)
 
 
 # --- lazy_output ---------------------------------------------------------------------------------
@@ -195,21 +197,21 @@ def test_computing_in_parts_equals_the_whole(small, small_removal):
 
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("wanted", [None, False, True])
-def test_lazy_output(small, small_removal, lazy, wanted):
+def test_lazy_output(small, small_reused, lazy, wanted):
     signal = small.as_lazy(chunks=(2, 2, 512)) if lazy else small
-    result = signal.remove_zlp_ml(ensemble=small_removal.ensemble, lazy_output=wanted)
+    result = signal.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE, lazy_output=wanted)
     expected = lazy if wanted is None else wanted
     for name in SPECTRA:
         got = getattr(result, name)
         assert got._lazy is expected, name
         assert isinstance(got, LazyEELSZLPSpectrum) is expected
         assert isinstance(got.data, da.Array) is expected
-        assert got.metadata.General.title == getattr(small_removal, name).metadata.General.title
+        assert got.metadata.General.title == getattr(small_reused, name).metadata.General.title
     assert result.subtracted.get_noise_variance()._lazy is expected
     assert signal._lazy is lazy
     assert ("lazy" in repr(result)) is expected
     result.compute()
-    assert_same_results(result, small_removal, rtol=1e-6)
+    assert_same_results(result, small_reused, rtol=1e-6)
 
 
 # --- passes over the data ------------------------------------------------------------------------
@@ -255,7 +257,7 @@ def test_two_passes_with_a_chunked_energy_axis(small):
 def test_given_ensemble_takes_two_passes(small, small_removal):
     reads = Reads()
     lazy = lazy_signal(small, delayed_blocks(small.data, 1, reads))
-    lazy.remove_zlp_ml(ensemble=small_removal.ensemble).compute()
+    lazy.remove_zlp_ml(ensemble=small_removal.ensemble, **REUSE).compute()
     assert reads.most == 2
 
 
@@ -346,15 +348,15 @@ def test_model_is_sent_once_not_with_every_block(small):
     assert sizes[1] - sizes[0] < model
 
 
-def test_other_processes_compute_the_same(small, small_removal):
+def test_other_processes_compute_the_same(small, small_reused):
     lazy = small.as_lazy(chunks=(2, 4, 512))
-    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     with dask.config.set(scheduler="processes", num_workers=2):
         result.compute()
-    assert_same_results(result, small_removal, rtol=1e-6)
+    assert_same_results(result, small_reused, rtol=1e-6)
 
 
-def test_distributed_client(small, small_removal):
+def test_distributed_client(small, small_reused):
     """A client takes over by itself, as in HyperSpy; training and subtraction go through it."""
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     lazy = small.as_lazy(chunks=(2, 4, 512))
@@ -365,9 +367,9 @@ def test_distributed_client(small, small_removal):
         distributed.Client(cluster),
     ):
         lazy.train_zlp_ml(n_clusters=2, **QUICK)
-        result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+        result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
         result.compute()
-    assert_same_results(result, small_removal, rtol=1e-6)
+    assert_same_results(result, small_reused, rtol=1e-6)
 
 
 # --- after computing -----------------------------------------------------------------------------
@@ -396,28 +398,28 @@ def test_noise_variance_can_be_fitted_with(small, how):
     assert 0.3 < np.median(chi2) < 3
 
 
-def test_integrate_of_a_lazy_result(small, small_removal):
+def test_integrate_of_a_lazy_result(small, small_reused):
     lazy = small.as_lazy(chunks=(2, 2, 512))
-    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     for actual, expected in zip(
-        result.integrate(2.5, 4.0), small_removal.integrate(2.5, 4.0), strict=True
+        result.integrate(2.5, 4.0), small_reused.integrate(2.5, 4.0), strict=True
     ):
         np.testing.assert_allclose(actual.data, expected.data, rtol=1e-4, atol=1)
     assert result.subtracted._lazy, "an integral does not load the results"
 
 
-def test_save_of_a_lazy_result(small, small_removal, tmp_path):
+def test_save_of_a_lazy_result(small, small_reused, tmp_path):
     lazy = small.as_lazy(chunks=(2, 2, 512))
-    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     result.save(tmp_path)
     for name in SPECTRA:
         np.testing.assert_allclose(
-            hs.load(tmp_path / f"{name}.zspy").data, getattr(small_removal, name).data,
+            hs.load(tmp_path / f"{name}.zspy").data, getattr(small_reused, name).data,
             rtol=1e-5, atol=2,
         )  # fmt: skip
     variance = hs.load(tmp_path / "subtracted.zspy").get_noise_variance()
     np.testing.assert_allclose(
-        np.asarray(variance.data), small_removal.subtracted.get_noise_variance().data, rtol=1e-5
+        np.asarray(variance.data), small_reused.subtracted.get_noise_variance().data, rtol=1e-5
     )
 
 
@@ -439,9 +441,11 @@ def test_plot_of_a_lazy_result(small):
 def test_nan_pixels_lazily(small):
     small.data[1, 2, 40] = np.nan
     with pytest.warns(UserWarning, match="1 of 12 spectra are left out"):
-        eager = small.remove_zlp_ml(n_clusters=2, **QUICK)
+        ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
     with pytest.warns(UserWarning, match="1 of 12 spectra are left out"):
-        result = small.as_lazy(chunks=(2, 2, 100)).remove_zlp_ml(ensemble=eager.ensemble)
+        eager = small.remove_zlp_ml(ensemble=ensemble, **REUSE)
+    with pytest.warns(UserWarning, match="1 of 12 spectra are left out"):
+        result = small.as_lazy(chunks=(2, 2, 100)).remove_zlp_ml(ensemble=ensemble, **REUSE)
     result.compute()
     assert_same_results(result, eager, rtol=1e-6)
 
@@ -461,7 +465,9 @@ def contents(directory):
 def test_an_interrupted_save_leaves_what_was_there(small, small_removal, tmp_path):
     small_removal.save(tmp_path)
     before = contents(tmp_path)
-    result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(
+        ensemble=small_removal.ensemble, **REUSE
+    )
 
     def fails(block):
         raise OSError("disk full")
@@ -473,7 +479,9 @@ def test_an_interrupted_save_leaves_what_was_there(small, small_removal, tmp_pat
 
 
 def test_saving_is_silent_without_a_bar(small, small_removal, tmp_path, capfd):
-    result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(
+        ensemble=small_removal.ensemble, **REUSE
+    )
     capfd.readouterr()
     result.save(tmp_path, show_progressbar=False)
     told = capfd.readouterr()
@@ -486,7 +494,9 @@ def test_files_that_exist_are_kept_or_replaced_as_asked(small, small_removal, tm
     small_removal.save(tmp_path)
     (tmp_path / "report.txt").write_text("mine")
     before = contents(tmp_path)
-    result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(
+        ensemble=small_removal.ensemble, **REUSE
+    )
     result.save(tmp_path, overwrite=False)
     assert contents(tmp_path) == before
     result.save(tmp_path, overwrite=True)
@@ -499,7 +509,9 @@ def test_files_that_exist_are_kept_or_replaced_as_asked(small, small_removal, tm
 def test_saved_files_hold_all_metadata(small, small_removal, tmp_path):
     small.metadata.General.title = "one / two"
     small.metadata.set_item("Sample.description", "MoS2")
-    result = small.as_lazy(chunks=(2, 3, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = small.as_lazy(chunks=(2, 3, 512)).remove_zlp_ml(
+        ensemble=small_removal.ensemble, **REUSE
+    )
     result.save(tmp_path)
     loaded = hs.load(tmp_path / "upper.zspy")
     assert loaded.metadata.General.title == result.upper.metadata.General.title
@@ -508,28 +520,28 @@ def test_saved_files_hold_all_metadata(small, small_removal, tmp_path):
     assert result.upper._lazy, "saving does not load the results"
 
 
-def test_uneven_chunks_are_saved_whole(small, small_removal, tmp_path):
+def test_uneven_chunks_are_saved_whole(small, small_reused, tmp_path):
     """The chunks of a file are all of one size: blocks must not share one."""
     result = small.as_lazy(chunks=((2, 1), (1, 3), (512,))).remove_zlp_ml(
-        ensemble=small_removal.ensemble
+        ensemble=small_reused.ensemble, **REUSE
     )
     result.save(tmp_path)
     for name in SPECTRA:
         saved = hs.load(tmp_path / f"{name}.zspy").data
-        np.testing.assert_allclose(saved, getattr(small_removal, name).data, rtol=1e-5, atol=2)
+        np.testing.assert_allclose(saved, getattr(small_reused, name).data, rtol=1e-5, atol=2)
 
 
-def test_chunks_that_are_too_large_are_split(small, small_removal, monkeypatch):
+def test_chunks_that_are_too_large_are_split(small, small_reused, monkeypatch):
     from hyperspy_zlpml import lazy as lazy_module
 
     monkeypatch.setattr(lazy_module, "_MOST_CHANNELS", small.data.size // 2)
     monkeypatch.setattr(lazy_module, "_SPLIT_CHANNELS", small.data.size // 4)
     lazy = small.as_lazy(chunks=small.data.shape)
-    result = lazy.remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     assert result.zlp.data.npartitions >= 4
     assert len(result.zlp.data.chunks[-1]) == 1
     result.compute()
-    assert_same_results(result, small_removal, rtol=1e-6)
+    assert_same_results(result, small_reused, rtol=1e-6)
 
 
 def test_threads_are_those_that_dask_is_told_to_use():
@@ -541,20 +553,22 @@ def test_threads_are_those_that_dask_is_told_to_use():
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_threads_do_not_change_the_numbers(small, small_removal, n_threads, monkeypatch):
+def test_threads_do_not_change_the_numbers(small, small_reused, n_threads, monkeypatch):
     from hyperspy_zlpml import eager
 
     monkeypatch.setattr(eager, "_SPECTRA_AT_ONCE", 5)
     with dask.config.set(num_workers=n_threads):
-        result = small.remove_zlp_ml(ensemble=small_removal.ensemble)
-    assert_same_results(result, small_removal, rtol=1e-6)
+        result = small.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
+    assert_same_results(result, small_reused, rtol=1e-6)
 
 
 def test_a_save_that_fails_leaves_nothing_behind(small, small_removal, tmp_path):
     """Not even what other threads were about to write when one failed."""
     import time
 
-    result = small.as_lazy(chunks=(1, 1, 512)).remove_zlp_ml(ensemble=small_removal.ensemble)
+    result = small.as_lazy(chunks=(1, 1, 512)).remove_zlp_ml(
+        ensemble=small_removal.ensemble, **REUSE
+    )
 
     def slow(block, block_info=None):
         if block_info and block_info[0]["chunk-location"] == (0, 0, 0):
@@ -602,13 +616,13 @@ def test_a_refused_overwrite_keeps_the_report_too(small_removal, tmp_path, monke
 def test_byte_order_does_not_matter(small, small_removal, dtype, expected):
     small.data = (small.data / 100).astype(dtype)
     for signal in (small, small.as_lazy(chunks=(2, 2, 512))):
-        result = signal.remove_zlp_ml(ensemble=small_removal.ensemble)
+        result = signal.remove_zlp_ml(ensemble=small_removal.ensemble, **REUSE)
         result.compute()
         assert result.zlp.data.dtype == np.dtype(expected)
         assert result.zlp.data.dtype.isnative
 
 
-def test_threads_of_blas_are_put_back_after_calls_that_overlap(small, small_removal):
+def test_threads_of_blas_are_put_back_after_calls_that_overlap(small, small_reused):
     from concurrent.futures import ThreadPoolExecutor
 
     from threadpoolctl import threadpool_info
@@ -619,10 +633,10 @@ def test_threads_of_blas_are_put_back_after_calls_that_overlap(small, small_remo
     before = n_threads()
     with ThreadPoolExecutor(3) as pool:
         calls = [
-            pool.submit(small.deepcopy().remove_zlp_ml, ensemble=small_removal.ensemble)
+            pool.submit(small.deepcopy().remove_zlp_ml, ensemble=small_reused.ensemble, **REUSE)
             for _ in range(6)
         ]
         results = [call.result() for call in calls]
     assert n_threads() == before
     for result in results:
-        assert_same_results(result, small_removal, rtol=1e-6)
+        assert_same_results(result, small_reused, rtol=1e-6)

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``s.remove_zlp_ml()``: what comes back, and what it does with every kind of input."""
 
+from dataclasses import replace
+
 import hyperspy.api as hs
 import numpy as np
 import pytest
-from conftest import MAPS, QUICK, SPECTRA, assert_same_results
+from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 import hyperspy_zlpml.data
 from hyperspy_zlpml import EELSZLPSpectrum, Ensemble, Report, ZLPRemoval
+from hyperspy_zlpml.departure import OtherZeroLossPeakError
 
 
 def finite_everywhere(result):
@@ -509,13 +512,78 @@ def test_regions_given_for_one_limit_keep_the_others(small, small_removal):
 
 
 def test_train_then_apply_is_remove(small, small_removal):
+    """Regions and scatter are found anew, from the same spectra: the same within the errors."""
     ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
     assert isinstance(ensemble, Ensemble)
     np.testing.assert_array_equal(ensemble.weights, small_removal.ensemble.weights)
-    result = small.remove_zlp_ml(ensemble=ensemble, random_state=0)
+    assert ensemble.fingerprint == small_removal.ensemble.fingerprint
+    result = small.remove_zlp_ml(ensemble=ensemble, **REUSE)
     assert result.ensemble is ensemble
-    assert_same_results(result, small_removal, rtol=1e-6)
     np.testing.assert_array_equal(result.clusters.data, small_removal.clusters.data)
+    found, expected = (
+        [(row.size, row.centre, row.E_I) for row in r.report.clusters]
+        for r in (result, small_removal)
+    )
+    np.testing.assert_allclose(found, expected, rtol=0.1)
+    pull = (result.zlp.data - small_removal.zlp.data) / small_removal.std.data
+    assert np.abs(pull).max() < 0.5
+    assert np.median(result.std.data / small_removal.std.data) == pytest.approx(1, rel=0.05)
+
+
+def test_a_given_ensemble_is_not_modified(small, small_removal):
+    before = small_removal.ensemble.fingerprint, small_removal.ensemble.regions.E_I.copy()
+    small.data *= 2
+    small.remove_zlp_ml(ensemble=small_removal.ensemble, n_clusters=1, regions={"E_I": 1.0})
+    ensemble = replace(small_removal.ensemble)  # what is cached is left behind
+    assert ensemble.fingerprint == before[0]
+    np.testing.assert_array_equal(ensemble.regions.E_I, before[1])
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 3])
+def test_clusters_are_those_of_the_image_and_not_of_the_ensemble(small, small_removal, n_clusters):
+    result = small.remove_zlp_ml(
+        ensemble=small_removal.ensemble, n_clusters=n_clusters, random_state=0
+    )
+    expected = small.remove_zlp_ml(n_clusters=n_clusters, **QUICK)
+    np.testing.assert_array_equal(result.clusters.data, expected.clusters.data)
+    assert len(result.report.clusters) == n_clusters
+    assert [row.size for row in result.report.clusters] == [
+        row.size for row in expected.report.clusters
+    ]
+
+
+def test_regions_count_with_a_given_ensemble(small, small_removal):
+    given = {"E_I": [1.1, 1.3], "gain": -1.2}
+    result = small.remove_zlp_ml(ensemble=small_removal.ensemble, regions=given, **REUSE)
+    assert [row.E_I for row in result.report.clusters] == [1.1, 1.3]
+    assert [row.gain for row in result.report.clusters] == [-1.2, -1.2]
+    labels, vacuum = result.clusters.data.ravel(), result.vacuum.data.ravel()
+    np.testing.assert_array_equal(
+        result._peaks[~vacuum, 5], np.array([1.1, 1.3])[labels[~vacuum]], "where they are matched"
+    )
+    with pytest.raises(ValueError, match="regions: expected one E_I or one for each of 2 clusters"):
+        small.remove_zlp_ml(ensemble=small_removal.ensemble, regions={"E_I": [1.0] * 3}, **REUSE)
+
+
+def test_the_dose_does_not_matter_to_a_given_ensemble(small, small_removal, small_reused):
+    """Electrons counted three times over: everything is three times as large."""
+    small.change_dtype("float64")
+    small.data *= 3
+    result = small.remove_zlp_ml(ensemble=small_removal.ensemble, **REUSE)
+    assert result.ensemble.noise.gain == pytest.approx(result._removal.noise.gain / 3, rel=1e-3)
+    assert not any("other data" in message for message in result.report.messages)
+    for name in ("zlp", "std", "lower", "upper"):
+        expected = 3 * getattr(small_reused, name).data.astype(float)
+        error = np.abs(getattr(result, name).data - expected)
+        assert (error <= 1e-3 * np.abs(expected) + 0.05 * 3 * small_reused.std.data).all(), name
+
+
+def test_peaks_of_another_shape_are_refused(small, small_removal):
+    """Tails of another power law: no width makes the flanks of one the other's."""
+    axis = small.axes_manager[-1].axis
+    small.data = small.data * (1 + (axis / 0.6) ** 2)
+    with pytest.raises(OtherZeroLossPeakError, match="another shape.*Train on this image"):
+        small.remove_zlp_ml(ensemble=small_removal.ensemble, **REUSE)
 
 
 def test_ensemble_on_other_data(sample, removal):
@@ -546,19 +614,24 @@ def test_ensemble_on_another_axis(removal, image):
 
 
 def test_ensemble_of_other_data_warns(small, removal):
-    small.data /= 20
-    with pytest.warns(UserWarning, match="trained on other data.*ln N0") as caught:
+    small.data /= 100
+    with pytest.warns(UserWarning, match="trained on other data.*the dose is 0.0") as caught:
         result = small.remove_zlp_ml(ensemble=removal.ensemble)
     assert len([w for w in caught if "other data" in str(w.message)]) == 1
     assert any("other data" in message for message in result.report.messages)
+    # Ten times is allowed, the square root of ten more doubles the band: a hundredth, three times.
+    assert result.subtracted.metadata.ZLP_ML.distance == pytest.approx(2, abs=0.1)
 
 
-def test_ensemble_trained_with_a_map_asks_for_one(small):
+def test_ensemble_trained_with_a_map_needs_none_of_another_image(small):
+    """Clusters and their regions are those of the image, by whatever proxy is asked for."""
     thickness = np.arange(12.0).reshape(3, 4)
     ensemble = small.train_zlp_ml(n_clusters=2, cluster_by=thickness, **QUICK)
-    with pytest.raises(ValueError, match="cluster_by: expected a map"):
-        small.remove_zlp_ml(ensemble=ensemble)
-    assert finite_everywhere(small.remove_zlp_ml(ensemble=ensemble, cluster_by=thickness))
+    by_zlp = small.remove_zlp_ml(ensemble=ensemble, **REUSE)
+    by_map = small.remove_zlp_ml(ensemble=ensemble, cluster_by=thickness, **REUSE)
+    assert finite_everywhere(by_zlp) and finite_everywhere(by_map)
+    np.testing.assert_array_equal(by_map.clusters.data, thickness > 5.5)
+    assert not np.array_equal(by_zlp.clusters.data, by_map.clusters.data)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "spectra"])

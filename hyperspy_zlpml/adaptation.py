@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An ensemble trained before, adapted to another image of the same instrument."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hyperspy_zlpml.departure import check_same_shape
+from hyperspy_zlpml.ensemble import interpolate_rows
+from hyperspy_zlpml.workflow import separated, unexplained_scatter
+from hyperspy_zlpml.zlp.reference import GRID_STEP
+from hyperspy_zlpml.zlp.registration import VACUUM, log_beam, log_intensities, registered_to
+from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.tables import ShapeTable
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """An ensemble as an image sees it.
+
+    Attributes
+    ----------
+    table : ShapeTable
+    log_fwhm : tuple of float
+        Mean and standard deviation of ln FWHM over the image.
+    regions : Regions
+        Of the clusters of the image.
+    log_dose : float
+        Logarithm of the dose over that of the ensemble.
+    """
+
+    table: ShapeTable
+    log_fwhm: tuple
+    regions: Regions
+    log_dose: float
+
+
+def as_trained(ensemble, confidence):
+    """For the image that an ensemble was trained on."""
+    return Adapted(ensemble.tabulate(confidence), ensemble.log_fwhm, ensemble.regions, 0.0)
+
+
+def adapt(ensemble, samples, noise, n_clusters, given, confidence):
+    """An ensemble trained before, for other spectra of the same instrument.
+
+    The shapes are those of the ensemble. What belongs to the image is found anew: the regions, the
+    losses spilled into them, the widths and the scatter of its peaks. The dose does not matter: ln N0
+    is counted from that of the beam.
+
+    The mean spectra of the image are not used to narrow the shapes down: tails drift slowly over an
+    image, so that the means of its clusters differ by more than their spectra allow, and what they
+    say below ``E_I`` is wrong beyond it (tried: errors three times as large).
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    samples : sequence of Sample
+    noise : NoiseModel
+    n_clusters : int
+    given : dict
+        Limits given by the user, eV.
+    confidence : float
+        Probability inside the band.
+
+    Returns
+    -------
+    Adapted
+
+    Raises
+    ------
+    OtherZeroLossPeakError
+    """
+    table = ensemble.tabulate(confidence).reaching(*reach_of(samples))
+    log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.log_beam
+    peaks = registered_to(table, samples, noise, log_intensities(samples) - log_dose)
+    check_same_shape(peaks, ensemble.log_fwhm[0])
+    before = round((ensemble.grid.start - table.grid.start) / GRID_STEP)
+    after = table.grid.n - ensemble.grid.n - before
+    own = np.pad(ensemble.reference_modes.astype(float), [(0, 0), (before, after)], mode="edge")
+    peaks = replace(peaks, reference_modes=own)
+    peaks, regions, _ = separated(peaks, n_clusters, given)
+    nodes, spill = peaks.spill_by_intensity
+    spill = np.array([interpolate_rows(node, nodes, spill) for node in table.thickness_nodes])
+    table = replace(table, spill=spill)
+    scatter = unexplained_scatter(table, peaks, peaks.log_fwhm)
+    return Adapted(
+        replace(table, scatter=scatter), peaks.log_fwhm,
+        _no_later(regions, ensemble.regions, peaks), log_dose,
+    )  # fmt: skip
+
+
+def reach_of(samples, of=None):
+    """Reduced energies that the axes of spectra reach.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    of : callable, optional
+        Over the spectra, as ``np.median``; default those of the one that reaches furthest.
+    """
+    low, high = (
+        np.concatenate([(s.energy[end] - s.parameters.centre) / s.parameters.fwhm for s in samples])
+        for end in (0, -1)
+    )
+    return float((of or np.min)(low)), float((of or np.max)(high))
+
+
+def _no_later(regions, of_ensemble, peaks):
+    """Regions of an image; where no losses were seen in it, the limit that the ensemble knows.
+
+    Few spectra at low dose hide their losses, and would be matched to them.
+    """
+    known = of_ensemble.E_I[np.isfinite(of_ensemble.E_I)]
+    if peaks.has_vacuum and set(peaks.labels) == {VACUUM} or not known.size:
+        return regions
+    return replace(regions, E_I=np.where(np.isfinite(regions.E_I), regions.E_I, known.min()))

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings of the microscope as inputs: which were measured, how they scale, what follows them.
+
+An ensemble trained at several settings has them as inputs of its networks, beside reduced energy
+and ln N0 (Roest 2021, section 3.4). The networks tell the shape of the peak in units of its FWHM;
+how many electrons it holds and how wide it is follow laws of the settings
+(:mod:`hyperspy_zlpml.zlp.laws`).
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from hyperspy_zlpml.zlp.laws import Law
+
+#: Conditions that the counts of a spectrum are in proportion to.
+TIMES = ("exposure", "dwell_time")
+#: Units of the conditions that HyperSpy's metadata know.
+UNITS = {
+    "beam_energy": "keV",
+    "convergence_angle": "mrad",
+    "collection_angle": "mrad",
+    "exposure": "s",
+    "dwell_time": "s",
+}
+#: Laws that an ensemble has, in the order of their columns.
+LAWS = ("log_rate", "log_fwhm")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Settings that an ensemble was trained at, and the laws that follow from them.
+
+    Attributes
+    ----------
+    names : tuple of str
+    settings : ndarray of shape (n_settings, n_conditions)
+        As measured.
+    logarithmic : tuple of bool
+        Whether a condition counts by its logarithm: those that are positive everywhere do.
+    values, errors : ndarray of shape (n_settings, 2)
+        ln of N0 (per second, where a time is among the conditions) and of FWHM / eV.
+    spread : ndarray of shape (2,)
+        Standard deviation of the same from spectrum to spectrum of one acquisition.
+    scores : ndarray of shape (n_replicas, 2)
+        How many standard deviations from the laws each replica is.
+    """
+
+    names: tuple
+    settings: np.ndarray
+    logarithmic: tuple
+    values: np.ndarray
+    errors: np.ndarray
+    spread: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def of(cls, names, settings, log_n0, log_fwhm, errors, spread, scores):
+        """From ln N0 as counted at each setting."""
+        settings = np.asarray(settings, float)
+        values = np.stack([log_n0 - _log_time(names, settings), log_fwhm], -1)
+        logarithmic = tuple(bool(flag) for flag in (settings > 0).all(0))
+        errors, spread = np.asarray(errors, float), np.asarray(spread, float)
+        return cls(tuple(names), settings, logarithmic, values, errors, spread, scores)
+
+    def select(self, replicas):
+        """The same with some of the replicas."""
+        return replace(self, scores=self.scores[replicas])
+
+    @property
+    def time(self):
+        """The condition that counts are in proportion to, or None."""
+        return next((name for name in self.names if name in TIMES), None)
+
+    @cached_property
+    def _range(self):
+        """Middle and half range of the settings, where a logarithm is due of that."""
+        values = self._transformed(self.settings)
+        low, high = values.min(0), values.max(0)
+        return 0.5 * (low + high), 0.5 * (high - low)
+
+    def _transformed(self, settings):
+        settings = np.asarray(settings, float)
+        is_log = np.array(self.logarithmic)
+        return np.where(is_log, np.log(np.where(is_log, settings, 1.0)), settings)
+
+    def scaled(self, settings):
+        """Settings (..., n_conditions) such that those trained at lie between -1 and 1."""
+        middle, half = self._range
+        return (self._transformed(settings) - middle) / half
+
+    @property
+    def middle(self):
+        """The setting in the middle of those trained at, as a tuple."""
+        middle, _ = self._range
+        is_log = np.array(self.logarithmic)
+        return tuple(
+            float(v) for v in np.where(is_log, np.exp(np.where(is_log, middle, 0)), middle)
+        )
+
+    def checked(self, given):
+        """Values of all conditions, in order, from keywords.
+
+        Raises
+        ------
+        ValueError
+            If one is missing, unknown or not a number that the condition can have.
+        """
+        if set(given) != set(self.names):
+            raise ValueError(
+                f"conditions: expected a value for each of {list(self.names)}, got {sorted(given)}."
+            )
+        values = []
+        for name, is_log in zip(self.names, self.logarithmic, strict=True):
+            value = given[name]
+            if not np.isscalar(value) or isinstance(value, (str, bytes, bool)):
+                raise ValueError(f"{name}: expected a number, got {value!r}.")
+            if not np.isfinite(value) or (is_log and value <= 0):
+                raise ValueError(
+                    f"{name}: expected a {'positive ' * is_log}finite number, got {value!r}."
+                )
+            values.append(float(value))
+        return tuple(values)
+
+    def outside(self, setting):
+        """How far a setting lies outside those trained at, in units of half their range."""
+        beyond = np.clip(np.abs(self.scaled(setting)) - 1, 0, None)
+        beyond[beyond < 1e-9] = 0.0
+        return float(np.linalg.norm(beyond))
+
+    @cached_property
+    def laws(self):
+        """Of ln N0 per time and of ln FWHM."""
+        scaled = self.scaled(self.settings)
+        return tuple(Law(scaled, v, e) for v, e in zip(self.values.T, self.errors.T, strict=True))
+
+    def predicted(self, setting):
+        """ln N0 and ln FWHM of one spectrum at a setting.
+
+        Returns
+        -------
+        mean, sigma : ndarray of shape (2,)
+        """
+        at = self.scaled(setting)[None]
+        mean, sigma = np.array([law(at) for law in self.laws])[..., 0].T
+        mean[0] += _log_time(self.names, np.array([setting]))[0]
+        return mean, np.hypot(sigma, self.spread)
+
+    def of_replicas(self, setting):
+        """ln N0 and ln FWHM of every replica at a setting, each of shape (n_replicas,)."""
+        mean, sigma = self.predicted(setting)
+        return tuple((mean + sigma * self.scores).T)
+
+
+def _log_time(names, settings):
+    """Logarithm of the time of every setting, 0 where it is no condition."""
+    columns = [number for number, name in enumerate(names) if name in TIMES]
+    return np.log(settings[:, columns[0]]) if columns else np.zeros(len(settings))

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One ensemble from signals taken at several settings of the microscope."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import hyperspy.api as hs
+import numpy as np
+
+from hyperspy_zlpml.signals import _arrays, removing
+from hyperspy_zlpml.threads import one_blas_thread
+from hyperspy_zlpml.workflow import AtSetting, Settings, train_at_settings
+
+
+def train_zlp_ml(
+    signals,
+    conditions=None,
+    n_clusters=5,
+    cluster_by="zlp",
+    n_replicas=100,
+    regions=None,
+    replica_kind="gaussian",
+    random_state=None,
+    show_progressbar=None,
+    device="auto",
+):
+    """Train an ensemble on one signal, or on several taken at different settings.
+
+    With ``conditions`` the settings of the microscope are inputs of the networks beside energy
+    and thickness, so that the ensemble predicts the zero-loss peak (ZLP) at settings that were
+    not measured ([1]_, section 3.4), with a band that widens with the distance from those that were.
+
+    Parameters
+    ----------
+    signals : signal or list of signals
+        EELS spectra of zero to three navigation dimensions; best vacuum, some dozens of spectra at
+        each setting. Their axes may differ.
+    conditions : list of str, or dict, optional
+        Names of what differs between the signals, read from their metadata: ``beam_energy`` (keV),
+        ``exposure``, ``dwell_time`` (s), ``convergence_angle``, ``collection_angle`` (mrad). A
+        dict gives the values itself, one for each signal, or the key of the metadata that holds
+        them: ``{"beam_energy": [60, 80, 120], "spot": "Acquisition_instrument.TEM.spot_size"}``.
+        Conditions that are positive everywhere count by their logarithm. Counts are in proportion
+        to ``exposure`` or ``dwell_time`` where one of them is a condition.
+    n_clusters, cluster_by, n_replicas, regions, replica_kind, random_state, show_progressbar, \
+device
+        See :meth:`EELSZLPSpectrum.remove_zlp_ml`. ``cluster_by`` is the name of a proxy.
+
+    Returns
+    -------
+    Ensemble
+        With conditions, ask for ``ensemble.predict(energy, beam_energy=..., exposure=...)``, for
+        ``ensemble.at(beam_energy=..., exposure=...)`` to remove or fit with, and for
+        ``ensemble.plot_conditions()``.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer settings than conditions and one, a condition is the same in all
+        signals, or it is in neither the metadata nor the dict.
+
+    References
+    ----------
+    .. [1] L. I. Roest et al., Ultramicroscopy 222, 113202 (2021).
+
+    Examples
+    --------
+    >>> import hyperspy_zlpml
+    >>> from hyperspy_zlpml.data import vacuum_at_settings
+    >>> images = vacuum_at_settings((60, 120, 200), (0.1, 0.4), (4, 4), random_state=0)
+    >>> ensemble = hyperspy_zlpml.train_zlp_ml(
+    ...     [image.signal for image in images], conditions=["beam_energy", "exposure"],
+    ...     n_replicas=10, random_state=0, show_progressbar=False,
+    ... )
+    >>> ensemble.at(beam_energy=80, exposure=0.2)  # doctest: +ELLIPSIS
+    <Ensemble of 10 networks [4, 10, 15, 5, 1], ... at beam_energy 80, exposure 0.2 (6 settings)>
+    """
+    options = removing.Options(
+        n_clusters, cluster_by, n_replicas, regions, replica_kind=replica_kind,
+        random_state=random_state, show_progressbar=show_progressbar, device=device,
+    )  # fmt: skip
+    signals = [signals] if isinstance(signals, hs.signals.BaseSignal) else list(signals)
+    _check_signals(signals, cluster_by)
+    if conditions is None:
+        if len(signals) != 1:
+            raise ValueError(
+                f"conditions: expected what differs between {len(signals)} signals, for example "
+                "['beam_energy'], got None."
+            )
+        return removing.train(signals[0], options)
+    names, values = read_conditions(signals, conditions)
+    with one_blas_thread:
+        return _trained(signals, names, values, options)
+
+
+def _check_signals(signals, cluster_by):
+    if not signals or not all(isinstance(s, hs.signals.BaseSignal) for s in signals):
+        kinds = sorted({type(signal).__name__ for signal in signals})
+        raise ValueError(f"signals: expected one signal or a list of signals, got {kinds}.")
+    if not isinstance(cluster_by, str):
+        raise ValueError(
+            f"cluster_by: expected the name of a proxy, got {type(cluster_by).__name__}."
+        )
+
+
+def _trained(signals, names, values, options):
+    removing.check_device(options.device)
+    images, firsts = [], []
+    for signal, at in zip(signals, values, strict=True):
+        prepared = removing.prepare(signal, options)
+        clusters, cluster_by, samples, _ = removing.sampled(prepared, options)
+        images.append(AtSetting(samples, prepared.image.detector, clusters, tuple(at)))
+        firsts.append(prepared)
+    first = firsts[0]
+    settings = Settings(
+        n_replicas=options.n_replicas, replica_kind=options.replica_kind, regions=first.limits,
+        layers=(2 + len(names), *Settings.layers[1:]), random_state=first.seed,
+        device=options.device,
+    )  # fmt: skip
+    with removing.training_bar(first.progressbar) as progress:
+        ensemble, report = train_at_settings(images, names, cluster_by, settings, progress)
+    removing.warn_all(report.messages)
+    kept = {name: value for name, value in first.microscope.items() if name not in names}
+    same = {
+        name: value for name, value in kept.items()
+        if all(other.microscope.get(name) == value for other in firsts)
+    }  # fmt: skip
+    provenance = removing.provenance_of(first, options)
+    provenance.update(
+        title=f"{len(signals)} signals", titles=[one.title for one in firsts],
+        n_spectra=sum(int(one.image.usable.size) for one in firsts),
+    )  # fmt: skip
+    return replace(ensemble, microscope=same, provenance=provenance)
+
+
+def read_conditions(signals, conditions):
+    """Names and values of the conditions of signals.
+
+    Returns
+    -------
+    names : tuple of str
+    values : ndarray of shape (n_signals, n_conditions)
+    """
+    if isinstance(conditions, str):
+        conditions = [conditions]
+    if not isinstance(conditions, Mapping):
+        conditions = dict.fromkeys(conditions)
+    if not conditions or not all(isinstance(name, str) for name in conditions):
+        raise ValueError(f"conditions: expected names or a dict of them, got {conditions!r}.")
+    columns = [_column(signals, name, given) for name, given in conditions.items()]
+    values = np.array(columns, float).T
+    for name, column in zip(conditions, values.T, strict=True):
+        if np.ptp(column) == 0:
+            raise ValueError(
+                f"conditions: expected {name} to differ between the signals, it is {column[0]:g} "
+                "in all of them; leave it out."
+            )
+    n_settings = len(np.unique(values, axis=0))
+    if n_settings < values.shape[1] + 1:
+        raise ValueError(
+            f"conditions: expected at least {values.shape[1] + 1} settings for "
+            f"{values.shape[1]} conditions, got {n_settings}."
+        )
+    return tuple(conditions), values
+
+
+def _column(signals, name, given):
+    """Values of one condition."""
+    if given is not None and not isinstance(given, str):
+        column = np.asarray(given, float)
+        if column.shape != (len(signals),) or not np.isfinite(column).all():
+            raise ValueError(
+                f"conditions: expected {len(signals)} finite values of {name}, one for each "
+                f"signal, got {given!r}."
+            )
+        return column
+    return [
+        _arrays.condition_of(signal, name, given, number) for number, signal in enumerate(signals)
+    ]

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Random damage to ensemble files, and files whose checksum is right but whose content is not.
+
+Shared by ``tests/test_ensemble_file.py`` and ``benchmarks/fuzz_files.py``.
+"""
+
+import json
+
+import numpy as np
+
+from hyperspy_zlpml.ensemble_file import _KEY, FORMAT_VERSION, _checksum
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def flipped(data, rng):
+    """Some bytes changed."""
+    data = bytearray(data)
+    for place in rng.integers(len(data), size=rng.integers(1, 9)):
+        data[place] ^= int(rng.integers(1, 256))
+    return bytes(data)
+
+
+def inserted(data, rng):
+    """Bytes that do not belong there."""
+    place = int(rng.integers(len(data) + 1))
+    return data[:place] + rng.bytes(int(rng.integers(1, 200))) + data[place:]
+
+
+def deleted(data, rng):
+    """Bytes missing inside."""
+    first, last = np.sort(rng.integers(len(data) + 1, size=2))
+    return data[:first] + data[min(last, first + int(rng.integers(1, 500))) :]
+
+
+def cut(data, rng):
+    """The end missing."""
+    return data[: int(rng.integers(len(data)))]
+
+
+def swapped(data, rng):
+    """Two blocks exchanged."""
+    a, b, c = np.sort(rng.integers(len(data) + 1, size=3))
+    return data[:a] + data[b:c] + data[a:b] + data[c:]
+
+
+def another_length(data, rng):
+    """The length of the header is another."""
+    length = int.from_bytes(data[:8], "little")
+    other = (0, 1, length - 1, length + 1, 2 * length, len(data), 2**20, 2**31, 2**63, 2**64 - 1)
+    return other[rng.integers(len(other))].to_bytes(8, "little") + data[8:]
+
+
+def header_altered(data, rng):
+    """A value of the header replaced by another, of any kind; the checksum left as it was."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    if rng.random() < 0.5:
+        ours = json.loads(header["__metadata__"][_KEY])
+        alter(ours, rng)
+        header["__metadata__"][_KEY] = json.dumps(ours)
+    else:
+        alter(header, rng)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+DAMAGE = (flipped, inserted, deleted, cut, swapped, another_length, header_altered)
+
+
+def damaged(data, rng):
+    """A file with one or two kinds of damage, and their names."""
+    kinds = [DAMAGE[i] for i in rng.integers(len(DAMAGE), size=rng.integers(1, 3))]
+    told = []
+    for kind in kinds:
+        try:
+            data = kind(data, rng)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            continue  # the damage before left no header, or nothing at all
+        told.append(kind.__name__)
+    return data, "+".join(told)
+
+
+# --- forgery --------------------------------------------------------------------------------------
+
+
+def anything(rng):
+    """A value of any kind."""
+    deep = 0
+    for _ in range(40):
+        deep = [deep]
+    values = (
+        None, True, False, 0, 1, -1, 2, 7, 10**30, -(10**400), 0.5, -0.0, 1e-300, 1e300,
+        float("nan"), float("inf"), float("-inf"), "", "a", "weights", "\ud800", [], [[]], {},
+        {"a": 1}, [1, "a"], [2, 1], [2, 10**9, 1], [2.0, 6, 5, 1], [0, 0], [-2, 1], [[2, 1]],
+        [float("nan")] * 2, [1e300, -1e300], deep, list(range(1000)), "x" * 10000,
+    )  # fmt: skip
+    return values[rng.integers(len(values))]
+
+
+def alter(tree, rng):
+    """Replace, remove or add one entry somewhere in a tree of dictionaries and lists."""
+    places = []
+
+    def visit(node):
+        keys = list(node) if isinstance(node, dict) else range(len(node))
+        for key in keys:
+            places.append((node, key))
+            if isinstance(node[key], (dict, list)):
+                visit(node[key])
+
+    visit(tree)
+    if not places:
+        return
+    node, key = places[rng.integers(len(places))]
+    what = rng.random()
+    if what < 0.7:
+        node[key] = anything(rng)
+    elif what < 0.85:
+        del node[key]
+    elif isinstance(node, dict):
+        node["another"] = anything(rng)
+    else:
+        node.append(anything(rng))
+
+
+def another_array(array, rng):
+    """An array of another kind or shape, or with numbers that are none."""
+    flat = array.ravel()
+    with np.errstate(all="ignore"):
+        forms = (
+            array[..., :0], array[:0], array[:-1], array.T, flat, array[None], np.zeros(()),
+            array.astype("f2"), array.astype("i4"), array.astype(bool), array.astype("u1"),
+            array.astype("f8"), array.astype("f4"), np.full_like(array, np.nan),
+            np.full_like(array, np.inf), np.full_like(array, -np.inf), np.full_like(array, 1e30),
+            np.full_like(array, -1e6), np.full_like(array, 1e6), np.zeros_like(array), -array,
+            array[::-1], array + 1, np.repeat(array, 2, axis=0), np.zeros((0,) * array.ndim, array.dtype),
+        )  # fmt: skip
+    other = np.array(forms[rng.integers(len(forms))])
+    if other.size and other.dtype.kind == "f" and rng.random() < 0.2:
+        number = (np.nan, np.inf, -6e4, 6e-8)[rng.integers(4)]
+        other.flat[rng.integers(other.size)] = number
+    return other
+
+
+def forged(arrays, facts, rng):
+    """Bytes of a file whose checksum is right, but whose facts or arrays were tampered with."""
+    intact, arrays, facts = arrays, dict(arrays), json.loads(json.dumps(facts))
+    for _ in range(rng.integers(1, 4)):
+        if rng.random() < 0.6:
+            alter(facts, rng)
+            continue
+        name = list(intact)[rng.integers(len(intact))]
+        if rng.random() < 0.1:
+            arrays.pop(name, None)
+        else:
+            arrays[name] = another_array(intact[name], rng)
+    return file_of(arrays, facts)
+
+
+def file_of(arrays, facts, **header):
+    """Bytes of a file of these parts, with their checksum."""
+    from safetensors.numpy import save
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    ours = {
+        "format_version": FORMAT_VERSION,
+        "sha256": _checksum(arrays, facts),
+        "ensemble": facts,
+    }
+    return save(arrays, {_KEY: json.dumps({**ours, **header})})
