@@ -2,7 +2,8 @@
 from . import data, signals
 from .departure import OtherZeroLossPeakError
 from .ensemble import Ensemble
-from .ensemble_file import EnsembleFileError, load
+from .ensemble_file import load
+from .ensemble_parts import EnsembleFileError
 from .image import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
 from .report import Report

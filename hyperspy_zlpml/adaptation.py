@@ -9,8 +9,8 @@ from hyperspy_zlpml.departure import check_same_shape
 from hyperspy_zlpml.ensemble import interpolate_rows
 from hyperspy_zlpml.workflow import separated, unexplained_scatter
 from hyperspy_zlpml.zlp.reference import GRID_STEP
-from hyperspy_zlpml.zlp.registration import VACUUM, log_beam, log_intensities, registered_to
 from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.registration import VACUUM, log_beam, log_intensities, registered_to
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.integrate import trapezoid
 from scipy.stats import norm
 
 from hyperspy_zlpml.conditions import Conditions
@@ -285,7 +286,7 @@ class Ensemble:
         width = np.exp(log_fwhm) if fwhm is None else np.full(self.n_replicas, fwhm)
         if height is None:
             core = np.abs(self.grid.u) < 1
-            area = np.trapezoid(np.exp(shapes[:, core]), self.grid.u[core], axis=1)
+            area = trapezoid(np.exp(shapes[:, core]), self.grid.u[core], axis=1)
             channel = np.abs(np.gradient(energy))
             log_n0 = log_n0 + log_intensity - self.log_intensity_range[1]
             height = np.exp(log_n0)[:, None] * channel / (area * width)[:, None]
@@ -371,7 +372,7 @@ class Ensemble:
     @cached_property
     def fingerprint(self):
         """SHA-256 of all that predictions depend on: equal for equal models."""
-        from hyperspy_zlpml.ensemble_file import fingerprint
+        from hyperspy_zlpml.ensemble_parts import fingerprint
 
         return fingerprint(self)
 

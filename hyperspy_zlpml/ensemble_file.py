@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ensembles as files, and as dictionaries of arrays for HyperSpy's own files.
+"""Ensembles as files.
 
 A file is one of `safetensors <https://huggingface.co/docs/safetensors>`_: the arrays as they are,
 and in its header, as JSON, everything else that prediction needs. Nothing is pickled, so a file
@@ -7,311 +7,26 @@ from anywhere can be opened without running what it holds. A checksum tells dama
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import uuid
-from dataclasses import asdict, fields
 from pathlib import Path
 
-import numpy as np
+from hyperspy_zlpml.ensemble_parts import (
+    FORMAT_VERSION,
+    EnsembleFileError,
+    checksum,
+    from_parts,
+    is_integer,
+    to_parts,
+)
 
-from hyperspy_zlpml.conditions import TIMES, Conditions
-from hyperspy_zlpml.ensemble import Ensemble, InputScaling
-from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.reference import Grid
-from hyperspy_zlpml.zlp.regions import Regions
-
-#: Raised when files of before could not be read as what they are any more.
-FORMAT_VERSION = 1
 #: Key of the only entry in the metadata of the header.
 _KEY = "hyperspy_zlpml"
 #: Longest header that is looked at, bytes; ours take some thousand.
 _LONGEST_HEADER = 2**20
 #: Largest file that is read, bytes; ours take some hundred thousand.
 _LARGEST_FILE = 2**27
-#: Largest magnitude of what predictions are made of: all are of order one, or logarithms.
-_LARGEST_NUMBER = 1e6
-#: Ends of the grid in x = asinh(2 u): 10^12 FWHM.
-_LARGEST_X = 30.0
-#: Names of the arrays, with their numbers of dimensions and the largest magnitude they may have.
-_ARRAYS = {
-    "weights": (2, _LARGEST_NUMBER),
-    "log_reference": (1, _LARGEST_NUMBER),
-    "scatter": (1, _LARGEST_NUMBER),
-    "reference_modes": (2, _LARGEST_NUMBER),
-    "reference_scores": (2, _LARGEST_NUMBER),
-    "cluster_centres": (1, np.finfo(float).max),
-    "spill_log_intensity": (1, _LARGEST_NUMBER),
-    "spill": (2, np.finfo(float).max),
-    "gain_limit": (1, np.inf),
-    "E_I": (1, np.inf),
-    "E_II": (1, np.inf),
-}
-#: The same, of ensembles trained with conditions.
-_CONDITIONS = {
-    "conditions_settings": (2, _LARGEST_NUMBER),
-    "conditions_values": (2, _LARGEST_NUMBER),
-    "conditions_errors": (2, _LARGEST_NUMBER),
-    "conditions_spread": (1, _LARGEST_NUMBER),
-    "conditions_scores": (2, _LARGEST_NUMBER),
-}
-
-
-class EnsembleFileError(ValueError):
-    """A file is not an ensemble that can be read; the message says why."""
-
-
-def to_parts(ensemble):
-    """An ensemble as arrays and a dictionary that JSON can write.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-
-    Returns
-    -------
-    arrays : dict of str to ndarray
-    facts : dict
-    """
-    arrays = {name: getattr(ensemble, name) for name in _PLAIN_ARRAYS}
-    arrays["spill_log_intensity"], arrays["spill"] = ensemble.spill
-    for name, of_regions in _REGIONS.items():
-        arrays[name] = getattr(ensemble.regions, of_regions)
-    facts = {name: getattr(ensemble, name) for name in _PLAIN_FACTS}
-    for name in _RECORDS:
-        facts[name] = asdict(getattr(ensemble, name))
-    facts["conditions"] = None
-    if ensemble.conditions is not None:
-        for name in _CONDITIONS:
-            arrays[name] = getattr(ensemble.conditions, name.removeprefix("conditions_"))
-        names, logarithmic = ensemble.conditions.names, ensemble.conditions.logarithmic
-        facts["conditions"] = {"names": list(names), "logarithmic": list(logarithmic)}
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, facts
-
-
-_PLAIN_ARRAYS = (
-    "weights", "log_reference", "scatter", "reference_modes", "reference_scores",
-    "cluster_centres",
-)  # fmt: skip
-_REGIONS = {"gain_limit": "gain", "E_I": "E_I", "E_II": "E_II"}
-_TUPLES = ("layers", "log_intensity_range", "log_fwhm", "u_range", "setting")
-_PLAIN_FACTS = (*_TUPLES, "log_beam", "cluster_by", "tail", "microscope", "provenance")
-_RECORDS = {"scaling": InputScaling, "grid": Grid, "noise": NoiseModel}
-
-
-def from_parts(arrays, facts):
-    """Inverse of :func:`to_parts`.
-
-    Raises
-    ------
-    EnsembleFileError
-        If something is missing, of a wrong kind or shape, or no number to predict with.
-    """
-    try:
-        conditions = _conditions(arrays, facts["conditions"])
-        arrays = {name: _array(arrays, name, *_ARRAYS[name]) for name in _ARRAYS}
-        _check_facts(facts)
-        values = {name: arrays[name] for name in _PLAIN_ARRAYS}
-        values.update({name: facts[name] for name in _PLAIN_FACTS})
-        values.update({name: tuple(facts[name]) for name in _TUPLES})
-        values.update({name: record(**facts[name]) for name, record in _RECORDS.items()})
-        limits = {of_regions: arrays[name] for name, of_regions in _REGIONS.items()}
-        spill = arrays["spill_log_intensity"], arrays["spill"]
-        ensemble = Ensemble(**values, regions=Regions(**limits), spill=spill, conditions=conditions)
-        _check_shapes(ensemble)
-        _check_conditions(ensemble)
-    except KeyError as error:
-        raise EnsembleFileError(f"the parts of an ensemble are incomplete: no {error}.") from error
-    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        raise EnsembleFileError(
-            f"the parts of an ensemble are of the wrong kind: {error}."
-        ) from error
-    return ensemble
-
-
-def _conditions(arrays, facts):
-    if facts is None:
-        return None
-    if not _is_record({"names": _are_names, "logarithmic": _are_flags})(facts):
-        raise TypeError("conditions cannot be that")
-    values = {
-        name.removeprefix("conditions_"): _array(arrays, name, *kind)
-        for name, kind in _CONDITIONS.items()
-    }
-    return Conditions(tuple(facts["names"]), logarithmic=tuple(facts["logarithmic"]), **values)
-
-
-def _array(arrays, name, n_dimensions, largest):
-    array = np.asarray(arrays[name])
-    if array.dtype.kind != "f" or array.itemsize not in (4, 8) or array.ndim != n_dimensions:
-        raise TypeError(f"{name} is {array.dtype} of {array.ndim} dimensions")
-    if not (np.abs(array) <= largest).all():
-        raise ValueError(f"{name} holds numbers that are none, or too large")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _check_facts(facts):
-    """Kinds and ranges of what JSON holds: a file may hold anything."""
-    wrong = [name for name, is_right in _KINDS.items() if not is_right(facts[name])]
-    if wrong:
-        raise TypeError(f"{', '.join(wrong)} cannot be that")
-
-
-def _is_integer(value):
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value, largest=_LARGEST_NUMBER):
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and abs(value) <= largest
-
-
-def _is_text(value):
-    return isinstance(value, str)
-
-
-def _is_pair(value):
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
-
-
-def _is_range(value):
-    return _is_pair(value) and value[0] <= value[1]
-
-
-def _is_width(value):
-    """Mean and standard deviation of ln(FWHM / eV)."""
-    return _is_pair(value) and abs(value[0]) <= _LARGEST_X and value[1] >= 0
-
-
-def _are_layers(value):
-    if not isinstance(value, (list, tuple)) or len(value) < 2 or not all(map(_is_integer, value)):
-        return False
-    return value[0] >= _N_INPUTS and value[-1] == 1 and min(value) > 0
-
-
-def _are_numbers(value):
-    return isinstance(value, (list, tuple)) and all(map(_is_number, value))
-
-
-def _are_names(value):
-    is_list = isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_text, value))
-    return is_list and len(set(value)) == len(value)
-
-
-def _are_flags(value):
-    return isinstance(value, (list, tuple)) and all(isinstance(flag, bool) for flag in value)
-
-
-def _is_record(names):
-    """Whether a value is a dictionary of these entries, each of its kind."""
-
-    def is_record(value):
-        if not isinstance(value, dict) or set(value) != set(names):
-            return False
-        return all(is_right(value[name]) for name, is_right in names.items())
-
-    return is_record
-
-
-def _is_scale(value):
-    return _is_number(value) and value >= 1 / _LARGEST_NUMBER
-
-
-def _is_counts(value):
-    return _is_number(value, np.finfo(float).max) and value >= 0
-
-
-def _is_start(value):
-    return _is_number(value, _LARGEST_X) and value < 0
-
-
-def _are_settings(value):
-    return isinstance(value, dict) and all(_is_text(k) and _is_number(v) for k, v in value.items())
-
-
-#: Reduced energy and ln N0; conditions come behind.
-_N_INPUTS = 2
-_KINDS = {
-    "layers": _are_layers,
-    "log_intensity_range": _is_range,
-    "log_fwhm": _is_width,
-    "u_range": _is_range,
-    "log_beam": _is_number,
-    "setting": _are_numbers,
-    "cluster_by": _is_text,
-    "tail": _is_text,
-    "microscope": _are_settings,
-    "provenance": lambda value: isinstance(value, dict),
-    "scaling": _is_record(
-        {"log_intensity_mean": _is_number, "log_intensity_scale": _is_scale, "x_scale": _is_scale}
-    ),
-    "grid": _is_record({"start": _is_start, "n": _is_integer}),
-    "noise": _is_record({"gain": _is_counts, "readout": _is_counts, "source": _is_text}),
-}
-
-
-def _check_shapes(ensemble):
-    layers, n, grid = ensemble.layers, ensemble.n_replicas, ensemble.grid.n
-    n_weights = sum((a + 1) * b for a, b in zip(layers[:-1], layers[1:], strict=True))
-    n_modes, n_clusters = len(ensemble.reference_modes), ensemble.cluster_centres.size
-    expected = {
-        "weights": (n, n_weights), "log_reference": (grid,), "scatter": (grid,),
-        "reference_modes": (n_modes, grid), "reference_scores": (n, n_modes),
-    }  # fmt: skip
-    found = {name: getattr(ensemble, name).shape for name in expected}
-    found["spill"] = tuple(array.shape for array in ensemble.spill)
-    expected["spill"] = ((len(ensemble.spill[0]),), (len(ensemble.spill[0]), grid))
-    for field in fields(Regions):
-        found[field.name] = getattr(ensemble.regions, field.name).shape
-        expected[field.name] = (n_clusters,)
-    wrong = [f"{name} {found[name]}" for name in expected if found[name] != expected[name]]
-    if wrong or not n or not n_clusters or not len(ensemble.spill[0]):
-        raise ValueError(f"shapes do not agree or hold nothing: {', '.join(wrong)}")
-    if not 0 < ensemble.grid.x[-1] <= _LARGEST_X:
-        raise ValueError(f"the grid of {grid} nodes does not hold the peak")
-    if (np.diff(ensemble.spill[0]) < 0).any():
-        raise ValueError("spill_log_intensity does not increase")
-
-
-def _check_conditions(ensemble):
-    conditions, setting = ensemble.conditions, ensemble.setting
-    if conditions is None:
-        if setting or ensemble.layers[0] != _N_INPUTS:
-            raise ValueError(f"layers {ensemble.layers} or setting {setting} without conditions")
-        return
-    n_settings, n = len(conditions.settings), len(conditions.names)
-    expected = {
-        "settings": (n_settings, n), "values": (n_settings, 2), "errors": (n_settings, 2),
-        "spread": (2,), "scores": (ensemble.n_replicas, 2),
-    }  # fmt: skip
-    wrong = [name for name, shape in expected.items() if getattr(conditions, name).shape != shape]
-    if wrong or ensemble.layers[0] != _N_INPUTS + n or len(setting) not in (0, n):
-        raise ValueError(f"shapes of conditions do not agree: {', '.join(wrong)}")
-    positive = (conditions.settings > 0).all(0)
-    is_time = np.array([name in TIMES for name in conditions.names])
-    if conditions.logarithmic != tuple(positive.tolist()) or not positive[is_time].all():
-        raise ValueError("settings of conditions are not what their logarithms are taken of")
-    with np.errstate(all="ignore"):
-        scaled = conditions.scaled(np.array([*conditions.settings, setting or conditions.middle]))
-    if not (np.abs(scaled) < _LARGEST_NUMBER).all():
-        raise ValueError("settings of conditions span no range, or are far outside of it")
-
-
-def fingerprint(ensemble):
-    """SHA-256, as hexadecimal digits, of all that predictions depend on."""
-    arrays, facts = to_parts(ensemble)
-    facts.pop("provenance")
-    return _checksum(arrays, facts)
-
-
-def _checksum(arrays, facts):
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def save(ensemble, path):
@@ -321,7 +36,7 @@ def save(ensemble, path):
     arrays, facts = to_parts(ensemble)
     header = {
         "format_version": FORMAT_VERSION,
-        "sha256": _checksum(arrays, facts),
+        "sha256": checksum(arrays, facts),
         "ensemble": facts,
     }
     from_parts(arrays, facts)  # or load() would refuse it
@@ -378,7 +93,7 @@ def load(path):
 
     path = Path(path)
     header = _header_of(path)
-    if not _is_integer(header.get("format_version")) or header["format_version"] < 1:
+    if not is_integer(header.get("format_version")) or header["format_version"] < 1:
         raise EnsembleFileError(f"{path}: altered: its header holds no format version.")
     if header["format_version"] > FORMAT_VERSION:
         raise EnsembleFileError(
@@ -387,7 +102,7 @@ def load(path):
         )
     try:
         arrays = from_bytes(path.read_bytes())
-        intact = _checksum(arrays, header["ensemble"]) == header["sha256"]
+        intact = checksum(arrays, header["ensemble"]) == header["sha256"]
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise EnsembleFileError(f"{path}: altered: {error}.") from error
     if not intact:
@@ -428,7 +143,7 @@ def _header_of(path):
         ) from error
     if not isinstance(metadata, dict) or _KEY not in metadata:
         raise foreign
-    if not _is_integer(end) or size < end:
+    if not is_integer(end) or size < end:
         raise EnsembleFileError(f"{path}: cut short: {size} bytes of {end}.")
     if size > min(end, _LARGEST_FILE):
         raise EnsembleFileError(f"{path}: altered: {size} bytes where {end} are expected.")

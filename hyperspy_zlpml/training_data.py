@@ -60,12 +60,15 @@ class Part:
         Of the shapes of spectra, see :func:`shape_modes`.
     setting : tuple of float
         Scaled conditions; empty where all data were taken at one setting.
+    variation : ndarray of shape (n_replicas, n_groups), optional
+        Systematic deviation of each replica, drawn already; ``modes`` are none then.
     """
 
     peaks: RegisteredPeaks
     regions: Regions
     modes: np.ndarray
     setting: tuple = ()
+    variation: np.ndarray | None = None
 
 
 def training_data(parts, scores, settings, rng):
@@ -92,6 +95,8 @@ def training_data(parts, scores, settings, rng):
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     half = max(0.5 * (high - low), 0.25)
     scaling = InputScaling(0.5 * (low + high), half, reference.grid.x[-1] / 2)
+    if len(parts) > 1 and settings.replica_kind == "gaussian":
+        parts = with_common_variation(parts, settings.n_replicas, rng)
     drawn = [_drawn(part, reference, scores, scaling, settings, rng) for part in parts]
     inputs, ratios, sigma, used = (list(values) for values in zip(*drawn, strict=True))
     if len(parts) > 1:
@@ -110,6 +115,24 @@ def training_data(parts, scores, settings, rng):
     )
 
 
+def with_common_variation(parts, n_replicas, rng):
+    """Parts whose replicas vary at all settings by the same shape.
+
+    How peaks differ from one spectrum to the next hardly depends on the setting. Drawn anew at
+    every one, it would be taken for what the setting does.
+    """
+    first = parts[0]
+    scores = rng.standard_normal((n_replicas, len(first.modes)))
+    varied = scores @ first.modes
+    here = first.peaks.u.mean(0)
+    none = np.zeros((0, here.size))
+    there = [part.peaks.u.mean(0) for part in parts]
+    return [
+        replace(part, modes=none, variation=np.array([np.interp(u, here, row) for row in varied]))
+        for part, u in zip(parts, there, strict=True)
+    ]
+
+
 def _drawn(part, reference, scores, scaling, settings, rng):
     """Inputs, pseudo-data, errors and points used of one part."""
     peaks, modes = part.peaks, part.modes
@@ -120,6 +143,8 @@ def _drawn(part, reference, scores, scaling, settings, rng):
     if peaks is not reference:
         clusters = [to_reference(cluster, peaks, reference) for cluster in clusters]
     replicas = DRAW[settings.replica_kind](clusters, settings.n_replicas, rng, modes)
+    if part.variation is not None:
+        replicas = replicas + part.variation[:, None]
     limits = [peaks.window[1][peaks.label == name].mean() for name in peaks.labels]
     limits = np.array(limits + [np.inf] * (len(clusters) - len(limits)))
     limits = draw_limits(limits, settings.n_replicas, rng, _LIMIT_SPREAD)

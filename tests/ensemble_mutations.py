@@ -8,7 +8,8 @@ import json
 
 import numpy as np
 
-from hyperspy_zlpml.ensemble_file import _KEY, FORMAT_VERSION, _checksum
+from hyperspy_zlpml.ensemble_file import _KEY
+from hyperspy_zlpml.ensemble_parts import FORMAT_VERSION, checksum
 
 # --- damage ---------------------------------------------------------------------------------------
 
@@ -165,7 +166,7 @@ def file_of(arrays, facts, **header):
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     ours = {
         "format_version": FORMAT_VERSION,
-        "sha256": _checksum(arrays, facts),
+        "sha256": checksum(arrays, facts),
         "ensemble": facts,
     }
     return save(arrays, {_KEY: json.dumps({**ours, **header})})

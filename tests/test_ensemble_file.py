@@ -15,10 +15,10 @@ import pytest
 from ensemble_mutations import DAMAGE, damaged, file_of, forged
 from test_ensemble import GRID, ensemble
 
-from hyperspy_zlpml import EnsembleFileError, ensemble_file, load
+from hyperspy_zlpml import EnsembleFileError, ensemble_file, ensemble_parts, load
 from hyperspy_zlpml.conditions import Conditions
 from hyperspy_zlpml.ensemble import Ensemble
-from hyperspy_zlpml.ensemble_file import from_parts, to_parts
+from hyperspy_zlpml.ensemble_parts import from_parts, to_parts
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import Grid
@@ -256,7 +256,7 @@ def test_fingerprint_tells_every_change_of_the_conditions(field):
 def test_fingerprint_is_taken_once(monkeypatch):
     one = whole()
     first = one.fingerprint
-    monkeypatch.setattr(ensemble_file, "fingerprint", None)
+    monkeypatch.setattr(ensemble_parts, "fingerprint", None)
     assert one.fingerprint == first
 
 

@@ -265,14 +265,15 @@ def test_thickness_is_counted_at_the_dose_of_the_ensemble():
 # --- data unlike those that an ensemble has seen --------------------------------------------------
 
 
-def departed(width=1.0, dose=1.0, thicker=0.0, reach=1.0, **microscope):
+def departed(width=1.0, dose=1.0, thicker=0.0, reach=1.0, setting=(), **microscope):
     """Departure of the image from an ensemble that was trained on it, but for what is given."""
     image = described()
     log_intensity, log_fwhm = image.log_intensity, np.log(np.median(image.parameters.fwhm))
     ensemble = SimpleNamespace(
         log_intensity_range=(log_intensity.min(), log_intensity.max()),
         log_beam=log_intensity.max(), log_fwhm=(log_fwhm, 0.01), u_range=(-25.0, 50.0),
-        microscope={"beam_energy": 200.0, "collection_angle": 20.0}, conditions=None,
+        microscope={"beam_energy": 200.0, "collection_angle": 20.0}, setting=setting,
+        conditions=SimpleNamespace(names=("beam_energy",), outside=lambda at: max(at[0] - 1, 0)),
     )  # fmt: skip
     return departure(
         ensemble, log_intensity - thicker, log_fwhm + np.log(width), np.log(dose),
@@ -298,7 +299,8 @@ def test_data_like_those_trained_on_are_no_departure():
     (dict(beam_energy=200 * np.exp(0.12)), 1.0, "beam energy is 225.* and was 200"),
     (dict(convergence_angle=99.0), 0.0, None),
     (dict(thicker=0.4), 0.0, None),
-    (dict(reach=1.05), 0.0, None),
+    (dict(reach=1.2), 0.0, None),
+    (dict(setting=(0.5,)), 0.0, None),
 ])  # fmt: skip
 def test_how_far_data_lie_outside(outside, distance, told):
     found = departed(**outside)
@@ -310,11 +312,13 @@ def test_how_far_data_lie_outside(outside, distance, told):
 
 
 @pytest.mark.parametrize("outside, told", [
-    (dict(thicker=3.0), r"100% of the spectra are thinner or thicker than -?0\.00 to "),
+    (dict(thicker=3.0), r"t/lambda of 100% of the spectra is outside -?0\.00 to "),
     (dict(reach=1.5), r"behind the peak the axis reaches 75 FWHM, trained to 50"),
+    (dict(setting=(1.5,)), r"beam energy lie outside the settings trained at"),
 ])  # fmt: skip
-def test_what_is_looked_at_spectrum_by_spectrum_is_told_too(outside, told):
-    # Thickness widens the band of the spectra it concerns; tails beyond the axis have no data.
+def test_what_the_band_knows_of_elsewhere_is_told_too(outside, told):
+    # Thickness widens the band of the spectra it concerns, a setting that of the replicas; tails
+    # beyond the axis have no data.
     found = departed(**outside)
     assert found.distance == 0.0
     assert re.search(told, found.message)

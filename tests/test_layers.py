@@ -25,6 +25,7 @@ MEMBERS = {
     "_version": "science", "zlp": "science", "physics": "science", "statistics": "science",
     "ensemble": "science", "removal": "science", "report": "science",
     "checks": "science", "departure": "science", "ensemble_file": "science",
+    "ensemble_parts": "science",
     "conditions": "science", "plot_ensemble": "science",
     "network": "training",
     "image": "workflow", "workflow": "workflow", "training_data": "workflow",

@@ -8,12 +8,12 @@ import pytest
 
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.network import mlp
-from hyperspy_zlpml.removal import MODEL_FLOOR, RESULTS, Removal
+from hyperspy_zlpml.removal import _OPENING, MODEL_FLOOR, RESULTS, Removal
 from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.peaks import peak_parameters
-from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, Grid, to_grid
+from hyperspy_zlpml.zlp.reference import Grid, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 STEP, FWHM = 0.025, 0.45
@@ -55,9 +55,9 @@ def ensemble(spread=True, n_replicas=200, **changes):
 
 
 def prepare(one=None, noise=NOISE, pedestal=0.0, confidence=0.68, distance=0.0):
-    return Removal.prepare(
-        one or ensemble(), ENERGY, noise, pedestal, confidence, (140, 180), distance
-    )
+    one = one or ensemble()
+    table = one.tabulate(confidence)
+    return Removal.prepare(table, one.log_fwhm, ENERGY, noise, pedestal, (140, 180), distance)
 
 
 def true_zlp(n=6, seed=1, score=0.0, height=1e5):
@@ -349,7 +349,7 @@ def test_errors_are_those_of_the_match_propagated_by_differences():
 @pytest.mark.parametrize("how", ["image", "thickness"])
 def test_outside_of_what_was_seen_the_band_widens_and_the_tail_opens(how):
     # By definition of the distance: 1 doubles the error, and beyond the window of pure ZLP adds
-    # that of a power of the energy known to +-0.5. Thickness, for each spectrum by itself, counts
+    # that of a power of the energy, uncertain by so much. Thickness, for each spectrum by itself, counts
     # from half a mean free path outside those trained on: 1 is at 1.5 beyond.
     zlp, centre, fwhm = true_zlp()
     counts, inside = measured(zlp), rows(zlp, centre, fwhm, 1.5, -1.5)
@@ -367,7 +367,7 @@ def test_outside_of_what_was_seen_the_band_widens_and_the_tail_opens(how):
     u = distance / fwhm[outside, None]
     within, outer = distance < 1.2, (distance > 1.8) & (u < 20)
     np.testing.assert_allclose(factor[within], 2.0, rtol=0.02)
-    opening = TAIL_POWER_SIGMA * np.log(distance / 1.5)
+    opening = _OPENING * np.log(distance / 1.5)
     expected = np.hypot(2 * (near / found)[outside], opening)
     small = outer & (expected < 0.5)  # of a logarithm, not yet of the counts
     assert small.sum() > 100

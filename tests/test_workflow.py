@@ -17,13 +17,8 @@ from hyperspy_zlpml.image import (
 )
 from hyperspy_zlpml.network.selection import TooFewReplicasError
 from hyperspy_zlpml.removal import RESULTS, Removal
-from hyperspy_zlpml.workflow import (
-    Settings,
-    cluster_spectra,
-    pattern_noise,
-    train_ensemble,
-    training_data,
-)
+from hyperspy_zlpml.training_data import Part, cluster_spectra, pattern_noise, training_data
+from hyperspy_zlpml.workflow import Settings, train_ensemble
 from hyperspy_zlpml.zlp.peaks import peak_parameters
 from hyperspy_zlpml.zlp.registration import registered
 from hyperspy_zlpml.zlp.replicas import shape_modes
@@ -57,8 +52,8 @@ def applied(case, ensemble):
     """Results by name, each of shape (n_spectra, n_energy)."""
     image = case.image
     removal = Removal.prepare(
-        ensemble, case.energy, image.detector.noise, image.detector.pedestal, 0.68,
-        channel_range(image),
+        ensemble.tabulate(0.68), ensemble.log_fwhm, case.energy, image.detector.noise,
+        image.detector.pedestal, channel_range(image),
     )  # fmt: skip
     peaks = peaks_to_apply(image, case.clusters.labels, ensemble.regions)
     return dict(zip(RESULTS, removal.apply(case.counts, peaks), strict=True))
@@ -154,7 +149,7 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     shapes, modes = shape_modes(cluster_spectra(peaks)), peaks.reference_modes
     scores = np.random.default_rng(1).standard_normal((8, len(modes)))
     (scaling, common), (_, own) = (
-        training_data(peaks, regions, shapes, drawn, QUICK, np.random.default_rng(2))
+        training_data([Part(peaks, regions, shapes)], drawn, QUICK, np.random.default_rng(2))
         for drawn in (0 * scores, scores)
     )
     u = np.sinh(own.inputs[:, 0] * scaling.x_scale) / 2

@@ -15,7 +15,7 @@ from hyperspy.component import Component
 from hyperspy_zlpml import eager, lazy
 from hyperspy_zlpml.components._shapes import MODE_LIMITS, Shapes, check_mode
 from hyperspy_zlpml.ensemble import Ensemble
-from hyperspy_zlpml.ensemble_file import FORMAT_VERSION, EnsembleFileError, from_parts, to_parts
+from hyperspy_zlpml.ensemble_parts import FORMAT_VERSION, EnsembleFileError, from_parts, to_parts
 from hyperspy_zlpml.zlp.peaks import STATUS_TEXT, peak_parameters
 
 #: Key under which what is not an array is stored, as JSON.

@@ -6,6 +6,7 @@ from itertools import product
 
 import hyperspy.api as hs
 import numpy as np
+from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
 from hyperspy_zlpml.data._forward import Material, Response, add_noise, zlp_and_inelastic
@@ -114,7 +115,7 @@ def make_sample(
     tail = tail_drift * _drift(shape, rng)
     # The height of the response per unit area fixes the electrons that give `peak_counts`.
     grid = np.linspace(-300, 300, 60001)
-    area_over_height = np.trapezoid(response(grid), grid) / response(0.0)
+    area_over_height = trapezoid(response(grid), grid) / response(0.0)
     beam = peak_counts * area_over_height * fwhm / scale
     electrons = beam * (1 + 0.01 * _drift(shape, rng))
 

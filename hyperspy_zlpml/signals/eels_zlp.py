@@ -59,8 +59,11 @@ class EELSZLPSpectrum(EELSSpectrum):
         navigation_mask : boolean map, optional
             Pixels to leave out (True): not trained on, NaN in every result.
         ensemble : Ensemble, optional
-            Trained before, by :meth:`train_zlp_ml`. Nothing is trained then, and clusters, regions
-            and replicas are those of the ensemble whatever the other arguments say.
+            Trained before, by :meth:`train_zlp_ml`, or from :func:`hyperspy_zlpml.load`. Nothing is
+            trained then: the shapes of the peak are those of the ensemble, everything else is found
+            in the image, and ``n_replicas``, ``replica_kind`` and ``device`` have no effect. One
+            trained with conditions is used at the setting that the metadata tell, unless
+            ``ensemble.at(...)`` chose one.
         confidence : float
             Probability inside the band of ``lower`` and ``upper``.
         replica_kind : "gaussian" or "spectra"
@@ -87,6 +90,8 @@ class EELSZLPSpectrum(EELSSpectrum):
             If no spectrum has a usable peak.
         TooFewReplicasError
             If fewer than half of the networks could be trained.
+        OtherZeroLossPeakError
+            If the peaks are of another shape than those that ``ensemble`` was trained on.
         ValueError
             If the energy axis or an argument is not what it must be, or the device cannot be used.
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The result of a removal: native signals, maps, ensemble and report."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,7 +109,7 @@ class ZLPRemoval:
     def _note(self, node):
         """Keep what was done in the metadata of all spectra."""
         for name in _SPECTRA:
-            getattr(self, name).metadata.add_dictionary({"ZLP_ML": node})
+            getattr(self, name).metadata.add_dictionary({"ZLP_ML": deepcopy(node)})
 
     def _signals(self):
         """All spectra, the variance included."""

@@ -8,6 +8,7 @@ improve each other in a few rounds; after that a spectrum is its ratio to the re
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.matching import (
@@ -367,7 +368,7 @@ def log_beam(samples, grid, log_reference):
     total = np.median(np.log(np.maximum(image.parameters.total, 1e-300)))
     shape = np.exp(log_reference)
     within = np.abs(grid.u) < 1
-    part = np.trapezoid(shape[within], grid.u[within]) / np.trapezoid(shape, grid.u)
+    part = trapezoid(shape[within], grid.u[within]) / trapezoid(shape, grid.u)
     return float(total + np.log(part))
 
 

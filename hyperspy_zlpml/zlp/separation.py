@@ -6,6 +6,7 @@ the ZLP also carries a part of the losses below their onset; that part is estima
 """
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
 from hyperspy_zlpml.zlp.registration import VACUUM, mean_ratio
@@ -96,7 +97,7 @@ def spilled_losses(peaks, regions):
     grid = peaks.grid
     response = np.exp(peaks.log_reference)
     kernel_shape = _whole_response(peaks)
-    area = np.trapezoid(np.exp(kernel_shape), grid.u)
+    area = trapezoid(np.exp(kernel_shape), grid.u)
     tables = {}
     for name in peaks.labels[peaks.labels != VACUUM]:
         rows = peaks.label == name

@@ -149,8 +149,9 @@ def band(result, confidence, counts, rows):
     """
     one, channel = result._removal, result._peaks[:, 0]
     channels = int(np.nanmin(channel)), int(np.nanmax(channel))
+    table = result.ensemble.tabulate(confidence)
     other = Removal.prepare(
-        result.ensemble, one.energy, one.noise, one.pedestal, confidence, channels, one.distance
+        table, one.log_fwhm, one.energy, one.noise, one.pedestal, channels, one.distance
     )
     *_, lower, upper, _ = other.apply(counts, result._peaks[rows])
     return counts - upper, counts - lower

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hyperspy_zlpml import data, load
-from hyperspy_zlpml.ensemble_file import FORMAT_VERSION
+from hyperspy_zlpml.ensemble_parts import FORMAT_VERSION
 
 HERE = Path(__file__).parent
 #: The leading directions of the reference's error are enough here, and keep the file small.
