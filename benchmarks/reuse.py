@@ -238,15 +238,15 @@ def measure_beyond():
     """Beyond the settings trained at, in steps of the grid."""
     from hyperspy_zlpml.data import vacuum_at_settings
 
+    ratio = (BEAM_ENERGIES[-1] / BEAM_ENERGIES[0]) ** (1 / 3)
+    ways = {
+        "beam energy up": lambda n: (BEAM_ENERGIES[-1] * ratio**n, 0.15),
+        "beam energy down": lambda n: (BEAM_ENERGIES[0] / ratio**n, 0.15),
+        "exposure up": lambda n: (110.0, EXPOSURES[-1] * 2**n),
+        "exposure down": lambda n: (110.0, EXPOSURES[0] / 2**n),
+    }
     for seed in (0, 1):
         ensemble = trained_at(vacuum_at_settings(BEAM_ENERGIES, EXPOSURES, random_state=seed))
-        ratio = (BEAM_ENERGIES[-1] / BEAM_ENERGIES[0]) ** (1 / 3)
-        ways = {
-            "beam energy up": lambda n: (BEAM_ENERGIES[-1] * ratio**n, 0.15),
-            "beam energy down": lambda n: (BEAM_ENERGIES[0] / ratio**n, 0.15),
-            "exposure up": lambda n: (110.0, EXPOSURES[-1] * 2**n),
-            "exposure down": lambda n: (110.0, EXPOSURES[0] / 2**n),
-        }
         for way, at in ways.items():
             rows = []
             for n in (0, *STEPS):

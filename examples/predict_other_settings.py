@@ -32,9 +32,8 @@ print(f"ZLP 1 eV above the peak: {median[at]:.0f} counts, 68 % {low[at]:.0f} to 
 channel = energy[1] - energy[0]
 there = truth.zlp.data / truth.zlp.axes_manager[-1].scale * channel
 axis, centre = truth.zlp.axes_manager[-1].axis, truth.centre.data
-values = [
-    np.interp(1.0, axis - c, row) for c, row in zip(centre.ravel(), there.reshape(-1, axis.size))
-]
+spectra = zip(centre.ravel(), there.reshape(-1, axis.size), strict=True)
+values = [np.interp(1.0, axis - c, spectrum) for c, spectrum in spectra]
 print(f"simulated: {np.mean(values):.0f} counts, {np.std(values):.0f} from spectrum to spectrum")
 
 # Beyond what was measured the band widens.

@@ -436,8 +436,9 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
 # --- nothing runs ---------------------------------------------------------------------------------
 
 
-def test_nothing_is_unpickled():
-    tree = ast.parse(Path(ensemble_file.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [ensemble_file, ensemble_parts])
+def test_nothing_is_unpickled(module):
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
              for alias in node.names}  # fmt: skip
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
