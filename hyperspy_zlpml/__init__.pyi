@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-from . import data, signals
+from . import components, data, signals
 from .departure import OtherZeroLossPeakError
 from .ensemble import Ensemble
 from .ensemble_file import load
@@ -19,6 +19,7 @@ __all__ = [
     "Report",
     "TooFewReplicasError",
     "ZLPRemoval",
+    "components",
     "data",
     "load",
     "signals",

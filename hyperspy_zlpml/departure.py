@@ -90,46 +90,67 @@ def departure(ensemble, log_intensity, log_fwhm, log_dose, u_range, microscope):
     -------
     Departure
     """
-    distances, told = [0.0], []
-    outside = thickness_distance(log_intensity, *ensemble.log_intensity_range) > 0
-    if outside.mean() > _WORTH_A_WORD:
-        low, high = ensemble.log_intensity_range
-        thin, thick = ensemble.log_beam - high, ensemble.log_beam - low
-        told.append(
-            f"t/lambda of {outside.mean():.0%} of the spectra is outside {thin:.2f} to "
-            f"{thick:.2f} (by ln N0)"
-        )
+    found = [
+        _of_thickness(ensemble, log_intensity),
+        _of_width(ensemble, log_fwhm),
+        _of_dose(log_dose),
+        *(
+            _of_setting(name, microscope[name], ensemble.microscope[name])
+            for name in sorted(set(microscope) & set(ensemble.microscope))
+        ),
+        _of_conditions(ensemble),
+        _of_range("before", abs(u_range[0]), abs(ensemble.u_range[0])),
+        _of_range("behind", u_range[1], ensemble.u_range[1]),
+    ]
+    distance = np.linalg.norm([distance for distance, _ in found])
+    return Departure(float(distance), tuple(text for _, text in found if text))
+
+
+def _of_thickness(ensemble, log_intensity):
+    low, high = ensemble.log_intensity_range
+    outside = np.mean(thickness_distance(log_intensity, low, high) > 0)
+    if outside <= _WORTH_A_WORD:
+        return 0.0, ""
+    thin, thick = ensemble.log_beam - high, ensemble.log_beam - low
+    # Counted spectrum by spectrum: nothing for the image as a whole.
+    return 0.0, (
+        f"t/lambda of {outside:.0%} of the spectra is outside {thin:.2f} to {thick:.2f} (by ln N0)"
+    )
+
+
+def _of_width(ensemble, log_fwhm):
     mean, sigma = ensemble.log_fwhm
-    width = log_fwhm - mean
-    distances.append(_beyond(width, max(_WIDTH_ALLOWED, _WIDTH_SIGMAS * sigma)) / _WIDTH_UNIT)
-    if distances[-1]:
-        told.append(
-            f"the peaks are {np.exp(width):.2f} times as wide (FWHM {np.exp(log_fwhm):.3g} eV)"
-        )
-    distances.append(_beyond(log_dose, _DOSE_ALLOWED) / _DOSE_UNIT)
-    if distances[-1]:
-        told.append(f"the dose is {np.exp(log_dose):.3g} times as high")
-    for name in sorted(set(microscope) & set(ensemble.microscope)):
-        here, there = microscope[name], ensemble.microscope[name]
-        off = np.log(here / there) if min(here, there) > 0 else float(here != there)
-        distances.append(_beyond(off, _SETTING_ALLOWED) / _SETTING_UNIT)
-        if distances[-1]:
-            told.append(f"{name.replace('_', ' ')} is {here:g} and was {there:g}")
-    if ensemble.setting and ensemble.conditions.outside(ensemble.setting):
-        # Its replicas are spread for it already.
-        names = " and ".join(ensemble.conditions.names).replace("_", " ")
-        told.append(f"{names} lie outside the settings trained at")
-    for side, here, there in (
-        ("before", *_pair(u_range, ensemble, 0)),
-        ("behind", *_pair(u_range, ensemble, 1)),
-    ):
-        if here > _RANGE_ALLOWED * there:
-            told.append(f"{side} the peak the axis reaches {here:.3g} FWHM, trained to {there:.3g}")
-    return Departure(float(np.linalg.norm(distances)), tuple(told))
+    beyond = _beyond(log_fwhm - mean, max(_WIDTH_ALLOWED, _WIDTH_SIGMAS * sigma))
+    times, fwhm = np.exp(log_fwhm - mean), np.exp(log_fwhm)
+    text = f"the peaks are {times:.2f} times as wide (FWHM {fwhm:.3g} eV)"
+    return beyond / _WIDTH_UNIT, text * bool(beyond)
 
 
-def _pair(u_range, ensemble, end):
-    return abs(u_range[end]), abs(ensemble.u_range[end])
+def _of_dose(log_dose):
+    beyond = _beyond(log_dose, _DOSE_ALLOWED)
+    return beyond / _DOSE_UNIT, f"the dose is {np.exp(log_dose):.3g} times as high" * bool(beyond)
+
+
+def _of_setting(name, here, there):
+    off = np.log(here / there) if min(here, there) > 0 else float(here != there)
+    beyond = _beyond(off, _SETTING_ALLOWED)
+    text = f"{name.replace('_', ' ')} is {here:g} and was {there:g}"
+    return beyond / _SETTING_UNIT, text * bool(beyond)
+
+
+def _of_conditions(ensemble):
+    if not ensemble.setting or not ensemble.conditions.outside(ensemble.setting):
+        return 0.0, ""
+    names = " and ".join(ensemble.conditions.names).replace("_", " ")
+    # The replicas are spread for it already.
+    return 0.0, f"{names} lie outside the settings trained at"
+
+
+def _of_range(side, here, there):
+    # Beyond what was trained on the table itself opens.
+    if here <= _RANGE_ALLOWED * there:
+        return 0.0, ""
+    return 0.0, f"{side} the peak the axis reaches {here:.3g} FWHM, trained to {there:.3g}"
 
 
 def _beyond(value, allowed):

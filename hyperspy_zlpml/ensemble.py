@@ -20,6 +20,9 @@ from hyperspy_zlpml.zlp.reference import Grid, level_ripples, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
+#: Conditions enter the networks this much smaller than between -1 and 1: weights of the size that
+#: their prior allows then bend little over the settings, as the laws of instruments do.
+CONDITION_SCALE = 0.3
 _N_THICKNESS_NODES = 9
 _MOST_MODES = 8
 #: Spread of ln(ZLP) that is not worth a mode.
@@ -73,7 +76,7 @@ class InputScaling:
         ``setting`` holds the conditions, scaled already, the same for all.
         """
         thickness = (log_intensity - self.log_intensity_mean) / self.log_intensity_scale
-        conditions = (np.full(np.shape(u), value) for value in setting)
+        conditions = (np.full(np.shape(u), CONDITION_SCALE * value) for value in setting)
         return np.stack([to_grid(u) / self.x_scale, thickness, *conditions], axis=-1)
 
 
