@@ -7,6 +7,7 @@ how many electrons it holds and how wide it is follow laws of the settings
 (:mod:`hyperspy_zlpml.zlp.laws`).
 """
 
+import numbers
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -114,7 +115,7 @@ class Conditions:
         values = []
         for name, is_log in zip(self.names, self.logarithmic, strict=True):
             value = given[name]
-            if not np.isscalar(value) or isinstance(value, (str, bytes, bool)):
+            if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
                 raise ValueError(f"{name}: expected a number, got {value!r}.")
             if not np.isfinite(value) or (is_log and value <= 0):
                 raise ValueError(

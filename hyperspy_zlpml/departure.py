@@ -30,6 +30,8 @@ _FLANKS_OF_VACUUM, _FLANKS = (-6.0, 6.0), (-4.0, 1.5)
 _FLANK_FROM = 0.6
 #: Widths of one instrument agree to this factor.
 _SAME_WIDTH = 2.5
+#: Energies at which the mean ratio is known to this are compared; ratios below count as this.
+_TELLS, _LEAST_RATIO = 0.15, 0.05
 #: Shapes of one instrument agree to this, and to so many standard deviations of what was seen.
 _SAME_SHAPE, _SAME_SIGMAS = 0.15, 4.0
 
@@ -204,11 +206,12 @@ def difference_of_shape(peaks):
     mean = ((weight * ratio[thinnest]).sum(0) / weight.sum(0))[flank]
     error = weight.sum(0)[flank] ** -0.5
     seen = peaks.reference_error(u[flank])
-    known = mean > 3 * error
+    # By what is expected and not by what was found, or fluctuations would choose themselves.
+    known = error < _TELLS
     if not known.any():
         return 0.0, 0.0
     # Each flank counts alike, however many groups of channels it has: channels lie denser inside.
     spacing = np.gradient(np.arcsinh(2 * u))[flank][known]
-    off = np.log(mean[known]) ** 2 - (error / mean)[known] ** 2
+    off = np.log(np.maximum(mean, _LEAST_RATIO))[known] ** 2 - error[known] ** 2
     off = np.sqrt(max((spacing * off).sum() / spacing.sum(), 0.0))
     return float(off), float(np.sqrt((spacing * seen[known] ** 2).sum() / spacing.sum()))

@@ -22,7 +22,7 @@ from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Conditions enter the networks this much smaller than between -1 and 1: weights of the size that
 #: their prior allows then bend little over the settings, as the laws of instruments do.
-CONDITION_SCALE = 0.3
+_CONDITION_SCALE = 0.3
 _N_THICKNESS_NODES = 9
 _MOST_MODES = 8
 #: Spread of ln(ZLP) that is not worth a mode.
@@ -69,14 +69,15 @@ class InputScaling:
     log_intensity_mean: float
     log_intensity_scale: float
     x_scale: float
+    condition_scale: float = _CONDITION_SCALE
 
     def __call__(self, u, log_intensity, setting=()):
         """Inputs of shape (..., 2 + n_conditions) for ``u`` and ``log_intensity`` of equal shape.
 
-        ``setting`` holds the conditions, scaled already, the same for all.
+        ``setting`` holds the conditions, between -1 and 1 where it was trained, the same for all.
         """
         thickness = (log_intensity - self.log_intensity_mean) / self.log_intensity_scale
-        conditions = (np.full(np.shape(u), CONDITION_SCALE * value) for value in setting)
+        conditions = (np.full(np.shape(u), self.condition_scale * value) for value in setting)
         return np.stack([to_grid(u) / self.x_scale, thickness, *conditions], axis=-1)
 
 

@@ -233,7 +233,12 @@ _KINDS = {
     "microscope": _are_settings,
     "provenance": lambda value: isinstance(value, dict),
     "scaling": _is_record(
-        {"log_intensity_mean": _is_number, "log_intensity_scale": _is_scale, "x_scale": _is_scale}
+        {
+            "log_intensity_mean": _is_number,
+            "log_intensity_scale": _is_scale,
+            "x_scale": _is_scale,
+            "condition_scale": _is_scale,
+        }
     ),
     "grid": _is_record({"start": _is_start, "n": is_integer}),
     "noise": _is_record({"gain": _is_counts, "readout": _is_counts, "source": _is_text}),

@@ -18,6 +18,9 @@ from hyperspy_zlpml.zlp.zero_thickness import PURE_FRACTION, at_zero_thickness
 _LIMIT_SPREAD = 0.3
 #: Ratios are not believed better than this, which keeps single points from ruling a fit.
 _RATIO_FLOOR = 4e-4
+#: Tails of the same setting differ by this from one acquisition to the next: what follows from a
+#: setting is not known better, however many spectra an acquisition has.
+_REPRODUCED = 3e-3
 _TAIL_LINES_STEP = 0.15
 #: How modes go on beyond region I is seen up to this many times its end without vacuum, and
 #: smoothed over some groups.
@@ -125,12 +128,14 @@ def with_common_variation(parts, n_replicas, rng):
     scores = rng.standard_normal((n_replicas, len(first.modes)))
     varied = scores @ first.modes
     here = first.peaks.u.mean(0)
-    none = np.zeros((0, here.size))
     there = [part.peaks.u.mean(0) for part in parts]
     return [
-        replace(part, modes=none, variation=np.array([np.interp(u, here, row) for row in varied]))
+        replace(
+            part, modes=np.zeros((0, u.size)),
+            variation=np.array([np.interp(u, here, row) for row in varied]),
+        )
         for part, u in zip(parts, there, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def _drawn(part, reference, scores, scaling, settings, rng):
@@ -149,6 +154,7 @@ def _drawn(part, reference, scores, scaling, settings, rng):
     limits = np.array(limits + [np.inf] * (len(clusters) - len(limits)))
     limits = draw_limits(limits, settings.n_replicas, rng, _LIMIT_SPREAD)
     inputs, ratios, sigma, used = [], [], [], []
+    several = bool(part.setting)
     for number, cluster in enumerate(clusters):
         _, error = cluster.mean
         seen = np.isfinite(error)
@@ -160,7 +166,8 @@ def _drawn(part, reference, scores, scaling, settings, rng):
         own = 0.0 if drawn_with_it else _own_reference(reference, scores, cluster.u[seen])
         ratios.append(replicas[:, number, seen] / np.exp(own))
         pattern = pattern_noise(cluster.mean[0][seen], error[seen])
-        sigma.append(np.sqrt(error[seen] ** 2 + _RATIO_FLOOR**2 + pattern**2))
+        floor = np.hypot(_RATIO_FLOOR, _REPRODUCED * np.tanh(cluster.u[seen] / 2) ** 2 * several)
+        sigma.append(np.sqrt(error[seen] ** 2 + floor**2 + pattern**2))
         used.append(cluster.u[seen] <= limits[:, number, None])
     return (
         np.concatenate(inputs), np.concatenate(ratios, axis=1), np.concatenate(sigma),

@@ -525,8 +525,10 @@ def test_a_fact_that_is_missing_or_of_another_kind(parts, name):
     ("grid", {"start": GRID.start, "n": float(GRID.n)}), ("grid", {"start": 0.0}),
     ("grid", {"start": GRID.start, "n": 10**30}), ("grid", {"start": GRID.start, "n": 1}),
     ("grid", {"start": GRID.start, "n": GRID.n, "step": 1}),
-    ("scaling", {"log_intensity_mean": 1, "log_intensity_scale": 0.0, "x_scale": 1.0}),
-    ("scaling", {"log_intensity_mean": np.inf, "log_intensity_scale": 1.0, "x_scale": 1.0}),
+    ("scaling", {"log_intensity_mean": 1, "log_intensity_scale": 0.0, "x_scale": 1.0,
+                 "condition_scale": 1.0}),
+    ("scaling", {"log_intensity_mean": np.inf, "log_intensity_scale": 1.0, "x_scale": 1.0,
+                 "condition_scale": 1.0}),
     ("noise", {"gain": -1.0, "readout": 1.0, "source": ""}),
     ("noise", {"gain": 1.0, "readout": np.nan, "source": ""}),
     ("noise", {"gain": 1.0, "readout": 1.0, "source": 5}),
@@ -632,10 +634,15 @@ def test_forged_files_are_refused_or_predict(path, name):
 # --- files of before ------------------------------------------------------------------------------
 
 
-def test_files_of_format_1_are_read():
-    """Made by tests/data/make_release_file.py when the format was new."""
-    one = load(DATA / "ensemble_format_1.zlp")
-    told = json.loads((DATA / "ensemble_format_1.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", ["ensemble_format_1", "ensemble_with_conditions_format_1"])
+def test_files_of_format_1_are_read(name):
+    """Made by tests/data/make_release_file.py when the format was new.
+
+    What predictions depend on beside the file (laws of conditions, grids, tails that may not
+    rise) must not change for files of a format either.
+    """
+    one = load(DATA / f"{name}.zlp")
+    told = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
     assert one.fingerprint == told["fingerprint"]
     assert one.n_replicas == told["n_replicas"]
     energy = np.array(told["energy"])
@@ -643,4 +650,4 @@ def test_files_of_format_1_are_read():
         found = one.predict(energy, log_intensity=log_intensity)
         # Machines differ in the last digits of single precision.
         np.testing.assert_allclose(found, np.array(expected, float), rtol=1e-5)
-    assert (DATA / "ensemble_format_1.zlp").stat().st_size < 60_000
+    assert (DATA / f"{name}.zlp").stat().st_size < 70_000

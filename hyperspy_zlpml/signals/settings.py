@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One ensemble from signals taken at several settings of the microscope."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import hyperspy.api as hs
 import numpy as np
 
+from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.signals import _arrays, removing
 from hyperspy_zlpml.threads import one_blas_thread
 from hyperspy_zlpml.workflow import AtSetting, Settings, train_at_settings
@@ -79,8 +81,7 @@ device
         n_clusters, cluster_by, n_replicas, regions, replica_kind=replica_kind,
         random_state=random_state, show_progressbar=show_progressbar, device=device,
     )  # fmt: skip
-    signals = [signals] if isinstance(signals, hs.signals.BaseSignal) else list(signals)
-    _check_signals(signals, cluster_by)
+    signals = _checked_signals(signals, cluster_by)
     if conditions is None:
         if len(signals) != 1:
             raise ValueError(
@@ -88,19 +89,28 @@ device
                 "['beam_energy'], got None."
             )
         return removing.train(signals[0], options)
-    names, values = read_conditions(signals, conditions)
+    return _train_all(signals, *read_conditions(signals, conditions), options)
+
+
+def _train_all(signals, names, values, options):
     with one_blas_thread:
         return _trained(signals, names, values, options)
 
 
-def _check_signals(signals, cluster_by):
-    if not signals or not all(isinstance(s, hs.signals.BaseSignal) for s in signals):
-        kinds = sorted({type(signal).__name__ for signal in signals})
+def _checked_signals(signals, cluster_by):
+    """As a list."""
+    if isinstance(signals, hs.signals.BaseSignal):
+        signals = [signals]
+    signals = list(signals) if isinstance(signals, Iterable) else signals
+    is_list = isinstance(signals, list) and len(signals) > 0
+    if not is_list or not all(isinstance(s, hs.signals.BaseSignal) for s in signals):
+        kinds = sorted({type(s).__name__ for s in signals}) if is_list else repr(signals)
         raise ValueError(f"signals: expected one signal or a list of signals, got {kinds}.")
     if not isinstance(cluster_by, str):
         raise ValueError(
             f"cluster_by: expected the name of a proxy, got {type(cluster_by).__name__}."
         )
+    return signals
 
 
 def _trained(signals, names, values, options):
@@ -143,10 +153,16 @@ def read_conditions(signals, conditions):
     """
     if isinstance(conditions, str):
         conditions = [conditions]
-    if not isinstance(conditions, Mapping):
+    if isinstance(conditions, Iterable) and not isinstance(conditions, Mapping):
         conditions = dict.fromkeys(conditions)
-    if not conditions or not all(isinstance(name, str) for name in conditions):
+    is_dict = isinstance(conditions, Mapping) and len(conditions) > 0
+    if not is_dict or not all(isinstance(name, str) for name in conditions):
         raise ValueError(f"conditions: expected names or a dict of them, got {conditions!r}.")
+    taken = sorted(set(conditions) & set(inspect.signature(Ensemble.predict).parameters))
+    if taken:
+        raise ValueError(
+            f"conditions: expected names that are no arguments of Ensemble.predict, got {taken}."
+        )
     columns = [_column(signals, name, given) for name, given in conditions.items()]
     values = np.array(columns, float).T
     for name, column in zip(conditions, values.T, strict=True):
@@ -167,7 +183,10 @@ def read_conditions(signals, conditions):
 def _column(signals, name, given):
     """Values of one condition."""
     if given is not None and not isinstance(given, str):
-        column = np.asarray(given, float)
+        try:
+            column = np.asarray(given, float)
+        except (TypeError, ValueError):
+            column = np.zeros(0)
         if column.shape != (len(signals),) or not np.isfinite(column).all():
             raise ValueError(
                 f"conditions: expected {len(signals)} finite values of {name}, one for each "

@@ -20,10 +20,10 @@ from itertools import product
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-#: Standard deviations of the smooth deviation, its lengths in units of half the range of the
-#: settings, and scatters from one acquisition to the next: everything is in logarithms.
+#: Standard deviations of the smooth deviation, its lengths along each condition in units of half the
+#: range of the settings, and scatters from one acquisition to the next: everything is in logarithms.
 _DEVIATIONS = (0.01, 0.03, 0.1, 0.3, 1.0)
-_LENGTHS = (0.7, 1.5, 3.0, 6.0)
+_LENGTHS = (0.7, 2.0, 6.0)
 _SCATTERS = (3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1)
 #: What is known of mean and slopes beforehand: nothing to speak of.
 _MEAN_SIGMA, _SLOPE_SIGMA = 10.0, 3.0
@@ -77,7 +77,8 @@ class Law:
     def _fits(self):
         """Every combination: its numbers, factorised covariance and solved values."""
         fits = []
-        for numbers in product(_DEVIATIONS, _LENGTHS, _SCATTERS):
+        lengths = [np.array(each) for each in product(_LENGTHS, repeat=self.settings.shape[1])]
+        for numbers in product(_DEVIATIONS, lengths, _SCATTERS):
             deviation, length, scatter = numbers
             covariance = _covariance(self.settings, self.settings, deviation, length)
             covariance[np.diag_indices(len(covariance))] += scatter**2 + self.errors**2
@@ -98,8 +99,8 @@ class Law:
 
 def _covariance(a, b, deviation, length):
     """Of the law at two sets of settings: mean, slopes, smooth deviation."""
-    distance = ((a[:, None] - b) ** 2).sum(-1)
-    smooth = deviation**2 * np.exp(-0.5 * distance / length**2)
+    distance = (((a[:, None] - b) / length) ** 2).sum(-1)
+    smooth = deviation**2 * np.exp(-0.5 * distance)
     return _MEAN_SIGMA**2 + _SLOPE_SIGMA**2 * (a @ b.T) + smooth
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the file that every later version must read, and what it predicts.
+"""Write the files that every later version must read, and what they predict.
 
 ``python tests/data/make_release_file.py``, once for every format.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperspy_zlpml import data, load
+from hyperspy_zlpml import data, load, train_zlp_ml
 from hyperspy_zlpml.ensemble_parts import FORMAT_VERSION
 
 HERE = Path(__file__).parent
@@ -18,16 +18,28 @@ HERE = Path(__file__).parent
 N_MODES = 4
 
 
+OPTIONS = {"n_replicas": 5, "random_state": 0, "show_progressbar": False}
+
+
 def main():
-    """Train a small ensemble, save it, and write down some of its predictions."""
+    """Train small ensembles, save them, and write down some of their predictions."""
     signal = data.ws2_like((6, 6), n_channels=512, random_state=0).signal
-    ensemble = signal.train_zlp_ml(n_replicas=5, random_state=0, show_progressbar=False)
+    write(signal.train_zlp_ml(**OPTIONS), f"ensemble_format_{FORMAT_VERSION}")
+    images = data.vacuum_at_settings((60, 200), (0.1, 0.4), (4, 4), n_channels=256, random_state=0)
+    signals = [image.signal for image in images]
+    conditioned = train_zlp_ml(signals, ["beam_energy", "exposure"], **OPTIONS)
+    chosen = conditioned.at(beam_energy=120, exposure=0.2)
+    write(chosen, f"ensemble_with_conditions_format_{FORMAT_VERSION}")
+
+
+def write(ensemble, name):
+    """Save an ensemble, and what it predicts after it was loaded."""
     ensemble = replace(
         ensemble,
         reference_modes=ensemble.reference_modes[:N_MODES],
         reference_scores=ensemble.reference_scores[:, :N_MODES],
     )
-    path = HERE / f"ensemble_format_{FORMAT_VERSION}.zlp"
+    path = HERE / f"{name}.zlp"
     ensemble.save(path)
     ensemble = load(path)
     energy = np.linspace(-3, 10, 53)

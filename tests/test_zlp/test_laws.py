@@ -215,7 +215,12 @@ def covariance_of(a, b, deviation, length):
             laws._MEAN_SIGMA**2
             + laws._SLOPE_SIGMA**2 * sum(x * y for x, y in zip(one, other, strict=True))
             + deviation**2
-            * np.exp(-sum((x - y) ** 2 for x, y in zip(one, other, strict=True)) / (2 * length**2))
+            * np.exp(
+                -sum(
+                    (x - y) ** 2 / (2 * own**2)
+                    for x, y, own in zip(one, other, np.broadcast_to(length, len(one)), strict=True)
+                )
+            )
             for other in b
         ]
         for one in a
@@ -256,7 +261,10 @@ def test_combinations_are_mixed_by_their_likelihood(monkeypatch):
     numbers = (0.03, 0.3), (0.7, 3.0), (0.003, 0.03)
     few_numbers(monkeypatch, *numbers)
     law = random_law(6)
-    of_each = [textbook(law, ELSEWHERE, *one) for one in product(*numbers)]
+    # A length of its own along each of the two conditions.
+    deviations, lengths, scatters = numbers
+    combinations = product(deviations, product(lengths, repeat=2), scatters)
+    of_each = [textbook(law, ELSEWHERE, *one) for one in combinations]
     means, variances, likelihoods = (np.array(v) for v in zip(*of_each, strict=True))
     weights = np.exp(likelihoods - likelihoods.max())
     weights /= weights.sum()
