@@ -26,7 +26,7 @@ def error(result, sample):
 
 # Apply: four times the dose, half the dispersion, another offset.
 sample = hyperspy_zlpml.data.ws2_like(
-    (16, 16), random_state=5, peak_counts=1.2e7, scale=0.0125, offset=-2.5
+    (16, 16), random_state=3, peak_counts=1.2e7, scale=0.0125, offset=-2.5
 )
 s2 = sample.signal
 r = s2.remove_zlp_ml(ensemble=ensemble, random_state=0)

@@ -7,11 +7,16 @@ import numpy as np
 
 from hyperspy_zlpml.departure import check_same_shape
 from hyperspy_zlpml.ensemble import interpolate_rows
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.workflow import separated, unexplained_scatter
 from hyperspy_zlpml.zlp.reference import GRID_STEP
 from hyperspy_zlpml.zlp.regions import Regions
-from hyperspy_zlpml.zlp.registration import VACUUM, log_beam, log_intensities, registered_to
+from hyperspy_zlpml.zlp.registration import log_beam, log_intensities, registered_to
 from hyperspy_zlpml.zlp.tables import ShapeTable
+
+#: Widths further from the median than this many robust standard deviations, and this in ln, are of
+#: matches that went astray.
+_FAR_OFF, _LEAST_REACH = 5.0, 0.02
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,15 @@ class Adapted:
         Of the clusters of the image.
     log_dose : float
         Logarithm of the dose over that of the ensemble.
+    shape : tuple of float
+        Difference of the shape, and the spread seen of it.
     """
 
     table: ShapeTable
     log_fwhm: tuple
     regions: Regions
     log_dose: float
+    shape: tuple = (0.0, 0.0)
 
 
 def as_trained(ensemble, confidence):
@@ -73,20 +81,18 @@ def adapt(ensemble, samples, noise, n_clusters, given, confidence):
     table = ensemble.tabulate(confidence).reaching(*reach_of(samples))
     log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.log_beam
     peaks = registered_to(table, samples, noise, log_intensities(samples) - log_dose)
-    check_same_shape(peaks, ensemble.log_fwhm[0])
+    shape = check_same_shape(peaks, ensemble.log_fwhm[0])
     before = round((ensemble.grid.start - table.grid.start) / GRID_STEP)
     after = table.grid.n - ensemble.grid.n - before
     own = np.pad(ensemble.reference_modes.astype(float), [(0, 0), (before, after)], mode="edge")
     peaks = replace(peaks, reference_modes=own)
-    peaks, regions, _ = separated(peaks, n_clusters, given)
+    peaks, regions, _ = separated(peaks, n_clusters, given, _latest(ensemble.regions))
     nodes, spill = peaks.spill_by_intensity
     spill = np.array([interpolate_rows(node, nodes, spill) for node in table.thickness_nodes])
     table = replace(table, spill=spill)
-    scatter = unexplained_scatter(table, peaks, peaks.log_fwhm)
-    return Adapted(
-        replace(table, scatter=scatter), peaks.log_fwhm,
-        _no_later(regions, ensemble.regions, peaks), log_dose,
-    )  # fmt: skip
+    log_fwhm = _typical_width(peaks)
+    scatter = unexplained_scatter(table, peaks, log_fwhm)
+    return Adapted(replace(table, scatter=scatter), log_fwhm, regions, log_dose, shape)
 
 
 def reach_of(samples, of=None):
@@ -105,12 +111,18 @@ def reach_of(samples, of=None):
     return float((of or np.min)(low)), float((of or np.max)(high))
 
 
-def _no_later(regions, of_ensemble, peaks):
-    """Regions of an image; where no losses were seen in it, the limit that the ensemble knows.
+def _latest(regions):
+    """``E_I`` for clusters that show no losses: the earliest that the ensemble knows.
 
     Few spectra at low dose hide their losses, and would be matched to them.
     """
-    known = of_ensemble.E_I[np.isfinite(of_ensemble.E_I)]
-    if peaks.has_vacuum and set(peaks.labels) == {VACUUM} or not known.size:
-        return regions
-    return replace(regions, E_I=np.where(np.isfinite(regions.E_I), regions.E_I, known.min()))
+    known = regions.E_I[np.isfinite(regions.E_I)]
+    return known.min(initial=np.inf)
+
+
+def _typical_width(peaks):
+    """Mean and standard deviation of ln FWHM, whatever single spectra do."""
+    logarithm = np.log(peaks.matched.fwhm)
+    middle = np.median(logarithm)
+    reach = _FAR_OFF * MAD_TO_SIGMA * np.median(np.abs(logarithm - middle)) + _LEAST_REACH
+    return peaks.select(np.flatnonzero(np.abs(logarithm - middle) <= reach)).log_fwhm

@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.optimize import nnls
 
 from hyperspy_zlpml.zlp.laws import Law
 
+#: Weight of the condition that shares sum to one, and distances that count as none.
+_SUM_TO_ONE, _INSIDE = 1e4, 1e-6
 #: Conditions that the counts of a spectrum are in proportion to.
 TIMES = ("exposure", "dwell_time")
 #: Units of the conditions that HyperSpy's metadata know.
@@ -125,10 +128,16 @@ class Conditions:
         return tuple(values)
 
     def outside(self, setting):
-        """How far a setting lies outside those trained at, in units of half their range."""
-        beyond = np.clip(np.abs(self.scaled(setting)) - 1, 0, None)
-        beyond[beyond < 1e-9] = 0.0
-        return float(np.linalg.norm(beyond))
+        """How far a setting lies outside those trained at, in units of half their range.
+
+        The distance to their convex hull: what lies between none of them is outside, though each
+        condition alone may have been seen.
+        """
+        corners, here = self.scaled(self.settings), self.scaled(setting)
+        ones = _SUM_TO_ONE * np.ones(len(corners))
+        shares, _ = nnls(np.vstack([corners.T, ones]), np.append(here, _SUM_TO_ONE))
+        distance = float(np.linalg.norm(corners.T @ shares - here))
+        return distance if distance > _INSIDE else 0.0
 
     @cached_property
     def laws(self):

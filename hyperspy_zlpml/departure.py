@@ -32,8 +32,14 @@ _FLANK_FROM = 0.6
 _SAME_WIDTH = 2.5
 #: Energies at which the mean ratio is known to this are compared; ratios below count as this.
 _TELLS, _LEAST_RATIO = 0.15, 0.05
-#: Shapes of one instrument agree to this, and to so many standard deviations of what was seen.
-_SAME_SHAPE, _SAME_SIGMAS = 0.15, 4.0
+#: Shapes of one instrument agree to this, and to so many standard deviations of what was seen, of
+#: which an ensemble of few spectra knows little: at most this much.
+_SAME_SHAPE, _SAME_SIGMAS, _SEEN_AT_MOST = 0.15, 4.0, 0.15
+#: Below, they count as distance: ln(flank) may differ by this and by two standard deviations of what
+#: was seen, and doubles the band this much further.
+_SHAPE_ALLOWED, _SHAPE_SIGMAS, _SHAPE_UNIT = 0.02, 2.0, 0.03
+#: Without vacuum the total counts stand for the beam: the axis must hold the losses, up to this, eV.
+_LOSSES_END = 40.0
 
 
 class OtherZeroLossPeakError(ValueError):
@@ -56,10 +62,13 @@ class Departure:
         Of the image as a whole; thickness is looked at spectrum by spectrum.
     told : tuple of str
         What is outside, in words.
+    asks_for_training : bool
+        Whether the image deserves an ensemble of its own.
     """
 
     distance: float
     told: tuple
+    asks_for_training: bool
 
     @property
     def message(self):
@@ -67,45 +76,71 @@ class Departure:
         if not self.told:
             return None
         wider = f"; its band is {1 + self.distance:.2g} times as wide for it" * bool(self.distance)
-        told = "; ".join(self.told)
-        return f"the ensemble was trained on other data: {told}{wider}. Better train on this image."
+        advice = " Better train on this image." * self.asks_for_training
+        return f"the ensemble was trained on other data: {'; '.join(self.told)}{wider}.{advice}"
 
 
-def departure(ensemble, log_intensity, log_fwhm, log_dose, u_range, microscope):
+@dataclass(frozen=True)
+class Seen:
+    """What an image shows of itself, to be compared with an ensemble.
+
+    Attributes
+    ----------
+    log_intensity : ndarray of shape (n_spectra,)
+        ln N0 at the dose of the ensemble.
+    log_fwhm : float
+        Median of ln(FWHM / eV).
+    log_dose : float
+        Logarithm of the dose over that of the ensemble.
+    u_range : tuple of float
+        Reduced energies of the axis.
+    shape : tuple of float
+        See :func:`difference_of_shape`.
+    has_vacuum : bool
+        Whether vacuum in view tells the dose; else the total counts do.
+    end : float
+        Of the axis, eV from the peak.
+    microscope : dict of str to float
+        Settings that are known.
+    """
+
+    log_intensity: np.ndarray
+    log_fwhm: float
+    log_dose: float
+    u_range: tuple
+    shape: tuple
+    has_vacuum: bool
+    end: float
+    microscope: dict
+
+
+def departure(ensemble, seen):
     """Compare an image with what an ensemble has seen.
 
     Parameters
     ----------
     ensemble : Ensemble
-    log_intensity : ndarray of shape (n_spectra,)
-        ln N0 at the dose of the ensemble.
-    log_fwhm : float
-        Median of ln(FWHM / eV) over the image.
-    log_dose : float
-        Logarithm of the dose over that of the ensemble.
-    u_range : tuple of float
-        Reduced energies of the axis.
-    microscope : dict of str to float
-        Settings that are known.
+    seen : Seen
 
     Returns
     -------
     Departure
     """
+    known = sorted(set(seen.microscope) & set(ensemble.microscope))
     found = [
-        _of_thickness(ensemble, log_intensity),
-        _of_width(ensemble, log_fwhm),
-        _of_dose(log_dose),
-        *(
-            _of_setting(name, microscope[name], ensemble.microscope[name])
-            for name in sorted(set(microscope) & set(ensemble.microscope))
-        ),
+        _of_thickness(ensemble, seen.log_intensity),
+        _of_width(ensemble, seen.log_fwhm),
+        _of_dose(seen.log_dose),
+        _of_beam(seen),
+        _of_shape(*seen.shape),
+        *(_of_setting(name, seen.microscope[name], ensemble.microscope[name]) for name in known),
         _of_conditions(ensemble),
-        _of_range("before", abs(u_range[0]), abs(ensemble.u_range[0])),
-        _of_range("behind", u_range[1], ensemble.u_range[1]),
+        _of_range("before", abs(seen.u_range[0]), abs(ensemble.u_range[0])),
+        _of_range("behind", seen.u_range[1], ensemble.u_range[1]),
     ]
-    distance = np.linalg.norm([distance for distance, _ in found])
-    return Departure(float(distance), tuple(text for _, text in found if text))
+    distance = float(np.linalg.norm([distance for distance, _ in found]))
+    is_thick = bool(found[0][1])
+    return Departure(distance, tuple(text for _, text in found if text), distance > 0 or is_thick)
 
 
 def _of_thickness(ensemble, log_intensity):
@@ -133,6 +168,23 @@ def _of_dose(log_dose):
     return beyond / _DOSE_UNIT, f"the dose is {np.exp(log_dose):.3g} times as high" * bool(beyond)
 
 
+def _of_beam(seen):
+    if seen.has_vacuum or seen.end >= _LOSSES_END:
+        return 0.0, ""
+    return 1.0, (
+        f"no vacuum is in view and the axis ends at {seen.end:.3g} eV, before the losses do, so that "
+        "neither dose nor thickness is known"
+    )
+
+
+def _of_shape(off, seen):
+    if np.isnan(off):
+        return 0.0, "the flanks are too faint for a look at their shape"
+    beyond = max(off - _SHAPE_ALLOWED - _SHAPE_SIGMAS * seen, 0.0)
+    text = f"the flanks differ by a factor of {np.exp(off):.2f} (rms)"
+    return beyond / _SHAPE_UNIT, text * bool(beyond)
+
+
 def _of_setting(name, here, there):
     off = np.log(here / there) if min(here, there) > 0 else float(here != there)
     beyond = _beyond(off, _SETTING_ALLOWED)
@@ -143,9 +195,10 @@ def _of_setting(name, here, there):
 def _of_conditions(ensemble):
     if not ensemble.setting or not ensemble.conditions.outside(ensemble.setting):
         return 0.0, ""
-    names = " and ".join(ensemble.conditions.names).replace("_", " ")
+    values = zip(ensemble.conditions.names, ensemble.setting, strict=True)
+    told = ", ".join(f"{name} {value:.4g}" for name, value in values).replace("_", " ")
     # The replicas are spread for it already.
-    return 0.0, f"{names} lie outside the settings trained at"
+    return 0.0, f"the setting ({told}) lies outside those trained at"
 
 
 def _of_range(side, here, there):
@@ -173,6 +226,11 @@ def check_same_shape(peaks, log_fwhm):
     log_fwhm : float
         Mean ln(FWHM / eV) of the ensemble.
 
+    Returns
+    -------
+    off, seen : float
+        As :func:`difference_of_shape`.
+
     Raises
     ------
     OtherZeroLossPeakError
@@ -185,17 +243,23 @@ def check_same_shape(peaks, log_fwhm):
             "setting, or a wrong energy scale. Train on this image."
         )
     off, seen = difference_of_shape(peaks)
-    allowed = _SAME_SHAPE + _SAME_SIGMAS * seen
+    allowed = _SAME_SHAPE + min(_SAME_SIGMAS * seen, _SEEN_AT_MOST)
+    # A width that is nearly too far off leaves less room for the shape.
+    allowed *= np.sqrt(1 - (np.log(width) / np.log(_SAME_WIDTH)) ** 2)
     if off > allowed:
         raise OtherZeroLossPeakError(
             f"the zero-loss peaks are of another shape than those the ensemble was trained on: "
             f"their flanks differ by a factor of {np.exp(off):.2f} (rms), expected at most "
-            f"{np.exp(allowed):.2f}. Train on this image."
+            f"{np.exp(allowed):.2f} for peaks {width:.2f} times as wide. Train on this image."
         )
+    return off, seen
 
 
 def difference_of_shape(peaks):
-    """Rms difference of ln(flank) to the reference beyond its noise, and the spread seen of it."""
+    """Rms difference of ln(flank) to the reference beyond its noise, and the spread seen of it.
+
+    NaN where no flank stands out of the noise.
+    """
     thinnest = peaks.label == peaks.label.min()
     low, high = _FLANKS_OF_VACUUM if peaks.label.min() == VACUUM else _FLANKS
     u = peaks.u[thinnest].mean(0)
@@ -209,7 +273,7 @@ def difference_of_shape(peaks):
     # By what is expected and not by what was found, or fluctuations would choose themselves.
     known = error < _TELLS
     if not known.any():
-        return 0.0, 0.0
+        return np.nan, np.nan
     # Each flank counts alike, however many groups of channels it has: channels lie denser inside.
     spacing = np.gradient(np.arcsinh(2 * u))[flank][known]
     off = np.log(np.maximum(mean, _LEAST_RATIO))[known] ** 2 - error[known] ** 2

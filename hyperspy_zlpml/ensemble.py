@@ -134,6 +134,8 @@ class Ensemble:
         brightness follow.
     setting : tuple of float
         Values of the conditions that it stands at, see :meth:`at`.
+    origin : str
+        Fingerprint of the ensemble that it was before :meth:`at`.
     """
 
     weights: np.ndarray
@@ -158,13 +160,16 @@ class Ensemble:
     provenance: dict = field(default_factory=dict)
     conditions: Conditions | None = None
     setting: tuple = ()
+    origin: str = ""
 
     def __repr__(self):
         low, high = self.log_intensity_range
         at = ""
         if self.conditions is not None:
-            values = zip(self.conditions.names, self.setting or self.conditions.middle, strict=True)
-            at = ", at " + ", ".join(f"{name} {value:.4g}" for name, value in values)
+            at = ", with " + ", ".join(self.conditions.names)
+            if self.setting:
+                values = zip(self.conditions.names, self.setting, strict=True)
+                at = ", at " + ", ".join(f"{name} {value:.4g}" for name, value in values)
             at += f" ({len(self.conditions.settings)} settings)"
         return (
             f"<Ensemble of {self.n_replicas} networks {list(self.layers)}, "
@@ -204,7 +209,7 @@ class Ensemble:
         mean = self.scaling.log_intensity_mean + shift
         low, high = self.log_intensity_range
         return replace(
-            self, setting=values, log_beam=self.log_beam + shift,
+            self, setting=values, origin=self.fingerprint, log_beam=self.log_beam + shift,
             log_fwhm=(float(log_fwhm), float(sigma)),
             scaling=replace(self.scaling, log_intensity_mean=mean),
             log_intensity_range=(low + shift, high + shift),
@@ -213,11 +218,10 @@ class Ensemble:
 
     @cached_property
     def _scaled_setting(self):
-        """Of the conditions, where there are some; the middle where none was chosen."""
+        """Of the conditions, where there are some."""
         if self.conditions is None:
             return ()
-        setting = self.setting or self.conditions.middle
-        return tuple(self.conditions.scaled(np.array(setting)))
+        return tuple(self.conditions.scaled(np.array(self.setting)))
 
     @property
     def n_replicas(self):
@@ -272,13 +276,20 @@ class Ensemble:
         -------
         ndarray of shape (n_replicas, n_energy)
             Counts per channel.
+
+        Raises
+        ------
+        ValueError
+            If the energies are not at least two increasing numbers, the width is not positive, or
+            a condition is missing or impossible.
         """
-        if setting:
-            return self.at(**setting)._predict(energy, centre, fwhm, log_intensity, height)
-        return self._predict(energy, centre, fwhm, log_intensity, height)
+        energy = _checked_energy(energy)
+        if fwhm is not None and not fwhm > 0:
+            raise ValueError(f"fwhm: expected a positive number (eV), got {fwhm!r}.")
+        one = self.at(**setting) if setting else self
+        return one._predict(energy, centre, fwhm, log_intensity, height)
 
     def _predict(self, energy, centre, fwhm, log_intensity, height):
-        energy = np.asarray(energy, float)
         log_intensity = self.log_intensity_range[1] if log_intensity is None else log_intensity
         shapes = self.log_shapes(np.array([log_intensity]))[:, 0]
         if not self.setting:
@@ -292,7 +303,7 @@ class Ensemble:
             core = np.abs(self.grid.u) < 1
             area = trapezoid(np.exp(shapes[:, core]), self.grid.u[core], axis=1)
             channel = np.abs(np.gradient(energy))
-            log_n0 = log_n0 + log_intensity - self.log_intensity_range[1]
+            log_n0 = log_n0 + log_intensity - self.log_beam
             height = np.exp(log_n0)[:, None] * channel / (area * width)[:, None]
         u = (energy - centre) / width[:, None]
         rows = [self.grid.interpolate(s, at) for s, at in zip(shapes, u, strict=True)]
@@ -309,7 +320,18 @@ class Ensemble:
         Returns
         -------
         ndarray of shape (n_replicas, n, grid.n)
+
+        Raises
+        ------
+        ValueError
+            If it was trained with conditions, and none are chosen.
         """
+        if self.conditions is not None and not self.setting:
+            names = ", ".join(f"{name}=..." for name in self.conditions.names)
+            raise ValueError(
+                f"setting: expected values of {list(self.conditions.names)}, which this ensemble was "
+                f"trained with, got none; choose them with ensemble.at({names})."
+            )
         ratio = self.log_ratio(self.grid.u[None, :], np.asarray(log_intensities)[:, None])
         shapes = level_ripples(self.log_reference + ratio, self.grid.u)
         if not self.setting:
@@ -375,10 +397,13 @@ class Ensemble:
 
     @cached_property
     def fingerprint(self):
-        """SHA-256 of all that predictions depend on: equal for equal models."""
+        """SHA-256 of all that predictions depend on: equal for equal models.
+
+        :meth:`at` leaves it as it is: the setting is told beside.
+        """
         from hyperspy_zlpml.ensemble_parts import fingerprint
 
-        return fingerprint(self)
+        return self.origin or fingerprint(self)
 
     def plot_conditions(self, confidence=0.68):
         """Brightness, width and flank of the peak against each condition trained with.
@@ -402,6 +427,8 @@ class Ensemble:
         """
         from hyperspy_zlpml.plot_ensemble import plot_conditions
 
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}.")
         if self.conditions is None:
             raise ValueError(
                 "plot_conditions: expected an ensemble trained with conditions, got one without; "
@@ -423,6 +450,16 @@ class Ensemble:
         from hyperspy_zlpml.ensemble_file import save
 
         save(self, path)
+
+
+def _checked_energy(energy):
+    energy = np.asarray(energy, float)
+    if energy.ndim != 1 or energy.size < 2 or not (np.diff(energy) > 0).all():
+        raise ValueError(
+            "energy: expected at least two increasing energies (eV) in one dimension, got an array "
+            f"of shape {energy.shape}{' that is not increasing' * (energy.ndim == 1)}."
+        )
+    return energy
 
 
 def interpolate_rows(at, nodes, rows):

@@ -26,7 +26,7 @@ _KEY = "hyperspy_zlpml"
 #: Longest header that is looked at, bytes; ours take some thousand.
 _LONGEST_HEADER = 2**20
 #: Largest file that is read, bytes; ours take some hundred thousand.
-_LARGEST_FILE = 2**27
+_LARGEST_FILE = 2**24
 
 
 def save(ensemble, path):
@@ -40,15 +40,18 @@ def save(ensemble, path):
         "ensemble": facts,
     }
     from_parts(arrays, facts)  # or load() would refuse it
-    # Limits given by the user may be infinite, and are told in the provenance.
     content = to_bytes(arrays, {_KEY: json.dumps(header)})
     if len(content) > _LARGEST_FILE or int.from_bytes(content[:8], "little") > _LONGEST_HEADER:
         raise EnsembleFileError(f"{path}: {len(content)} bytes are more than load() would read.")
-    _write_whole(Path(path), content)
+    _write_whole(Path(os.path.realpath(path)), content)
 
 
 def _write_whole(path, content):
     """Write bytes aside and give them their name when they are on the disk."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected the name of a file, got a folder.")
     aside = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with aside.open("xb") as file:

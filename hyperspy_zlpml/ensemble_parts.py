@@ -23,6 +23,9 @@ FORMAT_VERSION = 1
 _LARGEST_NUMBER = 1e6
 #: Ends of the grid in x = asinh(2 u): 10^12 FWHM.
 _LARGEST_X = 30.0
+#: Most units of a layer, nodes of the grid, replicas and settings: what is computed from a file of a
+#: few megabytes must not take the machine.
+_WIDEST_LAYER, _LARGEST_GRID, _MOST_REPLICAS, MOST_SETTINGS = 64, 20_000, 10_000, 200
 #: Names of the arrays, with their numbers of dimensions and the largest magnitude they may have.
 _ARRAYS = {
     "weights": (2, _LARGEST_NUMBER),
@@ -85,7 +88,9 @@ _PLAIN_ARRAYS = (
 )  # fmt: skip
 _REGIONS = {"gain_limit": "gain", "E_I": "E_I", "E_II": "E_II"}
 _TUPLES = ("layers", "log_intensity_range", "log_fwhm", "u_range", "setting")
-_PLAIN_FACTS = (*_TUPLES, "log_beam", "cluster_by", "tail", "microscope", "provenance")
+_PLAIN_FACTS = (
+    *_TUPLES, "log_beam", "cluster_by", "tail", "microscope", "provenance", "origin",
+)  # fmt: skip
 _RECORDS = {"scaling": InputScaling, "grid": Grid, "noise": NoiseModel}
 
 
@@ -176,7 +181,9 @@ def _is_width(value):
 def _are_layers(value):
     if not isinstance(value, (list, tuple)) or len(value) < 2 or not all(map(is_integer, value)):
         return False
-    return value[0] >= _N_INPUTS and value[-1] == 1 and min(value) > 0
+    return (
+        value[0] >= _N_INPUTS and value[-1] == 1 and 0 < min(value) <= max(value) <= _WIDEST_LAYER
+    )
 
 
 def _are_numbers(value):
@@ -230,6 +237,7 @@ _KINDS = {
     "setting": _are_numbers,
     "cluster_by": _is_text,
     "tail": _is_text,
+    "origin": _is_text,
     "microscope": _are_settings,
     "provenance": lambda value: isinstance(value, dict),
     "scaling": _is_record(
@@ -262,6 +270,8 @@ def _check_shapes(ensemble):
     wrong = [f"{name} {found[name]}" for name in expected if found[name] != expected[name]]
     if wrong or not n or not n_clusters or not len(ensemble.spill[0]):
         raise ValueError(f"shapes do not agree or hold nothing: {', '.join(wrong)}")
+    if n > _MOST_REPLICAS or grid > _LARGEST_GRID:
+        raise ValueError(f"{n} replicas on {grid} nodes are too many")
     if not 0 < ensemble.grid.x[-1] <= _LARGEST_X:
         raise ValueError(f"the grid of {grid} nodes does not hold the peak")
     if (np.diff(ensemble.spill[0]) < 0).any():
@@ -280,6 +290,8 @@ def _check_conditions(ensemble):
         "spread": (2,), "scores": (ensemble.n_replicas, 2),
     }  # fmt: skip
     wrong = [name for name, shape in expected.items() if getattr(conditions, name).shape != shape]
+    if n_settings > MOST_SETTINGS:
+        raise ValueError(f"{n_settings} settings are too many")
     if wrong or ensemble.layers[0] != _N_INPUTS + n or len(setting) not in (0, n):
         raise ValueError(f"shapes of conditions do not agree: {', '.join(wrong)}")
     positive = (conditions.settings > 0).all(0)

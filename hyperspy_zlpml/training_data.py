@@ -199,7 +199,7 @@ def _settings_seen(n_replicas, n_settings, rng):
     ndarray of bool of shape (n_replicas, n_settings)
     """
     seen = rng.random((n_replicas, n_settings)) >= _LEFT_OUT
-    # Half of the settings at least, those of the smallest numbers drawn.
+    # All, where less than half would be left.
     few = seen.sum(1) < n_settings / 2
     seen[few] = True
     return seen

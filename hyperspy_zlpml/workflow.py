@@ -264,7 +264,7 @@ def _trained(parts, settings, rng, progress):
     return ensemble, trained, selection
 
 
-def separated(peaks, n_clusters, given):
+def separated(peaks, n_clusters, given, latest=np.inf):
     """Regions, the losses spilled into them and the variations of the shape, found together.
 
     Parameters
@@ -273,6 +273,8 @@ def separated(peaks, n_clusters, given):
     n_clusters : int
     given : dict
         Limits given by the user, eV.
+    latest : float
+        ``E_I`` of clusters that show no losses, eV.
 
     Returns
     -------
@@ -284,6 +286,9 @@ def separated(peaks, n_clusters, given):
     modes, gain = None, None
     for _ in range(_REGION_ROUNDS):
         regions = find_regions(peaks, n_clusters, given, modes, gain)
+        if "E_I" not in given:
+            first = np.where(np.isfinite(regions.E_I), regions.E_I, latest)
+            regions = replace(regions, E_I=first)
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
         modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain
     return peaks, regions, modes

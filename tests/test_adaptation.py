@@ -111,7 +111,7 @@ def test_without_vacuum_the_beam_is_known_from_all_the_electrons(removal):
     {"offset": -4.8},
     {"scale": 0.05, "n_channels": 512},
     {"integer": True},
-    {"vacuum_fraction": 0.0, "thickness_range": (0.2, 1.0)},
+    {"vacuum_fraction": 0.0, "thickness_range": (0.2, 1.0), "n_channels": 2048},
 ], ids=["dose, dispersion, offset", "offset", "coarse", "integers", "no vacuum"])  # fmt: skip
 def test_other_images_are_predicted_within_the_band(removal, settings):
     """Rms pull over 2 to 8 FWHM; eight replicas tell their spread to a quarter, and one image has a

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml import image as module
-from hyperspy_zlpml.departure import departure
+from hyperspy_zlpml.departure import Seen, departure
 from hyperspy_zlpml.image import (
     NoZeroLossPeakError,
     channel_range,
@@ -265,7 +265,10 @@ def test_thickness_is_counted_at_the_dose_of_the_ensemble():
 # --- data unlike those that an ensemble has seen --------------------------------------------------
 
 
-def departed(width=1.0, dose=1.0, thicker=0.0, reach=1.0, setting=(), **microscope):
+def departed(
+    width=1.0, dose=1.0, thicker=0.0, reach=1.0, setting=(), shape=(0.0, 0.0), vacuum=True,
+    end=47.0, **microscope,
+):  # fmt: skip
     """Departure of the image from an ensemble that was trained on it, but for what is given."""
     image = described()
     log_intensity, log_fwhm = image.log_intensity, np.log(np.median(image.parameters.fwhm))
@@ -275,10 +278,10 @@ def departed(width=1.0, dose=1.0, thicker=0.0, reach=1.0, setting=(), **microsco
         microscope={"beam_energy": 200.0, "collection_angle": 20.0}, setting=setting,
         conditions=SimpleNamespace(names=("beam_energy",), outside=lambda at: max(at[0] - 1, 0)),
     )  # fmt: skip
-    return departure(
-        ensemble, log_intensity - thicker, log_fwhm + np.log(width), np.log(dose),
-        (-25.0 * reach, 50.0 * reach), {"beam_energy": 200.0, **microscope},
-    )  # fmt: skip
+    return departure(ensemble, Seen(
+        log_intensity - thicker, log_fwhm + np.log(width), np.log(dose),
+        (-25.0 * reach, 50.0 * reach), shape, vacuum, end, {"beam_energy": 200.0, **microscope},
+    ))  # fmt: skip
 
 
 def test_data_like_those_trained_on_are_no_departure():
@@ -314,7 +317,7 @@ def test_how_far_data_lie_outside(outside, distance, told):
 @pytest.mark.parametrize("outside, told", [
     (dict(thicker=3.0), r"t/lambda of 100% of the spectra is outside -?0\.00 to "),
     (dict(reach=1.5), r"behind the peak the axis reaches 75 FWHM, trained to 50"),
-    (dict(setting=(1.5,)), r"beam energy lie outside the settings trained at"),
+    (dict(setting=(1.5,)), r"the setting .beam energy .* lies outside those trained at"),
 ])  # fmt: skip
 def test_what_the_band_knows_of_elsewhere_is_told_too(outside, told):
     # Thickness widens the band of the spectra it concerns, a setting that of the replicas; tails
@@ -329,3 +332,24 @@ def test_departures_add_up_as_independent_ones():
     both = departed(width=np.exp(0.3), dose=10.0**1.5)
     assert both.distance == pytest.approx(np.sqrt(2))
     assert "; ".join(both.told) in both.message and len(both.told) == 2
+
+
+@pytest.mark.parametrize("outside, distance, told", [
+    # 2 % and two standard deviations of what was seen are allowed, 3 % more doubles the band.
+    (dict(shape=(0.019, 0.0)), 0.0, None),
+    (dict(shape=(0.05, 0.0)), 1.0, "the flanks differ by a factor of 1.05"),
+    (dict(shape=(0.05, 0.015)), 0.0, None),
+    (dict(shape=(np.nan, np.nan)), 0.0, "too faint for a look at their shape"),
+    (dict(vacuum=False), 0.0, None),
+    (dict(vacuum=False, end=12.0), 1.0, "the axis ends at 12 eV, before the losses do"),
+    (dict(vacuum=True, end=12.0), 0.0, None),
+])  # fmt: skip
+def test_shapes_and_beams_that_are_not_known(outside, distance, told):
+    found = departed(**outside)
+    assert found.distance == pytest.approx(distance, abs=1e-6)
+    assert found.message is None if told is None else told in found.message
+
+
+def test_only_what_training_would_cure_asks_for_it():
+    assert departed(width=1.4).message.endswith("Better train on this image.")
+    assert "Better train" not in departed(reach=1.5).message

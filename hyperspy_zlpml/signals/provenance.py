@@ -32,15 +32,19 @@ def provenance_of(prepared, options):
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "title": prepared.title,
         "n_spectra": int(prepared.image.usable.size),
-        "arguments": _arguments(options),
+        "arguments": _arguments(prepared, options),
     }
 
 
-def _arguments(options):
-    """The arguments of a call that text and numbers can tell."""
-    names = ("n_clusters", "cluster_by", "n_replicas", "regions", "vacuum", "replica_kind",
-             "random_state")  # fmt: skip
-    return {name: _told(getattr(options, name)) for name in names}
+def _arguments(prepared, options):
+    """The arguments of a call as far as text and numbers tell; of others the kind.
+
+    Where no random state was given, the one that was drawn: it gives the same numbers again.
+    """
+    names = ("n_clusters", "cluster_by", "n_replicas", "regions", "vacuum", "navigation_mask",
+             "replica_kind")  # fmt: skip
+    told = {name: _told(getattr(options, name)) for name in names}
+    return {**told, "random_state": prepared.random_state}
 
 
 def _told(value):
@@ -53,38 +57,45 @@ def _told(value):
     return type(value).__name__
 
 
-def removal_node(report, regions, ensemble, options, removal):
+def removal_node(prepared, options, ensemble, is_given, adapted, removal, report):
     """The node ``metadata.ZLP_ML`` of the results of a removal.
 
     Parameters
     ----------
-    report : Report
-    regions : Regions
-    ensemble : Ensemble
+    prepared : Prepared
     options : Options
+    ensemble : Ensemble
+    is_given : bool
+        Whether the ensemble was trained before.
+    adapted : Adapted
     removal : Removal
+    report : Report
 
     Returns
     -------
     dict
     """
+    names = ensemble.conditions.names if ensemble.setting else ()
+    regions = adapted.regions
     return {
         "version": __version__,
         "action": "zero-loss peak removed",
+        "arguments": _arguments(prepared, options),
+        "confidence": float(options.confidence),
         "ensemble": {
             "sha256": ensemble.fingerprint,
             "title": ensemble.provenance.get("title", ""),
             "n_replicas": int(ensemble.n_replicas),
+            "trained_before": bool(is_given),
+            "setting": dict(zip(names, ensemble.setting, strict=True)),
         },
-        "confidence": float(options.confidence),
-        "cluster_by": _told(options.cluster_by),
-        "random_state": _told(options.random_state),
         "noise_gain": float(removal.noise.gain),
         "noise_readout": float(removal.noise.readout),
         "pedestal": float(removal.pedestal),
         "E_I_eV": np.array(regions.E_I, float),
         "E_II_eV": np.array(regions.E_II, float),
         "gain_limit_eV": np.array(regions.gain, float),
+        "dose_over_that_of_ensemble": float(np.exp(adapted.log_dose)),
         "distance": float(removal.distance),
         "messages": "\n".join(report.messages),
     }

@@ -13,7 +13,7 @@ from hyperspy_zlpml import checks, eager, lazy
 from hyperspy_zlpml import image as images
 from hyperspy_zlpml.adaptation import adapt, as_trained, reach_of
 from hyperspy_zlpml.cluster import active_client
-from hyperspy_zlpml.departure import departure
+from hyperspy_zlpml.departure import Seen, departure
 from hyperspy_zlpml.removal import Removal
 from hyperspy_zlpml.report import Report
 from hyperspy_zlpml.signals import _arrays
@@ -57,6 +57,7 @@ class Prepared:
     progressbar: bool
     microscope: dict
     title: str
+    random_state: int
 
 
 def prepare(signal, options):
@@ -87,7 +88,8 @@ def prepare(signal, options):
             "cluster_by is not finite there."
         )
 
-    seed = _seed(options.random_state)
+    random_state = _whole_number(options.random_state)
+    seed = int(np.random.SeedSequence(random_state).generate_state(1)[0])
     index = images.choose_sample(n_spectra, excluded, vacuum, np.random.default_rng(seed))
     data = lazy.as_blocks(signal.data) if signal._lazy else signal.data
     variance = _arrays.given_noise(signal)
@@ -113,6 +115,7 @@ def prepare(signal, options):
         progressbar,
         _arrays.microscope_settings(signal),
         signal.metadata.get_item("General.title", ""),
+        random_state,
     )
 
 
@@ -125,13 +128,14 @@ def _progressbar(show):
     return hs.preferences.General.show_progressbar if show is None else bool(show)
 
 
-def _seed(random_state):
-    is_integer = isinstance(random_state, (int, np.integer)) and random_state >= 0
-    if random_state is None or is_integer:
-        sequence = np.random.SeedSequence(None if random_state is None else int(random_state))
-        return int(sequence.generate_state(1)[0])
+def _whole_number(random_state):
+    """An integer that gives the same numbers again, for the record."""
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31))
+    if isinstance(random_state, (int, np.integer)) and random_state >= 0:
+        return int(random_state)
     raise ValueError(
         f"random_state: expected an int of at least 0, a numpy.random.Generator or None, got {random_state!r}."
     )
@@ -291,9 +295,9 @@ def _removed(signal, options, ensemble, lazy_output):
         check_device(options.device)
     else:
         ensemble = _at_setting(ensemble, signal)
-    prepared = prepare(signal, options)
+    prepared, is_given = prepare(signal, options), ensemble is not None
     image = prepared.image
-    if ensemble is None:
+    if not is_given:
         ensemble, report, labels, held_out = train_on(prepared, options)
         adapted, distance = as_trained(ensemble, options.confidence), 0.0
     else:
@@ -322,8 +326,7 @@ def _removed(signal, options, ensemble, lazy_output):
         signal if is_lazy == signal._lazy else _as(signal, is_lazy), results, image, labels,
         ensemble, adapted.regions, removal, peaks, scanned, report, prepared.factor,
     )  # fmt: skip
-    node = removal_node(report, adapted.regions, ensemble, options, removal)
-    result._note(node)
+    result._note(removal_node(prepared, options, ensemble, is_given, adapted, removal, report))
     return result
 
 
@@ -358,7 +361,8 @@ def _check_ensemble(ensemble):
 
     if ensemble is not None and not isinstance(ensemble, Ensemble):
         raise ValueError(
-            f"ensemble: expected an Ensemble, as train_zlp_ml returns, got {type(ensemble).__name__}."
+            "ensemble: expected an Ensemble, as train_zlp_ml and hyperspy_zlpml.load return, "
+            f"got {type(ensemble).__name__}."
         )
 
 
@@ -396,10 +400,12 @@ def _adapt_given(ensemble, prepared, options):
         ensemble, samples, image.detector.noise, clusters.centres.size, prepared.limits,
         options.confidence,
     )  # fmt: skip
-    found = departure(
-        ensemble, image.log_intensity[image.usable] - adapted.log_dose, adapted.log_fwhm[0],
-        adapted.log_dose, reach_of(samples, np.median), prepared.microscope,
-    )  # fmt: skip
+    end = image.energy[-1] - np.nanmedian(image.parameters.centre[image.usable])
+    found = departure(ensemble, Seen(
+        image.log_intensity[image.usable] - adapted.log_dose, adapted.log_fwhm[0],
+        adapted.log_dose, reach_of(samples, np.median), adapted.shape, bool(image.vacuum.any()),
+        float(end), prepared.microscope,
+    ))  # fmt: skip
     told = (found.message,) if found.message else ()
     for message in told:
         warnings.warn(message, UserWarning, stacklevel=5)

@@ -8,10 +8,15 @@ from dataclasses import replace
 import hyperspy.api as hs
 import numpy as np
 
+from hyperspy_zlpml.conditions import TIMES
 from hyperspy_zlpml.ensemble import Ensemble
+from hyperspy_zlpml.ensemble_parts import MOST_SETTINGS
 from hyperspy_zlpml.signals import _arrays, removing
 from hyperspy_zlpml.threads import one_blas_thread
 from hyperspy_zlpml.workflow import AtSetting, Settings, train_at_settings
+
+#: Smallest singular value of settings of unit variance that tells two conditions apart.
+_INDEPENDENT = 1e-3
 
 
 def train_zlp_ml(
@@ -59,7 +64,7 @@ device
     ------
     ValueError
         If there are fewer settings than conditions and one, a condition is the same in all
-        signals, or it is in neither the metadata nor the dict.
+        signals or follows from the others, or it is in neither the metadata nor the dict.
 
     References
     ----------
@@ -129,7 +134,12 @@ def _trained(signals, names, values, options):
     )  # fmt: skip
     with removing.training_bar(first.progressbar) as progress:
         ensemble, report = train_at_settings(images, names, cluster_by, settings, progress)
-    removing.warn_all(report.messages)
+    of_clusters = [
+        f"signal {number}: {text}"
+        for number, image in enumerate(images) for text in image.clusters.messages
+    ]  # fmt: skip
+    of_all = {text for image in images for text in image.clusters.messages}
+    removing.warn_all([*of_clusters, *(m for m in report.messages if m not in of_all)])
     kept = {name: value for name, value in first.microscope.items() if name not in names}
     same = {
         name: value for name, value in kept.items()
@@ -158,11 +168,7 @@ def read_conditions(signals, conditions):
     is_dict = isinstance(conditions, Mapping) and len(conditions) > 0
     if not is_dict or not all(isinstance(name, str) for name in conditions):
         raise ValueError(f"conditions: expected names or a dict of them, got {conditions!r}.")
-    taken = sorted(set(conditions) & set(inspect.signature(Ensemble.predict).parameters))
-    if taken:
-        raise ValueError(
-            f"conditions: expected names that are no arguments of Ensemble.predict, got {taken}."
-        )
+    _check_names(conditions)
     columns = [_column(signals, name, given) for name, given in conditions.items()]
     values = np.array(columns, float).T
     for name, column in zip(conditions, values.T, strict=True):
@@ -171,13 +177,47 @@ def read_conditions(signals, conditions):
                 f"conditions: expected {name} to differ between the signals, it is {column[0]:g} "
                 "in all of them; leave it out."
             )
+    if len(values) > MOST_SETTINGS:
+        raise ValueError(f"signals: expected at most {MOST_SETTINGS} settings, got {len(values)}.")
     n_settings = len(np.unique(values, axis=0))
     if n_settings < values.shape[1] + 1:
         raise ValueError(
             f"conditions: expected at least {values.shape[1] + 1} settings for "
             f"{values.shape[1]} conditions, got {n_settings}."
         )
+    _check_independent(tuple(conditions), values)
     return tuple(conditions), values
+
+
+def _check_names(conditions):
+    """Each must do as a keyword of ``predict``."""
+    taken = set(inspect.signature(Ensemble.predict).parameters)
+    wrong = sorted(name for name in conditions if name in taken or not name.isidentifier())
+    if wrong:
+        raise ValueError(
+            "conditions: expected names that can be keywords and are no arguments of "
+            f"Ensemble.predict, got {wrong}."
+        )
+    times = [name for name in conditions if name in TIMES]
+    if len(times) > 1:
+        raise ValueError(
+            f"conditions: expected one time that counts are in proportion to, got {times}; leave "
+            "one out."
+        )
+
+
+def _check_independent(names, values):
+    """Times are positive, and conditions do not all change together."""
+    for name, column in zip(names, values.T, strict=True):
+        if name in TIMES and not (column > 0).all():
+            raise ValueError(f"conditions: expected {name} to be positive, got {column.min():g}.")
+    settings = np.where((values > 0).all(0), np.log(np.where(values > 0, values, 1.0)), values)
+    settings = (settings - settings.mean(0)) / settings.std(0)
+    if np.linalg.matrix_rank(settings, tol=_INDEPENDENT) < len(names):
+        raise ValueError(
+            f"conditions: expected {', '.join(names)} to change independently of each other, got "
+            "settings at which one follows from the others: leave one out, or measure more."
+        )
 
 
 def _column(signals, name, given):

@@ -25,6 +25,8 @@ from scipy.linalg import cho_factor, cho_solve
 _DEVIATIONS = (0.01, 0.03, 0.1, 0.3, 1.0)
 _LENGTHS = (0.7, 2.0, 6.0)
 _SCATTERS = (3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1)
+#: With more conditions than this the deviation has one length for all.
+_MOST_OWN_LENGTHS = 2
 #: What is known of mean and slopes beforehand: nothing to speak of.
 _MEAN_SIGMA, _SLOPE_SIGMA = 10.0, 3.0
 
@@ -77,7 +79,9 @@ class Law:
     def _fits(self):
         """Every combination: its numbers, factorised covariance and solved values."""
         fits = []
-        lengths = [np.array(each) for each in product(_LENGTHS, repeat=self.settings.shape[1])]
+        n = self.settings.shape[1]
+        own = product(_LENGTHS, repeat=n) if n <= _MOST_OWN_LENGTHS else zip(_LENGTHS, strict=True)
+        lengths = [np.array(each) for each in own]
         for numbers in product(_DEVIATIONS, lengths, _SCATTERS):
             deviation, length, scatter = numbers
             covariance = _covariance(self.settings, self.settings, deviation, length)

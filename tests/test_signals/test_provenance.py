@@ -53,7 +53,7 @@ def test_what_was_done_is_told(small_removal):
     assert node["ensemble"]["sha256"] == small_removal.ensemble.fingerprint
     assert node["ensemble"]["n_replicas"] == small_removal.ensemble.n_replicas
     assert node["ensemble"]["title"] == "WS2-like flake"
-    assert node["random_state"] == QUICK["random_state"]
+    assert node["arguments"]["random_state"] == QUICK["random_state"]
     assert node["cluster_by"] == "zlp"
     assert node["confidence"] == 0.68
     for name, of_report in (("E_I_eV", "E_I"), ("E_II_eV", "E_II"), ("gain_limit_eV", "gain")):
@@ -89,17 +89,18 @@ def test_equal_calls_are_told_of_equally(small, small_removal):
 
 
 @pytest.mark.parametrize("state", [None, np.random.default_rng(1)])
-def test_a_seed_that_no_number_tells(small, small_removal, state):
-    """The kind of a generator is told; what it would draw is not a number to give again."""
-    result = small.remove_zlp_ml(ensemble=small_removal.ensemble, random_state=state)
-    told = node_of(result.zlp)["random_state"]
-    assert told is None if state is None else told == "Generator"
+def test_a_number_is_told_that_repeats_what_was_drawn(small, state):
+    options = {"n_clusters": 2, "n_replicas": 4}
+    result = small.remove_zlp_ml(random_state=state, **options)
+    told = node_of(result.zlp)["arguments"]["random_state"]
+    again = small.remove_zlp_ml(random_state=told, **options)
+    np.testing.assert_array_equal(again.zlp.data, result.zlp.data)
 
 
 def test_a_map_to_cluster_by_is_named_and_not_copied(small):
     thickness = np.arange(12.0).reshape(3, 4)
     result = small.remove_zlp_ml(n_clusters=2, cluster_by=thickness, **QUICK)
-    assert node_of(result.zlp)["cluster_by"] == "ndarray"
+    assert node_of(result.zlp)["arguments"]["cluster_by"] == "ndarray"
 
 
 def test_nothing_bulky_is_kept(removal):
@@ -212,7 +213,7 @@ def test_a_result_that_is_worked_on_again_tells_of_the_last_time(small, small_re
     signal.data = small.data.astype(np.float32)
     again = signal.remove_zlp_ml(n_clusters=1, n_replicas=4, random_state=3)
     node = node_of(again.zlp)
-    assert node["random_state"] == 3
+    assert node["arguments"]["random_state"] == 3
     assert len(node["E_I_eV"]) == 1
     assert node["ensemble"]["sha256"] == again.ensemble.fingerprint
-    assert node_of(signal)["random_state"] == 0
+    assert node_of(signal)["arguments"]["random_state"] == 0
