@@ -19,7 +19,7 @@ from hyperspy_zlpml.report import Report, cluster_rows, describe_noise, describe
 from hyperspy_zlpml.training_data import Part, cluster_spectra, training_data
 from hyperspy_zlpml.zlp.matching import match
 from hyperspy_zlpml.zlp.reference import to_grid
-from hyperspy_zlpml.zlp.registration import log_beam, registered
+from hyperspy_zlpml.zlp.registration import VACUUM, log_beam, registered
 from hyperspy_zlpml.zlp.replicas import shape_modes
 from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
 from hyperspy_zlpml.zlp.tables import ShapeTable
@@ -111,6 +111,11 @@ class AtSetting:
     detector: object
     clusters: object
     values: tuple
+
+    @property
+    def is_vacuum(self):
+        """Whether no specimen is in view."""
+        return bool((self.samples[0].label == VACUUM).all())
 
 
 def train_at_settings(images, names, cluster_by, settings, progress=None):

@@ -111,7 +111,7 @@ def test_without_vacuum_the_beam_is_known_from_all_the_electrons(removal):
     {"offset": -4.8},
     {"scale": 0.05, "n_channels": 512},
     {"integer": True},
-    {"vacuum_fraction": 0.0, "thickness_range": (0.2, 1.0), "n_channels": 2048},
+    {"vacuum_fraction": 0.0, "thickness_range": (0.2, 1.0)},
 ], ids=["dose, dispersion, offset", "offset", "coarse", "integers", "no vacuum"])  # fmt: skip
 def test_other_images_are_predicted_within_the_band(removal, settings):
     """Rms pull over 2 to 8 FWHM; eight replicas tell their spread to a quarter, and one image has a
@@ -121,7 +121,10 @@ def test_other_images_are_predicted_within_the_band(removal, settings):
     error, std, zlp = of_flank(there, result)
     assert np.sqrt(np.mean((error / std) ** 2)) < 2
     assert np.sqrt(np.mean((error / zlp) ** 2)) < 0.04
-    assert not any("other data" in message for message in result.report.messages)
+    # Where the axis ends at 22 eV the losses do not tell the dose either.
+    told = [message for message in result.report.messages if "other data" in message]
+    assert len(told) == ("vacuum_fraction" in settings)
+    assert all("no vacuum is in view and the axis ends at" in message for message in told)
 
 
 def test_half_the_dispersion_is_the_same_zlp(removal):

@@ -134,9 +134,10 @@ def _trained(signals, names, values, options):
     )  # fmt: skip
     with removing.training_bar(first.progressbar) as progress:
         ensemble, report = train_at_settings(images, names, cluster_by, settings, progress)
+    # Clusters of vacuum alone serve no purpose: nobody cares how they came about.
     of_clusters = [
-        f"signal {number}: {text}"
-        for number, image in enumerate(images) for text in image.clusters.messages
+        f"signal {number}: {text}" for number, image in enumerate(images)
+        for text in image.clusters.messages if not image.is_vacuum
     ]  # fmt: skip
     of_all = {text for image in images for text in image.clusters.messages}
     removing.warn_all([*of_clusters, *(m for m in report.messages if m not in of_all)])

@@ -422,7 +422,10 @@ def test_regions_in_the_wrong_order(small, method):
 
 @pytest.mark.parametrize("value", ["ws2.zlp", 3, {}])
 def test_ensemble_that_is_none(small, value):
-    with pytest.raises(ValueError, match="ensemble: expected an Ensemble, as train_zlp_ml returns"):
+    with pytest.raises(
+        ValueError,
+        match="ensemble: expected an Ensemble, as train_zlp_ml and hyperspy_zlpml.load return",
+    ):
         small.remove_zlp_ml(ensemble=value)
 
 

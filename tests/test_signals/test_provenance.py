@@ -54,7 +54,7 @@ def test_what_was_done_is_told(small_removal):
     assert node["ensemble"]["n_replicas"] == small_removal.ensemble.n_replicas
     assert node["ensemble"]["title"] == "WS2-like flake"
     assert node["arguments"]["random_state"] == QUICK["random_state"]
-    assert node["cluster_by"] == "zlp"
+    assert node["arguments"]["cluster_by"] == "zlp"
     assert node["confidence"] == 0.68
     for name, of_report in (("E_I_eV", "E_I"), ("E_II_eV", "E_II"), ("gain_limit_eV", "gain")):
         expected = [getattr(row, of_report) for row in report.clusters]
