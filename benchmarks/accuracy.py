@@ -249,8 +249,8 @@ class Removed:
     def _wide(self):
         old, channels = self.result._removal, self.result._peaks[self.usable, 0].astype(int)
         return Removal.prepare(
-            self.result.ensemble, old.energy, old.noise, old.pedestal, CONFIDENCES[1],
-            (channels.min(), channels.max()),
+            self.result.ensemble.tabulate(CONFIDENCES[1]), old.log_fwhm, old.energy, old.noise,
+            old.pedestal, (channels.min(), channels.max()),
         )  # fmt: skip
 
     def integrate(self, rows, limits):
