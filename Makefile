@@ -41,8 +41,10 @@ bench-scale: $(VENV)/.installed  ## time and memory of large images and clusters
 	mkdir -p benchmarks/output
 	$(BIN)/python benchmarks/scale.py --output benchmarks/output
 
-bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings (twenty minutes)
+bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings, files, the component (a quarter of an hour)
 	$(BIN)/python benchmarks/reuse.py
+	$(BIN)/python benchmarks/fuzz_files.py
+	$(BIN)/python benchmarks/component.py
 
 $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)
