@@ -17,6 +17,8 @@ from hyperspy_zlpml.zlp.tables import ShapeTable
 #: Widths further from the median than this many robust standard deviations, and this in ln, are of
 #: matches that went astray.
 _FAR_OFF, _LEAST_REACH = 5.0, 0.02
+#: Fewer spectra in a cluster than this may hide where their losses begin.
+_FEW = 30
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,11 @@ def adapt(ensemble, samples, noise, n_clusters, given, confidence):
     before = round((ensemble.grid.start - table.grid.start) / GRID_STEP)
     after = table.grid.n - ensemble.grid.n - before
     own = np.pad(ensemble.reference_modes.astype(float), [(0, 0), (before, after)], mode="edge")
-    peaks = replace(peaks, reference_modes=own)
-    peaks, regions, _ = separated(peaks, n_clusters, given, _latest(ensemble.regions))
+    # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
+    peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
+    peaks, regions, _ = separated(
+        peaks, n_clusters, given, _no_later_than(ensemble.regions, peaks.label, n_clusters)
+    )
     nodes, spill = peaks.spill_by_intensity
     spill = np.array([interpolate_rows(node, nodes, spill) for node in table.thickness_nodes])
     table = replace(table, spill=spill)
@@ -111,13 +116,31 @@ def reach_of(samples, of=None):
     return float((of or np.min)(low)), float((of or np.max)(high))
 
 
-def _latest(regions):
-    """``E_I`` for clusters that show no losses: the earliest that the ensemble knows.
+def _no_later_than(regions, label, n_clusters):
+    """``E_I`` as found, but for clusters of few spectra no later than the earliest of an ensemble.
 
-    Few spectra at low dose hide their losses, and would be matched to them.
+    Few spectra hide their losses, and would be matched to them.
+
+    Parameters
+    ----------
+    regions : Regions
+        Of the ensemble.
+    label : ndarray of int
+        Cluster of each spectrum of the image.
+    n_clusters : int
+
+    Returns
+    -------
+    callable
     """
-    known = regions.E_I[np.isfinite(regions.E_I)]
-    return known.min(initial=np.inf)
+    known = regions.E_I[np.isfinite(regions.E_I)].min(initial=np.inf)
+    few = np.array([(label == number).sum() < _FEW for number in range(n_clusters)])
+
+    def limited(found):
+        found = np.where(np.isfinite(found), found, known)
+        return np.where(few, np.minimum(found, known), found)
+
+    return limited
 
 
 def _typical_width(peaks):

@@ -269,7 +269,7 @@ def _trained(parts, settings, rng, progress):
     return ensemble, trained, selection
 
 
-def separated(peaks, n_clusters, given, latest=np.inf):
+def separated(peaks, n_clusters, given, latest=None):
     """Regions, the losses spilled into them and the variations of the shape, found together.
 
     Parameters
@@ -278,8 +278,8 @@ def separated(peaks, n_clusters, given, latest=np.inf):
     n_clusters : int
     given : dict
         Limits given by the user, eV.
-    latest : float
-        ``E_I`` of clusters that show no losses, eV.
+    latest : callable, optional
+        Called with ``E_I`` of the clusters as found, eV; what it gives counts.
 
     Returns
     -------
@@ -291,9 +291,8 @@ def separated(peaks, n_clusters, given, latest=np.inf):
     modes, gain = None, None
     for _ in range(_REGION_ROUNDS):
         regions = find_regions(peaks, n_clusters, given, modes, gain)
-        if "E_I" not in given:
-            first = np.where(np.isfinite(regions.E_I), regions.E_I, latest)
-            regions = replace(regions, E_I=first)
+        if latest is not None and "E_I" not in given:
+            regions = replace(regions, E_I=latest(regions.E_I))
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
         modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain
     return peaks, regions, modes

@@ -98,6 +98,9 @@ class RegisteredPeaks:
         Reduced energy beyond which no spectrum shows the pure tail.
     tail_is_known : bool
         Whether the reference holds beyond that energy nevertheless.
+    variation : ndarray of shape (n_modes, grid.n), optional
+        How single spectra are known to differ from the reference, in modes of unit variance; where
+        the spectra at hand are too few to tell.
     """
 
     spectra: object
@@ -112,6 +115,7 @@ class RegisteredPeaks:
     reference_modes: np.ndarray | None = None
     extrapolated_from: float = NO_LIMIT
     tail_is_known: bool = True
+    variation: np.ndarray | None = None
 
     def select(self, index):
         """Some of the spectra."""
@@ -454,6 +458,9 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
     n = np.maximum((weight > 0).sum(0), 1)
     error = np.maximum(known**-0.5, spread / np.sqrt(np.maximum(n - 1, 1)))
     error = np.hypot(error, peaks.reference_error(u))
+    if peaks.variation is not None:
+        varied = peaks.grid.interpolate_rows(peaks.variation.T, u)
+        error = np.hypot(error, np.sqrt((varied**2).sum(-1) / chosen.sum()))
     if modes is not None and len(modes):
         inside = seen & (u > pure[0]) & (u < pure[1])
         mean = mean - _scores(mean - 1, error, modes, inside) @ modes
