@@ -11,14 +11,17 @@ from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.workflow import separated, unexplained_scatter
 from hyperspy_zlpml.zlp.reference import GRID_STEP
 from hyperspy_zlpml.zlp.regions import Regions
-from hyperspy_zlpml.zlp.registration import log_beam, log_intensities, registered_to
+from hyperspy_zlpml.zlp.registration import (
+    FEW_SPECTRA,
+    log_beam,
+    log_intensities,
+    registered_to,
+)
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Widths further from the median than this many robust standard deviations, and this in ln, are of
 #: matches that went astray.
 _FAR_OFF, _LEAST_REACH = 5.0, 0.02
-#: Fewer spectra in a cluster than this may hide where their losses begin.
-_FEW = 30
 
 
 @dataclass(frozen=True)
@@ -117,24 +120,25 @@ def reach_of(samples, of=None):
 
 
 def _no_later_than(regions, label, n_clusters):
-    """``E_I`` as found, but for clusters of few spectra no later than the earliest of an ensemble.
+    """``E_I`` as found, but for clusters of few spectra no later than that of an ensemble.
 
     Few spectra hide their losses, and would be matched to them.
 
     Parameters
     ----------
     regions : Regions
-        Of the ensemble.
+        Of the ensemble, thinnest cluster first.
     label : ndarray of int
-        Cluster of each spectrum of the image.
+        Cluster of each spectrum of the image, 0 is the thinnest.
     n_clusters : int
 
     Returns
     -------
     callable
     """
-    known = regions.E_I[np.isfinite(regions.E_I)].min(initial=np.inf)
-    few = np.array([(label == number).sum() < _FEW for number in range(n_clusters)])
+    alike = np.linspace(0, regions.E_I.size - 1, n_clusters).round().astype(int)
+    known = regions.E_I[alike]
+    few = np.array([(label == number).sum() < FEW_SPECTRA for number in range(n_clusters)])
 
     def limited(found):
         found = np.where(np.isfinite(found), found, known)

@@ -42,6 +42,8 @@ VACUUM = -1
 _CORE = 1.0
 _REFERENCE_ROUNDS = 3
 _LEAST_WIDTH_SPREAD = 0.005
+#: Fewer spectra in a cluster than this may hide where their losses begin, or differ in their tails.
+FEW_SPECTRA = 30
 
 
 @dataclass(frozen=True)
@@ -458,7 +460,7 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
     n = np.maximum((weight > 0).sum(0), 1)
     error = np.maximum(known**-0.5, spread / np.sqrt(np.maximum(n - 1, 1)))
     error = np.hypot(error, peaks.reference_error(u))
-    if peaks.variation is not None:
+    if peaks.variation is not None and chosen.sum() < FEW_SPECTRA:
         varied = peaks.grid.interpolate_rows(peaks.variation.T, u)
         error = np.hypot(error, np.sqrt((varied**2).sum(-1) / chosen.sum()))
     if modes is not None and len(modes):
