@@ -93,7 +93,7 @@ def adapt(ensemble, samples, noise, n_clusters, given, confidence):
     # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
     peaks, regions, _ = separated(
-        peaks, n_clusters, given, _no_later_than(ensemble.regions, peaks.label, n_clusters)
+        peaks, n_clusters, given, _no_later_than(ensemble, peaks.label, n_clusters)
     )
     nodes, spill = peaks.spill_by_intensity
     spill = np.array([interpolate_rows(node, nodes, spill) for node in table.thickness_nodes])
@@ -119,15 +119,15 @@ def reach_of(samples, of=None):
     return float((of or np.min)(low)), float((of or np.max)(high))
 
 
-def _no_later_than(regions, label, n_clusters):
-    """``E_I`` as found, but for clusters of few spectra no later than that of an ensemble.
+def _no_later_than(ensemble, label, n_clusters):
+    """``E_I`` as found, but in some clusters no later than that of the ensemble.
 
-    Few spectra hide their losses, and would be matched to them.
+    Few spectra hide their losses, and would be matched to them. An ensemble that saw no vacuum
+    does not know the tail well enough to tell where losses begin.
 
     Parameters
     ----------
-    regions : Regions
-        Of the ensemble, thinnest cluster first.
+    ensemble : Ensemble
     label : ndarray of int
         Cluster of each spectrum of the image, 0 is the thinnest.
     n_clusters : int
@@ -136,13 +136,13 @@ def _no_later_than(regions, label, n_clusters):
     -------
     callable
     """
-    alike = np.linspace(0, regions.E_I.size - 1, n_clusters).round().astype(int)
-    known = regions.E_I[alike]
-    few = np.array([(label == number).sum() < FEW_SPECTRA for number in range(n_clusters)])
+    limits = ensemble.regions.E_I
+    known = limits[np.linspace(0, limits.size - 1, n_clusters).round().astype(int)]
+    unsure = np.array([(label == number).sum() < FEW_SPECTRA for number in range(n_clusters)])
 
     def limited(found):
         found = np.where(np.isfinite(found), found, known)
-        return np.where(few, np.minimum(found, known), found)
+        return np.where(unsure | bool(ensemble.tail), np.minimum(found, known), found)
 
     return limited
 
