@@ -9,7 +9,6 @@ from hyperspy_zlpml.departure import check_same_shape
 from hyperspy_zlpml.ensemble import interpolate_rows
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.workflow import separated, unexplained_scatter
-from hyperspy_zlpml.zlp.reference import GRID_STEP
 from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.registration import (
     FEW_SPECTRA,
@@ -87,9 +86,7 @@ def adapt(ensemble, samples, noise, n_clusters, given, confidence):
     log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.log_beam
     peaks = registered_to(table, samples, noise, log_intensities(samples) - log_dose)
     shape = check_same_shape(peaks, ensemble.log_fwhm[0])
-    before = round((ensemble.grid.start - table.grid.start) / GRID_STEP)
-    after = table.grid.n - ensemble.grid.n - before
-    own = np.pad(ensemble.reference_modes.astype(float), [(0, 0), (before, after)], mode="edge")
+    own = ensemble.grid.held_to(table.grid, ensemble.reference_modes.astype(float))
     # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
     peaks, regions, _ = separated(

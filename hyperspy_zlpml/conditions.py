@@ -85,9 +85,7 @@ class Conditions:
         return 0.5 * (low + high), 0.5 * (high - low)
 
     def _transformed(self, settings):
-        settings = np.asarray(settings, float)
-        is_log = np.array(self.logarithmic)
-        return np.where(is_log, np.log(np.where(is_log, settings, 1.0)), settings)
+        return with_logarithms(np.asarray(settings, float), np.array(self.logarithmic))
 
     def scaled(self, settings):
         """Settings (..., n_conditions) such that those trained at lie between -1 and 1."""
@@ -161,6 +159,11 @@ class Conditions:
         """ln N0 and ln FWHM of every replica at a setting, each of shape (n_replicas,)."""
         mean, sigma = self.predicted(setting)
         return tuple((mean + sigma * self.scores).T)
+
+
+def with_logarithms(settings, is_log):
+    """Settings (..., n_conditions) with the logarithm of those conditions that count by it."""
+    return np.where(is_log, np.log(np.where(is_log, settings, 1.0)), settings)
 
 
 def _log_time(names, settings):

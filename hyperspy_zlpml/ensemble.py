@@ -302,7 +302,7 @@ class Ensemble:
         if height is None:
             core = np.abs(self.grid.u) < 1
             area = trapezoid(np.exp(shapes[:, core]), self.grid.u[core], axis=1)
-            channel = np.abs(np.gradient(energy))
+            channel = np.gradient(energy)
             log_n0 = log_n0 + log_intensity - self.log_beam
             height = np.exp(log_n0)[:, None] * channel / (area * width)[:, None]
         u = (energy - centre) / width[:, None]

@@ -153,6 +153,7 @@ def _check_facts(facts):
 
 
 def is_integer(value):
+    """Whether a value of JSON is a whole number, and no truth value."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

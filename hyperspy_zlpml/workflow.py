@@ -213,13 +213,12 @@ def _at_dose(part, log_dose, setting):
 def _reaching(peaks, u_low, u_high):
     """The same with a reference that goes on as far as all settings reach."""
     table = ShapeTable.of_reference(peaks.grid, peaks.log_reference).reaching(u_low, u_high)
-    before = round((peaks.grid.x[0] - table.grid.x[0]) / (table.grid.x[1] - table.grid.x[0]))
-    after = table.grid.n - peaks.grid.n - before
-    pad = [(0, 0), (before, after)]
     return replace(
         peaks, grid=table.grid, log_reference=table.log_shape[0],
-        reference_modes=np.pad(peaks.reference_modes, pad, mode="edge"),
-        spill_tables={n: np.pad(t, pad[1], mode="edge") for n, t in peaks.spill_tables.items()},
+        reference_modes=peaks.grid.held_to(table.grid, peaks.reference_modes),
+        spill_tables={
+            name: peaks.grid.held_to(table.grid, one) for name, one in peaks.spill_tables.items()
+        },
     )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ def energy_axis(signal, name="signal"):
 
 
 def ev_per_unit(units, name):
+    """eV per unit of an energy axis; ValueError, with ``name``, if that is no energy."""
     advice = (
         "set it, for example s.axes_manager.signal_axes[0].units = 'eV' "
         "(and .scale and .offset, if the file does not hold them)."

@@ -248,6 +248,7 @@ def _check_reach(limits, prepared):
 
 @contextlib.contextmanager
 def training_bar(show):
+    """Progress of a training as the callable that :func:`train_ensemble` takes, or None."""
     if not show:
         yield None
         return

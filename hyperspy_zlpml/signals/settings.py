@@ -8,7 +8,7 @@ from dataclasses import replace
 import hyperspy.api as hs
 import numpy as np
 
-from hyperspy_zlpml.conditions import TIMES
+from hyperspy_zlpml.conditions import TIMES, with_logarithms
 from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.ensemble_parts import MOST_SETTINGS
 from hyperspy_zlpml.signals import _arrays, removing
@@ -212,7 +212,7 @@ def _check_independent(names, values):
     for name, column in zip(names, values.T, strict=True):
         if name in TIMES and not (column > 0).all():
             raise ValueError(f"conditions: expected {name} to be positive, got {column.min():g}.")
-    settings = np.where((values > 0).all(0), np.log(np.where(values > 0, values, 1.0)), values)
+    settings = with_logarithms(values, (values > 0).all(0))
     settings = (settings - settings.mean(0)) / settings.std(0)
     if np.linalg.matrix_rank(settings, tol=_INDEPENDENT) < len(names):
         raise ValueError(

@@ -74,6 +74,12 @@ class Grid:
         node, fraction = self.locate(u)
         return table[node] + fraction[:, None] * (table[node + 1] - table[node])
 
+    def held_to(self, wider, table):
+        """A table (..., n) on a wider grid, constant beyond this one."""
+        before = round((self.start - wider.start) / GRID_STEP)
+        padding = [(0, 0)] * (table.ndim - 1) + [(before, wider.n - self.n - before)]
+        return np.pad(table, padding, mode="edge")
+
     @classmethod
     def covering(cls, u_low, u_high):
         """Grid from ``u_low`` to ``u_high`` with a node at the peak."""

@@ -93,12 +93,7 @@ class ShapeTable:
         grid = Grid(self.grid.start - before * GRID_STEP, self.grid.n + before + after)
         ends = self.grid.u[[0, -1]]
         beyond = np.log(np.maximum(np.maximum(grid.u / ends[1], grid.u / ends[0]), 1.0))
-
-        def held(table):
-            padding = [(0, 0)] * (table.ndim - 1) + [(before, after)]
-            return np.pad(table, padding, mode="edge")
-
-        log_shape = held(self.log_shape)
+        log_shape = self.grid.held_to(grid, self.log_shape)
         steps = GRID_STEP * np.arange(1, max(before, after) + 1)
         if before:
             slope = self._slope_at_edge(self.log_shape[:, ::-1])
@@ -109,8 +104,8 @@ class ShapeTable:
         others = ("modes", "scatter", "lower", "upper", "spill")
         return replace(
             self, grid=grid, log_shape=log_shape,
-            rest=np.hypot(held(self.rest), TAIL_POWER_SIGMA * beyond),
-            **{name: held(getattr(self, name)) for name in others},
+            rest=np.hypot(self.grid.held_to(grid, self.rest), TAIL_POWER_SIGMA * beyond),
+            **{name: self.grid.held_to(grid, getattr(self, name)) for name in others},
         )  # fmt: skip
 
     @staticmethod
