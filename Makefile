@@ -5,9 +5,10 @@ BIN = $(VENV)/bin
 PEERS = .venv-peers
 FILE ?=
 OUTPUT ?= demo_output
+AGAINST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-peers docs lint clean
+.PHONY: help demo test test-closure bench bench-accuracy bench-speed bench-scale bench-reuse fingerprints bench-peers docs lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +46,9 @@ bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings
 	$(BIN)/python benchmarks/reuse.py
 	$(BIN)/python benchmarks/fuzz_files.py
 	$(BIN)/python benchmarks/component.py
+
+fingerprints: $(VENV)/.installed  ## print fingerprints of results, to hold against those of other code
+	$(BIN)/python benchmarks/fingerprints.py $(if $(AGAINST),--against "$(AGAINST)")
 
 $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)

@@ -91,7 +91,7 @@ def training_data(parts, scores, settings, rng):
     scaling : InputScaling
     data : TrainingData
     """
-    from hyperspy_zlpml.network.training import TrainingData
+    from hyperspy_zlpml.network.data import TrainingData
 
     reference = parts[0].peaks
     ranges = [part.peaks.log_intensity_range for part in parts]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Layers: science below, then training, workflow, HyperSpy, widgets; imports only go down."""
+"""The order of the packages, from the table of ``docs/structure.csv``: imports only go down."""
 
 import ast
+import csv
 import subprocess
 import sys
 
@@ -10,35 +11,17 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "hyperspy_zlpml"
 
-#: Rank and third-party packages of each layer, from the bottom. What a layer may import is what
-#: the layers below may, and its own.
-LAYERS = (
-    ("science", {"numpy", "scipy", "sklearn", "safetensors"}),
-    ("training", {"torch"}),
-    ("workflow", {"dask", "distributed", "tqdm", "threadpoolctl"}),
-    ("hyperspy", {"hyperspy", "exspy", "rsciio", "matplotlib", "pint", "zarr"}),
-    ("widgets", {"traits", "traitsui", "ipywidgets", "hyperspy_gui_ipywidgets", "link_traits"}),
-)
-NAMES = [name for name, _ in LAYERS]
-#: Layer of each module or folder of the package.
-MEMBERS = {
-    "_version": "science", "zlp": "science", "physics": "science", "statistics": "science",
-    "ensemble": "science", "removal": "science", "report": "science",
-    "checks": "science", "departure": "science", "ensemble_file": "science",
-    "ensemble_parts": "science",
-    "conditions": "science", "plot_ensemble": "science",
-    "network": "training",
-    "image": "workflow", "workflow": "workflow", "training_data": "workflow",
-    "adaptation": "workflow", "lazy": "workflow",
-    "eager": "workflow", "threads": "workflow", "cluster": "workflow",
-    "signals": "hyperspy", "components": "hyperspy", "data": "hyperspy", "plotting": "hyperspy",
-    "__main__": "hyperspy", "gui": "widgets", "gui_ipywidgets": "widgets", "gui_traitsui": "widgets",
-}  # fmt: skip
-#: May draw, though below: a method of a class of its layer asks for it, when it is called.
-DRAWS = {"plot_ensemble"}
+#: The table that the documentation shows too: floor, package, what it holds, what it may import.
+with (ROOT / "docs" / "structure.csv").open(encoding="utf-8", newline="") as file:
+    TABLE = {row["Package"]: row for row in csv.DictReader(file)}
+FLOORS = {name: int(row["Floor"]) for name, row in TABLE.items()}
+#: Every package may import these.
+EVERYWHERE = {"numpy", "scipy"}
+#: Below this floor nothing knows HyperSpy's objects.
+HYPERSPY_FROM = FLOORS["signals"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
-#: Only for a start: the package's own __init__ imports lazily.
-EXEMPT = {"__init__"}
+#: The package's own __init__ imports lazily, and the version is a number.
+EXEMPT = {"__init__", "_version"}
 
 
 def member_of(path):
@@ -78,61 +61,47 @@ def top_level_imports(path):
     return found
 
 
+def packages_of(path):
+    """Packages of ours that a file imports, but its own."""
+    found = {
+        module.split(".")[1] for module in imports(path) if module.startswith("hyperspy_zlpml.")
+    }
+    return {name for name in found if name in TABLE} - {member_of(path)}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_module_has_a_layer(path):
-    assert member_of(path) in MEMBERS or member_of(path) in EXEMPT
+def test_every_module_is_in_the_table(path):
+    assert member_of(path) in TABLE or member_of(path) in EXEMPT
+
+
+def test_every_row_of_the_table_is_a_package():
+    assert set(TABLE) == {member_of(path) for path in MODULES} - EXEMPT
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_go_down(path):
     if member_of(path) in EXEMPT:
         return
-    rank = NAMES.index(MEMBERS[member_of(path)])
-    for module in imports(path):
-        parts = module.split(".")
-        if parts[0] != "hyperspy_zlpml" or len(parts) < 2:
-            continue
-        target = MEMBERS.get(parts[1])
-        if target is not None:  # a name of the public interface otherwise
-            assert NAMES.index(target) <= rank, f"{name_of(path)} imports {module}"
+    floor = FLOORS[member_of(path)]
+    above = {name for name in packages_of(path) if FLOORS[name] > floor}
+    assert not above, f"{name_of(path)} on floor {floor} imports {sorted(above)}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_third_party_packages_of_the_layer(path):
+def test_third_party_packages_of_the_table(path):
     if member_of(path) in EXEMPT:
         return
-    rank = NAMES.index(MEMBERS[member_of(path)])
-    allowed = set().union(*(packages for _, packages in LAYERS[: rank + 1]))
-    if member_of(path) in DRAWS:
-        allowed |= {"matplotlib"}
+    allowed = EVERYWHERE | set(TABLE[member_of(path)]["Third-party packages"].split())
     others = {module.split(".")[0] for module in imports(path)} - {"hyperspy_zlpml"}
     others -= sys.stdlib_module_names
     assert others <= allowed, f"{name_of(path)} imports {sorted(others - allowed)}"
-
-
-@pytest.mark.parametrize(
-    ("package", "places"),
-    [
-        ("torch", {"network"}),
-        ("sklearn", {"zlp.clustering"}),
-        ("hyperspy", {"signals", "components", "data", "plotting", "gui", "__main__"}),
-        ("exspy", {"signals", "components", "data", "gui"}),
-        ("dask", {"lazy", "threads", "cluster", "signals"}),
-    ],
-)
-def test_only_these_import(package, places):
-    for path in MODULES:
-        if not any(module.split(".")[0] == package for module in imports(path)):
-            continue
-        name = name_of(path).removeprefix("hyperspy_zlpml.")
-        assert any(name == place or name.startswith(place + ".") for place in places), name
 
 
 def test_no_signal_in_the_science(root):
     """Not even by the back door: no private attribute of HyperSpy's objects below `signals`."""
     words = ("axes_manager", "metadata", "BaseSignal", "original_metadata")
     for path in MODULES:
-        if MEMBERS.get(member_of(path)) not in ("science", "training", "workflow"):
+        if member_of(path) in EXEMPT or FLOORS[member_of(path)] >= HYPERSPY_FROM:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

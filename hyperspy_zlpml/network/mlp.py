@@ -8,7 +8,7 @@ then the biases. The last layer is linear.
 import numpy as np
 import torch
 
-from hyperspy_zlpml.ensemble import split_weights
+from hyperspy_zlpml.network.weights import split_weights
 
 
 def n_weights(layers):

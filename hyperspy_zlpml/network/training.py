@@ -15,13 +15,13 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from hyperspy_zlpml.network import levenberg_marquardt as lm
 from hyperspy_zlpml.network import mlp
+from hyperspy_zlpml.network.data import Block, Trained
 from hyperspy_zlpml.network.fit import Fit
 
 #: Layer sizes of the published networks.
@@ -38,93 +38,6 @@ _POOR_FIT = 1.5
 #: Neither rule stops a replica before this: the first steps look for the right damping.
 _FIRST_STEPS = 12
 _HOPELESS_DAMPING = 1e7
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What the replicas are trained on; replica axis first.
-
-    Attributes
-    ----------
-    inputs : ndarray of shape (n_points, n_in)
-        Scaled inputs, the same for all replicas.
-    ratios : ndarray of shape (n_replicas, n_points)
-        Pseudo-data: counts over reference.
-    sigma : ndarray of shape (n_points,)
-    used : ndarray of bool of shape (n_replicas, n_points)
-        Points in the replica's region I.
-    tail_inputs : ndarray of shape (n_lines, n_steps, n_in)
-        Lines along the energy on which the peak must fall outward.
-    tail_reference : ndarray of shape (n_replicas, n_lines, n_steps)
-        Logarithm of each replica's reference there.
-    far_inputs : ndarray of shape (n_far, n_in)
-        Points at which the log-ratio is drawn to zero.
-    """
-
-    inputs: np.ndarray
-    ratios: np.ndarray
-    sigma: np.ndarray
-    used: np.ndarray
-    tail_inputs: np.ndarray
-    tail_reference: np.ndarray
-    far_inputs: np.ndarray
-
-    def block(self, replicas):
-        """The same of some replicas, a slice."""
-        return replace(
-            self,
-            ratios=self.ratios[replicas],
-            used=self.used[replicas],
-            tail_reference=self.tail_reference[replicas],
-        )
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Weights kept by look-back stopping, and how well they fit.
-
-    Attributes
-    ----------
-    weights : ndarray of shape (n_replicas, n_weights)
-    chi2, chi2_validation : ndarray of shape (n_replicas,)
-        Mean squared residual on training and validation points.
-    rise : ndarray of shape (n_replicas,)
-        Largest rise of ln(ZLP) outward along the tails.
-    steps : ndarray of int of shape (n_replicas,)
-        Step at which the kept weights were reached.
-    """
-
-    weights: np.ndarray
-    chi2: np.ndarray
-    chi2_validation: np.ndarray
-    rise: np.ndarray
-    steps: np.ndarray
-
-
-@dataclass(frozen=True)
-class Block:
-    """All that the training of some replicas needs, to be sent anywhere.
-
-    Attributes
-    ----------
-    data : TrainingData
-        Of these replicas.
-    weights : ndarray of shape (n_replicas, n_weights)
-        To start from.
-    held_out : ndarray of bool of shape (n_replicas, n_points)
-        Points for validation.
-    layers : tuple of int
-    n_steps, patience : int
-    device : str
-    """
-
-    data: TrainingData
-    weights: np.ndarray
-    held_out: np.ndarray
-    layers: tuple
-    n_steps: int
-    patience: int
-    device: str
 
 
 def train(

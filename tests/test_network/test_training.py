@@ -12,7 +12,8 @@ import torch
 
 from hyperspy_zlpml.network import fit as fits
 from hyperspy_zlpml.network import mlp, training
-from hyperspy_zlpml.network.training import TrainingData, train, train_block
+from hyperspy_zlpml.network.data import TrainingData
+from hyperspy_zlpml.network.training import train, train_block
 
 LAYERS = (2, 6, 6, 1)
 #: Energies and two thicknesses; lines along the energy on both sides, from 0.2 to 1.5.
