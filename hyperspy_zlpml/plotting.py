@@ -8,7 +8,7 @@ pixels from thin to thick beside the map of clusters.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from hyperspy_zlpml import lazy
+from hyperspy_zlpml.compute import compute
 
 _DATA, _ZLP, _LEFT = "0.35", "tab:red", "tab:blue"
 #: Energies shown, in FWHM from the peak.
@@ -208,7 +208,7 @@ def _label(axis):
 def _at(signals, place):
     """Spectra of several signals at one pixel, computed together where they are lazy."""
     pixels = (signal.data[tuple(place)[::-1]] for signal in signals)
-    spectra = lazy.compute(*pixels, show_progressbar=False, what="")
+    spectra = compute(*pixels, show_progressbar=False, title="")
     return [np.asarray(spectrum, float) for spectrum in spectra]
 
 

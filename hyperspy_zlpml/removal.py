@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hyperspy_zlpml.compute import map_spectra
 from hyperspy_zlpml.departure import thickness_distance
 from hyperspy_zlpml.zlp.binning import ChannelGroups, make_groups
 from hyperspy_zlpml.zlp.expansion import Expansion
@@ -314,6 +315,40 @@ class Removal:
     def _start(self, channel):
         """Where the first channel of the axis lies in the span of the groups."""
         return -self.groups.edges[0] - channel
+
+
+def subtract_from(data, peaks, removal, variance=None, lazy=False, show_progressbar=False):
+    """Subtract the ZLP from all spectra of an image.
+
+    Parameters
+    ----------
+    data : ndarray or dask array of shape (..., n_energy)
+    peaks : ndarray of shape (n_spectra, 6)
+        As :meth:`Removal.apply` takes them.
+    removal : Removal
+    variance : array that broadcasts with ``data``, or float, optional
+        Variance of the counts where it is known.
+    lazy : bool
+        Whether to return dask arrays that are not computed yet.
+    show_progressbar : bool
+
+    Returns
+    -------
+    dict of str to ndarray or dask array of shape (..., n_energy)
+        Under the names of ``RESULTS``.
+    """
+    return map_spectra(
+        removal.apply,
+        data,
+        peaks.reshape(data.shape[:-1] + (-1,)),
+        variance,
+        names=RESULTS,
+        width=data.shape[-1],
+        dtype=results_type(data.dtype),
+        lazy=lazy,
+        show_progressbar=show_progressbar,
+        title="Subtracting the ZLP",
+    )
 
 
 def _windows(spectra, start, n):

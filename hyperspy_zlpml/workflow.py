@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hyperspy_zlpml.cluster import active_client, map_on
+from hyperspy_zlpml.compute.workers import active_client, map_on
 from hyperspy_zlpml.conditions import Conditions
 from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.network.selection import select

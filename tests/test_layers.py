@@ -156,7 +156,9 @@ def test_signal_type_does_not_load_torch():
     assert "torch" not in loaded
 
 
-@pytest.mark.parametrize("module", ["ensemble", "removal", "report", "statistics", "image", "lazy"])
+@pytest.mark.parametrize(
+    "module", ["ensemble", "removal", "report", "statistics", "image", "compute"]
+)
 def test_workers_need_neither_hyperspy_nor_torch(module):
     assert not loaded_by(f"import hyperspy_zlpml.{module}") & {"torch", "hyperspy", "exspy"}
 

@@ -12,11 +12,11 @@ from functools import lru_cache
 import numpy as np
 from hyperspy.component import Component
 
-from hyperspy_zlpml import eager, lazy
 from hyperspy_zlpml.components._shapes import MODE_LIMITS, Shapes, check_mode
+from hyperspy_zlpml.compute import as_blocks
 from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.ensemble_parts import FORMAT_VERSION, EnsembleFileError, from_parts, to_parts
-from hyperspy_zlpml.zlp.peaks import STATUS_TEXT, peak_parameters
+from hyperspy_zlpml.zlp.peaks import STATUS_TEXT, measure_peaks, peak_parameters
 
 #: Key under which what is not an array is stored, as JSON.
 _FACTS = "facts"
@@ -385,11 +385,10 @@ def _channels(axis, x1, x2):
 
 def _peaks_of(signal, energy, channels):
     """Peak parameters of all spectra, flattened."""
-    data, nothing = signal.data[..., channels], np.zeros(1, int)
+    data = signal.data[..., channels]
     if signal._lazy:
-        blocks = lazy.as_blocks(data)
-        return lazy.look_at_peaks(blocks, energy[channels], nothing, False)[0]
-    return eager.look_at_peaks(data, energy[channels], nothing, False)[0]
+        data = as_blocks(data)
+    return measure_peaks(data, energy[channels])[0]
 
 
 def _estimates(peaks):

@@ -11,7 +11,6 @@ Replicas do not know of each other: :func:`train_block` trains a few of them, he
 process or on another machine, and :func:`train` cuts the blocks and joins what comes back.
 """
 
-import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from hyperspy_zlpml.compute.threads import n_threads
 from hyperspy_zlpml.network import levenberg_marquardt as lm
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.network.data import Block, Trained
@@ -177,17 +177,12 @@ def _parts(n_replicas, device):
 
 def _in_threads(blocks, report):
     """Train blocks in this process, side by side on a CPU, one after the other elsewhere."""
-    with ThreadPoolExecutor(_n_cores() if _on_cpu(blocks[0].device) else 1) as pool:
+    with ThreadPoolExecutor(n_threads() if _on_cpu(blocks[0].device) else 1) as pool:
         yield from pool.map(train_block, blocks, map(report.of, range(len(blocks))))
 
 
 def _on_cpu(device):
     return device == "auto" or device.startswith("cpu")
-
-
-def _n_cores():
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _median(chi2):

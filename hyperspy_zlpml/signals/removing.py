@@ -9,18 +9,20 @@ import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 
-from hyperspy_zlpml import checks, eager, lazy
+from hyperspy_zlpml import checks
 from hyperspy_zlpml import image as images
 from hyperspy_zlpml.adaptation import adapt, as_trained, reach_of
-from hyperspy_zlpml.cluster import active_client
+from hyperspy_zlpml.compute import as_blocks
+from hyperspy_zlpml.compute.threads import one_blas_thread
+from hyperspy_zlpml.compute.workers import active_client
 from hyperspy_zlpml.departure import Seen, departure
-from hyperspy_zlpml.removal import Removal
+from hyperspy_zlpml.removal import Removal, subtract_from
 from hyperspy_zlpml.report import Report
 from hyperspy_zlpml.signals import _arrays
 from hyperspy_zlpml.signals.provenance import provenance_of, removal_node
 from hyperspy_zlpml.signals.result import ZLPRemoval
-from hyperspy_zlpml.threads import one_blas_thread
 from hyperspy_zlpml.workflow import Settings, train_ensemble
+from hyperspy_zlpml.zlp.peaks import measure_peaks
 from hyperspy_zlpml.zlp.replicas import KINDS
 
 
@@ -91,9 +93,9 @@ def prepare(signal, options):
     random_state = _whole_number(options.random_state)
     seed = int(np.random.SeedSequence(random_state).generate_state(1)[0])
     index = images.choose_sample(n_spectra, excluded, vacuum, np.random.default_rng(seed))
-    data = lazy.as_blocks(signal.data) if signal._lazy else signal.data
+    data = as_blocks(signal.data) if signal._lazy else signal.data
     variance = _arrays.given_noise(signal)
-    parameters, counts = _look_at_peaks(data, energy, index, progressbar)
+    parameters, counts = measure_peaks(data, energy, index, progressbar)
     parameters = images.excluded_parameters(parameters, excluded)
     noise = None if variance is None else _noise_model(variance, data, counts, index)
     image = images.describe(parameters, energy, index, counts, noise, vacuum)
@@ -117,11 +119,6 @@ def prepare(signal, options):
         signal.metadata.get_item("General.title", ""),
         random_state,
     )
-
-
-def _look_at_peaks(data, *arguments):
-    passes = lazy if isinstance(data, da.Array) else eager
-    return passes.look_at_peaks(data, *arguments)
 
 
 def _progressbar(show):
@@ -164,9 +161,9 @@ def _reference(vacuum, energy):
             f"vacuum: expected the dispersion of the signal, {step:.6g} eV per channel, "
             f"got {own_step:.6g}; measure or interpolate the vacuum at the same dispersion."
         )
-    data = lazy.as_blocks(vacuum.data) if vacuum._lazy else vacuum.data
+    data = as_blocks(vacuum.data) if vacuum._lazy else vacuum.data
     index = np.arange(max(vacuum.axes_manager.navigation_size, 1))[: images.LARGEST_SAMPLE]
-    parameters, counts = _look_at_peaks(data, own, index, False)
+    parameters, counts = measure_peaks(data, own, index)
     try:
         reference = images.describe(parameters, own, index, counts, vacuum=parameters.usable)
     except images.NoZeroLossPeakError as error:
@@ -333,17 +330,14 @@ def _removed(signal, options, ensemble, lazy_output):
 
 def _subtracted(prepared, peaks, removal, is_lazy):
     """Second pass over the data, put off where lazy results are wanted."""
-    data, bar = prepared.data, prepared.progressbar
-    if not is_lazy and not isinstance(data, da.Array):
-        variance = prepared.variance
-        if isinstance(variance, da.Array):
-            variance = variance.compute()
-        return eager.subtract(data, peaks, removal, variance, bar)
-    results = lazy.subtract(lazy.as_blocks(data), peaks, removal, prepared.variance)
-    if is_lazy:
-        return results
-    values = lazy.compute(*results.values(), show_progressbar=bar, what="Subtracting the ZLP")
-    return dict(zip(results, values, strict=True))
+    return subtract_from(
+        prepared.data,
+        peaks,
+        removal,
+        prepared.variance,
+        lazy=is_lazy,
+        show_progressbar=prepared.progressbar,
+    )
 
 
 def check_device(device):
@@ -451,8 +445,8 @@ def _completed(report, image, messages):
 def peak_maps(signal, show_progressbar):
     """Maps of centre, FWHM and intensity."""
     energy, factor = _arrays.energy_axis(signal)
-    data = lazy.as_blocks(signal.data) if signal._lazy else signal.data
-    parameters, _ = _look_at_peaks(data, energy, np.zeros(1, int), _progressbar(show_progressbar))
+    data = as_blocks(signal.data) if signal._lazy else signal.data
+    parameters, _ = measure_peaks(data, energy, show_progressbar=_progressbar(show_progressbar))
     return tuple(wrapped_peak_maps(signal, parameters, factor).values())
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import hyperspy.api as hs
 import numpy as np
 
-from hyperspy_zlpml import checks, lazy
+from hyperspy_zlpml import checks
+from hyperspy_zlpml.compute import compute
 from hyperspy_zlpml.signals import _arrays
 from hyperspy_zlpml.signals.saving import save_together
 
@@ -127,10 +128,10 @@ class ZLPRemoval:
             return
         if show_progressbar is None:
             show_progressbar = hs.preferences.General.show_progressbar
-        arrays = lazy.compute(
+        arrays = compute(
             *(signal.data for signal in waiting),
             show_progressbar=show_progressbar,
-            what="Subtracting the ZLP",
+            title="Subtracting the ZLP",
         )
         for signal, array in zip(waiting, arrays, strict=True):
             signal.data = array
@@ -195,7 +196,7 @@ class ZLPRemoval:
         """Counts as measured, shape (n_spectra, n_energy)."""
         subtracted, zlp = self.subtracted.data, self.zlp.data
         if self.subtracted._lazy:
-            subtracted, zlp = lazy.compute(subtracted, zlp, show_progressbar=False, what="")
+            subtracted, zlp = compute(subtracted, zlp, show_progressbar=False, title="")
         counts = subtracted + zlp + self._removal.pedestal
         return counts.reshape(-1, counts.shape[-1])
 

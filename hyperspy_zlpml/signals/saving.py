@@ -19,7 +19,7 @@ import dask.array as da
 import zarr
 from rsciio.utils.path import overwrite as ask_to_overwrite
 
-from hyperspy_zlpml import lazy
+from hyperspy_zlpml.compute import store
 
 _VARIANCE = "metadata/Signal/Noise_properties/_sig_variance/data"
 
@@ -56,7 +56,7 @@ def save_together(signals, directory, overwrite=None, show_progressbar=False):
                 sources.append(source.rechunk(target.chunks))
                 targets.append(target)
         if sources:
-            lazy.store(sources, targets, show_progressbar, "Saving")
+            store(sources, targets, show_progressbar, "Saving")
         for name, file in files.items():
             _replace(aside / file.name, file, aside)
             signals[name].tmp_parameters.set_item("folder", file.parent)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import hyperspy.api as hs
 import numpy as np
 
+from hyperspy_zlpml.compute.threads import one_blas_thread
 from hyperspy_zlpml.conditions import TIMES, with_logarithms
 from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.ensemble_parts import MOST_SETTINGS
 from hyperspy_zlpml.signals import _arrays, removing
-from hyperspy_zlpml.threads import one_blas_thread
 from hyperspy_zlpml.workflow import AtSetting, Settings, train_at_settings
 
 #: Smallest singular value of settings of unit variance that tells two conditions apart.

@@ -5,8 +5,11 @@ Each spectrum is treated alone, so the answer does not depend on how an image is
 """
 
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
+
+from hyperspy_zlpml.compute import compute, map_spectra, take_spectra
 
 #: Reasons for which a spectrum has no usable peak (``PeakParameters.status``).
 OK, NOT_FINITE, NO_PEAK, AT_EDGE = range(4)
@@ -93,6 +96,48 @@ class PeakParameters:
         values["total"] = self.total - pedestal * energy.size
         values["scattered"] = self.scattered - pedestal * np.clip(beyond, 0, None)
         return PeakParameters(**values)
+
+
+def measure_peaks(data, energy, index=(), show_progressbar=False):
+    """Measure the peaks of all spectra of an image, and read the counts of some, in one pass.
+
+    Parameters
+    ----------
+    data : ndarray or dask array of shape (..., n_energy)
+    energy : ndarray of shape (n_energy,)
+        Uniform increasing axis in eV.
+    index : sequence of int
+        Spectra whose counts are wanted, in flattened navigation order.
+    show_progressbar : bool
+
+    Returns
+    -------
+    parameters : PeakParameters
+        Of shape (n_spectra,).
+    counts : ndarray of shape (len(index), n_energy)
+    """
+    title = "Measuring peaks"
+    measured = map_spectra(
+        partial(_write_parameters, energy=energy),
+        data,
+        names=["parameters"],
+        width=len(fields(PeakParameters)),
+        dtype=float,
+        show_progressbar=show_progressbar,
+        title=title,
+    )
+    stacked, counts = compute(
+        measured["parameters"],
+        take_spectra(data, np.asarray(index, int)),
+        show_progressbar=show_progressbar,
+        title=title,
+    )
+    stacked = stacked.reshape(-1, stacked.shape[-1])
+    return PeakParameters.unstack(stacked), np.ascontiguousarray(counts)
+
+
+def _write_parameters(counts, energy, out):
+    out[0][:] = peak_parameters(counts, energy).stack()
 
 
 def peak_parameters(counts, energy):

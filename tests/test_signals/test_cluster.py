@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import QUICK, REUSE, assert_same_results
 
-from hyperspy_zlpml import cluster
+from hyperspy_zlpml.compute import workers as cluster
 from hyperspy_zlpml.network import training
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")

@@ -2,6 +2,7 @@
 """Lazy signals: the same numbers, one pass to look and one to subtract, nothing but arrays sent."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cloudpickle
 import dask
@@ -12,6 +13,9 @@ import pytest
 from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 from hyperspy_zlpml import LazyEELSZLPSpectrum
+from hyperspy_zlpml.compute import mapping, n_threads
+from hyperspy_zlpml.network import training
+from hyperspy_zlpml.removal import subtract_from
 
 CHUNKINGS = {
     "one chunk": (3, 4, 512),
@@ -340,9 +344,7 @@ def test_model_is_sent_once_not_with_every_block(small):
     for chunks in ((3, 4, 512), (1, 1, 512)):
         lazy = lazy_signal(small, da.zeros_like(small.data, chunks=chunks) + 0)
         eager = small.remove_zlp_ml(n_clusters=2, **QUICK)
-        from hyperspy_zlpml import lazy as lazy_module
-
-        arrays = lazy_module.subtract(lazy.data, eager._peaks, eager._removal)
+        arrays = subtract_from(lazy.data, eager._peaks, eager._removal, lazy=True)
         sizes.append(len(cloudpickle.dumps(dict(arrays["zlp"].__dask_graph__()))))
     model = len(cloudpickle.dumps(eager._removal))
     assert sizes[1] - sizes[0] < model
@@ -532,7 +534,7 @@ def test_uneven_chunks_are_saved_whole(small, small_reused, tmp_path):
 
 
 def test_chunks_that_are_too_large_are_split(small, small_reused, monkeypatch):
-    from hyperspy_zlpml import lazy as lazy_module
+    from hyperspy_zlpml.compute import lazy as lazy_module
 
     monkeypatch.setattr(lazy_module, "_MOST_CHANNELS", small.data.size // 2)
     monkeypatch.setattr(lazy_module, "_SPLIT_CHANNELS", small.data.size // 4)
@@ -545,18 +547,33 @@ def test_chunks_that_are_too_large_are_split(small, small_reused, monkeypatch):
 
 
 def test_threads_are_those_that_dask_is_told_to_use():
-    from hyperspy_zlpml.threads import n_threads
-
     with dask.config.set(num_workers=3):
         assert n_threads() == 3
+    with dask.config.set(scheduler="synchronous"):
+        assert n_threads() == 1
     assert n_threads() >= 1
+
+
+@pytest.mark.parametrize("limit", [{"num_workers": 1}, {"scheduler": "synchronous"}])
+def test_training_and_application_keep_to_the_threads_of_dask(small, limit, monkeypatch):
+    """Both passes and the training ask for a pool of as many threads as dask is told to use."""
+    sizes = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, size):
+            sizes.append(size)
+            super().__init__(size)
+
+    monkeypatch.setattr(mapping, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(training, "ThreadPoolExecutor", Pool)
+    with dask.config.set(**limit):
+        small.remove_zlp_ml(n_clusters=2, **QUICK)
+    assert sizes == [1, 1, 1]
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_threads_do_not_change_the_numbers(small, small_reused, n_threads, monkeypatch):
-    from hyperspy_zlpml import eager
-
-    monkeypatch.setattr(eager, "_SPECTRA_AT_ONCE", 5)
+    monkeypatch.setattr(mapping, "_SPECTRA_AT_ONCE", 5)
     with dask.config.set(num_workers=n_threads):
         result = small.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     assert_same_results(result, small_reused, rtol=1e-6)

@@ -899,12 +899,10 @@ def test_plot_of_a_single_spectrum(sample, removal):
 
 
 def test_a_device_that_is_not_there_is_refused_before_the_data_are_read(small, monkeypatch):
-    from hyperspy_zlpml import eager
-
     def read(*args):
         raise AssertionError("the data were read")
 
-    monkeypatch.setattr(eager, "look_at_peaks", read)
+    monkeypatch.setattr("hyperspy_zlpml.signals.removing.measure_peaks", read)
     for device in ("nonsense", "cuda:99", 7):
         with pytest.raises(ValueError, match="device: expected a device of torch"):
             small.remove_zlp_ml(device=device, **QUICK)

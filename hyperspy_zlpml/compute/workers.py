@@ -54,7 +54,7 @@ def map_on(client):
     return mapped
 
 
-def gather(client, arrays, show_progressbar, what):
+def gather(client, arrays, show_progressbar, title):
     """Compute dask arrays on the workers, block by block into memory here.
 
     Whole arrays are never put together on a worker, whose memory they could exceed.
@@ -64,7 +64,7 @@ def gather(client, arrays, show_progressbar, what):
     client : Client
     arrays : sequence of dask array
     show_progressbar : bool
-    what : str
+    title : str
         Title of the progress bar.
 
     Returns
@@ -82,7 +82,7 @@ def gather(client, arrays, show_progressbar, what):
         for future in futures_of(array):
             waiting.append(future)
             places[future.key] = result, slices[future.key]
-    with _cancelled(client, waiting), _bar(show_progressbar, what, len(waiting)) as advance:
+    with _cancelled(client, waiting), _bar(show_progressbar, title, len(waiting)) as advance:
         for batch in as_completed(waiting).batches():
             for future, block in zip(batch, client.gather(batch), strict=True):
                 result, where = places[future.key]
@@ -92,14 +92,14 @@ def gather(client, arrays, show_progressbar, what):
     return results
 
 
-def run(client, collections, show_progressbar, what):
+def run(client, collections, show_progressbar, title):
     """Compute dask collections of which nothing is wanted but that it is done."""
     from distributed import as_completed, futures_of
 
     # Kept until all is done: a worker that dies takes with it what nobody asks for.
     working = client.persist(list(collections))
     futures = futures_of(working)
-    with _cancelled(client, futures), _bar(show_progressbar, what, len(futures)) as advance:
+    with _cancelled(client, futures), _bar(show_progressbar, title, len(futures)) as advance:
         for future in as_completed(futures):
             future.result()
             advance(1)
@@ -116,11 +116,11 @@ def _cancelled(client, futures):
 
 
 @contextlib.contextmanager
-def _bar(show, what, total):
+def _bar(show, title, total):
     if not show:
         yield lambda n: None
         return
     from tqdm.auto import tqdm
 
-    with tqdm(desc=what, total=total) as bar:
+    with tqdm(desc=title, total=total) as bar:
         yield bar.update

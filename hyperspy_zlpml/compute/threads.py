@@ -4,12 +4,32 @@
 import threading
 
 import dask
+from dask.local import get_sync
 from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
 
 def n_threads():
-    """Threads to work with: those that dask is told to use, else one for each processor."""
+    """Count the threads to work with, in training as in application.
+
+    Those that dask is told to use (``dask.config.set(num_workers=...)``, or one with the
+    synchronous scheduler), else one for each core that this process may use: within a container's
+    quota and the affinity of the process.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import dask
+    >>> from hyperspy_zlpml.compute import n_threads
+    >>> with dask.config.set(num_workers=3):
+    ...     n_threads()
+    3
+    """
+    if dask.base.get_scheduler() is get_sync:
+        return 1
     return dask.config.get("num_workers", None) or CPU_COUNT
 
 
