@@ -17,7 +17,7 @@ import hyperspy.api as hs
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from hyperspy_zlpml.zlp.peaks import peak_parameters
+from hyperspy_zlpml.image.peaks import peak_parameters
 
 HERE = Path(__file__).resolve().parent
 #: Python of the environment that holds EELSFitter.

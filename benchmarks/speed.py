@@ -248,7 +248,6 @@ def measure_application():
 
 def copies(data, results=None):
     """Five results and the variance of the subtracted signal, each a copy, by all threads."""
-    from hyperspy_zlpml.compute import mapping
 
     results = [np.empty_like(data) for _ in range(6)] if results is None else results
     flat = [result.reshape(-1, data.shape[-1]) for result in results]
@@ -263,7 +262,6 @@ def copies(data, results=None):
 
 def application(signal, ensemble, results):
     """Both passes over the data, results written into arrays that are there already."""
-    from hyperspy_zlpml.compute import mapping
     from hyperspy_zlpml.compute.threads import one_blas_thread
 
     given = {}
@@ -295,7 +293,6 @@ def application(signal, ensemble, results):
 
 def passes_of_a_call(signal, ensemble):
     """Seconds of both passes over the data within a call, and of the whole call."""
-    from hyperspy_zlpml.compute import mapping
 
     spent, functions = [], (eager.look_at_peaks, eager.subtract)
 

@@ -4,7 +4,7 @@ from .departure import OtherZeroLossPeakError
 from .ensemble import Ensemble
 from .ensemble_file import load
 from .ensemble_parts import EnsembleFileError
-from .image import NoZeroLossPeakError
+from .image.describe import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
 from .report import Report
 from .signals import EELSZLPSpectrum, LazyEELSZLPSpectrum, ZLPRemoval, train_zlp_ml

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperspy_zlpml.zlp.registration import VACUUM
+from hyperspy_zlpml.image.samples import VACUUM
 
 #: ln N0 may lie this far outside the range trained on (in mean free paths), and doubles the band
 #: this much further.

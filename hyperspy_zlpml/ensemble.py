@@ -14,9 +14,9 @@ from scipy.integrate import trapezoid
 from scipy.stats import norm
 
 from hyperspy_zlpml.conditions import Conditions
+from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.network.weights import outputs_of
 from hyperspy_zlpml.statistics import interval, principal_modes, without_strays
-from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import Grid, level_ripples, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.tables import ShapeTable

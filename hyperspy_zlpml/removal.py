@@ -11,10 +11,10 @@ import numpy as np
 
 from hyperspy_zlpml.compute import map_spectra
 from hyperspy_zlpml.departure import thickness_distance
+from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.zlp.binning import ChannelGroups, make_groups
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.matching import N_PEAK, GroupedSpectra, group_curvature, match
-from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import level_ripples
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
@@ -382,3 +382,31 @@ def results_type(dtype):
     """Double precision for double precision counts, else single."""
     dtype = np.dtype(dtype)
     return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize > 4 else np.float32)
+
+
+def peaks_to_apply(image, labels, regions, log_dose=0.0):
+    """What :meth:`Removal.apply` needs to know of every spectrum, shape (n_spectra, 6).
+
+    ``log_dose`` is the logarithm of the dose over that of the ensemble, to which ln N0 is brought.
+    """
+    parameters = image.parameters
+    known = np.clip(labels, 0, None)
+    gain = np.where(image.vacuum, -np.inf, regions.gain[known])
+    loss = np.where(image.vacuum, np.inf, regions.E_I[known])
+    columns = (
+        parameters.channel,
+        parameters.centre,
+        parameters.fwhm,
+        image.log_intensity - log_dose,
+        gain,
+        loss,
+    )
+    peaks = np.stack(columns, axis=-1).astype(float)
+    peaks[~image.usable | (labels < 0)] = np.nan
+    return peaks
+
+
+def channel_range(image):
+    """First and last channel that holds a peak."""
+    channels = image.parameters.channel[image.usable]
+    return int(channels.min()), int(channels.max())

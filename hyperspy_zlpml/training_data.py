@@ -8,9 +8,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.ensemble import InputScaling
+from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.zlp.reference import to_grid
 from hyperspy_zlpml.zlp.regions import Regions
-from hyperspy_zlpml.zlp.registration import VACUUM, RegisteredPeaks
+from hyperspy_zlpml.zlp.registration import RegisteredPeaks
 from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits
 from hyperspy_zlpml.zlp.zero_thickness import PURE_FRACTION, at_zero_thickness
 

@@ -3,7 +3,7 @@
 
 :func:`train_ensemble` reads like the papers: register the peaks to a reference shape, find the
 regions where they are pure ZLP, draw replicas there, train a network on each, select. What comes
-before (noise, vacuum, clusters) is in :mod:`hyperspy_zlpml.image`, what comes after (matching and
+before (noise, vacuum, clusters) is in :mod:`hyperspy_zlpml.image.describe`, what comes after (matching and
 subtraction, block by block) in :mod:`hyperspy_zlpml.removal`.
 """
 
@@ -14,12 +14,13 @@ import numpy as np
 from hyperspy_zlpml.compute.workers import active_client, map_on
 from hyperspy_zlpml.conditions import Conditions
 from hyperspy_zlpml.ensemble import Ensemble
+from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.report import Report, cluster_rows, describe_noise, describe_tail
 from hyperspy_zlpml.training_data import Part, cluster_spectra, training_data
 from hyperspy_zlpml.zlp.matching import match
 from hyperspy_zlpml.zlp.reference import to_grid
-from hyperspy_zlpml.zlp.registration import VACUUM, log_beam, registered
+from hyperspy_zlpml.zlp.registration import log_beam, registered
 from hyperspy_zlpml.zlp.replicas import shape_modes
 from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
 from hyperspy_zlpml.zlp.tables import ShapeTable

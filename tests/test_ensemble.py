@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
+from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.network.weights import split_weights
 from hyperspy_zlpml.statistics import without_strays
-from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import Grid, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
 

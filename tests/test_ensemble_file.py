@@ -19,8 +19,8 @@ from hyperspy_zlpml import EnsembleFileError, ensemble_file, ensemble_parts, loa
 from hyperspy_zlpml.conditions import Conditions
 from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.ensemble_parts import from_parts, to_parts
+from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.network import mlp
-from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import Grid
 from hyperspy_zlpml.zlp.regions import Regions
 

@@ -8,18 +8,14 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml import data
-from hyperspy_zlpml.image import (
-    channel_range,
-    clusters_of,
-    describe,
-    peaks_to_apply,
-    training_samples,
-)
+from hyperspy_zlpml.image.clusters import clusters_of
+from hyperspy_zlpml.image.describe import describe_image
+from hyperspy_zlpml.image.peaks import peak_parameters
+from hyperspy_zlpml.image.samples import training_samples
 from hyperspy_zlpml.network.selection import TooFewReplicasError
-from hyperspy_zlpml.removal import RESULTS, Removal
+from hyperspy_zlpml.removal import RESULTS, Removal, channel_range, peaks_to_apply
 from hyperspy_zlpml.training_data import Part, cluster_spectra, pattern_noise, training_data
 from hyperspy_zlpml.workflow import Settings, train_ensemble
-from hyperspy_zlpml.zlp.peaks import peak_parameters
 from hyperspy_zlpml.zlp.registration import registered
 from hyperspy_zlpml.zlp.replicas import shape_modes
 from hyperspy_zlpml.zlp.separation import find_regions
@@ -33,7 +29,7 @@ def prepared(sample, n_clusters=3):
     energy = sample.signal.axes_manager.signal_axes[0].axis
     counts = np.asarray(sample.signal.data, float).reshape(-1, energy.size)
     parameters = peak_parameters(counts, energy)
-    image = describe(parameters, energy, np.arange(len(counts)), counts)
+    image = describe_image(parameters, energy, np.arange(len(counts)), counts)
     clusters, name = clusters_of(image, "zlp", n_clusters, 0)
     samples, _ = training_samples(image, clusters.labels, None, np.random.default_rng(0))
     return SimpleNamespace(

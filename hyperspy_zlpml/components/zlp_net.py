@@ -16,7 +16,7 @@ from hyperspy_zlpml.components._shapes import MODE_LIMITS, Shapes, check_mode
 from hyperspy_zlpml.compute import as_blocks
 from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.ensemble_parts import FORMAT_VERSION, EnsembleFileError, from_parts, to_parts
-from hyperspy_zlpml.zlp.peaks import STATUS_TEXT, measure_peaks, peak_parameters
+from hyperspy_zlpml.image.peaks import STATUS_TEXT, measure_peaks, peak_parameters
 
 #: Key under which what is not an array is stored, as JSON.
 _FACTS = "facts"

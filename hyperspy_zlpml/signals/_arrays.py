@@ -8,8 +8,7 @@ import hyperspy.api as hs
 import numpy as np
 import pint
 
-from hyperspy_zlpml.zlp.clustering import PROXIES
-from hyperspy_zlpml.zlp.noise import NoiseModel, fit_noise
+from hyperspy_zlpml.image.clusters import PROXIES
 
 #: Fewer channels than this cannot hold a peak and its tails.
 FEWEST_CHANNELS = 64
@@ -179,14 +178,6 @@ def given_noise(signal):
     if variance is None:
         return None
     return variance.data if isinstance(variance, hs.signals.BaseSignal) else float(variance)
-
-
-def noise_of_variance(counts, variance):
-    """Noise model that describes given variances of some spectra."""
-    if not np.ndim(variance):
-        return NoiseModel(0.0, float(np.sqrt(variance)), "constant variance of the signal")
-    use = np.isfinite(counts) & np.isfinite(variance)
-    return fit_noise(counts[use], variance[use], "variance of the signal", trimmed=False)
 
 
 def spectra_like(signal, data, title):

@@ -10,19 +10,33 @@ import hyperspy.api as hs
 import numpy as np
 
 from hyperspy_zlpml import checks
-from hyperspy_zlpml import image as images
 from hyperspy_zlpml.adaptation import adapt, as_trained, reach_of
 from hyperspy_zlpml.compute import as_blocks
 from hyperspy_zlpml.compute.threads import one_blas_thread
 from hyperspy_zlpml.compute.workers import active_client
 from hyperspy_zlpml.departure import Seen, departure
-from hyperspy_zlpml.removal import Removal, subtract_from
+from hyperspy_zlpml.image.clusters import clusters_of
+from hyperspy_zlpml.image.describe import (
+    Image,
+    NoZeroLossPeakError,
+    describe_image,
+    excluded_parameters,
+    is_pure,
+)
+from hyperspy_zlpml.image.peaks import measure_peaks
+from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
+from hyperspy_zlpml.image.samples import (
+    FEWEST_TO_HOLD_OUT,
+    LARGEST_SAMPLE,
+    choose_sample,
+    training_samples,
+)
+from hyperspy_zlpml.removal import Removal, channel_range, peaks_to_apply, subtract_from
 from hyperspy_zlpml.report import Report
 from hyperspy_zlpml.signals import _arrays
 from hyperspy_zlpml.signals.provenance import provenance_of, removal_node
 from hyperspy_zlpml.signals.result import ZLPRemoval
 from hyperspy_zlpml.workflow import Settings, train_ensemble
-from hyperspy_zlpml.zlp.peaks import measure_peaks
 from hyperspy_zlpml.zlp.replicas import KINDS
 
 
@@ -49,8 +63,8 @@ class Prepared:
 
     data: object
     variance: object
-    image: images.Image
-    reference: images.Image | None
+    image: Image
+    reference: Image | None
     cluster_by: object
     factor: float
     limits: dict
@@ -92,16 +106,16 @@ def prepare(signal, options):
 
     random_state = _whole_number(options.random_state)
     seed = int(np.random.SeedSequence(random_state).generate_state(1)[0])
-    index = images.choose_sample(n_spectra, excluded, vacuum, np.random.default_rng(seed))
+    index = choose_sample(n_spectra, excluded, vacuum, np.random.default_rng(seed))
     data = as_blocks(signal.data) if signal._lazy else signal.data
     variance = _arrays.given_noise(signal)
     parameters, counts = measure_peaks(data, energy, index, progressbar)
-    parameters = images.excluded_parameters(parameters, excluded)
+    parameters = excluded_parameters(parameters, excluded)
     noise = None if variance is None else _noise_model(variance, data, counts, index)
-    image = images.describe(parameters, energy, index, counts, noise, vacuum)
+    image = describe_image(parameters, energy, index, counts, noise, vacuum)
 
-    messages = images.measurement_messages(image) + ([left_out] if unknown.any() else [])
-    unusable = images.unusable_message(parameters)
+    messages = measurement_messages(image) + ([left_out] if unknown.any() else [])
+    unusable = unusable_message(parameters)
     for message in messages + ([unusable] if unusable else []):
         warnings.warn(message, UserWarning, stacklevel=5)
     return Prepared(
@@ -162,13 +176,13 @@ def _reference(vacuum, energy):
             f"got {own_step:.6g}; measure or interpolate the vacuum at the same dispersion."
         )
     data = as_blocks(vacuum.data) if vacuum._lazy else vacuum.data
-    index = np.arange(max(vacuum.axes_manager.navigation_size, 1))[: images.LARGEST_SAMPLE]
+    index = np.arange(max(vacuum.axes_manager.navigation_size, 1))[:LARGEST_SAMPLE]
     parameters, counts = measure_peaks(data, own, index)
     try:
-        reference = images.describe(parameters, own, index, counts, vacuum=parameters.usable)
-    except images.NoZeroLossPeakError as error:
-        raise images.NoZeroLossPeakError(f"vacuum: {error}") from error
-    if not images.is_pure(reference):
+        reference = describe_image(parameters, own, index, counts, vacuum=parameters.usable)
+    except NoZeroLossPeakError as error:
+        raise NoZeroLossPeakError(f"vacuum: {error}") from error
+    if not is_pure(reference):
         warnings.warn(
             "vacuum: the spectra given rise again behind the peak, as spectra of a specimen do; "
             "what they lose there is taken for zero-loss peak.",
@@ -210,12 +224,12 @@ def train_on(prepared, options):
 
 def sampled(prepared, options):
     """Clusters of an image, the name of their proxy, samples of its spectra, vacuum held out."""
-    clusters, name = images.clusters_of(
+    clusters, name = clusters_of(
         prepared.image, prepared.cluster_by, options.n_clusters, prepared.seed
     )
     _check_number(prepared.limits, clusters.centres.size)
     _check_reach(prepared.limits, prepared)
-    samples, held_out = images.training_samples(
+    samples, held_out = training_samples(
         prepared.image, clusters.labels, prepared.reference, np.random.default_rng(prepared.seed)
     )
     return clusters, name, samples, held_out
@@ -300,10 +314,10 @@ def _removed(signal, options, ensemble, lazy_output):
         adapted, distance = as_trained(ensemble, options.confidence), 0.0
     else:
         adapted, report, labels, held_out, distance = _adapt_given(ensemble, prepared, options)
-    peaks = images.peaks_to_apply(image, labels, adapted.regions, adapted.log_dose)
+    peaks = peaks_to_apply(image, labels, adapted.regions, adapted.log_dose)
     removal = Removal.prepare(
         adapted.table, adapted.log_fwhm, image.energy, image.detector.noise,
-        image.detector.pedestal, images.channel_range(image), distance,
+        image.detector.pedestal, channel_range(image), distance,
     )  # fmt: skip
     check = None
     if held_out is not None:
@@ -423,7 +437,7 @@ def _why_no_check(image, held_out):
     if not image.vacuum.any():
         return ""
     if held_out is None:
-        return f"fewer than {images.FEWEST_TO_HOLD_OUT} vacuum pixels to spare"
+        return f"fewer than {FEWEST_TO_HOLD_OUT} vacuum pixels to spare"
     return "no losses were found, so there is no E_I to predict tails from"
 
 

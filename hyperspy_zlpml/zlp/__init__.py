@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a zero-loss peak is: functions of arrays, energy axis last, any leading axes.
 
-In the order in which :mod:`hyperspy_zlpml.image` and :mod:`hyperspy_zlpml.workflow` use them:
+In the order in which :mod:`hyperspy_zlpml.image.describe` and :mod:`hyperspy_zlpml.workflow` use them:
 
 - ``peaks``: centre, width and intensity of every spectrum's peak
 - ``noise``: gain, read-out noise and pedestal of the detector

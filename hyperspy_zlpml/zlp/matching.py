@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hyperspy_zlpml.zlp.noise import NoiseModel
+from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from scipy.integrate import trapezoid
 
+from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.samples import VACUUM, log_intensities
 from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.matching import (
     Match,
@@ -18,8 +20,6 @@ from hyperspy_zlpml.zlp.matching import (
     join_spectra,
     match,
 )
-from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.peaks import PeakParameters
 from hyperspy_zlpml.zlp.reference import (
     Grid,
     extrapolate_by_gain_side,
@@ -36,42 +36,12 @@ from hyperspy_zlpml.zlp.regions import (
 )
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
-#: Label of vacuum spectra, which belong to no cluster.
-VACUUM = -1
 #: The core, in FWHM, in which a peak is registered before its regions are known.
 _CORE = 1.0
 _REFERENCE_ROUNDS = 3
 _LEAST_WIDTH_SPREAD = 0.005
 #: Fewer spectra in a cluster than this may hide where their losses begin, or differ in their tails.
 FEW_SPECTRA = 30
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Spectra to train on, of one image or of one vacuum reference.
-
-    Attributes
-    ----------
-    counts : ndarray of shape (n_spectra, n_energy)
-        Free of pedestal.
-    energy : ndarray of shape (n_energy,)
-        Uniform, eV.
-    parameters : PeakParameters
-        All usable.
-    label : ndarray of int of shape (n_spectra,)
-        Cluster of each spectrum, or VACUUM.
-    """
-
-    counts: np.ndarray
-    energy: np.ndarray
-    parameters: PeakParameters
-    label: np.ndarray
-
-    def select(self, index):
-        """Some of the spectra."""
-        return Sample(
-            self.counts[index], self.energy, self.parameters.select(index), self.label[index]
-        )
 
 
 @dataclass(frozen=True)
@@ -338,17 +308,6 @@ def _grouped(samples, groups, curvature):
 def _heights(sample):
     highest = np.take_along_axis(sample.counts, sample.parameters.channel[:, None], -1)[:, 0]
     return np.maximum(highest, 1e-9)
-
-
-def log_intensities(samples):
-    """ln N0 of every spectrum; a separate vacuum reference counts as the thin end of the image.
-
-    The reference was taken at another time and dose: its own N0 says nothing of thickness.
-    """
-    image, *references = samples
-    logarithm = np.log(image.parameters.intensity)
-    thin = np.median(logarithm[image.label == image.label.min()])
-    return np.concatenate([logarithm, *(np.full(len(r.label), thin) for r in references)])
 
 
 def log_beam(samples, grid, log_reference):

@@ -8,8 +8,9 @@ the ZLP also carries a part of the losses below their onset; that part is estima
 import numpy as np
 from scipy.integrate import trapezoid
 
+from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
-from hyperspy_zlpml.zlp.registration import VACUUM, mean_ratio
+from hyperspy_zlpml.zlp.registration import mean_ratio
 
 #: Up to this many FWHM the loss side, too, is taken to tell variations of the peak.
 _PURE_FOR_CERTAIN = 1.5

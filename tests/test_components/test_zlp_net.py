@@ -18,7 +18,7 @@ from conftest import ROOT
 from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.components._shapes import cells_of
 from hyperspy_zlpml.components.zlp_net import ensemble_from_dictionary, ensemble_to_dictionary
-from hyperspy_zlpml.zlp.peaks import peak_parameters
+from hyperspy_zlpml.image.peaks import peak_parameters
 
 #: Energies (eV) with a part beyond the grid of the shapes on both sides.
 WIDE = np.linspace(-40.0, 60.0, 4001)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
+from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.matching import (
     N_PEAK,
@@ -13,7 +14,6 @@ from hyperspy_zlpml.zlp.matching import (
     join_spectra,
     match,
 )
-from hyperspy_zlpml.zlp.noise import NoiseModel
 from hyperspy_zlpml.zlp.reference import Grid
 from hyperspy_zlpml.zlp.tables import ShapeTable
 

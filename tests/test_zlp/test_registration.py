@@ -6,16 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.peaks import peak_parameters
+from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.peaks import peak_parameters
+from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
-from hyperspy_zlpml.zlp.registration import (
-    VACUUM,
-    Sample,
-    mean_ratio,
-    registered,
-    window_of,
-)
+from hyperspy_zlpml.zlp.registration import mean_ratio, registered, window_of
 from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
 
 STEP, FWHM = 0.025, 0.45

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.peaks import peak_parameters
+from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.peaks import peak_parameters
+from hyperspy_zlpml.image.samples import Sample
 from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, Grid
-from hyperspy_zlpml.zlp.registration import Sample, registered
+from hyperspy_zlpml.zlp.registration import registered
 from hyperspy_zlpml.zlp.zero_thickness import (
     PURE_FRACTION,
     ZeroThickness,

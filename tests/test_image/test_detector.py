@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.noise import (
+from hyperspy_zlpml.image.detector import (
     NoiseModel,
     describe_detector,
     estimate_noise,

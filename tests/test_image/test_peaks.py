@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from hyperspy_zlpml.zlp import peaks
-from hyperspy_zlpml.zlp.peaks import PeakParameters, peak_parameters
+from hyperspy_zlpml.image import peaks
+from hyperspy_zlpml.image.peaks import PeakParameters, peak_parameters
 
 STEP = 0.025
 ENERGY = STEP * np.arange(-240, 760)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.clustering import MIN_SIZE, PROXIES, cluster
+from hyperspy_zlpml.image.clusters import MIN_SIZE, PROXIES, cluster
 
 
 def groups(centres=(0.0, 1.0, 2.0, 3.0), n=30, width=0.05, seed=0):

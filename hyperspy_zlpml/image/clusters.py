@@ -132,3 +132,28 @@ def _order(values, label, sign):
     rank = np.empty(names.size, int)
     rank[order] = np.arange(names.size)
     return rank[np.searchsorted(names, label)], centres[order]
+
+
+def clusters_of(image, cluster_by, n_clusters, random_state):
+    """Clusters of the usable spectra.
+
+    Parameters
+    ----------
+    image : Image
+    cluster_by : str or ndarray of shape (n_spectra,)
+        Name of a proxy, or a map that grows with thickness.
+    n_clusters : int or "auto"
+    random_state : int or None
+
+    Returns
+    -------
+    clusters : Clusters
+    name : str
+    """
+    if isinstance(cluster_by, str):
+        function, sign = PROXIES[cluster_by]
+        proxy, name = function(image.parameters), cluster_by
+    else:
+        proxy, sign, name = np.asarray(cluster_by, float), 1, "map"
+    proxy = np.where(image.usable, proxy, np.nan)
+    return cluster(proxy, n_clusters, sign, random_state=random_state), name

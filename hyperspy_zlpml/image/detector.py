@@ -183,3 +183,11 @@ def describe_detector(counts, energy, parameters, noise=None):
     if noise is None:
         noise = estimate_noise(counts - pedestal, energy, centre, fwhm)
     return Detector(pedestal, note, noise)
+
+
+def noise_of_variance(counts, variance):
+    """Noise model that describes given variances of some spectra."""
+    if not np.ndim(variance):
+        return NoiseModel(0.0, float(np.sqrt(variance)), "constant variance of the signal")
+    use = np.isfinite(counts) & np.isfinite(variance)
+    return fit_noise(counts[use], variance[use], "variance of the signal", trimmed=False)

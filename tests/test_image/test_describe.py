@@ -7,24 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hyperspy_zlpml import image as module
 from hyperspy_zlpml.departure import Seen, departure
-from hyperspy_zlpml.image import (
-    NoZeroLossPeakError,
-    channel_range,
-    choose_sample,
-    clusters_of,
-    describe,
-    excluded_parameters,
-    measurement_messages,
-    peaks_to_apply,
-    training_samples,
-    unusable_message,
-)
-from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.peaks import peak_parameters
+from hyperspy_zlpml.image import samples as module
+from hyperspy_zlpml.image.clusters import clusters_of
+from hyperspy_zlpml.image.describe import NoZeroLossPeakError, describe_image, excluded_parameters
+from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.peaks import peak_parameters
+from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
+from hyperspy_zlpml.image.samples import VACUUM, choose_sample, training_samples
+from hyperspy_zlpml.removal import channel_range, peaks_to_apply
 from hyperspy_zlpml.zlp.regions import Regions
-from hyperspy_zlpml.zlp.registration import VACUUM
 
 STEP, FWHM = 0.05, 0.45
 ENERGY = STEP * np.arange(-250, 500)
@@ -48,7 +40,7 @@ COUNTS = counts_of(THICKNESS)
 def described(counts=COUNTS, index=None, **settings):
     parameters = peak_parameters(counts, ENERGY)
     index = np.arange(len(counts)) if index is None else index
-    return describe(parameters, ENERGY, index, counts[index], **settings)
+    return describe_image(parameters, ENERGY, index, counts[index], **settings)
 
 
 # --- samples --------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.noise import NoiseModel
-from hyperspy_zlpml.zlp.peaks import peak_parameters
-from hyperspy_zlpml.zlp.vacuum import never_rises, vacuum_candidates
+from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.peaks import peak_parameters
+from hyperspy_zlpml.image.vacuum import never_rises, vacuum_candidates
 
 STEP, FWHM = 0.05, 0.45
 ENERGY = STEP * np.arange(-80, 720)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with the peaks of an image as they were measured, in words."""
+
+import numpy as np
+
+from hyperspy_zlpml.image.peaks import STATUS_TEXT
+
+#: Flat tops must be this many times as frequent as by chance to speak of a saturated detector.
+_MORE_THAN_CHANCE = 10.0
+
+
+def measurement_messages(image):
+    """Warnings about peaks that cannot be trusted as they are."""
+    messages = []
+    saturated = _flat_tops(image.sample_counts)
+    # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
+    by_chance = (1 / (4 * np.pi * np.maximum(image.sample_counts.max(-1), 1))).sum()
+    if saturated.sum() > _MORE_THAN_CHANCE * by_chance:
+        messages.append(
+            f"{saturated.sum()} of {saturated.size} spectra looked at have a peak that is cut off "
+            "flat: the detector was saturated. Their ZLP is not to be trusted; shorten the exposure."
+        )
+    step = image.energy[1] - image.energy[0]
+    width = np.nanmedian(image.parameters.fwhm[image.usable]) / step
+    if width < 2:
+        messages.append(
+            f"the peaks are {width:.1f} channels wide: fewer than 2 channels cannot tell their "
+            "shape; expect systematic residuals in the core and use a finer dispersion."
+        )
+    return messages
+
+
+def unusable_message(parameters):
+    """One sentence that counts the spectra left out, or None."""
+    counts = {text: int((parameters.status == code).sum()) for code, text in STATUS_TEXT.items()}
+    counts = {text: count for text, count in counts.items() if count}
+    if not counts:
+        return None
+    listed = ", ".join(f"{count} {text}" for text, count in counts.items())
+    return (
+        f"{sum(counts.values())} of {parameters.status.size} spectra are left out "
+        f"and NaN in every result: {listed}."
+    )
+
+
+def _flat_tops(counts):
+    """Spectra whose three highest neighbouring channels hold exactly the same counts."""
+    channel = np.clip(counts.argmax(-1), 2, counts.shape[-1] - 3)
+    around = channel[:, None] + np.arange(-2, 3)
+    top = np.take_along_axis(counts, around, -1)
+    equal = np.isclose(top, counts.max(-1, keepdims=True), rtol=1e-9, atol=0)
+    runs = equal[:, :-2] & equal[:, 1:-1] & equal[:, 2:]
+    return runs.any(-1) & (counts.max(-1) > 50)
