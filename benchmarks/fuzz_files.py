@@ -24,7 +24,7 @@ from hyperspy_zlpml import EnsembleFileError, load
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.ensemble_parts import to_parts
 from hyperspy_zlpml.image.detector import NoiseModel
-from hyperspy_zlpml.zlp.reference import Grid
+from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.departure import check_same_shape
-from hyperspy_zlpml.ensemble import interpolate_rows
 from hyperspy_zlpml.image.samples import log_intensities
+from hyperspy_zlpml.registration.find_regions import separated
+from hyperspy_zlpml.registration.register import log_beam, registered_to
+from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
+from hyperspy_zlpml.registration.scatter import unexplained_scatter
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
-from hyperspy_zlpml.workflow import separated, unexplained_scatter
 from hyperspy_zlpml.zlp.regions import Regions
-from hyperspy_zlpml.zlp.registration import FEW_SPECTRA, log_beam, registered_to
-from hyperspy_zlpml.zlp.tables import ShapeTable
+from hyperspy_zlpml.zlp.tables import ShapeTable, interpolate_rows
 
 #: Widths further from the median than this many robust standard deviations, and this in ln, are of
 #: matches that went astray.

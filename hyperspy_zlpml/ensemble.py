@@ -17,9 +17,10 @@ from hyperspy_zlpml.conditions import Conditions
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.network.weights import outputs_of
 from hyperspy_zlpml.statistics import interval, principal_modes, without_strays
-from hyperspy_zlpml.zlp.reference import Grid, level_ripples, to_grid
+from hyperspy_zlpml.zlp.grid import Grid, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
-from hyperspy_zlpml.zlp.tables import ShapeTable
+from hyperspy_zlpml.zlp.tables import ShapeTable, interpolate_rows
+from hyperspy_zlpml.zlp.tails import level_ripples
 
 #: Conditions enter the networks this much smaller than between -1 and 1: weights of the size that
 #: their prior allows then bend little over the settings, as the laws of instruments do.
@@ -434,9 +435,3 @@ def _checked_energy(energy):
             f"of shape {energy.shape}{' that is not increasing' * (energy.ndim == 1)}."
         )
     return energy
-
-
-def interpolate_rows(at, nodes, rows):
-    """Linear interpolation between the rows of a table, constant outside."""
-    weights = np.array([np.interp(at, nodes, unit) for unit in np.eye(nodes.size)])
-    return weights @ rows

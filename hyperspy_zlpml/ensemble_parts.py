@@ -14,7 +14,7 @@ import numpy as np
 from hyperspy_zlpml.conditions import TIMES, Conditions
 from hyperspy_zlpml.ensemble import Ensemble, InputScaling
 from hyperspy_zlpml.image.detector import NoiseModel
-from hyperspy_zlpml.zlp.reference import Grid
+from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 #: Raised when files of before could not be read as what they are any more.

@@ -12,11 +12,11 @@ import numpy as np
 from hyperspy_zlpml.compute import map_spectra
 from hyperspy_zlpml.departure import thickness_distance
 from hyperspy_zlpml.image.detector import NoiseModel
-from hyperspy_zlpml.zlp.binning import ChannelGroups, make_groups
 from hyperspy_zlpml.zlp.expansion import Expansion
-from hyperspy_zlpml.zlp.matching import N_PEAK, GroupedSpectra, group_curvature, match
-from hyperspy_zlpml.zlp.reference import level_ripples
+from hyperspy_zlpml.zlp.groups import ChannelGroups, GroupedSpectra, group_curvature, make_groups
+from hyperspy_zlpml.zlp.matching import N_PEAK, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
+from hyperspy_zlpml.zlp.tails import level_ripples
 
 #: Spectra worked on at once: what they need stays in the cache.
 _SPECTRA_AT_ONCE = 256

@@ -8,12 +8,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.ensemble import InputScaling
-from hyperspy_zlpml.image.samples import VACUUM
-from hyperspy_zlpml.zlp.reference import to_grid
+from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks
+from hyperspy_zlpml.registration.variation import ClusterSpectra, cluster_spectra
+from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_thickness
+from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.regions import Regions
-from hyperspy_zlpml.zlp.registration import RegisteredPeaks
-from hyperspy_zlpml.zlp.replicas import DRAW, ClusterSpectra, draw_limits
-from hyperspy_zlpml.zlp.zero_thickness import PURE_FRACTION, at_zero_thickness
+from hyperspy_zlpml.zlp.replicas import DRAW, draw_limits
 
 #: ``E_I`` of a replica is lowered by a random fraction up to this.
 _LIMIT_SPREAD = 0.3
@@ -31,25 +31,6 @@ _MODE_SMOOTHING = 3.0
 _LEFT_OUT = 0.3
 #: Corners of so many conditions are looked at.
 _CORNERS_OF = 3
-
-
-def cluster_spectra(peaks):
-    """The registered spectra by cluster, as ratios to the reference."""
-    ratio, variance, inside = peaks.ratios()
-    u = peaks.u
-    slope = np.gradient(peaks.log_reference, peaks.grid.u)
-
-    def fitted(u):
-        slopes = peaks.grid.interpolate(slope, u)
-        return np.stack([np.ones(u.size), -slopes, -u * slopes])
-
-    return [
-        ClusterSpectra(
-            ratio[chosen], variance[chosen], inside[chosen], u[chosen].mean(0),
-            float(np.median(peaks.log_intensity[chosen])), name == VACUUM, fitted(u[chosen].mean(0)),
-        )
-        for name, chosen in ((name, peaks.label == name) for name in peaks.labels)
-    ]  # fmt: skip
 
 
 @dataclass(frozen=True)

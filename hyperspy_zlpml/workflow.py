@@ -16,18 +16,17 @@ from hyperspy_zlpml.conditions import Conditions
 from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.network.selection import select
+from hyperspy_zlpml.registration.find_regions import separated
+from hyperspy_zlpml.registration.register import log_beam, registered
+from hyperspy_zlpml.registration.scatter import unexplained_scatter
+from hyperspy_zlpml.registration.zero_thickness import (
+    PURE_FRACTION,
+    with_known_tail,
+)
 from hyperspy_zlpml.report import Report, cluster_rows, describe_noise, describe_tail
-from hyperspy_zlpml.training_data import Part, cluster_spectra, training_data
-from hyperspy_zlpml.zlp.matching import match
-from hyperspy_zlpml.zlp.reference import to_grid
-from hyperspy_zlpml.zlp.registration import log_beam, registered
-from hyperspy_zlpml.zlp.replicas import shape_modes
-from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
+from hyperspy_zlpml.training_data import Part, training_data
 from hyperspy_zlpml.zlp.tables import ShapeTable
-from hyperspy_zlpml.zlp.zero_thickness import PURE_FRACTION, at_zero_thickness, tail_of
 
-#: Regions and the losses spilled into them depend on each other.
-_REGION_ROUNDS = 2
 #: Of brightness and width from spectrum to spectrum where there is one at each setting.
 _UNKNOWN_SPREAD = 0.01
 
@@ -269,55 +268,10 @@ def _trained(parts, settings, rng, progress):
     return ensemble, trained, selection
 
 
-def separated(peaks, n_clusters, given, latest=None):
-    """Regions, the losses spilled into them and the variations of the shape, found together.
-
-    Parameters
-    ----------
-    peaks : RegisteredPeaks
-    n_clusters : int
-    given : dict
-        Limits given by the user, eV.
-    latest : callable, optional
-        Called with ``E_I`` of the clusters as found, eV; what it gives counts.
-
-    Returns
-    -------
-    peaks : RegisteredPeaks
-        Matched within the regions, with their spill tables.
-    regions : Regions
-    modes : ndarray of shape (n_modes, n_groups)
-    """
-    modes, gain = None, None
-    for _ in range(_REGION_ROUNDS):
-        regions = find_regions(peaks, n_clusters, given, modes, gain)
-        if latest is not None and "E_I" not in given:
-            regions = replace(regions, E_I=latest(regions.E_I))
-        peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
-        modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain
-    return peaks, regions, modes
-
-
 def single_precision(spill):
     """ln N0 as it is, tables in single precision: half of the bytes of a file."""
     log_intensity, tables = spill
     return log_intensity, tables.astype(np.float32)
-
-
-def with_known_tail(peaks, n_clusters, given):
-    """Without vacuum: peaks registered to a reference whose tail is that of zero thickness.
-
-    Where the pixels do not tell (one thickness, few spectra, no far losses), the gain side remains.
-    """
-    regions = find_regions(peaks, n_clusters, given)
-    pure = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
-    found = at_zero_thickness(pure, shape_modes(cluster_spectra(pure)))
-    if found is None:
-        return peaks
-    log_reference, modes = tail_of(pure, found)
-    return replace(
-        pure, log_reference=log_reference, reference_modes=modes, tail_is_known=True
-    ).within(regions)
 
 
 def _train_networks(data, settings, rng, progress):
@@ -332,55 +286,6 @@ def _train_networks(data, settings, rng, progress):
 
 
 # --- what the ensemble does not explain ----------------------------------------------------------
-
-_SCATTER_CELL = 0.25
-_SCATTER_SPECTRA = 768
-
-
-def unexplained_scatter(table, peaks, log_fwhm):
-    """Relative scatter of the training spectra about their matched shapes beyond their noise.
-
-    Parameters
-    ----------
-    table : ShapeTable
-    peaks : RegisteredPeaks
-    log_fwhm : tuple of float
-        Mean and standard deviation of ln FWHM.
-
-    Returns
-    -------
-    ndarray of shape (grid.n,)
-        Beyond the last measured energy the last value is kept.
-    """
-    peaks = peaks.select(slice(None, None, max(len(peaks.label) // _SCATTER_SPECTRA, 1)))
-    weights_of = table.at(peaks.log_intensity)
-    matched = match(
-        peaks.spectra, peaks.matched.centre, peaks.matched.fwhm, peaks.log_intensity, peaks.window,
-        table, peaks.noise, log_fwhm,
-    )  # fmt: skip
-    u = (peaks.spectra.energy - matched.centre[:, None]) / matched.fwhm[:, None]
-    log_seen = table.log_shape + np.log1p(table.spill)
-    values = table.evaluate(u, weights_of, np.concatenate([log_seen[None], table.modes]))
-    log_shape = values[0] + np.einsum("pj,jpg->pg", matched.coefficients, values[1:])
-    scale = peaks.spectra.n_channels * peaks.spectra.curvature
-    expected = scale * np.exp(matched.log_height[:, None] + log_shape)
-    variance = peaks.noise.variance(expected, peaks.spectra.n_channels) / expected**2
-    inside = (
-        peaks.spectra.complete & (u >= peaks.window[0][:, None]) & (u <= peaks.window[1][:, None])
-    )
-    excess = (peaks.spectra.sums / expected - 1) ** 2 - variance
-
-    cell = np.round(to_grid(u[inside]) / _SCATTER_CELL).astype(int)
-    names, index = np.unique(cell, return_inverse=True)
-    weight = variance[inside] ** -2.0
-    total = np.bincount(index, weight)
-    mean = np.bincount(index, weight * excess[inside]) / total
-    error = np.sqrt(2 / total)
-    scatter = np.where(mean > 3 * error, np.sqrt(np.clip(mean, 0, None)), 0.0)
-    seen = np.bincount(index, variance[inside]) / np.bincount(index) < 1
-    names, scatter = names[seen], np.minimum(scatter[seen], 1.0)
-    return np.interp(table.grid.x, names * _SCATTER_CELL, scatter)
-
 
 # --- report --------------------------------------------------------------------------------------
 

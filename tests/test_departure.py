@@ -21,8 +21,8 @@ from hyperspy_zlpml.departure import (
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
-from hyperspy_zlpml.zlp.reference import Grid
-from hyperspy_zlpml.zlp.registration import registered_to
+from hyperspy_zlpml.registration.register import registered_to
+from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 ENERGY = 0.025 * np.arange(-400, 800)

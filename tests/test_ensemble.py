@@ -13,7 +13,7 @@ from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.network.weights import split_weights
 from hyperspy_zlpml.statistics import without_strays
-from hyperspy_zlpml.zlp.reference import Grid, to_grid
+from hyperspy_zlpml.zlp.grid import Grid, to_grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 LAYERS = (2, 6, 5, 1)

@@ -21,7 +21,7 @@ from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.ensemble_parts import from_parts, to_parts
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.network import mlp
-from hyperspy_zlpml.zlp.reference import Grid
+from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 ENERGY = np.linspace(-3, 8, 200)

@@ -11,9 +11,9 @@ from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.removal import _OPENING, MODEL_FLOOR, RESULTS, Removal
-from hyperspy_zlpml.zlp.binning import make_groups
 from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
-from hyperspy_zlpml.zlp.reference import Grid, to_grid
+from hyperspy_zlpml.zlp.grid import Grid, to_grid
+from hyperspy_zlpml.zlp.groups import make_groups
 from hyperspy_zlpml.zlp.regions import Regions
 
 STEP, FWHM = 0.025, 0.45

@@ -13,12 +13,12 @@ from hyperspy_zlpml.image.describe import describe_image
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import training_samples
 from hyperspy_zlpml.network.selection import TooFewReplicasError
+from hyperspy_zlpml.registration.find_regions import find_regions
+from hyperspy_zlpml.registration.register import registered
+from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
 from hyperspy_zlpml.removal import RESULTS, Removal, channel_range, peaks_to_apply
-from hyperspy_zlpml.training_data import Part, cluster_spectra, pattern_noise, training_data
+from hyperspy_zlpml.training_data import Part, pattern_noise, training_data
 from hyperspy_zlpml.workflow import Settings, train_ensemble
-from hyperspy_zlpml.zlp.registration import registered
-from hyperspy_zlpml.zlp.replicas import shape_modes
-from hyperspy_zlpml.zlp.separation import find_regions
 
 #: A network that is large enough for a small image, and quick.
 QUICK = Settings(n_replicas=8, layers=(2, 6, 6, 1), n_steps=25, random_state=0)

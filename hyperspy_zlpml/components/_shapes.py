@@ -12,7 +12,7 @@ import numpy as np
 from scipy.integrate import simpson
 from scipy.interpolate import CubicSpline
 
-from hyperspy_zlpml.zlp.reference import GRID_STEP, from_grid, to_grid
+from hyperspy_zlpml.zlp.grid import GRID_STEP, from_grid, to_grid
 
 #: Quantiles that a free ``mode`` is kept within.
 MODE_LIMITS = (1e-3, 1 - 1e-3)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.zlp.groups import GroupedSpectra
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.
@@ -70,86 +71,6 @@ class Match:
     def reduced_chi2(self):
         """Misfit per degree of freedom."""
         return self.chi2 / np.maximum(self.n_points - N_PEAK, 1)
-
-
-@dataclass(frozen=True)
-class GroupedSpectra:
-    """Counts of spectra in groups of channels around their peaks.
-
-    Attributes
-    ----------
-    sums : ndarray of shape (n_spectra, n_groups)
-        Counts, free of pedestal.
-    n_channels : ndarray of shape (n_groups,)
-    curvature : ndarray of shape (n_groups,)
-        Mean of the peak over a group divided by its value in the middle.
-    energy : ndarray of shape (n_spectra, n_groups)
-        Energy of the middle of each group, eV.
-    complete : ndarray of bool, shape (n_spectra, n_groups)
-    """
-
-    sums: np.ndarray
-    n_channels: np.ndarray
-    curvature: np.ndarray
-    energy: np.ndarray
-    complete: np.ndarray
-
-    def select(self, index):
-        """Some of the spectra."""
-        return GroupedSpectra(
-            self.sums[index],
-            self.n_channels,
-            self.curvature,
-            self.energy[index],
-            self.complete[index],
-        )
-
-    def of_groups(self, groups):
-        """Some neighbouring groups of all spectra."""
-        return GroupedSpectra(
-            self.sums[:, groups],
-            self.n_channels[groups],
-            self.curvature[groups],
-            self.energy[:, groups],
-            self.complete[:, groups],
-        )
-
-
-def group_spectra(counts, energy, channel, groups, curvature):
-    """Collect the counts of spectra in groups around their peaks.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n_spectra, n_energy)
-        Free of pedestal.
-    energy : ndarray of shape (n_energy,)
-    channel : ndarray of int, shape (n_spectra,)
-    groups : ChannelGroups
-    curvature : ndarray of shape (n_groups,)
-    """
-    sums, complete = groups.collect(counts, channel)
-    step = energy[1] - energy[0]
-    middle = energy[0] + step * (channel[:, None] + groups.middle)
-    return GroupedSpectra(sums, groups.n_channels, curvature, middle, complete)
-
-
-def join_spectra(parts):
-    """One set of grouped spectra from several with the same groups."""
-    first = parts[0]
-    sums, energy, complete = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("sums", "energy", "complete")
-    )
-    return GroupedSpectra(sums, first.n_channels, first.curvature, energy, complete)
-
-
-def group_curvature(grid, log_shape, groups, channels_per_fwhm):
-    """Mean of the shape over each group divided by its value in the middle."""
-    middle = np.exp(grid.interpolate(log_shape, groups.middle / channels_per_fwhm))
-    channels = np.arange(groups.edges[0], groups.edges[-1])
-    shape = np.exp(grid.interpolate(log_shape, channels / channels_per_fwhm))
-    means = np.add.reduceat(shape, groups.edges[:-1] - groups.edges[0]) / groups.n_channels
-    return means / np.maximum(middle, 1e-300)
 
 
 def match(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps=10):

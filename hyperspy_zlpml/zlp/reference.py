@@ -7,15 +7,13 @@ so carries only what differs. Shapes live on a uniform grid of ``x = asinh(2 u)`
 core, logarithmic in the tails, where a straight line is a power law.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.interpolate import BSpline
 from scipy.linalg import solveh_banded
-from scipy.optimize import isotonic_regression
 
-#: Step of the tables in x; linear interpolation is then good to 2e-5 in the core.
-GRID_STEP = 0.01
+from hyperspy_zlpml.zlp.grid import to_grid
+from hyperspy_zlpml.zlp.tails import falling_tails
+
 _KNOT_STEP = 0.12
 _CELL = 0.03
 #: Relative error added to every cell: no measured shape is known better.
@@ -25,67 +23,6 @@ _PENALTIES = 10.0 ** np.arange(-3, 6, 0.5)
 _MOST_DIRECTIONS = 24
 _LARGEST_ERROR = 1.0
 _LARGEST_LOG = 50.0
-#: Outside the core (|u| beyond this) the tails may only fall.
-_CORE = 0.75
-#: Slope in x of the extrapolated tails: at least this power of the energy.
-SLOWEST_TAIL = -1.0
-
-
-def to_grid(u):
-    """``x = asinh(2 u)``."""
-    return np.arcsinh(2.0 * u)
-
-
-def from_grid(x):
-    """Inverse of :func:`to_grid`."""
-    return np.sinh(x) / 2.0
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Uniform grid in x."""
-
-    start: float
-    n: int
-
-    @property
-    def x(self):
-        """Nodes, shape (n,)."""
-        return self.start + GRID_STEP * np.arange(self.n)
-
-    @property
-    def u(self):
-        """Reduced energies of the nodes."""
-        return from_grid(self.x)
-
-    def locate(self, u):
-        """Lower node and fraction of a step for linear interpolation, clipped to the grid."""
-        position = np.clip((to_grid(u) - self.start) / GRID_STEP, 0, self.n - 1.000001)
-        node = position.astype(np.intp)
-        return node, position - node
-
-    def interpolate(self, table, u):
-        """Linear interpolation of ``table`` (n,) at any ``u``."""
-        node, fraction = self.locate(u)
-        return table[node] + fraction * (table[node + 1] - table[node])
-
-    def interpolate_rows(self, table, u):
-        """Linear interpolation of ``table`` (n, ...) along its first axis."""
-        node, fraction = self.locate(u)
-        return table[node] + fraction[:, None] * (table[node + 1] - table[node])
-
-    def held_to(self, wider, table):
-        """A table (..., n) on a wider grid, constant beyond this one."""
-        before = round((self.start - wider.start) / GRID_STEP)
-        padding = [(0, 0)] * (table.ndim - 1) + [(before, wider.n - self.n - before)]
-        return np.pad(table, padding, mode="edge")
-
-    @classmethod
-    def covering(cls, u_low, u_high):
-        """Grid from ``u_low`` to ``u_high`` with a node at the peak."""
-        first = int(np.floor(to_grid(u_low) / GRID_STEP)) - 2
-        last = int(np.ceil(to_grid(u_high) / GRID_STEP)) + 2
-        return cls(first * GRID_STEP, last - first + 1)
 
 
 def fit_reference(u, counts, expected_scale, variance, grid):
@@ -203,75 +140,3 @@ def _solve(matrix, right):
         bands[3 - k, k:] = np.diagonal(matrix, k)
     bands[3] += 1e-10 * bands[3].max()
     return solveh_banded(bands, right)
-
-
-def falling_tails(log_shape, grid, x_first, x_last):
-    """Force the tails to fall outward, at least slowly beyond the data."""
-    shape = log_shape.copy()
-    peak = int(np.abs(grid.x).argmin())
-    core = int(np.ceil(to_grid(_CORE) / GRID_STEP))
-    for side, limit in ((1, x_last), (-1, x_first)):
-        tail = shape[peak:][core:] if side > 0 else shape[: peak + 1][::-1][core:]
-        distance = (np.arange(tail.size) + core) * GRID_STEP
-        beyond = distance > abs(limit)
-        steps = np.diff(tail, prepend=tail[0])
-        steps = np.where(beyond, np.minimum(steps, SLOWEST_TAIL * GRID_STEP), np.minimum(steps, 0))
-        falling = tail[0] + np.cumsum(steps)
-        inside = tail.copy()
-        if not beyond.all():
-            inside[~beyond] = isotonic_regression(tail[~beyond], increasing=False).x
-        tail[:] = np.where(beyond, falling + (inside - falling)[~beyond][-1:].sum(), inside)
-    return shape
-
-
-def level_ripples(log_values, u):
-    """Tails that never rise outward: every value at most that of its inner neighbour.
-
-    Parameters
-    ----------
-    log_values : ndarray of shape (..., n)
-    u : ndarray of shape (..., n) or (n,)
-        Reduced energies, increasing.
-
-    Returns
-    -------
-    ndarray of shape (..., n)
-    """
-    inner = np.abs(u) <= _CORE
-    top = np.where(inner, np.inf, log_values)
-    loss = np.where(u > 0, np.minimum.accumulate(np.where(u > 0, top, np.inf), -1), np.inf)
-    gain = np.where(u < 0, top, np.inf)[..., ::-1]
-    gain = np.minimum.accumulate(gain, -1)[..., ::-1]
-    levelled = np.where(u > 0, loss, gain)
-    return np.where(inner, log_values, levelled)
-
-
-#: Standard deviation of the power of the energy by which an extrapolated tail may be wrong.
-TAIL_POWER_SIGMA = 0.5
-
-
-def extrapolate_by_gain_side(log_shape, grid, u_limit):
-    """Replace the loss-side tail beyond ``u_limit`` by the gain-side tail, raised to join it.
-
-    No electron gains the energies that specimens take, so the gain side shows how the tail goes
-    on; the two sides of measured peaks differ by a nearly constant factor (1.8 to 2.1 between
-    2 and 7 FWHM on the WS2 data of Roest 2021).
-    """
-    mirrored = grid.interpolate(log_shape, -grid.u)
-    limit = np.array([u_limit])
-    joined = mirrored + grid.interpolate(log_shape, limit) - grid.interpolate(log_shape, -limit)
-    return np.where(
-        grid.u > u_limit, np.minimum(joined, grid.interpolate(log_shape, limit)), log_shape
-    )
-
-
-def hold_beyond(modes, grid, u_limit):
-    """Modes that keep beyond ``u_limit`` the value they have there."""
-    at = grid.interpolate_rows(modes.T, np.array([u_limit])).T
-    return np.where(grid.u > u_limit, at, modes)
-
-
-def tail_mode(grid, u_limit):
-    """How far an extrapolated tail may be wrong: a power of the energy beyond ``u_limit``."""
-    beyond = np.log(np.maximum(grid.u, u_limit) / u_limit)
-    return TAIL_POWER_SIGMA * beyond

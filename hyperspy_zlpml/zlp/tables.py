@@ -10,13 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
-from hyperspy_zlpml.zlp.reference import (
-    GRID_STEP,
-    SLOWEST_TAIL,
-    TAIL_POWER_SIGMA,
-    Grid,
-    to_grid,
-)
+from hyperspy_zlpml.zlp.grid import GRID_STEP, Grid, to_grid
+from hyperspy_zlpml.zlp.tails import SLOWEST_TAIL, TAIL_POWER_SIGMA
 
 #: Steps of the grid over which the slope of an edge is taken.
 _EDGE_STEPS = 50
@@ -237,3 +232,9 @@ def _gathered(values, differences, places):
     slope *= places.fraction
     result += slope
     return result
+
+
+def interpolate_rows(at, nodes, rows):
+    """Linear interpolation between the rows of a table, constant outside."""
+    weights = np.array([np.interp(at, nodes, unit) for unit in np.eye(nodes.size)])
+    return weights @ rows

@@ -17,7 +17,7 @@ from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.data import make_sample, setting_laws, vacuum_at_settings
 from hyperspy_zlpml.plot_ensemble import along
 from hyperspy_zlpml.signals.settings import read_conditions
-from hyperspy_zlpml.zlp.reference import level_ripples
+from hyperspy_zlpml.zlp.tails import level_ripples
 
 NAMES = ["beam_energy", "exposure"]
 BEAM_ENERGIES, EXPOSURES = (60.0, 100.0, 200.0), (0.1, 0.2, 0.4)

@@ -6,15 +6,9 @@ import pytest
 from scipy.optimize import least_squares
 
 from hyperspy_zlpml.image.detector import NoiseModel
-from hyperspy_zlpml.zlp.binning import make_groups
-from hyperspy_zlpml.zlp.matching import (
-    N_PEAK,
-    group_curvature,
-    group_spectra,
-    join_spectra,
-    match,
-)
-from hyperspy_zlpml.zlp.reference import Grid
+from hyperspy_zlpml.zlp.grid import Grid
+from hyperspy_zlpml.zlp.groups import group_curvature, group_spectra, join_spectra, make_groups
+from hyperspy_zlpml.zlp.matching import N_PEAK, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 STEP, FWHM = 0.025, 0.45

@@ -6,18 +6,15 @@ import functools
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.reference import (
-    GRID_STEP,
+from hyperspy_zlpml.zlp.grid import GRID_STEP, Grid, from_grid, to_grid
+from hyperspy_zlpml.zlp.reference import fit_reference
+from hyperspy_zlpml.zlp.tails import (
     TAIL_POWER_SIGMA,
-    Grid,
     extrapolate_by_gain_side,
     falling_tails,
-    fit_reference,
-    from_grid,
     hold_beyond,
     level_ripples,
     tail_mode,
-    to_grid,
 )
 
 GRID = Grid.covering(-12.0, 40.0)

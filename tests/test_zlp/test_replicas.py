@@ -4,20 +4,22 @@
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.replicas import (
+from hyperspy_zlpml.registration.variation import (
     _LARGEST_UNSEEN,
     _PRIOR_SPECTRA,
     _TAILS_DIFFER,
-    DRAW,
-    KINDS,
     ClusterSpectra,
     _smooth_basis,
     _tail_heights,
+    shape_modes,
+)
+from hyperspy_zlpml.zlp.replicas import (
+    DRAW,
+    KINDS,
     draw_gaussian,
     draw_limits,
     draw_size,
     draw_spectra,
-    shape_modes,
 )
 
 N_GROUPS = 40

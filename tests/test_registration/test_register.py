@@ -9,9 +9,11 @@ import pytest
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
+from hyperspy_zlpml.registration.find_regions import find_regions
+from hyperspy_zlpml.registration.register import registered
+from hyperspy_zlpml.registration.registered_peaks import mean_ratio, window_of
+from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
-from hyperspy_zlpml.zlp.registration import mean_ratio, registered, window_of
-from hyperspy_zlpml.zlp.separation import find_regions, spilled_losses
 
 STEP, FWHM = 0.025, 0.45
 ENERGY = STEP * np.arange(-160, 480)

@@ -9,9 +9,8 @@ import pytest
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import Sample
-from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, Grid
-from hyperspy_zlpml.zlp.registration import registered
-from hyperspy_zlpml.zlp.zero_thickness import (
+from hyperspy_zlpml.registration.register import registered
+from hyperspy_zlpml.registration.zero_thickness import (
     PURE_FRACTION,
     ZeroThickness,
     at_zero_thickness,
@@ -20,6 +19,8 @@ from hyperspy_zlpml.zlp.zero_thickness import (
     mode_scores,
     tail_of,
 )
+from hyperspy_zlpml.zlp.grid import Grid
+from hyperspy_zlpml.zlp.tails import TAIL_POWER_SIGMA
 
 N_GROUPS = 30
 NO_SCORES = np.zeros((0, 60))

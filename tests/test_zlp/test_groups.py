@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.binning import make_groups
+from hyperspy_zlpml.zlp.groups import make_groups
 
 SIZES = [(18.0, 160, 1890), (5.0, 20, 80), (60.0, 1000, 1000), (1.0, 3, 40), (200.0, 7, 3)]
 

@@ -13,12 +13,15 @@ coefficients are how the tail takes part in them. Errors come from leaving out b
 neighbouring pixels, as what differs between pixels (the band gap) differs smoothly.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from hyperspy_zlpml.zlp.reference import TAIL_POWER_SIGMA, fit_reference
+from hyperspy_zlpml.registration.find_regions import find_regions
+from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
+from hyperspy_zlpml.zlp.reference import fit_reference
+from hyperspy_zlpml.zlp.tails import TAIL_POWER_SIGMA
 
 #: Fewer spectra, or spectra of more equal thickness, tell nothing.
 _FEWEST = 12
@@ -216,3 +219,19 @@ def tail_of(peaks, found):
     modes.append(on_grid((1 - weight) * np.where(u > start, prior, 0.0)))
     old = np.where(grid.u > start, 0.0, peaks.reference_modes)
     return log_reference, np.concatenate([old, np.stack(modes)])
+
+
+def with_known_tail(peaks, n_clusters, given):
+    """Without vacuum: peaks registered to a reference whose tail is that of zero thickness.
+
+    Where the pixels do not tell (one thickness, few spectra, no far losses), the gain side remains.
+    """
+    regions = find_regions(peaks, n_clusters, given)
+    pure = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
+    found = at_zero_thickness(pure, shape_modes(cluster_spectra(pure)))
+    if found is None:
+        return peaks
+    log_reference, modes = tail_of(pure, found)
+    return replace(
+        pure, log_reference=log_reference, reference_modes=modes, tail_is_known=True
+    ).within(regions)

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Registration: training spectra brought to one reduced axis, and what is zero-loss peak in them.
+
+In the order in which :func:`hyperspy_zlpml.training.train.registered_part` uses them:
+
+- ``register``: peaks and reference that improve each other in a few rounds
+- ``registered_peaks``: the outcome, spectra as ratios to the reference
+- ``zero_thickness``: the tail where no pixel is vacuum
+- ``find_regions``: where a cluster is pure zero-loss peak
+- ``spill``: losses that the response carries into region I
+- ``variation``: modes by which shapes differ from spectrum to spectrum
+- ``scatter``: what of it no mode explains
+"""

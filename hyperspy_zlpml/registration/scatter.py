@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scatter of the training spectra about their matched shapes that neither noise nor modes explain."""
+
+import numpy as np
+
+from hyperspy_zlpml.zlp.grid import to_grid
+from hyperspy_zlpml.zlp.matching import match
+
+_SCATTER_CELL = 0.25
+_SCATTER_SPECTRA = 768
+
+
+def unexplained_scatter(table, peaks, log_fwhm):
+    """Relative scatter of the training spectra about their matched shapes beyond their noise.
+
+    Parameters
+    ----------
+    table : ShapeTable
+    peaks : RegisteredPeaks
+    log_fwhm : tuple of float
+        Mean and standard deviation of ln FWHM.
+
+    Returns
+    -------
+    ndarray of shape (grid.n,)
+        Beyond the last measured energy the last value is kept.
+    """
+    peaks = peaks.select(slice(None, None, max(len(peaks.label) // _SCATTER_SPECTRA, 1)))
+    weights_of = table.at(peaks.log_intensity)
+    matched = match(
+        peaks.spectra, peaks.matched.centre, peaks.matched.fwhm, peaks.log_intensity, peaks.window,
+        table, peaks.noise, log_fwhm,
+    )  # fmt: skip
+    u = (peaks.spectra.energy - matched.centre[:, None]) / matched.fwhm[:, None]
+    log_seen = table.log_shape + np.log1p(table.spill)
+    values = table.evaluate(u, weights_of, np.concatenate([log_seen[None], table.modes]))
+    log_shape = values[0] + np.einsum("pj,jpg->pg", matched.coefficients, values[1:])
+    scale = peaks.spectra.n_channels * peaks.spectra.curvature
+    expected = scale * np.exp(matched.log_height[:, None] + log_shape)
+    variance = peaks.noise.variance(expected, peaks.spectra.n_channels) / expected**2
+    inside = (
+        peaks.spectra.complete & (u >= peaks.window[0][:, None]) & (u <= peaks.window[1][:, None])
+    )
+    excess = (peaks.spectra.sums / expected - 1) ** 2 - variance
+
+    cell = np.round(to_grid(u[inside]) / _SCATTER_CELL).astype(int)
+    names, index = np.unique(cell, return_inverse=True)
+    weight = variance[inside] ** -2.0
+    total = np.bincount(index, weight)
+    mean = np.bincount(index, weight * excess[inside]) / total
+    error = np.sqrt(2 / total)
+    scatter = np.where(mean > 3 * error, np.sqrt(np.clip(mean, 0, None)), 0.0)
+    seen = np.bincount(index, variance[inside]) / np.bincount(index) < 1
+    names, scatter = names[seen], np.minimum(scatter[seen], 1.0)
+    return np.interp(table.grid.x, names * _SCATTER_CELL, scatter)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Losses that the tails of the response carry into region I, where only zero-loss peak should be."""
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from hyperspy_zlpml.image.samples import VACUUM
+
+#: Closer to a loss than this many FWHM the measured losses already hold their own broadening.
+_SPILL_FROM = 1.0
+
+
+def spilled_losses(peaks, regions):
+    """What the tails of the response carry from the losses into region I, relative to the ZLP.
+
+    Every electron that lost energy is recorded with the same response as the ZLP, whose tails
+    reach below the onset and to the gain side. The mean losses of each cluster beyond ``E_I``,
+    spread by the tails of the reference, give this part of the counts in region I, which is not
+    ZLP although nothing in its shape tells so.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    regions : Regions
+
+    Returns
+    -------
+    dict of int to ndarray of shape (grid.n,)
+        By label; the vacuum has none.
+    """
+    grid = peaks.grid
+    response = np.exp(peaks.log_reference)
+    kernel_shape = _whole_response(peaks)
+    area = trapezoid(np.exp(kernel_shape), grid.u)
+    tables = {}
+    for name in peaks.labels[peaks.labels != VACUUM]:
+        rows = peaks.label == name
+        fwhm = np.median(peaks.matched.fwhm[rows])
+        u, height = peaks.u[rows].mean(0), np.exp(peaks.matched.log_height[rows]).sum()
+        width = np.gradient(u)
+        channels = peaks.spectra.n_channels * peaks.spectra.complete[rows].any(0)
+        zlp = np.exp(grid.interpolate(peaks.log_reference, u))
+        losses = peaks.spectra.sums[rows].sum(0) / np.maximum(channels, 1) / height - zlp
+        losses = np.where((u > regions.E_I[name] / fwhm) & (channels > 0), losses, 0.0)
+        distance = grid.u[:, None] - u
+        kernel = np.exp(grid.interpolate(kernel_shape, distance)) / area
+        kernel = np.where(np.abs(distance) > _SPILL_FROM, kernel, 0.0)
+        spilled = np.clip(kernel @ (losses * width), 0, None)
+        inside = grid.u < regions.E_I[name] / fwhm
+        tables[int(name)] = np.where(inside, spilled / response, 0.0)
+    return tables
+
+
+def _whole_response(peaks):
+    """Log-shape of the response, whose gain side goes on like the loss side where the axis ends.
+
+    Axes begin a few FWHM before the peak; a power law from there on misses how the far tail bends.
+    What the sides differ by fades: far out, both are electrons scattered behind the specimen.
+    """
+    grid = peaks.grid
+    seen = peaks.spectra.complete.any(0)
+    first = peaks.u.mean(0)[seen].min()
+    mirrored = grid.interpolate(peaks.log_reference, -grid.u)
+    here, there = grid.interpolate(peaks.log_reference, np.array([first, -first]))
+    fading = first / np.minimum(grid.u, first)
+    return np.where(grid.u < first, mirrored + (here - there) * fading, peaks.log_reference)
