@@ -21,14 +21,17 @@ from pathlib import Path
 import numpy as np
 
 from hyperspy_zlpml import EnsembleFileError, load
-from hyperspy_zlpml.ensemble import Ensemble, InputScaling
-from hyperspy_zlpml.ensemble_parts import to_parts
+from hyperspy_zlpml.ensemble.inputs import InputScaling
+from hyperspy_zlpml.ensemble.parts import to_parts
 from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.tables import SpillTables
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from ensemble_mutations import damaged, forged  # noqa: E402
+from ensembles import make_ensemble  # noqa: E402
 
 LAYERS = (2, 10, 15, 5, 1)
 N_GRID, N_MODES, N_SETS = 1245, 24, 6
@@ -84,20 +87,20 @@ def random_ensemble(n_replicas, seed=0):
     def single(*shape):
         return 0.1 * rng.standard_normal(shape).astype(np.float32)
 
-    return Ensemble(
+    return make_ensemble(
         weights=single(n_replicas, n_weights),
         layers=LAYERS,
         scaling=InputScaling(15.0, 0.5, float(grid.x[-1] / 2)),
         grid=grid,
         log_reference=-2.0 * np.log1p(1.66 * grid.u**2),
         scatter=np.abs(single(grid.n)),
-        spill=(np.linspace(14.5, 15.5, N_SETS), np.abs(single(N_SETS, grid.n))),
+        spill=SpillTables(np.linspace(14.5, 15.5, N_SETS), np.abs(single(N_SETS, grid.n))),
         reference_modes=single(N_MODES, grid.n),
         reference_scores=single(n_replicas, N_MODES),
-        log_intensity_range=(14.5, 15.5),
-        log_fwhm=(-0.8, 0.02),
+        log_intensity_range=Range(14.5, 15.5),
+        log_fwhm=Normal(-0.8, 0.02),
         log_beam=15.5,
-        u_range=(float(grid.u[0]), float(grid.u[-1])),
+        u_range=Range(float(grid.u[0]), float(grid.u[-1])),
         regions=Regions(np.full(5, -np.inf), np.linspace(1, 2, 5), np.full(5, np.inf)),
         cluster_centres=np.linspace(15.5, 14.5, 5),
         cluster_by="zlp",

@@ -157,7 +157,7 @@ def on_cluster(source, ensemble, n_workers, kill=""):
             start = time.perf_counter()
             if name == "training":
                 trained, found["networks"] = trained_on(signal)
-                found["weights"] = float(np.abs(trained.weights).sum())
+                found["weights"] = float(np.abs(trained.networks.weights).sum())
             else:
                 result = signal.remove_zlp_ml(ensemble=given)
                 with tempfile.TemporaryDirectory(dir=Path(source).parent) as folder:

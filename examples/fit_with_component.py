@@ -22,7 +22,7 @@ s, specimen = sample.signal, sample.thickness.data > 0.15
 s.estimate_poissonian_noise_variance(gain_factor=sample.gain, gain_offset=sample.readout**2)
 r = s.remove_zlp_ml(n_replicas=30, random_state=0)
 ensemble = r.ensemble
-thickness = ensemble.log_beam - np.log(np.median(r.intensity.data[specimen]))
+thickness = ensemble.seen.log_beam - np.log(np.median(r.intensity.data[specimen]))
 
 
 # Model.

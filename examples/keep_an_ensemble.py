@@ -21,7 +21,12 @@ r.ensemble.save(folder / "ws2.zlp")
 # Load.
 ensemble = hyperspy_zlpml.load(folder / "ws2.zlp")
 print(ensemble)
-print("trained on", ensemble.provenance["title"], "with", ensemble.provenance["arguments"])
+print(
+    "trained on",
+    ensemble.origin.provenance["title"],
+    "with",
+    ensemble.origin.provenance["arguments"],
+)
 
 # The same numbers, to the last bit.
 energy = np.linspace(-2, 10, 500)

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from . import components, data, signals
 from .departure import OtherZeroLossPeakError
-from .ensemble import Ensemble
-from .ensemble_file import load
-from .ensemble_parts import EnsembleFileError
+from .ensemble import Ensemble, EnsembleFileError, load
 from .image.describe import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
 from .report import Report

@@ -13,7 +13,7 @@ from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
 from hyperspy_zlpml.registration.scatter import unexplained_scatter
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.regions import Regions
-from hyperspy_zlpml.zlp.tables import ShapeTable, interpolate_rows
+from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Widths further from the median than this many robust standard deviations, and this in ln, are of
 #: matches that went astray.
@@ -46,7 +46,9 @@ class Adapted:
 
 def as_trained(ensemble, confidence):
     """For the image that an ensemble was trained on."""
-    return Adapted(ensemble.tabulate(confidence), ensemble.log_fwhm, ensemble.regions, 0.0)
+    return Adapted(
+        ensemble.tabulate(confidence), ensemble.seen.log_fwhm, ensemble.seen.regions, 0.0
+    )
 
 
 def adapt(ensemble, samples, noise, n_clusters, given, confidence):
@@ -80,18 +82,16 @@ def adapt(ensemble, samples, noise, n_clusters, given, confidence):
     OtherZeroLossPeakError
     """
     table = ensemble.tabulate(confidence).reaching(*reach_of(samples))
-    log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.log_beam
+    log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.seen.log_beam
     peaks = registered_to(table, samples, noise, log_intensities(samples) - log_dose)
-    shape = check_same_shape(peaks, ensemble.log_fwhm[0])
-    own = ensemble.grid.held_to(table.grid, ensemble.reference_modes.astype(float))
+    shape = check_same_shape(peaks, ensemble.seen.log_fwhm.mean)
+    own = ensemble.grid.held_to(table.grid, ensemble.reference.modes.astype(float))
     # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
     peaks, regions, _ = separated(
         peaks, n_clusters, given, _no_later_than(ensemble, peaks.label, n_clusters)
     )
-    nodes, spill = peaks.spill_by_intensity
-    spill = np.array([interpolate_rows(node, nodes, spill) for node in table.thickness_nodes])
-    table = replace(table, spill=spill)
+    table = replace(table, spill=peaks.spill_by_intensity.at(table.log_intensity_nodes))
     log_fwhm = _typical_width(peaks)
     scatter = unexplained_scatter(table, peaks, log_fwhm)
     return Adapted(replace(table, scatter=scatter), log_fwhm, regions, log_dose, shape)
@@ -130,13 +130,13 @@ def _no_later_than(ensemble, label, n_clusters):
     -------
     callable
     """
-    limits = ensemble.regions.E_I
+    limits = ensemble.seen.regions.E_I
     known = limits[np.linspace(0, limits.size - 1, n_clusters).round().astype(int)]
     unsure = np.array([(label == number).sum() < FEW_SPECTRA for number in range(n_clusters)])
 
     def limited(found):
         found = np.where(np.isfinite(found), found, known)
-        return np.where(unsure | bool(ensemble.tail), np.minimum(found, known), found)
+        return np.where(unsure | bool(ensemble.seen.tail), np.minimum(found, known), found)
 
     return limited
 

@@ -47,7 +47,7 @@ def check_on_vacuum(removal, sample, regions, confidence, log_dose=0.0):
     columns = (
         parameters.channel, parameters.centre, parameters.fwhm,
         np.log(parameters.intensity) - log_dose,
-        np.full(n, regions.gain[0]), np.full(n, limit),
+        np.full(n, regions.gain_limit[0]), np.full(n, limit),
     )  # fmt: skip
     peaks = np.stack(columns, -1).astype(float)
     end = min(end, on_axis)

@@ -126,17 +126,20 @@ def departure(ensemble, seen):
     -------
     Departure
     """
-    known = sorted(set(seen.microscope) & set(ensemble.microscope))
+    known = sorted(set(seen.microscope) & set(ensemble.origin.microscope))
     found = [
         _of_thickness(ensemble, seen.log_intensity),
         _of_width(ensemble, seen.log_fwhm),
         _of_dose(seen.log_dose),
         _of_beam(seen),
         _of_shape(*seen.shape),
-        *(_of_setting(name, seen.microscope[name], ensemble.microscope[name]) for name in known),
+        *(
+            _of_setting(name, seen.microscope[name], ensemble.origin.microscope[name])
+            for name in known
+        ),
         _of_conditions(ensemble),
-        _of_range("before", abs(seen.u_range[0]), abs(ensemble.u_range[0])),
-        _of_range("behind", seen.u_range[1], ensemble.u_range[1]),
+        _of_range("before", abs(seen.u_range[0]), abs(ensemble.seen.u_range[0])),
+        _of_range("behind", seen.u_range[1], ensemble.seen.u_range[1]),
     ]
     distance = float(np.linalg.norm([distance for distance, _ in found]))
     is_thick = bool(found[0][1])
@@ -144,11 +147,11 @@ def departure(ensemble, seen):
 
 
 def _of_thickness(ensemble, log_intensity):
-    low, high = ensemble.log_intensity_range
+    low, high = ensemble.seen.log_intensity_range
     outside = np.mean(thickness_distance(log_intensity, low, high) > 0)
     if outside <= _WORTH_A_WORD:
         return 0.0, ""
-    thin, thick = ensemble.log_beam - high, ensemble.log_beam - low
+    thin, thick = ensemble.seen.log_beam - high, ensemble.seen.log_beam - low
     # Counted spectrum by spectrum: nothing for the image as a whole.
     return 0.0, (
         f"t/lambda of {outside:.0%} of the spectra is outside {thin:.2f} to {thick:.2f} (by ln N0)"
@@ -156,7 +159,7 @@ def _of_thickness(ensemble, log_intensity):
 
 
 def _of_width(ensemble, log_fwhm):
-    mean, sigma = ensemble.log_fwhm
+    mean, sigma = ensemble.seen.log_fwhm
     beyond = _beyond(log_fwhm - mean, max(_WIDTH_ALLOWED, _WIDTH_SIGMAS * sigma))
     times, fwhm = np.exp(log_fwhm - mean), np.exp(log_fwhm)
     text = f"the peaks are {times:.2f} times as wide (FWHM {fwhm:.3g} eV)"

@@ -295,7 +295,7 @@ class Removal:
         opening : ndarray of shape (n_spectra, n_groups)
             Standard deviation of ln(ZLP): a tail that nothing tells the power of.
         """
-        nodes = self.table.thickness_nodes
+        nodes = self.table.log_intensity_nodes
         distance = thickness_distance(peaks[:, 3], nodes[0], nodes[-1])[:, None]
         distance = np.hypot(distance, self.distance)
         if not distance.any():
@@ -391,7 +391,7 @@ def peaks_to_apply(image, labels, regions, log_dose=0.0):
     """
     parameters = image.parameters
     known = np.clip(labels, 0, None)
-    gain = np.where(image.vacuum, -np.inf, regions.gain[known])
+    gain = np.where(image.vacuum, -np.inf, regions.gain_limit[known])
     loss = np.where(image.vacuum, np.inf, regions.E_I[known])
     columns = (
         parameters.channel,

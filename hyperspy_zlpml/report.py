@@ -35,7 +35,7 @@ class ClusterReport:
     name: str
     centre: float
     size: int
-    gain: float
+    gain_limit: float
     E_I: float
     E_II: float
 
@@ -201,7 +201,7 @@ class Report:
             dropped={},
             chi2=np.nan,
             chi2_validation=np.nan,
-            tail=ensemble.tail,
+            tail=ensemble.seen.tail,
             messages=clusters.messages + messages,
         )
 
@@ -242,7 +242,7 @@ class Report:
             "  clusters    name      spectra   centre    gain limit   E_I      E_II   (eV from the peak)",
         ]
         for c in self.clusters:
-            limits = "  ".join(_energy(value) for value in (c.gain, c.E_I, c.E_II))
+            limits = "  ".join(_energy(value) for value in (c.gain_limit, c.E_I, c.E_II))
             lines.append(f"              {c.name:<9} {c.size:>7}   {c.centre:>6.3g}    {limits}")
         lines.append(f"  replicas    {self.n_kept} of {self.n_replicas} kept")
         lines += [f"              {n} dropped: {reason}" for reason, n in self.dropped.items()]
@@ -283,7 +283,7 @@ def cluster_rows(centres, sizes, regions):
             str(i),
             float(centres[i]),
             int(sizes[i]),
-            *(float(getattr(regions, name)[i]) for name in ("gain", "E_I", "E_II")),
+            *(float(getattr(regions, name)[i]) for name in ("gain_limit", "E_I", "E_II")),
         )
         for i in range(len(centres))
     )

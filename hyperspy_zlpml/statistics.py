@@ -5,10 +5,38 @@ Use :func:`interval` for a band, :func:`principal_modes` for the correlations be
 :func:`coverage` and :func:`pull` to hold both against a known truth.
 """
 
+import numbers
+from typing import NamedTuple
+
 import numpy as np
 
 #: Standard deviation of a normal distribution over its median absolute deviation.
 MAD_TO_SIGMA = 1.4826
+
+
+class Normal(NamedTuple):
+    """Mean and standard deviation of a quantity that is taken to be normally distributed."""
+
+    mean: float
+    sigma: float
+
+
+class Range(NamedTuple):
+    """Lower and upper end of a range; numbers, or arrays of one value for each spectrum."""
+
+    low: float | np.ndarray
+    high: float | np.ndarray
+
+
+def check_confidence(confidence):
+    """Raise ValueError unless a confidence is a number between 0 and 1.
+
+    Parameters
+    ----------
+    confidence : float
+    """
+    if not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
+        raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}.")
 
 
 def interval(samples, confidence=0.68):
@@ -29,7 +57,7 @@ def interval(samples, confidence=0.68):
     return median, lower, upper
 
 
-def without_strays(samples, limit=3.0):
+def without_outliers(samples, limit=3.0):
     """Samples drawn in to within some robust standard deviations of the median.
 
     A single network that runs astray where nothing holds it, as between two thicknesses, would

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
-from hyperspy_zlpml.ensemble import InputScaling
+from hyperspy_zlpml.ensemble.inputs import InputScaling
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks
 from hyperspy_zlpml.registration.variation import ClusterSpectra, cluster_spectra
 from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_thickness

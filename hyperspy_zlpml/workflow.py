@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hyperspy_zlpml.compute.workers import active_client, map_on
-from hyperspy_zlpml.conditions import Conditions
-from hyperspy_zlpml.ensemble import Ensemble
+from hyperspy_zlpml.ensemble.conditions import Conditions
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
+from hyperspy_zlpml.ensemble.records import Networks, Reference, SeenSpectra
 from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.registration.find_regions import separated
@@ -24,6 +25,7 @@ from hyperspy_zlpml.registration.zero_thickness import (
     with_known_tail,
 )
 from hyperspy_zlpml.report import Report, cluster_rows, describe_noise, describe_tail
+from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.training_data import Part, training_data
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
@@ -83,11 +85,14 @@ def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=N
     rng = np.random.default_rng(settings.random_state)
     part = registered_part(samples, detector, clusters, settings.regions)
     ensemble, trained, selection = _trained([part], settings, rng, progress)
-    ensemble = replace(
-        ensemble, log_beam=log_beam(samples, part.peaks.grid, part.peaks.log_reference),
-        cluster_centres=clusters.centres, cluster_by=cluster_by,
-    )  # fmt: skip
-    scatter = unexplained_scatter(ensemble.tabulate(), part.peaks, ensemble.log_fwhm)
+    seen = replace(
+        ensemble.seen,
+        log_beam=log_beam(samples, part.peaks.grid, part.peaks.log_reference),
+        cluster_centres=clusters.centres,
+        cluster_by=cluster_by,
+    )
+    ensemble = replace(ensemble, seen=seen)
+    scatter = unexplained_scatter(ensemble.tabulate(), part.peaks, ensemble.seen.log_fwhm)
     ensemble = ensemble.with_scatter(scatter.astype(np.float32))
     report = _report(ensemble, detector, clusters, trained, selection)
     return ensemble, report
@@ -164,10 +169,13 @@ def train_at_settings(images, names, cluster_by, settings, progress=None):
     shifted[0] = replace(shifted[0], peaks=_reaching(shifted[0].peaks, *reach))
     ensemble, trained, selection = _trained(shifted, settings, rng, progress)
     image = images[first]
-    ensemble = replace(
-        ensemble, log_beam=float(beams[first]), conditions=conditions.select(selection.kept),
-        cluster_centres=image.clusters.centres, cluster_by=cluster_by,
-    )  # fmt: skip
+    seen = replace(
+        ensemble.seen,
+        log_beam=float(beams[first]),
+        cluster_centres=image.clusters.centres,
+        cluster_by=cluster_by,
+    )
+    ensemble = replace(ensemble, seen=seen, conditions=conditions.select(selection.kept))
     scatter = [
         _scatter_at(ensemble, part, images[n].values)
         for n, part in zip(order, shifted, strict=True)
@@ -246,32 +254,37 @@ def _trained(parts, settings, rng, progress):
     ranges = np.array([part.peaks.log_intensity_range for part in parts])
     reaches = np.array([part.peaks.u_range for part in parts])
     ensemble = Ensemble(
-        weights=trained.weights[selection.kept].astype(np.float32),
-        layers=tuple(settings.layers),
-        scaling=scaling,
-        grid=peaks.grid,
-        log_reference=peaks.log_reference,
-        scatter=np.zeros(peaks.grid.n, np.float32),
-        spill=single_precision(peaks.spill_by_intensity),
-        reference_modes=peaks.reference_modes.astype(np.float32),
-        reference_scores=scores[selection.kept].astype(np.float32),
-        log_intensity_range=(float(ranges[:, 0].min()), float(ranges[:, 1].max())),
-        log_fwhm=peaks.log_fwhm,
-        log_beam=0.0,
-        u_range=(float(reaches[:, 0].min()), float(reaches[:, 1].max())),
-        regions=parts[0].regions,
-        cluster_centres=np.zeros(len(parts[0].regions.E_I)),
-        cluster_by="",
-        noise=peaks.noise,
-        tail=_tail(peaks),
+        networks=Networks(
+            weights=trained.weights[selection.kept].astype(np.float32),
+            layers=tuple(settings.layers),
+            scaling=scaling,
+        ),
+        reference=Reference(
+            grid=peaks.grid,
+            log_shape=peaks.log_reference,
+            modes=peaks.reference_modes.astype(np.float32),
+            scores=scores[selection.kept].astype(np.float32),
+            scatter=np.zeros(peaks.grid.n, np.float32),
+            spill=single_precision(peaks.spill_by_intensity),
+        ),
+        seen=SeenSpectra(
+            log_intensity_range=Range(float(ranges[:, 0].min()), float(ranges[:, 1].max())),
+            log_fwhm=peaks.log_fwhm,
+            log_beam=0.0,
+            u_range=Range(float(reaches[:, 0].min()), float(reaches[:, 1].max())),
+            regions=parts[0].regions,
+            cluster_centres=np.zeros(len(parts[0].regions.E_I)),
+            cluster_by="",
+            noise=peaks.noise,
+            tail=_tail(peaks),
+        ),
     )
     return ensemble, trained, selection
 
 
 def single_precision(spill):
     """ln N0 as it is, tables in single precision: half of the bytes of a file."""
-    log_intensity, tables = spill
-    return log_intensity, tables.astype(np.float32)
+    return replace(spill, relative=spill.relative.astype(np.float32))
 
 
 def _train_networks(data, settings, rng, progress):
@@ -306,12 +319,12 @@ def _report(ensemble, detector, clusters, trained, selection):
         noise=describe_noise(detector.noise),
         pedestal=detector.pedestal,
         pedestal_note=detector.pedestal_note,
-        clusters=cluster_rows(clusters.centres, clusters.sizes, ensemble.regions),
+        clusters=cluster_rows(clusters.centres, clusters.sizes, ensemble.seen.regions),
         n_replicas=kept.size,
         n_kept=int(kept.sum()),
         dropped=selection.dropped,
         chi2=float(np.median(trained.chi2[kept])),
         chi2_validation=float(np.median(trained.chi2_validation[kept])),
-        tail=ensemble.tail,
+        tail=ensemble.seen.tail,
         messages=clusters.messages,
     )

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Random damage to ensemble files, and files whose checksum is right but whose content is not.
 
-Shared by ``tests/test_ensemble_file.py`` and ``benchmarks/fuzz_files.py``.
+Shared by ``tests/test_ensemble/test_file.py`` and ``benchmarks/fuzz_files.py``.
 """
 
 import json
 
 import numpy as np
 
-from hyperspy_zlpml.ensemble_file import _KEY
-from hyperspy_zlpml.ensemble_parts import FORMAT_VERSION, checksum
+from hyperspy_zlpml.ensemble.file import HEADER_KEY
+from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION, checksum
 
 # --- damage ---------------------------------------------------------------------------------------
 
@@ -57,9 +57,9 @@ def header_altered(data, rng):
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     if rng.random() < 0.5:
-        ours = json.loads(header["__metadata__"][_KEY])
+        ours = json.loads(header["__metadata__"][HEADER_KEY])
         alter(ours, rng)
-        header["__metadata__"][_KEY] = json.dumps(ours)
+        header["__metadata__"][HEADER_KEY] = json.dumps(ours)
     else:
         alter(header, rng)
     text = json.dumps(header).encode()
@@ -169,4 +169,4 @@ def file_of(arrays, facts, **header):
         "sha256": checksum(arrays, facts),
         "ensemble": facts,
     }
-    return save(arrays, {_KEY: json.dumps({**ours, **header})})
+    return save(arrays, {HEADER_KEY: json.dumps({**ours, **header})})

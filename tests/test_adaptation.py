@@ -77,7 +77,7 @@ def test_dose_is_found_and_taken_off(other, removal, factor):
     more = adapted_to(times(other.signal, factor), removal.ensemble)
     assert more.log_dose - once.log_dose == pytest.approx(np.log(factor), abs=1e-6)
     # ln N0 as the ensemble counts it, and widths, are what they were.
-    np.testing.assert_array_equal(more.table.thickness_nodes, once.table.thickness_nodes)
+    np.testing.assert_array_equal(more.table.log_intensity_nodes, once.table.log_intensity_nodes)
     np.testing.assert_allclose(more.log_fwhm, once.log_fwhm, atol=1e-4)
     np.testing.assert_allclose(more.regions.E_I, once.regions.E_I, rtol=0.02)
 
@@ -88,7 +88,7 @@ def test_the_image_that_was_trained_on_has_its_dose_and_width(sample, removal):
     assert trained.log_dose == 0 and same.log_dose == pytest.approx(0, abs=0.01)
     np.testing.assert_allclose(same.log_fwhm, trained.log_fwhm, atol=0.01)
     np.testing.assert_allclose(same.table.log_shape, trained.table.log_shape)
-    np.testing.assert_allclose(same.table.thickness_nodes, trained.table.thickness_nodes)
+    np.testing.assert_allclose(same.table.log_intensity_nodes, trained.table.log_intensity_nodes)
 
 
 def test_without_vacuum_the_beam_is_known_from_all_the_electrons(removal):
@@ -173,7 +173,7 @@ def test_an_axis_longer_than_any_seen(removal):
     for name in SPECTRA:
         assert np.isfinite(getattr(result, name).data).all(), name
     energy = there.signal.axes_manager[-1].axis
-    end = removal.ensemble.u_range[1] * np.exp(removal.ensemble.log_fwhm[0])
+    end = removal.ensemble.seen.u_range[1] * np.exp(removal.ensemble.seen.log_fwhm.mean)
     beyond = energy > 1.1 * end
     assert beyond.sum() > 1000
     zlp, std = (getattr(result, name).data[..., beyond].astype(float) for name in ("zlp", "std"))
@@ -271,13 +271,13 @@ def test_a_single_spectrum(other, reused, removal, place):
 
 
 def test_regions_of_the_user_are_those_of_the_image(other, removal):
-    given = {"E_I": [1.0, 1.2], "E_II": 9.0, "gain": -1.5}
+    given = {"E_I": [1.0, 1.2], "E_II": 9.0, "gain_limit": -1.5}
     found = adapted_to(other.signal, removal.ensemble, regions=given)
     np.testing.assert_array_equal(found.regions.E_I, [1.0, 1.2])
     np.testing.assert_array_equal(found.regions.E_II, [9.0, 9.0])
-    np.testing.assert_array_equal(found.regions.gain, [-1.5, -1.5])
+    np.testing.assert_array_equal(found.regions.gain_limit, [-1.5, -1.5])
     # Those of the ensemble stay with it.
-    assert removal.ensemble.regions.E_I.size == 5
+    assert removal.ensemble.seen.regions.E_I.size == 5
 
 
 def test_spectra_left_out_are_nan_and_do_not_disturb(other, removal):

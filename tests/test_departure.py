@@ -213,7 +213,7 @@ def test_widths_of_other_instruments_are_refused(removal, settings):
     with pytest.raises(OtherZeroLossPeakError, match="times as wide as those the ens") as caught:
         removed(removal.ensemble, other)
     found = float(re.search(r"peaks are ([\d.]+) times", str(caught.value))[1])
-    expected = np.median(other.fwhm.data) / np.exp(removal.ensemble.log_fwhm[0])
+    expected = np.median(other.fwhm.data) / np.exp(removal.ensemble.seen.log_fwhm.mean)
     assert found == pytest.approx(expected, rel=0.03)
 
 

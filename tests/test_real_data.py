@@ -218,7 +218,7 @@ def test_narrow_peak_is_told_of(data_dir):
 
 def test_low_dose_is_dominated_by_read_out(data_dir):
     result = remove(load(data_dir, "fecr_linescan_300kV_lowdose.dm3"), n_replicas=8)
-    assert result.ensemble.noise.readout == pytest.approx(60, rel=0.15)
+    assert result.ensemble.seen.noise.readout == pytest.approx(60, rel=0.15)
 
 
 @pytest.mark.parametrize(

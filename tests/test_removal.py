@@ -5,16 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ensembles import make_ensemble
 
-from hyperspy_zlpml.ensemble import Ensemble, InputScaling
+from hyperspy_zlpml.ensemble.inputs import InputScaling
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.removal import _OPENING, MODEL_FLOOR, RESULTS, Removal
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.zlp.grid import Grid, to_grid
 from hyperspy_zlpml.zlp.groups import make_groups
 from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.tables import SpillTables
 
 STEP, FWHM = 0.025, 0.45
 ENERGY = STEP * np.arange(-160, 480)
@@ -39,25 +42,25 @@ def ensemble(spread=True, n_replicas=200, **changes):
         "grid": GRID,
         "log_reference": np.log(shape(GRID.u) / shape(0.0)),
         "scatter": np.zeros(GRID.n),
-        "spill": (np.array([14.0]), np.zeros((1, GRID.n))),
+        "spill": SpillTables(np.array([14.0]), np.zeros((1, GRID.n))),
         "reference_modes": MODE[None] if spread else np.zeros((0, GRID.n)),
         "reference_scores": scores if spread else np.zeros((n_replicas, 0)),
-        "log_intensity_range": (13.0, 15.0),
-        "log_fwhm": (np.log(FWHM), 0.02),
+        "log_intensity_range": Range(13.0, 15.0),
+        "log_fwhm": Normal(np.log(FWHM), 0.02),
         "log_beam": 15.0,
-        "u_range": (-8.0, 26.0),
+        "u_range": Range(-8.0, 26.0),
         "regions": Regions(np.array([-np.inf]), np.array([1.5]), np.array([9.0])),
         "cluster_centres": np.array([14.0]),
         "cluster_by": "zlp",
         "noise": NOISE,
     }
-    return Ensemble(**{**values, **changes})
+    return make_ensemble(**{**values, **changes})
 
 
 def prepare(one=None, noise=NOISE, pedestal=0.0, confidence=0.68, distance=0.0):
     one = one or ensemble()
     table = one.tabulate(confidence)
-    return Removal.prepare(table, one.log_fwhm, ENERGY, noise, pedestal, (140, 180), distance)
+    return Removal.prepare(table, one.seen.log_fwhm, ENERGY, noise, pedestal, (140, 180), distance)
 
 
 def true_zlp(n=6, seed=1, score=0.0, height=1e5):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from hyperspy_zlpml.statistics import coverage, interval, principal_modes, pull, without_strays
+from hyperspy_zlpml.statistics import coverage, interval, principal_modes, pull, without_outliers
 
 # --- interval -------------------------------------------------------------------------------------
 
@@ -58,13 +58,13 @@ def test_a_stray_does_not_set_the_spread():
     samples = np.random.default_rng(0).standard_normal((100, 400))
     strayed = samples.copy()
     strayed[17] += 50.0
-    spread = without_strays(strayed).std(0)
+    spread = without_outliers(strayed).std(0)
     assert spread.mean() == pytest.approx(1.0, abs=0.05) and spread.max() < 1.4
     assert strayed.std(0).min() > 4
     kept = np.abs(samples) < 2
-    np.testing.assert_array_equal(without_strays(samples)[kept].round(9), samples[kept].round(9))
+    np.testing.assert_array_equal(without_outliers(samples)[kept].round(9), samples[kept].round(9))
     same = np.full((30, 4), 2.0)
-    np.testing.assert_array_equal(without_strays(same), same)
+    np.testing.assert_array_equal(without_outliers(same), same)
 
 
 @pytest.mark.parametrize("most", [1, 2, 8])

@@ -48,10 +48,10 @@ def applied(case, ensemble):
     """Results by name, each of shape (n_spectra, n_energy)."""
     image = case.image
     removal = Removal.prepare(
-        ensemble.tabulate(0.68), ensemble.log_fwhm, case.energy, image.detector.noise,
+        ensemble.tabulate(0.68), ensemble.seen.log_fwhm, case.energy, image.detector.noise,
         image.detector.pedestal, channel_range(image),
     )  # fmt: skip
-    peaks = peaks_to_apply(image, case.clusters.labels, ensemble.regions)
+    peaks = peaks_to_apply(image, case.clusters.labels, ensemble.seen.regions)
     return dict(zip(RESULTS, removal.apply(case.counts, peaks), strict=True))
 
 
@@ -76,11 +76,11 @@ def test_report_is_about_what_was_trained(flake, outcome):
     ensemble, report = outcome
     assert report.n_replicas == 8
     assert report.n_kept == ensemble.n_replicas == 8 - sum(report.dropped.values())
-    assert len(report.clusters) == ensemble.cluster_centres.size == 3
+    assert len(report.clusters) == ensemble.seen.cluster_centres.size == 3
     assert sum(row.size for row in report.clusters) == 100
     assert str(ensemble.n_replicas) in str(report)
-    assert ensemble.layers == QUICK.layers
-    assert ensemble.cluster_by == "zlp"
+    assert ensemble.networks.layers == QUICK.layers
+    assert ensemble.seen.cluster_by == "zlp"
 
 
 def test_peaks_are_fitted_to_their_noise(outcome):
@@ -92,16 +92,16 @@ def test_peaks_are_fitted_to_their_noise(outcome):
 
 def test_noise_is_that_of_the_camera(outcome):
     ensemble, _ = outcome
-    assert ensemble.noise.gain == pytest.approx(1.0, rel=0.1)
-    assert ensemble.noise.readout == pytest.approx(30.0, rel=0.05)
+    assert ensemble.seen.noise.gain == pytest.approx(1.0, rel=0.1)
+    assert ensemble.seen.noise.readout == pytest.approx(30.0, rel=0.05)
 
 
 def test_regions_end_before_the_losses_and_behind_the_core(flake, outcome):
     # The gap is 1.6 eV; the response carries losses below it.
-    regions = outcome[0].regions
+    regions = outcome[0].seen.regions
     assert flake.thickness[flake.clusters.labels == 2].min() > 0
     assert 0.45 < regions.E_I[2] < 1.75
-    assert (regions.gain < 0).all()
+    assert (regions.gain_limit < 0).all()
     assert (regions.E_II > regions.E_I).all()
 
 
@@ -109,16 +109,19 @@ def test_the_same_state_gives_the_same_ensemble(flake):
     settings = replace(QUICK, n_replicas=4, n_steps=4)
     one, same = (trained(flake, settings)[0] for _ in range(2))
     other = trained(flake, replace(settings, random_state=1))[0]
-    np.testing.assert_array_equal(one.weights, same.weights)
-    np.testing.assert_array_equal(one.reference_scores, same.reference_scores)
-    assert one.weights.shape != other.weights.shape or (one.weights != other.weights).any()
+    np.testing.assert_array_equal(one.networks.weights, same.networks.weights)
+    np.testing.assert_array_equal(one.reference.scores, same.reference.scores)
+    assert (
+        one.networks.weights.shape != other.networks.weights.shape
+        or (one.networks.weights != other.networks.weights).any()
+    )
 
 
 def test_given_limits_are_kept(flake):
-    given = {"E_I": 1.1, "gain": [-2.0, -1.5, -1.0]}
+    given = {"E_I": 1.1, "gain_limit": [-2.0, -1.5, -1.0]}
     ensemble, report = trained(flake, replace(QUICK, n_replicas=4, n_steps=4, regions=given))
-    np.testing.assert_array_equal(ensemble.regions.E_I, [1.1, 1.1, 1.1])
-    np.testing.assert_array_equal(ensemble.regions.gain, [-2.0, -1.5, -1.0])
+    np.testing.assert_array_equal(ensemble.seen.regions.E_I, [1.1, 1.1, 1.1])
+    np.testing.assert_array_equal(ensemble.seen.regions.gain_limit, [-2.0, -1.5, -1.0])
     assert [row.E_I for row in report.clusters] == [1.1, 1.1, 1.1]
 
 

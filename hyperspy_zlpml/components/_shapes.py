@@ -116,7 +116,9 @@ class Shapes:
     def log_shapes(self):
         """Of the replicas on the grid, shape (n_replicas, grid.n)."""
         ensemble, thickness = self._source
-        log_intensity = np.clip(ensemble.log_beam - thickness, *ensemble.log_intensity_range)
+        log_intensity = np.clip(
+            ensemble.seen.log_beam - thickness, *ensemble.seen.log_intensity_range
+        )
         return ensemble.log_shapes(np.array([log_intensity]))[:, 0].astype(float)
 
     @cached_property

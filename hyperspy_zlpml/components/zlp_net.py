@@ -14,8 +14,9 @@ from hyperspy.component import Component
 
 from hyperspy_zlpml.components._shapes import MODE_LIMITS, Shapes, check_mode
 from hyperspy_zlpml.compute import as_blocks
-from hyperspy_zlpml.ensemble import Ensemble
-from hyperspy_zlpml.ensemble_parts import FORMAT_VERSION, EnsembleFileError, from_parts, to_parts
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
+from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION, EnsembleFileError, to_parts
+from hyperspy_zlpml.ensemble.reading import from_parts
 from hyperspy_zlpml.image.peaks import STATUS_TEXT, measure_peaks, peak_parameters
 
 #: Key under which what is not an array is stored, as JSON.
@@ -161,7 +162,7 @@ class ZLPNet(Component):
         self._ensemble = _checked_ensemble(ensemble)
         self._thickness = _checked_thickness(thickness)
         self._shapes = Shapes(self._ensemble, self._thickness)
-        self._fwhm = float(np.exp(self._ensemble.log_fwhm[0]))
+        self._fwhm = float(np.exp(self._ensemble.seen.log_fwhm.mean))
         self._own_ev_per_unit = 1.0
         super().__init__(["intensity", "centre", "width", "mode"], ["intensity"])
         for name, value in {"intensity": 1.0, "centre": 0.0, "width": 1.0, "mode": 0.5}.items():

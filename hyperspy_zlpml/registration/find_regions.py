@@ -30,7 +30,7 @@ def find_regions(peaks, n_clusters, given, modes=None, gain=None):
     peaks : RegisteredPeaks
     n_clusters : int
     given : dict
-        ``E_I``, ``E_II``, ``gain`` in eV, one number or one per cluster.
+        ``E_I``, ``E_II``, ``gain_limit`` in eV, one number or one per cluster.
     modes : ndarray of shape (n_modes, n_groups), optional
         Variations of the shape, which are no onset.
     gain : ndarray of shape (n_clusters,), optional
@@ -55,7 +55,7 @@ def find_regions(peaks, n_clusters, given, modes=None, gain=None):
         gain[name] = -onset(*mean_ratio(peaks, chosen, side=-1)) * fwhm
         second[name] = _below_noise_of(peaks, chosen) * fwhm
     regions = Regions(
-        gain=_filled(gain, -NO_LIMIT),
+        gain_limit=_filled(gain, -NO_LIMIT),
         # A cluster too thin or too small to show its losses has them nevertheless.
         E_I=_filled(np.where(np.isinf(first), np.nan, first), NO_LIMIT),
         E_II=_filled(second, NO_LIMIT),
@@ -104,5 +104,5 @@ def separated(peaks, n_clusters, given, latest=None):
         if latest is not None and "E_I" not in given:
             regions = replace(regions, E_I=latest(regions.E_I))
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
-        modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain
+        modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain_limit
     return peaks, regions, modes

@@ -7,10 +7,11 @@ import numpy as np
 
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.samples import VACUUM
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.matching import Match, match
 from hyperspy_zlpml.zlp.regions import NO_LIMIT
-from hyperspy_zlpml.zlp.tables import ShapeTable
+from hyperspy_zlpml.zlp.tables import ShapeTable, SpillTables
 
 #: Fewer spectra in a cluster than this may hide where their losses begin, or differ in their tails.
 FEW_SPECTRA = 30
@@ -103,18 +104,18 @@ class RegisteredPeaks:
 
     @property
     def spill_by_intensity(self):
-        """Spill tables in the order of increasing ln N0, as (ln N0, tables)."""
+        """Spill tables in the order of increasing ln N0."""
         medians = {name: np.median(self.log_intensity[self.label == name]) for name in self.labels}
         order = sorted(medians, key=medians.get)
         none = np.zeros(self.grid.n)
         tables = np.stack([self.spill_tables.get(int(name), none) for name in order])
-        return np.array([medians[name] for name in order]), tables
+        return SpillTables(np.array([medians[name] for name in order]), tables)
 
     @property
     def u_range(self):
         """Reduced energies that some spectra show."""
         seen = self.u[self.spectra.complete]
-        return float(seen.min()), float(seen.max())
+        return Range(float(seen.min()), float(seen.max()))
 
     @property
     def labels(self):
@@ -125,7 +126,7 @@ class RegisteredPeaks:
     def log_intensity_range(self):
         """Median ln N0 of the thickest and the thinnest set of spectra."""
         medians = [np.median(self.log_intensity[self.label == name]) for name in self.labels]
-        return float(min(medians)), float(max(medians))
+        return Range(float(min(medians)), float(max(medians)))
 
     @property
     def log_fwhm(self):
@@ -133,7 +134,7 @@ class RegisteredPeaks:
         logarithm = np.log(self.matched.fwhm)
         noise = np.median(self.matched.covariance[:, 2, 2])
         spread = np.sqrt(max(logarithm.var() - noise, _LEAST_WIDTH_SPREAD**2))
-        return float(logarithm.mean()), float(spread)
+        return Normal(float(logarithm.mean()), float(spread))
 
     def ratios(self):
         """Counts over the matched reference, their variance, and the groups inside the window.
@@ -174,7 +175,7 @@ class RegisteredPeaks:
 def window_of(regions, label, fwhm):
     """Limits of the pure ZLP of every spectrum in reduced energy."""
     known = np.clip(label, 0, None)
-    gain = np.where(label == VACUUM, -NO_LIMIT, regions.gain[known])
+    gain = np.where(label == VACUUM, -NO_LIMIT, regions.gain_limit[known])
     loss = np.where(label == VACUUM, NO_LIMIT, regions.E_I[known])
     return gain / fwhm, loss / fwhm
 

@@ -12,7 +12,7 @@ from hyperspy_zlpml.image.clusters import PROXIES
 
 #: Fewer channels than this cannot hold a peak and its tails.
 FEWEST_CHANNELS = 64
-_REGION_NAMES = ("E_I", "E_II", "gain")
+_REGION_NAMES = ("E_I", "E_II", "gain_limit")
 
 
 def energy_axis(signal, name="signal"):
@@ -155,9 +155,13 @@ def check_regions(regions, factor):
             f"regions: expected numbers in the units of the energy axis, got {regions!r}."
         ) from error
     for name, value in limits.items():
-        wrong = value >= 0 if name == "gain" else value <= 0
+        wrong = value >= 0 if name == "gain_limit" else value <= 0
         if np.isnan(value).any() or wrong.any():
-            side = "negative (before the peak)" if name == "gain" else "positive (after the peak)"
+            side = (
+                "negative (before the peak)"
+                if name == "gain_limit"
+                else "positive (after the peak)"
+            )
             raise ValueError(f"regions: expected {name} to be {side}, got {regions[name]!r}.")
     if "E_I" in limits and "E_II" in limits and (limits["E_I"] > limits["E_II"]).any():
         raise ValueError(

@@ -51,7 +51,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         regions : dict, optional
             Limits that override those found from the data, in the units of the energy axis from
             the peak: ``E_I``, end of the pure ZLP; ``E_II``, where it has fallen below the noise;
-            ``gain``, the limit on the gain side (negative). One number or one per cluster. (The
+            ``gain_limit``, the end of the pure ZLP on the gain side (negative). One number or one per cluster. (The
             report is in eV, whatever the axis.)
         vacuum : signal or boolean map, optional
             Vacuum spectra measured with the same dispersion, or which pixels see vacuum. By

@@ -84,7 +84,7 @@ def removal_node(prepared, options, ensemble, is_given, adapted, removal, report
         "confidence": float(options.confidence),
         "ensemble": {
             "sha256": ensemble.fingerprint,
-            "title": ensemble.provenance.get("title", ""),
+            "title": ensemble.origin.provenance.get("title", ""),
             "n_replicas": int(ensemble.n_replicas),
             "trained_before": bool(is_given),
             "setting": dict(zip(names, ensemble.setting, strict=True)),
@@ -94,7 +94,7 @@ def removal_node(prepared, options, ensemble, is_given, adapted, removal, report
         "pedestal": float(removal.pedestal),
         "E_I_eV": np.array(regions.E_I, float),
         "E_II_eV": np.array(regions.E_II, float),
-        "gain_limit_eV": np.array(regions.gain, float),
+        "gain_limit_eV": np.array(regions.gain_limit, float),
         "dose_over_that_of_ensemble": float(np.exp(adapted.log_dose)),
         "distance": float(removal.distance),
         "messages": "\n".join(report.messages),

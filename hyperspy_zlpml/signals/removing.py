@@ -15,6 +15,7 @@ from hyperspy_zlpml.compute import as_blocks
 from hyperspy_zlpml.compute.threads import one_blas_thread
 from hyperspy_zlpml.compute.workers import active_client
 from hyperspy_zlpml.departure import Seen, departure
+from hyperspy_zlpml.ensemble.records import Origin
 from hyperspy_zlpml.image.clusters import clusters_of
 from hyperspy_zlpml.image.describe import (
     Image,
@@ -23,6 +24,7 @@ from hyperspy_zlpml.image.describe import (
     excluded_parameters,
     is_pure,
 )
+from hyperspy_zlpml.image.detector import noise_of_variance
 from hyperspy_zlpml.image.peaks import measure_peaks
 from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
 from hyperspy_zlpml.image.samples import (
@@ -194,10 +196,10 @@ def _reference(vacuum, energy):
 
 def _noise_model(variance, data, counts, index):
     if not np.ndim(variance):
-        return _arrays.noise_of_variance(counts, variance)
+        return noise_of_variance(counts, variance)
     whole = da.broadcast_to(da.asarray(variance), data.shape)
     rows = whole.reshape(-1, data.shape[-1])[index].compute()
-    return _arrays.noise_of_variance(counts, rows)
+    return noise_of_variance(counts, rows)
 
 
 def train_on(prepared, options):
@@ -217,7 +219,7 @@ def train_on(prepared, options):
             samples, prepared.image.detector, clusters, name, settings, progress
         )
     ensemble = replace(
-        ensemble, microscope=prepared.microscope, provenance=provenance_of(prepared, options)
+        ensemble, origin=Origin(prepared.microscope, provenance_of(prepared, options))
     )
     return ensemble, report, clusters.labels, held_out
 
@@ -366,7 +368,7 @@ def check_device(device):
 
 
 def _check_ensemble(ensemble):
-    from hyperspy_zlpml.ensemble import Ensemble
+    from hyperspy_zlpml.ensemble.ensemble import Ensemble
 
     if ensemble is not None and not isinstance(ensemble, Ensemble):
         raise ValueError(

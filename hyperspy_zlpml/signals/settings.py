@@ -9,9 +9,9 @@ import hyperspy.api as hs
 import numpy as np
 
 from hyperspy_zlpml.compute.threads import one_blas_thread
-from hyperspy_zlpml.conditions import TIMES, with_logarithms
-from hyperspy_zlpml.ensemble import Ensemble
-from hyperspy_zlpml.ensemble_parts import MOST_SETTINGS
+from hyperspy_zlpml.ensemble.conditions import MOST_SETTINGS, TIMES, with_logarithms
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
+from hyperspy_zlpml.ensemble.records import Origin
 from hyperspy_zlpml.signals import _arrays, removing
 from hyperspy_zlpml.workflow import AtSetting, Settings, train_at_settings
 
@@ -151,7 +151,7 @@ def _trained(signals, names, values, options):
         title=f"{len(signals)} signals", titles=[one.title for one in firsts],
         n_spectra=sum(int(one.image.usable.size) for one in firsts),
     )  # fmt: skip
-    return replace(ensemble, microscope=same, provenance=provenance)
+    return replace(ensemble, origin=Origin(same, provenance))
 
 
 def read_conditions(signals, conditions):

@@ -34,7 +34,7 @@ class Regions:
 
     Attributes
     ----------
-    gain : ndarray
+    gain_limit : ndarray
         Gain-side limit of the pure ZLP, negative; minus infinity where there is none.
     E_I : ndarray
         End of region I; infinity where the cluster shows no inelastic signal.
@@ -42,13 +42,13 @@ class Regions:
         Energy at which the ZLP falls below the noise of one spectrum.
     """
 
-    gain: np.ndarray
+    gain_limit: np.ndarray
     E_I: np.ndarray
     E_II: np.ndarray
 
     def overridden(self, given, n_clusters):
         """The same with what the user gave, one number or one per cluster."""
-        values = {"gain": self.gain, "E_I": self.E_I, "E_II": self.E_II}
+        values = {"gain_limit": self.gain_limit, "E_I": self.E_I, "E_II": self.E_II}
         for name, value in given.items():
             values[name] = np.broadcast_to(np.asarray(value, float), (n_clusters,)).copy()
         return Regions(**values)

@@ -18,13 +18,58 @@ _EDGE_STEPS = 50
 
 
 @dataclass(frozen=True)
+class SpillTables:
+    """Losses spilled into region I, relative to the ZLP, of sets of spectra by their ln N0.
+
+    Attributes
+    ----------
+    log_intensity : ndarray of shape (n_sets,)
+        ln N0 of each set, increasing.
+    relative : ndarray of shape (n_sets, n_grid)
+    """
+
+    log_intensity: np.ndarray
+    relative: np.ndarray
+
+    def at(self, log_intensities):
+        """Interpolate between the sets, constant beyond the first and the last.
+
+        Parameters
+        ----------
+        log_intensities : sequence of float
+            ln N0.
+
+        Returns
+        -------
+        ndarray of shape (n, n_grid)
+        """
+        return np.stack(
+            [interpolate_rows(one, self.log_intensity, self.relative) for one in log_intensities]
+        )
+
+    def shifted(self, log_dose):
+        """Count ln N0 at another dose.
+
+        Parameters
+        ----------
+        log_dose : float
+            Added to ln N0.
+
+        Returns
+        -------
+        SpillTables
+        """
+        return replace(self, log_intensity=self.log_intensity + log_dose)
+
+
+@dataclass(frozen=True)
 class ShapeTable:
     """Log-shape of the peak and its modes, on the grid of x times nodes of a thickness coordinate.
 
     Attributes
     ----------
     grid : Grid
-    thickness_nodes : ndarray of shape (n_nodes,)
+    log_intensity_nodes : ndarray of shape (n_nodes,)
         Values of the coordinate, increasing; one node makes the shape independent of it.
     log_shape : ndarray of shape (n_nodes, n_grid)
         Median over the replicas of ln(ZLP / N0 height), 0 near u = 0.
@@ -41,7 +86,7 @@ class ShapeTable:
     """
 
     grid: Grid
-    thickness_nodes: np.ndarray
+    log_intensity_nodes: np.ndarray
     log_shape: np.ndarray
     modes: np.ndarray
     rest: np.ndarray
@@ -122,7 +167,7 @@ class ShapeTable:
         node : ndarray of int of shape (n_spectra,)
         fraction : ndarray of shape (n_spectra,)
         """
-        nodes = self.thickness_nodes
+        nodes = self.log_intensity_nodes
         if nodes.size == 1:
             return np.zeros(len(thickness), np.intp), np.zeros(len(thickness))
         position = np.interp(thickness, nodes, np.arange(nodes.size))
@@ -134,7 +179,7 @@ class ShapeTable:
         below, fraction = self.grid.locate(u)
         node, beyond = at
         below += node[:, None] * self.grid.n
-        beyond = beyond[:, None] if self.thickness_nodes.size > 1 else None
+        beyond = beyond[:, None] if self.log_intensity_nodes.size > 1 else None
         return Places(u, below, fraction.astype(self.dtype, copy=False), beyond)
 
     def evaluate(self, u, at, tables):

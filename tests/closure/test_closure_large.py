@@ -187,4 +187,4 @@ def test_gain_peaks_are_not_taken_for_zero_loss_peak():
         # The model's error is common to the pixels; 4.4 of its standard deviations are 1e-5.
         assert abs(found - true) < 4.4 * np.hypot(model, counting), seed
         assert 0.8 < found / true < 1.2, seed
-        assert (one.result.ensemble.regions.gain[1:] > -0.4).all(), seed
+        assert (one.result.ensemble.seen.regions.gain_limit[1:] > -0.4).all(), seed

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hyperspy_zlpml import data, load, train_zlp_ml
-from hyperspy_zlpml.ensemble_parts import FORMAT_VERSION
+from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION
 
 HERE = Path(__file__).parent
 #: The leading directions of the reference's error are enough here, and keep the file small.
@@ -34,16 +34,17 @@ def main():
 
 def write(ensemble, name):
     """Save an ensemble, and what it predicts after it was loaded."""
-    ensemble = replace(
-        ensemble,
-        reference_modes=ensemble.reference_modes[:N_MODES],
-        reference_scores=ensemble.reference_scores[:, :N_MODES],
+    reference = replace(
+        ensemble.reference,
+        modes=ensemble.reference.modes[:N_MODES],
+        scores=ensemble.reference.scores[:, :N_MODES],
     )
+    ensemble = replace(ensemble, reference=reference)
     path = HERE / f"{name}.zlp"
     ensemble.save(path)
     ensemble = load(path)
     energy = np.linspace(-3, 10, 53)
-    thicknesses = [float(f"{value:.3f}") for value in ensemble.log_intensity_range]
+    thicknesses = [float(f"{value:.3f}") for value in ensemble.seen.log_intensity_range]
     zlp = [ensemble.predict(energy, log_intensity=value) for value in thicknesses]
     told = {
         "fingerprint": ensemble.fingerprint,

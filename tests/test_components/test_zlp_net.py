@@ -14,6 +14,7 @@ import hyperspy.api as hs
 import numpy as np
 import pytest
 from conftest import ROOT
+from ensembles import with_parts
 
 from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.components._shapes import cells_of
@@ -88,7 +89,7 @@ def model_of(signal, *components):
 
 def test_median_is_that_of_the_ensemble(ensemble):
     """At the nodes of the grid exactly, between them to the error of linear interpolation."""
-    fwhm = np.exp(ensemble.log_fwhm[0])
+    fwhm = np.exp(ensemble.seen.log_fwhm.mean)
     for energy, tolerance in ((ensemble.grid.u[1:-1] * fwhm, 1e-6), (WIDE[1300:2500], 2e-3)):
         median = log_median(ensemble.predict(energy))
         ratio = component(ensemble).function(energy) / median
@@ -97,7 +98,7 @@ def test_median_is_that_of_the_ensemble(ensemble):
 
 @pytest.mark.parametrize("quantile", [0.05, 0.31, 0.9])
 def test_modes_below_one_are_quantiles(ensemble, quantile):
-    fwhm = np.exp(ensemble.log_fwhm[0])
+    fwhm = np.exp(ensemble.seen.log_fwhm.mean)
     energy = ensemble.grid.u[1:-1] * fwhm
     replicas = np.log(ensemble.predict(energy))
     log_ratio = np.quantile(replicas, quantile, axis=0) - np.quantile(replicas, 0.5, axis=0)
@@ -108,7 +109,7 @@ def test_modes_below_one_are_quantiles(ensemble, quantile):
 
 def test_whole_modes_are_replicas(ensemble):
     """All with the normalisation of the median: what differs is shape and height."""
-    energy = ensemble.grid.u[1:-1] * np.exp(ensemble.log_fwhm[0])
+    energy = ensemble.grid.u[1:-1] * np.exp(ensemble.seen.log_fwhm.mean)
     replicas = ensemble.predict(energy)
     median = component(ensemble).function(energy) / log_median(replicas)
     for number in (1, ensemble.n_replicas):
@@ -117,10 +118,10 @@ def test_whole_modes_are_replicas(ensemble):
 
 
 def test_one_replica_is_its_own_median(ensemble):
-    from dataclasses import replace
-
-    single = replace(
-        ensemble, weights=ensemble.weights[:1], reference_scores=ensemble.reference_scores[:1]
+    single = with_parts(
+        ensemble,
+        weights=ensemble.networks.weights[:1],
+        reference_scores=ensemble.reference.scores[:1],
     )
     values = [component(single, mode=mode).function(WIDE) for mode in (0.2, 0.5, 1)]
     np.testing.assert_array_equal(values[0], values[1])
@@ -128,9 +129,9 @@ def test_one_replica_is_its_own_median(ensemble):
 
 
 def test_thickness_chooses_the_shape(ensemble):
-    energy = ensemble.grid.u[1:-1] * np.exp(ensemble.log_fwhm[0])
-    low, high = ensemble.log_intensity_range
-    thin = min(max(ensemble.log_beam - 0.3, low), high)
+    energy = ensemble.grid.u[1:-1] * np.exp(ensemble.seen.log_fwhm.mean)
+    low, high = ensemble.seen.log_intensity_range
+    thin = min(max(ensemble.seen.log_beam - 0.3, low), high)
     for thickness, log_intensity in ((0.3, thin), (1e3, low)):
         median = log_median(ensemble.predict(energy, log_intensity=log_intensity))
         ratio = component(ensemble, thickness).function(energy) / median
@@ -167,7 +168,7 @@ def test_width_scales_the_fwhm(ensemble):
 
 def test_power_laws_beyond_the_grid(ensemble):
     """Straight in x, falling outward, and joined without a step."""
-    zlp, fwhm = component(ensemble, mode=0.3), np.exp(ensemble.log_fwhm[0])
+    zlp, fwhm = component(ensemble, mode=0.3), np.exp(ensemble.seen.log_fwhm.mean)
     for side in (0, -1):
         end = ensemble.grid.x[side]
         outward = np.sign(end)
@@ -391,7 +392,7 @@ def test_estimate_takes_the_shape_in_use_into_account(ensemble):
         zlp = component(ensemble, mode=mode)
         zlp.estimate_parameters(signal)
         energy = signal.axes_manager[-1].axis
-        near = np.abs(energy) < np.exp(ensemble.log_fwhm[0])
+        near = np.abs(energy) < np.exp(ensemble.seen.log_fwhm.mean)
         results.append(zlp.function(energy)[near].sum())
     assert results[0] == pytest.approx(results[1], rel=2e-3)
 

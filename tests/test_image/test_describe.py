@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.departure import Seen, departure
+from hyperspy_zlpml.ensemble.records import Origin
 from hyperspy_zlpml.image import samples as module
 from hyperspy_zlpml.image.clusters import clusters_of
 from hyperspy_zlpml.image.describe import NoZeroLossPeakError, describe_image, excluded_parameters
@@ -16,6 +17,7 @@ from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
 from hyperspy_zlpml.image.samples import VACUUM, choose_sample, training_samples
 from hyperspy_zlpml.removal import channel_range, peaks_to_apply
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.regions import Regions
 
 STEP, FWHM = 0.05, 0.45
@@ -233,7 +235,7 @@ def test_peaks_to_apply_hold_the_limits_of_each_cluster():
         if image.vacuum[i]:
             np.testing.assert_array_equal(peaks[i, 4:], [-np.inf, np.inf])
         else:
-            limits = [REGIONS.gain[labels[i]], REGIONS.E_I[labels[i]]]
+            limits = [REGIONS.gain_limit[labels[i]], REGIONS.E_I[labels[i]]]
             np.testing.assert_array_equal(peaks[i, 4:], limits)
 
 
@@ -265,9 +267,14 @@ def departed(
     image = described()
     log_intensity, log_fwhm = image.log_intensity, np.log(np.median(image.parameters.fwhm))
     ensemble = SimpleNamespace(
-        log_intensity_range=(log_intensity.min(), log_intensity.max()),
-        log_beam=log_intensity.max(), log_fwhm=(log_fwhm, 0.01), u_range=(-25.0, 50.0),
-        microscope={"beam_energy": 200.0, "collection_angle": 20.0}, setting=setting,
+        seen=SimpleNamespace(
+            log_intensity_range=Range(log_intensity.min(), log_intensity.max()),
+            log_beam=log_intensity.max(),
+            log_fwhm=Normal(log_fwhm, 0.01),
+            u_range=Range(-25.0, 50.0),
+        ),
+        origin=Origin({"beam_energy": 200.0, "collection_angle": 20.0}),
+        setting=setting,
         conditions=SimpleNamespace(names=("beam_energy",), outside=lambda at: max(at[0] - 1, 0)),
     )  # fmt: skip
     return departure(ensemble, Seen(

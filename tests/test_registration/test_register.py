@@ -229,7 +229,7 @@ def test_regions_end_at_the_onset(with_vacuum):
     regions = find_regions(peaks, 2, {})
     # Windows of a quarter look ahead; thick clusters show their losses as early as thin ones.
     assert ((0.7 * ONSET < regions.E_I) & (regions.E_I < 1.3 * ONSET)).all()
-    assert (regions.gain < -3 * FWHM).all()
+    assert (regions.gain_limit < -3 * FWHM).all()
     assert (regions.E_II > regions.E_I).all()
 
 
@@ -250,7 +250,7 @@ def test_clusters_without_spectra_take_the_limits_of_the_next_thicker(with_vacuu
     two = find_regions(peaks, 2, {})
     # Labels 0 and 1 become 1 and 3 of five clusters.
     five = find_regions(replace(peaks, label=np.choose(peaks.label + 1, [VACUUM, 1, 3])), 5, {})
-    for name in ("gain", "E_I", "E_II"):
+    for name in ("gain_limit", "E_I", "E_II"):
         values = getattr(two, name)
         np.testing.assert_array_equal(getattr(five, name), values[[0, 0, 1, 1, 1]])
 

@@ -367,7 +367,14 @@ OPTIONS = {
     "n_replicas": (0, 1, -5, 2.5, "100", None),
     "replica_kind": ("bootstrap", None, "Gaussian"),
     "random_state": ("seed", 1.5),
-    "regions": ((1, 2), {"E_1": 1.0}, {"E_I": -1.0}, {"gain": 1.0}, {"E_I": np.nan}, {"E_I": 0}),
+    "regions": (
+        (1, 2),
+        {"E_1": 1.0},
+        {"E_I": -1.0},
+        {"gain_limit": 1.0},
+        {"E_I": np.nan},
+        {"E_I": 0},
+    ),
 }
 EXPECTED = {
     "n_clusters": "expected a positive integer or 'auto'",

@@ -75,7 +75,9 @@ def test_training_on_the_workers_gives_the_same_networks(small, small_removal, c
 
     monkeypatch.setattr(training, "_in_threads", here)
     ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
-    np.testing.assert_allclose(ensemble.weights, small_removal.ensemble.weights, rtol=1e-6)
+    np.testing.assert_allclose(
+        ensemble.networks.weights, small_removal.ensemble.networks.weights, rtol=1e-6
+    )
 
 
 def test_lazy_data_are_worked_on_by_the_workers(small, small_reused, client):
@@ -207,7 +209,7 @@ def test_a_worker_that_dies_during_the_training(
     # Blocks of another size round otherwise: the networks are the same but for that.
     with dask.config.set(scheduler="threads"):
         expected = small.train_zlp_ml(n_clusters=2, **QUICK)
-    np.testing.assert_allclose(ensemble.weights, expected.weights, rtol=1e-6)
+    np.testing.assert_allclose(ensemble.networks.weights, expected.networks.weights, rtol=1e-6)
 
 
 class _Slow:

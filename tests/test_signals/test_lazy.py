@@ -94,7 +94,9 @@ def test_lazy_equals_eager(small, small_removal, name):
     """From the first look at the peaks to the subtraction, training included."""
     lazy = small.as_lazy(chunks=CHUNKINGS[name])
     result = lazy.remove_zlp_ml(n_clusters=2, **QUICK)
-    np.testing.assert_array_equal(result.ensemble.weights, small_removal.ensemble.weights)
+    np.testing.assert_array_equal(
+        result.ensemble.networks.weights, small_removal.ensemble.networks.weights
+    )
     for spectra in SPECTRA:
         assert type(getattr(result, spectra)) is LazyEELSZLPSpectrum
         assert isinstance(getattr(result, spectra).data, da.Array)
@@ -185,7 +187,9 @@ def test_lazy_with_a_noise_variance(small):
 
 def test_lazy_train(small, small_removal):
     ensemble = small.as_lazy(chunks=(2, 2, 100)).train_zlp_ml(n_clusters=2, **QUICK)
-    np.testing.assert_array_equal(ensemble.weights, small_removal.ensemble.weights)
+    np.testing.assert_array_equal(
+        ensemble.networks.weights, small_removal.ensemble.networks.weights
+    )
 
 
 def test_computing_in_parts_equals_the_whole(small, small_reused):

@@ -56,10 +56,14 @@ def test_what_was_done_is_told(small_removal):
     assert node["arguments"]["random_state"] == QUICK["random_state"]
     assert node["arguments"]["cluster_by"] == "zlp"
     assert node["confidence"] == 0.68
-    for name, of_report in (("E_I_eV", "E_I"), ("E_II_eV", "E_II"), ("gain_limit_eV", "gain")):
+    for name, of_report in (
+        ("E_I_eV", "E_I"),
+        ("E_II_eV", "E_II"),
+        ("gain_limit_eV", "gain_limit"),
+    ):
         expected = [getattr(row, of_report) for row in report.clusters]
         np.testing.assert_array_equal(node[name], expected)
-    noise = small_removal.ensemble.noise
+    noise = small_removal.ensemble.seen.noise
     assert (node["noise_gain"], node["noise_readout"]) == (noise.gain, noise.readout)
     assert node["pedestal"] == report.pedestal
     assert node["distance"] == 0.0
@@ -118,7 +122,7 @@ def test_nothing_bulky_is_kept(removal):
 
 
 def test_the_ensemble_says_where_it_comes_from(small, small_removal):
-    told = small_removal.ensemble.provenance
+    told = small_removal.ensemble.origin.provenance
     assert told["hyperspy_zlpml"] == __version__
     assert told["title"] == small.metadata.General.title
     assert told["n_spectra"] == 12
@@ -127,7 +131,7 @@ def test_the_ensemble_says_where_it_comes_from(small, small_removal):
     assert (arguments["n_clusters"], arguments["n_replicas"]) == (2, QUICK["n_replicas"])
     assert arguments["random_state"] == QUICK["random_state"]
     settings = small.metadata.Acquisition_instrument.TEM
-    assert small_removal.ensemble.microscope["beam_energy"] == settings.beam_energy
+    assert small_removal.ensemble.origin.microscope["beam_energy"] == settings.beam_energy
 
 
 # --- where it is kept -----------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def test_noise_variance_is_counting_noise_and_model(small, small_removal):
     variance = small_removal.subtracted.get_noise_variance()
     assert isinstance(variance, EELSZLPSpectrum)
     assert variance.data.shape == small.data.shape
-    noise = small_removal.ensemble.noise
+    noise = small_removal.ensemble.seen.noise
     counting = noise.of_measured(small.data.astype(float) - small_removal.report.pedestal)
     expected = counting + small_removal.std.data.astype(float) ** 2
     np.testing.assert_allclose(variance.data, expected, rtol=1e-5)
@@ -129,7 +129,7 @@ def test_given_noise_variance_is_used(small, kind):
     np.testing.assert_allclose(variance, given + result.std.data.astype(float) ** 2, rtol=1e-5)
     assert "variance of the signal" in result.report.noise
     if kind == "signal":
-        assert result.ensemble.noise.gain == pytest.approx(4, rel=0.1)
+        assert result.ensemble.seen.noise.gain == pytest.approx(4, rel=0.1)
 
 
 def test_zlp_has_no_variance_of_the_data(small):
@@ -187,7 +187,7 @@ def test_zlp_is_never_higher_than_the_data():
     result = image.signal.remove_zlp_ml(**QUICK)
     height = image.signal.data.max(-1)
     np.testing.assert_allclose(result.zlp.data.max(-1), height, rtol=0.05)
-    assert np.isfinite(result.ensemble.regions.E_I).all(), "all clusters hold specimen"
+    assert np.isfinite(result.ensemble.seen.regions.E_I).all(), "all clusters hold specimen"
 
 
 # --- randomness ----------------------------------------------------------------------------------
@@ -196,7 +196,9 @@ def test_zlp_is_never_higher_than_the_data():
 def test_same_state_same_numbers(small, small_removal):
     again = small.remove_zlp_ml(n_clusters=2, **QUICK)
     assert_same_results(again, small_removal)
-    np.testing.assert_array_equal(again.ensemble.weights, small_removal.ensemble.weights)
+    np.testing.assert_array_equal(
+        again.ensemble.networks.weights, small_removal.ensemble.networks.weights
+    )
 
 
 def test_same_state_same_numbers_whatever_the_global_state(small, small_removal):
@@ -206,7 +208,9 @@ def test_same_state_same_numbers_whatever_the_global_state(small, small_removal)
     torch.manual_seed(3)
     state = np.random.get_state()[1].copy(), torch.get_rng_state()
     again = small.remove_zlp_ml(n_clusters=2, **QUICK)
-    np.testing.assert_array_equal(again.ensemble.weights, small_removal.ensemble.weights)
+    np.testing.assert_array_equal(
+        again.ensemble.networks.weights, small_removal.ensemble.networks.weights
+    )
     np.testing.assert_array_equal(np.random.get_state()[1], state[0])
     assert torch.equal(torch.get_rng_state(), state[1])
 
@@ -219,7 +223,9 @@ def test_same_state_same_numbers_whatever_the_threads(small):
     try:
         for n_threads in (1, 2):
             torch.set_num_threads(n_threads)
-            weights.append(small.train_zlp_ml(n_clusters=2, n_replicas=4, random_state=0).weights)
+            weights.append(
+                small.train_zlp_ml(n_clusters=2, n_replicas=4, random_state=0).networks.weights
+            )
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(*weights)
@@ -227,13 +233,15 @@ def test_same_state_same_numbers_whatever_the_threads(small):
 
 def test_different_state_different_numbers(small, small_removal):
     other = small.remove_zlp_ml(n_clusters=2, n_replicas=8, random_state=1)
-    assert not np.array_equal(other.ensemble.weights, small_removal.ensemble.weights)
+    assert not np.array_equal(
+        other.ensemble.networks.weights, small_removal.ensemble.networks.weights
+    )
     assert not np.array_equal(other.zlp.data, small_removal.zlp.data)
 
 
 def test_no_state_is_random(small):
     a, b = (small.remove_zlp_ml(n_clusters=2, n_replicas=4) for _ in range(2))
-    assert not np.array_equal(a.ensemble.weights, b.ensemble.weights)
+    assert not np.array_equal(a.ensemble.networks.weights, b.ensemble.networks.weights)
 
 
 def test_generator_as_state(small):
@@ -311,11 +319,11 @@ def test_other_units_same_result(small, small_removal, factor, units):
 
 
 def test_regions_and_integrals_in_the_units_of_the_axis(small):
-    expected = small.remove_zlp_ml(n_clusters=2, regions={"E_I": 1.0, "gain": -1.2}, **QUICK)
+    expected = small.remove_zlp_ml(n_clusters=2, regions={"E_I": 1.0, "gain_limit": -1.2}, **QUICK)
     result = rescaled(small, 1e3, "meV").remove_zlp_ml(
-        n_clusters=2, regions={"E_I": 1000.0, "gain": -1200.0}, **QUICK
+        n_clusters=2, regions={"E_I": 1000.0, "gain_limit": -1200.0}, **QUICK
     )
-    np.testing.assert_allclose(result.ensemble.regions.E_I, 1.0)
+    np.testing.assert_allclose(result.ensemble.seen.regions.E_I, 1.0)
     assert_same_results(result, expected, rtol=1e-4)
     for new, old in zip(result.integrate(2500, 4000), expected.integrate(2.5, 4), strict=True):
         np.testing.assert_allclose(new.data, old.data, rtol=1e-3)
@@ -494,18 +502,20 @@ def test_automatic_number_of_clusters(image):
 @pytest.mark.parametrize("value", [0.9, [0.9, 1.1]])
 def test_regions_override_those_found(small, value):
     result = small.remove_zlp_ml(
-        n_clusters=2, regions={"E_I": value, "E_II": 6.0, "gain": -1.0}, **QUICK
+        n_clusters=2, regions={"E_I": value, "E_II": 6.0, "gain_limit": -1.0}, **QUICK
     )
-    regions = result.ensemble.regions
+    regions = result.ensemble.seen.regions
     np.testing.assert_allclose(regions.E_I, np.broadcast_to(value, 2))
     np.testing.assert_allclose(regions.E_II, 6.0)
-    np.testing.assert_allclose(regions.gain, -1.0)
+    np.testing.assert_allclose(regions.gain_limit, -1.0)
     assert [row.E_I for row in result.report.clusters] == list(np.broadcast_to(value, 2))
 
 
 def test_regions_given_for_one_limit_keep_the_others(small, small_removal):
     result = small.remove_zlp_ml(n_clusters=2, regions={"E_II": 6.0}, **QUICK)
-    np.testing.assert_allclose(result.ensemble.regions.E_I, small_removal.ensemble.regions.E_I)
+    np.testing.assert_allclose(
+        result.ensemble.seen.regions.E_I, small_removal.ensemble.seen.regions.E_I
+    )
 
 
 # --- ensembles -----------------------------------------------------------------------------------
@@ -515,7 +525,9 @@ def test_train_then_apply_is_remove(small, small_removal):
     """Regions and scatter are found anew, from the same spectra: the same within the errors."""
     ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
     assert isinstance(ensemble, Ensemble)
-    np.testing.assert_array_equal(ensemble.weights, small_removal.ensemble.weights)
+    np.testing.assert_array_equal(
+        ensemble.networks.weights, small_removal.ensemble.networks.weights
+    )
     assert ensemble.fingerprint == small_removal.ensemble.fingerprint
     result = small.remove_zlp_ml(ensemble=ensemble, **REUSE)
     assert result.ensemble is ensemble
@@ -531,12 +543,12 @@ def test_train_then_apply_is_remove(small, small_removal):
 
 
 def test_a_given_ensemble_is_not_modified(small, small_removal):
-    before = small_removal.ensemble.fingerprint, small_removal.ensemble.regions.E_I.copy()
+    before = small_removal.ensemble.fingerprint, small_removal.ensemble.seen.regions.E_I.copy()
     small.data *= 2
     small.remove_zlp_ml(ensemble=small_removal.ensemble, n_clusters=1, regions={"E_I": 1.0})
     ensemble = replace(small_removal.ensemble)  # what is cached is left behind
     assert ensemble.fingerprint == before[0]
-    np.testing.assert_array_equal(ensemble.regions.E_I, before[1])
+    np.testing.assert_array_equal(ensemble.seen.regions.E_I, before[1])
 
 
 @pytest.mark.parametrize("n_clusters", [1, 2, 3])
@@ -553,10 +565,10 @@ def test_clusters_are_those_of_the_image_and_not_of_the_ensemble(small, small_re
 
 
 def test_regions_count_with_a_given_ensemble(small, small_removal):
-    given = {"E_I": [1.1, 1.3], "gain": -1.2}
+    given = {"E_I": [1.1, 1.3], "gain_limit": -1.2}
     result = small.remove_zlp_ml(ensemble=small_removal.ensemble, regions=given, **REUSE)
     assert [row.E_I for row in result.report.clusters] == [1.1, 1.3]
-    assert [row.gain for row in result.report.clusters] == [-1.2, -1.2]
+    assert [row.gain_limit for row in result.report.clusters] == [-1.2, -1.2]
     labels, vacuum = result.clusters.data.ravel(), result.vacuum.data.ravel()
     np.testing.assert_array_equal(
         result._peaks[~vacuum, 5], np.array([1.1, 1.3])[labels[~vacuum]], "where they are matched"
@@ -570,7 +582,9 @@ def test_the_dose_does_not_matter_to_a_given_ensemble(small, small_removal, smal
     small.change_dtype("float64")
     small.data *= 3
     result = small.remove_zlp_ml(ensemble=small_removal.ensemble, **REUSE)
-    assert result.ensemble.noise.gain == pytest.approx(result._removal.noise.gain / 3, rel=1e-3)
+    assert result.ensemble.seen.noise.gain == pytest.approx(
+        result._removal.noise.gain / 3, rel=1e-3
+    )
     assert not any("other data" in message for message in result.report.messages)
     for name in ("zlp", "std", "lower", "upper"):
         expected = 3 * getattr(small_reused, name).data.astype(float)
@@ -647,7 +661,9 @@ def test_both_kinds_of_replicas(sample, image, kind):
 
 def test_kinds_of_replicas_differ(small, small_removal):
     other = small.remove_zlp_ml(n_clusters=2, replica_kind="spectra", **QUICK)
-    assert not np.array_equal(other.ensemble.weights, small_removal.ensemble.weights)
+    assert not np.array_equal(
+        other.ensemble.networks.weights, small_removal.ensemble.networks.weights
+    )
 
 
 # --- uncertainty ---------------------------------------------------------------------------------
@@ -916,4 +932,6 @@ def test_the_cpu_is_the_default_where_there_is_no_gpu(small, small_removal):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU: numbers agree within rounding only")
     ensemble = small.train_zlp_ml(n_clusters=2, device="cpu", **QUICK)
-    np.testing.assert_array_equal(ensemble.weights, small_removal.ensemble.weights)
+    np.testing.assert_array_equal(
+        ensemble.networks.weights, small_removal.ensemble.networks.weights
+    )

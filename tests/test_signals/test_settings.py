@@ -15,7 +15,7 @@ import hyperspy_zlpml
 from hyperspy_zlpml import train_zlp_ml
 from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.data import make_sample, setting_laws, vacuum_at_settings
-from hyperspy_zlpml.plot_ensemble import along
+from hyperspy_zlpml.ensemble.figure import along
 from hyperspy_zlpml.signals.settings import read_conditions
 from hyperspy_zlpml.zlp.tails import level_ripples
 
@@ -113,13 +113,13 @@ def test_measured_width_and_brightness_are_those_of_the_laws(ensemble):
     for beam_energy, exposure in TRAINED + INSIDE:
         there = ensemble.at(beam_energy=beam_energy, exposure=exposure)
         fwhm, peak_counts, response = setting_laws(beam_energy, exposure)
-        log_fwhm, sigma = there.log_fwhm
+        log_fwhm, sigma = there.seen.log_fwhm
         # One acquisition misses the width by 0.5 %, and flanks make half heights uncertain.
         assert log_fwhm == pytest.approx(np.log(fwhm), abs=4 * sigma + 0.01)
         u = np.linspace(-1, 1, 2001)
         electrons = peak_counts / 0.025 * fwhm * trapezoid(response(u), u) / response(0.0)
         # ... the brightness by 1 %; each spectrum of it by as much.
-        assert there.log_beam == pytest.approx(np.log(electrons), abs=0.1)
+        assert there.seen.log_beam == pytest.approx(np.log(electrons), abs=0.1)
 
 
 @pytest.mark.parametrize("factor", [2.0, 5.0])
@@ -162,7 +162,7 @@ def test_given_heights_and_widths_are_those_of_all_replicas(ensemble):
 
 def test_fewer_electrons_by_the_thickness_asked_for(ensemble):
     there = ensemble.at(**BETWEEN)
-    thinnest = there.log_intensity_range[1]
+    thinnest = there.seen.log_intensity_range[1]
     one = there.predict(ENERGY)
     np.testing.assert_array_equal(there.predict(ENERGY, log_intensity=thinnest), one)
     # A mean free path weakens the peak by a factor of e; its shape is that of the networks, which
@@ -207,9 +207,9 @@ def test_replicas_are_spread_by_one_plus_the_distance(ensemble):
     there = ensemble.at(**FAR)
     outside = there.conditions.outside(there.setting)
     assert outside > 1
-    shapes = there.log_shapes(np.array([there.log_beam]))
-    raw = there.log_ratio(there.grid.u[None], np.array([[there.log_beam]]))
-    raw = level_ripples(there.log_reference + raw, there.grid.u)
+    shapes = there.log_shapes(np.array([there.seen.log_beam]))
+    raw = there.log_ratio(there.grid.u[None], np.array([[there.seen.log_beam]]))
+    raw = level_ripples(there.reference.log_shape + raw, there.grid.u)
     np.testing.assert_allclose(np.median(shapes, 0), np.median(raw, 0), atol=1e-9)
     np.testing.assert_allclose(shapes.std(0), (1 + outside) * raw.std(0), rtol=1e-6)
 
@@ -233,11 +233,15 @@ def test_at_is_predict_at_the_setting(ensemble, setting):
 def test_only_the_last_setting_counts(ensemble):
     once, twice = ensemble.at(**BETWEEN), ensemble.at(**FAR).at(**BETWEEN)
     np.testing.assert_allclose(twice.predict(ENERGY), once.predict(ENERGY), rtol=1e-10)
-    assert twice.log_intensity_range == pytest.approx(once.log_intensity_range, abs=1e-12)
-    assert twice.log_beam == pytest.approx(once.log_beam, abs=1e-12)
-    assert twice.scaling.log_intensity_mean == pytest.approx(once.scaling.log_intensity_mean)
-    np.testing.assert_allclose(twice.spill[0], once.spill[0])
-    assert twice.log_fwhm == once.log_fwhm and twice.setting == once.setting
+    assert twice.seen.log_intensity_range == pytest.approx(once.seen.log_intensity_range, abs=1e-12)
+    assert twice.seen.log_beam == pytest.approx(once.seen.log_beam, abs=1e-12)
+    assert twice.networks.scaling.log_intensity_mean == pytest.approx(
+        once.networks.scaling.log_intensity_mean
+    )
+    np.testing.assert_allclose(
+        twice.reference.spill.log_intensity, once.reference.spill.log_intensity
+    )
+    assert twice.seen.log_fwhm == once.seen.log_fwhm and twice.setting == once.setting
 
 
 def test_the_ensemble_itself_stays_where_it_was(ensemble):
@@ -250,13 +254,15 @@ def test_the_ensemble_itself_stays_where_it_was(ensemble):
 def test_thickness_is_counted_from_the_beam_of_the_setting(ensemble):
     """Twice the exposure: all of ln N0 by ln 2, so that the networks see the same inputs."""
     once, twice = (ensemble.at(beam_energy=100, exposure=exposure) for exposure in (0.2, 0.4))
-    shift = twice.log_beam - once.log_beam
+    shift = twice.seen.log_beam - once.seen.log_beam
     assert shift == pytest.approx(np.log(2), abs=0.03)
-    low, high = once.log_intensity_range
-    assert twice.log_intensity_range == pytest.approx((low + shift, high + shift))
+    low, high = once.seen.log_intensity_range
+    assert twice.seen.log_intensity_range == pytest.approx((low + shift, high + shift))
     for end in (low, high):
         np.testing.assert_allclose(
-            once.scaling(0.5, end)[1], twice.scaling(0.5, end + shift)[1], atol=1e-9
+            once.networks.scaling(0.5, end)[1],
+            twice.networks.scaling(0.5, end + shift)[1],
+            atol=1e-9,
         )
 
 
@@ -291,7 +297,7 @@ def test_an_ensemble_without_conditions_knows_no_settings(small_removal):
 def test_repr_says_where_it_stands(ensemble):
     assert "[4, 10, 15, 5, 1]" in repr(ensemble) and repr(ensemble).endswith("(9 settings)>")
     assert "at beam_energy 80, exposure 0.3 (9 settings)" in repr(ensemble.at(**BETWEEN))
-    fwhm = np.exp(ensemble.at(**BETWEEN).log_fwhm[0])
+    fwhm = np.exp(ensemble.at(**BETWEEN).seen.log_fwhm.mean)
     assert f"FWHM {fwhm:.3g} eV" in repr(ensemble.at(**BETWEEN))
 
 
@@ -304,7 +310,10 @@ def test_a_file_predicts_equal_bits(ensemble, setting, tmp_path):
     one.save(tmp_path / "one.zlp")
     back = hyperspy_zlpml.load(tmp_path / "one.zlp")
     assert back.fingerprint == one.fingerprint and repr(back) == repr(one)
-    assert back.provenance == one.provenance and back.microscope == one.microscope
+    assert (
+        back.origin.provenance == one.origin.provenance
+        and back.origin.microscope == one.origin.microscope
+    )
     for asked in (BETWEEN, FAR):
         np.testing.assert_array_equal(back.predict(ENERGY, **asked), one.predict(ENERGY, **asked))
     if setting:
@@ -362,7 +371,7 @@ def test_a_signal_that_does_not_tell_its_setting(ensemble, measured, missing):
 @pytest.mark.parametrize("setting", [BETWEEN, {"beam_energy": 300, "exposure": 0.2}])
 def test_the_component_has_the_shape_of_the_setting(ensemble, setting):
     there = ensemble.at(**setting)
-    fwhm = np.exp(there.log_fwhm[0])
+    fwhm = np.exp(there.seen.log_fwhm.mean)
     component = ZLPNet(there)
     energy = there.grid.u[1:-1] * fwhm
     replicas = there.predict(energy, fwhm=fwhm, height=1.0)
@@ -378,12 +387,12 @@ def test_it_knows_what_it_was_trained_on(ensemble, signals):
     assert conditions.names == tuple(NAMES) and conditions.logarithmic == (True, True)
     expected = [(energy, time) for energy in BEAM_ENERGIES for time in EXPOSURES]
     np.testing.assert_array_equal(conditions.settings, expected)
-    assert ensemble.layers[0] == 4
-    assert ensemble.provenance["title"] == "9 signals"
-    assert ensemble.provenance["titles"] == [s.metadata.General.title for s in signals]
-    assert ensemble.provenance["n_spectra"] == 9 * 16
+    assert ensemble.networks.layers[0] == 4
+    assert ensemble.origin.provenance["title"] == "9 signals"
+    assert ensemble.origin.provenance["titles"] == [s.metadata.General.title for s in signals]
+    assert ensemble.origin.provenance["n_spectra"] == 9 * 16
     # What is no condition and the same in all signals stays a setting of the ensemble.
-    assert ensemble.microscope == {"convergence_angle": 10.0, "collection_angle": 15.0}
+    assert ensemble.origin.microscope == {"convergence_angle": 10.0, "collection_angle": 15.0}
 
 
 def test_the_same_state_gives_the_same_ensemble_lazy_or_not(signals, ensemble):
@@ -402,7 +411,10 @@ def test_another_state_gives_other_networks(two):
         for state in (0, 0, 1)
     )
     assert one.fingerprint == same.fingerprint
-    assert other.weights.shape != one.weights.shape or (other.weights != one.weights).any()
+    assert (
+        other.networks.weights.shape != one.networks.weights.shape
+        or (other.networks.weights != one.networks.weights).any()
+    )
     assert (other.conditions.scores[0] != one.conditions.scores[0]).any()
 
 
@@ -477,7 +489,7 @@ def test_signals_without_navigation_and_of_several_dimensions(two):
     two[0] = two[0].inav[0]
     two.append(at_setting(60.0, 0.2, seed=3).inav[1, 2])
     ensemble = train_zlp_ml(two, ["beam_energy"], **FEWEST)
-    assert ensemble.provenance["n_spectra"] == 4 + 16 + 1
+    assert ensemble.origin.provenance["n_spectra"] == 4 + 16 + 1
     assert np.isfinite(ensemble.predict(ENERGY, beam_energy=120)).all()
 
 
@@ -488,7 +500,7 @@ def test_training_on_one_signal_is_its_method(small):
         train_zlp_ml([small], n_clusters=2, **QUICK),
     ):
         assert same.fingerprint == one.fingerprint and same.conditions is None
-        assert same.provenance == one.provenance
+        assert same.origin.provenance == one.origin.provenance
 
 
 def test_what_is_noticed_is_told_where_the_function_was_called(two, small):
@@ -541,7 +553,7 @@ def test_conditions_of_ones_own(two):
     counts = [signal.data.sum(-1).mean() for signal in two]
     np.testing.assert_allclose([np.median(areas[0]), np.median(areas[2])], counts, rtol=0.1)
     # Beam energies differ and are no condition: the ensemble was trained at none of them.
-    assert "beam_energy" not in ensemble.microscope
+    assert "beam_energy" not in ensemble.origin.microscope
 
 
 HYPERSPY_KNOWS = (

@@ -38,7 +38,9 @@ def table(modes=(), nodes=(0.0,), **changes):
         "modes": np.array([np.broadcast_to(m, (n, GRID.n)) for m in modes]).reshape(-1, n, GRID.n),
         "rest": none, "scatter": none[0], "lower": none - 1, "upper": none + 1, "spill": none,
     }  # fmt: skip
-    return ShapeTable(grid=GRID, thickness_nodes=np.array(nodes, float), **{**values, **changes})
+    return ShapeTable(
+        grid=GRID, log_intensity_nodes=np.array(nodes, float), **{**values, **changes}
+    )
 
 
 def expected(height, centre, fwhm, deviation=None):

@@ -104,9 +104,9 @@ def test_below_noise_is_the_crossing():
 
 def test_given_limits_replace_those_found():
     found = Regions(np.array([-1.0, -2.0]), np.array([1.5, np.inf]), np.array([8.0, 9.0]))
-    changed = found.overridden({"E_I": 1.2, "gain": [-3.0, -np.inf]}, 2)
+    changed = found.overridden({"E_I": 1.2, "gain_limit": [-3.0, -np.inf]}, 2)
     np.testing.assert_array_equal(changed.E_I, [1.2, 1.2])
-    np.testing.assert_array_equal(changed.gain, [-3.0, -np.inf])
+    np.testing.assert_array_equal(changed.gain_limit, [-3.0, -np.inf])
     np.testing.assert_array_equal(changed.E_II, found.E_II)
     np.testing.assert_array_equal(found.E_I, [1.5, np.inf])
 

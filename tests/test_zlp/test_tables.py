@@ -23,7 +23,7 @@ def table(exponents=(1.8, 2.0, 2.2)):
     rows = np.array([shape(GRID.u, e) for e in exponents])
     return ShapeTable(
         grid=GRID,
-        thickness_nodes=np.linspace(14, 15, N_NODES),
+        log_intensity_nodes=np.linspace(14, 15, N_NODES),
         log_shape=rows,
         modes=rng.standard_normal((N_MODES, N_NODES, GRID.n)),
         rest=rng.uniform(0.01, 0.02, (N_NODES, GRID.n)),
@@ -55,7 +55,7 @@ def test_what_it_held_stays_as_it_was(reach):
         values = getattr(longer, name)
         assert values.shape[-1] == longer.grid.n
         np.testing.assert_array_equal(values[..., inside], getattr(one, name), err_msg=name)
-    np.testing.assert_array_equal(longer.thickness_nodes, one.thickness_nodes)
+    np.testing.assert_array_equal(longer.log_intensity_nodes, one.log_intensity_nodes)
 
 
 @pytest.mark.parametrize("reach", REACHES)

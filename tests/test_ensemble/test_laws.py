@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from hyperspy_zlpml.zlp import laws
-from hyperspy_zlpml.zlp.laws import Law
+from hyperspy_zlpml.ensemble import laws
+from hyperspy_zlpml.ensemble.laws import Law
 
 #: Standard error of every value, unless a test says something else.
 ERROR = 1e-3

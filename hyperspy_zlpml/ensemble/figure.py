@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from hyperspy_zlpml.conditions import UNITS, Conditions
+from hyperspy_zlpml.ensemble.conditions import UNITS, Conditions
 from hyperspy_zlpml.statistics import interval
 
 #: Points along each condition, and how far beyond the settings, in units of half their range.
@@ -103,7 +103,7 @@ def _with(setting, column, value):
 def _at(ensemble, setting):
     """ln N0, ln FWHM and ln of the flank at some energies, of every replica."""
     there = ensemble.at(**dict(zip(ensemble.conditions.names, map(float, setting), strict=True)))
-    shapes = there.log_shapes(np.array([there.log_intensity_range[1]]))[:, 0]
+    shapes = there.log_shapes(np.array([there.seen.log_intensity_range[1]]))[:, 0]
     flanks = there.grid.interpolate_rows(shapes.T, np.array(_FLANK))
     return (*there.conditions.of_replicas(there.setting), *flanks)
 

@@ -2,50 +2,18 @@
 """The ensemble predicts with NumPy what torch trained, and its tables are its replicas."""
 
 import pickle
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, fields
 
 import numpy as np
 import pytest
 import torch
+from ensembles import GRID, LAYERS, LOG_REFERENCE, random_ensemble, with_parts
 
-from hyperspy_zlpml.ensemble import Ensemble, InputScaling
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
+from hyperspy_zlpml.ensemble.records import Reference
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.network.weights import split_weights
-from hyperspy_zlpml.statistics import without_strays
-from hyperspy_zlpml.zlp.grid import Grid, to_grid
-from hyperspy_zlpml.zlp.regions import Regions
-
-LAYERS = (2, 6, 5, 1)
-GRID = Grid.covering(-8, 20)
-LOG_REFERENCE = -2.0 * np.log1p(1.66 * GRID.u**2)
-
-
-def ensemble(n_replicas=12, n_modes=2, seed=0, dtype=np.float32, **changes):
-    rng = np.random.default_rng(seed)
-    weights = mlp.initial_weights(LAYERS, n_replicas, rng).astype(dtype)
-    modes = np.stack([0.05 * np.tanh(GRID.u), 0.1 * np.tanh(GRID.u / 5) ** 2])[:n_modes]
-    values = {
-        "weights": weights,
-        "layers": LAYERS,
-        "scaling": InputScaling(15.0, 0.5, to_grid(20.0) / 2),
-        "grid": GRID,
-        "log_reference": LOG_REFERENCE,
-        "scatter": np.zeros(GRID.n),
-        "spill": (np.array([14.5, 15.5]), np.stack([0.2 * (GRID.u > 1), np.zeros(GRID.n)])),
-        "reference_modes": modes,
-        "reference_scores": rng.standard_normal((n_replicas, n_modes)),
-        "log_intensity_range": (14.5, 15.5),
-        "log_fwhm": (np.log(0.45), 0.02),
-        "log_beam": 15.5,
-        "u_range": (-7.5, 19.0),
-        "regions": Regions(np.array([-1.0]), np.array([1.5]), np.array([9.0])),
-        "cluster_centres": np.array([15.0]),
-        "cluster_by": "zlp",
-        "noise": NoiseModel(1.0, 30.0),
-    }
-    return Ensemble(**{**values, **changes})
-
+from hyperspy_zlpml.statistics import without_outliers
 
 # --- networks -------------------------------------------------------------------------------------
 
@@ -61,35 +29,35 @@ def test_weights_are_split_into_every_layer_in_order(layers):
 
 @pytest.mark.parametrize("dtype, accuracy", [(np.float64, 1e-12), (np.float32, 3e-6)])
 def test_numpy_predicts_what_torch_computes(dtype, accuracy):
-    one = ensemble(n_modes=0, dtype=dtype)
+    one = random_ensemble(n_modes=0, dtype=dtype)
     rng = np.random.default_rng(1)
     u, log_intensity = rng.uniform(-8, 20, (3, 40)), rng.uniform(14, 16, (3, 40))
     found = one.log_ratio(u, log_intensity)
-    inputs = torch.as_tensor(one.scaling(u.ravel(), log_intensity.ravel()).astype(dtype))
-    expected, _ = mlp.forward(torch.as_tensor(one.weights), LAYERS, inputs)
+    inputs = torch.as_tensor(one.networks.scaling(u.ravel(), log_intensity.ravel()).astype(dtype))
+    expected, _ = mlp.forward(torch.as_tensor(one.networks.weights), LAYERS, inputs)
     assert found.shape == (12, 3, 40)
     np.testing.assert_allclose(found.reshape(12, -1), expected.numpy(), atol=accuracy)
 
 
 def test_every_replica_has_a_reference_of_its_own():
-    with_modes, without = ensemble(), ensemble(n_modes=0)
+    with_modes, without = random_ensemble(), random_ensemble(n_modes=0)
     u = np.array([-3.0, 0.0, 2.0, 11.0])
     difference = with_modes.log_ratio(u, 15.0) - without.log_ratio(u, 15.0)
     for k in range(12):
-        own = with_modes.reference_scores[k] @ with_modes.reference_modes
+        own = with_modes.reference.scores[k] @ with_modes.reference.modes
         np.testing.assert_allclose(difference[k], GRID.interpolate(own, u), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3)])
 def test_thickness_broadcasts(shape):
-    one, u = ensemble(), np.random.default_rng(2).uniform(-5, 5, shape)
+    one, u = random_ensemble(), np.random.default_rng(2).uniform(-5, 5, shape)
     full = np.full(shape, 14.9)
     np.testing.assert_array_equal(one.log_ratio(u, 14.9), one.log_ratio(u, full))
     assert one.log_ratio(u, 14.9).shape == (12, *shape)
 
 
 def test_inputs_are_of_order_one():
-    scaling = ensemble().scaling
+    scaling = random_ensemble().networks.scaling
     inputs = scaling(np.array([-8.0, 0.0, 20.0]), np.array([14.5, 15.0, 15.5]))
     np.testing.assert_allclose(inputs[:, 1], [-1, 0, 1])
     assert inputs[1, 0] == 0 and inputs[2, 0] == pytest.approx(2.0)
@@ -101,7 +69,7 @@ ENERGY = np.linspace(-3, 8, 300)
 
 
 def test_prediction_is_height_times_reference_times_ratio():
-    one = ensemble()
+    one = random_ensemble()
     found = one.predict(ENERGY, centre=0.1, fwhm=0.5, log_intensity=14.8, height=1e5)
     u = (ENERGY - 0.1) / 0.5
     log_zlp = GRID.interpolate(LOG_REFERENCE, u) + one.log_ratio(u, 14.8)
@@ -111,9 +79,9 @@ def test_prediction_is_height_times_reference_times_ratio():
 
 
 def test_no_predicted_tail_rises():
-    one = ensemble()
+    one = random_ensemble()
     ripples = np.stack([0.5 * np.sin(4 * GRID.x), 0.5 * np.sin(7 * GRID.x)])
-    wild = replace(one, reference_modes=ripples)
+    wild = with_parts(one, reference_modes=ripples)
     u = np.linspace(1, 18, 400)
     raw = GRID.interpolate(LOG_REFERENCE, u) + wild.log_ratio(u, 15.0)
     assert (np.diff(raw) > 0).any()
@@ -123,16 +91,16 @@ def test_no_predicted_tail_rises():
 
 
 def test_prediction_depends_on_the_reduced_energy_alone():
-    one = ensemble()
+    one = random_ensemble()
     here = one.predict(ENERGY, centre=0.0, fwhm=0.45)
     there = one.predict(2.5 + 3 * ENERGY, centre=2.5, fwhm=3 * 0.45)
     np.testing.assert_allclose(there, here, rtol=1e-5)
 
 
 def test_defaults_are_the_thinnest_spectra_and_their_mean_width():
-    one = ensemble()
+    one = random_ensemble()
     np.testing.assert_array_equal(
-        one.predict(ENERGY), one.predict(ENERGY, 0.0, np.exp(one.log_fwhm[0]), 15.5, 1.0)
+        one.predict(ENERGY), one.predict(ENERGY, 0.0, np.exp(one.seen.log_fwhm.mean), 15.5, 1.0)
     )
 
 
@@ -141,13 +109,13 @@ def test_defaults_are_the_thinnest_spectra_and_their_mean_width():
 
 @pytest.mark.parametrize("confidence", [0.5, 0.68, 0.95])
 def test_tables_are_quantiles_of_the_replicas(confidence):
-    one = ensemble(25)
+    one = random_ensemble(25)
     table = one.tabulate(confidence)
-    for k, node in enumerate(table.thickness_nodes):
+    for k, node in enumerate(table.log_intensity_nodes):
         log_shape = one.log_ratio(GRID.u, node) + LOG_REFERENCE
         tail = (1 - confidence) / 2
         low, middle, high = np.quantile(log_shape, [tail, 0.5, 1 - tail], axis=0)
-        sigma = without_strays(log_shape).std(0, ddof=1)
+        sigma = without_outliers(log_shape).std(0, ddof=1)
         np.testing.assert_allclose(table.log_shape[k], middle, atol=1e-6)
         # Quantiles of 25 values lie too far inside; on average by a factor of 1 + 1.5 / 25.
         few = 1 + 1.5 / 25
@@ -159,24 +127,24 @@ def test_tables_are_quantiles_of_the_replicas(confidence):
 
 
 def test_nodes_span_the_thicknesses_trained_on():
-    nodes = ensemble().tabulate().thickness_nodes
+    nodes = random_ensemble().tabulate().log_intensity_nodes
     assert (nodes[0], nodes[-1]) == (14.5, 15.5)
     assert (np.diff(nodes) > 0).all()
-    same = replace(ensemble(), log_intensity_range=(15.0, 15.0)).tabulate()
-    assert same.thickness_nodes.size == 1
+    same = with_parts(random_ensemble(), log_intensity_range=(15.0, 15.0)).tabulate()
+    assert same.log_intensity_nodes.size == 1
 
 
 def test_spill_is_interpolated_between_the_thicknesses_it_was_seen_at():
-    table = ensemble().tabulate()
-    for node, row in zip(table.thickness_nodes, table.spill, strict=True):
+    table = random_ensemble().tabulate()
+    for node, row in zip(table.log_intensity_nodes, table.spill, strict=True):
         np.testing.assert_allclose(row, (15.5 - node) * 0.2 * (GRID.u > 1), atol=1e-12)
 
 
-def test_more_thickness_nodes_change_nothing(monkeypatch):
-    from hyperspy_zlpml import ensemble as module
+def test_more_log_intensity_nodes_change_nothing(monkeypatch):
+    from hyperspy_zlpml.ensemble import tabulation as module
 
-    one = ensemble(25)
-    monkeypatch.setattr(module, "_N_THICKNESS_NODES", 33)
+    one = random_ensemble(25)
+    monkeypatch.setattr(module, "_N_INTENSITY_NODES", 33)
     fine = one.tabulate()
     monkeypatch.undo()
     coarse = one.tabulate()
@@ -188,7 +156,7 @@ def test_more_thickness_nodes_change_nothing(monkeypatch):
 
 @pytest.mark.parametrize("n_replicas", [1, 2])
 def test_few_replicas(n_replicas):
-    one = ensemble(n_replicas)
+    one = random_ensemble(n_replicas)
     table = one.tabulate()
     assert len(table.modes) == n_replicas - 1
     for values in (table.log_shape, table.lower, table.upper, table.rest, table.modes):
@@ -203,21 +171,24 @@ def test_few_replicas(n_replicas):
 
 
 def test_is_frozen_and_travels():
-    one = ensemble()
+    one = random_ensemble()
     with pytest.raises(FrozenInstanceError):
-        one.weights = None
+        one.networks.weights = None
     back = pickle.loads(pickle.dumps(one))
     np.testing.assert_array_equal(back.predict(ENERGY), one.predict(ENERGY))
 
 
 def test_with_scatter_changes_only_the_scatter():
-    one = ensemble()
+    one = random_ensemble()
     other = one.with_scatter(np.full(GRID.n, 0.1))
     np.testing.assert_array_equal(other.tabulate().scatter, 0.1)
     for f in fields(Ensemble):
-        if f.name != "scatter":
+        if f.name != "reference":
             assert getattr(other, f.name) is getattr(one, f.name)
+    for f in fields(Reference):
+        if f.name != "scatter":
+            assert getattr(other.reference, f.name) is getattr(one.reference, f.name)
 
 
 def test_repr_says_what_it_is():
-    assert "12 networks [2, 6, 5, 1], FWHM 0.45 eV, ln N0 14.50 to 15.50" in repr(ensemble())
+    assert "12 networks [2, 6, 5, 1], FWHM 0.45 eV, ln N0 14.50 to 15.50" in repr(random_ensemble())

@@ -1,68 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ensembles as files.
+"""Ensembles read from files and from dictionaries, which may come from anywhere."""
 
-A file is one of `safetensors <https://huggingface.co/docs/safetensors>`_: the arrays as they are,
-and in its header, as JSON, everything else that prediction needs. Nothing is pickled, so a file
-from anywhere can be opened without running what it holds. A checksum tells damage.
-"""
-
-import contextlib
 import json
-import os
-import uuid
 from pathlib import Path
 
-from hyperspy_zlpml.ensemble_parts import (
-    FORMAT_VERSION,
-    EnsembleFileError,
-    checksum,
-    from_parts,
-    is_integer,
-    to_parts,
-)
-
-#: Key of the only entry in the metadata of the header.
-_KEY = "hyperspy_zlpml"
-#: Longest header that is looked at, bytes; ours take some thousand.
-_LONGEST_HEADER = 2**20
-#: Largest file that is read, bytes; ours take some hundred thousand.
-_LARGEST_FILE = 2**24
-
-
-def save(ensemble, path):
-    """Write an ensemble; see :meth:`hyperspy_zlpml.Ensemble.save`."""
-    from safetensors.numpy import save as to_bytes
-
-    arrays, facts = to_parts(ensemble)
-    header = {
-        "format_version": FORMAT_VERSION,
-        "sha256": checksum(arrays, facts),
-        "ensemble": facts,
-    }
-    from_parts(arrays, facts)  # or load() would refuse it
-    content = to_bytes(arrays, {_KEY: json.dumps(header)})
-    if len(content) > _LARGEST_FILE or int.from_bytes(content[:8], "little") > _LONGEST_HEADER:
-        raise EnsembleFileError(f"{path}: {len(content)} bytes are more than load() would read.")
-    _write_whole(Path(os.path.realpath(path)), content)
-
-
-def _write_whole(path, content):
-    """Write bytes aside and give them their name when they are on the disk."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent}.")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: expected the name of a file, got a folder.")
-    aside = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with aside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
+from hyperspy_zlpml.ensemble.file import HEADER_KEY, LARGEST_FILE, LONGEST_HEADER
+from hyperspy_zlpml.ensemble.inputs import InputScaling
+from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION, EnsembleFileError, checksum
+from hyperspy_zlpml.ensemble.records import Networks, Origin, Reference, SeenSpectra
+from hyperspy_zlpml.ensemble.validation import checked_parts, is_integer
+from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.statistics import Normal, Range
+from hyperspy_zlpml.zlp.grid import Grid
+from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.tables import SpillTables
 
 
 def load(path):
@@ -128,7 +80,7 @@ def _header_of(path):
         foreign = EnsembleFileError(
             f"{path}: not an ensemble of hyperspy_zlpml. Ensembles are written by ensemble.save()."
         )
-        if len(start) < 9 or start[8:] != b"{" or length > _LONGEST_HEADER:
+        if len(start) < 9 or start[8:] != b"{" or length > LONGEST_HEADER:
             raise foreign
         text = start[8:] + file.read(length - 1)
     if len(text) < length:
@@ -144,16 +96,66 @@ def _header_of(path):
         raise EnsembleFileError(
             f"{path}: not an ensemble of hyperspy_zlpml, or its header was altered."
         ) from error
-    if not isinstance(metadata, dict) or _KEY not in metadata:
+    if not isinstance(metadata, dict) or HEADER_KEY not in metadata:
         raise foreign
     if not is_integer(end) or size < end:
         raise EnsembleFileError(f"{path}: cut short: {size} bytes of {end}.")
-    if size > min(end, _LARGEST_FILE):
+    if size > min(end, LARGEST_FILE):
         raise EnsembleFileError(f"{path}: altered: {size} bytes where {end} are expected.")
     try:
-        ours = json.loads(metadata[_KEY])
+        ours = json.loads(metadata[HEADER_KEY])
     except (ValueError, TypeError, RecursionError) as error:
         raise EnsembleFileError(f"{path}: altered: its header is no JSON.") from error
     if not isinstance(ours, dict):
         raise EnsembleFileError(f"{path}: altered: its header is no dictionary.")
     return ours
+
+
+def from_parts(arrays, facts):
+    """Build an ensemble from what :func:`~hyperspy_zlpml.ensemble.parts.to_parts` gave.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+    facts : dict
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    EnsembleFileError
+        If something is missing, of a wrong kind or shape, or no number to predict with.
+    """
+    arrays, conditions = checked_parts(arrays, facts)
+    regions = Regions(arrays["gain_limit"], arrays["E_I"], arrays["E_II"])
+    return Ensemble(
+        networks=Networks(
+            weights=arrays["weights"],
+            layers=tuple(facts["layers"]),
+            scaling=InputScaling(**facts["scaling"]),
+        ),
+        reference=Reference(
+            grid=Grid(**facts["grid"]),
+            log_shape=arrays["log_reference"],
+            modes=arrays["reference_modes"],
+            scores=arrays["reference_scores"],
+            scatter=arrays["scatter"],
+            spill=SpillTables(arrays["spill_log_intensity"], arrays["spill"]),
+        ),
+        seen=SeenSpectra(
+            log_intensity_range=Range(*facts["log_intensity_range"]),
+            log_fwhm=Normal(*facts["log_fwhm"]),
+            log_beam=facts["log_beam"],
+            u_range=Range(*facts["u_range"]),
+            regions=regions,
+            cluster_centres=arrays["cluster_centres"],
+            cluster_by=facts["cluster_by"],
+            noise=NoiseModel(**facts["noise"]),
+            tail=facts["tail"],
+        ),
+        origin=Origin(facts["microscope"], facts["provenance"], facts["origin"]),
+        conditions=conditions,
+        setting=tuple(facts["setting"]),
+    )

@@ -12,20 +12,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from ensemble_mutations import DAMAGE, damaged, file_of, forged
-from test_ensemble import GRID, ensemble
+from ensembles import GRID, NAMES, RECORDS, place_of, random_ensemble, with_parts
 
-from hyperspy_zlpml import EnsembleFileError, ensemble_file, ensemble_parts, load
-from hyperspy_zlpml.conditions import Conditions
-from hyperspy_zlpml.ensemble import Ensemble
-from hyperspy_zlpml.ensemble_parts import from_parts, to_parts
+from hyperspy_zlpml import EnsembleFileError, load
+from hyperspy_zlpml.ensemble import ensemble as ensemble_module
+from hyperspy_zlpml.ensemble import file as ensemble_file
+from hyperspy_zlpml.ensemble import parts as ensemble_parts
+from hyperspy_zlpml.ensemble import reading, validation
+from hyperspy_zlpml.ensemble.conditions import Conditions
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
+from hyperspy_zlpml.ensemble.parts import to_parts
+from hyperspy_zlpml.ensemble.reading import from_parts
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.network import mlp
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
 
 ENERGY = np.linspace(-3, 8, 200)
-DATA = Path(__file__).parent / "data"
+DATA = ROOT / "tests" / "data"
 
 
 def whole(n_replicas=6, **changes):
@@ -38,9 +45,9 @@ def whole(n_replicas=6, **changes):
         "cluster_centres": np.array([15.2, 14.8]),
         "tail": "beyond 3 eV a guess – “so”",
         "microscope": {"beam_energy": 200.0, "collection_angle": 15.0},
-        "provenance": {"title": "flake µ", "arguments": {"regions": {"gain": -np.inf}}},
+        "provenance": {"title": "flake µ", "arguments": {"regions": {"gain_limit": -np.inf}}},
     }
-    return ensemble(n_replicas, **{**values, **changes})
+    return random_ensemble(n_replicas, **{**values, **changes})
 
 
 def conditioned(setting=(), **changes):
@@ -63,10 +70,10 @@ CASES = {
     "double": {"dtype": np.float64},
     "no modes": {"n_modes": 0},
     "one replica": {"n_replicas": 1},
-    "one thickness": {"log_intensity_range": (15.0, 15.0)},
+    "one thickness": {"log_intensity_range": Range(15.0, 15.0)},
     "no losses": {"regions": Regions(*np.array([[-np.inf], [np.inf], [np.inf]])),
                   "cluster_centres": np.array([15.0])},
-    "numbers of NumPy": {"log_fwhm": (np.log(0.45), np.float64(0.02)), "log_beam": np.float64(15.5)},
+    "numbers of NumPy": {"log_fwhm": Normal(np.log(0.45), np.float64(0.02)), "log_beam": np.float64(15.5)},
     "counts of one": {"noise": NoiseModel(0.0, 1e-12, "measured")},
 }  # fmt: skip
 
@@ -102,6 +109,21 @@ def assert_equal(actual, expected, name=""):
         np.testing.assert_array_equal(actual, expected, err_msg=name)
     else:
         assert actual == expected, name
+
+
+def part_of(one, part):
+    """A part of an ensemble by its flat name."""
+    record, name = place_of(part)
+    return getattr(one if record is None else getattr(one, record), name)
+
+
+def all_parts():
+    """Flat names of all parts of an ensemble."""
+    own = {field.name for field in fields(Ensemble)} - set(RECORDS)
+    flat = {place: part for part, place in NAMES.items()}
+    for record, kind in RECORDS.items():
+        own |= {flat.get((record, field.name), field.name) for field in fields(kind)}
+    return own
 
 
 # --- round trip -----------------------------------------------------------------------------------
@@ -141,10 +163,10 @@ def test_conditions_are_asked_for_as_before(tmp_path):
 def test_every_field_of_an_ensemble_is_stored():
     """A field that was forgotten would come back as its default, and nobody would notice."""
     arrays, facts = to_parts(whole())
-    elsewhere = {"spill": "spill_log_intensity", "regions": "E_I"}
-    for field in fields(Ensemble):
-        stored = {field.name, elsewhere.get(field.name)}
-        assert stored & (set(arrays) | set(facts)), f"{field.name} is in no file"
+    elsewhere = {"spill": "spill_log_intensity", "regions": "E_I", "fingerprint": "origin"}
+    for part in all_parts():
+        stored = {part, elsewhere.get(part)}
+        assert stored & (set(arrays) | set(facts)), f"{part} is in no file"
 
 
 def test_a_trained_ensemble_comes_back(small_removal, tmp_path):
@@ -156,7 +178,7 @@ def test_a_trained_ensemble_comes_back(small_removal, tmp_path):
 def test_limits_without_end_are_no_obstacle(small, tmp_path):
     """They are told in the provenance, and JSON has no word for infinity."""
     one = small.train_zlp_ml(
-        n_clusters=1, n_replicas=4, random_state=0, regions={"gain": -np.inf, "E_II": np.inf}
+        n_clusters=1, n_replicas=4, random_state=0, regions={"gain_limit": -np.inf, "E_II": np.inf}
     )
     one.save(tmp_path / "one.zlp")
     assert_equal(load(str(tmp_path / "one.zlp")), one)
@@ -164,7 +186,9 @@ def test_limits_without_end_are_no_obstacle(small, tmp_path):
 
 def test_arrays_that_are_views_are_stored_as_they_read(tmp_path):
     one = whole()
-    turned = replace(one, weights=np.asfortranarray(one.weights), scatter=one.scatter[::-1])
+    turned = with_parts(
+        one, weights=np.asfortranarray(one.networks.weights), scatter=one.reference.scatter[::-1]
+    )
     turned.save(tmp_path / "one.zlp")
     assert_equal(load(tmp_path / "one.zlp"), turned)
 
@@ -194,54 +218,55 @@ def test_fingerprint_is_that_of_the_model(tmp_path):
     assert len(one.fingerprint) == 64 and int(one.fingerprint, 16) >= 0
     one.save(tmp_path / "one.zlp")
     assert load(tmp_path / "one.zlp").fingerprint == one.fingerprint
-    assert replace(one, provenance={"title": "other"}).fingerprint == one.fingerprint
+    assert with_parts(one, provenance={"title": "other"}).fingerprint == one.fingerprint
 
 
 def other_values():
     """For every field, values that differ from those of ``whole()`` in one thing each."""
     one = whole()
-    regions, noise, scaling = one.regions, one.noise, one.scaling
+    regions, noise, scaling = one.seen.regions, one.seen.noise, one.networks.scaling
+    spill = one.reference.spill
 
     def nudged(array):
         other = array.copy()
         other.flat[-1] = np.nextafter(other.flat[-1], other.dtype.type(0))
         return other
 
-    yield "weights", nudged(one.weights)
-    yield "weights", one.weights.astype(float)
-    yield "weights", one.weights[::-1]
+    yield "weights", nudged(one.networks.weights)
+    yield "weights", one.networks.weights.astype(float)
+    yield "weights", one.networks.weights[::-1]
     yield "layers", (2, 5, 6, 1)
     for name, value in asdict(scaling).items():
         yield "scaling", replace(scaling, **{name: np.nextafter(value, 0)})
     yield "grid", Grid(GRID.start + 1e-9, GRID.n)
     yield "grid", Grid(GRID.start, GRID.n + 1)
     for name in ("log_reference", "scatter", "reference_modes", "reference_scores"):
-        yield name, nudged(getattr(one, name))
-    yield "spill", (nudged(one.spill[0]), one.spill[1])
-    yield "spill", (one.spill[0], one.spill[1] + 1e-9)
+        yield name, nudged(part_of(one, name))
+    yield "spill", replace(spill, log_intensity=nudged(spill.log_intensity))
+    yield "spill", replace(spill, relative=spill.relative + 1e-9)
     for name in ("log_intensity_range", "log_fwhm", "u_range"):
-        low, high = getattr(one, name)
-        yield name, (np.nextafter(low, -99), high)
-        yield name, (low, np.nextafter(high, 99))
-    yield "log_beam", np.nextafter(one.log_beam, 0)
-    for name in ("gain", "E_I", "E_II"):
+        low, high = pair = part_of(one, name)
+        yield name, type(pair)(np.nextafter(low, -99), high)
+        yield name, type(pair)(low, np.nextafter(high, 99))
+    yield "log_beam", np.nextafter(one.seen.log_beam, 0)
+    for name in ("gain_limit", "E_I", "E_II"):
         yield "regions", replace(regions, **{name: nudged(getattr(regions, name))})
-    yield "cluster_centres", nudged(one.cluster_centres)
+    yield "cluster_centres", nudged(one.seen.cluster_centres)
     yield "cluster_by", "map"
     for name, value in (("gain", 1.1), ("readout", 31.0), ("source", "other")):
         yield "noise", replace(noise, **{name: value})
     yield "tail", "other"
-    yield "origin", "0" * 64
-    yield "microscope", {**one.microscope, "beam_energy": 200.1}
+    yield "fingerprint", "0" * 64
+    yield "microscope", {**one.origin.microscope, "beam_energy": 200.1}
 
 
 @pytest.mark.parametrize("name, value", list(other_values()))
 def test_fingerprint_tells_every_change(name, value):
-    assert replace(whole(), **{name: value}).fingerprint != whole().fingerprint
+    assert with_parts(whole(), **{name: value}).fingerprint != whole().fingerprint
 
 
 def test_every_field_but_the_provenance_was_changed():
-    kept = {field.name for field in fields(Ensemble)} - {name for name, _ in other_values()}
+    kept = all_parts() - {name for name, _ in other_values()}
     # Conditions are None here; they have a test of their own.
     assert kept - {"conditions", "setting"} == {"provenance"}
 
@@ -261,7 +286,7 @@ def test_fingerprint_tells_every_change_of_the_conditions(field):
 def test_fingerprint_is_taken_once(monkeypatch):
     one = whole()
     first = one.fingerprint
-    monkeypatch.setattr(ensemble_parts, "fingerprint", None)
+    monkeypatch.setattr(ensemble_module, "fingerprint", None)
     assert one.fingerprint == first
 
 
@@ -374,7 +399,7 @@ def test_a_header_that_does_not_end_is_not_read(path, monkeypatch):
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     with pytest.raises(EnsembleFileError, match="not an ensemble"):
         load(path)
-    monkeypatch.setattr(ensemble_file, "_LARGEST_FILE", 1000)
+    monkeypatch.setattr(ensemble_file, "LARGEST_FILE", 1000)
     with pytest.raises(EnsembleFileError, match="more than load"):
         whole().save(path)
 
@@ -432,7 +457,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path):
 
 def test_what_could_not_be_loaded_is_not_saved(tmp_path):
     spoiled = whole()
-    spoiled.weights[2, 3] = np.nan
+    spoiled.networks.weights[2, 3] = np.nan
     with pytest.raises(EnsembleFileError, match="weights holds numbers that are none"):
         spoiled.save(tmp_path / "one.zlp")
     assert not list(tmp_path.iterdir())
@@ -441,7 +466,7 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
 # --- nothing runs ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [ensemble_file, ensemble_parts])
+@pytest.mark.parametrize("module", [ensemble_file, ensemble_parts, reading, validation])
 def test_nothing_is_unpickled(module):
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)

@@ -4,7 +4,7 @@
 An ensemble trained at several settings has them as inputs of its networks, beside reduced energy
 and ln N0 (Roest 2021, section 3.4). The networks tell the shape of the peak in units of its FWHM;
 how many electrons it holds and how wide it is follow laws of the settings
-(:mod:`hyperspy_zlpml.zlp.laws`).
+(:mod:`hyperspy_zlpml.ensemble.laws`).
 """
 
 import numbers
@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import nnls
 
-from hyperspy_zlpml.zlp.laws import Law
+from hyperspy_zlpml.ensemble.laws import Law
 
 #: Weight of the condition that shares sum to one, and distances that count as none.
 _SUM_TO_ONE, _INSIDE = 1e4, 1e-6
@@ -28,6 +28,8 @@ UNITS = {
     "exposure": "s",
     "dwell_time": "s",
 }
+#: Most settings that an ensemble is trained at and a file may hold.
+MOST_SETTINGS = 200
 #: Laws that an ensemble has, in the order of their columns.
 LAWS = ("log_rate", "log_fwhm")
 

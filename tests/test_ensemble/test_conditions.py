@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.conditions import LAWS, TIMES, UNITS, Conditions
+from hyperspy_zlpml.ensemble.conditions import LAWS, TIMES, UNITS, Conditions
 
 NAMES = ("beam_energy", "exposure")
 SETTINGS = np.array(list(product((60.0, 100.0, 200.0), (0.1, 0.2, 0.4))))

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The trained model: networks, reference, what it has seen and where it comes from, frozen.
+
+Use :meth:`Ensemble.predict` for whole replicas, :meth:`Ensemble.tabulate` for what the
+application to an image needs: the median, the band and the principal modes of the replicas on a
+grid, so that the cost per pixel does not depend on their number. NumPy alone predicts.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from hyperspy_zlpml.ensemble import file, tabulation
+from hyperspy_zlpml.ensemble.conditions import Conditions
+from hyperspy_zlpml.ensemble.parts import fingerprint
+from hyperspy_zlpml.ensemble.records import Networks, Origin, Reference, SeenSpectra
+from hyperspy_zlpml.statistics import Normal, Range, check_confidence
+from hyperspy_zlpml.zlp.tails import level_ripples
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A trained ensemble of networks for the shape of the zero-loss peak.
+
+    The ZLP of replica ``k`` at reduced energy ``u = (E - E0) / FWHM`` in a spectrum of peak
+    intensity ``N0`` is ``height * exp(log_reference_k(u) + network_k(u, ln N0))``, where the
+    reference of each replica is drawn within the errors of the common one: what the data do not
+    tell a network stays as uncertain as the reference is.
+
+    Attributes
+    ----------
+    networks : Networks
+    reference : Reference
+    seen : SeenSpectra
+        The spectra trained on; at a setting, what they would be like there.
+    origin : Origin
+    conditions : Conditions or None
+        Settings of the microscope that are inputs of the networks, and the laws that width and
+        brightness follow.
+    setting : tuple of float
+        Values of the conditions that it stands at, see :meth:`at`.
+
+    Examples
+    --------
+    >>> import hyperspy_zlpml.data
+    >>> s = hyperspy_zlpml.data.ws2_like((6, 6), random_state=0).signal
+    >>> ensemble = s.train_zlp_ml(n_replicas=4, random_state=0, show_progressbar=False)
+    >>> ensemble.n_replicas
+    4
+    >>> ensemble.predict([-0.1, 0.0, 0.1]).shape
+    (4, 3)
+    """
+
+    networks: Networks
+    reference: Reference
+    seen: SeenSpectra
+    origin: Origin = field(default_factory=Origin)
+    conditions: Conditions | None = None
+    setting: tuple[float, ...] = ()
+
+    def __repr__(self):
+        low, high = self.seen.log_intensity_range
+        return (
+            f"<Ensemble of {self.n_replicas} networks {list(self.networks.layers)}, "
+            f"FWHM {np.exp(self.seen.log_fwhm.mean):.3g} eV, ln N0 {low:.2f} to {high:.2f}"
+            f"{self._described_setting()}>"
+        )
+
+    def _described_setting(self):
+        if self.conditions is None:
+            return ""
+        names = self.conditions.names
+        n_settings = f" ({len(self.conditions.settings)} settings)"
+        if not self.setting:
+            return f", with {', '.join(names)}{n_settings}"
+        values = zip(names, self.setting, strict=True)
+        return f", at {', '.join(f'{name} {value:.4g}' for name, value in values)}{n_settings}"
+
+    def at(self, **setting):
+        """Take the ensemble to a setting of the microscope, measured or not.
+
+        Parameters
+        ----------
+        **setting : float
+            A value for each condition that it was trained with, for example ``beam_energy=120``
+            (keV) and ``exposure=0.5`` (s).
+
+        Returns
+        -------
+        Ensemble
+            Predicts, removes and fits as one that was trained there. Beyond the settings trained
+            at its replicas are spread by a factor of one plus the distance, in units of half the
+            range of the settings.
+
+        Raises
+        ------
+        ValueError
+            If it was not trained with conditions, or a value is missing or impossible.
+        """
+        if self.conditions is None:
+            raise ValueError(
+                f"at: expected an ensemble trained with conditions, got one without; it knows no "
+                f"{', '.join(setting) or 'settings'}. Train with hyperspy_zlpml.train_zlp_ml([...], "
+                "conditions=[...])."
+            )
+        values = self.conditions.checked(setting)
+        mean, sigma = self.conditions.predicted(values)
+        log_beam, log_fwhm = mean
+        shift = float(log_beam - self.seen.log_beam)
+        low, high = self.seen.log_intensity_range
+        scaling = self.networks.scaling
+        scaling = replace(scaling, log_intensity_mean=scaling.log_intensity_mean + shift)
+        return replace(
+            self,
+            networks=replace(self.networks, scaling=scaling),
+            reference=replace(self.reference, spill=self.reference.spill.shifted(shift)),
+            seen=replace(
+                self.seen,
+                log_beam=self.seen.log_beam + shift,
+                log_fwhm=Normal(float(log_fwhm), float(sigma[1])),
+                log_intensity_range=Range(low + shift, high + shift),
+            ),
+            origin=replace(self.origin, fingerprint=self.fingerprint),
+            setting=values,
+        )
+
+    @cached_property
+    def _scaled_setting(self):
+        """Values of the conditions between -1 and 1, empty where there are none."""
+        if self.conditions is None:
+            return ()
+        return tuple(self.conditions.scaled(np.array(self.setting)))
+
+    @property
+    def n_replicas(self):
+        """Number of networks."""
+        return len(self.networks.weights)
+
+    @property
+    def grid(self):
+        """Grid on which the reference and the tables live."""
+        return self.reference.grid
+
+    def log_ratio(self, u, log_intensity):
+        """Compute the logarithm of the ratio to the common reference, for every replica.
+
+        It is the output of the replica's network, plus how its own reference differs from the
+        common one.
+
+        Parameters
+        ----------
+        u, log_intensity : ndarray of equal shape
+
+        Returns
+        -------
+        ndarray of shape (n_replicas, ...)
+        """
+        u, log_intensity = np.broadcast_arrays(u, log_intensity)
+        values = self.reference.deviations(u.ravel())
+        self.networks.add_outputs(values, u.ravel(), log_intensity.ravel(), self._scaled_setting)
+        return values.reshape((self.n_replicas,) + u.shape)
+
+    def predict(self, energy, centre=0.0, fwhm=None, log_intensity=None, height=None, **setting):
+        """Predict the zero-loss peaks of all replicas.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Energies of the channels, eV.
+        centre : float
+            Position of the peak, eV.
+        fwhm : float, optional
+            Full width at half maximum, eV; default the mean of the spectra trained on, or what each
+            replica takes it to be at the setting.
+        log_intensity : float, optional
+            ln N0; default that of the thinnest spectra trained on.
+        height : float, optional
+            Height of the reference peak, counts per channel. Default 1; at a setting, what each
+            replica takes the beam to hold in channels as wide as those of ``energy``.
+        **setting : float
+            A value for each condition that it was trained with, see :meth:`at`. Where a time is
+            among them (``exposure``, ``dwell_time``), counts are in proportion to it.
+
+        Returns
+        -------
+        ndarray of shape (n_replicas, n_energy)
+            Counts per channel.
+
+        Raises
+        ------
+        ValueError
+            If the energies are not at least two increasing numbers, the width is not positive, or
+            a condition is missing or impossible.
+        """
+        energy = _checked_energy(energy)
+        if fwhm is not None and not fwhm > 0:
+            raise ValueError(f"fwhm: expected a positive number (eV), got {fwhm!r}.")
+        one = self.at(**setting) if setting else self
+        if log_intensity is None:
+            log_intensity = one.seen.log_intensity_range.high
+        shapes = one.log_shapes(np.array([log_intensity]))[:, 0]
+        if one.setting:
+            height, widths = one._heights_and_widths(energy, shapes, fwhm, log_intensity, height)
+            u = (energy - centre) / widths
+            rows = [one.grid.interpolate(row, at) for row, at in zip(shapes, u, strict=True)]
+            return height * np.exp(np.array(rows))
+        fwhm = np.exp(one.seen.log_fwhm.mean) if fwhm is None else fwhm
+        height = 1.0 if height is None else height
+        u = (energy - centre) / fwhm
+        return height * np.exp(one.grid.interpolate_rows(shapes.T, u).T)
+
+    def _heights_and_widths(self, energy, shapes, fwhm, log_intensity, height):
+        """Height, a number or of shape (n_replicas, n_energy), and FWHM (n_replicas, 1)."""
+        log_n0, log_fwhm = self.conditions.of_replicas(self.setting)
+        width = np.exp(log_fwhm) if fwhm is None else np.full(self.n_replicas, fwhm)
+        if height is None:
+            core = np.abs(self.grid.u) < 1
+            area = trapezoid(np.exp(shapes[:, core]), self.grid.u[core], axis=1)
+            channel = np.gradient(energy)
+            log_n0 = log_n0 + log_intensity - self.seen.log_beam
+            height = np.exp(log_n0)[:, None] * channel / (area * width)[:, None]
+        return height, width[:, None]
+
+    def log_shapes(self, log_intensities):
+        """Compute the logarithm of the peaks of all replicas on the grid, with falling tails.
+
+        Parameters
+        ----------
+        log_intensities : ndarray of shape (n,)
+            ln N0.
+
+        Returns
+        -------
+        ndarray of shape (n_replicas, n, grid.n)
+
+        Raises
+        ------
+        ValueError
+            If it was trained with conditions, and none are chosen.
+        """
+        if self.conditions is not None and not self.setting:
+            names = ", ".join(f"{name}=..." for name in self.conditions.names)
+            raise ValueError(
+                f"setting: expected values of {list(self.conditions.names)}, which this ensemble was "
+                f"trained with, got none; choose them with ensemble.at({names})."
+            )
+        ratio = self.log_ratio(self.grid.u[None, :], np.asarray(log_intensities)[:, None])
+        shapes = level_ripples(self.reference.log_shape + ratio, self.grid.u)
+        outside = self.conditions.outside(self.setting) if self.setting else 0.0
+        if not outside:
+            return shapes
+        middle = np.median(shapes, axis=0)
+        return middle + (1 + outside) * (shapes - middle)
+
+    def tabulate(self, confidence=0.68):
+        """Tabulate median, band and modes of the replicas on a grid of u times ln N0.
+
+        Parameters
+        ----------
+        confidence : float
+            Probability inside the band.
+
+        Returns
+        -------
+        ShapeTable
+        """
+        return tabulation.tabulate(self, confidence)
+
+    def with_scatter(self, scatter):
+        """Take another scatter of measured spectra about their shapes.
+
+        Parameters
+        ----------
+        scatter : ndarray of shape (grid.n,)
+
+        Returns
+        -------
+        Ensemble
+        """
+        return replace(self, reference=replace(self.reference, scatter=scatter))
+
+    @cached_property
+    def fingerprint(self):
+        """SHA-256 of all that predictions depend on: equal for equal models.
+
+        :meth:`at` leaves it as it is: the setting is told beside.
+        """
+        return self.origin.fingerprint or fingerprint(self)
+
+    def plot_conditions(self, confidence=0.68):
+        """Plot brightness, width and flank of the peak against each condition trained with.
+
+        Points are what was measured, brought to the line by the law for the other conditions;
+        grey is beyond the settings trained at.
+
+        Parameters
+        ----------
+        confidence : float
+            Probability inside the bands.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            If it was not trained with conditions.
+        """
+        from hyperspy_zlpml.ensemble.figure import plot_conditions
+
+        check_confidence(confidence)
+        if self.conditions is None:
+            raise ValueError(
+                "plot_conditions: expected an ensemble trained with conditions, got one without; "
+                "train with hyperspy_zlpml.train_zlp_ml([...], conditions=[...])."
+            )
+        return plot_conditions(self, confidence)
+
+    def save(self, path):
+        """Write the ensemble to a file, for :func:`hyperspy_zlpml.load`.
+
+        Arrays are stored by safetensors, everything else as JSON in its header; nothing in the
+        file can run. A file of that name is replaced, and only when the new one is complete.
+
+        Parameters
+        ----------
+        path : str or Path
+            For example ``"ws2.zlp"``.
+        """
+        file.save(self, path)
+
+
+def _checked_energy(energy):
+    energy = np.asarray(energy, float)
+    if energy.ndim == 1 and energy.size >= 2 and (np.diff(energy) > 0).all():
+        return energy
+    found = f"an array of shape {energy.shape}"
+    if energy.ndim == 1:
+        found += " that is not increasing"
+    raise ValueError(
+        f"energy: expected at least two increasing energies (eV) in one dimension, got {found}."
+    )

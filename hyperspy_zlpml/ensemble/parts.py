@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An ensemble as arrays and as what JSON can write.
+
+For files of their own (:mod:`hyperspy_zlpml.ensemble.file`) and for HyperSpy's; the way back is in
+:mod:`hyperspy_zlpml.ensemble.reading`.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+#: Raised when files of before could not be read as what they are any more.
+FORMAT_VERSION = 1
+#: Names in a file of the arrays of conditions begin with this.
+CONDITIONS_PREFIX = "conditions_"
+#: Arrays of :class:`Conditions`.
+CONDITIONS_ARRAYS = ("settings", "values", "errors", "spread", "scores")
+
+
+class EnsembleFileError(ValueError):
+    """A file is not an ensemble that can be read; the message says why."""
+
+
+def to_parts(ensemble):
+    """Take an ensemble apart into arrays and a dictionary that JSON can write.
+
+    The names are those of the file format, whatever the records of an ensemble are called.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+    facts : dict
+    """
+    networks, reference, seen = ensemble.networks, ensemble.reference, ensemble.seen
+    arrays = {
+        "weights": networks.weights,
+        "log_reference": reference.log_shape,
+        "scatter": reference.scatter,
+        "reference_modes": reference.modes,
+        "reference_scores": reference.scores,
+        "spill_log_intensity": reference.spill.log_intensity,
+        "spill": reference.spill.relative,
+        "cluster_centres": seen.cluster_centres,
+        "gain_limit": seen.regions.gain_limit,
+        "E_I": seen.regions.E_I,
+        "E_II": seen.regions.E_II,
+    }
+    facts = {
+        "layers": networks.layers,
+        "scaling": asdict(networks.scaling),
+        "grid": asdict(reference.grid),
+        "log_intensity_range": seen.log_intensity_range,
+        "log_fwhm": seen.log_fwhm,
+        "log_beam": seen.log_beam,
+        "u_range": seen.u_range,
+        "cluster_by": seen.cluster_by,
+        "noise": asdict(seen.noise),
+        "tail": seen.tail,
+        "microscope": ensemble.origin.microscope,
+        "provenance": ensemble.origin.provenance,
+        "origin": ensemble.origin.fingerprint,
+        "setting": ensemble.setting,
+        "conditions": None,
+    }
+    conditions = ensemble.conditions
+    if conditions is not None:
+        for name in CONDITIONS_ARRAYS:
+            arrays[CONDITIONS_PREFIX + name] = getattr(conditions, name)
+        facts["conditions"] = {
+            "names": list(conditions.names),
+            "logarithmic": list(conditions.logarithmic),
+        }
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, facts
+
+
+def fingerprint(ensemble):
+    """Compute the SHA-256 of all that predictions depend on.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+
+    Returns
+    -------
+    str
+        Hexadecimal digits.
+    """
+    arrays, facts = to_parts(ensemble)
+    facts.pop("provenance")
+    return checksum(arrays, facts)
+
+
+def checksum(arrays, facts):
+    """Compute the SHA-256 of arrays and of what JSON can write.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+    facts : dict
+
+    Returns
+    -------
+    str
+        Hexadecimal digits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.ensemble.parts import checksum
+    >>> one = checksum({"weights": np.zeros(3)}, {"layers": [2, 1]})
+    >>> one == checksum({"weights": np.zeros(3)}, {"layers": [3, 1]})
+    False
+    """
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

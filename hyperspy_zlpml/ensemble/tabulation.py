@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Median, band and modes of the replicas on a grid, so that applying them costs the same for any number."""
+
+import numpy as np
+from scipy.stats import norm
+
+from hyperspy_zlpml.statistics import interval, principal_modes, without_outliers
+from hyperspy_zlpml.zlp.tables import ShapeTable
+
+#: Values of ln N0 at which shapes are tabulated.
+_N_INTENSITY_NODES = 9
+_MOST_MODES = 8
+#: Spread of ln(ZLP) that is not worth a mode.
+_MODE_FLOOR = 1e-4
+#: Sample quantiles of n values are narrower by a factor of about 1 + 1.5 / n.
+_FEW_REPLICAS = 1.5
+#: Fewer replicas do not tell which of them are outliers.
+_FEWEST_FOR_OUTLIERS = 20
+
+
+def tabulate(ensemble, confidence=0.68):
+    """Tabulate the replicas of an ensemble on a grid of u times ln N0.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    confidence : float
+        Probability inside the band.
+
+    Returns
+    -------
+    ShapeTable
+    """
+    reference, n_replicas = ensemble.reference, ensemble.n_replicas
+    low, high = ensemble.seen.log_intensity_range
+    n_nodes = _N_INTENSITY_NODES if high > low else 1
+    nodes = np.linspace(low, high, n_nodes)
+    samples = ensemble.log_shapes(nodes).reshape(n_replicas, -1)
+    median, lower, upper = interval(samples, confidence)
+    if n_replicas >= _FEWEST_FOR_OUTLIERS:
+        samples = without_outliers(samples)
+    modes, rest = principal_modes(samples, _MODE_FLOOR, _MOST_MODES)
+    below, above = _quantiles(samples, confidence, lower - median, upper - median)
+    shape = (n_nodes, reference.grid.n)
+    return ShapeTable(
+        grid=reference.grid,
+        log_intensity_nodes=nodes,
+        log_shape=median.reshape(shape),
+        modes=modes.reshape((-1,) + shape),
+        rest=rest.reshape(shape),
+        scatter=reference.scatter.astype(float),
+        lower=below.reshape(shape),
+        upper=above.reshape(shape),
+        spill=reference.spill.at(nodes),
+    )
+
+
+def _quantiles(samples, confidence, below, above):
+    """Quantiles from the median, in units of the standard deviation.
+
+    Those of a normal distribution where the replicas agree, and on average for few replicas,
+    whose sample quantiles lie too far inside.
+    """
+    n_replicas = len(samples)
+    normal = norm.ppf(0.5 + confidence / 2)
+    spread = samples.std(0, ddof=min(1, n_replicas - 1))
+    agree = spread < _MODE_FLOOR
+    scale = np.where(agree, 1.0, spread)
+    few = 1 + _FEW_REPLICAS / n_replicas
+    return (
+        np.where(agree, -normal, few * below / scale),
+        np.where(agree, normal, few * above / scale),
+    )

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether arrays and facts are the parts of an ensemble.
+
+They may come from any file: kinds, shapes and ranges are checked before anything is made of them.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hyperspy_zlpml.ensemble.conditions import MOST_SETTINGS, TIMES, Conditions
+from hyperspy_zlpml.ensemble.parts import (
+    CONDITIONS_ARRAYS,
+    CONDITIONS_PREFIX,
+    EnsembleFileError,
+)
+from hyperspy_zlpml.zlp.grid import Grid
+
+#: Largest magnitude of what predictions are made of: all are of order one, or logarithms.
+_LARGEST_NUMBER = 1e6
+#: Ends of the grid in x = asinh(2 u): 10^12 FWHM.
+_LARGEST_X = 30.0
+#: Most units of a layer: what is computed from a file of a few megabytes must not take the machine.
+_WIDEST_LAYER = 64
+#: Most nodes of the grid.
+_LARGEST_GRID = 20_000
+#: Most replicas.
+_MOST_REPLICAS = 10_000
+#: Reduced energy and ln N0; conditions come behind.
+_N_INPUTS = 2
+#: Names of the arrays, with their numbers of dimensions and the largest magnitude they may have.
+_ARRAYS = {
+    "weights": (2, _LARGEST_NUMBER),
+    "log_reference": (1, _LARGEST_NUMBER),
+    "scatter": (1, _LARGEST_NUMBER),
+    "reference_modes": (2, _LARGEST_NUMBER),
+    "reference_scores": (2, _LARGEST_NUMBER),
+    "cluster_centres": (1, np.finfo(float).max),
+    "spill_log_intensity": (1, _LARGEST_NUMBER),
+    "spill": (2, np.finfo(float).max),
+    "gain_limit": (1, np.inf),
+    "E_I": (1, np.inf),
+    "E_II": (1, np.inf),
+}
+#: The same, of ensembles trained with conditions.
+_CONDITIONS_DIMENSIONS = {"settings": 2, "values": 2, "errors": 2, "spread": 1, "scores": 2}
+
+
+def checked_parts(arrays, facts):
+    """Check the parts of an ensemble, and give back those that it consists of.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+    facts : dict
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        In the byte order of this machine.
+    conditions : Conditions or None
+
+    Raises
+    ------
+    EnsembleFileError
+        If something is missing, of a wrong kind or shape, or no number to predict with.
+    """
+    try:
+        conditions = _conditions(arrays, facts["conditions"])
+        arrays = {name: _array(arrays, name, *_ARRAYS[name]) for name in _ARRAYS}
+        _check_facts(facts)
+        _check_shapes(arrays, facts)
+        _check_conditions(conditions, arrays, facts)
+    except KeyError as error:
+        raise EnsembleFileError(f"the parts of an ensemble are incomplete: no {error}.") from error
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise EnsembleFileError(
+            f"the parts of an ensemble are of the wrong kind: {error}."
+        ) from error
+    return arrays, conditions
+
+
+def _conditions(arrays, facts):
+    if facts is None:
+        return None
+    if not _is_record({"names": _are_names, "logarithmic": _are_flags})(facts):
+        raise TypeError("conditions cannot be that")
+    values = {
+        name: _array(
+            arrays, CONDITIONS_PREFIX + name, _CONDITIONS_DIMENSIONS[name], _LARGEST_NUMBER
+        )
+        for name in CONDITIONS_ARRAYS
+    }
+    return Conditions(tuple(facts["names"]), logarithmic=tuple(facts["logarithmic"]), **values)
+
+
+def _array(arrays, name, n_dimensions, largest):
+    array = np.asarray(arrays[name])
+    if array.dtype.kind != "f" or array.itemsize not in (4, 8) or array.ndim != n_dimensions:
+        raise TypeError(f"{name} is {array.dtype} of {array.ndim} dimensions")
+    if not (np.abs(array) <= largest).all():
+        raise ValueError(f"{name} holds numbers that are none, or too large")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _check_facts(facts):
+    """Check kinds and ranges of what JSON holds: a file may hold anything."""
+    wrong = [name for name, is_right in _KINDS.items() if not is_right(facts[name])]
+    if wrong:
+        raise TypeError(f"{', '.join(wrong)} cannot be that")
+
+
+def _check_shapes(arrays, facts):
+    layers, grid = facts["layers"], Grid(**facts["grid"])
+    n, n_clusters = len(arrays["weights"]), arrays["cluster_centres"].size
+    n_weights = sum((a + 1) * b for a, b in zip(layers[:-1], layers[1:], strict=True))
+    n_modes, n_spilled = len(arrays["reference_modes"]), len(arrays["spill_log_intensity"])
+    expected = {
+        "weights": (n, n_weights),
+        "log_reference": (grid.n,),
+        "scatter": (grid.n,),
+        "reference_modes": (n_modes, grid.n),
+        "reference_scores": (n, n_modes),
+        "spill": (n_spilled, grid.n),
+        "gain_limit": (n_clusters,),
+        "E_I": (n_clusters,),
+        "E_II": (n_clusters,),
+    }
+    wrong = [
+        f"{name} {arrays[name].shape}"
+        for name, shape in expected.items()
+        if arrays[name].shape != shape
+    ]
+    if wrong or not n or not n_clusters or not n_spilled:
+        raise ValueError(f"shapes do not agree or hold nothing: {', '.join(wrong)}")
+    if n > _MOST_REPLICAS or grid.n > _LARGEST_GRID:
+        raise ValueError(f"{n} replicas on {grid.n} nodes are too many")
+    if not 0 < grid.x[-1] <= _LARGEST_X:
+        raise ValueError(f"the grid of {grid.n} nodes does not hold the peak")
+    if (np.diff(arrays["spill_log_intensity"]) < 0).any():
+        raise ValueError("spill_log_intensity does not increase")
+
+
+def _check_conditions(conditions, arrays, facts):
+    layers, setting = facts["layers"], tuple(facts["setting"])
+    if conditions is None:
+        if setting or layers[0] != _N_INPUTS:
+            raise ValueError(f"layers {layers} or setting {setting} without conditions")
+        return
+    n_settings, n = len(conditions.settings), len(conditions.names)
+    expected = {
+        "settings": (n_settings, n),
+        "values": (n_settings, 2),
+        "errors": (n_settings, 2),
+        "spread": (2,),
+        "scores": (len(arrays["weights"]), 2),
+    }
+    wrong = [name for name, shape in expected.items() if getattr(conditions, name).shape != shape]
+    if n_settings > MOST_SETTINGS:
+        raise ValueError(f"{n_settings} settings are too many")
+    if wrong or layers[0] != _N_INPUTS + n or len(setting) not in (0, n):
+        raise ValueError(f"shapes of conditions do not agree: {', '.join(wrong)}")
+    positive = (conditions.settings > 0).all(0)
+    is_time = np.array([name in TIMES for name in conditions.names])
+    if conditions.logarithmic != tuple(positive.tolist()) or not positive[is_time].all():
+        raise ValueError("settings of conditions are not what their logarithms are taken of")
+    with np.errstate(all="ignore"):
+        scaled = conditions.scaled(np.array([*conditions.settings, setting or conditions.middle]))
+    if not (np.abs(scaled) < _LARGEST_NUMBER).all():
+        raise ValueError("settings of conditions span no range, or are far outside of it")
+
+
+# --- kinds of values that JSON can hold ------------------------------------------------------------
+
+
+def is_integer(value):
+    """Tell whether a value of JSON is a whole number, and no truth value.
+
+    Parameters
+    ----------
+    value : anything that JSON can hold
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.ensemble.validation import is_integer
+    >>> is_integer(1), is_integer(True), is_integer(1.0)
+    (True, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value, largest=_LARGEST_NUMBER):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and abs(value) <= largest
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+def _is_pair(value):
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _is_range(value):
+    return _is_pair(value) and value[0] <= value[1]
+
+
+def _is_width(value):
+    """Tell whether a value can be mean and standard deviation of ln(FWHM / eV)."""
+    return _is_pair(value) and abs(value[0]) <= _LARGEST_X and value[1] >= 0
+
+
+def _are_layers(value):
+    if not isinstance(value, (list, tuple)) or len(value) < 2 or not all(map(is_integer, value)):
+        return False
+    return (
+        value[0] >= _N_INPUTS and value[-1] == 1 and 0 < min(value) <= max(value) <= _WIDEST_LAYER
+    )
+
+
+def _are_numbers(value):
+    return isinstance(value, (list, tuple)) and all(map(_is_number, value))
+
+
+def _are_names(value):
+    is_list = isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_text, value))
+    return is_list and len(set(value)) == len(value)
+
+
+def _are_flags(value):
+    return isinstance(value, (list, tuple)) and all(isinstance(flag, bool) for flag in value)
+
+
+def _is_record(names: dict[str, Callable]) -> Callable:
+    """Make a test of whether a value is a dictionary of these entries, each of its kind."""
+
+    def is_record(value):
+        if not isinstance(value, dict) or set(value) != set(names):
+            return False
+        return all(is_right(value[name]) for name, is_right in names.items())
+
+    return is_record
+
+
+def _is_scale(value):
+    return _is_number(value) and value >= 1 / _LARGEST_NUMBER
+
+
+def _is_counts(value):
+    return _is_number(value, np.finfo(float).max) and value >= 0
+
+
+def _is_start(value):
+    return _is_number(value, _LARGEST_X) and value < 0
+
+
+def _are_settings(value):
+    return isinstance(value, dict) and all(_is_text(k) and _is_number(v) for k, v in value.items())
+
+
+def _is_dictionary(value):
+    return isinstance(value, dict)
+
+
+_KINDS = {
+    "layers": _are_layers,
+    "log_intensity_range": _is_range,
+    "log_fwhm": _is_width,
+    "u_range": _is_range,
+    "log_beam": _is_number,
+    "setting": _are_numbers,
+    "cluster_by": _is_text,
+    "tail": _is_text,
+    "origin": _is_text,
+    "microscope": _are_settings,
+    "provenance": _is_dictionary,
+    "scaling": _is_record(
+        {
+            "log_intensity_mean": _is_number,
+            "log_intensity_scale": _is_scale,
+            "x_scale": _is_scale,
+            "condition_scale": _is_scale,
+        }
+    ),
+    "grid": _is_record({"start": _is_start, "n": is_integer}),
+    "noise": _is_record({"gain": _is_counts, "readout": _is_counts, "source": _is_text}),
+}
