@@ -23,7 +23,7 @@ from accuracy_report import CONFIDENCES, OURS, WINDOWS, Score
 from scipy.stats import norm
 
 from hyperspy_zlpml import data
-from hyperspy_zlpml.removal import Removal
+from hyperspy_zlpml.removal.subtract import Subtraction
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PARTS = ("kinds", "dose", "eelsfitter", "measured")
@@ -248,7 +248,7 @@ class Removed:
     @cached_property
     def _wide(self):
         old, channels = self.result._removal, self.result._peaks[self.usable, 0].astype(int)
-        return Removal.prepare(
+        return Subtraction.prepare(
             self.result.ensemble.tabulate(CONFIDENCES[1]), old.log_fwhm, old.energy, old.noise,
             old.pedestal, (channels.min(), channels.max()),
         )  # fmt: skip

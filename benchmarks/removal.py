@@ -162,7 +162,7 @@ def picture(result, name, figures):
     import matplotlib
 
     matplotlib.use("agg")
-    from hyperspy_zlpml.plotting import plot_overview
+    from hyperspy_zlpml.signals.figures import plot_overview
 
     Path(figures).mkdir(parents=True, exist_ok=True)
     plot_overview(result).savefig(Path(figures) / f"{name}.png", dpi=80)

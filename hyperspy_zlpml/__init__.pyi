@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from . import components, data, signals
-from .departure import OtherZeroLossPeakError
 from .ensemble import Ensemble, EnsembleFileError, load
 from .image.describe import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
-from .report import Report
+from .removal.applicability import OtherZeroLossPeakError
+from .removal.report import Report
 from .signals import EELSZLPSpectrum, LazyEELSZLPSpectrum, ZLPRemoval, train_zlp_ml
 
 __all__ = [

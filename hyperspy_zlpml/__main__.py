@@ -25,7 +25,7 @@ def main(arguments=None):
     import matplotlib
 
     matplotlib.use("agg")
-    from hyperspy_zlpml.plotting import plot_overview
+    from hyperspy_zlpml.signals.figures import plot_overview
 
     try:
         signal = _load(options)

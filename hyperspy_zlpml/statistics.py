@@ -130,3 +130,37 @@ def coverage(lower, upper, truth):
     known = np.isfinite(lower) & np.isfinite(upper) & np.isfinite(truth)
     inside = (lower <= truth) & (truth <= upper)
     return float(inside[known].mean()) if known.any() else np.nan
+
+
+def settle_random_state(random_state):
+    """Settle on an integer that gives the same numbers again, for the record.
+
+    Parameters
+    ----------
+    random_state : int, numpy.random.Generator or None
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or negative.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.statistics import settle_random_state
+    >>> settle_random_state(3)
+    3
+    """
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    if isinstance(random_state, (int, np.integer)) and random_state >= 0:
+        return int(random_state)
+    raise ValueError(
+        "random_state: expected an int of at least 0, a numpy.random.Generator or None, "
+        f"got {random_state!r}."
+    )

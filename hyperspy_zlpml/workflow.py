@@ -1,330 +1,753 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The method from top to bottom, on arrays: spectra of an image -> trained ensemble.
+"""The whole method on arrays, from top to bottom: counts in, subtracted counts and their errors out.
 
-:func:`train_ensemble` reads like the papers: register the peaks to a reference shape, find the
-regions where they are pure ZLP, draw replicas there, train a network on each, select. What comes
-before (noise, vacuum, clusters) is in :mod:`hyperspy_zlpml.image.describe`, what comes after (matching and
-subtraction, block by block) in :mod:`hyperspy_zlpml.removal`.
+:func:`remove_zlp` and :func:`train_zlp` take what the signal methods take, as arrays, and need no
+HyperSpy. :func:`remove` is the method itself and reads like the papers:
+
+1. measure the peaks of all spectra, describe the image: detector, vacuum (:func:`look`)
+2. cluster by thickness, choose spectra to train on (:func:`choose`)
+3. draw replicas, train a network on each (:func:`train_on`), or adapt an ensemble that was trained
+   before (:func:`adapt_to`)
+4. match the ensemble to every spectrum and subtract it
+5. check the result on the data themselves, report
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hyperspy_zlpml.compute.workers import active_client, map_on
-from hyperspy_zlpml.ensemble.conditions import Conditions
+from hyperspy_zlpml.compute import one_blas_thread
+from hyperspy_zlpml.compute.progress import training_bar
+from hyperspy_zlpml.compute.user_warnings import warn_user
+from hyperspy_zlpml.ensemble.conditions import check_conditions
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.ensemble.records import Networks, Reference, SeenSpectra
-from hyperspy_zlpml.image.samples import VACUUM
-from hyperspy_zlpml.network.selection import select
-from hyperspy_zlpml.registration.find_regions import separated
-from hyperspy_zlpml.registration.register import log_beam, registered
-from hyperspy_zlpml.registration.scatter import unexplained_scatter
-from hyperspy_zlpml.registration.zero_thickness import (
-    PURE_FRACTION,
-    with_known_tail,
+from hyperspy_zlpml.ensemble.records import Origin
+from hyperspy_zlpml.image.clusters import Clusters, check_clustering, cluster_image
+from hyperspy_zlpml.image.describe import (
+    Image,
+    describe_image,
+    describe_vacuum,
 )
-from hyperspy_zlpml.report import Report, cluster_rows, describe_noise, describe_tail
-from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.training_data import Part, training_data
-from hyperspy_zlpml.zlp.tables import ShapeTable
+from hyperspy_zlpml.image.peaks import measure_peaks
+from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
+from hyperspy_zlpml.image.samples import Samples, choose_sample, draw_samples
+from hyperspy_zlpml.image.spectra import Spectra, known_noise
+from hyperspy_zlpml.removal.adapt import Adapted, adapt, as_trained, typical_reach_of
+from hyperspy_zlpml.removal.applicability import ImageSummary, compare
+from hyperspy_zlpml.removal.application import Application
+from hyperspy_zlpml.removal.checks import run_checks
+from hyperspy_zlpml.removal.provenance import (
+    describe_arguments,
+    describe_origin,
+    describe_removal,
+)
+from hyperspy_zlpml.removal.removed import RemovedZLP
+from hyperspy_zlpml.removal.report import build_report
+from hyperspy_zlpml.removal.subtract import (
+    Subtraction,
+    channel_range,
+    known_peaks,
+    subtract_from,
+)
+from hyperspy_zlpml.statistics import check_confidence, settle_random_state
+from hyperspy_zlpml.training.at_settings import AtSetting, train_ensemble_at_settings
+from hyperspy_zlpml.training.replicas import check_replicas
+from hyperspy_zlpml.training.summary import TrainingSummary
+from hyperspy_zlpml.training.train import LAYERS, TrainingOptions, check_device, train_ensemble
+from hyperspy_zlpml.zlp.regions import check_limits, check_number_of_limits, check_reach
 
-#: Of brightness and width from spectrum to spectrum where there is one at each setting.
-_UNKNOWN_SPREAD = 0.01
+#: Arguments that are kept for the record.
+_RECORDED = (
+    "n_clusters",
+    "cluster_by",
+    "n_replicas",
+    "regions",
+    "vacuum",
+    "navigation_mask",
+    "replica_kind",
+)
+
+
+# --- what is asked for, and what is returned -------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How an ensemble is trained.
+class Options:
+    """What a user asks for; see :func:`remove_zlp` for the meaning of each.
 
     Attributes
     ----------
+    n_clusters : int or "auto"
+    cluster_by : str or ndarray of the navigation shape
     n_replicas : int
-    replica_kind : "gaussian" or "spectra"
-    regions : dict
-        Limits given by the user, see :func:`find_regions`.
-    layers : tuple of int
-        Layer sizes; the first is the number of inputs, the last 1.
-    n_steps : int
-        Most Levenberg-Marquardt steps.
-    random_state : int or None
-        Same state, same numbers.
+    regions : dict or None
+    vacuum : ndarray of bool of the navigation shape, Spectra or None
+    navigation_mask : ndarray of bool of the navigation shape, or None
+    confidence : float
+    replica_kind : str
+    random_state : int, numpy.random.Generator or None
+    show_progressbar : bool
     device : str
-        Device of torch to train on; "auto" is CUDA where there is one.
+    ev_per_unit : float
+        Of the limits in ``regions``, eV per unit.
+    arguments : dict or None
+        The arguments as the user gave them, for the record; None for those above.
     """
 
+    n_clusters: int | str = 5
+    cluster_by: str | np.ndarray = "zlp"
     n_replicas: int = 100
+    regions: dict | None = None
+    vacuum: np.ndarray | Spectra | None = None
+    navigation_mask: np.ndarray | None = None
+    confidence: float = 0.68
     replica_kind: str = "gaussian"
-    regions: dict = field(default_factory=dict)
-    layers: tuple = (2, 10, 15, 5, 1)
-    n_steps: int = 100
-    random_state: int | None = None
+    random_state: int | np.random.Generator | None = None
+    show_progressbar: bool = False
     device: str = "auto"
+    ev_per_unit: float = 1.0
+    arguments: dict | None = None
+
+    def checked(self):
+        """Check what can be checked before the data are read, and settle the random state.
+
+        Returns
+        -------
+        Options
+            With an integer as random state, and with ``arguments``.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not what it must be.
+        """
+        check_clustering(self.n_clusters, self.cluster_by)
+        check_replicas(self.n_replicas, self.replica_kind)
+        check_confidence(self.confidence)
+        check_limits(self.regions)
+        random_state = settle_random_state(self.random_state)
+        arguments = self.arguments or self.described()
+        return replace(
+            self, random_state=random_state, arguments={**arguments, "random_state": random_state}
+        )
+
+    def described(self):
+        """Describe the arguments for the record, as far as text and numbers tell.
+
+        Returns
+        -------
+        dict
+        """
+        return describe_arguments({name: getattr(self, name) for name in _RECORDED})
+
+    @property
+    def seed(self):
+        """Seed that all draws of a call start from."""
+        return int(np.random.SeedSequence(self.random_state).generate_state(1)[0])
 
 
-def train_ensemble(samples, detector, clusters, cluster_by, settings, progress=None):
-    """Train an ensemble on samples of spectra.
+# --- the functions for users of arrays -------------------------------------------------------------
+
+
+def remove_zlp(
+    counts,
+    energy,
+    n_clusters=5,
+    cluster_by="zlp",
+    n_replicas=100,
+    regions=None,
+    vacuum=None,
+    navigation_mask=None,
+    ensemble=None,
+    confidence=0.68,
+    replica_kind="gaussian",
+    random_state=None,
+    show_progressbar=False,
+    lazy_output=None,
+    device="auto",
+    variance=None,
+    microscope=None,
+):
+    """Remove the zero-loss peak (ZLP) from arrays of spectra and say how well it is known.
+
+    The spectra are clustered by thickness; an ensemble of small neural networks, each
+    trained on its own Monte Carlo replica of the pure-ZLP parts of the data, predicts the
+    peak of every spectrum, which is matched to the spectrum and subtracted [1]_ [2]_. The
+    counts themselves are not changed, and HyperSpy is not needed.
 
     Parameters
     ----------
-    samples : sequence of Sample
-        Of equal dispersion: the image's, and a vacuum reference's if there is one.
-    detector : Detector
-    clusters : Clusters
-    cluster_by : str
-        Name of the proxy, kept for the record.
-    settings : Settings
-    progress : callable, optional
-        Called with (steps done, of steps, median chi2).
+    counts : ndarray or dask array of shape (..., n_energy)
+        Spectra, energy axis last, of any number of navigation axes.
+    energy : ndarray of shape (n_energy,)
+        Uniform increasing axis, eV.
+    n_clusters : int or "auto"
+        Clusters of equal thickness.
+    cluster_by : "zlp", "total", "log_ratio", or array of the navigation shape
+        Proxy of thickness: logarithm of the ZLP's intensity, of the total counts, of the
+        total over the ZLP; or a map that grows with thickness.
+    n_replicas : int
+        Networks to train. The cost per spectrum does not depend on it.
+    regions : dict, optional
+        Limits that override those found from the data, eV from the peak: ``E_I``, end of the pure
+        ZLP; ``E_II``, where it has fallen below the noise; ``gain_limit``, the end of the pure ZLP
+        on the gain side (negative). One number or one per cluster.
+    vacuum : array of bool of the navigation shape, or Spectra, optional
+        Which spectra see vacuum, or vacuum spectra measured with the same dispersion. By default
+        such spectra are looked for.
+    navigation_mask : array of bool of the navigation shape, optional
+        Spectra to leave out (True): not trained on, NaN in every result.
+    ensemble : Ensemble, optional
+        Trained before; nothing is trained then, and ``n_replicas``, ``replica_kind`` and
+        ``device`` have no effect.
+    confidence : float
+        Probability inside the band of ``lower`` and ``upper``.
+    replica_kind : "gaussian" or "spectra"
+        Pseudo-data from central values and covariance [1]_, or spectra drawn from the
+        clusters [2]_.
+    random_state : int or numpy.random.Generator, optional
+        Same state, same numbers.
+    show_progressbar : bool
+        Whether to show progress bars.
+    lazy_output : bool, optional
+        Whether to return dask arrays; by default where ``counts`` is one.
+    device : str
+        Device of PyTorch to train on: "cpu", "cuda", "cuda:1"...; "auto" is CUDA where there
+        is one.
+    variance : array that broadcasts with ``counts``, or float, optional
+        Variance of the counts where it is known; otherwise it is estimated.
+    microscope : dict of str to float, optional
+        Settings that are known: ``beam_energy`` (keV), ``convergence_angle``,
+        ``collection_angle`` (mrad).
 
     Returns
     -------
-    ensemble : Ensemble
-    report : Report
+    RemovedZLP
+
+    Raises
+    ------
+    NoZeroLossPeakError
+        If no spectrum has a usable peak.
+    TooFewReplicasError
+        If fewer than half of the networks could be trained.
+    OtherZeroLossPeakError
+        If the peaks are of another shape than those that ``ensemble`` was trained on.
+    ValueError
+        If an argument is not what it must be.
+
+    References
+    ----------
+    .. [1] L. I. Roest et al., Ultramicroscopy 222, 113202 (2021).
+    .. [2] A. Brokkelkamp et al., J. Phys. Chem. A 126, 1255 (2022).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.workflow import remove_zlp
+    >>> energy = -2 + 0.025 * np.arange(512)
+    >>> zlp = np.exp(-4 * np.log(2) * (energy / 0.4) ** 2) + 0.01 / (1 + (energy / 0.3) ** 2)
+    >>> thickness = np.linspace(0, 0.5, 30)[:, None]
+    >>> losses = 0.02 * thickness * np.clip(energy - 1.8, 0, None) ** 0.5
+    >>> rng = np.random.default_rng(0)
+    >>> counts = rng.poisson(1e6 * (np.exp(-thickness) * zlp + losses))
+    >>> removed = remove_zlp(counts, energy, n_clusters=2, n_replicas=8, random_state=0)
+    >>> removed.subtracted.shape
+    (30, 512)
     """
-    rng = np.random.default_rng(settings.random_state)
-    part = registered_part(samples, detector, clusters, settings.regions)
-    ensemble, trained, selection = _trained([part], settings, rng, progress)
-    seen = replace(
-        ensemble.seen,
-        log_beam=log_beam(samples, part.peaks.grid, part.peaks.log_reference),
-        cluster_centres=clusters.centres,
+    options = Options(
+        n_clusters=n_clusters,
         cluster_by=cluster_by,
+        n_replicas=n_replicas,
+        regions=regions,
+        vacuum=vacuum,
+        navigation_mask=navigation_mask,
+        confidence=confidence,
+        replica_kind=replica_kind,
+        random_state=random_state,
+        show_progressbar=show_progressbar,
+        device=device,
     )
-    ensemble = replace(ensemble, seen=seen)
-    scatter = unexplained_scatter(ensemble.tabulate(), part.peaks, ensemble.seen.log_fwhm)
-    ensemble = ensemble.with_scatter(scatter.astype(np.float32))
-    report = _report(ensemble, detector, clusters, trained, selection)
-    return ensemble, report
+    spectra = Spectra(counts, energy, variance, microscope=microscope or {})
+    return remove(spectra, options.checked(), ensemble, lazy_output)
 
 
-def registered_part(samples, detector, clusters, given):
-    """Peaks of one image registered to a reference, their regions and variations."""
-    limit = given.get("E_I")
-    peaks = registered(samples, detector.noise, None if limit is None else float(np.min(limit)))
-    n_clusters = clusters.centres.size
-    if not peaks.tail_is_known:
-        peaks = with_known_tail(peaks, n_clusters, given)
-    return Part(*separated(peaks, n_clusters, given))
+def train_zlp(
+    counts,
+    energy,
+    n_clusters=5,
+    cluster_by="zlp",
+    n_replicas=100,
+    regions=None,
+    vacuum=None,
+    navigation_mask=None,
+    replica_kind="gaussian",
+    random_state=None,
+    show_progressbar=False,
+    device="auto",
+    variance=None,
+    microscope=None,
+):
+    """Train an ensemble on arrays of spectra without applying it.
+
+    Parameters
+    ----------
+    counts, energy, n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask, \
+replica_kind, random_state, show_progressbar, device, variance, microscope
+        See :func:`remove_zlp`.
+
+    Returns
+    -------
+    Ensemble
+        For ``remove_zlp(..., ensemble=ensemble)``.
+
+    Raises
+    ------
+    NoZeroLossPeakError
+        If no spectrum has a usable peak.
+    TooFewReplicasError
+        If fewer than half of the networks could be trained.
+    ValueError
+        If an argument is not what it must be.
+    """
+    options = Options(
+        n_clusters=n_clusters,
+        cluster_by=cluster_by,
+        n_replicas=n_replicas,
+        regions=regions,
+        vacuum=vacuum,
+        navigation_mask=navigation_mask,
+        replica_kind=replica_kind,
+        random_state=random_state,
+        show_progressbar=show_progressbar,
+        device=device,
+    )
+    spectra = Spectra(counts, energy, variance, microscope=microscope or {})
+    return train(spectra, options.checked())
+
+
+# --- the method ------------------------------------------------------------------------------------
+
+
+def remove(spectra, options, ensemble=None, lazy_output=None):
+    """Remove the zero-loss peak from spectra: the whole method, step by step.
+
+    Parameters
+    ----------
+    spectra : Spectra
+    options : Options
+        Checked.
+    ensemble : Ensemble, optional
+        Trained before; nothing is trained then.
+    lazy_output : bool, optional
+        Whether to return dask arrays; by default where the counts are lazy.
+
+    Returns
+    -------
+    RemovedZLP
+    """
+    if ensemble is None:
+        check_device(options.device)
+    else:
+        check_ensemble_type(ensemble)
+        ensemble.check_setting()
+    with one_blas_thread:
+        first = look(spectra, options)
+        choice = choose(first, options)
+        if ensemble is None:
+            fitted = train_on(first, choice, options)
+        else:
+            fitted = adapt_to(ensemble, first, choice, options)
+        image, adapted, clusters = first.image, fitted.adapted, choice.clusters
+        peaks = known_peaks(image, clusters.labels, adapted.regions, adapted.log_dose)
+        subtraction = Subtraction.prepare(
+            adapted.table,
+            adapted.log_fwhm,
+            image.energy,
+            image.detector,
+            channels=channel_range(image),
+            distance=fitted.distance,
+        )
+        checks = run_checks(
+            subtraction,
+            image,
+            choice.samples.held_out,
+            peaks=peaks,
+            labels=clusters.labels,
+            adapted=adapted,
+            confidence=options.confidence,
+        )
+        report = build_report(
+            image,
+            clusters,
+            adapted.regions,
+            fitted.ensemble,
+            checks=checks,
+            training=fitted.training,
+            n_reference=first.n_reference,
+            messages=(*clusters.messages, *fitted.messages, *first.messages),
+        )
+        for message in report.complaints():
+            warn_user(message)
+        results = subtract_from(
+            spectra.counts,
+            peaks,
+            subtraction,
+            spectra.variance,
+            lazy=spectra.is_lazy if lazy_output is None else bool(lazy_output),
+            show_progressbar=options.show_progressbar,
+        )
+    shape, parameters = spectra.navigation_shape, image.parameters
+    return RemovedZLP(
+        **results,
+        clusters=np.where(np.isfinite(peaks.channel), clusters.labels, -1).reshape(shape),
+        vacuum=image.vacuum.reshape(shape),
+        centre=parameters.centre.reshape(shape),
+        fwhm=parameters.fwhm.reshape(shape),
+        intensity=parameters.intensity.reshape(shape),
+        ensemble=fitted.ensemble,
+        report=report,
+        application=Application(subtraction, peaks, adapted.regions, checks.scanned),
+        record=describe_removal(
+            fitted.ensemble,
+            adapted,
+            subtraction,
+            report,
+            arguments=options.arguments,
+            confidence=options.confidence,
+            is_given=ensemble is not None,
+        ),
+    )
+
+
+def train(spectra, options):
+    """Train an ensemble on spectra without applying it.
+
+    Parameters
+    ----------
+    spectra : Spectra
+    options : Options
+        Checked.
+
+    Returns
+    -------
+    Ensemble
+    """
+    check_device(options.device)
+    with one_blas_thread:
+        first = look(spectra, options)
+        choice = choose(first, options)
+        fitted = train_on(first, choice, options)
+    for message in choice.clusters.messages:
+        warn_user(message)
+    return fitted.ensemble
+
+
+def train_at_settings(images, conditions, options):
+    """Train one ensemble on spectra taken at several settings of the microscope.
+
+    Parameters
+    ----------
+    images : sequence of Spectra
+    conditions : dict of str to sequence of float
+        Values of what differs between the images, one for each.
+    options : Options
+        Checked; a map to cluster by, and maps of vacuum or to leave out, are not possible.
+
+    Returns
+    -------
+    Ensemble
+        With conditions: ask for ``ensemble.at(beam_energy=...)``.
+
+    Raises
+    ------
+    ValueError
+        If the conditions do not tell the images apart, or an argument is not what it must be.
+    """
+    names, values = tuple(conditions), np.array(list(conditions.values()), float).T
+    check_conditions(names, values)
+    check_device(options.device)
+    with one_blas_thread:
+        looks = [look(spectra, options) for spectra in images]
+        choices = [choose(first, options) for first in looks]
+        at_settings = [
+            AtSetting(
+                choice.samples.training, first.image.detector.noise, choice.clusters, tuple(at)
+            )
+            for first, choice, at in zip(looks, choices, values, strict=True)
+        ]
+        layers = (LAYERS[0] + len(names), *LAYERS[1:])
+        training = _training_options(looks[0], options, layers)
+        with training_bar(options.show_progressbar) as progress:
+            trained = train_ensemble_at_settings(at_settings, names, training, progress)
+    # Clusters of vacuum alone serve no purpose: nobody cares how they came about.
+    for number, one in enumerate(at_settings):
+        for message in () if one.is_vacuum else one.clusters.messages:
+            warn_user(f"signal {number}: {message}")
+    origin = describe_origin(
+        f"{len(images)} signals", sum(one.n_spectra for one in images), options.arguments
+    )
+    origin["titles"] = [one.title for one in images]
+    return replace(trained.ensemble, origin=Origin(_common_settings(images, names), origin))
+
+
+# --- its steps -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class AtSetting:
-    """Spectra of one setting of the microscope, as :func:`train_ensemble` takes them."""
+class FirstLook:
+    """What the first pass over the data says of an image.
 
-    samples: list
-    detector: object
-    clusters: object
-    values: tuple
+    Attributes
+    ----------
+    spectra : Spectra
+    image : Image
+    reference : Image or None
+        A separate vacuum measurement.
+    cluster_by : str or ndarray of shape (n_spectra,)
+    limits : dict of str to ndarray
+        Limits of the regions given by the user, eV.
+    messages : tuple of str
+        What was noticed.
+    """
+
+    spectra: Spectra
+    image: Image
+    reference: Image | None
+    cluster_by: str | np.ndarray
+    limits: dict[str, np.ndarray]
+    messages: tuple[str, ...]
 
     @property
-    def is_vacuum(self):
-        """Whether no specimen is in view."""
-        return bool((self.samples[0].label == VACUUM).all())
+    def n_reference(self):
+        """Spectra of the separate vacuum measurement."""
+        return 0 if self.reference is None else self.reference.sample_index.size
 
 
-def train_at_settings(images, names, cluster_by, settings, progress=None):
-    """Train one ensemble on spectra taken at several settings of the microscope.
+@dataclass(frozen=True)
+class Choice:
+    """Which spectra belong together, and which of them are trained on.
 
-    Shapes are learnt in units of the FWHM, thickness is counted from the beam of each setting;
-    how wide the peak and how bright the beam is follow laws of the settings.
+    Attributes
+    ----------
+    clusters : Clusters
+    samples : Samples
+    """
+
+    clusters: Clusters
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An ensemble and how the image sees it, whether trained on it or before.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    adapted : Adapted
+    training : TrainingSummary or None
+        None where it was trained before.
+    messages : tuple of str
+        What of the image lies outside what the ensemble has seen.
+    distance : float
+        How far it does.
+    """
+
+    ensemble: Ensemble
+    adapted: Adapted
+    training: TrainingSummary | None = None
+    messages: tuple[str, ...] = ()
+    distance: float = 0.0
+
+
+def look(spectra, options):
+    """Measure the peaks of all spectra, and describe the image.
 
     Parameters
     ----------
-    images : sequence of AtSetting
-    names : tuple of str
-        Of the conditions whose values the settings are.
-    cluster_by : str
-    settings : Settings
-        With as many inputs of the networks as there are conditions, and two.
-    progress : callable, optional
+    spectra : Spectra
+    options : Options
 
     Returns
     -------
-    ensemble : Ensemble
-    report : Report
-        Of the setting in the middle.
+    FirstLook
+
+    Raises
+    ------
+    NoZeroLossPeakError
+        If no spectrum has a usable peak.
+    ValueError
+        If a map is not of the navigation shape, or the vacuum does not fit.
     """
-    rng = np.random.default_rng(settings.random_state)
-    parts = [registered_part(i.samples, i.detector, i.clusters, settings.regions) for i in images]
-    beams = np.array(
-        [
-            log_beam(image.samples, part.peaks.grid, part.peaks.log_reference)
-            for image, part in zip(images, parts, strict=True)
-        ]
+    limits = check_limits(options.regions, options.ev_per_unit)
+    excluded = np.zeros(spectra.n_spectra, bool)
+    if options.navigation_mask is not None:
+        excluded = spectra.flat_map(options.navigation_mask, "navigation_mask", bool)
+    vacuum, reference = _vacuum_of(options.vacuum, spectra)
+    cluster_by, left_out = options.cluster_by, []
+    if not isinstance(cluster_by, str):
+        cluster_by = spectra.flat_map(cluster_by, "cluster_by", float)
+        unknown = ~np.isfinite(cluster_by) & ~excluded
+        if unknown.all():
+            raise ValueError("cluster_by: expected a map with finite values, got none.")
+        excluded = excluded | unknown
+        if unknown.any():
+            left_out = [
+                f"{unknown.sum()} of {spectra.n_spectra} spectra are left out and NaN in every "
+                "result: cluster_by is not finite there."
+            ]
+    rng = np.random.default_rng(options.seed)
+    index = choose_sample(spectra.n_spectra, excluded, vacuum, rng)
+    parameters, counts = measure_peaks(
+        spectra.counts, spectra.energy, index, options.show_progressbar
     )
-    conditions = Conditions.of(
-        names, [image.values for image in images], beams,
-        [part.peaks.log_fwhm[0] for part in parts],
-        *spreads([part.peaks for part in parts]),
-        rng.standard_normal((settings.n_replicas, 2)),
-    )  # fmt: skip
-    scaled = conditions.scaled(conditions.settings)
-    first = int((scaled**2).sum(-1).argmin())
-    order = [first, *(n for n in range(len(parts)) if n != first)]
-    shifted = [_at_dose(parts[n], beams[n] - beams[first], tuple(scaled[n])) for n in order]
-    reach = [
-        extreme(part.peaks.grid.u[end] for part in parts) for end, extreme in ((0, min), (-1, max))
-    ]
-    shifted[0] = replace(shifted[0], peaks=_reaching(shifted[0].peaks, *reach))
-    ensemble, trained, selection = _trained(shifted, settings, rng, progress)
-    image = images[first]
-    seen = replace(
-        ensemble.seen,
-        log_beam=float(beams[first]),
-        cluster_centres=image.clusters.centres,
-        cluster_by=cluster_by,
-    )
-    ensemble = replace(ensemble, seen=seen, conditions=conditions.select(selection.kept))
-    scatter = [
-        _scatter_at(ensemble, part, images[n].values)
-        for n, part in zip(order, shifted, strict=True)
-    ]
-    ensemble = ensemble.with_scatter(np.sqrt(np.mean(np.square(scatter), 0)).astype(np.float32))
-    return ensemble, _report(ensemble, image.detector, image.clusters, trained, selection)
+    parameters = parameters.excluding(excluded)
+    noise = known_noise(spectra, index, counts)
+    image = describe_image(parameters, spectra.energy, index, counts, noise=noise, vacuum=vacuum)
+    messages = (*measurement_messages(image), *left_out)
+    unusable = unusable_message(parameters)
+    for message in (*messages, *([unusable] if unusable else [])):
+        warn_user(message)
+    return FirstLook(spectra, image, reference, cluster_by, limits=limits, messages=messages)
 
 
-def spreads(peaks):
-    """How ln N0 and ln FWHM vary from spectrum to spectrum at one setting.
+def choose(first, options):
+    """Cluster an image by thickness, and choose spectra to train on.
 
     Parameters
     ----------
-    peaks : sequence of RegisteredPeaks
-        One for each setting.
+    first : FirstLook
+    options : Options
 
     Returns
     -------
-    errors : ndarray of shape (n_settings, 2)
-        Standard errors of the means.
-    spread : ndarray of shape (2,)
-        Standard deviation, typical of all settings.
+    Choice
+
+    Raises
+    ------
+    ValueError
+        If the limits given by the user do not fit the clusters or the axis.
     """
-    thin = [p.label == p.label.min() for p in peaks]
-    numbers = [
-        (p.log_intensity[t], np.log(p.matched.fwhm[t])) for p, t in zip(peaks, thin, strict=True)
-    ]
-    n = np.array([t.sum() for t in thin])
-    sigma = np.array(
-        [[values.std(ddof=min(1, values.size - 1)) for values in pair] for pair in numbers]
-    )
-    known = n > 1
-    spread = np.sqrt((sigma[known] ** 2).mean(0)) if known.any() else np.full(2, _UNKNOWN_SPREAD)
-    return np.where(known[:, None], sigma, spread) / np.sqrt(n)[:, None], spread
+    clusters = cluster_image(first.image, first.cluster_by, options.n_clusters, options.seed)
+    check_number_of_limits(first.limits, clusters.centres.size)
+    check_reach(first.limits, first.image.fwhm, first.image.end, options.ev_per_unit)
+    rng = np.random.default_rng(options.seed)
+    return Choice(clusters, draw_samples(first.image, clusters.labels, first.reference, rng))
 
 
-def _at_dose(part, log_dose, setting):
-    """A part with ln N0 counted at another dose."""
-    peaks = replace(part.peaks, log_intensity=part.peaks.log_intensity - log_dose)
-    return replace(part, peaks=peaks, setting=setting)
+def train_on(first, choice, options):
+    """Train an ensemble on the image itself.
 
-
-def _reaching(peaks, u_low, u_high):
-    """The same with a reference that goes on as far as all settings reach."""
-    table = ShapeTable.of_reference(peaks.grid, peaks.log_reference).reaching(u_low, u_high)
-    return replace(
-        peaks, grid=table.grid, log_reference=table.log_shape[0],
-        reference_modes=peaks.grid.held_to(table.grid, peaks.reference_modes),
-        spill_tables={
-            name: peaks.grid.held_to(table.grid, one) for name, one in peaks.spill_tables.items()
-        },
-    )  # fmt: skip
-
-
-def _scatter_at(ensemble, part, values):
-    """Unexplained scatter at one setting, on the grid of the ensemble."""
-    # ln N0 is that of the beam of the first setting still: the dose stays as it is.
-    table = replace(ensemble, setting=tuple(values)).tabulate()
-    return unexplained_scatter(table, part.peaks, part.peaks.log_fwhm)
-
-
-def _trained(parts, settings, rng, progress):
-    """Networks trained on parts, the first of which lends its reference.
+    Parameters
+    ----------
+    first : FirstLook
+    choice : Choice
+    options : Options
 
     Returns
     -------
+    Fitted
+    """
+    noise = first.image.detector.noise
+    training = _training_options(first, options)
+    with training_bar(options.show_progressbar) as progress:
+        trained = train_ensemble(
+            choice.samples.training, noise, choice.clusters, training, progress
+        )
+    spectra = first.spectra
+    provenance = describe_origin(spectra.title, spectra.n_spectra, options.arguments)
+    ensemble = replace(trained.ensemble, origin=Origin(spectra.microscope, provenance))
+    return Fitted(ensemble, as_trained(ensemble, options.confidence), trained.summary)
+
+
+def adapt_to(ensemble, first, choice, options):
+    """Adapt an ensemble that was trained before to the image, and say what lies outside of it.
+
+    Parameters
+    ----------
     ensemble : Ensemble
-    trained : Trained
-    selection : Selection
+    first : FirstLook
+    choice : Choice
+    options : Options
+
+    Returns
+    -------
+    Fitted
     """
-    peaks = parts[0].peaks
-    scores = rng.standard_normal((settings.n_replicas, len(peaks.reference_modes)))
-    scaling, data = training_data(parts, scores, settings, rng)
-    trained = _train_networks(data, settings, rng, progress)
-    selection = select(trained.chi2, trained.chi2_validation, trained.rise)
-    ranges = np.array([part.peaks.log_intensity_range for part in parts])
-    reaches = np.array([part.peaks.u_range for part in parts])
-    ensemble = Ensemble(
-        networks=Networks(
-            weights=trained.weights[selection.kept].astype(np.float32),
-            layers=tuple(settings.layers),
-            scaling=scaling,
-        ),
-        reference=Reference(
-            grid=peaks.grid,
-            log_shape=peaks.log_reference,
-            modes=peaks.reference_modes.astype(np.float32),
-            scores=scores[selection.kept].astype(np.float32),
-            scatter=np.zeros(peaks.grid.n, np.float32),
-            spill=single_precision(peaks.spill_by_intensity),
-        ),
-        seen=SeenSpectra(
-            log_intensity_range=Range(float(ranges[:, 0].min()), float(ranges[:, 1].max())),
-            log_fwhm=peaks.log_fwhm,
-            log_beam=0.0,
-            u_range=Range(float(reaches[:, 0].min()), float(reaches[:, 1].max())),
-            regions=parts[0].regions,
-            cluster_centres=np.zeros(len(parts[0].regions.E_I)),
-            cluster_by="",
-            noise=peaks.noise,
-            tail=_tail(peaks),
+    image, samples = first.image, choice.samples.training
+    adapted = adapt(
+        ensemble,
+        samples,
+        image.detector.noise,
+        n_clusters=choice.clusters.centres.size,
+        limits=first.limits,
+        confidence=options.confidence,
+    )
+    applicability = compare(
+        ensemble,
+        ImageSummary(
+            log_intensity=image.log_intensity[image.usable] - adapted.log_dose,
+            log_fwhm=adapted.log_fwhm.mean,
+            log_dose=adapted.log_dose,
+            u_range=typical_reach_of(samples),
+            difference=adapted.difference,
+            has_vacuum=bool(image.vacuum.any()),
+            end=image.end,
+            microscope=first.spectra.microscope,
         ),
     )
-    return ensemble, trained, selection
+    messages = (applicability.message,) if applicability.message else ()
+    for message in messages:
+        warn_user(message)
+    return Fitted(ensemble, adapted, messages=messages, distance=applicability.distance)
 
 
-def single_precision(spill):
-    """ln N0 as it is, tables in single precision: half of the bytes of a file."""
-    return replace(spill, relative=spill.relative.astype(np.float32))
+# --- checks and small things -----------------------------------------------------------------------
 
 
-def _train_networks(data, settings, rng, progress):
-    """On the workers where a dask client is active, else in threads."""
-    from hyperspy_zlpml.network.training import train
+def check_ensemble_type(ensemble):
+    """Raise ValueError unless something is an ensemble.
 
-    client = active_client()
-    return train(
-        data, settings.layers, settings.n_steps, rng=rng, progress=progress,
-        device=settings.device, run_blocks=None if client is None else map_on(client),
-    )  # fmt: skip
-
-
-# --- what the ensemble does not explain ----------------------------------------------------------
-
-# --- report --------------------------------------------------------------------------------------
+    Parameters
+    ----------
+    ensemble : Ensemble
+    """
+    if not isinstance(ensemble, Ensemble):
+        raise ValueError(
+            "ensemble: expected an Ensemble, as train_zlp_ml and hyperspy_zlpml.load return, "
+            f"got {type(ensemble).__name__}."
+        )
 
 
-def _tail(peaks):
-    """How the tail of the reference was found, in words."""
-    if peaks.has_vacuum or not np.isfinite(peaks.extrapolated_from):
-        return ""
-    limit = peaks.extrapolated_from * np.exp(peaks.log_fwhm[0])
-    if peaks.tail_is_known:
-        return describe_tail(PURE_FRACTION * limit, len(peaks.label))
-    return describe_tail(limit, None)
-
-
-def _report(ensemble, detector, clusters, trained, selection):
-    kept = selection.kept
-    return Report(
-        noise=describe_noise(detector.noise),
-        pedestal=detector.pedestal,
-        pedestal_note=detector.pedestal_note,
-        clusters=cluster_rows(clusters.centres, clusters.sizes, ensemble.seen.regions),
-        n_replicas=kept.size,
-        n_kept=int(kept.sum()),
-        dropped=selection.dropped,
-        chi2=float(np.median(trained.chi2[kept])),
-        chi2_validation=float(np.median(trained.chi2_validation[kept])),
-        tail=ensemble.seen.tail,
-        messages=clusters.messages,
+def _training_options(first, options, layers=LAYERS):
+    return TrainingOptions(
+        n_replicas=options.n_replicas,
+        replica_kind=options.replica_kind,
+        limits=first.limits,
+        layers=layers,
+        random_state=options.seed,
+        device=options.device,
     )
+
+
+def _common_settings(images, names):
+    """Settings of the microscope, but for the conditions, that are the same for all images."""
+    return {
+        name: value
+        for name, value in images[0].microscope.items()
+        if name not in names and all(one.microscope.get(name) == value for one in images)
+    }
+
+
+def _vacuum_of(vacuum, spectra):
+    """Boolean map of vacuum pixels or None, and the image of a separate measurement or None."""
+    if vacuum is None:
+        return None, None
+    if isinstance(vacuum, str):
+        raise ValueError(f"vacuum: expected spectra, a boolean map or None, got {vacuum!r}.")
+    if isinstance(vacuum, Spectra):
+        return None, describe_vacuum(vacuum, spectra.step)
+    mask = spectra.flat_map(vacuum, "vacuum", bool)
+    if not mask.any():
+        raise ValueError("vacuum: expected at least one vacuum pixel (True), got none.")
+    return mask, None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml import data
-from hyperspy_zlpml.data._forward import Material, Response, add_noise, zlp_and_inelastic
+from hyperspy_zlpml.data.forward import Material, Response, add_noise, zlp_and_inelastic
 
 SYMMETRIC = Response(2.0, 2.0, 0.0)
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from hyperspy.component import Component
 
-from hyperspy_zlpml.components._shapes import MODE_LIMITS, Shapes, check_mode
+from hyperspy_zlpml.components.shapes import MODE_LIMITS, Shapes, check_mode
 from hyperspy_zlpml.compute import as_blocks
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION, EnsembleFileError, to_parts
@@ -87,13 +87,13 @@ def _checked_thickness(thickness):
 # The signals bring scikit-learn, which models that are only looked at can do without.
 @lru_cache
 def _ev_per_unit(units):
-    from hyperspy_zlpml.signals import _arrays
+    from hyperspy_zlpml.signals import arrays as _arrays
 
     return _arrays.ev_per_unit(units, "model")
 
 
 def _energies(signal):
-    from hyperspy_zlpml.signals import _arrays
+    from hyperspy_zlpml.signals import arrays as _arrays
 
     return _arrays.energy_axis(signal)
 

@@ -5,18 +5,19 @@
 - ``lazy``: dask blocks of whole spectra, computed or stored with a progress bar
 - ``threads``: how many cores work, and one BLAS thread for each
 - ``workers``: the workers of a ``dask.distributed.Client``
+- ``records``: what is known of every spectrum, as arrays
+- ``user_warnings``, ``progress``: what is told on the way
+
+Predicting with an ensemble needs the records alone: dask is loaded when it is asked for.
 """
 
-from hyperspy_zlpml.compute.lazy import as_blocks, compute, store
-from hyperspy_zlpml.compute.mapping import map_spectra, take_spectra
-from hyperspy_zlpml.compute.threads import n_threads, one_blas_thread
+import lazy_loader
 
-__all__ = [
-    "as_blocks",
-    "compute",
-    "map_spectra",
-    "n_threads",
-    "one_blas_thread",
-    "store",
-    "take_spectra",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "lazy": ["as_blocks", "compute", "store"],
+        "mapping": ["map_spectra", "take_spectra"],
+        "threads": ["n_threads", "one_blas_thread"],
+    },
+)

@@ -18,8 +18,8 @@
 ==========================  ============================================================
 """
 
-from hyperspy_zlpml.data._forward import Material, Response
-from hyperspy_zlpml.data._samples import (
+from hyperspy_zlpml.data.forward import Material, Response
+from hyperspy_zlpml.data.samples import (
     SAMPLE_KINDS,
     SampleImage,
     energy_gain,

@@ -28,6 +28,10 @@ UNITS = {
     "exposure": "s",
     "dwell_time": "s",
 }
+#: Arguments of ``Ensemble.predict``, which no condition can be called.
+_TAKEN = ("self", "energy", "centre", "fwhm", "log_intensity", "height", "setting")
+#: Smallest singular value of settings of unit variance that tells two conditions apart.
+_INDEPENDENT = 1e-3
 #: Most settings that an ensemble is trained at and a file may hold.
 MOST_SETTINGS = 200
 #: Laws that an ensemble has, in the order of their columns.
@@ -172,3 +176,64 @@ def _log_time(names, settings):
     """Logarithm of the time of every setting, 0 where it is no condition."""
     columns = [number for number, name in enumerate(names) if name in TIMES]
     return np.log(settings[:, columns[0]]) if columns else np.zeros(len(settings))
+
+
+def check_conditions(names, values):
+    """Raise ValueError unless the values of conditions tell their settings apart.
+
+    Parameters
+    ----------
+    names : tuple of str
+    values : ndarray of shape (n_settings, n_conditions)
+    """
+    check_condition_names(names)
+    for name, column in zip(names, values.T, strict=True):
+        if np.ptp(column) == 0:
+            raise ValueError(
+                f"conditions: expected {name} to differ between the signals, it is {column[0]:g} "
+                "in all of them; leave it out."
+            )
+    if len(values) > MOST_SETTINGS:
+        raise ValueError(f"signals: expected at most {MOST_SETTINGS} settings, got {len(values)}.")
+    n_settings = len(np.unique(values, axis=0))
+    if n_settings < values.shape[1] + 1:
+        raise ValueError(
+            f"conditions: expected at least {values.shape[1] + 1} settings for "
+            f"{values.shape[1]} conditions, got {n_settings}."
+        )
+    _check_independent(names, values)
+
+
+def check_condition_names(names):
+    """Raise ValueError unless each name can be a keyword of ``Ensemble.predict``.
+
+    Parameters
+    ----------
+    names : iterable of str
+    """
+    wrong = sorted(name for name in names if name in _TAKEN or not name.isidentifier())
+    if wrong:
+        raise ValueError(
+            "conditions: expected names that can be keywords and are no arguments of "
+            f"Ensemble.predict, got {wrong}."
+        )
+    times = [name for name in names if name in TIMES]
+    if len(times) > 1:
+        raise ValueError(
+            f"conditions: expected one time that counts are in proportion to, got {times}; leave "
+            "one out."
+        )
+
+
+def _check_independent(names, values):
+    """Times are positive, and conditions do not all change together."""
+    for name, column in zip(names, values.T, strict=True):
+        if name in TIMES and not (column > 0).all():
+            raise ValueError(f"conditions: expected {name} to be positive, got {column.min():g}.")
+    settings = with_logarithms(values, (values > 0).all(0))
+    settings = (settings - settings.mean(0)) / settings.std(0)
+    if np.linalg.matrix_rank(settings, tol=_INDEPENDENT) < len(names):
+        raise ValueError(
+            f"conditions: expected {', '.join(names)} to change independently of each other, got "
+            "settings at which one follows from the others: leave one out, or measure more."
+        )

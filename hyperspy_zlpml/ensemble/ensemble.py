@@ -223,6 +223,15 @@ class Ensemble:
             height = np.exp(log_n0)[:, None] * channel / (area * width)[:, None]
         return height, width[:, None]
 
+    def check_setting(self):
+        """Raise ValueError if it was trained with conditions and none are chosen."""
+        if self.conditions is not None and not self.setting:
+            names = ", ".join(f"{name}=..." for name in self.conditions.names)
+            raise ValueError(
+                f"setting: expected values of {list(self.conditions.names)}, which this ensemble was "
+                f"trained with, got none; choose them with ensemble.at({names})."
+            )
+
     def log_shapes(self, log_intensities):
         """Compute the logarithm of the peaks of all replicas on the grid, with falling tails.
 
@@ -240,12 +249,7 @@ class Ensemble:
         ValueError
             If it was trained with conditions, and none are chosen.
         """
-        if self.conditions is not None and not self.setting:
-            names = ", ".join(f"{name}=..." for name in self.conditions.names)
-            raise ValueError(
-                f"setting: expected values of {list(self.conditions.names)}, which this ensemble was "
-                f"trained with, got none; choose them with ensemble.at({names})."
-            )
+        self.check_setting()
         ratio = self.log_ratio(self.grid.u[None, :], np.asarray(log_intensities)[:, None])
         shapes = level_ripples(self.reference.log_shape + ratio, self.grid.u)
         outside = self.conditions.outside(self.setting) if self.setting else 0.0

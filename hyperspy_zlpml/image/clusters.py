@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clusters of pixels of equal thickness: K-means on a scalar proxy (Roest 2021, section 3.2)."""
 
-from dataclasses import dataclass, field
+import numbers
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.cluster import KMeans
@@ -14,17 +15,47 @@ MIN_SIZE = 2
 
 
 def zlp_proxy(parameters):
-    """``ln N0``: falls by t/lambda."""
+    """Compute ``ln N0``, which falls by t/lambda.
+
+    Parameters
+    ----------
+    parameters : PeakParameters
+
+    Returns
+    -------
+    ndarray
+        NaN where N0 is not positive.
+    """
     return _logarithm(parameters.intensity)
 
 
 def total_proxy(parameters):
-    """Logarithm of the total counts: falls with what the aperture stops."""
+    """Compute the logarithm of the total counts, which falls with what the aperture stops.
+
+    Parameters
+    ----------
+    parameters : PeakParameters
+
+    Returns
+    -------
+    ndarray
+        NaN where the total is not positive.
+    """
     return _logarithm(parameters.total)
 
 
 def log_ratio_proxy(parameters):
-    """``ln(I_total / I_zlp)``: the log-ratio thickness, up to a constant."""
+    """Compute ``ln(I_total / I_zlp)``, the log-ratio thickness up to a constant.
+
+    Parameters
+    ----------
+    parameters : PeakParameters
+
+    Returns
+    -------
+    ndarray
+        NaN where one of both is not positive.
+    """
     return _logarithm(parameters.total) - _logarithm(parameters.intensity)
 
 
@@ -49,11 +80,14 @@ class Clusters:
         Mean of the proxy in each cluster, in the order of the labels.
     messages : tuple of str
         Mergers, for the report.
+    proxy : str
+        Name of the proxy of thickness, "map" for one that the user gave.
     """
 
     labels: np.ndarray
     centres: np.ndarray
-    messages: tuple = field(default=())
+    messages: tuple[str, ...] = ()
+    proxy: str = ""
 
     @property
     def sizes(self):
@@ -61,8 +95,8 @@ class Clusters:
         return np.bincount(self.labels[self.labels >= 0].ravel(), minlength=self.centres.size)
 
 
-def cluster(proxy, n_clusters, sign=1, min_size=MIN_SIZE, random_state=None):
-    """K-means on a scalar proxy of thickness.
+def cluster_by_thickness(proxy, n_clusters, sign=1, min_size=MIN_SIZE, random_state=None):
+    """Cluster spectra by K-means on a scalar proxy of thickness.
 
     Parameters
     ----------
@@ -80,6 +114,14 @@ def cluster(proxy, n_clusters, sign=1, min_size=MIN_SIZE, random_state=None):
     Returns
     -------
     Clusters
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.clusters import cluster_by_thickness
+    >>> thickness = np.array([0.9, 0.1, 0.12, np.nan, 0.88])
+    >>> cluster_by_thickness(thickness, 2, random_state=0).labels
+    array([ 1,  0,  0, -1,  1])
     """
     finite = np.isfinite(proxy)
     if not finite.any():
@@ -134,8 +176,8 @@ def _order(values, label, sign):
     return rank[np.searchsorted(names, label)], centres[order]
 
 
-def clusters_of(image, cluster_by, n_clusters, random_state):
-    """Clusters of the usable spectra.
+def cluster_image(image, cluster_by, n_clusters, random_state):
+    """Cluster the usable spectra of an image.
 
     Parameters
     ----------
@@ -144,11 +186,11 @@ def clusters_of(image, cluster_by, n_clusters, random_state):
         Name of a proxy, or a map that grows with thickness.
     n_clusters : int or "auto"
     random_state : int or None
+        Seed of K-means.
 
     Returns
     -------
-    clusters : Clusters
-    name : str
+    Clusters
     """
     if isinstance(cluster_by, str):
         function, sign = PROXIES[cluster_by]
@@ -156,4 +198,25 @@ def clusters_of(image, cluster_by, n_clusters, random_state):
     else:
         proxy, sign, name = np.asarray(cluster_by, float), 1, "map"
     proxy = np.where(image.usable, proxy, np.nan)
-    return cluster(proxy, n_clusters, sign, random_state=random_state), name
+    clusters = cluster_by_thickness(proxy, n_clusters, sign, random_state=random_state)
+    return replace(clusters, proxy=name)
+
+
+def check_clustering(n_clusters, cluster_by):
+    """Raise ValueError unless spectra can be clustered like that.
+
+    Parameters
+    ----------
+    n_clusters : int or "auto"
+    cluster_by : str or array
+        Name of a proxy; arrays are not looked at.
+    """
+    is_count = isinstance(n_clusters, numbers.Integral) and not isinstance(n_clusters, bool)
+    if not (isinstance(n_clusters, str) and n_clusters == "auto") and not (
+        is_count and n_clusters >= 1
+    ):
+        raise ValueError(f"n_clusters: expected a positive integer or 'auto', got {n_clusters!r}.")
+    if isinstance(cluster_by, str) and cluster_by not in PROXIES:
+        raise ValueError(
+            f"cluster_by: expected one of {sorted(PROXIES)} or a map, got {cluster_by!r}."
+        )

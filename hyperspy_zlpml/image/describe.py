@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.image.detector import Detector, describe_detector
-from hyperspy_zlpml.image.peaks import NO_PEAK, STATUS_TEXT, PeakParameters
+from hyperspy_zlpml.image.peaks import NO_PEAK, STATUS_TEXT, PeakParameters, measure_peaks
+from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
 from hyperspy_zlpml.image.vacuum import never_rises, vacuum_candidates
 
 #: Peaks narrower than this many channels have no shape at all.
 _NARROWEST_PEAK = 1.0
-#: Status of spectra that the user left out, beside those of ``zlp.peaks``.
-EXCLUDED = -1
+#: Dispersions of a vacuum measurement and of the data agree to this, relatively.
+_SAME_DISPERSION = 1e-3
 
 
 class NoZeroLossPeakError(ValueError):
@@ -39,7 +41,7 @@ class Image:
     sample_counts : ndarray of shape (n_sample, n_energy)
         Free of pedestal.
     vacuum : ndarray of bool
-    messages : tuple of str
+        Spectra that see no specimen.
     """
 
     energy: np.ndarray
@@ -48,7 +50,6 @@ class Image:
     sample_index: np.ndarray
     sample_counts: np.ndarray
     vacuum: np.ndarray
-    messages: tuple = ()
 
     @property
     def usable(self):
@@ -57,19 +58,30 @@ class Image:
             return self.parameters.usable & (self.parameters.intensity > 0)
 
     @property
+    def fwhm(self):
+        """Median FWHM of the usable spectra, eV."""
+        return float(np.nanmedian(self.parameters.fwhm[self.usable]))
+
+    @property
+    def end(self):
+        """Last energy of the axis, from the median peak of the usable spectra, eV."""
+        return float(self.energy[-1] - np.nanmedian(self.parameters.centre[self.usable]))
+
+    @property
     def log_intensity(self):
-        """ln N0, NaN where not usable."""
+        """Logarithm of N0, NaN where not usable."""
         return np.log(np.where(self.usable, self.parameters.intensity, np.nan))
 
 
 def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
-    """Detector, usable spectra and vacuum pixels of an image.
+    """Find detector, usable spectra and vacuum pixels of an image.
 
     Parameters
     ----------
     parameters : PeakParameters
         Of all spectra, shape (n_spectra,); excluded ones have a status.
     energy : ndarray of shape (n_energy,)
+        Uniform axis, eV.
     index : ndarray of int
         Spectra of the sample.
     counts : ndarray of shape (n_sample, n_energy)
@@ -85,6 +97,9 @@ def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
     Raises
     ------
     NoZeroLossPeakError
+        If no spectrum of the sample has a usable peak.
+    ValueError
+        If the peaks are narrower than a channel.
     """
     good = parameters.usable[index]
     if not good.any():
@@ -102,8 +117,14 @@ def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
     clean = parameters.without_pedestal(detector.pedestal, energy)
     if vacuum is None:
         vacuum = _find_vacuum(clean, detector.noise, energy, index, counts)
-    image = Image(energy, clean, detector, index, counts, vacuum & clean.usable)
-    return image
+    return Image(
+        energy=energy,
+        parameters=clean,
+        detector=detector,
+        sample_index=index,
+        sample_counts=counts,
+        vacuum=vacuum & clean.usable,
+    )
 
 
 def _why_no_peak(parameters):
@@ -134,17 +155,62 @@ def _find_vacuum(parameters, noise, energy, index, counts):
 
 
 def is_pure(image):
-    """Whether the mean of the sampled spectra only falls behind the peak."""
+    """Tell whether the mean of the sampled spectra only falls behind the peak.
+
+    Parameters
+    ----------
+    image : Image
+
+    Returns
+    -------
+    bool
+    """
     sampled = image.parameters.select(image.sample_index)
     return never_rises(
         image.sample_counts, image.energy, sampled.centre, sampled.fwhm, image.detector.noise
     )
 
 
-def excluded_parameters(parameters, excluded):
-    """Parameters with the excluded spectra marked as unusable, and NaN."""
-    values = {name: getattr(parameters, name) for name in PeakParameters.__dataclass_fields__}
-    for name in ("centre", "fwhm", "intensity", "total", "scattered"):
-        values[name] = np.where(excluded, np.nan, values[name])
-    values["status"] = np.where(excluded, EXCLUDED, parameters.status)
-    return PeakParameters(**values)
+def describe_vacuum(vacuum, step):
+    """Describe a separate measurement of vacuum as an image.
+
+    Parameters
+    ----------
+    vacuum : Spectra
+    step : float
+        Dispersion of the data that it is for, eV per channel.
+
+    Returns
+    -------
+    Image
+        All its usable spectra are vacuum.
+
+    Raises
+    ------
+    NoZeroLossPeakError
+        If no spectrum has a usable peak.
+    ValueError
+        If the dispersion is another.
+
+    Warns
+    -----
+    UserWarning
+        If the spectra rise again behind the peak.
+    """
+    if abs(vacuum.step / step - 1) > _SAME_DISPERSION:
+        raise ValueError(
+            f"vacuum: expected the dispersion of the signal, {step:.6g} eV per channel, "
+            f"got {vacuum.step:.6g}; measure or interpolate the vacuum at the same dispersion."
+        )
+    index = np.arange(vacuum.n_spectra)[:LARGEST_SAMPLE]
+    parameters, counts = measure_peaks(vacuum.counts, vacuum.energy, index)
+    try:
+        image = describe_image(parameters, vacuum.energy, index, counts, vacuum=parameters.usable)
+    except NoZeroLossPeakError as error:
+        raise NoZeroLossPeakError(f"vacuum: {error}") from error
+    if not is_pure(image):
+        warn_user(
+            "vacuum: the spectra given rise again behind the peak, as spectra of a specimen do; "
+            "what they lose there is taken for zero-loss peak."
+        )
+    return image

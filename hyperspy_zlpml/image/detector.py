@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 #: Channels within this many FWHM of the peak are too curved for differences of channels.
-_CORE = 3.0
+_CURVED_WITHIN = 3.0
 _N_LEVELS = 24
 #: More spectra than about this many tell nothing new of the noise.
 _SPECTRA_LOOKED_AT = 256
@@ -71,7 +71,7 @@ def estimate_noise(counts, energy, centre, fwhm):
     difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
     level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2]
     u = (energy[1:-2] - centre[:, None]) / fwhm[:, None]
-    use = np.abs(u) > _CORE
+    use = np.abs(u) > _CURVED_WITHIN
     if use.sum() < 4 * _N_LEVELS:
         use = np.ones_like(use)
     return fit_noise(level[use], difference[use] ** 2, "estimated from the data")
@@ -185,8 +185,26 @@ def describe_detector(counts, energy, parameters, noise=None):
     return Detector(pedestal, note, noise)
 
 
-def noise_of_variance(counts, variance):
-    """Noise model that describes given variances of some spectra."""
+def noise_of_variance(variance, counts):
+    """Describe given variances of some spectra by a noise model.
+
+    Parameters
+    ----------
+    variance : float or ndarray of shape (n_spectra, n_energy)
+        Variance of the counts.
+    counts : ndarray of shape (n_spectra, n_energy)
+
+    Returns
+    -------
+    NoiseModel
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import noise_of_variance
+    >>> noise_of_variance(25.0, np.ones((2, 100))).readout
+    5.0
+    """
     if not np.ndim(variance):
         return NoiseModel(0.0, float(np.sqrt(variance)), "constant variance of the signal")
     use = np.isfinite(counts) & np.isfinite(variance)

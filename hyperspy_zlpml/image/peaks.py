@@ -4,15 +4,25 @@
 Each spectrum is treated alone, so the answer does not depend on how an image is chunked.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import numpy as np
 
 from hyperspy_zlpml.compute import compute, map_spectra, take_spectra
+from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
-#: Reasons for which a spectrum has no usable peak (``PeakParameters.status``).
-OK, NOT_FINITE, NO_PEAK, AT_EDGE = range(4)
+#: ``PeakParameters.status`` of a usable peak.
+OK = 0
+#: The same of a spectrum with counts that are no numbers ...
+NOT_FINITE = 1
+#: ... without a peak that stands out of the noise ...
+NO_PEAK = 2
+#: ... with a peak that the edge of the axis cuts ...
+AT_EDGE = 3
+#: ... and of one that the user left out.
+EXCLUDED = -1
 STATUS_TEXT = {
     NOT_FINITE: "with NaN or infinite counts",
     NO_PEAK: "without a zero-loss peak",
@@ -27,11 +37,14 @@ SCATTERED_FROM = 8.0
 _COARSE = 4.5
 #: Neighbours of a coarse peak count as at least this fraction of its height.
 _NARROWEST = 2e-3
-_MAD_TO_SIGMA = 1.4826
-#: Spectra worked on at once, and channels whose scatter is looked at for the noise.
-_SPECTRA_AT_ONCE, _CHANNELS_LOOKED_AT = 512, 256
-#: Half-height crossings are looked for within so many channels first; sums are taken of so many.
-_NEAR, _CHANNELS_TOGETHER = 64, 32
+#: Spectra worked on at once.
+_SPECTRA_AT_ONCE = 512
+#: Channels whose scatter is looked at for the noise.
+_CHANNELS_LOOKED_AT = 256
+#: Half-height crossings are looked for within so many channels first.
+_NEAR = 64
+#: Sums are taken of so many channels first.
+_CHANNELS_TOGETHER = 32
 #: Decimals of a channel to which positions are given.
 _DECIMALS = 8
 #: Significant digits of sums, but the first.
@@ -39,7 +52,7 @@ _DIGITS = 11
 
 
 @dataclass(frozen=True)
-class PeakParameters:
+class PeakParameters(PerSpectrum):
     """Peak parameters of a set of spectra; every array has the navigation shape.
 
     Attributes
@@ -73,29 +86,60 @@ class PeakParameters:
         """Boolean array: spectra with a usable peak."""
         return self.status == OK
 
-    def stack(self):
-        """All parameters in one float array, parameters on the last axis."""
-        return np.stack([np.asarray(getattr(self, f.name), float) for f in fields(self)], -1)
-
     @classmethod
     def unstack(cls, stacked):
-        """Inverse of :meth:`stack`."""
-        *values, channel, status = np.moveaxis(np.asarray(stacked), -1, 0)
-        return cls(*values, channel.astype(int), status.astype(int))
+        """Read all parameters from what :meth:`stack` wrote.
 
-    def select(self, index):
-        """Parameters of some of the spectra (any NumPy index)."""
-        return PeakParameters(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        Parameters
+        ----------
+        stacked : ndarray of shape (..., 7)
+
+        Returns
+        -------
+        PeakParameters
+        """
+        read = super().unstack(stacked)
+        return replace(read, channel=read.channel.astype(int), status=read.status.astype(int))
 
     def without_pedestal(self, pedestal, energy):
-        """The same with a constant pedestal (counts per channel) taken off the sums."""
+        """Take a constant pedestal off the sums.
+
+        Parameters
+        ----------
+        pedestal : float
+            Counts per channel.
+        energy : ndarray of shape (n_energy,)
+            Axis of the spectra, eV.
+
+        Returns
+        -------
+        PeakParameters
+        """
         step = energy[1] - energy[0]
         beyond = (energy[-1] - self.centre) / step - SCATTERED_FROM * self.fwhm / step
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["intensity"] = self.intensity - pedestal * 2 * self.fwhm / step
-        values["total"] = self.total - pedestal * energy.size
-        values["scattered"] = self.scattered - pedestal * np.clip(beyond, 0, None)
-        return PeakParameters(**values)
+        return replace(
+            self,
+            intensity=self.intensity - pedestal * 2 * self.fwhm / step,
+            total=self.total - pedestal * energy.size,
+            scattered=self.scattered - pedestal * np.clip(beyond, 0, None),
+        )
+
+    def excluding(self, excluded):
+        """Mark spectra as left out by the user, with NaN for their numbers.
+
+        Parameters
+        ----------
+        excluded : ndarray of bool, of the navigation shape
+
+        Returns
+        -------
+        PeakParameters
+        """
+        blank = {
+            name: np.where(excluded, np.nan, getattr(self, name))
+            for name in ("centre", "fwhm", "intensity", "total", "scattered")
+        }
+        return replace(self, **blank, status=np.where(excluded, EXCLUDED, self.status))
 
 
 def measure_peaks(data, energy, index=(), show_progressbar=False):
@@ -231,7 +275,7 @@ def _channel_noise(spectra):
     step = max(spectra.shape[-1] // _CHANNELS_LOOKED_AT, 1)
     a, b, c, d = (spectra[:, i : spectra.shape[-1] - 3 + i : step] for i in range(4))
     difference = (d - a) - 3 * (c - b)
-    return _MAD_TO_SIGMA / np.sqrt(20) * np.median(np.abs(difference), axis=-1)
+    return MAD_TO_SIGMA / np.sqrt(20) * np.median(np.abs(difference), axis=-1)
 
 
 def _first_crossings(spectra, channel, half, smoothed=True):

@@ -10,7 +10,16 @@ _MORE_THAN_CHANCE = 10.0
 
 
 def measurement_messages(image):
-    """Warnings about peaks that cannot be trusted as they are."""
+    """Describe what is wrong with peaks that cannot be trusted as they are.
+
+    Parameters
+    ----------
+    image : Image
+
+    Returns
+    -------
+    list of str
+    """
     messages = []
     saturated = _flat_tops(image.sample_counts)
     # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
@@ -20,8 +29,7 @@ def measurement_messages(image):
             f"{saturated.sum()} of {saturated.size} spectra looked at have a peak that is cut off "
             "flat: the detector was saturated. Their ZLP is not to be trusted; shorten the exposure."
         )
-    step = image.energy[1] - image.energy[0]
-    width = np.nanmedian(image.parameters.fwhm[image.usable]) / step
+    width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < 2:
         messages.append(
             f"the peaks are {width:.1f} channels wide: fewer than 2 channels cannot tell their "
@@ -31,7 +39,17 @@ def measurement_messages(image):
 
 
 def unusable_message(parameters):
-    """One sentence that counts the spectra left out, or None."""
+    """Count the spectra left out in one sentence.
+
+    Parameters
+    ----------
+    parameters : PeakParameters
+
+    Returns
+    -------
+    str or None
+        None where all are usable.
+    """
     counts = {text: int((parameters.status == code).sum()) for code, text in STATUS_TEXT.items()}
     counts = {text: count for text, count in counts.items() if count}
     if not counts:
@@ -44,7 +62,7 @@ def unusable_message(parameters):
 
 
 def _flat_tops(counts):
-    """Spectra whose three highest neighbouring channels hold exactly the same counts."""
+    """Find spectra whose three highest neighbouring channels hold exactly the same counts."""
     channel = np.clip(counts.argmax(-1), 2, counts.shape[-1] - 3)
     around = channel[:, None] + np.arange(-2, 3)
     top = np.take_along_axis(counts, around, -1)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Spectra to train on, and vacuum spectra held out to check the result on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,13 +9,15 @@ from hyperspy_zlpml.image.peaks import PeakParameters
 
 #: Label of vacuum spectra, which belong to no cluster.
 VACUUM = -1
-
-#: Spectra read for training at most, and used per cluster.
+#: Spectra read for training at most.
 LARGEST_SAMPLE = 4096
+#: Spectra of one cluster trained on at most.
 _PER_CLUSTER = 512
 #: A fifth of the vacuum spectra is kept from training to check the result on.
 _HELD_OUT = 0.2
+#: Fewer vacuum spectra than this are all trained on.
 FEWEST_TO_HOLD_OUT = 20
+#: Vacuum spectra kept from training at most.
 _CHECKED_AT_MOST = 256
 
 
@@ -41,16 +43,38 @@ class Sample:
     label: np.ndarray
 
     def select(self, index):
-        """Some of the spectra."""
-        return Sample(
-            self.counts[index], self.energy, self.parameters.select(index), self.label[index]
+        """Take some of the spectra.
+
+        Parameters
+        ----------
+        index : any index of NumPy
+
+        Returns
+        -------
+        Sample
+        """
+        return replace(
+            self,
+            counts=self.counts[index],
+            parameters=self.parameters.select(index),
+            label=self.label[index],
         )
 
 
 def log_intensities(samples):
-    """ln N0 of every spectrum; a separate vacuum reference counts as the thin end of the image.
+    """Take ln N0 of every spectrum.
 
-    The reference was taken at another time and dose: its own N0 says nothing of thickness.
+    A separate vacuum measurement counts as the thin end of the image: it was taken at another time
+    and dose, and its own N0 says nothing of thickness.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        The image's first.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra,)
     """
     image, *references = samples
     logarithm = np.log(image.parameters.intensity)
@@ -58,16 +82,45 @@ def log_intensities(samples):
     return np.concatenate([logarithm, *(np.full(len(r.label), thin) for r in references)])
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Spectra chosen from an image, and from a separate vacuum measurement if there is one.
+
+    Attributes
+    ----------
+    training : tuple of Sample
+        To train on, or to adapt an ensemble to; the image's first.
+    held_out : Sample or None
+        Vacuum spectra of the image to check the result on.
+    """
+
+    training: tuple[Sample, ...]
+    held_out: Sample | None
+
+
 def choose_sample(n_spectra, excluded, vacuum, rng):
-    """Indices of the spectra whose counts are read for training, increasing.
+    """Choose the spectra whose counts are read for training.
 
     Parameters
     ----------
     n_spectra : int
-    excluded : ndarray of bool
+    excluded : ndarray of bool of shape (n_spectra,)
     vacuum : ndarray of bool or None
         Vacuum pixels given by the user are all wanted, up to what a cluster takes.
     rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int
+        Increasing indices, some thousands at most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.samples import choose_sample
+    >>> excluded = np.array([False, True, False])
+    >>> choose_sample(3, excluded, None, np.random.default_rng(0))
+    array([0, 2])
     """
     allowed = np.flatnonzero(~excluded)
     if allowed.size > LARGEST_SAMPLE:
@@ -80,26 +133,29 @@ def choose_sample(n_spectra, excluded, vacuum, rng):
     return np.sort(allowed)
 
 
-def training_samples(image, labels, reference, rng):
-    """Spectra to train on by cluster, and vacuum spectra held out to check the result on.
+def draw_samples(image, labels, reference, rng):
+    """Draw spectra of each cluster to train on, and vacuum spectra to check the result on.
 
     Parameters
     ----------
     image : Image
     labels : ndarray of int of shape (n_spectra,)
+        Cluster of each spectrum.
     reference : Image or None
         A separate vacuum measurement.
     rng : numpy.random.Generator
 
     Returns
     -------
-    samples : list of Sample
-    held_out : Sample or None
+    Samples
     """
     label = np.where(image.vacuum, VACUUM, labels)[image.sample_index]
     known = (labels[image.sample_index] >= 0) & image.usable[image.sample_index]
     everything = Sample(
-        image.sample_counts, image.energy, image.parameters.select(image.sample_index), label
+        counts=image.sample_counts,
+        energy=image.energy,
+        parameters=image.parameters.select(image.sample_index),
+        label=label,
     )
     chosen, held_out = [], np.zeros(0, int)
     for name in np.unique(label[known]):
@@ -108,10 +164,18 @@ def training_samples(image, labels, reference, rng):
             n_held = min(int(_HELD_OUT * members.size), _CHECKED_AT_MOST)
             held_out, members = members[:n_held], members[n_held:]
         chosen.append(members[:_PER_CLUSTER])
-    samples = [everything.select(np.sort(np.concatenate(chosen)))]
+    training = [everything.select(np.sort(np.concatenate(chosen)))]
     if reference is not None:
-        rows = rng.permutation(reference.sample_index.size)[:_PER_CLUSTER]
-        parameters = reference.parameters.select(reference.sample_index[rows])
-        vacuum = np.full(rows.size, VACUUM)
-        samples.append(Sample(reference.sample_counts[rows], reference.energy, parameters, vacuum))
-    return samples, (everything.select(held_out) if held_out.size else None)
+        training.append(_vacuum_sample(reference, rng))
+    return Samples(tuple(training), everything.select(held_out) if held_out.size else None)
+
+
+def _vacuum_sample(reference, rng):
+    """Spectra of a separate vacuum measurement."""
+    rows = rng.permutation(reference.sample_index.size)[:_PER_CLUSTER]
+    return Sample(
+        counts=reference.sample_counts[rows],
+        energy=reference.energy,
+        parameters=reference.parameters.select(reference.sample_index[rows]),
+        label=np.full(rows.size, VACUUM),
+    )

@@ -24,8 +24,6 @@ from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.network.data import Block, Trained
 from hyperspy_zlpml.network.fit import Fit
 
-#: Layer sizes of the published networks.
-LAYERS = (2, 10, 15, 5, 1)
 #: Replicas of a block on a CPU, fewest and most: few are shared out evenly, many keep threads from
 #: waiting for each other; a twentieth of all in between. On a GPU enough to fill it.
 _FEWEST_AT_ONCE, _MOST_AT_ONCE, _REPLICAS_ON_GPU = 10, 25, 256
@@ -40,9 +38,9 @@ _FIRST_STEPS = 12
 _HOPELESS_DAMPING = 1e7
 
 
-def train(
+def train_networks(
     data,
-    layers=LAYERS,
+    layers,
     n_steps=100,
     validation_fraction=0.2,
     patience=15,

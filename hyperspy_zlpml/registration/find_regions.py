@@ -5,14 +5,16 @@ The regions of a cluster follow from its mean ratio to the reference. The respon
 the ZLP also carries a part of the losses below their onset; that part is estimated and taken off.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hyperspy_zlpml.image.samples import VACUUM
-from hyperspy_zlpml.registration.registered_peaks import mean_ratio
+from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
+from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_thickness, tail_from
+from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
 
 #: Up to this many FWHM the loss side, too, is taken to tell variations of the peak.
@@ -21,31 +23,34 @@ _PURE_FOR_CERTAIN = 1.5
 #: Regions and the losses spilled into them depend on each other.
 _REGION_ROUNDS = 2
 
+#: Said of a tail that nothing measured tells.
+GUESS = "a guess"
 
-def find_regions(peaks, n_clusters, given, modes=None, gain=None):
-    """Regions of every cluster, found from the data where the user gives none.
+
+def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
+    """Find the regions of every cluster from the data, where the user gives none.
 
     Parameters
     ----------
     peaks : RegisteredPeaks
     n_clusters : int
-    given : dict
+    limits : dict
         ``E_I``, ``E_II``, ``gain_limit`` in eV, one number or one per cluster.
     modes : ndarray of shape (n_modes, n_groups), optional
         Variations of the shape, which are no onset.
-    gain : ndarray of shape (n_clusters,), optional
+    gain_limit : ndarray of shape (n_clusters,), optional
         Gain-side limits known so far: the gain side above them tells the modes.
 
     Returns
     -------
     Regions
     """
-    before = np.full(n_clusters, -NO_LIMIT) if gain is None else gain
+    before = np.full(n_clusters, -NO_LIMIT) if gain_limit is None else gain_limit
     gain, first, second = (np.full(n_clusters, np.nan) for _ in range(3))
     for name in peaks.labels[peaks.labels != VACUUM]:
         chosen = peaks.label == name
         fwhm = np.median(peaks.matched.fwhm[chosen])
-        pure = before[name] / fwhm, _PURE_FOR_CERTAIN
+        pure = Range(before[name] / fwhm, _PURE_FOR_CERTAIN)
         if peaks.tail_is_known:
             found = onset(*mean_ratio(peaks, chosen, 1, modes, pure))
             # A tail read off under losses does not prove that there are none.
@@ -60,7 +65,7 @@ def find_regions(peaks, n_clusters, given, modes=None, gain=None):
         E_I=_filled(np.where(np.isinf(first), np.nan, first), NO_LIMIT),
         E_II=_filled(second, NO_LIMIT),
     )
-    return regions.overridden(given, n_clusters)
+    return regions.overridden(limits, n_clusters)
 
 
 def _filled(values, default):
@@ -79,30 +84,105 @@ def _below_noise_of(peaks, chosen):
     return below_noise(u, expected, np.sqrt(peaks.noise.variance(expected)))
 
 
-def separated(peaks, n_clusters, given, latest=None):
-    """Regions, the losses spilled into them and the variations of the shape, found together.
+@dataclass(frozen=True)
+class RegisteredImage:
+    """Registered spectra of one image, or of one setting of the microscope, and what is pure ZLP.
+
+    Attributes
+    ----------
+    peaks : RegisteredPeaks
+        Matched within the regions, with their spill tables.
+    regions : Regions
+    modes : ndarray of shape (n_modes, n_groups)
+        Variations of the shape from spectrum to spectrum, see
+        :func:`~hyperspy_zlpml.registration.variation.shape_modes`.
+    setting : tuple of float
+        Scaled conditions; empty where all data were taken at one setting.
+    variation : ndarray of shape (n_replicas, n_groups), optional
+        Systematic deviation of each replica, drawn already; ``modes`` are none then.
+    """
+
+    peaks: RegisteredPeaks
+    regions: Regions
+    modes: np.ndarray
+    setting: tuple[float, ...] = ()
+    variation: np.ndarray | None = None
+
+
+def separate(peaks, n_clusters, limits, latest=None):
+    """Find regions, the losses spilled into them and the variations of the shape together.
+
+    They depend on each other: variations are no onset, and spilled losses are no zero-loss peak.
 
     Parameters
     ----------
     peaks : RegisteredPeaks
     n_clusters : int
-    given : dict
+    limits : dict
         Limits given by the user, eV.
     latest : callable, optional
         Called with ``E_I`` of the clusters as found, eV; what it gives counts.
 
     Returns
     -------
-    peaks : RegisteredPeaks
-        Matched within the regions, with their spill tables.
-    regions : Regions
-    modes : ndarray of shape (n_modes, n_groups)
+    RegisteredImage
     """
-    modes, gain = None, None
+    modes, gain_limit = None, None
     for _ in range(_REGION_ROUNDS):
-        regions = find_regions(peaks, n_clusters, given, modes, gain)
-        if latest is not None and "E_I" not in given:
+        regions = find_regions(peaks, n_clusters, limits, modes, gain_limit)
+        if latest is not None and "E_I" not in limits:
             regions = replace(regions, E_I=latest(regions.E_I))
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
-        modes, gain = shape_modes(cluster_spectra(peaks)), regions.gain_limit
-    return peaks, regions, modes
+        modes, gain_limit = shape_modes(cluster_spectra(peaks)), regions.gain_limit
+    return RegisteredImage(peaks, regions, modes)
+
+
+def with_known_tail(peaks, n_clusters, limits):
+    """Give peaks without vacuum a reference whose tail is that of zero thickness.
+
+    Where the pixels do not tell (one thickness, few spectra, no far losses), the gain side remains.
+    """
+    regions = find_regions(peaks, n_clusters, limits)
+    pure = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
+    found = at_zero_thickness(pure, shape_modes(cluster_spectra(pure)))
+    if found is None:
+        return peaks
+    log_reference, modes = tail_from(pure, found)
+    return replace(
+        pure, log_reference=log_reference, reference_modes=modes, tail_is_known=True
+    ).within(regions)
+
+
+def describe_tail_of(peaks):
+    """Say how the tail of the reference was found.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+
+    Returns
+    -------
+    str
+        Empty where vacuum shows it, or nothing is extrapolated.
+    """
+    if peaks.has_vacuum or not np.isfinite(peaks.extrapolated_from):
+        return ""
+    limit = peaks.extrapolated_from * np.exp(peaks.log_fwhm[0])
+    if peaks.tail_is_known:
+        return describe_tail(PURE_FRACTION * limit, len(peaks.label))
+    return describe_tail(limit, None)
+
+
+def describe_tail(limit, n_spectra):
+    """Say how the tail of the ZLP was found without vacuum.
+
+    Parameters
+    ----------
+    limit : float
+        eV from the peak, beyond which no spectrum shows it by itself.
+    n_spectra : int or None
+        Spectra extrapolated to zero thickness; None where they do not tell.
+    """
+    if n_spectra is None:
+        return f"beyond {limit:.3g} eV the gain side, raised to join the loss side: {GUESS}"
+    return f"beyond {limit:.3g} eV extrapolated to zero thickness from {n_spectra} spectra"

@@ -6,15 +6,23 @@ improve each other in a few rounds; after that a spectrum is its ratio to the re
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import trapezoid
 
 from hyperspy_zlpml.image.samples import VACUUM, log_intensities
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
+from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.grid import Grid
-from hyperspy_zlpml.zlp.groups import group_curvature, group_spectra, join_spectra, make_groups
-from hyperspy_zlpml.zlp.matching import match
+from hyperspy_zlpml.zlp.groups import (
+    ChannelGroups,
+    group_curvature,
+    group_spectra,
+    join_spectra,
+    make_groups,
+)
+from hyperspy_zlpml.zlp.matching import MatchStart, match
 from hyperspy_zlpml.zlp.reference import fit_reference
 from hyperspy_zlpml.zlp.regions import (
     EXTRAPOLATED_RISE,
@@ -27,11 +35,14 @@ from hyperspy_zlpml.zlp.tables import ShapeTable
 from hyperspy_zlpml.zlp.tails import extrapolate_by_gain_side, hold_beyond, tail_mode
 
 #: The core, in FWHM, in which a peak is registered before its regions are known.
-_CORE = 1.0
+_REGISTERED_WITHIN = 1.0
+#: Rounds in which reference and peaks improve each other.
 _REFERENCE_ROUNDS = 3
+#: Flank, in FWHM, that tells how the tail would go on without inelastic signal.
+_FLANK = 1.8
 
 
-def registered(samples, noise, given_limit=None):
+def register_peaks(samples, noise, given_limit=None):
     """Register the training spectra to the mean shape of the vacuum, or the brightest cluster.
 
     The reference and the peak parameters improve each other in a few rounds.
@@ -47,42 +58,43 @@ def registered(samples, noise, given_limit=None):
     -------
     RegisteredPeaks
     """
-    label, centre, fwhm, per_fwhm, groups = _joined(samples)
+    joined = _join(samples)
+    label, centre, fwhm, groups = joined.label, joined.centre, joined.fwhm, joined.groups
     n_energy = max(sample.energy.size for sample in samples)
-    spectra = _grouped(samples, groups, np.ones(groups.size))
-    reach = n_energy / per_fwhm * 1.1
+    spectra = _group(samples, groups, np.ones(groups.size))
+    reach = n_energy / joined.channels_per_fwhm * 1.1
     grid = Grid.covering(-reach, reach)
     first = label == label.min()
 
-    one = np.ones(len(label))
-    core = (-_CORE * one, _CORE * one)
+    core = _core(len(label))
     height = np.concatenate([_heights(sample) for sample in samples])
     for _ in range(_REFERENCE_ROUNDS):
         u = (spectra.energy - centre[:, None]) / fwhm[:, None]
         scale = height[:, None] * spectra.n_channels * spectra.curvature
-        log_reference, reference_modes = _reference_of(
-            spectra, u, scale, first, NO_LIMIT, noise, grid
+        log_reference, reference_modes = _fit_reference_to(
+            spectra, u, scale, grid=grid, noise=noise, chosen=first
         )
-        curvature = group_curvature(grid, log_reference, groups, per_fwhm)
+        curvature = group_curvature(grid, log_reference, groups, joined.channels_per_fwhm)
         spectra = replace(spectra, curvature=curvature)
         table = ShapeTable.of_reference(grid, log_reference)
-        matched = match(spectra, centre, fwhm, 0 * one, core, table, noise, None)
+        start = MatchStart(centre, fwhm, log_intensity=np.zeros(len(label)), window=core)
+        matched = match(spectra, start, table, noise, width_prior=None)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
     peaks = RegisteredPeaks(
-        spectra,
-        label,
-        log_intensities(samples),
-        matched,
-        grid,
-        log_reference,
-        noise,
-        core,
+        spectra=spectra,
+        label=label,
+        log_intensity=log_intensities(samples),
+        matched=matched,
+        grid=grid,
+        log_reference=log_reference,
+        noise=noise,
+        window=core,
         reference_modes=reference_modes,
     )
     return peaks if peaks.has_vacuum else _limited_reference(peaks, first, given_limit)
 
 
-def registered_to(table, samples, noise, log_intensity):
+def register_to_shape(table, samples, noise, log_intensity):
     """Register spectra to a shape that is known already.
 
     Parameters
@@ -98,30 +110,52 @@ def registered_to(table, samples, noise, log_intensity):
     -------
     RegisteredPeaks
     """
-    label, centre, fwhm, per_fwhm, groups = _joined(samples)
-    log_reference = table.log_shape[-1]
-    curvature = group_curvature(table.grid, log_reference, groups, per_fwhm)
-    spectra = _grouped(samples, groups, curvature)
-    core = (np.full(len(label), -_CORE), np.full(len(label), _CORE))
+    joined = _join(samples)
+    log_reference, n_spectra = table.log_shape[-1], len(joined.label)
+    curvature = group_curvature(table.grid, log_reference, joined.groups, joined.channels_per_fwhm)
+    spectra = _group(samples, joined.groups, curvature)
     reference = ShapeTable.of_reference(table.grid, log_reference)
-    matched = match(spectra, centre, fwhm, np.zeros(len(label)), core, reference, noise, None)
+    start = MatchStart(
+        joined.centre, joined.fwhm, log_intensity=np.zeros(n_spectra), window=_core(n_spectra)
+    )
     return RegisteredPeaks(
-        spectra, label, log_intensity, matched, table.grid, log_reference, noise, core,
+        spectra=spectra,
+        label=joined.label,
+        log_intensity=log_intensity,
+        matched=match(spectra, start, reference, noise, width_prior=None),
+        grid=table.grid,
+        log_reference=log_reference,
+        noise=noise,
+        window=start.window,
         reference_modes=table.modes[:, -1],
-    )  # fmt: skip
+    )
 
 
-def _joined(samples):
-    """Labels, centres and widths of all spectra, channels per FWHM, groups of channels."""
+def _core(n_spectra):
+    """Window in which peaks are registered before their regions are known."""
+    return Range(np.full(n_spectra, -_REGISTERED_WITHIN), np.full(n_spectra, _REGISTERED_WITHIN))
+
+
+class _Joined(NamedTuple):
+    """Spectra of several samples together, on the same groups of channels."""
+
+    label: np.ndarray
+    centre: np.ndarray
+    fwhm: np.ndarray
+    channels_per_fwhm: float
+    groups: ChannelGroups
+
+
+def _join(samples):
     label = np.concatenate([sample.label for sample in samples])
     centre = np.concatenate([sample.parameters.centre for sample in samples])
     fwhm = np.concatenate([sample.parameters.fwhm for sample in samples])
     per_fwhm = np.median(fwhm) / (samples[0].energy[1] - samples[0].energy[0])
     n_energy = max(sample.energy.size for sample in samples)
-    return label, centre, fwhm, per_fwhm, make_groups(per_fwhm, n_energy, n_energy)
+    return _Joined(label, centre, fwhm, per_fwhm, make_groups(per_fwhm, n_energy, n_energy))
 
 
-def _grouped(samples, groups, curvature):
+def _group(samples, groups, curvature):
     return join_spectra(
         [
             group_spectra(s.counts, s.energy, s.parameters.channel, groups, curvature)
@@ -136,9 +170,10 @@ def _heights(sample):
 
 
 def log_beam(samples, grid, log_reference):
-    """ln N0 of the beam that no specimen has weakened.
+    """Find ln N0 of the beam that no specimen has weakened.
 
-    Of the vacuum in view; without, from the total counts, which a specimen hardly changes.
+    It is that of the vacuum in view; without, it follows from the total counts, which a specimen
+    hardly changes.
 
     Parameters
     ----------
@@ -162,7 +197,8 @@ def log_beam(samples, grid, log_reference):
     return float(total + np.log(part))
 
 
-def _reference_of(spectra, u, scale, chosen, limit, noise, grid):
+def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, limit=NO_LIMIT):
+    """Fit the mean shape of the chosen spectra below a limit in reduced energy."""
     use = spectra.complete & chosen[:, None] & (u < limit)
     # An empty group has the variance of a single electron.
     variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)
@@ -171,7 +207,7 @@ def _reference_of(spectra, u, scale, chosen, limit, noise, grid):
 
 
 def _limited_reference(peaks, first, given):
-    """Without vacuum: a reference from the pure part of the brightest cluster alone.
+    """Fit the reference to the pure part of the brightest cluster alone, without vacuum.
 
     Pure is what lies below the energies where thicker clusters leave the brightest one, where
     the brightest leaves the power law on which its flank ends, and where it has flattened.
@@ -201,9 +237,13 @@ def _limited_reference(peaks, first, given):
     )
 
 
-#: Flank, in FWHM, that tells how the tail would go on without inelastic signal.
-_FLANK = 1.8
-
-
 def _refit(peaks, first, limit):
-    return _reference_of(peaks.spectra, peaks.u, peaks.scale, first, limit, peaks.noise, peaks.grid)
+    return _fit_reference_to(
+        peaks.spectra,
+        peaks.u,
+        peaks.scale,
+        grid=peaks.grid,
+        noise=peaks.noise,
+        chosen=first,
+        limit=limit,
+    )

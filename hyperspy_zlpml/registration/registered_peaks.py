@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Training spectra as ratios to a reference, once their peaks are registered to it."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,13 +10,31 @@ from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
-from hyperspy_zlpml.zlp.matching import Match, match
+from hyperspy_zlpml.zlp.groups import GroupedSpectra
+from hyperspy_zlpml.zlp.matching import Match, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.regions import NO_LIMIT
 from hyperspy_zlpml.zlp.tables import ShapeTable, SpillTables
 
 #: Fewer spectra in a cluster than this may hide where their losses begin, or differ in their tails.
 FEW_SPECTRA = 30
 _LEAST_WIDTH_SPREAD = 0.005
+
+
+class Ratios(NamedTuple):
+    """Counts over the matched reference; arrays of shape (n_spectra, n_groups).
+
+    Attributes
+    ----------
+    ratio : ndarray
+        Free of what losses spilled.
+    variance : ndarray
+    inside : ndarray of bool
+        Groups on the axis and within the window of pure ZLP.
+    """
+
+    ratio: np.ndarray
+    variance: np.ndarray
+    inside: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -34,7 +53,7 @@ class RegisteredPeaks:
     grid : Grid
     log_reference : ndarray of shape (grid.n,)
     noise : NoiseModel
-    window : tuple of two ndarrays of shape (n_spectra,)
+    window : Range of two ndarrays of shape (n_spectra,)
         Limits of the pure ZLP in reduced energy.
     spill_tables : dict of int to ndarray of shape (grid.n,)
         For each label, counts that losses spill into region I, relative to the ZLP.
@@ -49,28 +68,39 @@ class RegisteredPeaks:
         the spectra at hand are too few to tell.
     """
 
-    spectra: object
+    spectra: GroupedSpectra
     label: np.ndarray
     log_intensity: np.ndarray
-    matched: object
+    matched: Match
     grid: Grid
     log_reference: np.ndarray
     noise: NoiseModel
-    window: tuple
-    spill_tables: dict = field(default_factory=dict)
+    window: Range
+    spill_tables: dict[int, np.ndarray] = field(default_factory=dict)
     reference_modes: np.ndarray | None = None
     extrapolated_from: float = NO_LIMIT
     tail_is_known: bool = True
     variation: np.ndarray | None = None
 
     def select(self, index):
-        """Some of the spectra."""
-        matched = {f.name: getattr(self.matched, f.name)[index] for f in fields(self.matched)}
+        """Take some of the spectra.
+
+        Parameters
+        ----------
+        index : any index of NumPy
+
+        Returns
+        -------
+        RegisteredPeaks
+        """
         return replace(
-            self, spectra=self.spectra.select(index), label=self.label[index],
-            log_intensity=self.log_intensity[index], matched=Match(**matched),
-            window=(self.window[0][index], self.window[1][index]),
-        )  # fmt: skip
+            self,
+            spectra=self.spectra.select(index),
+            label=self.label[index],
+            log_intensity=self.log_intensity[index],
+            matched=self.matched.select(index),
+            window=Range(self.window.low[index], self.window.high[index]),
+        )
 
     @property
     def table(self):
@@ -137,10 +167,14 @@ class RegisteredPeaks:
         return Normal(float(logarithm.mean()), float(spread))
 
     def ratios(self):
-        """Counts over the matched reference, their variance, and the groups inside the window.
+        """Divide the counts by the matched reference.
 
         The variance comes from the mean counts of a cluster: a spectrum's own would give low
         fluctuations more weight than high ones.
+
+        Returns
+        -------
+        Ratios
         """
         shape = np.exp(self.grid.interpolate(self.table.log_shape[0], self.u))
         expected = np.maximum(self.scale * shape, 1e-12)
@@ -149,39 +183,70 @@ class RegisteredPeaks:
             rows = self.label == name
             typical[rows] = np.clip(self.spectra.sums[rows].sum(0) / expected[rows].sum(0), 1, None)
         variance = self.noise.variance(expected * typical, self.spectra.n_channels) / expected**2
-        u = self.u
-        inside = (
-            self.spectra.complete & (u >= self.window[0][:, None]) & (u <= self.window[1][:, None])
-        )
-        return self.spectra.sums / expected - self.spill, variance + 1e-12, inside
+        inside = self.spectra.complete & inside_window(self.u, self.window)
+        return Ratios(self.spectra.sums / expected - self.spill, variance + 1e-12, inside)
 
     def reference_error(self, u):
-        """Standard error of the logarithm of the reference."""
+        """Compute the standard error of the logarithm of the reference.
+
+        Parameters
+        ----------
+        u : ndarray of shape (n,)
+            Reduced energies.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
         if self.reference_modes is None:
             return np.zeros(u.shape)
         return np.sqrt((self.grid.interpolate_rows(self.reference_modes.T, u) ** 2).sum(-1))
 
     def within(self, regions):
-        """The same, matched in the windows of the regions."""
+        """Match the spectra in the windows of the regions.
+
+        Parameters
+        ----------
+        regions : Regions
+
+        Returns
+        -------
+        RegisteredPeaks
+        """
         window = window_of(regions, self.label, self.matched.fwhm)
-        zero = np.zeros(len(self.label))
-        matched = match(
-            self.spectra, self.matched.centre, self.matched.fwhm, zero, window, self.table,
-            self.noise, None,
-        )  # fmt: skip
+        start = MatchStart(
+            centre=self.matched.centre,
+            fwhm=self.matched.fwhm,
+            log_intensity=np.zeros(len(self.label)),
+            window=window,
+        )
+        matched = match(self.spectra, start, self.table, self.noise, width_prior=None)
         return replace(self, matched=matched, window=window)
 
 
 def window_of(regions, label, fwhm):
-    """Limits of the pure ZLP of every spectrum in reduced energy."""
+    """Look up the limits of the pure ZLP of every spectrum in reduced energy.
+
+    Parameters
+    ----------
+    regions : Regions
+    label : ndarray of int of shape (n_spectra,)
+        Cluster, or VACUUM.
+    fwhm : ndarray of shape (n_spectra,)
+        Width, eV.
+
+    Returns
+    -------
+    Range of two ndarrays of shape (n_spectra,)
+    """
     known = np.clip(label, 0, None)
     gain = np.where(label == VACUUM, -NO_LIMIT, regions.gain_limit[known])
     loss = np.where(label == VACUUM, NO_LIMIT, regions.E_I[known])
-    return gain / fwhm, loss / fwhm
+    return Range(gain / fwhm, loss / fwhm)
 
 
 def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
-    """Mean ratio of some spectra to the reference on one side of the peak.
+    """Average the ratio of some spectra to the reference on one side of the peak.
 
     Parameters
     ----------
@@ -192,7 +257,7 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
     modes : ndarray of shape (n_modes, n_groups), optional
         Variations of the shape to take off, as far as ``pure`` shows them: tails that are
         higher today look like the onset of a signal.
-    pure : tuple of two floats, optional
+    pure : Range, optional
         Reduced energies between which the spectra are pure zero-loss peak for certain.
 
     Returns
@@ -201,11 +266,11 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
         Distance from the peak in FWHM, increasing; mean ratio; its standard error, in which the
         spread of the spectra is included.
     """
-    ratio, variance, _ = peaks.ratios()
+    ratios = peaks.ratios()
     u = peaks.u[chosen].mean(0)
     complete = peaks.spectra.complete[chosen]
-    weight = np.where(complete, 1 / variance[chosen], 0.0)
-    ratio = np.where(complete, ratio[chosen], 0.0)
+    weight = np.where(complete, 1 / ratios.variance[chosen], 0.0)
+    ratio = np.where(complete, ratios.ratio[chosen], 0.0)
     total = weight.sum(0)
     seen = total > 0
     known = np.where(seen, total, 1.0)
@@ -219,7 +284,7 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
         varied = peaks.grid.interpolate_rows(peaks.variation.T, u)
         error = np.hypot(error, np.sqrt((varied**2).sum(-1) / chosen.sum()))
     if modes is not None and len(modes):
-        inside = seen & (u > pure[0]) & (u < pure[1])
+        inside = seen & (u > pure.low) & (u < pure.high)
         mean = mean - _scores(mean - 1, error, modes, inside) @ modes
     seen &= side * u > 0
     order = np.abs(u[seen]).argsort()

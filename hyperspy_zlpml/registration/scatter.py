@@ -4,20 +4,20 @@
 import numpy as np
 
 from hyperspy_zlpml.zlp.grid import to_grid
-from hyperspy_zlpml.zlp.matching import match
+from hyperspy_zlpml.zlp.matching import MatchStart, inside_window, match
 
 _SCATTER_CELL = 0.25
 _SCATTER_SPECTRA = 768
 
 
 def unexplained_scatter(table, peaks, log_fwhm):
-    """Relative scatter of the training spectra about their matched shapes beyond their noise.
+    """Measure the relative scatter of the training spectra about their matched shapes beyond their noise.
 
     Parameters
     ----------
     table : ShapeTable
     peaks : RegisteredPeaks
-    log_fwhm : tuple of float
+    log_fwhm : Normal
         Mean and standard deviation of ln FWHM.
 
     Returns
@@ -27,10 +27,8 @@ def unexplained_scatter(table, peaks, log_fwhm):
     """
     peaks = peaks.select(slice(None, None, max(len(peaks.label) // _SCATTER_SPECTRA, 1)))
     weights_of = table.at(peaks.log_intensity)
-    matched = match(
-        peaks.spectra, peaks.matched.centre, peaks.matched.fwhm, peaks.log_intensity, peaks.window,
-        table, peaks.noise, log_fwhm,
-    )  # fmt: skip
+    start = MatchStart(peaks.matched.centre, peaks.matched.fwhm, peaks.log_intensity, peaks.window)
+    matched = match(peaks.spectra, start, table, peaks.noise, width_prior=log_fwhm)
     u = (peaks.spectra.energy - matched.centre[:, None]) / matched.fwhm[:, None]
     log_seen = table.log_shape + np.log1p(table.spill)
     values = table.evaluate(u, weights_of, np.concatenate([log_seen[None], table.modes]))
@@ -38,9 +36,7 @@ def unexplained_scatter(table, peaks, log_fwhm):
     scale = peaks.spectra.n_channels * peaks.spectra.curvature
     expected = scale * np.exp(matched.log_height[:, None] + log_shape)
     variance = peaks.noise.variance(expected, peaks.spectra.n_channels) / expected**2
-    inside = (
-        peaks.spectra.complete & (u >= peaks.window[0][:, None]) & (u <= peaks.window[1][:, None])
-    )
+    inside = peaks.spectra.complete & inside_window(u, peaks.window)
     excess = (peaks.spectra.sums / expected - 1) ** 2 - variance
 
     cell = np.round(to_grid(u[inside]) / _SCATTER_CELL).astype(int)

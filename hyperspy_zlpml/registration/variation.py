@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How the shape of the peak varies from one spectrum to the next: modes above the noise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -68,7 +68,7 @@ class ClusterSpectra:
 
 
 def shape_modes(clusters):
-    """Modes in which the shape of the peaks varies from spectrum to spectrum.
+    """Find the modes in which the shape of the peaks varies from spectrum to spectrum.
 
     Deviations from the cluster means are described by smooth functions of ``asinh(2 u)``, their
     coefficients whitened by the noise and pooled over all clusters; principal components above
@@ -125,9 +125,8 @@ def _with_repetition(clusters):
     if sum(len(cluster.ratio) - 1 for cluster in several) >= _FEWEST_REPETITIONS:
         return several
     names = ("ratio", "variance", "used")
-    joined = (np.concatenate([getattr(c, name) for c in clusters]) for name in names)
-    first = clusters[0]
-    return [ClusterSpectra(*joined, first.u, first.log_intensity, fitted=first.fitted)]
+    joined = {name: np.concatenate([getattr(c, name) for c in clusters]) for name in names}
+    return [replace(clusters[0], is_reference=False, **joined)]
 
 
 def _unseen_mode(clusters, freedom):
@@ -240,19 +239,37 @@ def _maximised_loadings(loadings, information, score, freedom):
 
 
 def cluster_spectra(peaks):
-    """The registered spectra by cluster, as ratios to the reference."""
-    ratio, variance, inside = peaks.ratios()
-    u = peaks.u
+    """Sort registered spectra by cluster, as ratios to the reference.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+
+    Returns
+    -------
+    list of ClusterSpectra
+        Vacuum first.
+    """
+    ratios, u = peaks.ratios(), peaks.u
     slope = np.gradient(peaks.log_reference, peaks.grid.u)
 
     def fitted(u):
         slopes = peaks.grid.interpolate(slope, u)
         return np.stack([np.ones(u.size), -slopes, -u * slopes])
 
-    return [
-        ClusterSpectra(
-            ratio[chosen], variance[chosen], inside[chosen], u[chosen].mean(0),
-            float(np.median(peaks.log_intensity[chosen])), name == VACUUM, fitted(u[chosen].mean(0)),
+    clusters = []
+    for name in peaks.labels:
+        chosen = peaks.label == name
+        mean_u = u[chosen].mean(0)
+        clusters.append(
+            ClusterSpectra(
+                ratio=ratios.ratio[chosen],
+                variance=ratios.variance[chosen],
+                used=ratios.inside[chosen],
+                u=mean_u,
+                log_intensity=float(np.median(peaks.log_intensity[chosen])),
+                is_reference=name == VACUUM,
+                fitted=fitted(mean_u),
+            )
         )
-        for name, chosen in ((name, peaks.label == name) for name in peaks.labels)
-    ]  # fmt: skip
+    return clusters

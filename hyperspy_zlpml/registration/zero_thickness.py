@@ -13,15 +13,13 @@ coefficients are how the tail takes part in them. Errors come from leaving out b
 neighbouring pixels, as what differs between pixels (the band gap) differs smoothly.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from hyperspy_zlpml.registration.find_regions import find_regions
-from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
+from hyperspy_zlpml.zlp.grid import TAIL_POWER_SIGMA
 from hyperspy_zlpml.zlp.reference import fit_reference
-from hyperspy_zlpml.zlp.tails import TAIL_POWER_SIGMA
 
 #: Fewer spectra, or spectra of more equal thickness, tell nothing.
 _FEWEST = 12
@@ -90,13 +88,15 @@ def far_losses(peaks):
     return losses / losses.mean()
 
 
-def extrapolate(ratio, variance, complete, losses, scores):
+def extrapolate(ratios, complete, losses, scores):
     """Fit a parabola in the losses, and the modes, at every energy.
 
     Parameters
     ----------
-    ratio, variance : ndarray of shape (n_spectra, n_groups)
+    ratios : Ratios
+        Of shape (n_spectra, n_groups).
     complete : ndarray of bool, same shape
+        Groups on the axis.
     losses : ndarray of shape (n_spectra,)
         0 at zero thickness.
     scores : ndarray of shape (n_modes, n_spectra)
@@ -106,6 +106,7 @@ def extrapolate(ratio, variance, complete, losses, scores):
     -------
     ZeroThickness
     """
+    ratio, variance, _ = ratios
     design = np.stack([np.ones_like(losses), losses, losses**2, *scores])
     n_terms, n_spectra = design.shape
     n_blocks = min(_MOST_BLOCKS, n_spectra // 3)
@@ -146,8 +147,20 @@ def _solve(normal, right):
     return np.linalg.solve(scaled, (right / scale)[..., None])[..., 0] / scale
 
 
-def mode_scores(ratio, variance, inside, modes):
-    """Scores of the modes in every spectrum, fitted where it is pure, shape (n_modes, n_spectra)."""
+def mode_scores(ratios, modes):
+    """Fit the scores of the modes in every spectrum, where it is pure.
+
+    Parameters
+    ----------
+    ratios : Ratios
+        Of shape (n_spectra, n_groups).
+    modes : ndarray of shape (n_modes, n_groups)
+
+    Returns
+    -------
+    ndarray of shape (n_modes, n_spectra)
+    """
+    ratio, variance, inside = ratios
     weight = np.where(inside, 1 / variance, 0.0)
     deviation = ratio - (weight * ratio).sum(0) / np.maximum(weight.sum(0), 1e-300)
     normal = np.einsum("jg,pg,kg->pjk", modes, weight, modes) + np.eye(len(modes))
@@ -173,13 +186,13 @@ def at_zero_thickness(peaks, modes):
     losses = far_losses(peaks)
     if losses is None:
         return None
-    ratio, variance, inside = peaks.ratios()
-    scores = mode_scores(ratio, variance, inside, modes)
-    return extrapolate(ratio, variance, peaks.spectra.complete, losses, scores)
+    ratios = peaks.ratios()
+    scores = mode_scores(ratios, modes)
+    return extrapolate(ratios, peaks.spectra.complete, losses, scores)
 
 
-def tail_of(peaks, found):
-    """Reference whose tail is the peak at zero thickness, and its errors.
+def tail_from(peaks, found):
+    """Build a reference whose tail is the peak at zero thickness, and its errors.
 
     The gain side, raised to join the loss side, is what was known before, to a power of the
     energy; both are weighed by their errors.
@@ -219,19 +232,3 @@ def tail_of(peaks, found):
     modes.append(on_grid((1 - weight) * np.where(u > start, prior, 0.0)))
     old = np.where(grid.u > start, 0.0, peaks.reference_modes)
     return log_reference, np.concatenate([old, np.stack(modes)])
-
-
-def with_known_tail(peaks, n_clusters, given):
-    """Without vacuum: peaks registered to a reference whose tail is that of zero thickness.
-
-    Where the pixels do not tell (one thickness, few spectra, no far losses), the gain side remains.
-    """
-    regions = find_regions(peaks, n_clusters, given)
-    pure = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
-    found = at_zero_thickness(pure, shape_modes(cluster_spectra(pure)))
-    if found is None:
-        return peaks
-    log_reference, modes = tail_of(pure, found)
-    return replace(
-        pure, log_reference=log_reference, reference_modes=modes, tail_is_known=True
-    ).within(regions)

@@ -1,8 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The signal type ``EELS_ZLPML`` and the result of a removal."""
+"""The signal type ``EELS_ZLPML``, what its methods do, and the result of a removal.
 
-from hyperspy_zlpml.signals.eels_zlp import EELSZLPSpectrum, LazyEELSZLPSpectrum
-from hyperspy_zlpml.signals.result import ZLPRemoval
-from hyperspy_zlpml.signals.settings import train_zlp_ml
+- ``eels_zlp``: the signal and its lazy twin
+- ``remove``, ``train``: take arrays from signals, call the method, wrap the results
+- ``arrays``, ``microscope``: from signals to arrays and numbers
+- ``wrapping``: and back
+- ``result``, ``figures``, ``saving``: what is returned, drawn and written
+"""
 
-__all__ = ["EELSZLPSpectrum", "LazyEELSZLPSpectrum", "ZLPRemoval", "train_zlp_ml"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "eels_zlp": ["EELSZLPSpectrum", "LazyEELSZLPSpectrum"],
+        "result": ["ZLPRemoval"],
+        "train": ["train_zlp_ml"],
+    },
+)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EELS spectra whose zero-loss peak can be removed: a thin layer over :mod:`.removing`."""
+"""EELS spectra whose zero-loss peak can be removed: a thin layer over :mod:`.remove`."""
 
 from exspy.signals import EELSSpectrum, LazyEELSSpectrum
 
-from hyperspy_zlpml.signals import removing
+from hyperspy_zlpml.signals import remove
+from hyperspy_zlpml.workflow import Options
 
 
 class EELSZLPSpectrum(EELSSpectrum):
@@ -113,11 +114,20 @@ class EELSZLPSpectrum(EELSSpectrum):
         >>> r.subtracted
         <EELSZLPSpectrum, title: WS2-like flake ZLP removed, dimensions: (8, 8|2048)>
         """
-        options = removing.Options(
-            n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask, confidence,
-            replica_kind, random_state, show_progressbar, device,
-        )  # fmt: skip
-        return removing.remove(self, options, ensemble, lazy_output)
+        options = Options(
+            n_clusters=n_clusters,
+            cluster_by=cluster_by,
+            n_replicas=n_replicas,
+            regions=regions,
+            vacuum=vacuum,
+            navigation_mask=navigation_mask,
+            confidence=confidence,
+            replica_kind=replica_kind,
+            random_state=random_state,
+            show_progressbar=show_progressbar,
+            device=device,
+        )
+        return remove.remove(self, options, ensemble, lazy_output)
 
     def train_zlp_ml(
         self,
@@ -145,15 +155,22 @@ random_state, show_progressbar, device
         Ensemble
             For ``other.remove_zlp_ml(ensemble=...)``.
         """
-        options = removing.Options(
-            n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask,
-            replica_kind=replica_kind, random_state=random_state,
-            show_progressbar=show_progressbar, device=device,
-        )  # fmt: skip
-        return removing.train(self, options)
+        options = Options(
+            n_clusters=n_clusters,
+            cluster_by=cluster_by,
+            n_replicas=n_replicas,
+            regions=regions,
+            vacuum=vacuum,
+            navigation_mask=navigation_mask,
+            replica_kind=replica_kind,
+            random_state=random_state,
+            show_progressbar=show_progressbar,
+            device=device,
+        )
+        return remove.train(self, options)
 
     def estimate_zlp_parameters(self, show_progressbar=None):
-        """Centre, width and intensity of the zero-loss peak of every spectrum.
+        """Measure centre, width and intensity of the zero-loss peak of every spectrum.
 
         The centre is found between the channels, by a parabola through the logarithm of the top
         of the peak; the width from interpolated half-height crossings; the intensity is the sum
@@ -169,7 +186,7 @@ random_state, show_progressbar, device
             Maps over the navigation space, energies in the units of the axis; NaN where a
             spectrum has no usable peak.
         """
-        return removing.peak_maps(self, show_progressbar)
+        return remove.peak_maps(self, show_progressbar)
 
 
 class LazyEELSZLPSpectrum(EELSZLPSpectrum, LazyEELSSpectrum):

@@ -5,13 +5,19 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dask.array as da
 import hyperspy.api as hs
 import numpy as np
+from exspy.signals import EELSSpectrum
+from hyperspy.signals import BaseSignal
 
-from hyperspy_zlpml import checks
 from hyperspy_zlpml.compute import compute
-from hyperspy_zlpml.signals import _arrays
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
+from hyperspy_zlpml.removal.application import Application
+from hyperspy_zlpml.removal.report import Report
 from hyperspy_zlpml.signals.saving import save_together
+from hyperspy_zlpml.signals.wrapping import blank_like, map_like, peak_maps_like, spectra_like
+from hyperspy_zlpml.statistics import Range
 
 _SPECTRA = {
     "subtracted": "ZLP removed",
@@ -50,52 +56,55 @@ class ZLPRemoval:
         What was done and how well; print it.
     """
 
-    subtracted: object
-    zlp: object
-    std: object
-    lower: object
-    upper: object
-    clusters: object
-    vacuum: object
-    centre: object
-    fwhm: object
-    intensity: object
-    ensemble: object
-    report: object
-    _regions: object = field(repr=False)
-    _removal: object = field(repr=False)
-    _peaks: np.ndarray = field(repr=False)
-    _scanned: object = field(repr=False)
+    subtracted: EELSSpectrum
+    zlp: EELSSpectrum
+    std: EELSSpectrum
+    lower: EELSSpectrum
+    upper: EELSSpectrum
+    clusters: BaseSignal
+    vacuum: BaseSignal
+    centre: BaseSignal
+    fwhm: BaseSignal
+    intensity: BaseSignal
+    ensemble: Ensemble
+    report: Report
+    _application: Application = field(repr=False)
     _factor: float = field(repr=False)
 
     @classmethod
-    def _wrap(
-        cls, signal, results, image, labels, ensemble, regions, removal, peaks, scanned, report,
-        factor,
-    ):  # fmt: skip
-        from hyperspy_zlpml.signals.removing import wrapped_peak_maps
+    def wrap(cls, signal, removed, factor):
+        """Wrap the arrays of a removal as signals like that which was removed from.
 
+        Parameters
+        ----------
+        signal : EELSZLPSpectrum
+        removed : RemovedZLP
+        factor : float
+            eV per unit of the energy axis.
+
+        Returns
+        -------
+        ZLPRemoval
+        """
+        is_lazy = isinstance(removed.subtracted, da.Array)
+        if is_lazy != signal._lazy:
+            signal = blank_like(signal, is_lazy)
         spectra = {
-            name: _arrays.spectra_like(signal, results[name], title)
+            name: spectra_like(signal, getattr(removed, name), title)
             for name, title in _SPECTRA.items()
         }
-        variance = _arrays.spectra_like(signal, results["variance"], "variance")
+        variance = spectra_like(signal, removed.variance, "variance")
         spectra["subtracted"].set_noise_variance(variance)
-        labels = np.where(np.isfinite(peaks[:, 0]), labels, -1)
-        maps = {
-            "clusters": _arrays.map_like(signal, labels, "clusters", "Cluster"),
-            "vacuum": _arrays.map_like(signal, image.vacuum, "vacuum", "Vacuum"),
-            **wrapped_peak_maps(signal, image.parameters, factor),
-        }
+        for spectrum in spectra.values():
+            spectrum.metadata.add_dictionary({"ZLP_ML": deepcopy(removed.record)})
         return cls(
             **spectra,
-            **maps,
-            ensemble=ensemble,
-            report=report,
-            _regions=regions,
-            _removal=removal,
-            _peaks=peaks,
-            _scanned=scanned,
+            **peak_maps_like(signal, removed, factor),
+            clusters=map_like(signal, removed.clusters, "clusters", "Cluster"),
+            vacuum=map_like(signal, removed.vacuum, "vacuum", "Vacuum"),
+            ensemble=removed.ensemble,
+            report=removed.report,
+            _application=removed.application,
             _factor=factor,
         )
 
@@ -106,11 +115,6 @@ class ZLPRemoval:
             f"<ZLPRemoval, {state}dimensions: {shape}, {self.report.n_kept} replicas, "
             f"{len(self.report.clusters)} clusters>"
         )
-
-    def _note(self, node):
-        """Keep what was done in the metadata of all spectra."""
-        for name in _SPECTRA:
-            getattr(self, name).metadata.add_dictionary({"ZLP_ML": deepcopy(node)})
 
     def _signals(self):
         """All spectra, the variance included."""
@@ -139,7 +143,7 @@ class ZLPRemoval:
             signal._assign_subclass()
 
     def integrate(self, left, right, counting_noise=True):
-        """Integral of the subtracted signal between two energies above each pixel's own peak.
+        """Integrate the subtracted signal between two energies above each pixel's own peak.
 
         Parameters
         ----------
@@ -164,40 +168,26 @@ class ZLPRemoval:
         -----
         Reads whole spectra: lazy results are computed for it, in a pass of its own.
         """
-        integral, model, counting, _ = self._integrals(left, right)
-        std = np.hypot(model, counting) if counting_noise else model
+        found = self._integrals(left, right)
+        std = np.hypot(found.model_std, found.counting_std) if counting_noise else found.model_std
         title = f"integral {left:g} to {right:g}"
         return (
-            _arrays.map_like(self.subtracted, integral, title, "Intensity (Counts)"),
-            _arrays.map_like(self.subtracted, std, f"error of {title}", "Intensity (Counts)"),
+            map_like(self.subtracted, found.integral, title, "Intensity (Counts)"),
+            map_like(self.subtracted, std, f"error of {title}", "Intensity (Counts)"),
         )
 
     def _integrals(self, left, right):
-        """Integral, error of the model, counting error and the ZLP's own, one per spectrum."""
         if not left < right:
             raise ValueError(f"left: expected less than right = {right!r}, got {left!r}.")
-        counts = self._measured()
-        results = np.full((4, len(self._peaks)), np.nan)
-        usable = np.isfinite(self._peaks[:, :4]).all(-1)
-        limits = tuple(np.full(usable.sum(), value * self._factor) for value in (left, right))
-        results[:, usable] = self._removal.integrate(counts[usable], self._peaks[usable], limits)
-        energy, centre = self._removal.energy, self._peaks[:, 1]
-        beyond = (energy[-1] < centre + right * self._factor) | (
-            energy[0] > centre + left * self._factor
-        )
-        if beyond[usable].all():
-            raise ValueError(
-                f"left, right: expected energies on the axis, got {left:g} to {right:g} from the peak."
-            )
-        results[:, beyond] = np.nan
-        return results
+        window = Range(left * self._factor, right * self._factor)
+        return self._application.integrate(self._measured(), window)
 
     def _measured(self):
         """Counts as measured, shape (n_spectra, n_energy)."""
         subtracted, zlp = self.subtracted.data, self.zlp.data
         if self.subtracted._lazy:
             subtracted, zlp = compute(subtracted, zlp, show_progressbar=False, title="")
-        counts = subtracted + zlp + self._removal.pedestal
+        counts = subtracted + zlp + self._application.subtraction.pedestal
         return counts.reshape(-1, counts.shape[-1])
 
     def save(self, directory, overwrite=None, show_progressbar=None):
@@ -226,7 +216,7 @@ class ZLPRemoval:
             report.write_text(f"{self.report}\n", encoding="utf-8")
 
     def plot(self, indices=None):
-        """Data, ZLP with its band, and what is left, at one pixel.
+        """Plot data, ZLP with its band, and what is left, at one pixel.
 
         Parameters
         ----------
@@ -238,12 +228,12 @@ class ZLPRemoval:
         -------
         matplotlib.figure.Figure
         """
-        from hyperspy_zlpml.plotting import plot_removal
+        from hyperspy_zlpml.signals.figures import plot_removal
 
         return plot_removal(self, indices)
 
     def plot_regions(self, left=None, right=None):
-        """Signal above ``E_I`` against the limit below which spectra are matched.
+        """Plot the signal above ``E_I`` against the limit below which spectra are matched.
 
         Where the curve is level, the choice of ``E_I`` does not matter; where it falls, losses
         were taken for zero-loss peak. At most 24 spectra of each cluster are matched anew, below
@@ -265,7 +255,7 @@ class ZLPRemoval:
             If only one of ``left`` and ``right`` is given, ``left`` is not below ``right``, the
             axis does not hold them, or no cluster has a finite ``E_I``.
         """
-        from hyperspy_zlpml.plotting import plot_regions
+        from hyperspy_zlpml.signals.figures import plot_regions
 
         if self.report.scan is None:
             raise ValueError(
@@ -280,17 +270,20 @@ class ZLPRemoval:
         return plot_regions(scan, self._factor, axis.units, (left, right))
 
     def _scan(self, left, right):
-        window = left * self._factor, right * self._factor
-        scan = checks.scan_regions(self._removal, self._scanned, self._regions, window)
+        scan = self._application.scan(Range(left * self._factor, right * self._factor))
         if scan is None:
             raise ValueError(
                 f"left, right: expected energies on the axis, got {left:g} to {right:g} from the peak."
             )
         return scan
 
-    def _window(self, position):
-        """Gain-side limit, E_I and E_II of one spectrum, in the units of the axis from its peak."""
-        gain, first = self._peaks[position, 4:6] / self._factor
+    def _limits(self, position):
+        """Limits of the regions of one spectrum, in the units of the axis from its peak."""
+        peaks, regions = self._application.peaks, self._application.regions
         label = int(np.asarray(self.clusters.data).ravel()[position])
-        second = self._regions.E_II[max(label, 0)] / self._factor
-        return gain, first, second
+        limits = {
+            "gain limit": peaks.gain_limit[position],
+            "E_I": peaks.loss_limit[position],
+            "E_II": regions.E_II[max(label, 0)],
+        }
+        return {name: value / self._factor for name, value in limits.items()}

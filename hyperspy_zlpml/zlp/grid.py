@@ -8,6 +8,11 @@ import numpy as np
 #: Step of the tables in x; linear interpolation is then good to 2e-5 in the core.
 GRID_STEP = 0.01
 
+#: Slope in x of the extrapolated tails: at least this power of the energy.
+SLOWEST_TAIL = -1.0
+#: Standard deviation of the power of the energy by which an extrapolated tail may be wrong.
+TAIL_POWER_SIGMA = 0.5
+
 
 def to_grid(u):
     """``x = asinh(2 u)``."""

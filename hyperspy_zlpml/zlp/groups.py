@@ -6,7 +6,7 @@ share them whatever their drift, and nothing is interpolated: single channels in
 groups that grow with the distance in the tails. 2000 channels become 150 to 200 groups.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -117,23 +117,40 @@ class GroupedSpectra:
     complete: np.ndarray
 
     def select(self, index):
-        """Some of the spectra."""
-        return GroupedSpectra(
-            self.sums[index],
-            self.n_channels,
-            self.curvature,
-            self.energy[index],
-            self.complete[index],
+        """Take some of the spectra.
+
+        Parameters
+        ----------
+        index : any index of NumPy
+
+        Returns
+        -------
+        GroupedSpectra
+        """
+        return replace(
+            self,
+            sums=self.sums[index],
+            energy=self.energy[index],
+            complete=self.complete[index],
         )
 
     def of_groups(self, groups):
-        """Some neighbouring groups of all spectra."""
+        """Take some neighbouring groups of all spectra.
+
+        Parameters
+        ----------
+        groups : slice
+
+        Returns
+        -------
+        GroupedSpectra
+        """
         return GroupedSpectra(
-            self.sums[:, groups],
-            self.n_channels[groups],
-            self.curvature[groups],
-            self.energy[:, groups],
-            self.complete[:, groups],
+            sums=self.sums[:, groups],
+            n_channels=self.n_channels[groups],
+            curvature=self.curvature[groups],
+            energy=self.energy[:, groups],
+            complete=self.complete[:, groups],
         )
 
 
@@ -152,17 +169,22 @@ def group_spectra(counts, energy, channel, groups, curvature):
     sums, complete = groups.collect(counts, channel)
     step = energy[1] - energy[0]
     middle = energy[0] + step * (channel[:, None] + groups.middle)
-    return GroupedSpectra(sums, groups.n_channels, curvature, middle, complete)
+    return GroupedSpectra(
+        sums=sums,
+        n_channels=groups.n_channels,
+        curvature=curvature,
+        energy=middle,
+        complete=complete,
+    )
 
 
 def join_spectra(parts):
     """One set of grouped spectra from several with the same groups."""
-    first = parts[0]
-    sums, energy, complete = (
-        np.concatenate([getattr(part, name) for part in parts])
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("sums", "energy", "complete")
-    )
-    return GroupedSpectra(sums, first.n_channels, first.curvature, energy, complete)
+    }
+    return replace(parts[0], **joined)
 
 
 def group_curvature(grid, log_shape, groups, channels_per_fwhm):

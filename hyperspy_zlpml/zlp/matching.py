@@ -7,12 +7,14 @@ weighted least squares with the ensemble's spread as the prior, for all spectra 
 left of the spread after the fit is the uncertainty of the ZLP in that spectrum.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.groups import GroupedSpectra
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
@@ -20,8 +22,10 @@ from hyperspy_zlpml.zlp.tables import ShapeTable
 N_PEAK = 3
 #: Largest correction of centre (in FWHM) and of ln(FWHM) in one step.
 _LARGEST_STEP = 0.2
-#: Half-height widths agree with fitted ones to this, plus this over the channels per FWHM ...
-_WIDTH_SIGMA, _WIDTH_SIGMA_COARSE = 0.005, 0.2
+#: Half-height widths agree with fitted ones to this ...
+_WIDTH_SIGMA = 0.005
+#: ... plus this over the channels per FWHM ...
+_WIDTH_SIGMA_COARSE = 0.2
 #: ... plus this over the square root of the electrons in the peak.
 _WIDTH_SIGMA_COUNTING = 5.0
 _SPECTRA_AT_ONCE = 256
@@ -32,7 +36,7 @@ _MODES_LOOKED_UP = (0, 2)
 
 
 @dataclass(frozen=True)
-class Match:
+class Match(PerSpectrum):
     """Outcome of matching spectra; the first axis runs over spectra.
 
     Attributes
@@ -57,15 +61,28 @@ class Match:
     n_points: np.ndarray
 
     @classmethod
-    def joined(cls, parts):
-        """One from several."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    def empty(cls, n_spectra, n_modes):
+        """Make room for the matches of some spectra.
 
-    @property
-    def peaks(self):
-        """Height, centre, width and coefficients."""
-        return self.log_height, self.centre, self.fwhm, self.coefficients
+        Parameters
+        ----------
+        n_spectra, n_modes : int
+
+        Returns
+        -------
+        Match
+            Of arrays that hold anything.
+        """
+        n = N_PEAK + n_modes
+        return cls(
+            log_height=np.empty(n_spectra),
+            centre=np.empty(n_spectra),
+            fwhm=np.empty(n_spectra),
+            coefficients=np.empty((n_spectra, n_modes)),
+            covariance=np.empty((n_spectra, n, n)),
+            chi2=np.empty(n_spectra),
+            n_points=np.empty(n_spectra),
+        )
 
     @property
     def reduced_chi2(self):
@@ -73,22 +90,116 @@ class Match:
         return self.chi2 / np.maximum(self.n_points - N_PEAK, 1)
 
 
-def match(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps=10):
+@dataclass(frozen=True)
+class KnownPeaks(PerSpectrum):
+    """What is known of the peak of every spectrum of an image before it is matched.
+
+    NaN where a spectrum has no usable peak.
+
+    Attributes
+    ----------
+    channel : ndarray
+        Highest channel, as a floating-point number.
+    centre, fwhm : ndarray
+        Position and width, eV.
+    log_intensity : ndarray
+        ln N0 at the dose of the ensemble.
+    gain_limit, loss_limit : ndarray
+        Limits of the pure ZLP on both sides, eV from the peak.
+    """
+
+    channel: np.ndarray
+    centre: np.ndarray
+    fwhm: np.ndarray
+    log_intensity: np.ndarray
+    gain_limit: np.ndarray
+    loss_limit: np.ndarray
+
+    @property
+    def usable(self):
+        """Boolean array: spectra whose peak can be matched."""
+        numbers = (self.channel, self.centre, self.fwhm, self.log_intensity)
+        return np.isfinite(np.stack(numbers)).all(0)
+
+    @property
+    def start(self):
+        """Where a match starts from."""
+        window = Range(self.gain_limit / self.fwhm, self.loss_limit / self.fwhm)
+        return MatchStart(self.centre, self.fwhm, self.log_intensity, window)
+
+
+@dataclass(frozen=True)
+class MatchStart:
+    """Where a match starts from, and the window in which it looks.
+
+    Attributes
+    ----------
+    centre, fwhm : ndarray of shape (n_spectra,)
+        Position and width, eV.
+    log_intensity : ndarray of shape (n_spectra,)
+        Coordinate of the table.
+    window : Range of two ndarrays of shape (n_spectra,)
+        Limits in reduced energy.
+    """
+
+    centre: np.ndarray
+    fwhm: np.ndarray
+    log_intensity: np.ndarray
+    window: Range
+
+    def select(self, index):
+        """Take some of the spectra.
+
+        Parameters
+        ----------
+        index : any index of NumPy
+
+        Returns
+        -------
+        MatchStart
+        """
+        return MatchStart(
+            self.centre[index],
+            self.fwhm[index],
+            self.log_intensity[index],
+            Range(self.window.low[index], self.window.high[index]),
+        )
+
+
+def inside_window(u, window):
+    """Tell which reduced energies lie within the window of their spectrum.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n_spectra, n)
+    window : Range of two ndarrays of shape (n_spectra,)
+
+    Returns
+    -------
+    ndarray of bool of shape (n_spectra, n)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.statistics import Range
+    >>> from hyperspy_zlpml.zlp.matching import inside_window
+    >>> inside_window(np.array([[-2.0, 0.0, 3.0]]), Range(np.array([-1.0]), np.array([np.inf])))
+    array([[False,  True,  True]])
+    """
+    return (u >= window.low[:, None]) & (u <= window.high[:, None])
+
+
+def match(spectra, start, table, noise, width_prior, n_steps=10):
     """Fit height, shift, width and shape of the peaks in their pure-ZLP windows.
 
     Parameters
     ----------
     spectra : GroupedSpectra
-    centre, fwhm : ndarray of shape (n_spectra,)
-        Starting values, eV.
-    thickness : ndarray of shape (n_spectra,)
-        Coordinate of the table.
-    window : tuple of two ndarrays of shape (n_spectra,)
-        Limits in reduced energy.
+    start : MatchStart
     table : ShapeTable
     noise : NoiseModel
-    width_prior : tuple of two floats, or None
-        Mean and standard deviation of ln(FWHM) over the image; None leaves the width free.
+    width_prior : Normal or None
+        ln(FWHM) over the image; None leaves the width free.
     n_steps : int
         Most Gauss-Newton steps; a spectrum takes those it needs.
 
@@ -96,28 +207,20 @@ def match(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n
     -------
     Match
     """
-    parts = []
-    for start in range(0, len(centre), _SPECTRA_AT_ONCE):
-        block = slice(start, start + _SPECTRA_AT_ONCE)
-        parts.append(
-            _match_block(
-                spectra.select(block), centre[block], fwhm[block], thickness[block],
-                (window[0][block], window[1][block]), table, noise, width_prior, n_steps,
-            )
-        )  # fmt: skip
-    if not parts:
-        parts = [_nothing_to_match(table.n_modes)]
-    return Match.joined(parts)
+    blocks = [
+        slice(first, first + _SPECTRA_AT_ONCE)
+        for first in range(0, len(start.centre), _SPECTRA_AT_ONCE)
+    ]
+    parts = [
+        _match_block(spectra.select(block), start.select(block), table, noise, width_prior, n_steps)
+        for block in blocks
+    ]
+    return Match.join(parts or [Match.empty(0, table.n_modes)])
 
 
-def _nothing_to_match(n_modes):
-    n = N_PEAK + n_modes
-    empty = np.zeros(0)
-    return Match(empty, empty, empty, np.zeros((0, n_modes)), np.zeros((0, n, n)), empty, empty)
-
-
-def _width_priors(spectra, centre, fwhm, noise, width_prior):
-    """What is known of ln(FWHM) beforehand, as (mean, standard deviation) pairs."""
+def _width_priors(spectra, start, noise, width_prior):
+    """What is known of ln(FWHM) of every spectrum beforehand: by its own peak, by the image."""
+    centre, fwhm = start.centre, start.fwhm
     step = spectra.energy[:, 1] - spectra.energy[:, 0]
     step = np.abs(step) / (0.5 * (spectra.n_channels[0] + spectra.n_channels[1]))
     core = np.abs(spectra.energy - centre[:, None]) < fwhm[:, None]
@@ -127,26 +230,30 @@ def _width_priors(spectra, centre, fwhm, noise, width_prior):
         + (_WIDTH_SIGMA_COARSE * step / fwhm) ** 2
         + _WIDTH_SIGMA_COUNTING**2 / electrons
     )
-    priors = [(np.log(fwhm), relative)]
+    priors = [Normal(np.log(fwhm), relative)]
     if width_prior is not None:
-        priors.append((width_prior[0], np.full(len(fwhm), width_prior[1])))
+        priors.append(Normal(width_prior.mean, np.full(len(fwhm), width_prior.sigma)))
     return priors
 
 
-def _match_block(spectra, centre, fwhm, thickness, window, table, noise, width_prior, n_steps):
-    widths = _width_priors(spectra, centre, fwhm, noise, width_prior)
-    start_u = (spectra.energy - centre[:, None]) / fwhm[:, None]
-    inside = spectra.complete & (start_u >= window[0][:, None]) & (start_u <= window[1][:, None])
+def _match_block(spectra, start, table, noise, width_prior, n_steps):
+    centre, fwhm = start.centre, start.fwhm
+    u = (spectra.energy - centre[:, None]) / fwhm[:, None]
+    inside = spectra.complete & inside_window(u, start.window)
     # Groups that no spectrum of the block is matched in need no look at all.
     groups = _span(inside.any(0))
-    at = np.stack(table.at(thickness), -1)
-    fit = _Fit(spectra.of_groups(groups), inside[:, groups], at, np.log(fwhm), widths, table, noise)
+    fit = _Fit(
+        spectra=spectra.of_groups(groups),
+        inside=inside[:, groups],
+        at=np.stack(table.at(start.log_intensity), -1),
+        first_log_fwhm=np.log(fwhm),
+        widths=_width_priors(spectra, start, noise, width_prior),
+        table=table,
+        noise=noise,
+    )
     now = _Peaks(np.zeros(len(centre)), centre, fwhm, np.zeros((len(centre), table.n_modes)))
-    n = N_PEAK + table.n_modes
-    found = Match(
-        *(np.empty_like(values) for values in now), np.empty((len(centre), n, n)),
-        np.empty(len(centre)), inside.sum(-1).astype(float),
-    )  # fmt: skip
+    found = Match.empty(len(centre), table.n_modes)
+    found.n_points[:] = inside.sum(-1)
     active, modes = np.arange(len(centre)), None
     for number in range(n_steps):
         places = fit.places(now)
@@ -163,16 +270,13 @@ def _match_block(spectra, centre, fwhm, thickness, window, table, noise, width_p
         done |= number == n_steps - 1
         if done.any():
             rows = active[done]
-            for values, of_now in zip(found.peaks, now, strict=True):
-                values[rows] = of_now[done]
-            found.covariance[rows], found.chi2[rows] = np.linalg.inv(normal[done]), chi2[done]
+            for name, values in now._asdict().items():
+                getattr(found, name)[rows] = values[done]
+            found.covariance[rows] = np.linalg.inv(normal[done])
+            found.chi2[rows] = chi2[done]
             left = ~done
-            active, fit, now, modes = (
-                active[left],
-                fit.select(left),
-                now.select(left),
-                modes[:, left],
-            )
+            active, modes = active[left], modes[:, left]
+            fit, now = fit.select(left), now.select(left)
         if not active.size:
             break
     return found
@@ -187,7 +291,7 @@ class _Peaks(NamedTuple):
     coefficients: np.ndarray
 
     def select(self, rows):
-        """Of some of the spectra."""
+        """Take some of the spectra."""
         return _Peaks(*(values[rows] for values in self))
 
 
@@ -202,7 +306,8 @@ class _Fit:
     at : ndarray of shape (n_spectra, 2)
         Place of each in the thickness of the table.
     first_log_fwhm : ndarray of shape (n_spectra,)
-    widths : list of (mean, standard deviation) of ln(FWHM)
+    widths : list of Normal
+        What is known of ln(FWHM).
     table : ShapeTable
     noise : NoiseModel
     """
@@ -211,12 +316,12 @@ class _Fit:
     inside: np.ndarray
     at: np.ndarray
     first_log_fwhm: np.ndarray
-    widths: list
+    widths: list[Normal]
     table: ShapeTable
     noise: NoiseModel
 
     def select(self, rows):
-        """Some of the spectra."""
+        """Take some of the spectra."""
         return replace(
             self,
             spectra=self.spectra.select(rows),
@@ -224,7 +329,8 @@ class _Fit:
             at=self.at[rows],
             first_log_fwhm=self.first_log_fwhm[rows],
             widths=[
-                (np.broadcast_to(m, rows.shape)[rows], sigma[rows]) for m, sigma in self.widths
+                Normal(np.broadcast_to(mean, rows.shape)[rows], sigma[rows])
+                for mean, sigma in self.widths
             ],
         )
 

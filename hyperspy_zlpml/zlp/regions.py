@@ -25,7 +25,12 @@ SMALLEST_RISE = 0.005
 SMALLEST_RISE_WITHOUT_VACUUM = 0.03
 #: Against a reference that is itself extrapolated only a rise like this tells.
 EXTRAPOLATED_RISE = 0.1
+#: ``E_I`` given by the user lies at least this many FWHM behind the peak.
+_OUTSIDE_THE_CORE = 0.5
+#: Stands for a limit where there is none.
 NO_LIMIT = np.inf
+#: Names of the limits that a user may give.
+_LIMIT_NAMES = ("E_I", "E_II", "gain_limit")
 
 
 @dataclass(frozen=True)
@@ -147,3 +152,95 @@ def below_noise(u, expected, noise_sigma):
     """
     below = (u > _NEAREST) & (expected < noise_sigma)
     return float(u[below][0]) if below.any() else NO_LIMIT
+
+
+def check_limits(regions, ev_per_unit=1.0):
+    """Check limits given by the user, and bring them to eV.
+
+    Parameters
+    ----------
+    regions : dict or None
+        ``E_I``, ``E_II``, ``gain_limit``: one number each, or one for each cluster.
+    ev_per_unit : float
+        Of the numbers given.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Empty for None.
+
+    Raises
+    ------
+    ValueError
+        If a name is not one of these, a value is no number, or on the wrong side of the peak.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.zlp.regions import check_limits
+    >>> check_limits({"E_I": 1500.0}, ev_per_unit=1e-3)
+    {'E_I': array(1.5)}
+    """
+    if regions is None:
+        return {}
+    if not isinstance(regions, dict) or not set(regions) <= set(_LIMIT_NAMES):
+        raise ValueError(
+            f"regions: expected a dict with keys among {list(_LIMIT_NAMES)}, got {regions!r}."
+        )
+    try:
+        limits = {name: np.asarray(value, float) * ev_per_unit for name, value in regions.items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"regions: expected numbers in the units of the energy axis, got {regions!r}."
+        ) from error
+    for name, value in limits.items():
+        before = name == "gain_limit"
+        wrong = value >= 0 if before else value <= 0
+        if np.isnan(value).any() or wrong.any():
+            side = "negative (before the peak)" if before else "positive (after the peak)"
+            raise ValueError(f"regions: expected {name} to be {side}, got {regions[name]!r}.")
+    if "E_I" in limits and "E_II" in limits and (limits["E_I"] > limits["E_II"]).any():
+        raise ValueError(
+            f"regions: expected E_I below E_II, got {regions['E_I']!r} and {regions['E_II']!r}."
+        )
+    return limits
+
+
+def check_number_of_limits(limits, n_clusters):
+    """Raise ValueError unless there is one limit of each kind, or one for each cluster.
+
+    Parameters
+    ----------
+    limits : dict of str to ndarray
+        Of :func:`check_limits`.
+    n_clusters : int
+    """
+    for name, value in limits.items():
+        if value.ndim and value.shape != (n_clusters,):
+            raise ValueError(
+                f"regions: expected one {name} or one for each of {n_clusters} clusters, "
+                f"got {value.size}."
+            )
+
+
+def check_reach(limits, fwhm, end, ev_per_unit=1.0):
+    """Raise ValueError unless ``E_I`` lies outside the core and on the axis.
+
+    Parameters
+    ----------
+    limits : dict of str to ndarray
+        Of :func:`check_limits`, eV.
+    fwhm : float
+        Width of the peaks, eV.
+    end : float
+        Last energy of the axis from the peaks, eV.
+    ev_per_unit : float
+        Of the energies in the error.
+    """
+    nearest = _OUTSIDE_THE_CORE * fwhm
+    for value in np.atleast_1d(limits.get("E_I", [])):
+        if not nearest < value < end:
+            raise ValueError(
+                f"regions: expected E_I between {nearest / ev_per_unit:.4g} (half the FWHM) "
+                f"and {end / ev_per_unit:.4g} (the end of the axis), "
+                f"got {value / ev_per_unit:.4g}."
+            )

@@ -10,8 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hyperspy_zlpml.zlp.grid import GRID_STEP, Grid, to_grid
-from hyperspy_zlpml.zlp.tails import SLOWEST_TAIL, TAIL_POWER_SIGMA
+from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, Grid, to_grid
 
 #: Steps of the grid over which the slope of an edge is taken.
 _EDGE_STEPS = 50
@@ -64,13 +63,13 @@ class SpillTables:
 
 @dataclass(frozen=True)
 class ShapeTable:
-    """Log-shape of the peak and its modes, on the grid of x times nodes of a thickness coordinate.
+    """Log-shape of the peak and its modes, on the grid of x times nodes of ln N0.
 
     Attributes
     ----------
     grid : Grid
     log_intensity_nodes : ndarray of shape (n_nodes,)
-        Values of the coordinate, increasing; one node makes the shape independent of it.
+        ln N0, increasing; one node makes the shape independent of it.
     log_shape : ndarray of shape (n_nodes, n_grid)
         Median over the replicas of ln(ZLP / N0 height), 0 near u = 0.
     modes : ndarray of shape (n_modes, n_nodes, n_grid)
@@ -100,7 +99,17 @@ class ShapeTable:
         """Table of one shape without spread."""
         one, none = log_shape[None], np.zeros((1, grid.n))
         no_modes = np.zeros((0, 1, grid.n))
-        return cls(grid, np.zeros(1), one, no_modes, none, none[0], none - 1, none + 1, none)
+        return cls(
+            grid=grid,
+            log_intensity_nodes=np.zeros(1),
+            log_shape=one,
+            modes=no_modes,
+            rest=none,
+            scatter=none[0],
+            lower=none - 1,
+            upper=none + 1,
+            spill=none,
+        )
 
     @property
     def n_modes(self):
@@ -143,10 +152,12 @@ class ShapeTable:
             log_shape[:, log_shape.shape[1] - after :] += slope[:, None] * steps[:after]
         others = ("modes", "scatter", "lower", "upper", "spill")
         return replace(
-            self, grid=grid, log_shape=log_shape,
+            self,
+            grid=grid,
+            log_shape=log_shape,
             rest=np.hypot(self.grid.held_to(grid, self.rest), TAIL_POWER_SIGMA * beyond),
             **{name: self.grid.held_to(grid, getattr(self, name)) for name in others},
-        )  # fmt: skip
+        )
 
     @staticmethod
     def _slope_at_edge(log_shape):
@@ -159,7 +170,7 @@ class ShapeTable:
         # What is cached is made anew where it is wanted: it need not travel.
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def at(self, thickness):
+    def at(self, log_intensity):
         """Nodes below the given values and fractions of a step beyond them, constant outside.
 
         Returns
@@ -169,8 +180,8 @@ class ShapeTable:
         """
         nodes = self.log_intensity_nodes
         if nodes.size == 1:
-            return np.zeros(len(thickness), np.intp), np.zeros(len(thickness))
-        position = np.interp(thickness, nodes, np.arange(nodes.size))
+            return np.zeros(len(log_intensity), np.intp), np.zeros(len(log_intensity))
+        position = np.interp(log_intensity, nodes, np.arange(nodes.size))
         low = np.minimum(position.astype(np.intp), nodes.size - 2)
         return low, position - low
 

@@ -4,21 +4,17 @@
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from hyperspy_zlpml.zlp.grid import GRID_STEP, to_grid
+from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, to_grid
 
 #: Outside the core (|u| beyond this) the tails may only fall.
-_CORE = 0.75
-#: Slope in x of the extrapolated tails: at least this power of the energy.
-SLOWEST_TAIL = -1.0
-#: Standard deviation of the power of the energy by which an extrapolated tail may be wrong.
-TAIL_POWER_SIGMA = 0.5
+_FALLS_FROM = 0.75
 
 
 def falling_tails(log_shape, grid, x_first, x_last):
     """Force the tails to fall outward, at least slowly beyond the data."""
     shape = log_shape.copy()
     peak = int(np.abs(grid.x).argmin())
-    core = int(np.ceil(to_grid(_CORE) / GRID_STEP))
+    core = int(np.ceil(to_grid(_FALLS_FROM) / GRID_STEP))
     for side, limit in ((1, x_last), (-1, x_first)):
         tail = shape[peak:][core:] if side > 0 else shape[: peak + 1][::-1][core:]
         distance = (np.arange(tail.size) + core) * GRID_STEP
@@ -46,7 +42,7 @@ def level_ripples(log_values, u):
     -------
     ndarray of shape (..., n)
     """
-    inner = np.abs(u) <= _CORE
+    inner = np.abs(u) <= _FALLS_FROM
     top = np.where(inner, np.inf, log_values)
     loss = np.where(u > 0, np.minimum.accumulate(np.where(u > 0, top, np.inf), -1), np.inf)
     gain = np.where(u < 0, top, np.inf)[..., ::-1]

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspy_zlpml import data
-from hyperspy_zlpml.removal import Removal
+from hyperspy_zlpml.image.detector import Detector
+from hyperspy_zlpml.removal.subtract import Subtraction
+from hyperspy_zlpml.statistics import Range
 
 #: Windows in FWHM from the peak.
 NEAR, MIDDLE, FAR = (1.5, 4.0), (2.0, 8.0), (4.0, 12.0)
@@ -104,15 +106,16 @@ class Scene:
         """
         rows = np.flatnonzero(~self.is_vacuum)
         left = 1.5 * self.fwhm[rows]
-        limits = left, np.maximum(self.gap[rows], left + 0.5 * self.fwhm[rows])
-        integral, model, counting, zlp = self.result._removal.integrate(
-            self.counts[rows], self.peaks[rows], limits
+        right = np.maximum(self.gap[rows], left + 0.5 * self.fwhm[rows])
+        found = self.result._application.subtraction.integrate(
+            self.counts[rows], self.peaks.select(rows), Range(left, right)
         )
         distance = self.energy - self.centre[rows][:, None]
-        inside = (distance >= limits[0][:, None]) & (distance < limits[1][:, None])
-        excess = integral - (self.inelastic[rows] * inside).sum(-1)
-        error = np.hypot(model.mean(), np.sqrt((counting**2).sum()) / rows.size)
-        return excess.mean() / zlp.mean(), excess.mean() / error
+        inside = (distance >= left[:, None]) & (distance < right[:, None])
+        excess = found.integral - (self.inelastic[rows] * inside).sum(-1)
+        counting = np.sqrt((found.counting_std**2).sum()) / rows.size
+        error = np.hypot(found.model_std.mean(), counting)
+        return excess.mean() / found.zlp.mean(), excess.mean() / error
 
     def reflected(self, joined=None):
         """The gain side of every spectrum laid on its loss side, counts; NaN where it ends.
@@ -137,9 +140,10 @@ class Scene:
 @functools.cache
 def _integral_pulls(one, window, pixels):
     rows = np.flatnonzero(one.rows(pixels))
-    limits = tuple(edge * one.fwhm[rows] for edge in window)
-    _, model, _, _ = one.result._removal.integrate(one.counts[rows], one.peaks[rows], limits)
-    return (one.error * one.within(window, pixels))[rows].sum(-1) / model
+    limits = Range(*(edge * one.fwhm[rows] for edge in window))
+    subtraction = one.result._application.subtraction
+    found = subtraction.integrate(one.counts[rows], one.peaks.select(rows), limits)
+    return (one.error * one.within(window, pixels))[rows].sum(-1) / found.model_std
 
 
 def band(result, confidence, counts, rows):
@@ -147,13 +151,17 @@ def band(result, confidence, counts, rows):
 
     A call with ``ensemble=result.ensemble`` would find regions and scatter of its own.
     """
-    one, channel = result._removal, result._peaks[:, 0]
-    channels = int(np.nanmin(channel)), int(np.nanmax(channel))
-    table = result.ensemble.tabulate(confidence)
-    other = Removal.prepare(
-        table, one.log_fwhm, one.energy, one.noise, one.pedestal, channels, one.distance
+    one, peaks = result._application.subtraction, result._application.peaks
+    channels = Range(int(np.nanmin(peaks.channel)), int(np.nanmax(peaks.channel)))
+    other = Subtraction.prepare(
+        result.ensemble.tabulate(confidence),
+        one.log_fwhm,
+        one.energy,
+        Detector(one.pedestal, "", one.noise),
+        channels=channels,
+        distance=one.distance,
     )
-    *_, lower, upper, _ = other.apply(counts, result._peaks[rows])
+    *_, lower, upper, _ = other.apply(counts, peaks.select(rows))
     return counts - upper, counts - lower
 
 
@@ -188,7 +196,7 @@ def scene(kind, seed, shape, n_replicas=40, n_clusters=5, n_scored=None, **setti
     counts, truth, inelastic = map(flat, (sample.signal, sample.zlp, sample.inelastic))
     return Scene(
         result=result,
-        peaks=result._peaks[rows],
+        peaks=result._application.peaks.select(rows),
         energy=sample.signal.axes_manager.signal_axes[0].axis,
         counts=counts,
         truth=truth,

@@ -17,7 +17,7 @@ from conftest import ROOT
 from ensembles import with_parts
 
 from hyperspy_zlpml.components import ZLPNet
-from hyperspy_zlpml.components._shapes import cells_of
+from hyperspy_zlpml.components.shapes import cells_of
 from hyperspy_zlpml.components.zlp_net import ensemble_from_dictionary, ensemble_to_dictionary
 from hyperspy_zlpml.image.peaks import peak_parameters
 

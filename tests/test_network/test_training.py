@@ -13,7 +13,7 @@ import torch
 from hyperspy_zlpml.network import fit as fits
 from hyperspy_zlpml.network import mlp, training
 from hyperspy_zlpml.network.data import TrainingData
-from hyperspy_zlpml.network.training import train, train_block
+from hyperspy_zlpml.network.training import train_block, train_networks
 
 LAYERS = (2, 6, 6, 1)
 #: Energies and two thicknesses; lines along the energy on both sides, from 0.2 to 1.5.
@@ -53,7 +53,7 @@ def outputs(trained, inputs):
 
 def trained_on(one, seed=1, **settings):
     settings = {"layers": LAYERS, "n_steps": 30, **settings}
-    return train(one, rng=np.random.default_rng(seed), **settings)
+    return train_networks(one, rng=np.random.default_rng(seed), **settings)
 
 
 def test_known_ratios_are_learnt_to_their_noise():

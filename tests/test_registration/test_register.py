@@ -10,9 +10,10 @@ from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration.find_regions import find_regions
-from hyperspy_zlpml.registration.register import registered
+from hyperspy_zlpml.registration.register import register_peaks
 from hyperspy_zlpml.registration.registered_peaks import mean_ratio, window_of
 from hyperspy_zlpml.registration.spill import spilled_losses
+from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
 
 STEP, FWHM = 0.025, 0.45
@@ -44,14 +45,14 @@ def with_vacuum():
     thickness = np.r_[np.zeros(30), np.full(30, 0.3), np.full(30, 1.0)]
     label = np.repeat([VACUUM, 0, 1], 30)
     one, centre, fwhm = sample(thickness, label)
-    return registered([one], NOISE), centre, fwhm
+    return register_peaks([one], NOISE), centre, fwhm
 
 
 @pytest.fixture(scope="module")
 def without_vacuum():
     thickness = np.r_[np.full(30, 0.3), np.full(30, 1.0)]
     one, centre, fwhm = sample(thickness, np.repeat([0, 1], 30))
-    return registered([one], NOISE), centre, fwhm
+    return register_peaks([one], NOISE), centre, fwhm
 
 
 def test_selecting_spectra_of_a_sample():
@@ -124,7 +125,7 @@ def test_error_of_the_mean_ratio_is_that_of_a_loop(with_vacuum):
 
 # --- tails that vary ------------------------------------------------------------------------------
 
-PURE = -NO_LIMIT, 1.5
+PURE = Range(-NO_LIMIT, 1.5)
 
 
 def tails(peaks, size=1.0):
@@ -194,7 +195,7 @@ def test_ranges_of_thickness_and_width(with_vacuum):
 def test_a_vacuum_reference_counts_as_the_thin_end():
     specimen, *_ = sample(np.r_[np.full(15, 0.3), np.full(15, 1.0)], np.repeat([0, 1], 15))
     vacuum, *_ = sample(np.zeros(20), np.full(20, VACUUM), height=2e7, seed=1)
-    peaks = registered([specimen, vacuum], NOISE)
+    peaks = register_peaks([specimen, vacuum], NOISE)
     assert peaks.has_vacuum
     thin = np.median(np.log(specimen.parameters.intensity[:15]))
     np.testing.assert_allclose(peaks.log_intensity[30:], thin)
@@ -217,7 +218,7 @@ def test_without_vacuum_the_reference_ends_at_the_losses(without_vacuum):
 
 def test_a_given_limit_is_where_the_extrapolation_begins():
     one, *_ = sample(np.r_[np.full(15, 0.3), np.full(15, 1.0)], np.repeat([0, 1], 15))
-    peaks = registered([one], NOISE, given_limit=1.2)
+    peaks = register_peaks([one], NOISE, given_limit=1.2)
     assert peaks.extrapolated_from == pytest.approx(1.2 / np.median(peaks.matched.fwhm), rel=0.01)
 
 

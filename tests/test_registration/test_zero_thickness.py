@@ -9,7 +9,8 @@ import pytest
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import Sample
-from hyperspy_zlpml.registration.register import registered
+from hyperspy_zlpml.registration.register import register_peaks
+from hyperspy_zlpml.registration.registered_peaks import Ratios
 from hyperspy_zlpml.registration.zero_thickness import (
     PURE_FRACTION,
     ZeroThickness,
@@ -17,10 +18,9 @@ from hyperspy_zlpml.registration.zero_thickness import (
     extrapolate,
     far_losses,
     mode_scores,
-    tail_of,
+    tail_from,
 )
-from hyperspy_zlpml.zlp.grid import Grid
-from hyperspy_zlpml.zlp.tails import TAIL_POWER_SIGMA
+from hyperspy_zlpml.zlp.grid import TAIL_POWER_SIGMA, Grid
 
 N_GROUPS = 30
 NO_SCORES = np.zeros((0, 60))
@@ -35,6 +35,11 @@ def thicknesses(n=60, seed=0):
 
 def polynomial(losses, *coefficients):
     return sum(c * losses[:, None] ** k for k, c in enumerate(coefficients))
+
+
+def ratios(ratio, variance):
+    """Ratios that lie within the window everywhere."""
+    return Ratios(ratio, variance, np.ones(np.shape(ratio), bool))
 
 
 def coefficients(seed=1):
@@ -52,8 +57,7 @@ def test_a_parabola_is_recovered_to_rounding(n):
     losses, truth = thicknesses(n), coefficients()
     variance = np.random.default_rng(2).uniform(1e-6, 1e-4, (n, N_GROUPS))
     found = extrapolate(
-        polynomial(losses, *truth),
-        variance,
+        ratios(polynomial(losses, *truth), variance),
         np.ones(variance.shape, bool),
         losses,
         np.zeros((0, n)),
@@ -70,11 +74,11 @@ def test_what_modes_do_to_the_tail_is_told_apart_from_thickness():
     scores = np.random.default_rng(3).standard_normal((2, 60))
     responses = np.random.default_rng(4).normal(0, 0.3, (2, N_GROUPS))
     ratio = polynomial(losses, *truth) + scores.T @ responses
-    found = extrapolate(ratio, np.full(ratio.shape, 1e-5), EVERYWHERE, losses, scores)
+    found = extrapolate(ratios(ratio, np.full(ratio.shape, 1e-5)), EVERYWHERE, losses, scores)
     np.testing.assert_allclose(found.ratio, truth[0], atol=1e-4)
     np.testing.assert_allclose(found.responses, responses, atol=1e-4)
     # Blind to the modes the extrapolation scatters by what they do.
-    blind = extrapolate(ratio, np.full(ratio.shape, 1e-5), EVERYWHERE, losses, NO_SCORES)
+    blind = extrapolate(ratios(ratio, np.full(ratio.shape, 1e-5)), EVERYWHERE, losses, NO_SCORES)
     assert np.abs(blind.ratio - truth[0]).max() > 0.05
 
 
@@ -83,14 +87,16 @@ def test_points_beyond_an_axis_do_not_count():
     ratio = polynomial(losses, *truth)
     complete = np.random.default_rng(5).random(ratio.shape) < 0.7
     spoiled = np.where(complete, ratio, 1e9)
-    found = extrapolate(spoiled, np.full(ratio.shape, 1e-5), complete, losses, NO_SCORES)
+    found = extrapolate(ratios(spoiled, np.full(ratio.shape, 1e-5)), complete, losses, NO_SCORES)
     np.testing.assert_allclose(found.ratio, truth[0], atol=1e-4)
 
 
 def test_errors_are_proportional_to_the_noise():
     losses, noise = thicknesses(), np.random.default_rng(6).standard_normal((60, N_GROUPS))
     one, ten = (
-        extrapolate(1 + s * noise, np.full(noise.shape, s**2), EVERYWHERE, losses, NO_SCORES)
+        extrapolate(
+            ratios(1 + s * noise, np.full(noise.shape, s**2)), EVERYWHERE, losses, NO_SCORES
+        )
         for s in (1e-3, 1e-2)
     )
     # To what steadies the normal equations.
@@ -107,7 +113,9 @@ def test_errors_are_those_of_least_squares():
     rng = np.random.default_rng(7)
     ratio = 1 + 2 * losses[:, None] + sigma * rng.standard_normal((n, n_groups))
     every = np.ones(ratio.shape, bool)
-    found = extrapolate(ratio, np.full(ratio.shape, sigma**2), every, losses, np.zeros((0, n)))
+    found = extrapolate(
+        ratios(ratio, np.full(ratio.shape, sigma**2)), every, losses, np.zeros((0, n))
+    )
     design = np.stack([np.ones(n), losses, losses**2])
     expected = sigma * np.sqrt(np.linalg.inv(design @ design.T)[0, 0])
     assert (found.ratio - 1).std() == pytest.approx(expected, rel=0.18)
@@ -123,7 +131,7 @@ def test_spectra_weigh_as_their_noise_says():
     ratio = 1 + losses + 0.5 * sigma * np.random.default_rng(9).uniform(-1, 1, 60)
     column = ratio[:, None] * np.ones(N_GROUPS)
     variance = np.broadcast_to(sigma[:, None] ** 2, column.shape)
-    found = extrapolate(column, variance, EVERYWHERE, losses, NO_SCORES)
+    found = extrapolate(ratios(column, variance), EVERYWHERE, losses, NO_SCORES)
     expected = np.polyfit(losses, ratio, 2, w=1 / sigma)[-1]
     np.testing.assert_allclose(found.ratio, expected, atol=1e-6)
     assert abs(expected - np.polyfit(losses, ratio, 2)[-1]) > 1e-4
@@ -140,9 +148,9 @@ def test_differences_between_pixels_that_grow_with_thickness_are_errors():
         pattern = 0.1 * np.sin(np.arange(N_GROUPS) / 3)
         ratio = 1 + 2 * losses[:, None] + (losses * drift)[:, None] * pattern
         ratio += 1e-3 * rng.standard_normal(ratio.shape)
-        found = extrapolate(
-            ratio, np.full(ratio.shape, 1e-6), np.ones(ratio.shape, bool), losses, np.zeros((0, n))
-        )
+        every = np.ones(ratio.shape, bool)
+        measured = ratios(ratio, np.full(ratio.shape, 1e-6))
+        found = extrapolate(measured, every, losses, np.zeros((0, n)))
         error = np.sqrt((found.deviations**2).sum(0))
         large = np.abs(pattern) > 0.05
         pulls.append(((found.ratio - 1) / error)[large])
@@ -157,7 +165,7 @@ def test_a_straight_line_has_no_bend_and_a_parabola_a_part_of_it():
     losses = thicknesses()
     variance = np.full((60, N_GROUPS), 1e-5)
     straight, bent = (
-        extrapolate(polynomial(losses, 1.0, 2.0, c) * np.ones(N_GROUPS), variance, EVERYWHERE, losses, NO_SCORES)
+        extrapolate(ratios(polynomial(losses, 1.0, 2.0, c) * np.ones(N_GROUPS), variance), EVERYWHERE, losses, NO_SCORES)
         for c in (0.0, 0.5)
     )  # fmt: skip
     np.testing.assert_allclose(straight.deviations[-1], 0, atol=1e-4)
@@ -178,21 +186,25 @@ def test_scores_are_recovered_from_the_pure_part():
     scores = np.random.default_rng(9).standard_normal((2, 40))
     ratio = 1.3 + scores.T @ MODES
     inside = np.broadcast_to(np.arange(N_GROUPS) < 20, ratio.shape)
-    found = mode_scores(np.where(inside, ratio, 7.0), np.full(ratio.shape, 1e-6), inside, MODES)
+    found = mode_scores(
+        Ratios(np.where(inside, ratio, 7.0), np.full(ratio.shape, 1e-6), inside), MODES
+    )
     np.testing.assert_allclose(found, scores - scores.mean(1, keepdims=True), atol=0.01)
-    other = mode_scores(np.where(inside, ratio, -3e5), np.full(ratio.shape, 1e-6), inside, MODES)
+    other = mode_scores(
+        Ratios(np.where(inside, ratio, -3e5), np.full(ratio.shape, 1e-6), inside), MODES
+    )
     np.testing.assert_array_equal(found, other)
 
 
 def test_scores_that_noise_hides_are_zero():
     ratio = 1 + np.random.default_rng(10).standard_normal((40, N_GROUPS))
-    found = mode_scores(ratio, np.full(ratio.shape, 1e4), np.ones(ratio.shape, bool), MODES)
+    found = mode_scores(Ratios(ratio, np.full(ratio.shape, 1e4), np.ones(ratio.shape, bool)), MODES)
     assert np.abs(found).max() < 0.01
 
 
 def test_no_modes_no_scores():
     one = np.ones((40, N_GROUPS))
-    assert mode_scores(one, one, one > 0, MODES[:0]).shape == (0, 40)
+    assert mode_scores(Ratios(one, one, one > 0), MODES[:0]).shape == (0, 40)
 
 
 # --- registered peaks -----------------------------------------------------------------------------
@@ -269,7 +281,7 @@ def wedge(seed, n=90, height=3e6):
     counts = rng.poisson(expected) + NOISE.readout * rng.standard_normal(expected.shape)
     label = (np.arange(n) < n / 2).astype(int)  # 0 is the thin half
     parameters = peak_parameters(counts, ENERGY)
-    return registered([Sample(counts, ENERGY, parameters, 1 - label)], NOISE)
+    return register_peaks([Sample(counts, ENERGY, parameters, 1 - label)], NOISE)
 
 
 def test_tail_of_a_wedge_is_its_zero_loss_peak():
@@ -283,7 +295,7 @@ def test_tail_of_a_wedge_is_its_zero_loss_peak():
         peaks = wedge(seed)
         assert not peaks.tail_is_known and 2 < peaks.extrapolated_from < 6
         found = at_zero_thickness(peaks, np.zeros((0, peaks.u.shape[1])))
-        log_reference, modes = tail_of(peaks, found)
+        log_reference, modes = tail_from(peaks, found)
         sigma = np.sqrt((peaks.grid.interpolate_rows(modes.T, u) ** 2).sum(-1))
         error = peaks.grid.interpolate(log_reference, u) - truth
         pulls.append(np.sqrt(np.mean(np.square(error / sigma))))
@@ -310,7 +322,7 @@ def constant(peaks, ratio, deviation):
 
 
 def reference_change(peaks, found, u):
-    log_reference, _ = tail_of(peaks, found)
+    log_reference, _ = tail_from(peaks, found)
     return peaks.grid.interpolate(log_reference - peaks.log_reference, u)
 
 
@@ -327,7 +339,7 @@ def test_a_well_known_tail_replaces_the_one_from_the_gain_side(one_wedge):
 def test_an_unknown_tail_stays_that_of_the_gain_side(one_wedge):
     far = np.linspace(2, 3, 20) * one_wedge.extrapolated_from
     change = reference_change(one_wedge, constant(one_wedge, 1.5, 1e3), far)
-    _, modes = tail_of(one_wedge, constant(one_wedge, 1.5, 1e3))
+    _, modes = tail_from(one_wedge, constant(one_wedge, 1.5, 1e3))
     # What is left is the prior: a power of the energy, from where the pure part ends. Another
     # smooth fit within it moves little of that.
     prior = TAIL_POWER_SIGMA * np.log(far / (PURE_FRACTION * one_wedge.extrapolated_from))
@@ -341,13 +353,13 @@ def test_both_are_weighed_by_their_errors(one_wedge):
     prior = TAIL_POWER_SIGMA * np.log(at / (PURE_FRACTION * one_wedge.extrapolated_from))
     change = reference_change(one_wedge, constant(one_wedge, 1.5, prior), np.array([at]))
     assert change[0] == pytest.approx(np.log(1.25), abs=0.1 * prior)
-    _, modes = tail_of(one_wedge, constant(one_wedge, 1.5, prior))
+    _, modes = tail_from(one_wedge, constant(one_wedge, 1.5, prior))
     sigma = np.sqrt((one_wedge.grid.interpolate_rows(modes.T, np.array([at])) ** 2).sum())
     # Both directions are kept: half of the deviation, relative to the new tail, and of the prior.
     assert sigma == pytest.approx(np.hypot(0.5 * prior / 1.25, 0.5 * prior), rel=0.05)
 
 
 def test_tails_stay_positive_and_fall(one_wedge):
-    log_reference, modes = tail_of(one_wedge, constant(one_wedge, -3.0, 1e-4))
+    log_reference, modes = tail_from(one_wedge, constant(one_wedge, -3.0, 1e-4))
     assert np.isfinite(log_reference).all() and np.isfinite(modes).all()
     assert (np.diff(log_reference)[one_wedge.grid.u[:-1] > 0.8] <= 1e-12).all()

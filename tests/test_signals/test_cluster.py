@@ -199,7 +199,7 @@ def test_a_worker_that_dies_during_the_training(
 
         return mapped
 
-    monkeypatch.setattr("hyperspy_zlpml.workflow.map_on", slow_map)
+    monkeypatch.setattr("hyperspy_zlpml.training.train.map_on", slow_map)
     # Blocks of two replicas, so that both workers have several.
     monkeypatch.setattr(training, "_MOST_AT_ONCE", 2)
     killer = kill_one_when(mortal, started)

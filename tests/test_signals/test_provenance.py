@@ -82,7 +82,7 @@ def test_a_given_ensemble_is_told_of_as_given(small, small_removal, small_reused
     node = node_of(far.zlp)
     assert node["distance"] > 0.5
     assert node["confidence"] == 0.9
-    assert node["noise_gain"] == far._removal.noise.gain
+    assert node["noise_gain"] == far._application.subtraction.noise.gain
     assert "trained on other data" in node["messages"]
     assert node["ensemble"]["sha256"] == small_removal.ensemble.fingerprint
 

@@ -10,7 +10,7 @@ from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 import hyperspy_zlpml.data
 from hyperspy_zlpml import EELSZLPSpectrum, Ensemble, Report, ZLPRemoval
-from hyperspy_zlpml.departure import OtherZeroLossPeakError
+from hyperspy_zlpml.removal.applicability import OtherZeroLossPeakError
 
 
 def finite_everywhere(result):
@@ -571,7 +571,9 @@ def test_regions_count_with_a_given_ensemble(small, small_removal):
     assert [row.gain_limit for row in result.report.clusters] == [-1.2, -1.2]
     labels, vacuum = result.clusters.data.ravel(), result.vacuum.data.ravel()
     np.testing.assert_array_equal(
-        result._peaks[~vacuum, 5], np.array([1.1, 1.3])[labels[~vacuum]], "where they are matched"
+        result._application.peaks.loss_limit[~vacuum],
+        np.array([1.1, 1.3])[labels[~vacuum]],
+        "where they are matched",
     )
     with pytest.raises(ValueError, match="regions: expected one E_I or one for each of 2 clusters"):
         small.remove_zlp_ml(ensemble=small_removal.ensemble, regions={"E_I": [1.0] * 3}, **REUSE)
@@ -583,7 +585,7 @@ def test_the_dose_does_not_matter_to_a_given_ensemble(small, small_removal, smal
     small.data *= 3
     result = small.remove_zlp_ml(ensemble=small_removal.ensemble, **REUSE)
     assert result.ensemble.seen.noise.gain == pytest.approx(
-        result._removal.noise.gain / 3, rel=1e-3
+        result._application.subtraction.noise.gain / 3, rel=1e-3
     )
     assert not any("other data" in message for message in result.report.messages)
     for name in ("zlp", "std", "lower", "upper"):
@@ -918,7 +920,7 @@ def test_a_device_that_is_not_there_is_refused_before_the_data_are_read(small, m
     def read(*args):
         raise AssertionError("the data were read")
 
-    monkeypatch.setattr("hyperspy_zlpml.signals.removing.measure_peaks", read)
+    monkeypatch.setattr("hyperspy_zlpml.workflow.measure_peaks", read)
     for device in ("nonsense", "cuda:99", 7):
         with pytest.raises(ValueError, match="device: expected a device of torch"):
             small.remove_zlp_ml(device=device, **QUICK)

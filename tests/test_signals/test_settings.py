@@ -16,7 +16,7 @@ from hyperspy_zlpml import train_zlp_ml
 from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.data import make_sample, setting_laws, vacuum_at_settings
 from hyperspy_zlpml.ensemble.figure import along
-from hyperspy_zlpml.signals.settings import read_conditions
+from hyperspy_zlpml.signals.microscope import read_conditions
 from hyperspy_zlpml.zlp.tails import level_ripples
 
 NAMES = ["beam_energy", "exposure"]
@@ -526,10 +526,11 @@ def test_what_is_noticed_is_told_where_the_function_was_called(two, small):
     {"beam_energy": None, "exposure": 3 * [0.1, 0.2, 0.4]},
 ])  # fmt: skip
 def test_conditions_are_read_from_metadata_or_given(signals, conditions):
-    names, values = read_conditions(signals, conditions)
-    assert names == tuple(NAMES)
+    found = read_conditions(signals, conditions)
+    assert tuple(found) == tuple(NAMES)
     np.testing.assert_array_equal(
-        values, [(energy, time) for energy in BEAM_ENERGIES for time in EXPOSURES]
+        np.transpose(list(found.values())),
+        [(energy, time) for energy in BEAM_ENERGIES for time in EXPOSURES],
     )
 
 
@@ -537,9 +538,9 @@ def test_conditions_are_read_from_metadata_or_given(signals, conditions):
     "conditions", ["beam_energy", ["beam_energy"], {"beam_energy": [100, 200]}]
 )
 def test_a_single_condition(two, conditions):
-    names, values = read_conditions(two, conditions)
-    assert names == ("beam_energy",)
-    np.testing.assert_array_equal(values, [[100], [200]])
+    found = read_conditions(two, conditions)
+    assert tuple(found) == ("beam_energy",)
+    np.testing.assert_array_equal(found["beam_energy"], [100, 200])
 
 
 def test_conditions_of_ones_own(two):

@@ -6,9 +6,10 @@ import pytest
 from scipy.optimize import least_squares
 
 from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import group_curvature, group_spectra, join_spectra, make_groups
-from hyperspy_zlpml.zlp.matching import N_PEAK, match
+from hyperspy_zlpml.zlp.matching import N_PEAK, MatchStart, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 STEP, FWHM = 0.025, 0.45
@@ -55,14 +56,15 @@ def grouped(counts):
 
 
 def everywhere(n):
-    return np.full(n, -np.inf), np.full(n, np.inf)
+    return Range(np.full(n, -np.inf), np.full(n, np.inf))
 
 
 def match_all(counts, centre, fwhm, *, window=None, using=None, noise=POISSON, prior=None, **more):
     n = len(counts)
     window = everywhere(n) if window is None else window
     using = table() if using is None else using
-    return match(grouped(counts), centre, fwhm, np.zeros(n), window, using, noise, prior, **more)
+    start = MatchStart(centre, fwhm, np.zeros(n), window)
+    return match(grouped(counts), start, using, noise, prior, **more)
 
 
 def drifting(n=30, seed=0, width=0.02):
@@ -193,7 +195,8 @@ def test_shape_of_the_thickness_of_each_spectrum_is_used():
         height, centre, fwhm,
         lambda u: np.clip(thickness, 0, 1)[:, None] * GRID.interpolate(tilt, u),
     )  # fmt: skip
-    found = match(grouped(counts), centre, fwhm, thickness, everywhere(6), two, POISSON, None)
+    start = MatchStart(centre, fwhm, thickness, everywhere(6))
+    found = match(grouped(counts), start, two, POISSON, None)
     np.testing.assert_allclose(np.exp(found.log_height), height, rtol=1e-3)
     assert (found.reduced_chi2 < 0.05).all()
 
@@ -204,7 +207,7 @@ def test_shape_of_the_thickness_of_each_spectrum_is_used():
 def test_counts_outside_the_window_do_not_matter():
     height, centre, fwhm = drifting(8)
     counts = expected(height, centre, fwhm)
-    window = np.full(8, -3.0), np.full(8, 1.5)
+    window = Range(np.full(8, -3.0), np.full(8, 1.5))
     u = (ENERGY - centre[:, None]) / fwhm[:, None]
     spoiled = counts + np.where((u > 1.8) | (u < -3.4), 0.5 * height[:, None] * shape(u), 0.0)
     one, other = (match_all(c, centre, fwhm, window=window) for c in (counts, spoiled))
@@ -219,7 +222,11 @@ def test_narrower_windows_know_less():
     sigmas = []
     for end in (0.8, 2.0, 8.0):
         found = match_all(
-            counts, centre, fwhm, using=table([MODE]), window=(np.full(5, -2.0), np.full(5, end))
+            counts,
+            centre,
+            fwhm,
+            using=table([MODE]),
+            window=Range(np.full(5, -2.0), np.full(5, end)),
         )
         sigmas.append(found.covariance[:, N_PEAK, N_PEAK])
     assert (np.diff(sigmas, axis=0) < 0).all()
@@ -231,9 +238,9 @@ def test_each_spectrum_is_matched_alone(monkeypatch):
 
     height, centre, fwhm = drifting(11)
     counts = np.random.default_rng(2).poisson(expected(height, centre, fwhm)).astype(float)
-    whole = match_all(counts, centre, fwhm, using=table([MODE]), prior=(np.log(FWHM), 0.05))
+    whole = match_all(counts, centre, fwhm, using=table([MODE]), prior=Normal(np.log(FWHM), 0.05))
     monkeypatch.setattr(matching, "_SPECTRA_AT_ONCE", 4)
-    parts = match_all(counts, centre, fwhm, using=table([MODE]), prior=(np.log(FWHM), 0.05))
+    parts = match_all(counts, centre, fwhm, using=table([MODE]), prior=Normal(np.log(FWHM), 0.05))
     for name in ("log_height", "centre", "fwhm", "coefficients", "covariance", "chi2"):
         np.testing.assert_allclose(
             getattr(parts, name), getattr(whole, name), rtol=1e-9, atol=1e-12
@@ -256,7 +263,7 @@ def test_widths_of_noisy_peaks_follow_the_image():
     start = true * np.exp(rng.normal(0, 0.1, n))
     noise = NoiseModel(1.0, 0.0)
     free = match_all(counts, np.zeros(n), start, noise=noise)
-    told = match_all(counts, np.zeros(n), start, noise=noise, prior=(np.log(FWHM), 0.01))
+    told = match_all(counts, np.zeros(n), start, noise=noise, prior=Normal(np.log(FWHM), 0.01))
     assert np.log(told.fwhm / FWHM).std() < 0.012
     assert np.log(told.fwhm / FWHM).std() < 0.3 * np.log(free.fwhm / FWHM).std()
 
@@ -269,7 +276,7 @@ def test_agrees_with_a_dense_least_squares_solution():
         expected([2e4], [0.01], [FWHM], lambda u: 0.8 * GRID.interpolate(MODE, u))
     ) + np.random.default_rng(5).normal(0, 200.0, (1, ENERGY.size))
     spectra = grouped(counts)
-    prior = (np.log(FWHM), 1e-4)  # holds the width: its other prior is then of no importance
+    prior = Normal(np.log(FWHM), 1e-4)  # holds the width: its other prior is then of no importance
     found = match_all(
         counts, np.array([0.0]), np.array([FWHM]), using=table([MODE]), noise=noise,
         prior=prior, n_steps=25,
@@ -314,7 +321,7 @@ def test_pulls_of_height_centre_and_mode_are_normal(height, readout):
     # The width is known and its prior narrow, so that all other errors are statistical.
     found = match_all(
         counts, centre, np.full(n, FWHM), using=table([MODE]), noise=NoiseModel(1.0, readout),
-        prior=(np.log(FWHM), 1e-4), n_steps=6,
+        prior=Normal(np.log(FWHM), 1e-4), n_steps=6,
     )  # fmt: skip
     sigma = np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2))
     pulls = np.stack([

@@ -6,10 +6,9 @@ import functools
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.grid import GRID_STEP, Grid, from_grid, to_grid
+from hyperspy_zlpml.zlp.grid import GRID_STEP, TAIL_POWER_SIGMA, Grid, from_grid, to_grid
 from hyperspy_zlpml.zlp.reference import fit_reference
 from hyperspy_zlpml.zlp.tails import (
-    TAIL_POWER_SIGMA,
     extrapolate_by_gain_side,
     falling_tails,
     hold_beyond,

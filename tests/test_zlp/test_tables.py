@@ -6,9 +6,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.grid import GRID_STEP, Grid, to_grid
+from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, Grid, to_grid
 from hyperspy_zlpml.zlp.tables import ShapeTable
-from hyperspy_zlpml.zlp.tails import SLOWEST_TAIL, TAIL_POWER_SIGMA
 
 GRID = Grid.covering(-8, 20)
 N_NODES, N_MODES = 3, 2

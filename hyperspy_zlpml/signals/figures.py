@@ -10,9 +10,14 @@ import numpy as np
 
 from hyperspy_zlpml.compute import compute
 
-_DATA, _ZLP, _LEFT = "0.35", "tab:red", "tab:blue"
-#: Energies shown, in FWHM from the peak.
-_FROM, _TO = -6.0, 30.0
+#: Colours of the measured spectrum, of the ZLP, and of what is left.
+_DATA = "0.35"
+_ZLP = "tab:red"
+_LEFT = "tab:blue"
+#: Energies shown, in FWHM from the peak: from ...
+_FROM = -6.0
+#: ... and to.
+_TO = 30.0
 #: The flank decides the scale of the subtracted signal; closer than this the peak's noise rules.
 _SCALE_FROM = 2.0
 
@@ -138,7 +143,7 @@ def plot_regions(scan, factor, units, window=None):
 def representative_pixels(result):
     """Navigation indices of a bright, a middling and a dark usable pixel (fewer if there are)."""
     intensity = np.asarray(result.intensity.data, float).ravel()
-    usable = np.flatnonzero(np.isfinite(result._peaks[:, 0]))
+    usable = np.flatnonzero(result._application.peaks.usable)
     order = usable[np.argsort(-intensity[usable], kind="stable")]
     ranks = np.unique(np.round(np.array([0.05, 0.5, 0.95]) * (order.size - 1)).astype(int))
     shape = result.subtracted.axes_manager._navigation_shape_in_array
@@ -228,7 +233,7 @@ def _draw_spectrum(top, bottom, result, place, title="", legend=True):
     fwhm = float(np.asarray(result.fwhm.data).ravel()[position])
     energy = axis.axis - centre
     data = left + zlp
-    gain, first, second = result._window(position)
+    limits = result._limits(position)
 
     top.semilogy(energy, np.where(data > 0, data, np.nan), color=_DATA, lw=0.8, label="data")
     top.semilogy(energy, zlp, color=_ZLP, lw=1.2, label="ZLP")
@@ -239,16 +244,11 @@ def _draw_spectrum(top, bottom, result, place, title="", legend=True):
         energy, lower, upper, color=_ZLP, alpha=0.35, lw=0, label="band (ZLP model)"
     )
     for axes in (top, bottom):
-        for limit, text, side in (
-            (gain, "gain limit ", "right"),
-            (first, " E_I", "left"),
-            (second, " E_II", "left"),
-        ):
+        for name, limit in limits.items():
             if np.isfinite(limit) and _FROM * fwhm < limit < _TO * fwhm:
                 axes.axvline(limit, color="0.5", lw=0.8, ls="--")
                 if axes is top:
-                    place_of = {"transform": axes.get_xaxis_transform(), "va": "top", "ha": side}
-                    axes.text(limit, 0.98, text, size=8, clip_on=True, **place_of)
+                    _name_limit(axes, name, limit)
     top.set_xlim(max(_FROM * fwhm, energy[0]), min(_TO * fwhm, energy[-1]))
     top.set_ylim(max(np.nanmax(data) * 1e-6, 0.5), np.nanmax(data) * 2)
     shown = (energy > _SCALE_FROM * fwhm) & (energy < _TO * fwhm)
@@ -268,6 +268,14 @@ def _draw_spectrum(top, bottom, result, place, title="", legend=True):
     if legend:
         top.legend(loc="upper right", fontsize=8)
         bottom.legend(loc="best", fontsize=8)
+
+
+def _name_limit(axes, name, limit):
+    """Write the name of a limit beside its line, on the side away from the peak."""
+    side = "right" if limit < 0 else "left"
+    text = f"{name} " if limit < 0 else f" {name}"
+    place = {"transform": axes.get_xaxis_transform(), "va": "top", "ha": side}
+    axes.text(limit, 0.98, text, size=8, clip_on=True, **place)
 
 
 def _cluster_name(result, position):

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.data import Response, single_spectrum, ws2_like
-from hyperspy_zlpml.departure import (
-    OtherZeroLossPeakError,
-    check_same_shape,
-    difference_of_shape,
-    thickness_distance,
-)
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
-from hyperspy_zlpml.registration.register import registered_to
+from hyperspy_zlpml.registration.register import register_to_shape
+from hyperspy_zlpml.removal.applicability import (
+    OtherZeroLossPeakError,
+    check_same_shape,
+    difference_of_shape,
+    log_intensity_distance,
+)
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
@@ -44,7 +44,7 @@ def peaks_of(response=TRAINED, width=1.0, height=HEIGHT, label=VACUUM, n=20, see
     counts = rng.poisson(np.tile(one, (n, 1))) + NOISE.readout * rng.standard_normal((n, one.size))
     parameters = peak_parameters(counts, ENERGY)
     samples = [Sample(counts, ENERGY, parameters, np.full(n, label))]
-    return registered_to(table_of(), samples, NOISE, np.log(parameters.intensity))
+    return register_to_shape(table_of(), samples, NOISE, np.log(parameters.intensity))
 
 
 # --- difference of shapes -------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_it_is_a_kind_of_value_error():
 
 def test_distance_of_thickness_begins_half_a_mean_free_path_outside():
     log_intensity = np.array([13.0, 14.0, 14.4, 15.0, 16.4, 17.0, np.nan])
-    found = thickness_distance(log_intensity, 14.5, 15.5)
+    found = log_intensity_distance(log_intensity, 14.5, 15.5)
     np.testing.assert_allclose(found, [1.0, 0, 0, 0, 0.4, 1.0, np.nan])
 
 

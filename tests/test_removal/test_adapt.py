@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from conftest import SPECTRA, assert_same_results
 
-from hyperspy_zlpml.adaptation import adapt, as_trained, reach_of
+from hyperspy_zlpml import workflow
 from hyperspy_zlpml.data import ws2_like
-from hyperspy_zlpml.signals import removing
+from hyperspy_zlpml.removal.adapt import adapt, as_trained, reach_of, typical_reach_of
+from hyperspy_zlpml.signals.arrays import spectra_of
 
 #: As most tests apply the ensemble of ``removal``.
 APPLY = {"n_clusters": 2, "random_state": 0}
@@ -41,10 +42,11 @@ def reused(other, removal):
 
 def samples_of(signal, **options):
     """What :func:`adapt` is given of a signal."""
-    options = removing.Options(**{**APPLY, **options}, show_progressbar=False)
-    prepared = removing.prepare(signal, options)
-    clusters, _, samples, _ = removing.sampled(prepared, options)
-    return samples, prepared.image.detector.noise, clusters.centres.size, prepared.limits
+    options = workflow.Options(**{**APPLY, **options}).checked()
+    first = workflow.look(spectra_of(signal)[0], options)
+    choice = workflow.choose(first, options)
+    n_clusters = choice.clusters.centres.size
+    return choice.samples.training, first.image.detector.noise, n_clusters, first.limits
 
 
 def adapted_to(signal, ensemble, **options):
@@ -198,8 +200,8 @@ def test_reach_is_that_of_the_spectrum_that_reaches_furthest(other):
     energy = other.signal.axes_manager[-1].axis
     ends = [(energy[end] - sample.parameters.centre) / sample.parameters.fwhm for end in (0, -1)]
     assert (low, high) == (ends[0].min(), ends[1].max())
-    typical = reach_of([sample], np.median)
-    assert low < typical[0] < 0 < typical[1] < high
+    typical = typical_reach_of([sample])
+    assert low < typical.low < 0 < typical.high < high
     # Of several samples that of all.
     assert reach_of([sample.select([0]), sample]) == (low, high)
 

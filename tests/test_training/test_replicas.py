@@ -13,9 +13,8 @@ from hyperspy_zlpml.registration.variation import (
     _tail_heights,
     shape_modes,
 )
-from hyperspy_zlpml.zlp.replicas import (
+from hyperspy_zlpml.training.replicas import (
     DRAW,
-    KINDS,
     draw_gaussian,
     draw_limits,
     draw_size,
@@ -80,7 +79,7 @@ def test_values_of_unused_groups_do_not_enter():
     spoiled = np.where(one.used, one.ratio, np.nan)
     other = ClusterSpectra(spoiled, one.variance, one.used, U, 14.0)
     np.testing.assert_array_equal(one.mean[0], other.mean[0])
-    for kind in KINDS:
+    for kind in DRAW:
         drawn = DRAW[kind]([other], 4, np.random.default_rng(0), NO_MODES)
         assert np.isfinite(drawn).all()
 
@@ -251,7 +250,7 @@ def test_what_clusters_differ_by_is_variation_where_spectra_are_few(sizes):
 # --- drawing --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DRAW)
 def test_shape_and_seed_of_drawn_replicas(kind):
     clusters = [cluster(9, seed=1), cluster(5, seed=2, n_used=20), cluster(1, seed=3)]
     modes = shape_modes(clusters)
@@ -337,7 +336,7 @@ def test_without_a_flank_one_spectrum_is_drawn():
     assert draw_size(ClusterSpectra(one.ratio, one.variance, core, U, 14.0)) == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DRAW)
 def test_a_cluster_of_one_spectrum(kind):
     single = cluster(1, sigma=1e-3)
     drawn = DRAW[kind]([single], 50, np.random.default_rng(0), NO_MODES)[:, 0]

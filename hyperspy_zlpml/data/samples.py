@@ -9,8 +9,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
-from hyperspy_zlpml.data._forward import Material, Response, add_noise, zlp_and_inelastic
-from hyperspy_zlpml.signals import EELSZLPSpectrum
+from hyperspy_zlpml.data.forward import Material, Response, add_noise, zlp_and_inelastic
 
 _BLOCK = 256  # spectra simulated at once: bounds the memory of the Fourier transforms
 
@@ -188,7 +187,8 @@ def _axes(navigation_shape, n_channels, offset, scale):
 
 
 def _spectrum(data, axes, title):
-    signal = EELSZLPSpectrum(data, axes=axes)
+    signal = hs.signals.Signal1D(data, axes=axes)
+    signal.set_signal_type("EELS_ZLPML")
     signal.metadata.General.title = title
     signal.set_microscope_parameters(
         beam_energy=200.0, convergence_angle=10.0, collection_angle=15.0

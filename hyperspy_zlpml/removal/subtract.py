@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Applying an ensemble to spectra: what runs on every block of an image.
 
-A :class:`Removal` holds nothing but arrays and numbers, so it travels to any dask worker. The
+A :class:`Subtraction` holds nothing but arrays and numbers, so it travels to any dask worker. The
 cost per spectrum does not depend on the number of replicas: they enter by their tables.
 """
 
@@ -10,18 +10,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.compute import map_spectra
-from hyperspy_zlpml.departure import thickness_distance
+from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
-from hyperspy_zlpml.zlp.expansion import Expansion
+from hyperspy_zlpml.removal.applicability import log_intensity_distance
+from hyperspy_zlpml.removal.expansion import Expansion
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.groups import ChannelGroups, GroupedSpectra, group_curvature, make_groups
-from hyperspy_zlpml.zlp.matching import N_PEAK, match
+from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 from hyperspy_zlpml.zlp.tails import level_ripples
 
 #: Spectra worked on at once: what they need stays in the cache.
 _SPECTRA_AT_ONCE = 256
-#: ln(counts) and its standard deviation are kept within this.
+#: ln(counts) is kept within this ...
 _LARGEST_LOG = 80.0
+#: ... and its standard deviation within this.
 _LARGEST_SIGMA = 5.0
 #: Tables reach a little further than the axis in units of the mean FWHM.
 _WIDER = 1.05
@@ -29,12 +32,34 @@ _WIDER = 1.05
 _OPENING = 0.1
 #: No ZLP is claimed to be known better than this.
 MODEL_FLOOR = 1e-4
-#: Results of :meth:`Removal.apply`, in order.
+#: Results of :meth:`Subtraction.apply`, in order.
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
 
 
 @dataclass(frozen=True)
-class Removal:
+class Integrals(PerSpectrum):
+    """Integrals of the subtracted signal over a window of energies, and their errors.
+
+    Attributes
+    ----------
+    integral : ndarray of shape (n_spectra,)
+        Counts.
+    model_std : ndarray of shape (n_spectra,)
+        Error of the ZLP model, correlated between channels as it is.
+    counting_std : ndarray of shape (n_spectra,)
+        Counting noise.
+    zlp : ndarray of shape (n_spectra,)
+        Counts of the zero-loss peak in the window.
+    """
+
+    integral: np.ndarray
+    model_std: np.ndarray
+    counting_std: np.ndarray
+    zlp: np.ndarray
+
+
+@dataclass(frozen=True)
+class Subtraction:
     """Everything that subtracting the ZLP from a block of spectra needs.
 
     Attributes
@@ -48,11 +73,11 @@ class Removal:
         Interpolation from the middle of the groups to channels.
     noise : NoiseModel
     pedestal : float
-    log_fwhm : tuple of float
+    log_fwhm : Normal
         Mean and standard deviation of ln FWHM.
     distance : float
         How far the data lie outside what the ensemble has seen, see
-        :mod:`hyperspy_zlpml.departure`.
+        :mod:`hyperspy_zlpml.removal.applicability`.
     """
 
     energy: np.ndarray
@@ -63,82 +88,124 @@ class Removal:
     cubic: Expansion
     noise: NoiseModel
     pedestal: float
-    log_fwhm: tuple
+    log_fwhm: Normal
     distance: float = 0.0
 
     @classmethod
-    def prepare(cls, table, log_fwhm, energy, noise, pedestal, channels, distance=0.0):
-        """Tables and groups for one energy axis and peaks in the given (first, last) channels."""
+    def prepare(cls, table, log_fwhm, energy, detector, channels, distance=0.0):
+        """Prepare tables and groups of channels for one energy axis.
+
+        Parameters
+        ----------
+        table : ShapeTable
+        log_fwhm : Normal
+        energy : ndarray of shape (n_energy,)
+            Uniform, eV.
+        detector : Detector
+        channels : Range
+            First and last channel that holds a peak.
+        distance : float
+            How far the data lie outside what the ensemble has seen.
+
+        Returns
+        -------
+        Subtraction
+        """
         step = energy[1] - energy[0]
-        per_fwhm = np.exp(log_fwhm[0]) / step
-        groups = make_groups(per_fwhm, channels[1], energy.size - channels[0])
+        per_fwhm = np.exp(log_fwhm.mean) / step
+        groups = make_groups(per_fwhm, channels.high, energy.size - channels.low)
         table = table.reaching(*(groups.edges[[0, -1]] / per_fwhm * _WIDER))
         curvature = group_curvature(table.grid, table.log_shape[-1], groups, per_fwhm)
         return cls(
-            energy, table, groups, curvature, Expansion.linear(groups), Expansion.cubic(groups),
-            noise, pedestal, log_fwhm, distance,
-        )  # fmt: skip
+            energy=energy,
+            table=table,
+            groups=groups,
+            curvature=curvature,
+            linear=Expansion.linear(groups),
+            cubic=Expansion.cubic(groups),
+            noise=detector.noise,
+            pedestal=detector.pedestal,
+            log_fwhm=log_fwhm,
+            distance=distance,
+        )
 
     def apply(self, counts, peaks, measured_variance=None, out=None):
         """Subtract the ZLP from spectra.
 
         Parameters
         ----------
-        counts : ndarray of shape (..., n_energy)
-        peaks : ndarray of shape (..., 6)
-            Channel, centre, FWHM, ln N0 and the window in eV from the peak of every spectrum;
-            NaN where there is no usable peak.
+        counts : ndarray of shape (n_spectra, n_energy)
+        peaks : KnownPeaks
         measured_variance : ndarray, optional
             Variance of the counts where the signal carries its own; broadcasts with ``counts``.
         out : sequence of 6 ndarrays of the shape of ``counts``, optional
-            Written to, C-contiguous.
+            Written to.
 
         Returns
         -------
-        ndarray of shape (6, ..., n_energy), or ``out``
+        ndarray of shape (6, n_spectra, n_energy), or ``out``
             In the order of ``RESULTS``; NaN for spectra without a usable peak. Double precision
             for double precision counts, else single.
         """
-        n_energy = counts.shape[-1]
-        spectra = counts.reshape(-1, n_energy)
-        peaks = np.asarray(peaks, float).reshape(len(spectra), -1)
         dtype = results_type(counts.dtype)
         if out is None:
             out = np.empty((len(RESULTS),) + counts.shape, dtype)
-        results = [result.reshape(-1, n_energy) for result in out]
-        is_usable = np.isfinite(peaks[:, :4]).all(-1)
-        for result in results:
+        is_usable = peaks.usable
+        for result in out:
             result[~is_usable] = np.nan
         if measured_variance is not None:
-            measured_variance = np.broadcast_to(measured_variance, counts.shape).reshape(
-                -1, n_energy
-            )
+            measured_variance = np.broadcast_to(measured_variance, counts.shape)
         # Windows of equal length side by side: a match looks no further than the longest.
         usable = np.flatnonzero(is_usable)
-        usable = usable[np.argsort(peaks[usable, 5], kind="stable")]
+        usable = usable[np.argsort(peaks.loss_limit[usable], kind="stable")]
         of_type = self._of_type(dtype)
         for start in range(0, usable.size, _SPECTRA_AT_ONCE):
             rows = usable[start : start + _SPECTRA_AT_ONCE]
             given = None if measured_variance is None else measured_variance[rows]
-            of_type._apply_rows(spectra, peaks, rows, given, results)
+            values = of_type._subtract(counts[rows], peaks.select(rows), given, dtype)
+            for result, value in zip(out, values, strict=True):
+                result[rows] = value
         return out
 
+    def apply_stacked(self, counts, stacked, measured_variance=None, out=None):
+        """Subtract the ZLP, given what is known of the peaks as one array.
+
+        For :func:`~hyperspy_zlpml.compute.map_spectra`, which cuts arrays to the spectra of a block.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_spectra, n_energy)
+        stacked : ndarray of shape (n_spectra, 6)
+            Of :meth:`KnownPeaks.stack`.
+        measured_variance, out
+            As in :meth:`apply`.
+
+        Returns
+        -------
+        ndarray of shape (6, n_spectra, n_energy), or ``out``
+        """
+        return self.apply(counts, KnownPeaks.unstack(stacked), measured_variance, out)
+
     def _of_type(self, dtype):
-        """Itself, or in single precision where the data are."""
+        """Take single precision where the data are."""
         if dtype == np.float64:
             return self
         return replace(self, table=self.table.single, linear=self.linear.astype(dtype))
 
-    def _apply_rows(self, counts, peaks, rows, measured_variance, results):
-        """Subtract from some spectra; everything is counted in channels from their peaks."""
-        peaks = peaks[rows]
-        channel = peaks[:, 0].astype(int)
-        start, n_energy = self._start(channel), counts.shape[-1]
-        data = self._aligned(self._free_of_pedestal(counts[rows]), start, results[0].dtype)
+    def _subtract(self, counts, peaks, measured_variance, dtype):
+        """Subtract from usable spectra; everything is counted in channels from their peaks.
+
+        Returns
+        -------
+        tuple of 6 ndarrays of shape (n_spectra, n_energy)
+            In the order of ``RESULTS``.
+        """
+        n, n_energy = counts.shape
+        start = self._start(peaks.channel.astype(int))
+        data = self._aligned(self._free_of_pedestal(counts), start, dtype)
         matched = self._match(data, peaks)
         log_zlp, sigma, below, above = self.at_groups(matched, peaks)
 
-        dtype, n = data.dtype, len(rows)
         # A ZLP that is too high leaves a subtracted signal that is too low.
         relative = np.stack([np.sinh(sigma), np.expm1(above), np.expm1(below)])
         std, lower, upper = self.linear(
@@ -159,8 +226,7 @@ class Removal:
             variance = self._aligned(measured_variance, start, dtype)
         variance += std**2
         values = subtracted, zlp, std, lower, upper, variance
-        for result, value in zip(results, values, strict=True):
-            result[rows] = _cut(value, start, n_energy)
+        return tuple(_cut(value, start, n_energy) for value in values)
 
     def _aligned(self, counts, start, dtype):
         """Spectra side by side in channels from their peaks, zero where the axis has none.
@@ -186,26 +252,38 @@ class Removal:
 
     def _match(self, data, peaks):
         """Fit the peaks of aligned spectra; see :func:`hyperspy_zlpml.zlp.matching.match`."""
-        channel = peaks[:, 0].astype(int)
+        channel = peaks.channel.astype(int)
         sums, complete = self.groups.collect_aligned(data, channel, self.energy.size)
-        middle = self._middle(channel)
-        spectra = GroupedSpectra(sums, self.groups.n_channels, self.curvature, middle, complete)
-        window = (peaks[:, 4] / peaks[:, 2], peaks[:, 5] / peaks[:, 2])
-        return match(
-            spectra, peaks[:, 1], peaks[:, 2], peaks[:, 3], window, self.table, self.noise,
-            self.log_fwhm,
-        )  # fmt: skip
+        spectra = GroupedSpectra(
+            sums=sums,
+            n_channels=self.groups.n_channels,
+            curvature=self.curvature,
+            energy=self._middle(channel),
+            complete=complete,
+        )
+        return match(spectra, peaks.start, self.table, self.noise, self.log_fwhm)
 
     def match_rows(self, counts, peaks):
-        """Match spectra (n_spectra, n_energy) given the rows of ``peaks`` of :meth:`apply`."""
-        start = self._start(peaks[:, 0].astype(int))
+        """Match spectra.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_spectra, n_energy)
+        peaks : KnownPeaks
+            All usable.
+
+        Returns
+        -------
+        Match
+        """
+        start = self._start(peaks.channel.astype(int))
         return self._match(self._aligned(self._free_of_pedestal(counts), start, float), peaks)
 
     def _free_of_pedestal(self, counts):
         return counts - self.pedestal if self.pedestal else counts
 
     def integrate(self, counts, peaks, limits):
-        """Integral of the subtracted signal between two energies, with its errors.
+        """Integrate the subtracted signal between two energies, with its errors.
 
         The error of the ZLP model is fully correlated between channels where it comes from the
         match, from a mode of the ensemble or from what both leave out.
@@ -213,32 +291,38 @@ class Removal:
         Parameters
         ----------
         counts : ndarray of shape (n_spectra, n_energy)
-        peaks : ndarray of shape (n_spectra, 6)
-            As in :meth:`apply`, all usable.
-        limits : tuple of two ndarrays of shape (n_spectra,)
-            eV from the peak.
+        peaks : KnownPeaks
+            All usable.
+        limits : Range
+            Energies from the peak, eV; numbers, or one for each spectrum.
 
         Returns
         -------
-        integral, model_std, counting_std, zlp : ndarray of shape (n_spectra,)
+        Integrals
         """
         counts = counts.astype(float)
-        channel = peaks[:, 0].astype(int)
+        channel = peaks.channel.astype(int)
         matched = self.match_rows(counts, peaks)
         log_zlp, *_ = self.at_groups(matched, peaks)
         zlp = self.cubic(log_zlp, out=np.empty((len(counts), self.cubic.n_channels)))
         zlp = np.exp(_cut(zlp, self._start(channel), self.energy.size))
         distance = self.energy - matched.centre[:, None]
-        inside = (distance >= limits[0][:, None]) & (distance < limits[1][:, None])
+        low, high = (np.reshape(limit, (-1, 1)) for limit in limits)
+        inside = (distance >= low) & (distance < high)
         data = self._free_of_pedestal(counts)
         model = self._integral_std(matched, peaks, zlp * inside)
         counting = np.sqrt((self.noise.of_measured(data) * inside).sum(-1))
-        return ((data - zlp) * inside).sum(-1), model, counting, (zlp * inside).sum(-1)
+        return Integrals(
+            integral=((data - zlp) * inside).sum(-1),
+            model_std=model,
+            counting_std=counting,
+            zlp=(zlp * inside).sum(-1),
+        )
 
     def _integral_std(self, matched, peaks, weights):
-        channel = peaks[:, 0].astype(int)
+        channel = peaks.channel.astype(int)
         u = self._reduced_energy(matched, channel)
-        places = self.table.places(u, self.table.at(peaks[:, 3]))
+        places = self.table.places(u, self.table.at(peaks.log_intensity))
         _, slope, _, _, alone = self.table.prediction(places)
         derivatives = _derivatives(u, slope, self.table.shape_modes(places))
         wider, opening = self._of_distance(u, peaks, matched.fwhm)
@@ -252,20 +336,20 @@ class Removal:
         return np.sqrt(variance + (at_groups * alone).sum(-1) ** 2)
 
     def at_groups(self, matched, peaks):
-        """ln(ZLP per channel) in the middle of every group, its spread and its band.
+        """Evaluate ln(ZLP per channel) in the middle of every group, its spread and its band.
 
         Parameters
         ----------
         matched : Match
-        peaks : ndarray of shape (n_spectra, 6)
-            As in :meth:`apply`, all usable.
+        peaks : KnownPeaks
+            All usable.
 
         Returns
         -------
         log_zlp, sigma, below, above : ndarray of shape (n_spectra, n_groups)
         """
-        u = self._reduced_energy(matched, peaks[:, 0].astype(int))
-        places = self.table.places(u, self.table.at(peaks[:, 3]))
+        u = self._reduced_energy(matched, peaks.channel.astype(int))
+        places = self.table.places(u, self.table.at(peaks.log_intensity))
         log_shape, slope, lower, upper, alone = self.table.prediction(places)
         modes = self.table.shape_modes(places)
         coefficients = matched.coefficients.astype(self.table.dtype, copy=False)
@@ -286,7 +370,7 @@ class Removal:
         return log_zlp, sigma, sigma * lower, sigma * upper
 
     def _of_distance(self, u, peaks, fwhm):
-        """By what the band is wider, and what opens beyond the windows, outside what was seen.
+        """Compute by what the band is wider outside what was seen, and what opens beyond windows.
 
         Returns
         -------
@@ -296,11 +380,11 @@ class Removal:
             Standard deviation of ln(ZLP): a tail that nothing tells the power of.
         """
         nodes = self.table.log_intensity_nodes
-        distance = thickness_distance(peaks[:, 3], nodes[0], nodes[-1])[:, None]
+        distance = log_intensity_distance(peaks.log_intensity, nodes[0], nodes[-1])[:, None]
         distance = np.hypot(distance, self.distance)
         if not distance.any():
             return np.ones_like(distance), np.zeros(1)
-        first, last = (peaks[:, column] / fwhm for column in (4, 5))
+        first, last = peaks.gain_limit / fwhm, peaks.loss_limit / fwhm
         beyond = np.maximum(u / last[:, None], u / first[:, None])
         return 1 + distance, distance * _OPENING * np.log(np.maximum(beyond, 1.0))
 
@@ -317,15 +401,15 @@ class Removal:
         return -self.groups.edges[0] - channel
 
 
-def subtract_from(data, peaks, removal, variance=None, lazy=False, show_progressbar=False):
+def subtract_from(data, peaks, subtraction, variance=None, lazy=False, show_progressbar=False):
     """Subtract the ZLP from all spectra of an image.
 
     Parameters
     ----------
     data : ndarray or dask array of shape (..., n_energy)
-    peaks : ndarray of shape (n_spectra, 6)
-        As :meth:`Removal.apply` takes them.
-    removal : Removal
+    peaks : KnownPeaks
+        Of all spectra, in flattened navigation order.
+    subtraction : Subtraction
     variance : array that broadcasts with ``data``, or float, optional
         Variance of the counts where it is known.
     lazy : bool
@@ -338,9 +422,9 @@ def subtract_from(data, peaks, removal, variance=None, lazy=False, show_progress
         Under the names of ``RESULTS``.
     """
     return map_spectra(
-        removal.apply,
+        subtraction.apply_stacked,
         data,
-        peaks.reshape(data.shape[:-1] + (-1,)),
+        peaks.stack().reshape(data.shape[:-1] + (-1,)),
         variance,
         names=RESULTS,
         width=data.shape[-1],
@@ -352,7 +436,7 @@ def subtract_from(data, peaks, removal, variance=None, lazy=False, show_progress
 
 
 def _windows(spectra, start, n):
-    """View of all runs of ``n`` channels of (n_spectra, n_channels), and which begin at ``start``.
+    """View all runs of ``n`` channels of (n_spectra, n_channels), and find which begin at ``start``.
 
     Indexing it cuts runs that begin elsewhere in every spectrum in one call: a loop over spectra
     takes twice as long, and keeps other threads from their work.
@@ -369,7 +453,7 @@ def _cut(spectra, start, n):
 
 
 def _derivatives(u, slope, modes):
-    """Of ln(ZLP) by the fitted numbers, shape (3 + n_modes, n_spectra, n_groups)."""
+    """Derivatives of ln(ZLP) by the fitted numbers, shape (3 + n_modes, n_spectra, n_groups)."""
     derivatives = np.empty((N_PEAK + len(modes),) + u.shape, modes.dtype)
     derivatives[0] = 1.0
     derivatives[1] = -slope
@@ -379,34 +463,68 @@ def _derivatives(u, slope, modes):
 
 
 def results_type(dtype):
-    """Double precision for double precision counts, else single."""
+    """Choose the type of results: double precision for double precision counts, else single.
+
+    Parameters
+    ----------
+    dtype : dtype of the counts
+
+    Returns
+    -------
+    numpy.dtype
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.removal.subtract import results_type
+    >>> results_type("uint16"), results_type("float64")
+    (dtype('float32'), dtype('float64'))
+    """
     dtype = np.dtype(dtype)
     return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize > 4 else np.float32)
 
 
-def peaks_to_apply(image, labels, regions, log_dose=0.0):
-    """What :meth:`Removal.apply` needs to know of every spectrum, shape (n_spectra, 6).
+def known_peaks(image, labels, regions, log_dose=0.0):
+    """Collect what is known of the peak of every spectrum before it is matched.
 
-    ``log_dose`` is the logarithm of the dose over that of the ensemble, to which ln N0 is brought.
+    Parameters
+    ----------
+    image : Image
+    labels : ndarray of int of shape (n_spectra,)
+        Cluster of each spectrum.
+    regions : Regions
+        Limits of the clusters; vacuum has none.
+    log_dose : float
+        Logarithm of the dose over that of the ensemble, to which ln N0 is brought.
+
+    Returns
+    -------
+    KnownPeaks
+        NaN where a spectrum is not used.
     """
     parameters = image.parameters
-    known = np.clip(labels, 0, None)
-    gain = np.where(image.vacuum, -np.inf, regions.gain_limit[known])
-    loss = np.where(image.vacuum, np.inf, regions.E_I[known])
-    columns = (
-        parameters.channel,
-        parameters.centre,
-        parameters.fwhm,
-        image.log_intensity - log_dose,
-        gain,
-        loss,
-    )
-    peaks = np.stack(columns, axis=-1).astype(float)
-    peaks[~image.usable | (labels < 0)] = np.nan
-    return peaks
+    cluster = np.clip(labels, 0, None)
+    unused = ~image.usable | (labels < 0)
+    columns = {
+        "channel": parameters.channel,
+        "centre": parameters.centre,
+        "fwhm": parameters.fwhm,
+        "log_intensity": image.log_intensity - log_dose,
+        "gain_limit": np.where(image.vacuum, -np.inf, regions.gain_limit[cluster]),
+        "loss_limit": np.where(image.vacuum, np.inf, regions.E_I[cluster]),
+    }
+    return KnownPeaks(**{name: np.where(unused, np.nan, value) for name, value in columns.items()})
 
 
 def channel_range(image):
-    """First and last channel that holds a peak."""
+    """Find the first and the last channel that holds a peak.
+
+    Parameters
+    ----------
+    image : Image
+
+    Returns
+    -------
+    Range of int
+    """
     channels = image.parameters.channel[image.usable]
-    return int(channels.min()), int(channels.max())
+    return Range(int(channels.min()), int(channels.max()))

@@ -8,14 +8,21 @@ import pytest
 from ensembles import make_ensemble
 
 from hyperspy_zlpml.ensemble.inputs import InputScaling
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.detector import Detector, NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.network import mlp
-from hyperspy_zlpml.removal import _OPENING, MODEL_FLOOR, RESULTS, Removal
+from hyperspy_zlpml.removal.expansion import Expansion, interpolation_matrix
+from hyperspy_zlpml.removal.subtract import (
+    _OPENING,
+    MODEL_FLOOR,
+    RESULTS,
+    Subtraction,
+    subtract_from,
+)
 from hyperspy_zlpml.statistics import Normal, Range
-from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.zlp.grid import Grid, to_grid
 from hyperspy_zlpml.zlp.groups import make_groups
+from hyperspy_zlpml.zlp.matching import KnownPeaks
 from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.tables import SpillTables
 
@@ -60,7 +67,10 @@ def ensemble(spread=True, n_replicas=200, **changes):
 def prepare(one=None, noise=NOISE, pedestal=0.0, confidence=0.68, distance=0.0):
     one = one or ensemble()
     table = one.tabulate(confidence)
-    return Removal.prepare(table, one.seen.log_fwhm, ENERGY, noise, pedestal, (140, 180), distance)
+    detector = Detector(pedestal, "", noise)
+    return Subtraction.prepare(
+        table, one.seen.log_fwhm, ENERGY, detector, Range(140, 180), distance
+    )
 
 
 def true_zlp(n=6, seed=1, score=0.0, height=1e5):
@@ -72,11 +82,29 @@ def true_zlp(n=6, seed=1, score=0.0, height=1e5):
 
 
 def rows(zlp, centre, fwhm, loss=np.inf, gain=-np.inf):
-    """What `Removal.apply` asks to be told of every spectrum."""
+    """What `Subtraction.apply` asks to be told of every spectrum."""
     n = len(zlp)
-    channel = zlp[:, 1:-1].argmax(-1) + 1
-    columns = channel, centre, fwhm, np.full(n, 14.0), np.full(n, gain), np.full(n, loss)
-    return np.stack(columns, -1).astype(float)
+    return KnownPeaks(
+        channel=zlp[:, 1:-1].argmax(-1) + 1.0,
+        centre=centre,
+        fwhm=fwhm,
+        log_intensity=np.full(n, 14.0),
+        gain_limit=np.full(n, gain),
+        loss_limit=np.full(n, loss),
+    )
+
+
+def changed(peaks, where, **values):
+    """Peaks with other numbers in some of the spectra."""
+    columns = {name: getattr(peaks, name).copy() for name in values}
+    for name, value in values.items():
+        columns[name][where] = value
+    return replace(peaks, **columns)
+
+
+def without(peaks, where):
+    """Peaks of which some cannot be used."""
+    return changed(peaks, where, **dict.fromkeys(KnownPeaks.__dataclass_fields__, np.nan))
 
 
 LOSSES = 3e3 * np.clip(1 - np.exp(-(ENERGY - 1.6)), 0, None)
@@ -148,8 +176,8 @@ def test_noiseless_peaks_are_subtracted_to_their_promise():
 def test_identities_of_the_results(pedestal):
     zlp, centre, fwhm = true_zlp()
     counts = measured(zlp)
-    removal = prepare(pedestal=pedestal)
-    subtracted, found, std, lower, upper, variance = removal.apply(
+    subtraction = prepare(pedestal=pedestal)
+    subtracted, found, std, lower, upper, variance = subtraction.apply(
         counts + pedestal, rows(zlp, centre, fwhm, 1.5)
     )
     np.testing.assert_allclose(subtracted + found, counts, atol=1e-6)
@@ -186,31 +214,35 @@ def test_scaling_counts_and_noise_scales_the_results():
 
 
 def test_spectra_are_treated_alone(monkeypatch):
-    from hyperspy_zlpml import removal as module
+    from hyperspy_zlpml.removal import subtract as module
 
     zlp, centre, fwhm = true_zlp(12)
     counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
-    removal = prepare()
-    whole = removal.apply(counts, peaks)
+    subtraction = prepare()
+    whole = subtraction.apply(counts, peaks)
     monkeypatch.setattr(module, "_SPECTRA_AT_ONCE", 5)
-    np.testing.assert_allclose(removal.apply(counts, peaks), whole, rtol=1e-9, atol=1e-9)
-    shaped = removal.apply(counts.reshape(3, 4, -1), peaks.reshape(3, 4, -1))
-    assert shaped.shape == (len(RESULTS), 3, 4, ENERGY.size)
-    np.testing.assert_allclose(shaped.reshape(whole.shape), whole, rtol=1e-9, atol=1e-9)
-    single = removal.apply(counts[7], peaks[7])
-    np.testing.assert_allclose(single, whole[:, 7], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(subtraction.apply(counts, peaks), whole, rtol=1e-9, atol=1e-9)
+    shaped = subtract_from(counts.reshape(3, 4, -1), peaks, subtraction)
+    assert tuple(shaped) == RESULTS
+    for name, expected in zip(RESULTS, whole, strict=True):
+        assert shaped[name].shape == (3, 4, ENERGY.size)
+        np.testing.assert_allclose(
+            shaped[name].reshape(expected.shape), expected, rtol=1e-9, atol=1e-9
+        )
+    single = subtraction.apply(counts[7:8], peaks.select(slice(7, 8)))
+    np.testing.assert_allclose(single, whole[:, 7:8], rtol=1e-9, atol=1e-9)
 
 
 def test_spectra_without_a_peak_are_nan_and_do_not_disturb():
     zlp, centre, fwhm = true_zlp()
     counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
     whole = prepare().apply(counts, peaks)
-    peaks[[1, 4]] = np.nan
+    peaks = without(peaks, [1, 4])
     counts[1] = np.nan
     found = prepare().apply(counts, peaks)
     assert np.isnan(found[:, [1, 4]]).all()
     np.testing.assert_allclose(found[:, [0, 2, 3, 5]], whole[:, [0, 2, 3, 5]], rtol=1e-9)
-    assert np.isnan(prepare().apply(counts, np.full_like(peaks, np.nan))).all()
+    assert np.isnan(prepare().apply(counts, without(peaks, slice(None)))).all()
 
 
 @pytest.mark.parametrize(
@@ -230,10 +262,10 @@ def test_types_of_the_counts(dtype, expected):
 def test_inputs_are_not_modified():
     zlp, centre, fwhm = true_zlp()
     counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
-    before = counts.copy(), peaks.copy()
+    before = counts.copy(), peaks.stack()
     prepare(pedestal=10.0).apply(counts, peaks)
     np.testing.assert_array_equal(counts, before[0])
-    np.testing.assert_array_equal(peaks, before[1])
+    np.testing.assert_array_equal(peaks.stack(), before[1])
 
 
 @pytest.mark.parametrize("given", [4.0, np.full(ENERGY.size, 9.0), "full"])
@@ -326,8 +358,8 @@ def test_errors_are_those_of_the_match_propagated_by_differences():
     # Each fitted number is moved a little, and the covariance of the match propagated by hand.
     zlp, centre, fwhm = true_zlp()
     counts, peaks = measured(zlp, losses=0.0), rows(zlp, centre, fwhm, 1.5)
-    removal = prepare()
-    matched = removal.match_rows(counts, peaks)
+    subtraction = prepare()
+    matched = subtraction.match_rows(counts, peaks)
 
     def moved(i, step):
         values = {
@@ -336,14 +368,14 @@ def test_errors_are_those_of_the_match_propagated_by_differences():
             2: {"fwhm": matched.fwhm * np.exp(step)},
             3: {"coefficients": matched.coefficients + step},
         }[i]
-        return removal.at_groups(replace(matched, **values), peaks)[0]
+        return subtraction.at_groups(replace(matched, **values), peaks)[0]
 
     step = 2e-3
     jacobian = np.stack([(moved(i, step) - moved(i, -step)) / (2 * step) for i in range(4)], -1)
     variance = np.einsum("pgi,pij,pgj->pg", jacobian, matched.covariance, jacobian)
     variance *= np.maximum(matched.reduced_chi2, 1)[:, None]
-    sigma = removal.at_groups(matched, peaks)[1]
-    complete = np.abs(removal.groups.middle * STEP) < 3
+    sigma = subtraction.at_groups(matched, peaks)[1]
+    complete = np.abs(subtraction.groups.middle * STEP) < 3
     np.testing.assert_allclose(
         sigma[:, complete], np.sqrt(variance + MODEL_FLOOR**2)[:, complete], rtol=0.03
     )
@@ -356,15 +388,16 @@ def test_outside_of_what_was_seen_the_band_widens_and_the_tail_opens(how):
     # from half a mean free path outside those trained on: 1 is at 1.5 beyond.
     zlp, centre, fwhm = true_zlp()
     counts, inside = measured(zlp), rows(zlp, centre, fwhm, 1.5, -1.5)
-    far = inside.copy()
+    far = inside
     if how == "thickness":
-        far[::2, 3] = 13.0 - 1.5
-        near = prepare(distance=0.0).apply(counts, np.where([0, 0, 0, 1, 0, 0], 13.0, inside))[2]
-        removal, outside = prepare(), slice(0, None, 2)
+        far = changed(inside, slice(None, None, 2), log_intensity=13.0 - 1.5)
+        at_the_edge = changed(inside, slice(None), log_intensity=13.0)
+        near = prepare(distance=0.0).apply(counts, at_the_edge)[2]
+        subtraction, outside = prepare(), slice(0, None, 2)
     else:
         near = prepare().apply(counts, inside)[2]
-        removal, outside = prepare(distance=1.0), slice(None)
-    _, found, std, lower, upper, _ = removal.apply(counts, far)
+        subtraction, outside = prepare(distance=1.0), slice(None)
+    _, found, std, lower, upper, _ = subtraction.apply(counts, far)
     factor = (std / near)[outside]
     distance = np.abs(ENERGY - centre[outside, None])
     u = distance / fwhm[outside, None]
@@ -387,11 +420,11 @@ def test_outside_of_what_was_seen_the_band_widens_and_the_tail_opens(how):
 def test_integral_is_the_sum_of_the_subtracted_channels():
     zlp, centre, fwhm = true_zlp()
     counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
-    removal = prepare()
-    limits = np.full(6, 1.5), np.full(6, 4.0)
-    integral, model, counting, total = removal.integrate(counts, peaks, limits)
-    subtracted, found, std, *_ = removal.apply(counts, peaks)
-    distance = ENERGY - removal.match_rows(counts, peaks).centre[:, None]
+    subtraction = prepare()
+    found_integrals = subtraction.integrate(counts, peaks, Range(1.5, 4.0))
+    integral, model, counting, total = found_integrals.stack().T
+    subtracted, found, std, *_ = subtraction.apply(counts, peaks)
+    distance = ENERGY - subtraction.match_rows(counts, peaks).centre[:, None]
     inside = (distance >= 1.5) & (distance < 4.0)
     np.testing.assert_allclose(integral, (subtracted * inside).sum(-1), rtol=1e-9)
     np.testing.assert_allclose(total, (found * inside).sum(-1), rtol=1e-9)
@@ -408,12 +441,13 @@ def test_integral_over_one_channel_has_the_error_of_the_channel(losses):
     # With losses in the window (they start at 1.6 eV) both are enlarged by the same misfit.
     zlp, centre, fwhm = true_zlp()
     counts, peaks = measured(zlp, losses=losses), rows(zlp, centre, fwhm, 4.0)
-    removal = prepare()
-    matched = removal.match_rows(counts, peaks)
+    subtraction = prepare()
+    matched = subtraction.match_rows(counts, peaks)
     channel = np.abs(ENERGY - 3.0).argmin()
     low = ENERGY[channel] - STEP / 2 - matched.centre
-    _, model, _, total = removal.integrate(counts, peaks, (low, low + STEP))
-    _, found, std, *_ = removal.apply(counts, peaks)
+    integrals = subtraction.integrate(counts, peaks, Range(low, low + STEP))
+    model, total = integrals.model_std, integrals.zlp
+    _, found, std, *_ = subtraction.apply(counts, peaks)
     np.testing.assert_allclose(total, found[:, channel])
     np.testing.assert_allclose(model, std[:, channel], rtol=0.03)
 
@@ -423,9 +457,8 @@ def test_pulls_of_the_integral():
     scores = np.random.default_rng(5).standard_normal(n)
     zlp, centre, fwhm = true_zlp(n, seed=6, score=scores)
     counts = measured(zlp, losses=0.0)
-    window = np.full(n, 1.2), np.full(n, 4.0)
-    integral, model, counting, _ = prepare().integrate(counts, rows(zlp, centre, fwhm, 0.9), window)
-    pulls = integral / np.hypot(model, counting)
+    found = prepare().integrate(counts, rows(zlp, centre, fwhm, 0.9), Range(1.2, 4.0))
+    pulls = found.integral / np.hypot(found.model_std, found.counting_std)
     assert 0.6 < pulls.std() < 1.16
     assert abs(pulls.mean()) < 0.25
 
@@ -436,7 +469,7 @@ def test_rows_from_measured_parameters_serve():
     counts = measured(zlp)
     found = peak_parameters(counts, ENERGY)
     peaks = rows(zlp, found.centre, found.fwhm, 1.5)
-    peaks[:, 0] = found.channel
+    peaks = changed(peaks, slice(None), channel=found.channel)
     predicted = prepare().apply(counts, peaks)[1]
     near = np.abs(ENERGY) < 1.5
     np.testing.assert_allclose(predicted[:, near], zlp[:, near], rtol=0.1)

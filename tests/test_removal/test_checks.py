@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml import data
-from hyperspy_zlpml.report import RegionScan
+from hyperspy_zlpml.removal.checks import RegionScan, ScannedSpectra
+from hyperspy_zlpml.zlp.matching import KnownPeaks
 
 matplotlib.use("agg")
 FEW = {"n_replicas": 20, "n_clusters": 3, "random_state": 0, "show_progressbar": False}
@@ -26,9 +27,13 @@ def scan(integral, error=0.1, factors=(0.6, 0.8, 1.0, 1.2, 1.4)):
     integral = np.atleast_2d(integral).astype(float)
     n = len(integral)
     return RegionScan(
-        tuple(range(n)), np.full(n, 2.0), np.array(factors), np.tile([2.0, 3.0], (n, 1)),
-        integral, np.full(integral.shape, error),
-    )  # fmt: skip
+        clusters=tuple(range(n)),
+        E_I=np.full(n, 2.0),
+        factors=np.array(factors),
+        windows=np.tile([2.0, 3.0], (n, 1)),
+        integral=integral,
+        error=np.full(integral.shape, error),
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,10 +112,9 @@ def test_a_window_off_the_axis_is_refused(result, window):
 
 
 def test_few_spectra_are_spread_over_all():
-    from hyperspy_zlpml.checks import ScannedSpectra
-
     labels = np.repeat([0, 1], [47, 5])
-    chosen = ScannedSpectra.chosen(np.arange(52.0)[:, None], np.zeros((52, 6)), labels)
+    peaks = KnownPeaks(*np.zeros((6, 52)))
+    chosen = ScannedSpectra.choose(np.arange(52.0)[:, None], peaks, labels)
     first = chosen.counts[chosen.labels == 0, 0]
     assert (first.size, first[0], first[-1]) == (24, 0, 46)
     assert (chosen.labels == 1).sum() == 5

@@ -5,19 +5,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hyperspy_zlpml.departure import check_same_shape
 from hyperspy_zlpml.image.samples import log_intensities
-from hyperspy_zlpml.registration.find_regions import separated
-from hyperspy_zlpml.registration.register import log_beam, registered_to
+from hyperspy_zlpml.registration.find_regions import separate
+from hyperspy_zlpml.registration.register import log_beam, register_to_shape
 from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
 from hyperspy_zlpml.registration.scatter import unexplained_scatter
-from hyperspy_zlpml.statistics import MAD_TO_SIGMA
+from hyperspy_zlpml.removal.applicability import ShapeDifference, check_same_shape
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Normal, Range
 from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
-#: Widths further from the median than this many robust standard deviations, and this in ln, are of
-#: matches that went astray.
-_FAR_OFF, _LEAST_REACH = 5.0, 0.02
+#: Widths further from the median than this many robust standard deviations ...
+_FAR_OFF = 5.0
+#: ... and this in ln are of matches that went astray.
+_LEAST_REACH = 0.02
 
 
 @dataclass(frozen=True)
@@ -27,32 +28,42 @@ class Adapted:
     Attributes
     ----------
     table : ShapeTable
-    log_fwhm : tuple of float
+    log_fwhm : Normal
         Mean and standard deviation of ln FWHM over the image.
     regions : Regions
-        Of the clusters of the image.
+        Limits of the clusters of the image.
     log_dose : float
         Logarithm of the dose over that of the ensemble.
-    shape : tuple of float
-        Difference of the shape, and the spread seen of it.
+    difference : ShapeDifference
+        How the shape differs from what the ensemble has seen.
     """
 
     table: ShapeTable
-    log_fwhm: tuple
+    log_fwhm: Normal
     regions: Regions
-    log_dose: float
-    shape: tuple = (0.0, 0.0)
+    log_dose: float = 0.0
+    difference: ShapeDifference = ShapeDifference(0.0, 0.0)
 
 
 def as_trained(ensemble, confidence):
-    """For the image that an ensemble was trained on."""
-    return Adapted(
-        ensemble.tabulate(confidence), ensemble.seen.log_fwhm, ensemble.seen.regions, 0.0
-    )
+    """Take an ensemble for the image that it was trained on.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    confidence : float
+        Probability inside the band.
+
+    Returns
+    -------
+    Adapted
+    """
+    seen = ensemble.seen
+    return Adapted(ensemble.tabulate(confidence), seen.log_fwhm, seen.regions)
 
 
-def adapt(ensemble, samples, noise, n_clusters, given, confidence):
-    """An ensemble trained before, for other spectra of the same instrument.
+def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
+    """Adapt an ensemble trained before to other spectra of the same instrument.
 
     The shapes are those of the ensemble. What belongs to the image is found anew: the regions, the
     losses spilled into them, the widths and the scatter of its peaks. The dose does not matter: ln N0
@@ -68,7 +79,7 @@ def adapt(ensemble, samples, noise, n_clusters, given, confidence):
     samples : sequence of Sample
     noise : NoiseModel
     n_clusters : int
-    given : dict
+    limits : dict
         Limits given by the user, eV.
     confidence : float
         Probability inside the band.
@@ -80,41 +91,71 @@ def adapt(ensemble, samples, noise, n_clusters, given, confidence):
     Raises
     ------
     OtherZeroLossPeakError
+        If the peaks are of another shape than those that the ensemble was trained on.
     """
-    table = ensemble.tabulate(confidence).reaching(*reach_of(samples))
+    reach = reach_of(samples)
+    table = ensemble.tabulate(confidence).reaching(reach.low, reach.high)
     log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.seen.log_beam
-    peaks = registered_to(table, samples, noise, log_intensities(samples) - log_dose)
-    shape = check_same_shape(peaks, ensemble.seen.log_fwhm.mean)
+    peaks = register_to_shape(table, samples, noise, log_intensities(samples) - log_dose)
+    difference = check_same_shape(peaks, ensemble.seen.log_fwhm.mean)
     own = ensemble.grid.held_to(table.grid, ensemble.reference.modes.astype(float))
     # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
-    peaks, regions, _ = separated(
-        peaks, n_clusters, given, _no_later_than(ensemble, peaks.label, n_clusters)
+    latest = _no_later_than(ensemble, peaks.label, n_clusters)
+    image = separate(peaks, n_clusters, limits, latest)
+    spill = image.peaks.spill_by_intensity.at(table.log_intensity_nodes)
+    table = replace(table, spill=spill)
+    log_fwhm = _typical_width(image.peaks)
+    scatter = unexplained_scatter(table, image.peaks, log_fwhm)
+    return Adapted(
+        table=replace(table, scatter=scatter),
+        log_fwhm=log_fwhm,
+        regions=image.regions,
+        log_dose=log_dose,
+        difference=difference,
     )
-    table = replace(table, spill=peaks.spill_by_intensity.at(table.log_intensity_nodes))
-    log_fwhm = _typical_width(peaks)
-    scatter = unexplained_scatter(table, peaks, log_fwhm)
-    return Adapted(replace(table, scatter=scatter), log_fwhm, regions, log_dose, shape)
 
 
-def reach_of(samples, of=None):
-    """Reduced energies that the axes of spectra reach.
+def reach_of(samples):
+    """Find the lowest and the highest reduced energy that an axis of some spectrum reaches.
 
     Parameters
     ----------
     samples : sequence of Sample
-    of : callable, optional
-        Over the spectra, as ``np.median``; default those of the one that reaches furthest.
+
+    Returns
+    -------
+    Range
     """
-    low, high = (
+    low, high = _ends_of(samples)
+    return Range(float(low.min()), float(high.max()))
+
+
+def typical_reach_of(samples):
+    """Find the median reduced energies that the axes of spectra reach.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+
+    Returns
+    -------
+    Range
+    """
+    low, high = _ends_of(samples)
+    return Range(float(np.median(low)), float(np.median(high)))
+
+
+def _ends_of(samples):
+    """Reduced energies of both ends of the axis of every spectrum."""
+    return (
         np.concatenate([(s.energy[end] - s.parameters.centre) / s.parameters.fwhm for s in samples])
         for end in (0, -1)
     )
-    return float((of or np.min)(low)), float((of or np.max)(high))
 
 
 def _no_later_than(ensemble, label, n_clusters):
-    """``E_I`` as found, but in some clusters no later than that of the ensemble.
+    """Make a function that keeps ``E_I`` of some clusters from being later than in the ensemble.
 
     Few spectra hide their losses, and would be matched to them. An ensemble that saw no vacuum
     does not know the tail well enough to tell where losses begin.

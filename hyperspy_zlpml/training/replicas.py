@@ -9,16 +9,16 @@ which the shape of measured peaks really differs from one spectrum to the next.
 spectra are too noisy, the mean of a bootstrap sample of several.
 """
 
-import numpy as np
+import numbers
 
-KINDS = ("gaussian", "spectra")
+import numpy as np
 
 #: A drawn spectrum should be known to this relative accuracy on its flank.
 _DRAW_ACCURACY = 0.02
 
 
 def draw_gaussian(clusters, n_replicas, rng, modes):
-    """Pseudo-data from central values and covariance.
+    """Draw pseudo-data from central values and covariance.
 
     Parameters
     ----------
@@ -46,7 +46,15 @@ def draw_gaussian(clusters, n_replicas, rng, modes):
 
 
 def draw_spectra(clusters, n_replicas, rng, modes=None):
-    """Pseudo-data from spectra drawn from the clusters, whose variations they bring along.
+    """Draw spectra from the clusters, whose variations they bring along.
+
+    Parameters
+    ----------
+    clusters : sequence of ClusterSpectra
+    n_replicas : int
+    rng : numpy.random.Generator
+    modes : ndarray, optional
+        Not used: spectra vary by themselves.
 
     Returns
     -------
@@ -64,7 +72,16 @@ def draw_spectra(clusters, n_replicas, rng, modes=None):
 
 
 def draw_size(cluster):
-    """Spectra to average per draw so that the flank is known well enough."""
+    """Count the spectra to average per draw so that the flank is known well enough.
+
+    Parameters
+    ----------
+    cluster : ClusterSpectra
+
+    Returns
+    -------
+    int
+    """
     flank = cluster.used & (np.abs(cluster.u) > 1)
     if not flank.any():
         return 1
@@ -72,14 +89,45 @@ def draw_size(cluster):
     return int(np.clip(np.ceil((sigma / _DRAW_ACCURACY) ** 2), 1, len(cluster.ratio)))
 
 
+#: How replicas of each kind are drawn.
 DRAW = {"gaussian": draw_gaussian, "spectra": draw_spectra}
 
 
 def draw_limits(limits, n_replicas, rng, spread):
-    """``E_I`` of every replica: lowered by a random fraction up to ``spread``.
+    """Lower ``E_I`` of every replica by a random fraction up to ``spread``.
+
+    Parameters
+    ----------
+    limits : ndarray of shape (n_clusters,)
+    n_replicas : int
+    rng : numpy.random.Generator
+    spread : float
 
     Returns
     -------
     ndarray of shape (n_replicas, n_clusters)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.training.replicas import draw_limits
+    >>> drawn = draw_limits(np.array([1.5, 2.0]), 4, np.random.default_rng(0), 0.3)
+    >>> drawn.shape, bool((drawn <= [1.5, 2.0]).all()), bool((drawn >= [1.05, 1.4]).all())
+    ((4, 2), True, True)
     """
     return limits * (1 - spread * rng.random((n_replicas, len(limits))))
+
+
+def check_replicas(n_replicas, replica_kind):
+    """Raise ValueError unless so many replicas of a kind can be drawn.
+
+    Parameters
+    ----------
+    n_replicas : int
+    replica_kind : str
+    """
+    is_count = isinstance(n_replicas, numbers.Integral) and not isinstance(n_replicas, bool)
+    if not is_count or n_replicas < 2:
+        raise ValueError(f"n_replicas: expected an integer of at least 2, got {n_replicas!r}.")
+    if not isinstance(replica_kind, str) or replica_kind not in DRAW:
+        raise ValueError(f"replica_kind: expected one of {sorted(DRAW)}, got {replica_kind!r}.")

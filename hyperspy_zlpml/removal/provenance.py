@@ -5,7 +5,7 @@ Only text, numbers and short arrays, of kinds that ``.hspy`` and ``.zspy`` give 
 would be copied with every slice of a signal.
 """
 
-import importlib.metadata
+from importlib.metadata import version
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from hyperspy_zlpml._version import __version__
 _PACKAGES = ("hyperspy", "exspy", "numpy", "torch")
 
 
-def provenance_of(prepared, options):
-    """Where an ensemble comes from: versions, data, arguments.
+def describe_origin(title, n_spectra, arguments):
+    """Describe where an ensemble comes from: versions, data, arguments.
 
     Parameters
     ----------
-    prepared : Prepared
-    options : Options
+    title : str
+        What the data are called.
+    n_spectra : int
+    arguments : dict
+        Of :func:`describe_arguments`.
 
     Returns
     -------
@@ -29,25 +32,36 @@ def provenance_of(prepared, options):
     """
     return {
         "hyperspy_zlpml": __version__,
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "title": prepared.title,
-        "n_spectra": int(prepared.image.usable.size),
-        "arguments": _arguments(prepared, options),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "title": title,
+        "n_spectra": int(n_spectra),
+        "arguments": arguments,
     }
 
 
-def _arguments(prepared, options):
-    """The arguments of a call as far as text and numbers tell; of others the kind.
+def describe_arguments(arguments):
+    """Describe the arguments of a call as far as text and numbers tell; of others the kind.
 
-    Where no random state was given, the one that was drawn: it gives the same numbers again.
+    Parameters
+    ----------
+    arguments : dict of str to anything
+
+    Returns
+    -------
+    dict
+        Of what JSON can hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.removal.provenance import describe_arguments
+    >>> describe_arguments({"n_clusters": 3, "vacuum": np.ones(4, bool), "regions": {"E_I": 1.2}})
+    {'n_clusters': 3, 'vacuum': 'ndarray', 'regions': {'E_I': 1.2}}
     """
-    names = ("n_clusters", "cluster_by", "n_replicas", "regions", "vacuum", "navigation_mask",
-             "replica_kind")  # fmt: skip
-    told = {name: _told(getattr(options, name)) for name in names}
-    return {**told, "random_state": prepared.random_state}
+    return {name: _described(value) for name, value in arguments.items()}
 
 
-def _told(value):
+def _described(value):
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, (int, np.integer)):
@@ -57,19 +71,20 @@ def _told(value):
     return type(value).__name__
 
 
-def removal_node(prepared, options, ensemble, is_given, adapted, removal, report):
-    """The node ``metadata.ZLP_ML`` of the results of a removal.
+def describe_removal(ensemble, adapted, subtraction, report, *, arguments, confidence, is_given):
+    """Describe a removal for the node ``metadata.ZLP_ML`` of its results.
 
     Parameters
     ----------
-    prepared : Prepared
-    options : Options
     ensemble : Ensemble
+    adapted : Adapted
+    subtraction : Subtraction
+    report : Report
+    arguments : dict
+        Of :func:`describe_arguments`.
+    confidence : float
     is_given : bool
         Whether the ensemble was trained before.
-    adapted : Adapted
-    removal : Removal
-    report : Report
 
     Returns
     -------
@@ -80,8 +95,8 @@ def removal_node(prepared, options, ensemble, is_given, adapted, removal, report
     return {
         "version": __version__,
         "action": "zero-loss peak removed",
-        "arguments": _arguments(prepared, options),
-        "confidence": float(options.confidence),
+        "arguments": arguments,
+        "confidence": float(confidence),
         "ensemble": {
             "sha256": ensemble.fingerprint,
             "title": ensemble.origin.provenance.get("title", ""),
@@ -89,13 +104,13 @@ def removal_node(prepared, options, ensemble, is_given, adapted, removal, report
             "trained_before": bool(is_given),
             "setting": dict(zip(names, ensemble.setting, strict=True)),
         },
-        "noise_gain": float(removal.noise.gain),
-        "noise_readout": float(removal.noise.readout),
-        "pedestal": float(removal.pedestal),
+        "noise_gain": float(subtraction.noise.gain),
+        "noise_readout": float(subtraction.noise.readout),
+        "pedestal": float(subtraction.pedestal),
         "E_I_eV": np.array(regions.E_I, float),
         "E_II_eV": np.array(regions.E_II, float),
         "gain_limit_eV": np.array(regions.gain_limit, float),
         "dose_over_that_of_ensemble": float(np.exp(adapted.log_dose)),
-        "distance": float(removal.distance),
+        "distance": float(subtraction.distance),
         "messages": "\n".join(report.messages),
     }

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Applying an ensemble to an image: match, subtract, check, report.
+
+- ``adapt``: a given ensemble for another image
+- ``applicability``: how far an image lies outside what an ensemble has seen
+- ``subtract``, ``expansion``: what runs on every block of spectra
+- ``checks``: held-out vacuum, stability against ``E_I``
+- ``report``: what was done and how well
+- ``provenance``: the same for metadata and files
+"""

@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a user's own data say of a removal: held-out vacuum, and stability against ``E_I``."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from hyperspy_zlpml.image.samples import FEWEST_TO_HOLD_OUT
+from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.zlp.matching import KnownPeaks
+
+#: Vacuum spectra are predicted from E_I up to this many FWHM ...
+_CHECK_UP_TO = 8.0
+#: ... or this many times E_I.
+_CHECK_AT_LEAST_TO = 1.5
+#: Limits tried, in units of ``E_I``.
+FACTORS = np.linspace(0.6, 1.5, 10)
+#: Spectra looked at in each cluster.
+_SPECTRA_SCANNED = 24
+#: The signal looked at lies above ``E_I``, this many FWHM wide.
+_SCANNED_WIDTH = 2.0
+#: A signal that changes by less than this many errors ...
+_LEVEL_ERRORS = 1.5
+#: ... plus this part of itself is level.
+_LEVEL_PART = 0.02
+#: The check is passed when errors found are smaller than this many errors claimed.
+_LARGEST_PULL = 2.0
+
+
+@dataclass(frozen=True)
+class VacuumCheck:
+    """Vacuum pixels subtracted as if they were specimen, matched below ``E_I`` only.
+
+    Attributes
+    ----------
+    n_spectra : int
+    residual : float
+        Mean subtracted integral over ``window`` divided by the ZLP's own.
+    pull : float
+        Root mean square of that integral in units of its claimed error.
+    coverage : float
+        Fraction of the spectra whose integral the band contains.
+    confidence : float
+        What the coverage should be.
+    window : Range
+        Energies from the peak, eV.
+    """
+
+    n_spectra: int
+    residual: float
+    pull: float
+    coverage: float
+    confidence: float
+    window: Range
+
+    @property
+    def passed(self):
+        """Whether the errors found agree with the errors claimed within a factor of two."""
+        return bool(self.pull < _LARGEST_PULL)
+
+    def __str__(self):
+        verdict = "passed" if self.passed else "FAILED"
+        low, high = self.window
+        return (
+            f"{verdict}: {self.n_spectra} vacuum spectra predicted from below {low:.3g} eV "
+            f"over {low:.3g}-{high:.3g} eV: mean residual {self.residual:+.2%} "
+            f"of the ZLP, rms pull {self.pull:.2f}, {self.coverage:.0%} inside the "
+            f"{self.confidence:.0%} band"
+        )
+
+
+@dataclass(frozen=True)
+class RegionScan:
+    """Signal above ``E_I`` against the limit below which spectra are matched; see ``plot_regions``.
+
+    Attributes
+    ----------
+    clusters : tuple of int
+        Those looked at; a cluster of vacuum alone, or without ``E_I``, is missing.
+    E_I : ndarray of shape (n_clusters,)
+        End of region I, eV from the peak.
+    factors : ndarray of shape (n_factors,)
+        Limits tried, in units of ``E_I``, increasing.
+    windows : ndarray of shape (n_clusters, 2)
+        Energies integrated over, eV from the peak.
+    integral, error : ndarray of shape (n_clusters, n_factors)
+        Mean subtracted signal over the window, and the error that the ZLP model makes in it, in
+        units of the ZLP found there with ``E_I`` as it is.
+    """
+
+    clusters: tuple[int, ...]
+    E_I: np.ndarray
+    factors: np.ndarray
+    windows: np.ndarray
+    integral: np.ndarray
+    error: np.ndarray
+
+    @property
+    def level_up_to(self):
+        """Highest limit, in eV, up to which the signal is that of the lowest limit; (n_clusters,).
+
+        It may change by one and a half times the larger of the two errors and by 2 %.
+        """
+        larger = np.maximum(self.error, self.error[:, :1])
+        allowed = _LEVEL_ERRORS * larger + _LEVEL_PART * np.abs(self.integral[:, :1])
+        level = np.abs(self.integral - self.integral[:, :1]) <= allowed
+        last = np.array([np.append(row, False).argmin() - 1 for row in level])
+        return self.factors[np.maximum(last, 0)] * self.E_I
+
+    @property
+    def stable(self):
+        """Whether ``E_I`` of each cluster lies where the signal does not depend on it yet."""
+        return self.level_up_to >= (1 - 1e-9) * self.E_I
+
+    def __str__(self):
+        found = zip(self.clusters, self.level_up_to, strict=True)
+        return "signal level up to " + ", ".join(f"{limit:.3g} ({n})" for n, limit in found)
+
+
+@dataclass(frozen=True)
+class ScannedSpectra:
+    """Some spectra of every cluster, as measured, to try other limits on.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    peaks : KnownPeaks
+        All usable.
+    labels : ndarray of int of shape (n_spectra,)
+        Cluster of each; none is vacuum.
+    """
+
+    counts: np.ndarray
+    peaks: KnownPeaks
+    labels: np.ndarray
+
+    @classmethod
+    def choose(cls, counts, peaks, labels):
+        """Choose at most 24 spectra of each cluster, evenly from first to last.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_spectra, n_energy)
+        peaks : KnownPeaks
+        labels : ndarray of int of shape (n_spectra,)
+
+        Returns
+        -------
+        ScannedSpectra
+        """
+        rows = []
+        for name in np.unique(labels):
+            members = np.flatnonzero(labels == name)
+            few = min(members.size, _SPECTRA_SCANNED)
+            rows.append(members[np.linspace(0, members.size - 1, few).astype(int)])
+        rows = np.concatenate(rows) if rows else np.zeros(0, int)
+        return cls(counts[rows], peaks.select(rows), labels[rows])
+
+    def of_cluster(self, name):
+        """Take the spectra of one cluster.
+
+        Parameters
+        ----------
+        name : int
+
+        Returns
+        -------
+        ScannedSpectra
+        """
+        rows = self.labels == name
+        return ScannedSpectra(self.counts[rows], self.peaks.select(rows), self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the data themselves say of a removal.
+
+    Attributes
+    ----------
+    vacuum : VacuumCheck or None
+        None without vacuum pixels to spare.
+    note : str
+        Why no check on vacuum was made, where there is vacuum.
+    scan : RegionScan or None
+        Stability against ``E_I``; None where no cluster has one.
+    scanned : ScannedSpectra
+        Spectra to try other limits on.
+    """
+
+    vacuum: VacuumCheck | None
+    note: str
+    scan: RegionScan | None
+    scanned: ScannedSpectra
+
+
+def run_checks(subtraction, image, held_out, peaks, labels, adapted, confidence):
+    """Check a removal on the data themselves.
+
+    Parameters
+    ----------
+    subtraction : Subtraction
+    image : Image
+    held_out : Sample or None
+        Vacuum spectra that nothing was trained on.
+    peaks : KnownPeaks
+        Of all spectra.
+    labels : ndarray of int of shape (n_spectra,)
+        Cluster of each spectrum.
+    adapted : Adapted
+    confidence : float
+
+    Returns
+    -------
+    Checks
+    """
+    vacuum = None
+    if held_out is not None:
+        vacuum = check_on_vacuum(subtraction, held_out, adapted, confidence)
+    scanned = _choose_scanned(subtraction, image, peaks, labels)
+    return Checks(
+        vacuum=vacuum,
+        note=_why_no_check(image, held_out),
+        scan=scan_regions(subtraction, scanned, adapted.regions),
+        scanned=scanned,
+    )
+
+
+def _choose_scanned(subtraction, image, peaks, labels):
+    """Choose spectra to try other limits on, of those that were read for training."""
+    index = image.sample_index
+    use = np.isfinite(peaks.channel[index]) & ~image.vacuum[index]
+    counts = image.sample_counts[use] + subtraction.pedestal
+    return ScannedSpectra.choose(counts, peaks.select(index[use]), labels[index[use]])
+
+
+def _why_no_check(image, held_out):
+    if not image.vacuum.any():
+        return ""
+    if held_out is None:
+        return f"fewer than {FEWEST_TO_HOLD_OUT} vacuum pixels to spare"
+    return "no losses were found, so there is no E_I to predict tails from"
+
+
+def check_on_vacuum(subtraction, sample, adapted, confidence):
+    """Subtract held-out vacuum spectra as if they were specimen.
+
+    They are matched below the lowest ``E_I`` of all clusters only, so that their tails are
+    predicted, and the tails are then compared with what was measured.
+
+    Parameters
+    ----------
+    subtraction : Subtraction
+    sample : Sample
+    adapted : Adapted
+    confidence : float
+
+    Returns
+    -------
+    VacuumCheck or None
+        None where no cluster has a finite ``E_I`` on the axis.
+    """
+    n, parameters, regions = len(sample.label), sample.parameters, adapted.regions
+    finite = regions.E_I[np.isfinite(regions.E_I)]
+    on_axis = sample.energy[-1] - parameters.centre.max()
+    if not finite.size or finite.min() >= on_axis:
+        return None
+    limit = finite.min()
+    end = max(_CHECK_UP_TO * np.median(parameters.fwhm), _CHECK_AT_LEAST_TO * limit)
+    window = Range(float(limit), float(min(end, on_axis)))
+    peaks = KnownPeaks(
+        channel=parameters.channel.astype(float),
+        centre=parameters.centre,
+        fwhm=parameters.fwhm,
+        log_intensity=np.log(parameters.intensity) - adapted.log_dose,
+        gain_limit=np.full(n, regions.gain_limit[0]),
+        loss_limit=np.full(n, limit),
+    )
+    found = subtraction.integrate(sample.counts + subtraction.pedestal, peaks, window)
+    pull = found.integral / np.hypot(found.model_std, found.counting_std)
+    inside = np.abs(pull) <= norm.ppf(0.5 + confidence / 2)
+    return VacuumCheck(
+        n_spectra=n,
+        residual=float(found.integral.sum() / found.zlp.sum()),
+        pull=float(np.sqrt((pull**2).mean())),
+        coverage=float(inside.mean()),
+        confidence=confidence,
+        window=window,
+    )
+
+
+class _ScannedCluster(NamedTuple):
+    """Signal of one cluster against the limit of matching."""
+
+    name: int
+    E_I: float
+    window: Range
+    integral: np.ndarray
+    error: np.ndarray
+
+
+def scan_regions(subtraction, spectra, regions, window=None):
+    """Integrate the subtracted signal against ``E_I``.
+
+    Spectra are matched below other limits than ``E_I``. A limit within region I leaves the
+    signal as it is; beyond it, losses are taken for zero-loss peak and the signal shrinks.
+
+    Parameters
+    ----------
+    subtraction : Subtraction
+    spectra : ScannedSpectra
+    regions : Regions
+    window : Range, optional
+        Energies integrated over, eV from the peak; default from ``E_I`` of each cluster over two
+        FWHM.
+
+    Returns
+    -------
+    RegionScan or None
+        None where no cluster has a finite ``E_I``, or the axis does not hold the window. A
+        cluster for which that is so is left out.
+    """
+    names = [int(name) for name in np.unique(spectra.labels) if np.isfinite(regions.E_I[name])]
+    scanned = [_scan_cluster(subtraction, spectra, name, window) for name in names]
+    scanned = [one for one in scanned if one is not None]
+    if not scanned:
+        return None
+    return RegionScan(
+        clusters=tuple(one.name for one in scanned),
+        E_I=np.array([one.E_I for one in scanned]),
+        factors=FACTORS,
+        windows=np.array([one.window for one in scanned]),
+        integral=np.array([one.integral for one in scanned]),
+        error=np.array([one.error for one in scanned]),
+    )
+
+
+def _scan_cluster(subtraction, spectra, name, window):
+    """Signal of one cluster for every limit; None if the axis does not hold the window."""
+    one = spectra.of_cluster(name)
+    peaks = one.peaks
+    limit, fwhm = np.median(peaks.loss_limit), np.median(peaks.fwhm)
+    window = window or Range(limit, limit + _SCANNED_WIDTH * fwhm)
+    first = (subtraction.energy[0] - peaks.centre).max()
+    last = (subtraction.energy[-1] - peaks.centre).min()
+    if window.low < first or window.high > last:
+        return None
+    found = []
+    for factor in FACTORS:
+        tried = replace(peaks, loss_limit=peaks.loss_limit * factor)
+        # The counting noise is the same for every limit: it is no error of the comparison.
+        integrals = subtraction.integrate(one.counts, tried, window)
+        found.append((integrals.integral.mean(), integrals.model_std.mean(), integrals.zlp.mean()))
+    integral, model, zlp = np.array(found).T
+    unit = zlp[np.abs(FACTORS - 1).argmin()]
+    return _ScannedCluster(
+        name=name,
+        E_I=float(limit),
+        window=Range(float(window.low), float(window.high)),
+        integral=integral / unit,
+        error=model / unit,
+    )

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a removal returns, as arrays."""
+
+from dataclasses import dataclass
+
+import dask.array as da
+import numpy as np
+
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
+from hyperspy_zlpml.removal.application import Application
+from hyperspy_zlpml.removal.report import Report
+
+
+@dataclass(frozen=True)
+class RemovedZLP:
+    """What :func:`remove_zlp` returns: arrays, in memory or of dask.
+
+    Attributes
+    ----------
+    subtracted : array of shape (..., n_energy)
+        Counts minus pedestal and ZLP, with sign.
+    zlp : array of shape (..., n_energy)
+        The zero-loss peak: median over the replicas, matched to each spectrum.
+    std : array of shape (..., n_energy)
+        Standard deviation of the ZLP model.
+    lower, upper : array of shape (..., n_energy)
+        Band of ``subtracted`` that follows from the ZLP model.
+    variance : array of shape (..., n_energy)
+        Total variance of ``subtracted``: counting noise and ZLP model.
+    clusters : ndarray of int of the navigation shape
+        Cluster of each spectrum, 0 is the thinnest; -1 where it was left out.
+    vacuum : ndarray of bool of the navigation shape
+        Spectra taken for vacuum.
+    centre, fwhm, intensity : ndarray of the navigation shape
+        Peak parameters, eV and counts; NaN where a spectrum has no usable peak.
+    ensemble : Ensemble
+        The trained model.
+    report : Report
+        What was done and how well; print it.
+    application : Application
+        How the ensemble was applied, for integrals and scans.
+    record : dict
+        What was done, as text, numbers and short arrays.
+    """
+
+    subtracted: np.ndarray | da.Array
+    zlp: np.ndarray | da.Array
+    std: np.ndarray | da.Array
+    lower: np.ndarray | da.Array
+    upper: np.ndarray | da.Array
+    variance: np.ndarray | da.Array
+    clusters: np.ndarray
+    vacuum: np.ndarray
+    centre: np.ndarray
+    fwhm: np.ndarray
+    intensity: np.ndarray
+    ensemble: Ensemble
+    report: Report
+    application: Application
+    record: dict
+
+    def __repr__(self):
+        lazy = "lazy, " if isinstance(self.subtracted, da.Array) else ""
+        return (
+            f"<RemovedZLP, {lazy}shape {self.subtracted.shape}, {self.report.n_kept} replicas, "
+            f"{len(self.report.clusters)} clusters>"
+        )

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was done and how well: the report of a removal, printed as a short table."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hyperspy_zlpml.registration.find_regions import GUESS
+from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck
+from hyperspy_zlpml.training.summary import TrainingSummary
+
+#: Median chi2 above which the fits deserve a word.
+_LARGEST_CHI2 = 100.0
+
+
+@dataclass(frozen=True)
+class ClusterReport:
+    """One line of the table of clusters; energies in eV from the peak.
+
+    Attributes
+    ----------
+    name : str
+    centre : float
+        Mean of the proxy of thickness.
+    size : int
+        Spectra in the cluster.
+    gain_limit, E_I, E_II : float
+        Limits of its regions.
+    """
+
+    name: str
+    centre: float
+    size: int
+    gain_limit: float
+    E_I: float
+    E_II: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Report of a training and of its application.
+
+    Attributes
+    ----------
+    noise : str
+    pedestal : float
+        Counts per channel taken off before anything else.
+    pedestal_note : str
+    clusters : tuple of ClusterReport
+    n_replicas, n_kept : int
+    dropped : dict of str to int
+        Replicas dropped, by reason.
+    chi2, chi2_validation : float
+        Medians over the replicas kept.
+    vacuum : VacuumCheck or None
+        Not made without vacuum pixels to spare.
+    scan : RegionScan or None
+        Stability against ``E_I``; None where no cluster has one.
+    tail : str
+        How the tail of the ZLP was found without vacuum.
+    n_vacuum : int
+        Pixels taken for vacuum.
+    n_reference : int
+        Spectra of a separate vacuum measurement.
+    check_note : str
+        Why no check on vacuum was made.
+    n_unusable : int
+        Spectra without a usable peak, NaN in every result.
+    messages : tuple of str
+        Warnings and decisions.
+    """
+
+    noise: str
+    pedestal: float
+    pedestal_note: str
+    clusters: tuple[ClusterReport, ...]
+    n_replicas: int
+    n_kept: int
+    dropped: dict[str, int]
+    chi2: float
+    chi2_validation: float
+    vacuum: VacuumCheck | None = None
+    scan: RegionScan | None = None
+    tail: str = ""
+    n_vacuum: int = 0
+    n_reference: int = 0
+    check_note: str = ""
+    n_unusable: int = 0
+    messages: tuple[str, ...] = ()
+
+    def complaints(self):
+        """Say what is wrong with the result.
+
+        Returns
+        -------
+        list of str
+            Sentences for the user.
+        """
+        found = []
+        if self.chi2 > _LARGEST_CHI2:
+            found.append(
+                f"the networks miss the training spectra by {np.sqrt(self.chi2):.0f} standard errors "
+                "of the cluster means: the peaks of a cluster differ in shape by more than its "
+                "members share. Bands hold this scatter; look at the core before trusting the flank."
+            )
+        if self.vacuum is not None and not self.vacuum.passed:
+            found.append(
+                f"the check on vacuum spectra failed ({self.vacuum}). The error bars are too small: "
+                "look at regions and at the spectra taken for vacuum."
+            )
+        if self.scan is not None and not self.scan.stable.all():
+            unsure = zip(self.scan.clusters, self.scan.stable, strict=True)
+            unsure = ", ".join(str(name) for name, stable in unsure if not stable)
+            found.append(
+                f"E_I of cluster(s) {unsure} lies where the signal depends on it: spectra matched "
+                "below lower limits leave more. Look at r.plot_regions(), and lower E_I by "
+                "regions=dict(E_I=...) until the curve before it is level."
+            )
+        if GUESS in self.tail:
+            found.append(
+                f"no vacuum is known and the spectra do not tell the tail of the ZLP: {self.tail}. "
+                "It can be wrong by a factor of two; give vacuum=... if you can."
+            )
+        return found
+
+    def __str__(self):
+        lines = [
+            "Zero-loss peak removal",
+            f"  noise       {self.noise}",
+            f"  pedestal    {self.pedestal_note}",
+            "  clusters    name      spectra   centre    gain limit   E_I      E_II   (eV from the peak)",
+        ]
+        for c in self.clusters:
+            limits = "  ".join(_energy(value) for value in (c.gain_limit, c.E_I, c.E_II))
+            lines.append(f"              {c.name:<9} {c.size:>7}   {c.centre:>6.3g}    {limits}")
+        lines.append(f"  replicas    {self.n_kept} of {self.n_replicas} kept")
+        lines += [f"              {n} dropped: {reason}" for reason, n in self.dropped.items()]
+        if np.isfinite(self.chi2):
+            lines.append(
+                f"  chi2        {self.chi2:.3g} on training points, "
+                f"{self.chi2_validation:.3g} on validation points"
+            )
+        vacuum = (
+            f"{self.n_vacuum} pixels taken for vacuum" if self.n_vacuum else "no vacuum in view"
+        )
+        if self.n_reference:
+            vacuum += f", {self.n_reference} spectra measured separately"
+        lines.append(f"  vacuum      {vacuum}")
+        if self.tail:
+            lines.append(f"  tail        {self.tail}")
+        if self.vacuum is not None:
+            lines.append(f"              check {self.vacuum}")
+        elif self.check_note:
+            lines.append(f"              check not made: {self.check_note}")
+        if self.scan is not None:
+            lines.append(f"  E_I scan    {self.scan} eV (cluster)")
+        if self.n_unusable:
+            lines.append(f"  left out    {self.n_unusable} spectra, NaN in every result")
+        lines += [f"  note        {message}" for message in self.messages]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def build_report(image, clusters, regions, ensemble, *, checks, training, n_reference, messages):
+    """Build the report of a removal.
+
+    Parameters
+    ----------
+    image : Image
+    clusters : Clusters
+    regions : Regions
+        Limits of the clusters.
+    ensemble : Ensemble
+    checks : Checks
+    training : TrainingSummary or None
+        None where the ensemble was trained before.
+    n_reference : int
+        Spectra of a separate vacuum measurement.
+    messages : sequence of str
+        What was noticed on the way.
+
+    Returns
+    -------
+    Report
+        Its complaints are among its messages.
+    """
+    n = ensemble.n_replicas
+    if training is None:
+        training = TrainingSummary(n, n, dropped={}, chi2=np.nan, chi2_validation=np.nan)
+    detector = image.detector
+    report = Report(
+        noise=_describe_noise(detector.noise),
+        pedestal=detector.pedestal,
+        pedestal_note=detector.pedestal_note,
+        clusters=_cluster_rows(clusters, regions),
+        n_replicas=training.n_replicas,
+        n_kept=training.n_kept,
+        dropped=training.dropped,
+        chi2=training.chi2,
+        chi2_validation=training.chi2_validation,
+        vacuum=checks.vacuum,
+        scan=checks.scan,
+        tail=ensemble.seen.tail,
+        n_vacuum=int(image.vacuum.sum()),
+        n_reference=n_reference,
+        check_note=checks.note,
+        n_unusable=int((~image.usable).sum()),
+        messages=tuple(messages),
+    )
+    return replace(report, messages=(*report.messages, *report.complaints()))
+
+
+def _describe_noise(noise):
+    return f"gain {noise.gain:.3g}, read-out {noise.readout:.3g} counts ({noise.source})"
+
+
+def _cluster_rows(clusters, regions):
+    return tuple(
+        ClusterReport(
+            name=str(number),
+            centre=float(clusters.centres[number]),
+            size=int(clusters.sizes[number]),
+            gain_limit=float(regions.gain_limit[number]),
+            E_I=float(regions.E_I[number]),
+            E_II=float(regions.E_II[number]),
+        )
+        for number in range(len(clusters.centres))
+    )
+
+
+def _energy(value):
+    return f"{value:>9.3g}" if np.isfinite(value) else "     none"

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings of the microscope, as the metadata of signals hold them."""
+
+import numbers
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from hyperspy_zlpml.ensemble.conditions import check_condition_names, check_conditions
+
+#: Settings of the microscope, and where HyperSpy keeps them.
+_SETTINGS = {
+    "beam_energy": "Acquisition_instrument.TEM.beam_energy",
+    "convergence_angle": "Acquisition_instrument.TEM.convergence_angle",
+    "collection_angle": "Acquisition_instrument.TEM.Detector.EELS.collection_angle",
+    "exposure": "Acquisition_instrument.TEM.Detector.EELS.exposure",
+    "dwell_time": "Acquisition_instrument.TEM.Detector.EELS.dwell_time",
+}
+#: Those that shape a zero-loss peak.
+_SHAPING = ("beam_energy", "convergence_angle", "collection_angle")
+
+
+def microscope_settings(signal):
+    """Read the settings that shape a zero-loss peak from the metadata of a signal.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    dict of str to float
+        Those that the metadata hold.
+    """
+    found = {name: signal.metadata.get_item(_SETTINGS[name]) for name in _SHAPING}
+    return {name: float(value) for name, value in found.items() if _is_number(value)}
+
+
+def condition_of(signal, name, key=None, number=None):
+    """Read the value of a setting from the metadata of a signal.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+    name : str
+    key : str, optional
+        Of the metadata; default where HyperSpy keeps settings of this name.
+    number : int, optional
+        Place of the signal in a list, for errors.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the metadata hold no number there.
+    """
+    which = "the signal" if number is None else f"signal {number}"
+    if key is None and name not in _SETTINGS:
+        raise ValueError(
+            f"conditions: expected names among {sorted(_SETTINGS)}, got {name!r}; for others give "
+            f"a dict of values or of keys of the metadata: {{{name!r}: [...]}}."
+        )
+    key = key or _SETTINGS[name]
+    value = signal.metadata.get_item(key)
+    if not _is_number(value):
+        raise ValueError(
+            f"conditions: expected {name} of {which} in its metadata at {key}, got {value!r}; set "
+            f"it with metadata.set_item, or give the values."
+        )
+    return float(value)
+
+
+def read_conditions(signals, conditions):
+    """Read the values of the conditions of signals.
+
+    Parameters
+    ----------
+    signals : list of BaseSignal
+    conditions : str, list of str, or dict
+        As :func:`hyperspy_zlpml.train_zlp_ml` takes them.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_signals,)
+
+    Raises
+    ------
+    ValueError
+        If they are neither in the metadata nor given, or do not tell the signals apart.
+    """
+    if isinstance(conditions, str):
+        conditions = [conditions]
+    if isinstance(conditions, Iterable) and not isinstance(conditions, Mapping):
+        conditions = dict.fromkeys(conditions)
+    is_dict = isinstance(conditions, Mapping) and len(conditions) > 0
+    if not is_dict or not all(isinstance(name, str) for name in conditions):
+        raise ValueError(f"conditions: expected names or a dict of them, got {conditions!r}.")
+    check_condition_names(conditions)
+    columns = {
+        name: np.asarray(_column(signals, name, given), float) for name, given in conditions.items()
+    }
+    check_conditions(tuple(columns), np.array(list(columns.values())).T)
+    return columns
+
+
+def setting_of(signal, ensemble):
+    """Take an ensemble trained with conditions to the setting of a signal, unless one was chosen.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+    ensemble : Ensemble
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    ValueError
+        If the metadata do not hold the conditions.
+    """
+    if ensemble.conditions is None or ensemble.setting:
+        return ensemble
+    names = ensemble.conditions.names
+    try:
+        setting = {name: condition_of(signal, name) for name in names}
+    except ValueError as error:
+        raise ValueError(
+            f"ensemble: it was trained with the conditions {list(names)}, which the metadata of the "
+            f"signal do not hold ({error}) Choose them: ensemble=ensemble.at("
+            + ", ".join(f"{name}=..." for name in names)
+            + ")."
+        ) from error
+    return ensemble.at(**setting)
+
+
+def _column(signals, name, given):
+    """Values of one condition."""
+    if given is None or isinstance(given, str):
+        return [condition_of(signal, name, given, number) for number, signal in enumerate(signals)]
+    try:
+        column = np.asarray(given, float)
+    except (TypeError, ValueError):
+        column = np.zeros(0)
+    if column.shape != (len(signals),) or not np.isfinite(column).all():
+        raise ValueError(
+            f"conditions: expected {len(signals)} finite values of {name}, one for each "
+            f"signal, got {given!r}."
+        )
+    return column
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and np.isfinite(value)

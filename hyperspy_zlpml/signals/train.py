@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One ensemble from signals taken at several settings of the microscope."""
+
+from collections.abc import Iterable
+
+import hyperspy.api as hs
+
+from hyperspy_zlpml import workflow
+from hyperspy_zlpml.signals import remove
+from hyperspy_zlpml.signals.arrays import spectra_of
+from hyperspy_zlpml.signals.microscope import read_conditions
+from hyperspy_zlpml.signals.remove import unwrap
+from hyperspy_zlpml.workflow import Options
+
+
+def train_zlp_ml(
+    signals,
+    conditions=None,
+    n_clusters=5,
+    cluster_by="zlp",
+    n_replicas=100,
+    regions=None,
+    replica_kind="gaussian",
+    random_state=None,
+    show_progressbar=None,
+    device="auto",
+):
+    """Train an ensemble on one signal, or on several taken at different settings.
+
+    With ``conditions`` the settings of the microscope are inputs of the networks beside energy
+    and thickness, so that the ensemble predicts the zero-loss peak (ZLP) at settings that were
+    not measured ([1]_, section 3.4), with a band that widens with the distance from those that were.
+
+    Parameters
+    ----------
+    signals : signal or list of signals
+        EELS spectra of zero to three navigation dimensions; best vacuum, some dozens of spectra at
+        each setting. Their axes may differ.
+    conditions : list of str, or dict, optional
+        Names of what differs between the signals, read from their metadata: ``beam_energy`` (keV),
+        ``exposure``, ``dwell_time`` (s), ``convergence_angle``, ``collection_angle`` (mrad). A
+        dict gives the values itself, one for each signal, or the key of the metadata that holds
+        them: ``{"beam_energy": [60, 80, 120], "spot": "Acquisition_instrument.TEM.spot_size"}``.
+        Conditions that are positive everywhere count by their logarithm. Counts are in proportion
+        to ``exposure`` or ``dwell_time`` where one of them is a condition.
+    n_clusters, cluster_by, n_replicas, regions, replica_kind, random_state, show_progressbar, \
+device
+        See :meth:`EELSZLPSpectrum.remove_zlp_ml`. ``cluster_by`` is the name of a proxy.
+
+    Returns
+    -------
+    Ensemble
+        With conditions, ask for ``ensemble.predict(energy, beam_energy=..., exposure=...)``, for
+        ``ensemble.at(beam_energy=..., exposure=...)`` to remove or fit with, and for
+        ``ensemble.plot_conditions()``.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer settings than conditions and one, a condition is the same in all
+        signals or follows from the others, or it is in neither the metadata nor the dict.
+
+    References
+    ----------
+    .. [1] L. I. Roest et al., Ultramicroscopy 222, 113202 (2021).
+
+    Examples
+    --------
+    >>> import hyperspy_zlpml
+    >>> from hyperspy_zlpml.data import vacuum_at_settings
+    >>> images = vacuum_at_settings((60, 120, 200), (0.1, 0.4), (4, 4), random_state=0)
+    >>> ensemble = hyperspy_zlpml.train_zlp_ml(
+    ...     [image.signal for image in images], conditions=["beam_energy", "exposure"],
+    ...     n_replicas=10, random_state=0, show_progressbar=False,
+    ... )
+    >>> ensemble.at(beam_energy=80, exposure=0.2)  # doctest: +ELLIPSIS
+    <Ensemble of 10 networks [4, 10, 15, 5, 1], ... at beam_energy 80, exposure 0.2 (6 settings)>
+    """
+    options = Options(
+        n_clusters=n_clusters,
+        cluster_by=cluster_by,
+        n_replicas=n_replicas,
+        regions=regions,
+        replica_kind=replica_kind,
+        random_state=random_state,
+        show_progressbar=show_progressbar,
+        device=device,
+    )
+    signals = _checked_signals(signals, cluster_by)
+    if conditions is not None:
+        values = read_conditions(signals, conditions)
+        spectra, factors = zip(*(spectra_of(signal) for signal in signals), strict=True)
+        return workflow.train_at_settings(spectra, values, unwrap(options, factors[0]))
+    if len(signals) != 1:
+        raise ValueError(
+            f"conditions: expected what differs between {len(signals)} signals, for example "
+            "['beam_energy'], got None."
+        )
+    return remove.train(signals[0], options)
+
+
+def _checked_signals(signals, cluster_by):
+    """Make a list of signals from one or several."""
+    if isinstance(signals, hs.signals.BaseSignal):
+        signals = [signals]
+    signals = list(signals) if isinstance(signals, Iterable) else signals
+    is_list = isinstance(signals, list) and len(signals) > 0
+    if not is_list or not all(isinstance(s, hs.signals.BaseSignal) for s in signals):
+        kinds = sorted({type(s).__name__ for s in signals}) if is_list else repr(signals)
+        raise ValueError(f"signals: expected one signal or a list of signals, got {kinds}.")
+    if not isinstance(cluster_by, str):
+        raise ValueError(
+            f"cluster_by: expected the name of a proxy, got {type(cluster_by).__name__}."
+        )
+    return signals

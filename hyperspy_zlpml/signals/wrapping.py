@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From arrays back to signals: spectra and maps with the axes and metadata of the data."""
+
+import dask.array as da
+import numpy as np
+
+
+def spectra_like(signal, data, title):
+    """Make a signal with the axes, type and metadata of another, and new data.
+
+    Parameters
+    ----------
+    signal : Signal1D
+    data : ndarray or dask array of the shape of its data
+    title : str
+        Appended to the title of the signal.
+
+    Returns
+    -------
+    Signal1D
+    """
+    new = signal._deepcopy_with_new_data(data)
+    new.metadata.General.title = _titled(signal, title)
+    if "filename" in new.tmp_parameters:
+        new.tmp_parameters.filename += "_" + title.replace(" ", "_")
+    return new
+
+
+def map_like(signal, data, title, quantity):
+    """Make a map over the navigation space of a signal, as ``(x, y|)``.
+
+    Parameters
+    ----------
+    signal : Signal1D
+    data : ndarray
+        One number for each spectrum.
+    title : str
+        Appended to the title of the signal.
+    quantity : str
+        What the numbers are, with their units.
+
+    Returns
+    -------
+    BaseSignal
+    """
+    shape = signal.axes_manager._navigation_shape_in_array or (1,)
+    new = signal._get_navigation_signal(data=np.asarray(data).reshape(shape))
+    new.set_signal_type("")
+    new = new.transpose(signal_axes=[])
+    new.metadata.General.title = _titled(signal, title)
+    new.metadata.set_item("Signal.quantity", quantity)
+    return new
+
+
+def peak_maps_like(signal, peaks, factor):
+    """Make maps of centre, FWHM and intensity, energies in the units of the axis.
+
+    Parameters
+    ----------
+    signal : Signal1D
+    peaks : object with ``centre``, ``fwhm`` (eV) and ``intensity``
+        :class:`PeakParameters`, or the result of a removal.
+    factor : float
+        eV per unit of the axis.
+
+    Returns
+    -------
+    dict of str to BaseSignal
+    """
+    quantity = f"Energy ({signal.axes_manager.signal_axes[0].units})"
+    return {
+        "centre": map_like(signal, peaks.centre / factor, "ZLP centre", quantity),
+        "fwhm": map_like(signal, peaks.fwhm / factor, "ZLP FWHM", quantity),
+        "intensity": map_like(signal, peaks.intensity, "ZLP intensity", "Intensity (Counts)"),
+    }
+
+
+def blank_like(signal, is_lazy):
+    """Make a signal of the wanted laziness that lends axes and metadata; its data are zeros.
+
+    Parameters
+    ----------
+    signal : Signal1D
+    is_lazy : bool
+
+    Returns
+    -------
+    Signal1D
+    """
+    blank = np.broadcast_to(np.zeros(1, np.float32), signal.data.shape)
+    other = signal._deepcopy_with_new_data(da.asarray(blank) if is_lazy else blank)
+    other._lazy = is_lazy
+    other._assign_subclass()
+    return other
+
+
+def _titled(signal, title):
+    return f"{signal.metadata.General.title} {title}".strip()

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training: from registered spectra to an ensemble.
+
+- ``replicas``: Monte Carlo pseudo-measurements
+- ``pseudo_data``: replicas and constraints as the arrays that networks are trained on
+- ``train``: an ensemble from the spectra of one image
+- ``at_settings``: an ensemble from spectra taken at several settings of the microscope
+"""

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From registered peaks to what networks are trained on: clusters, replicas, constraints."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+from hyperspy_zlpml.ensemble.inputs import InputScaling
+from hyperspy_zlpml.network.data import TrainingData
+from hyperspy_zlpml.registration.variation import ClusterSpectra, cluster_spectra
+from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_thickness
+from hyperspy_zlpml.training.replicas import DRAW, draw_limits
+from hyperspy_zlpml.zlp.grid import to_grid
+
+#: ``E_I`` of a replica is lowered by a random fraction up to this.
+_LIMIT_SPREAD = 0.3
+#: Ratios are not believed better than this, which keeps single points from ruling a fit.
+_RATIO_FLOOR = 4e-4
+#: Tails of the same setting differ by this from one acquisition to the next: what follows from a
+#: setting is not known better, however many spectra an acquisition has.
+_REPRODUCED = 3e-3
+#: Half a step in x of the lines on which tails must fall.
+_TAIL_LINES_STEP = 0.15
+#: How modes go on beyond region I is seen up to this many times its end without vacuum ...
+_MODES_SEEN_TO = 2.0
+#: ... and smoothed over some groups.
+_MODE_SMOOTHING = 3.0
+#: Of several settings of the microscope each replica leaves out about this part.
+_LEFT_OUT = 0.3
+#: Corners of so many conditions are looked at.
+_CORNERS_OF = 3
+#: Half range of ln N0 that is scaled to one, at least.
+_LEAST_RANGE = 0.25
+#: Groups over which the pattern noise is averaged.
+_PATTERN_GROUPS = 15
+#: Fewer groups than this show no pattern.
+_FEWEST_GROUPS = 8
+
+
+@dataclass(frozen=True)
+class _PseudoData:
+    """Pseudo-data of the clusters of one image, points on the last axis.
+
+    Attributes
+    ----------
+    inputs : ndarray of shape (n_points, n_in)
+    ratios : ndarray of shape (n_replicas, n_points)
+    sigma : ndarray of shape (n_points,)
+    used : ndarray of bool of shape (n_replicas, n_points)
+    """
+
+    inputs: np.ndarray
+    ratios: np.ndarray
+    sigma: np.ndarray
+    used: np.ndarray
+
+    @classmethod
+    def join(cls, parts):
+        """Put the points of several side by side."""
+        return cls(
+            inputs=np.concatenate([one.inputs for one in parts]),
+            ratios=np.concatenate([one.ratios for one in parts], axis=1),
+            sigma=np.concatenate([one.sigma for one in parts]),
+            used=np.concatenate([one.used for one in parts], axis=1),
+        )
+
+
+@dataclass(frozen=True)
+class _Constraints:
+    """Where the peaks of all replicas are held, whatever the data say.
+
+    Attributes
+    ----------
+    lines : ndarray of shape (n_lines, n_steps)
+        Reduced energies, outward, along which tails must fall.
+    far : ndarray of shape (n_lines, 3)
+        Reduced energies at which the ratio is drawn to one.
+    places : list of (float, tuple)
+        ln N0 and setting of each line.
+    """
+
+    lines: np.ndarray
+    far: np.ndarray
+    places: list[tuple[float, tuple[float, ...]]]
+
+
+def training_data(images, scores, options, rng):
+    """Turn registered spectra into the arrays that the networks are trained on.
+
+    Parameters
+    ----------
+    images : sequence of RegisteredImage
+        One for each setting of the microscope; the reference of the first is that of all.
+    scores : ndarray of shape (n_replicas, n_reference_modes)
+        How much of each reference mode the reference of a replica has.
+    options : TrainingOptions
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    scaling : InputScaling
+    data : TrainingData
+    """
+    reference = images[0].peaks
+    ranges = [image.peaks.log_intensity_range for image in images]
+    low, high = min(one.low for one in ranges), max(one.high for one in ranges)
+    scaling = InputScaling(
+        log_intensity_mean=0.5 * (low + high),
+        log_intensity_scale=max(0.5 * (high - low), _LEAST_RANGE),
+        x_scale=reference.grid.x[-1] / 2,
+    )
+    if len(images) > 1 and options.replica_kind == "gaussian":
+        images = with_common_variation(images, options.n_replicas, rng)
+    drawn = [_draw(image, reference, scores, scaling, options, rng) for image in images]
+    if len(images) > 1:
+        seen = _settings_seen(options.n_replicas, len(images), rng)
+        drawn = [
+            replace(one, used=one.used & seen[:, number, None]) for number, one in enumerate(drawn)
+        ]
+    points, held = _PseudoData.join(drawn), _constraints(images, low, high)
+    own = _own_reference(reference, scores, held.lines.ravel())
+    common = reference.grid.interpolate(reference.log_reference, held.lines)
+    return scaling, TrainingData(
+        inputs=points.inputs,
+        ratios=points.ratios,
+        sigma=points.sigma,
+        used=points.used,
+        tail_inputs=_at_places(scaling, held.lines, held.places),
+        tail_reference=common + own.reshape((-1,) + held.lines.shape),
+        far_inputs=np.concatenate(_at_places(scaling, held.far, held.places)),
+    )
+
+
+def with_common_variation(images, n_replicas, rng):
+    """Draw how each replica varies, by the same shape at all settings.
+
+    How peaks differ from one spectrum to the next hardly depends on the setting. Drawn anew at
+    every one, it would be taken for what the setting does.
+
+    Parameters
+    ----------
+    images : sequence of RegisteredImage
+    n_replicas : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    list of RegisteredImage
+        With the variation drawn, and no modes any more.
+    """
+    first = images[0]
+    scores = rng.standard_normal((n_replicas, len(first.modes)))
+    varied = scores @ first.modes
+    here = first.peaks.u.mean(0)
+    there = [image.peaks.u.mean(0) for image in images]
+    return [
+        replace(
+            image,
+            modes=np.zeros((0, u.size)),
+            variation=np.array([np.interp(u, here, row) for row in varied]),
+        )
+        for image, u in zip(images, there, strict=True)
+    ]
+
+
+def _draw(image, reference, scores, scaling, options, rng):
+    """Draw the pseudo-data of one image."""
+    peaks, modes = image.peaks, image.modes
+    clusters = cluster_spectra(peaks)
+    if peaks.tail_is_known and not peaks.has_vacuum:
+        modes = continue_modes(peaks, modes)
+        clusters.append(zero_thickness_cluster(peaks))
+    if peaks is not reference:
+        clusters = [to_reference(cluster, peaks, reference) for cluster in clusters]
+    replicas = DRAW[options.replica_kind](clusters, options.n_replicas, rng, modes)
+    if image.variation is not None:
+        replicas = replicas + image.variation[:, None]
+    limits = [peaks.window.high[peaks.label == name].mean() for name in peaks.labels]
+    limits = np.array(limits + [np.inf] * (len(clusters) - len(limits)))
+    limits = draw_limits(limits, options.n_replicas, rng, _LIMIT_SPREAD)
+    parts = []
+    for number, cluster in enumerate(clusters):
+        mean, error = cluster.mean
+        seen = np.isfinite(error)
+        u, error = cluster.u[seen], error[seen]
+        # Spectra drawn from the mean itself vary about it; drawn values of one do not.
+        always_the_same = options.replica_kind == "gaussian" or len(cluster.ratio) == 1
+        drawn_with_it = cluster.is_reference and always_the_same
+        own = 0.0 if drawn_with_it else _own_reference(reference, scores, u)
+        reproduced = _REPRODUCED if image.setting else 0.0
+        floor = np.hypot(_RATIO_FLOOR, reproduced * np.tanh(u / 2) ** 2)
+        pattern = pattern_noise(mean[seen], error)
+        intensity = np.full(u.size, cluster.log_intensity)
+        parts.append(
+            _PseudoData(
+                inputs=scaling(u, intensity, image.setting),
+                ratios=replicas[:, number, seen] / np.exp(own),
+                sigma=np.sqrt(error**2 + floor**2 + pattern**2),
+                used=u <= limits[:, number, None],
+            )
+        )
+    return _PseudoData.join(parts)
+
+
+def _own_reference(reference, scores, u):
+    """Look up how the reference of each replica differs, shape (n_replicas, u.size)."""
+    return scores @ reference.grid.interpolate_rows(reference.reference_modes.T, u).T
+
+
+def to_reference(cluster, peaks, reference):
+    """Bring a cluster to ratios to the reference of another setting.
+
+    Parameters
+    ----------
+    cluster : ClusterSpectra
+    peaks : RegisteredPeaks
+        With the reference that the ratios are to.
+    reference : RegisteredPeaks
+        With the reference that they shall be to.
+
+    Returns
+    -------
+    ClusterSpectra
+    """
+    off = peaks.grid.interpolate(peaks.log_reference, cluster.u)
+    factor = np.exp(off - reference.grid.interpolate(reference.log_reference, cluster.u))
+    return replace(
+        cluster,
+        ratio=cluster.ratio * factor,
+        variance=cluster.variance * factor**2,
+        is_reference=False,
+        fitted=None if cluster.fitted is None else cluster.fitted * factor,
+    )
+
+
+def _settings_seen(n_replicas, n_settings, rng):
+    """Draw which settings each replica is trained at: what it interpolates it cannot have seen.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_replicas, n_settings)
+    """
+    seen = rng.random((n_replicas, n_settings)) >= _LEFT_OUT
+    # All, where less than half would be left.
+    few = seen.sum(1) < n_settings / 2
+    seen[few] = True
+    return seen
+
+
+def _constraints(images, low, high):
+    """Lay lines along the energy on both sides, at some ln N0 and settings."""
+    reference = images[0].peaks
+    nodes = np.unique([low, 0.5 * (low + high), high])
+    places = [(node, images[0].setting) for node in nodes]
+    places += [(nodes[len(nodes) // 2], setting) for setting in _outermost(images)]
+    end = to_grid(reference.grid.u[-1])
+    x = np.linspace(to_grid(1.0), end, int((end - to_grid(1.0)) / _TAIL_LINES_STEP / 2))
+    lines = np.stack([side * np.sinh(x) / 2 for side in (1, -1) for _ in places])
+    far_from = np.nanmin(images[0].regions.E_II) / np.exp(reference.log_fwhm.mean)
+    far = lines[:, -1:] * np.array([0.25, 0.5, 1.0])
+    far = np.where(np.abs(far) > min(far_from, np.abs(lines).max() / 2), far, lines[:, -1:])
+    return _Constraints(lines=lines, far=far, places=2 * places)
+
+
+def _outermost(images):
+    """Find the settings closest to the corners of all, but for that of the reference."""
+    settings = np.array([image.setting for image in images])
+    if len(images) == 1:
+        return []
+    corners = np.array(list(product((-1, 1), repeat=min(settings.shape[1], _CORNERS_OF))))
+    corners = np.pad(corners, [(0, 0), (0, settings.shape[1] - corners.shape[1])])
+    nearest = {int(((settings - corner) ** 2).sum(-1).argmin()) for corner in corners}
+    return [images[number].setting for number in sorted(nearest - {0})]
+
+
+def _at_places(scaling, u, places):
+    """Scale reduced energies (n_lines, n) of these places to inputs (n_lines, n, n_in)."""
+    return np.stack(
+        [
+            scaling(row, np.full(row.size, node), setting)
+            for row, (node, setting) in zip(u, places, strict=True)
+        ]
+    )
+
+
+def zero_thickness_cluster(peaks):
+    """Take the reference itself for the vacuum that is not in view.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+
+    Returns
+    -------
+    ClusterSpectra
+        Of one spectrum.
+    """
+    u = peaks.u.mean(0)
+    variance = _RATIO_FLOOR**2 + peaks.reference_error(u) ** 2
+    used = peaks.spectra.complete.any(0)
+    return ClusterSpectra(
+        ratio=np.ones((1, u.size)),
+        variance=variance[None],
+        used=used[None],
+        u=u,
+        log_intensity=peaks.log_intensity_range.high,
+        is_reference=True,
+    )
+
+
+def continue_modes(peaks, modes):
+    """Continue modes beyond region I, where they are seen under the losses only.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+        Without vacuum, their tail known from zero thickness.
+    modes : ndarray of shape (n_modes, n_groups)
+
+    Returns
+    -------
+    ndarray of shape (n_modes, n_groups)
+    """
+    found = at_zero_thickness(peaks, modes)
+    if found is None or not len(modes):
+        return modes
+    u = peaks.u.mean(0)
+    limit = np.median(peaks.window.high)
+    last = np.flatnonzero(u < _MODES_SEEN_TO * peaks.extrapolated_from)[-1]
+    seen = gaussian_filter1d(found.responses, _MODE_SMOOTHING, axis=-1)
+    seen[:, last:] = seen[:, last : last + 1]
+    share = np.clip((u / limit - PURE_FRACTION) / (1 - PURE_FRACTION), 0, 1)
+    return (1 - share) * modes + share * seen
+
+
+def pattern_noise(mean, error):
+    """Measure the scatter of neighbouring groups beyond counting noise.
+
+    No smooth curve can follow it: channels differ in sensitivity, and the mean of many spectra shows
+    it as a pattern.
+
+    Parameters
+    ----------
+    mean, error : ndarray of shape (n_groups,)
+        Mean ratio and its standard error.
+
+    Returns
+    -------
+    ndarray of shape (n_groups,)
+        Standard deviation; zero where nothing stands out.
+    """
+    if mean.size < _FEWEST_GROUPS:
+        return np.zeros(mean.size)
+    rough = np.zeros(mean.size)
+    rough[1:-2] = np.diff(mean, 3) ** 2 / 20
+    excess = uniform_filter1d(rough - error**2, _PATTERN_GROUPS, mode="nearest")
+    uncertain = uniform_filter1d(error**2, _PATTERN_GROUPS, mode="nearest")
+    return np.sqrt(np.where(excess > uncertain, excess, 0.0))

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the spectra of an image to an ensemble: register, find regions, draw replicas, train, select."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hyperspy_zlpml.compute.workers import active_client, map_on
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
+from hyperspy_zlpml.ensemble.records import Networks, Reference, SeenSpectra
+from hyperspy_zlpml.network.selection import select
+from hyperspy_zlpml.registration.find_regions import describe_tail_of, separate, with_known_tail
+from hyperspy_zlpml.registration.register import log_beam, register_peaks
+from hyperspy_zlpml.registration.scatter import unexplained_scatter
+from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.training.pseudo_data import training_data
+from hyperspy_zlpml.training.summary import TrainingSummary
+
+#: Units of each layer: reduced energy and ln N0 in, ln(ratio to the reference) out.
+LAYERS = (2, 10, 15, 5, 1)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How an ensemble is trained.
+
+    Attributes
+    ----------
+    n_replicas : int
+    replica_kind : "gaussian" or "spectra"
+    limits : dict of str to ndarray
+        Limits of the regions given by the user, eV; see
+        :func:`~hyperspy_zlpml.registration.find_regions.find_regions`.
+    layers : tuple of int
+        Layer sizes; the first is the number of inputs, the last 1.
+    n_steps : int
+        Most Levenberg-Marquardt steps.
+    random_state : int or None
+        Same state, same numbers.
+    device : str
+        Device of torch to train on; "auto" is CUDA where there is one.
+    """
+
+    n_replicas: int = 100
+    replica_kind: str = "gaussian"
+    limits: dict[str, np.ndarray] = field(default_factory=dict)
+    layers: tuple[int, ...] = LAYERS
+    n_steps: int = 100
+    random_state: int | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class TrainedEnsemble:
+    """An ensemble as it comes out of a training.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    summary : TrainingSummary
+    kept : ndarray of bool of shape (n_replicas,)
+        Replicas that the ensemble consists of, of those drawn.
+    """
+
+    ensemble: Ensemble
+    summary: TrainingSummary
+    kept: np.ndarray
+
+
+def train_ensemble(samples, noise, clusters, options, progress=None):
+    """Train an ensemble on the spectra of an image.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        Of equal dispersion: the image's, and a vacuum reference's if there is one.
+    noise : NoiseModel
+    clusters : Clusters
+    options : TrainingOptions
+    progress : callable, optional
+        Called with (steps done, of steps, median chi2).
+
+    Returns
+    -------
+    TrainedEnsemble
+
+    Raises
+    ------
+    TooFewReplicasError
+        If fewer than half of the networks could be trained.
+    """
+    rng = np.random.default_rng(options.random_state)
+    image = register_image(samples, noise, clusters.centres.size, options.limits)
+    trained = train_on_registered([image], options, rng, progress)
+    peaks = image.peaks
+    beam = log_beam(samples, peaks.grid, peaks.log_reference)
+    ensemble = with_clusters(trained.ensemble, beam, clusters)
+    scatter = unexplained_scatter(ensemble.tabulate(), peaks, ensemble.seen.log_fwhm)
+    return replace(trained, ensemble=ensemble.with_scatter(scatter.astype(np.float32)))
+
+
+def register_image(samples, noise, n_clusters, limits):
+    """Register the spectra of one image to a reference, and find what of them is pure ZLP.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    noise : NoiseModel
+    n_clusters : int
+    limits : dict
+        Limits of the regions given by the user, eV.
+
+    Returns
+    -------
+    RegisteredImage
+    """
+    given = limits.get("E_I")
+    peaks = register_peaks(samples, noise, None if given is None else float(np.min(given)))
+    if not peaks.tail_is_known:
+        peaks = with_known_tail(peaks, n_clusters, limits)
+    return separate(peaks, n_clusters, limits)
+
+
+def train_on_registered(images, options, rng, progress=None):
+    """Train networks on registered spectra.
+
+    Parameters
+    ----------
+    images : sequence of RegisteredImage
+        One for each setting of the microscope; the first lends its reference.
+    options : TrainingOptions
+    rng : numpy.random.Generator
+    progress : callable, optional
+        Called with (steps done, of steps, median chi2).
+
+    Returns
+    -------
+    TrainedEnsemble
+        Its ensemble knows neither beam nor clusters nor scatter yet.
+    """
+    peaks = images[0].peaks
+    scores = rng.standard_normal((options.n_replicas, len(peaks.reference_modes)))
+    scaling, data = training_data(images, scores, options, rng)
+    trained = _train_networks(data, options, rng, progress)
+    selection = select(trained.chi2, trained.chi2_validation, trained.rise)
+    intensities = [image.peaks.log_intensity_range for image in images]
+    reaches = [image.peaks.u_range for image in images]
+    spill = peaks.spill_by_intensity
+    ensemble = Ensemble(
+        networks=Networks(
+            weights=trained.weights[selection.kept].astype(np.float32),
+            layers=tuple(options.layers),
+            scaling=scaling,
+        ),
+        reference=Reference(
+            grid=peaks.grid,
+            log_shape=peaks.log_reference,
+            modes=peaks.reference_modes.astype(np.float32),
+            scores=scores[selection.kept].astype(np.float32),
+            scatter=np.zeros(peaks.grid.n, np.float32),
+            # Half of the bytes of a file.
+            spill=replace(spill, relative=spill.relative.astype(np.float32)),
+        ),
+        seen=SeenSpectra(
+            log_intensity_range=_hull(intensities),
+            log_fwhm=peaks.log_fwhm,
+            log_beam=0.0,
+            u_range=_hull(reaches),
+            regions=images[0].regions,
+            cluster_centres=np.zeros(len(images[0].regions.E_I)),
+            cluster_by="",
+            noise=peaks.noise,
+            tail=describe_tail_of(peaks),
+        ),
+    )
+    return TrainedEnsemble(ensemble, TrainingSummary.of(trained, selection), selection.kept)
+
+
+def with_clusters(ensemble, beam, clusters):
+    """Tell an ensemble of the beam and of the clusters that it was trained on.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    beam : float
+        ln N0 of the spectrum that no specimen has weakened.
+    clusters : Clusters
+
+    Returns
+    -------
+    Ensemble
+    """
+    seen = replace(
+        ensemble.seen,
+        log_beam=float(beam),
+        cluster_centres=clusters.centres,
+        cluster_by=clusters.proxy,
+    )
+    return replace(ensemble, seen=seen)
+
+
+def check_device(device):
+    """Raise ValueError unless networks can be trained on a device.
+
+    On a cluster a worker is asked.
+
+    Parameters
+    ----------
+    device : str
+        Device of torch, or "auto".
+    """
+    from hyperspy_zlpml.network.training import usable_device
+
+    client = active_client()
+    if client is None:
+        usable_device(device)
+    else:
+        client.submit(usable_device, device, pure=False).result()
+
+
+def _hull(ranges):
+    """Smallest range that holds all."""
+    return Range(min(one.low for one in ranges), max(one.high for one in ranges))
+
+
+def _train_networks(data, options, rng, progress):
+    """Train on the workers where a dask client is active, else in threads."""
+    from hyperspy_zlpml.network.training import train_networks
+
+    client = active_client()
+    return train_networks(
+        data,
+        options.layers,
+        options.n_steps,
+        rng=rng,
+        progress=progress,
+        device=options.device,
+        run_blocks=None if client is None else map_on(client),
+    )
