@@ -228,7 +228,8 @@ def test_an_image_of_nothing_but_vacuum():
 
 def test_thickness_stays_in_its_range_and_no_vacuum_has_none():
     thickness = data.no_vacuum((8, 8), 0, **SMALL).thickness.data
-    assert thickness.min() >= 0.2 and thickness.max() <= 1.0
+    assert thickness.min() >= 0.2
+    assert thickness.max() <= 1.0
 
 
 def test_counts_are_the_truth_and_its_noise():
@@ -335,7 +336,8 @@ def test_a_vacuum_reference_is_narrower_and_empty(seed):
         for kind in (data.vacuum_reference, data.single_spectrum)
     )
     assert reference.signal.axes_manager.navigation_dimension == 0
-    assert not reference.thickness.data.any() and not reference.inelastic.data.any()
+    assert not reference.thickness.data.any()
+    assert not reference.inelastic.data.any()
     # The same state draws the same fluctuation. The specimen broadens by 2.5 % at half a mean
     # free path.
     ratio = reference.fwhm.data / spectrum.fwhm.data

@@ -125,7 +125,7 @@ def test_power_law_of_noisy_counts_has_no_bias(peers):
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"),
+    "name, shape",
     [
         ("Pearson VII", pearson(U, 1.7)),
         ("Pearson VII", lorentzian(U)),

@@ -195,7 +195,7 @@ def test_silicon_with_its_own_ensemble_given(silicon, data_dir):
 
 
 @pytest.mark.parametrize(
-    ("name", "fwhm"),
+    "name, fwhm",
     [
         ("lsmo_linescan_80kV.hspy", 1.04),
         ("fecr_linescan_300kV_lowdose.dm3", 1.1),
@@ -222,7 +222,7 @@ def test_low_dose_is_dominated_by_read_out(data_dir):
 
 
 @pytest.mark.parametrize(
-    ("name", "pedestal", "tolerance"),
+    "name, pedestal, tolerance",
     [("ice_pedestal.msa", 600, 5), ("cr_lowloss_200kV.hspy", 32, 2)],
 )
 def test_pedestal_is_reported(data_dir, name, pedestal, tolerance):

@@ -156,7 +156,8 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     u = np.sinh(own.inputs[:, 0] * scaling.x_scale) / 2
     deviation = np.array([peaks.grid.interpolate(row, u) for row in scores @ modes])
     vacuum, *clusters = cluster_spectra(peaks)
-    assert vacuum.is_reference and not any(cluster.is_reference for cluster in clusters)
+    assert vacuum.is_reference
+    assert not any(cluster.is_reference for cluster in clusters)
     n_vacuum = np.isfinite(vacuum.mean[1]).sum()
     np.testing.assert_array_equal(own.ratios[:, :n_vacuum], common.ratios[:, :n_vacuum])
     deviation[:, :n_vacuum] = 0.0
@@ -167,7 +168,8 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     np.testing.assert_allclose(own.tail_reference - deviation, common.tail_reference, atol=1e-6)
     for name in ("inputs", "sigma", "used", "tail_inputs", "far_inputs"):
         np.testing.assert_array_equal(getattr(own, name), getattr(common, name))
-    assert np.abs(own.inputs).max() < 3 and np.abs(own.tail_inputs).max() < 3
+    assert np.abs(own.inputs).max() < 3
+    assert np.abs(own.tail_inputs).max() < 3
     # Lines run outward on both sides, the far points at their ends.
     assert (np.diff(np.abs(lines)) > 0).all()
     assert (np.sign(lines).min(-1) == np.sign(lines).max(-1)).all()

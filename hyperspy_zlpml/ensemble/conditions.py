@@ -150,7 +150,7 @@ class Conditions:
         return tuple(Law(scaled, v, e) for v, e in zip(self.values.T, self.errors.T, strict=True))
 
     def predicted(self, setting):
-        """ln N0 and ln FWHM of one spectrum at a setting.
+        """Ln N0 and ln FWHM of one spectrum at a setting.
 
         Returns
         -------
@@ -162,7 +162,7 @@ class Conditions:
         return mean, np.hypot(sigma, self.spread)
 
     def of_replicas(self, setting):
-        """ln N0 and ln FWHM of every replica at a setting, each of shape (n_replicas,)."""
+        """Ln N0 and ln FWHM of every replica at a setting, each of shape (n_replicas,)."""
         mean, sigma = self.predicted(setting)
         return tuple((mean + sigma * self.scores).T)
 

@@ -101,7 +101,7 @@ def _with(setting, column, value):
 
 
 def _at(ensemble, setting):
-    """ln N0, ln FWHM and ln of the flank at some energies, of every replica."""
+    """Ln N0, ln FWHM and ln of the flank at some energies, of every replica."""
     there = ensemble.at(**dict(zip(ensemble.conditions.names, map(float, setting), strict=True)))
     shapes = there.log_shapes(np.array([there.seen.log_intensity_range[1]]))[:, 0]
     flanks = there.grid.interpolate_rows(shapes.T, np.array(_FLANK))

@@ -115,9 +115,11 @@ def test_nothing_is_left_in_the_gap():
     # to all pixels: -0.11 (0.10, 20). At very low dose -0.0005 (0.005, 16), -0.02 (0.19, 16).
     for seed in STATES:
         part, z = flake(seed).in_gap()
-        assert abs(part) < 1e-3 and abs(z) < 1
+        assert abs(part) < 1e-3
+        assert abs(z) < 1
         part, z = counted(seed).in_gap()
-        assert abs(part) < 0.03 and abs(z) < 1.2
+        assert abs(part) < 0.03
+        assert abs(z) < 1.2
 
 
 def test_an_image_of_vacuum_subtracts_to_zero():

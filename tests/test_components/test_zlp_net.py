@@ -206,7 +206,7 @@ def central_difference(zlp, name, step):
 
 @pytest.mark.parametrize("mode", [0.5, 0.317, 0.93, 3])
 @pytest.mark.parametrize(
-    ("name", "step"), [("intensity", 1e3), ("centre", 1e-5), ("width", 1e-5), ("mode", 1e-6)]
+    "name, step", [("intensity", 1e3), ("centre", 1e-5), ("width", 1e-5), ("mode", 1e-6)]
 )
 def test_gradients_are_those_of_the_function(ensemble, mode, name, step):
     if name == "mode" and mode >= 1:
@@ -240,9 +240,7 @@ def test_modes_that_are_none(ensemble, mode):
         zlp.function(WIDE)
 
 
-@pytest.mark.parametrize(
-    ("mode", "meant"), [(-0.2, 0.001), (0.0, 0.001), (1.0, 0.999), (1.5, 0.999)]
-)
+@pytest.mark.parametrize("mode, meant", [(-0.2, 0.001), (0.0, 0.001), (1.0, 0.999), (1.5, 0.999)])
 def test_a_free_mode_stays_a_quantile(ensemble, mode, meant):
     """An optimiser may try anything; what lies outside is taken for the limit."""
     zlp = component(ensemble, mode=mode)
@@ -274,7 +272,7 @@ def test_mode_is_a_choice_by_default(ensemble):
 # Units
 
 
-@pytest.mark.parametrize(("units", "unit"), [("meV", 1e-3), ("keV", 1e3), ("eV", 1.0)])
+@pytest.mark.parametrize("units, unit", [("meV", 1e-3), ("keV", 1e3), ("eV", 1.0)])
 def test_units_of_the_axis(ensemble, units, unit):
     """The same counts per channel, whatever the axis is labelled in."""
     plain, values = noisy_peaks(ensemble, (2, 3), noise=False)

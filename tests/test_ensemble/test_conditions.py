@@ -128,9 +128,11 @@ def test_what_has_no_logarithm_may_be_zero_or_negative():
 
 def test_values_are_counts_per_second_and_widths():
     one = conditions()
-    assert LAWS == ("log_rate", "log_fwhm") and one.values.shape == (9, len(LAWS))
+    assert LAWS == ("log_rate", "log_fwhm")
+    assert one.values.shape == (9, len(LAWS))
     np.testing.assert_allclose(one.values[:, 0], rate_of(SETTINGS))
-    assert one.time == "exposure" and set(TIMES) <= set(UNITS)
+    assert one.time == "exposure"
+    assert set(TIMES) <= set(UNITS)
 
 
 @pytest.mark.parametrize("exposure", [0.1, 0.15, 0.4, 1.6, 0.01])
@@ -166,7 +168,8 @@ def test_a_single_spectrum_scatters_more_than_the_law_is_uncertain():
     _, sigma = one.predicted(at)
     of_laws = np.array([law(one.scaled(at)[None])[1][0] for law in one.laws])
     np.testing.assert_allclose(sigma, np.hypot(of_laws, SPREAD))
-    assert (sigma > SPREAD).all() and (sigma < 2 * np.array(SPREAD)).all()
+    assert (sigma > SPREAD).all()
+    assert (sigma < 2 * np.array(SPREAD)).all()
 
 
 @pytest.mark.parametrize("at", [

@@ -60,7 +60,8 @@ def test_inputs_are_of_order_one():
     scaling = random_ensemble().networks.scaling
     inputs = scaling(np.array([-8.0, 0.0, 20.0]), np.array([14.5, 15.0, 15.5]))
     np.testing.assert_allclose(inputs[:, 1], [-1, 0, 1])
-    assert inputs[1, 0] == 0 and inputs[2, 0] == pytest.approx(2.0)
+    assert inputs[1, 0] == 0
+    assert inputs[2, 0] == pytest.approx(2.0)
 
 
 # --- prediction -----------------------------------------------------------------------------------
@@ -123,7 +124,8 @@ def test_tables_are_quantiles_of_the_replicas(confidence):
         np.testing.assert_allclose(table.upper[k] * sigma, few * (high - middle), atol=1e-6)
         total = (table.modes[:, k] ** 2).sum(0) + table.rest[k] ** 2
         np.testing.assert_allclose(np.sqrt(total), sigma, rtol=1e-4, atol=1e-7)
-    assert (table.lower <= 0).all() and (table.upper >= 0).all()
+    assert (table.lower <= 0).all()
+    assert (table.upper >= 0).all()
 
 
 def test_nodes_span_the_thicknesses_trained_on():

@@ -215,7 +215,8 @@ def test_what_was_loaded_can_be_used_after_its_file_is_gone(path):
 def test_fingerprint_is_that_of_the_model(tmp_path):
     one = whole()
     assert one.fingerprint == whole().fingerprint
-    assert len(one.fingerprint) == 64 and int(one.fingerprint, 16) >= 0
+    assert len(one.fingerprint) == 64
+    assert int(one.fingerprint, 16) >= 0
     one.save(tmp_path / "one.zlp")
     assert load(tmp_path / "one.zlp").fingerprint == one.fingerprint
     assert with_parts(one, provenance={"title": "other"}).fingerprint == one.fingerprint
@@ -368,7 +369,8 @@ def test_an_altered_byte_in_the_arrays(path, where):
 ])  # fmt: skip
 def test_an_altered_header(path, old, new, told):
     data = path.read_bytes()
-    assert old in data and len(old) == len(new)
+    assert old in data
+    assert len(old) == len(new)
     path.write_bytes(data.replace(old, new, 1))
     with pytest.raises(EnsembleFileError, match=told):
         load(path)
@@ -657,7 +659,8 @@ def test_forged_files_are_refused_or_predict(path, name):
             assert found.predict(ENERGY).shape == (n, ENERGY.size), number
             assert found.log_shapes(np.array([15.0])).shape == (n, 1, found.grid.n), number
             found.tabulate()
-            assert repr(found) and found.fingerprint
+            assert repr(found)
+            assert found.fingerprint
     assert 20 < accepted < 500
 
 

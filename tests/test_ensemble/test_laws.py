@@ -70,9 +70,11 @@ def test_two_settings_make_a_line_that_hardly_anything_is_known_of():
     mean, sigma = law(line([-3, -1, 0, 1, 3]))
     np.testing.assert_allclose(mean, [-1, 0, 0.5, 1, 2], atol=0.01)
     # Deviations up to the size of the values are as likely as none, so is a scatter of 10 %.
-    assert sigma[1] == pytest.approx(sigma[3], rel=1e-6) and sigma[1] > 10 * ERROR
+    assert sigma[1] == pytest.approx(sigma[3], rel=1e-6)
+    assert sigma[1] > 10 * ERROR
     assert sigma[2] > 2 * sigma[1]
-    assert sigma[0] > 0.5 and sigma[4] > 0.5
+    assert sigma[0] > 0.5
+    assert sigma[4] > 0.5
 
 
 @pytest.mark.parametrize("n_conditions", [1, 2, 3])
@@ -149,7 +151,8 @@ def test_repeated_measurements_at_one_setting_tell_the_scatter(scatter):
     law = law_of(settings, straight(settings) + scatter * rng.standard_normal(12), 1e-5)
     mean, sigma = law(line([-1, 1]))
     assert (np.abs(mean - straight(line([-1, 1]))) < 3 * scatter / np.sqrt(6)).all()
-    assert (0.5 * scatter < sigma).all() and (sigma < 2 * scatter).all()
+    assert (0.5 * scatter < sigma).all()
+    assert (sigma < 2 * scatter).all()
 
 
 # --- invariance -----------------------------------------------------------------------------------

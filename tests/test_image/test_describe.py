@@ -29,7 +29,8 @@ def test_large_images_are_sampled_without_the_excluded(monkeypatch):
         choose_sample(2000, excluded, None, np.random.default_rng(s)) for s in (0, 0, 1)
     )
     assert one.size == np.unique(one).size == 100
-    assert (np.diff(one) > 0).all() and not excluded[one].any()
+    assert (np.diff(one) > 0).all()
+    assert not excluded[one].any()
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
 
@@ -74,7 +75,8 @@ def test_unusable_spectra_leave_the_sample():
     counts = COUNTS.copy()
     counts[3], counts[50, 7] = 0.0, np.nan
     image = described(counts, np.arange(0, 60))
-    assert 3 not in image.sample_index and 50 not in image.sample_index
+    assert 3 not in image.sample_index
+    assert 50 not in image.sample_index
     assert len(image.sample_counts) == image.sample_index.size == 58
     assert np.isnan(image.log_intensity[[3, 50]]).all()
     assert not image.vacuum[3]
@@ -101,7 +103,8 @@ def test_unusable_spectra_are_counted_by_reason():
     counts[:2], counts[5] = np.nan, 0.0
     message = unusable_message(peak_parameters(counts, ENERGY))
     assert "3 of 100 spectra" in message
-    assert "2 with NaN" in message and "1 without a zero-loss peak" in message
+    assert "2 with NaN" in message
+    assert "1 without a zero-loss peak" in message
 
 
 # --- warnings -------------------------------------------------------------------------------------
@@ -163,7 +166,8 @@ def test_few_vacuum_spectra_are_all_trained_on():
     image = described(COUNTS[N_VACUUM - 10 :])
     clusters = cluster_image(image, "zlp", 2, 0)
     samples = draw_samples(image, clusters.labels, None, np.random.default_rng(0))
-    assert image.vacuum.any() and samples.held_out is None
+    assert image.vacuum.any()
+    assert samples.held_out is None
 
 
 def test_large_clusters_are_thinned(monkeypatch):
@@ -181,5 +185,6 @@ def test_a_vacuum_reference_is_a_sample_of_its_own():
     rng = np.random.default_rng(0)
     samples = draw_samples(image, clusters.labels, reference, rng).training
     assert len(samples) == 2
-    assert (samples[1].label == VACUUM).all() and len(samples[1].label) == 12
+    assert (samples[1].label == VACUUM).all()
+    assert len(samples[1].label) == 12
     assert (samples[0].label >= 0).all()

@@ -79,7 +79,8 @@ def test_weights_that_nothing_depends_on_are_damped_too():
     fit = linearised(weights, jacobian, torch.ones(1, 9), 0.0)
     assert fit.scale[0, 2] == lm._SCALE_FLOOR * fit.scale.max()
     step, _ = lm.propose(fit, damped(1, 1.0))
-    assert torch.isfinite(step).all() and step[0, 2] == 0
+    assert torch.isfinite(step).all()
+    assert step[0, 2] == 0
 
 
 def test_undamped_step_of_a_linear_problem_is_the_ridge_solution():
@@ -183,7 +184,8 @@ def test_workspace_keeps_its_memory():
     work, like = lm.Workspace(), torch.zeros(1)
     large = work("a", like, 4, 5)
     small = work("a", like, 2, 3)
-    assert large.shape == (4, 5) and small.shape == (2, 3)
+    assert large.shape == (4, 5)
+    assert small.shape == (2, 3)
     assert small.data_ptr() == large.data_ptr() != work("b", like, 2, 3).data_ptr()
     assert work("a", like, 7, 5).shape == (7, 5)
 

@@ -62,7 +62,8 @@ def test_known_ratios_are_learnt_to_their_noise():
     error = np.exp(outputs(trained, INPUTS)) - np.exp(truth(INPUTS))
     assert np.sqrt((error**2).mean(-1)).max() < 0.7 * SIGMA
     # chi2 of 64 points: 1 -+ 0.18, less the weights used up; of 16 validation points 1 -+ 0.35.
-    assert (trained.chi2 > 0.5).all() and (trained.chi2 < 1.6).all()
+    assert (trained.chi2 > 0.5).all()
+    assert (trained.chi2 < 1.6).all()
     assert 0.5 < trained.chi2_validation.mean() < 1.6
 
 
@@ -232,7 +233,8 @@ def test_more_steps_never_validate_worse():
     kept = [trained_on(one, n_steps=n, patience=99) for n in (1, 4, 12)]
     validation = np.array([t.chi2_validation for t in kept])
     assert (np.diff(validation, axis=0) <= 0).all()
-    assert (kept[2].steps <= 12).all() and (kept[2].steps > 0).all()
+    assert (kept[2].steps <= 12).all()
+    assert (kept[2].steps > 0).all()
 
 
 def test_kept_weights_are_those_of_the_chi2_reported():
@@ -345,7 +347,8 @@ def test_proposals_that_are_no_numbers_are_not_taken(monkeypatch):
     rng = np.random.default_rng(1)
     start = mlp.initial_weights(LAYERS, 3, rng).astype(np.float32)
     np.testing.assert_array_equal(trained.weights, start)
-    assert (trained.steps == 0).all() and np.isfinite(trained.chi2).all()
+    assert (trained.steps == 0).all()
+    assert np.isfinite(trained.chi2).all()
 
 
 def test_a_cluster_without_any_point_in_use():
@@ -354,7 +357,8 @@ def test_a_cluster_without_any_point_in_use():
     trained = trained_on(replace(one, used=used))
     assert (trained.chi2 < 2).all()
     nothing = trained_on(replace(one, used=np.zeros(one.used.shape, bool)), n_steps=3)
-    assert (nothing.chi2 == 0).all() and np.isfinite(nothing.weights).all()
+    assert (nothing.chi2 == 0).all()
+    assert np.isfinite(nothing.weights).all()
 
 
 @pytest.mark.parametrize("name", ["nonsense", "cuda:99", "meta"])

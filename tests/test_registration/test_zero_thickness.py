@@ -293,7 +293,8 @@ def test_tail_of_a_wedge_is_its_zero_loss_peak():
     truth = np.log(shape(u))
     for seed in range(8):
         peaks = wedge(seed)
-        assert not peaks.tail_is_known and 2 < peaks.extrapolated_from < 6
+        assert not peaks.tail_is_known
+        assert 2 < peaks.extrapolated_from < 6
         found = at_zero_thickness(peaks, np.zeros((0, peaks.u.shape[1])))
         log_reference, modes = tail_from(peaks, found)
         sigma = np.sqrt((peaks.grid.interpolate_rows(modes.T, u) ** 2).sum(-1))
@@ -361,5 +362,6 @@ def test_both_are_weighed_by_their_errors(one_wedge):
 
 def test_tails_stay_positive_and_fall(one_wedge):
     log_reference, modes = tail_from(one_wedge, constant(one_wedge, -3.0, 1e-4))
-    assert np.isfinite(log_reference).all() and np.isfinite(modes).all()
+    assert np.isfinite(log_reference).all()
+    assert np.isfinite(modes).all()
     assert (np.diff(log_reference)[one_wedge.grid.u[:-1] > 0.8] <= 1e-12).all()

@@ -87,7 +87,8 @@ def test_dose_is_found_and_taken_off(other, removal, factor):
 def test_the_image_that_was_trained_on_has_its_dose_and_width(sample, removal):
     same = adapted_to(sample.signal, removal.ensemble, n_clusters=5)
     trained = as_trained(removal.ensemble, 0.68)
-    assert trained.log_dose == 0 and same.log_dose == pytest.approx(0, abs=0.01)
+    assert trained.log_dose == 0
+    assert same.log_dose == pytest.approx(0, abs=0.01)
     np.testing.assert_allclose(same.log_fwhm, trained.log_fwhm, atol=0.01)
     np.testing.assert_allclose(same.table.log_shape, trained.table.log_shape)
     np.testing.assert_allclose(same.table.log_intensity_nodes, trained.table.log_intensity_nodes)
@@ -179,7 +180,8 @@ def test_an_axis_longer_than_any_seen(removal):
     beyond = energy > 1.1 * end
     assert beyond.sum() > 1000
     zlp, std = (getattr(result, name).data[..., beyond].astype(float) for name in ("zlp", "std"))
-    assert (zlp > 0).all() and (np.diff(zlp) <= 1e-6 * zlp[..., 1:]).all()
+    assert (zlp > 0).all()
+    assert (np.diff(zlp) <= 1e-6 * zlp[..., 1:]).all()
     # Sampled: from one channel to the next single precision hides it.
     relative = (std / zlp)[..., ::200]
     assert (np.diff(relative) > 0).all()
@@ -318,10 +320,12 @@ def test_outside_it_is_told_once_and_the_band_is_twice_as_wide(
         warnings.simplefilter("always")
         result = there.signal.remove_zlp_ml(ensemble=removal.ensemble, **APPLY)
     said = [w for w in caught if "other data" in str(w.message)]
-    assert len(said) == 1 and said[0].filename == __file__
+    assert len(said) == 1
+    assert said[0].filename == __file__
     (message,) = (text for text in result.report.messages if "other data" in text)
     assert message == str(said[0].message)
-    assert message in str(result.report) and message in result.zlp.metadata.ZLP_ML.messages
+    assert message in str(result.report)
+    assert message in result.zlp.metadata.ZLP_ML.messages
     pattern = f"trained on other data: .*{told}.*; its band is .* times as wide for it"
     assert re.search(pattern, message)
     _, usual, of = of_flank(other, reused)

@@ -57,7 +57,8 @@ def peaks_of(response=TRAINED, width=1.0, height=HEIGHT, label=VACUUM, n=20, see
 def test_the_same_shape_differs_by_nothing(label, width, height):
     # Whatever its width and dose; what is left beyond the noise is that of some tens of groups.
     off, seen = difference_of_shape(peaks_of(width=width, height=height, label=label))
-    assert 0 <= off < 0.01 and seen == 0
+    assert 0 <= off < 0.01
+    assert seen == 0
 
 
 @pytest.mark.parametrize("label, low, high", [(VACUUM, -6.0, 6.0), (0, -4.0, 1.5)])

@@ -37,7 +37,7 @@ def scan(integral, error=0.1, factors=(0.6, 0.8, 1.0, 1.2, 1.4)):
 
 
 @pytest.mark.parametrize(
-    ("integral", "up_to", "stable"),
+    "integral, up_to, stable",
     [
         ([1, 1, 1, 1, 1], 2.8, True),
         ([1, 1, 1, 0.5, 0], 2.0, True),

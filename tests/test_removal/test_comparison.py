@@ -93,7 +93,8 @@ def test_what_the_band_knows_of_elsewhere_is_told_too(outside, told):
 def test_departures_add_up_as_independent_ones():
     both = departed(width=np.exp(0.3), dose=10.0**1.5)
     assert both.distance == pytest.approx(np.sqrt(2))
-    assert "; ".join(both.messages) in both.message and len(both.messages) == 2
+    assert "; ".join(both.messages) in both.message
+    assert len(both.messages) == 2
 
 
 @pytest.mark.parametrize("outside, distance, told", [

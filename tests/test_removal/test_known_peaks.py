@@ -20,7 +20,8 @@ def test_peaks_to_apply_hold_the_limits_of_each_cluster():
     labels[61] = -1
     peaks = known_peaks(image, labels, REGIONS)
     assert np.isnan(peaks.stack()[[60, 61]]).all()
-    assert not peaks.usable[[60, 61]].any() and peaks.usable.sum() == N - 2
+    assert not peaks.usable[[60, 61]].any()
+    assert peaks.usable.sum() == N - 2
     for i in (0, 50, 80, 99):
         assert peaks.channel[i] == image.parameters.channel[i]
         assert peaks.log_intensity[i] == pytest.approx(np.log(image.parameters.intensity[i]))

@@ -182,8 +182,10 @@ def test_identities_of_the_results(pedestal):
     )
     np.testing.assert_allclose(subtracted + found, counts, atol=1e-6)
     np.testing.assert_allclose(variance - std**2, NOISE.of_measured(counts), rtol=1e-9, atol=1e-6)
-    assert (lower < subtracted).all() and (subtracted < upper).all()
-    assert (found > 0).all() and (std > 0).all()
+    assert (lower < subtracted).all()
+    assert (subtracted < upper).all()
+    assert (found > 0).all()
+    assert (std > 0).all()
 
 
 def test_nothing_is_clipped():

@@ -387,7 +387,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"), [(name, value) for name, values in OPTIONS.items() for value in values]
+    "argument, value", [(name, value) for name, values in OPTIONS.items() for value in values]
 )
 def test_unknown_option_values(small, method, argument, value):
     options = {**QUICK, "n_clusters": 2, argument: value}

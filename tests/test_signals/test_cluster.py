@@ -131,7 +131,8 @@ def test_gathered_arrays_are_those_that_dask_computes(client):
 def test_the_bar_shows_all_blocks(client, capsys):
     cluster.gather(client, [da.zeros((4, 4), chunks=2)], True, "Counting")
     told = capsys.readouterr().err
-    assert "Counting" in told and "4/4" in told
+    assert "Counting" in told
+    assert "4/4" in told
 
 
 # --- workers that die ----------------------------------------------------------------------------
@@ -175,7 +176,8 @@ def test_a_worker_that_dies_during_the_application(small, small_reused, mortal, 
     killer = kill_one_when(mortal, started)
     result.compute()
     killer.join(5)
-    assert started.exists() and not killer.is_alive()
+    assert started.exists()
+    assert not killer.is_alive()
     assert_same_results(result, small_reused, rtol=1e-6)
 
 
@@ -205,7 +207,8 @@ def test_a_worker_that_dies_during_the_training(
     killer = kill_one_when(mortal, started)
     ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
     killer.join(5)
-    assert started.exists() and not killer.is_alive()
+    assert started.exists()
+    assert not killer.is_alive()
     # Blocks of another size round otherwise: the networks are the same but for that.
     with dask.config.set(scheduler="threads"):
         expected = small.train_zlp_ml(n_clusters=2, **QUICK)

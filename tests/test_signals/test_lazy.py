@@ -492,7 +492,8 @@ def test_saving_is_silent_without_a_bar(small, small_removal, tmp_path, capfd):
     capfd.readouterr()
     result.save(tmp_path, show_progressbar=False)
     told = capfd.readouterr()
-    assert "Completed" not in told.out and "%" not in told.err
+    assert "Completed" not in told.out
+    assert "%" not in told.err
     result.save(tmp_path, overwrite=True, show_progressbar=True)
     assert "Saving" in capfd.readouterr().err
 

@@ -305,7 +305,7 @@ def test_more_clusters_than_spectra(shape):
 # --- units and number types ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("factor", "units"), [(1e3, "meV"), (1e-3, "keV")])
+@pytest.mark.parametrize("factor, units", [(1e3, "meV"), (1e-3, "keV")])
 def test_other_units_same_result(small, small_removal, factor, units):
     result = rescaled(small, factor, units).remove_zlp_ml(n_clusters=2, **QUICK)
     assert_same_results(result, small_removal, rtol=1e-4)
@@ -330,7 +330,7 @@ def test_regions_and_integrals_in_the_units_of_the_axis(small):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "expected"),
+    "dtype, expected",
     [
         ("float32", "float32"), ("float64", "float64"), ("float16", "float32"), ("int32", "float32"),
         ("uint16", "float32"), ("int64", "float32"), (">f4", "float32"),
@@ -645,7 +645,8 @@ def test_ensemble_trained_with_a_map_needs_none_of_another_image(small):
     ensemble = small.train_zlp_ml(n_clusters=2, cluster_by=thickness, **QUICK)
     by_zlp = small.remove_zlp_ml(ensemble=ensemble, **REUSE)
     by_map = small.remove_zlp_ml(ensemble=ensemble, cluster_by=thickness, **REUSE)
-    assert finite_everywhere(by_zlp) and finite_everywhere(by_map)
+    assert finite_everywhere(by_zlp)
+    assert finite_everywhere(by_map)
     np.testing.assert_array_equal(by_map.clusters.data, thickness > 5.5)
     assert not np.array_equal(by_zlp.clusters.data, by_map.clusters.data)
 

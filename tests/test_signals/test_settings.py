@@ -241,14 +241,16 @@ def test_only_the_last_setting_counts(ensemble):
     np.testing.assert_allclose(
         twice.reference.spill.log_intensity, once.reference.spill.log_intensity
     )
-    assert twice.seen.log_fwhm == once.seen.log_fwhm and twice.setting == once.setting
+    assert twice.seen.log_fwhm == once.seen.log_fwhm
+    assert twice.setting == once.setting
 
 
 def test_the_ensemble_itself_stays_where_it_was(ensemble):
     before = ensemble.fingerprint
     ensemble.at(**FAR).predict(ENERGY)
     ensemble.predict(ENERGY, **FAR)
-    assert replace(ensemble).fingerprint == before and ensemble.setting == ()
+    assert replace(ensemble).fingerprint == before
+    assert ensemble.setting == ()
 
 
 def test_thickness_is_counted_from_the_beam_of_the_setting(ensemble):
@@ -295,7 +297,8 @@ def test_an_ensemble_without_conditions_knows_no_settings(small_removal):
 
 
 def test_repr_says_where_it_stands(ensemble):
-    assert "[4, 10, 15, 5, 1]" in repr(ensemble) and repr(ensemble).endswith("(9 settings)>")
+    assert "[4, 10, 15, 5, 1]" in repr(ensemble)
+    assert repr(ensemble).endswith("(9 settings)>")
     assert "at beam_energy 80, exposure 0.3 (9 settings)" in repr(ensemble.at(**BETWEEN))
     fwhm = np.exp(ensemble.at(**BETWEEN).seen.log_fwhm.mean)
     assert f"FWHM {fwhm:.3g} eV" in repr(ensemble.at(**BETWEEN))
@@ -309,11 +312,10 @@ def test_a_file_predicts_equal_bits(ensemble, setting, tmp_path):
     one = ensemble.at(**setting) if setting else ensemble
     one.save(tmp_path / "one.zlp")
     back = hyperspy_zlpml.load(tmp_path / "one.zlp")
-    assert back.fingerprint == one.fingerprint and repr(back) == repr(one)
-    assert (
-        back.origin.provenance == one.origin.provenance
-        and back.origin.microscope == one.origin.microscope
-    )
+    assert back.fingerprint == one.fingerprint
+    assert repr(back) == repr(one)
+    assert back.origin.provenance == one.origin.provenance
+    assert back.origin.microscope == one.origin.microscope
     for asked in (BETWEEN, FAR):
         np.testing.assert_array_equal(back.predict(ENERGY, **asked), one.predict(ENERGY, **asked))
     if setting:
@@ -384,7 +386,8 @@ def test_the_component_has_the_shape_of_the_setting(ensemble, setting):
 
 def test_it_knows_what_it_was_trained_on(ensemble, signals):
     conditions = ensemble.conditions
-    assert conditions.names == tuple(NAMES) and conditions.logarithmic == (True, True)
+    assert conditions.names == tuple(NAMES)
+    assert conditions.logarithmic == (True, True)
     expected = [(energy, time) for energy in BEAM_ENERGIES for time in EXPOSURES]
     np.testing.assert_array_equal(conditions.settings, expected)
     assert ensemble.networks.layers[0] == 4
@@ -455,7 +458,8 @@ def test_inputs_are_not_modified(two):
         np.testing.assert_array_equal(signal.data, data)
         assert signal.metadata.as_dictionary() == metadata
     assert [signal.axes_manager.as_dictionary() for signal in two] == axes
-    assert given == {"beam_energy": [100.0, 200.0]} and listed == two
+    assert given == {"beam_energy": [100.0, 200.0]}
+    assert listed == two
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "spectra"])
@@ -499,7 +503,8 @@ def test_training_on_one_signal_is_its_method(small):
         train_zlp_ml(small, n_clusters=2, **QUICK),
         train_zlp_ml([small], n_clusters=2, **QUICK),
     ):
-        assert same.fingerprint == one.fingerprint and same.conditions is None
+        assert same.fingerprint == one.fingerprint
+        assert same.conditions is None
         assert same.origin.provenance == one.origin.provenance
 
 
@@ -548,7 +553,8 @@ def test_conditions_of_ones_own(two):
     for signal, defocus in zip(two, (-2.0, 3.0), strict=True):
         signal.metadata.set_item("Acquisition_instrument.TEM.defocus", defocus)
     ensemble = train_zlp_ml(two, {"defocus": "Acquisition_instrument.TEM.defocus"}, **FEWEST)
-    assert ensemble.conditions.logarithmic == (False,) and ensemble.conditions.time is None
+    assert ensemble.conditions.logarithmic == (False,)
+    assert ensemble.conditions.time is None
     assert ensemble.conditions.middle == (0.5,)
     areas = [ensemble.predict(ENERGY, defocus=at).sum(1) for at in (-2, 0, 3)]
     counts = [signal.data.sum(-1).mean() for signal in two]
@@ -709,7 +715,8 @@ def test_figure_of_the_conditions_reaches_beyond_the_settings(ensemble):
     for number, axes in enumerate(figure.axes):
         low, high = axes.get_xlim()
         values = ensemble.conditions.settings[:, number % 2]
-        assert low < values.min() and high > values.max()
+        assert low < values.min()
+        assert high > values.max()
         # By half a range each, on a scale of logarithms.
         assert axes.get_xscale() == "log"
         assert high / values.max() == pytest.approx(np.sqrt(values.max() / values.min()))

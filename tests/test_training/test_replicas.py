@@ -351,7 +351,8 @@ def test_limits_are_lowered_by_a_uniform_fraction():
     assert drawn.shape == (2000, 3)
     assert np.isinf(drawn[:, 2]).all()
     fraction = drawn[:, :2] / limits[:2]
-    assert fraction.min() > 0.7 and fraction.max() <= 1
+    assert fraction.min() > 0.7
+    assert fraction.max() <= 1
     # Uniform between 0.7 and 1: mean 0.85 +- 0.002, width 0.3 / sqrt(12).
     np.testing.assert_allclose(fraction.mean(0), 0.85, atol=0.01)
     np.testing.assert_allclose(fraction.std(0), 0.3 / np.sqrt(12), rtol=0.06)

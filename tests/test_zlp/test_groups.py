@@ -90,4 +90,5 @@ def test_spectra_cut_about_their_peaks_give_the_same_groups():
     again, complete_again = groups.collect_aligned(aligned, channel, 150)
     np.testing.assert_allclose(again, sums, atol=1e-9)
     np.testing.assert_array_equal(complete_again, complete)
-    assert complete.any() and not complete.all()
+    assert complete.any()
+    assert not complete.all()

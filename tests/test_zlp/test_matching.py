@@ -80,7 +80,8 @@ def drifting(n=30, seed=0, width=0.02):
 def test_places_between_the_nodes_interpolate_linearly(nodes):
     thickness = np.array([-9.0, -1.0, 0.7, 1.9, 4.4, 5.0, 77.0])
     node, fraction = table(nodes=nodes).at(thickness)
-    assert (fraction >= 0).all() and (fraction <= 1).all()
+    assert (fraction >= 0).all()
+    assert (fraction <= 1).all()
     values = np.array(nodes) ** 2
     above = values[np.minimum(node + 1, values.size - 1)]
     found = (1 - fraction) * values[node] + fraction * above
@@ -95,7 +96,8 @@ def test_tables_are_evaluated_like_a_loop_does(dtype, atol):
     u = rng.uniform(-15, 30, (5, 6))
     one = table(nodes=(0, 1, 2))
     found = one.evaluate(u, one.at(thickness), tables.astype(dtype))
-    assert found.shape == (2, 5, 6) and found.dtype == dtype
+    assert found.shape == (2, 5, 6)
+    assert found.dtype == dtype
     for t in range(2):
         for i in range(5):
             mixed = [np.interp(thickness[i], (0, 1, 2), tables[t, :, k]) for k in range(GRID.n)]
@@ -109,7 +111,9 @@ def test_table_of_a_reference_has_no_spread():
     u = np.array([[-3.0, 0.0, 5.0]])
     at = one.at(np.array([123.0]))
     np.testing.assert_allclose(one.evaluate(u, at, one.log_shape), np.log(shape(u)), atol=1e-4)
-    assert not one.rest.any() and not one.scatter.any() and not one.spill.any()
+    assert not one.rest.any()
+    assert not one.scatter.any()
+    assert not one.spill.any()
 
 
 def test_curvature_is_the_mean_over_a_group_by_its_middle():

@@ -38,7 +38,8 @@ def test_grid_coordinate_is_linear_in_the_core_and_logarithmic_in_the_tails():
 @pytest.mark.parametrize("low, high", [(-12, 40), (-3, 3), (-0.4, 100)])
 def test_grid_covers_its_range_with_a_node_at_the_peak(low, high):
     grid = Grid.covering(low, high)
-    assert grid.u[0] <= low and grid.u[-1] >= high
+    assert grid.u[0] <= low
+    assert grid.u[-1] >= high
     assert np.abs(grid.x).min() < 1e-9
     np.testing.assert_allclose(np.diff(grid.x), GRID_STEP)
     np.testing.assert_allclose(to_grid(grid.u), grid.x, atol=1e-9)

@@ -128,4 +128,5 @@ def test_nothing_is_modified():
 
 def test_a_table_without_modes():
     longer = ShapeTable.of_reference(GRID, shape(GRID.u)).reaching(-30, 100)
-    assert longer.modes.shape == (0, 1, longer.grid.n) and longer.n_modes == 0
+    assert longer.modes.shape == (0, 1, longer.grid.n)
+    assert longer.n_modes == 0
