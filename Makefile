@@ -6,9 +6,10 @@ PEERS = .venv-peers
 FILE ?=
 OUTPUT ?= demo_output
 AGAINST ?=
+PLACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-closure bench bench-accuracy bench-speed bench-scale bench-reuse fingerprints bench-peers docs lint clean
+.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse fingerprints bench-peers docs style lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +25,9 @@ demo: $(VENV)/.installed  ## remove the ZLP of the sample image, or of FILE=path
 
 test: $(VENV)/.installed  ## run the test suite
 	$(BIN)/python -m pytest -n 2
+
+doctest: $(VENV)/.installed  ## run the examples of the docstrings
+	$(BIN)/python -m pytest -n 2 tests/test_docstrings.py
 
 test-closure: $(VENV)/.installed  ## run the statistical tests on many simulated images (hours)
 	$(BIN)/python -m pytest -n 2 -m closure tests/closure
@@ -59,7 +63,10 @@ $(PEERS)/.installed: benchmarks/requirements-peers.txt
 bench-peers: $(PEERS)/.installed  ## install EELSFitter beside, for the benchmarks
 
 docs: $(VENV)/.installed  ## build the documentation, warnings are errors
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -n -b html docs docs/_build/html
+
+style: $(VENV)/.installed  ## print figures of layout and style
+	$(BIN)/python benchmarks/style.py $(if $(PLACES),--places)
 
 lint: $(VENV)/.installed  ## check style
 	$(BIN)/python -m ruff check .

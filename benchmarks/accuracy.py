@@ -23,7 +23,9 @@ from accuracy_report import CONFIDENCES, OURS, WINDOWS, Score
 from scipy.stats import norm
 
 from hyperspy_zlpml import data
+from hyperspy_zlpml.image.detector import Detector
 from hyperspy_zlpml.removal.subtract import Subtraction
+from hyperspy_zlpml.statistics import Range
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PARTS = ("kinds", "dose", "eelsfitter", "measured")
@@ -220,7 +222,7 @@ class Removed:
     @cached_property
     def zlp(self):
         """Everything taken off: ZLP and pedestal."""
-        return self._spectra("zlp") + self.result._removal.pedestal
+        return self._spectra("zlp") + self.result._application.subtraction.pedestal
 
     @cached_property
     def std(self):
@@ -230,7 +232,7 @@ class Removed:
     @cached_property
     def usable(self):
         """Spectra that were not left out."""
-        return np.isfinite(self.result._peaks[:, :4]).all(-1)
+        return self.result._application.peaks.usable
 
     def _spectra(self, name):
         return getattr(self.result, name).data.reshape(self.scene.counts.shape).astype(float)
@@ -238,7 +240,9 @@ class Removed:
     def bands(self, rows):
         """Bounds of what is taken off, by confidence: those of the result, and wider ones."""
         counts = self.scene.counts[rows]
-        _, _, _, lower, upper, _ = self._wide.apply(counts, self.result._peaks[rows])
+        _, _, _, lower, upper, _ = self._wide.apply(
+            counts, self.result._application.peaks.select(rows)
+        )
         sides = (self._spectra("lower")[rows], self._spectra("upper")[rows]), (lower, upper)
         return {
             confidence: (counts - above, counts - below)
@@ -247,16 +251,21 @@ class Removed:
 
     @cached_property
     def _wide(self):
-        old, channels = self.result._removal, self.result._peaks[self.usable, 0].astype(int)
+        old = self.result._application.subtraction
+        channels = self.result._application.peaks.channel[self.usable].astype(int)
         return Subtraction.prepare(
-            self.result.ensemble.tabulate(CONFIDENCES[1]), old.log_fwhm, old.energy, old.noise,
-            old.pedestal, (channels.min(), channels.max()),
-        )  # fmt: skip
+            self.result.ensemble.tabulate(CONFIDENCES[1]),
+            old.log_fwhm,
+            old.energy,
+            Detector(old.pedestal, "", old.noise),
+            channels=Range(channels.min(), channels.max()),
+        )
 
     def integrate(self, rows, limits):
-        """Integral, claimed error of the ZLP's, counting error and the ZLP's own."""
-        return self.result._removal.integrate(
-            self.scene.counts[rows], self.result._peaks[rows], limits
+        """Integrals between limits for each spectrum, with all errors."""
+        applied = self.result._application
+        return applied.subtraction.integrate(
+            self.scene.counts[rows], applied.peaks.select(rows), Range(*limits)
         )
 
     def scores(self, limit=N_SCORED):
@@ -264,7 +273,7 @@ class Removed:
         found = []
         for chosen in selections(self.scene, self.zlp, limit):
             limits = tuple(edge * self.scene.fwhm[chosen.rows] for edge in chosen.window)
-            pulls = chosen.integral / self.integrate(chosen.rows, limits)[1]
+            pulls = chosen.integral / self.integrate(chosen.rows, limits).model_std
             within = [float(np.mean(np.abs(pulls) < norm.ppf(0.5 + c / 2))) for c in CONFIDENCES]
             covered = [chosen.covered(*band) for band in self.bands(chosen.rows).values()]
             std, sigma = self.std[chosen.rows], self.scene.sigma[chosen.rows]
@@ -289,7 +298,7 @@ class Removed:
         rows = np.flatnonzero(~scene.is_vacuum & self.usable)
         left = 1.5 * scene.fwhm[rows]
         limits = left, np.maximum(scene.gap[rows], left + 0.5 * scene.fwhm[rows])
-        integral, model, counting, zlp = self.integrate(rows, limits)
+        integral, model, counting, zlp = self.integrate(rows, limits).stack().T
         distance = scene.energy - scene.centre[rows, None]
         inside = (distance >= limits[0][:, None]) & (distance < limits[1][:, None])
         excess = integral - (scene.inelastic[rows] * inside).sum(-1)
@@ -304,7 +313,7 @@ class Removed:
         return report.Example(
             f"{self.scene.kind}, seed {self.scene.seed}, t/λ = {thickness[row]:.2f}",
             self.scene.energy - self.scene.centre[row], self.scene.fwhm[row],
-            self.result._peaks[row, 5], self.scene.counts[row], self.scene.truth[row],
+            self.result._application.peaks.loss_limit[row], self.scene.counts[row], self.scene.truth[row],
             self.zlp[row], bands,
         )  # fmt: skip
 
@@ -387,7 +396,7 @@ def predicted(signal, name, position, window=(2.0, 8.0)):
     ensemble = signal.train_zlp_ml(vacuum=vacuum, navigation_mask=left_out, random_state=0)
     result = signal.remove_zlp_ml(ensemble=ensemble, vacuum=vacuum, random_state=0)
     limits = (edge * result.fwhm.data[position] for edge in window)
-    integral, model, counting, zlp = (v[position] for v in result._integrals(*limits))
+    integral, model, counting, zlp = result._integrals(*limits).stack()[position]
     return report.Predicted(
         name, position, report.window_name(window), integral / zlp,
         np.hypot(model, counting) / zlp,

@@ -58,7 +58,7 @@ def sample_image(kind, seed):
         "  pixels    window/FWHM  error/sigma  bias/sigma  relative  coverage(68)  mean pull  integral pull rms"
     )
     truth, counts = sample.zlp.data.astype(float), sample.signal.data.astype(float)
-    sigma = np.sqrt(result._removal.noise.variance(truth + sample.inelastic.data))
+    sigma = np.sqrt(result._application.subtraction.noise.variance(truth + sample.inelastic.data))
     energy = sample.signal.axes_manager.signal_axes[0].axis
     centre, fwhm = (np.reshape(m.data, truth.shape[:-1]) for m in (sample.centre, sample.fwhm))
     u = (energy - centre[..., None]) / fwhm[..., None]
@@ -74,7 +74,9 @@ def sample_image(kind, seed):
             inside = ((low <= truth) & (truth <= high))[use].mean()
             pull = (error[use] / result.std.data[use]).mean()
             width = np.median(fwhm)
-            model = np.reshape(result._integrals(left * width, right * width)[1], pixels.shape)
+            model = np.reshape(
+                result._integrals(left * width, right * width).model_std, pixels.shape
+            )
             summed = np.where((u > left) & (u < right), error, 0).sum(-1)[pixels] / model[pixels]
             print(
                 f"  {name:<9} {left:>5} to {right:<4} {np.sqrt((scaled**2).mean()):>9.3f} {scaled.mean():>11.3f} "
@@ -102,7 +104,7 @@ def ws2_specimen4():
             [(2 * fwhm[position], 8 * fwhm[position])] if position < 2 else [(1.0, 1.4), (2.5, 4.0)]
         )
         for left, right in windows:
-            integral, model, counting, zlp = (v[position] for v in result._integrals(left, right))
+            integral, model, counting, zlp = result._integrals(left, right).stack()[position]
             kind = "vacuum" if position < 2 else "specimen"
             print(
                 f"  position {position + 1} {kind:<9} {left:.2f}-{right:.2f} eV: {integral / zlp:+8.2%} of the ZLP, "

@@ -173,7 +173,7 @@ def trained_on(signal):
     """Ensemble, and the seconds that its networks alone were trained for."""
     from hyperspy_zlpml.network import training
 
-    train, seconds = training.train, []
+    train, seconds = training.train_networks, []
 
     def stopwatch(*args, **kwargs):
         start = time.perf_counter()
@@ -181,11 +181,11 @@ def trained_on(signal):
         seconds.append(time.perf_counter() - start)
         return result
 
-    training.train = stopwatch
+    training.train_networks = stopwatch
     try:
         ensemble = signal.train_zlp_ml(n_replicas=N_REPLICAS, random_state=0)
     finally:
-        training.train = train
+        training.train_networks = train
     return ensemble, seconds[0]
 
 

@@ -148,14 +148,14 @@ def training_job(n_replicas):
 
     signal = image().signal
     signal.inav[:16, :16].train_zlp_ml(n_clusters=2, n_replicas=2)
-    seconds, train = [], training.train
+    seconds, train = [], training.train_networks
 
     def stopwatch(*args, **kwargs):
         result, took = timed(lambda: train(*args, **kwargs))
         seconds.append(took)
         return result
 
-    training.train = stopwatch
+    training.train_networks = stopwatch
     _, whole = timed(lambda: signal.train_zlp_ml(n_replicas=int(n_replicas), random_state=0))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return f"{seconds[0]} {whole} {peak}"
@@ -171,18 +171,18 @@ def share_job():
     from hyperspy_zlpml.network import training
 
     normal, factor, shapes, seconds = [], [], [], []
-    linearised, propose, train = lm.linearised, lm.propose, training.train
+    linearised, propose, train = lm.linearised, lm.propose, training.train_networks
 
-    def counted_linearised(weights, jacobian, *rest):
+    def counted_linearised(weights, jacobian, *rest, **options):
         n_replicas, n, rows = jacobian.shape
         normal.append(n_replicas * rows * n * (n + 1))
         shapes.append(jacobian.shape)
-        return linearised(weights, jacobian, *rest)
+        return linearised(weights, jacobian, *rest, **options)
 
-    def counted_propose(fit, *rest):
+    def counted_propose(fit, *rest, **options):
         n_replicas, n = fit.gradient.shape
         factor.append(n_replicas * (n**3 / 3 + 4 * n**2))
-        return propose(fit, *rest)
+        return propose(fit, *rest, **options)
 
     def stopwatch(*args, **kwargs):
         result, took = timed(lambda: train(*args, **kwargs))
@@ -191,10 +191,11 @@ def share_job():
 
     signal = image().signal
     signal.inav[:16, :16].train_zlp_ml(n_clusters=2, n_replicas=2)
-    lm.linearised, lm.propose, training.train = counted_linearised, counted_propose, stopwatch
+    lm.linearised, lm.propose = counted_linearised, counted_propose
+    training.train_networks = stopwatch
     signal.train_zlp_ml(n_replicas=FEW, random_state=0)
 
-    n_threads, (n_replicas, n, rows) = training._n_cores(), shapes[0]
+    n_threads, (n_replicas, n, rows) = training.n_threads(), shapes[0]
     torch.set_num_threads(1)
     jacobians = [torch.randn(n_replicas, n, rows) for _ in range(n_threads)]
 
@@ -248,6 +249,7 @@ def measure_application():
 
 def copies(data, results=None):
     """Five results and the variance of the subtracted signal, each a copy, by all threads."""
+    from hyperspy_zlpml.compute.mapping import run_in_threads
 
     results = [np.empty_like(data) for _ in range(6)] if results is None else results
     flat = [result.reshape(-1, data.shape[-1]) for result in results]
@@ -257,44 +259,37 @@ def copies(data, results=None):
         for result in flat:
             np.copyto(result[rows], spectra[rows])
 
-    eager._side_by_side(copy, len(spectra), False, "")
+    run_in_threads(copy, len(spectra), show_progressbar=False, title="")
 
 
 def application(signal, ensemble, results):
     """Both passes over the data, results written into arrays that are there already."""
-    from hyperspy_zlpml.compute.threads import one_blas_thread
+    from hyperspy_zlpml.compute import one_blas_thread
+    from hyperspy_zlpml.compute.mapping import run_in_threads
+    from hyperspy_zlpml.image.peaks import measure_peaks
 
-    given = {}
-    subtract = eager.subtract
-
-    def spy(data, peaks, removal, *rest):
-        given.update(peaks=peaks, removal=removal)
-        return subtract(data, peaks, removal, *rest)
-
-    eager.subtract = spy
-    try:
-        signal.remove_zlp_ml(ensemble=ensemble)
-    finally:
-        eager.subtract = subtract
-    peaks, removal = given["peaks"], given["removal"]
+    applied = signal.remove_zlp_ml(ensemble=ensemble)._application
+    peaks, subtraction = applied.peaks, applied.subtraction
     spectra = signal.data.reshape(-1, signal.data.shape[-1])
     flat = [result.reshape(spectra.shape) for result in results]
 
     def subtract_rows(rows):
-        removal.apply(spectra[rows], peaks[rows], None, [result[rows] for result in flat])
+        out = [result[rows] for result in flat]
+        subtraction.apply(spectra[rows], peaks.select(rows), None, out)
 
     def work():
         with one_blas_thread:
-            eager.look_at_peaks(signal.data, removal.energy, np.zeros(1, int), False)
-            eager._side_by_side(subtract_rows, len(spectra), False, "")
+            measure_peaks(signal.data, subtraction.energy)
+            run_in_threads(subtract_rows, len(spectra), show_progressbar=False, title="")
 
     return work
 
 
 def passes_of_a_call(signal, ensemble):
     """Seconds of both passes over the data within a call, and of the whole call."""
+    from hyperspy_zlpml import workflow
 
-    spent, functions = [], (eager.look_at_peaks, eager.subtract)
+    spent, functions = [], (workflow.measure_peaks, workflow.subtract_from)
 
     def stopwatch(function):
         def call(*args, **kwargs):
@@ -304,11 +299,11 @@ def passes_of_a_call(signal, ensemble):
 
         return call
 
-    eager.look_at_peaks, eager.subtract = map(stopwatch, functions)
+    workflow.measure_peaks, workflow.subtract_from = map(stopwatch, functions)
     try:
         _, whole = timed(lambda: signal.remove_zlp_ml(ensemble=ensemble))
     finally:
-        eager.look_at_peaks, eager.subtract = functions
+        workflow.measure_peaks, workflow.subtract_from = functions
     return sum(spent), whole
 
 

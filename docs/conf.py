@@ -18,10 +18,18 @@ extensions = [
 autosummary_generate = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 # The eXSpy methods that the signal inherits have docstrings of their own style.
 autodoc_inherit_docstrings = False
+
+# A reference that leads nowhere is an error. Types of parameters are sentences ("ndarray of shape
+# (n_spectra,)") and stay text: numpydoc_xref_param_type is off.
+nitpicky = True
+# What others document is not looked up: the documentation is built without a network.
+nitpick_ignore_regex = [("py:.*", r"(exspy|hyperspy)\..*")]
+
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_title = "hyperspy_zlpml"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-from . import components, data, signals
+from . import components, data, signals, workflow
 from .ensemble import Ensemble, EnsembleFileError, load
 from .image.describe import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
@@ -22,4 +22,5 @@ __all__ = [
     "load",
     "signals",
     "train_zlp_ml",
+    "workflow",
 ]

@@ -1,26 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m hyperspy_zlpml [FILE]``: remove the zero-loss peak, write results and a figure."""
+"""Remove the zero-loss peak, write results and a figure: ``python -m hyperspy_zlpml [FILE]``."""
 
 import argparse
 import sys
 import time
 from pathlib import Path
 
+#: File of the figure, in the directory of the results.
 _FIGURE = "zlp_removal.png"
 
 
 def main(arguments=None):
-    """Run the removal on a file, or on the WS2-like sample image, and save everything."""
-    parser = argparse.ArgumentParser(prog="python -m hyperspy_zlpml", description=__doc__)
-    parser.add_argument(
-        "file", nargs="?", help="low-loss data that HyperSpy can read; default: a sample image"
-    )
-    parser.add_argument("--output", default="demo_output", help="directory of the results")
-    parser.add_argument("--replicas", type=int, default=100, help="networks to train")
-    parser.add_argument("--clusters", default="5", help="number of clusters, or auto")
-    parser.add_argument("--lazy", action="store_true", help="do not load the data into memory")
-    parser.add_argument("--seed", type=int, default=0, help="random state")
-    options = parser.parse_args(arguments)
+    """Run the removal on a file, or on the WS2-like sample image, and save everything.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Default: those of the command line.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 after an error.
+    """
+    options = _parser().parse_args(arguments)
 
     import matplotlib
 
@@ -52,7 +55,22 @@ def main(arguments=None):
     return 0
 
 
+def _parser():
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m hyperspy_zlpml", description=__doc__)
+    parser.add_argument(
+        "file", nargs="?", help="low-loss data that HyperSpy can read; default: a sample image"
+    )
+    parser.add_argument("--output", default="demo_output", help="directory of the results")
+    parser.add_argument("--replicas", type=int, default=100, help="networks to train")
+    parser.add_argument("--clusters", default="5", help="number of clusters, or auto")
+    parser.add_argument("--lazy", action="store_true", help="do not load the data into memory")
+    parser.add_argument("--seed", type=int, default=0, help="random state")
+    return parser
+
+
 def _load(options):
+    """Load the largest signal of spectra of the file, or simulate the sample image."""
     if options.file is None:
         from hyperspy_zlpml.data import ws2_like
 

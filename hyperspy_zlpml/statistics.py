@@ -34,13 +34,27 @@ def check_confidence(confidence):
     Parameters
     ----------
     confidence : float
+        Probability inside an interval.
+
+    Raises
+    ------
+    ValueError
+        If it is no number between 0 and 1.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.statistics import check_confidence
+    >>> check_confidence(0.68)
+    >>> check_confidence(68)
+    Traceback (most recent call last):
+    ValueError: confidence: expected a number between 0 and 1, got 68.
     """
     if not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
         raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}.")
 
 
 def interval(samples, confidence=0.68):
-    """Median and central interval over the first axis.
+    """Find the median and the central interval over the first axis.
 
     Parameters
     ----------
@@ -51,6 +65,15 @@ def interval(samples, confidence=0.68):
     Returns
     -------
     median, lower, upper : ndarray
+        Of the shape of one replica.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.statistics import interval
+    >>> samples = np.arange(101.0)
+    >>> [round(float(end), 6) for end in interval(samples, confidence=0.9)]
+    [50.0, 5.0, 95.0]
     """
     tail = 0.5 * (1 - confidence)
     lower, median, upper = np.quantile(samples, [tail, 0.5, 1 - tail], axis=0)
@@ -58,9 +81,9 @@ def interval(samples, confidence=0.68):
 
 
 def without_outliers(samples, limit=3.0):
-    """Samples drawn in to within some robust standard deviations of the median.
+    """Draw outliers in to within some robust standard deviations of the median.
 
-    A single network that runs astray where nothing holds it, as between two thicknesses, would
+    A single network that goes wrong where nothing holds it, as between two thicknesses, would
     otherwise set the spread of all.
 
     Parameters
@@ -72,6 +95,14 @@ def without_outliers(samples, limit=3.0):
     Returns
     -------
     ndarray of shape (n_replicas, ...)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.statistics import without_outliers
+    >>> samples = np.array([1.0, 2.0, 3.0, 4.0, 1e6])
+    >>> without_outliers(samples).round(4)
+    array([1.    , 2.    , 3.    , 4.    , 7.4478])
     """
     median = np.median(samples, axis=0)
     deviation = samples - median
@@ -80,7 +111,7 @@ def without_outliers(samples, limit=3.0):
 
 
 def principal_modes(samples, floor, most, explained=0.995):
-    """Principal deviations over the first axis, and what they leave out.
+    """Find the principal deviations over the first axis, and what they leave out.
 
     Deviations are compared in units of their own spread (at least ``floor``), so that a precise
     core counts as much as a wide tail.
@@ -98,9 +129,22 @@ def principal_modes(samples, floor, most, explained=0.995):
     Returns
     -------
     modes : ndarray of shape (n_modes, n_points)
-        Of unit variance over replicas.
+        Deviations whose scores have unit variance over replicas.
     rest : ndarray of shape (n_points,)
         Standard deviation left out.
+
+    Examples
+    --------
+    Modes and rest together hold the whole variance:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.statistics import principal_modes
+    >>> samples = np.random.default_rng(0).normal(size=(50, 6))
+    >>> modes, rest = principal_modes(samples, floor=1e-6, most=2)
+    >>> modes.shape
+    (2, 6)
+    >>> np.allclose((modes**2).sum(0) + rest**2, samples.var(0, ddof=1))
+    True
     """
     n = len(samples)
     if n < 2:
@@ -121,12 +165,48 @@ def principal_modes(samples, floor, most, explained=0.995):
 
 
 def pull(estimate, truth, sigma):
-    """Deviation from the truth in units of the claimed error."""
+    """Compute the deviation from the truth in units of the claimed error.
+
+    Parameters
+    ----------
+    estimate, truth, sigma : float or ndarray
+        Of shapes that broadcast.
+
+    Returns
+    -------
+    float or ndarray
+        Standard normal where errors are normal and as large as claimed.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.statistics import pull
+    >>> pull(estimate=5.0, truth=3.0, sigma=2.0)
+    1.0
+    """
     return (estimate - truth) / sigma
 
 
 def coverage(lower, upper, truth):
-    """Fraction of the values whose truth lies between ``lower`` and ``upper``; NaN left out."""
+    """Compute the fraction of values whose truth lies between ``lower`` and ``upper``.
+
+    Parameters
+    ----------
+    lower, upper, truth : float or ndarray
+        Of shapes that broadcast; what is not finite is left out.
+
+    Returns
+    -------
+    float
+        NaN where nothing is left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.statistics import coverage
+    >>> truth = np.array([0.2, 0.7, 1.5, np.nan])
+    >>> round(coverage(lower=0.0, upper=1.0, truth=truth), 3)
+    0.667
+    """
     known = np.isfinite(lower) & np.isfinite(upper) & np.isfinite(truth)
     inside = (lower <= truth) & (truth <= upper)
     return float(inside[known].mean()) if known.any() else np.nan

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dask
 import hyperspy.api as hs
-import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pytest
 

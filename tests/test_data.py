@@ -5,19 +5,40 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml import data
-from hyperspy_zlpml.data.forward import Material, Response, add_noise, zlp_and_inelastic
+from hyperspy_zlpml.data.forward import (
+    Camera,
+    Material,
+    Response,
+    TrueSpectra,
+    add_noise,
+    zlp_and_inelastic,
+)
 
 SYMMETRIC = Response(2.0, 2.0, 0.0)
 
 
-def simulate(energy, thickness, fwhm=0.45, centre=0.0, electrons=1e8, tail=0.0, gap=1.6,
-             response=SYMMETRIC, material=None):  # fmt: skip
+def simulate(
+    energy,
+    thickness,
+    fwhm=0.45,
+    centre=0.0,
+    electrons=1e8,
+    tail=0.0,
+    gap=1.6,
+    response=SYMMETRIC,
+    material=None,
+):
     thickness = np.atleast_1d(np.asarray(thickness, float))
-    each = [np.broadcast_to(v, thickness.shape) for v in (centre, fwhm, electrons)]
-    each += [thickness, np.broadcast_to(gap, thickness.shape)]
-    return zlp_and_inelastic(
-        energy, *each, response, material or Material(), np.broadcast_to(tail, thickness.shape)
-    )
+    one_number = {
+        "centre": centre,
+        "fwhm": fwhm,
+        "tail": tail,
+        "electrons": electrons,
+        "band_gap": gap,
+    }
+    each = {name: np.broadcast_to(value, thickness.shape) for name, value in one_number.items()}
+    truth = TrueSpectra(thickness=thickness, **each)
+    return zlp_and_inelastic(energy, truth, response, material or Material())
 
 
 # --- response -------------------------------------------------------------------------------------
@@ -173,14 +194,14 @@ def test_no_electron_gains_energy():
 def test_noise_has_the_mean_and_variance_of_a_camera(gain, readout):
     # 40 000 channels: mean to 0.5 %, variance to 0.7 % of itself; five of them.
     rng = np.random.default_rng(0)
-    counts = add_noise(np.full(40_000, 200.0), gain, readout, False, rng)
+    counts = add_noise(np.full(40_000, 200.0), Camera(gain, readout), rng)
     variance = 200 * gain + readout**2
     assert counts.mean() == pytest.approx(200, abs=5 * np.sqrt(variance / 40_000))
     assert counts.var() == pytest.approx(variance, rel=0.036)
 
 
 def test_integer_counts_are_whole_numbers():
-    counts = add_noise(np.full(100, 7.3), 1.0, 2.0, True, np.random.default_rng(1))
+    counts = add_noise(np.full(100, 7.3), Camera(1.0, 2.0, integer=True), np.random.default_rng(1))
     np.testing.assert_array_equal(counts, np.round(counts))
 
 

@@ -52,16 +52,16 @@ def correlated(n=60, n_points=30, n_modes=3, noise=0.0, seed=3):
     return samples + noise * rng.standard_normal((n, n_points)) + 7.0
 
 
-def test_a_stray_does_not_set_the_spread():
+def test_an_outlier_does_not_set_the_spread():
     # 99 normal samples and one far away: the spread stays that of the normal ones; their own
     # three in a thousand beyond three sigma are drawn in, which takes 0.5 % off it.
     samples = np.random.default_rng(0).standard_normal((100, 400))
-    strayed = samples.copy()
-    strayed[17] += 50.0
-    spread = without_outliers(strayed).std(0)
+    spoiled = samples.copy()
+    spoiled[17] += 50.0
+    spread = without_outliers(spoiled).std(0)
     assert spread.mean() == pytest.approx(1.0, abs=0.05)
     assert spread.max() < 1.4
-    assert strayed.std(0).min() > 4
+    assert spoiled.std(0).min() > 4
     kept = np.abs(samples) < 2
     np.testing.assert_array_equal(without_outliers(samples)[kept].round(9), samples[kept].round(9))
     same = np.full((30, 4), 2.0)

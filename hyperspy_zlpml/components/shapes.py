@@ -24,7 +24,7 @@ _CORE_POINTS = 801
 
 @dataclass(frozen=True)
 class Shape:
-    """One peak of unit area as a function of ``u``, the energy from its centre in FWHM.
+    """Peak of unit area as a function of ``u``, the energy from its centre in FWHM.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Shape:
     log_density : ndarray of shape (4, n_cells)
         Coefficients, highest power first, of ln(density) in each cell.
     by_mode : ndarray of shape (4, n_cells)
-        The same for its derivative to ``mode``.
+        Coefficients, likewise, of the derivative of ln(density) to ``mode``.
     """
 
     left: np.ndarray
@@ -41,11 +41,29 @@ class Shape:
     by_mode: np.ndarray
 
     def density(self, u):
-        """Counts per unit of ``u`` at ``u`` of any shape, for one count in all."""
+        """Compute counts per unit of ``u``, for one count in all.
+
+        Parameters
+        ----------
+        u : ndarray
+
+        Returns
+        -------
+        ndarray of the shape of ``u``
+        """
         return np.exp(_cubic(self.log_density, *self._cell(to_grid(u))))
 
     def density_and_slope(self, u):
-        """The same, and the derivative of its logarithm to ``u``."""
+        """Compute counts per unit of ``u``, and the derivative of their logarithm to ``u``.
+
+        Parameters
+        ----------
+        u : ndarray
+
+        Returns
+        -------
+        density, slope : ndarray of the shape of ``u``
+        """
         node, offset = self._cell(to_grid(u))
         a, b, c, d = (row[node] for row in self.log_density)
         log_density = ((a * offset + b) * offset + c) * offset + d
@@ -53,7 +71,16 @@ class Shape:
         return np.exp(log_density), slope
 
     def mode_slope(self, u):
-        """Derivative of ln(density) to ``mode``."""
+        """Compute the derivative of ln(density) to ``mode``.
+
+        Parameters
+        ----------
+        u : ndarray
+
+        Returns
+        -------
+        ndarray of the shape of ``u``
+        """
         return _cubic(self.by_mode, *self._cell(to_grid(u)))
 
     def _cell(self, x):
@@ -65,6 +92,7 @@ class Shape:
 
 
 def _cubic(coefficients, node, offset):
+    """Evaluate a cubic polynomial of every cell by Horner's scheme."""
     value = coefficients[0][node]
     for row in coefficients[1:]:
         value *= offset
@@ -73,7 +101,7 @@ def _cubic(coefficients, node, offset):
 
 
 def cells_of(grid, log_shapes):
-    """Cubic splines through the nodes of a grid, straight and falling beyond it.
+    """Make cubic splines through the nodes of a grid, straight and falling beyond it.
 
     Parameters
     ----------
@@ -83,7 +111,22 @@ def cells_of(grid, log_shapes):
     Returns
     -------
     left : ndarray of shape (grid.n + 1,)
+        Lower end of each cell in x; the upper end of the first.
     coefficients : ndarray of shape (..., 4, grid.n + 1)
+        Highest power first.
+
+    Examples
+    --------
+    Where values fall towards both ends the lines beyond the grid fall, too:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.components.shapes import cells_of
+    >>> from hyperspy_zlpml.zlp.grid import Grid
+    >>> grid = Grid.covering(-5, 10)
+    >>> left, coefficients = cells_of(grid, -grid.x**2)
+    >>> before, *_, behind = coefficients[2]
+    >>> bool(before > 0), bool(behind < 0)
+    (True, True)
     """
     x = grid.x
     spline = CubicSpline(x, log_shapes, axis=-1, bc_type="natural")
@@ -91,13 +134,14 @@ def cells_of(grid, log_shapes):
     ends = np.zeros(inside.shape[:-1] + (2,))
     ends[..., 3, :] = log_shapes[..., [0, -1]]
     slopes = spline(x[[0, -1]], 1)
-    ends[..., 2, 0], ends[..., 2, 1] = np.maximum(slopes[..., 0], 0), np.minimum(slopes[..., 1], 0)
+    ends[..., 2, 0] = np.maximum(slopes[..., 0], 0)
+    ends[..., 2, 1] = np.minimum(slopes[..., 1], 0)
     coefficients = np.concatenate([ends[..., :1], inside, ends[..., 1:]], -1)
     return np.concatenate([x[:1], x]), coefficients
 
 
 class Shapes:
-    """All shapes of an ensemble at one thickness, for :class:`ZLPNet`.
+    """All shapes of an ensemble at one thickness, for :class:`.ZLPNet`.
 
     Parameters
     ----------
@@ -109,21 +153,20 @@ class Shapes:
     def __init__(self, ensemble, thickness):
         self.grid = ensemble.grid
         self.n_replicas = ensemble.n_replicas
-        self._source = ensemble, thickness
+        self._ensemble = ensemble
+        self._thickness = thickness
         self.at = lru_cache(_MODES_KEPT)(self._at)
 
     @cached_property
     def log_shapes(self):
-        """Of the replicas on the grid, shape (n_replicas, grid.n)."""
-        ensemble, thickness = self._source
-        log_intensity = np.clip(
-            ensemble.seen.log_beam - thickness, *ensemble.seen.log_intensity_range
-        )
-        return ensemble.log_shapes(np.array([log_intensity]))[:, 0].astype(float)
+        """Logarithms of the shapes of the replicas, of shape (n_replicas, grid.n)."""
+        seen = self._ensemble.seen
+        log_intensity = np.clip(seen.log_beam - self._thickness, *seen.log_intensity_range)
+        return self._ensemble.log_shapes(np.array([log_intensity]))[:, 0].astype(float)
 
     @cached_property
     def ordered(self):
-        """The same, in increasing order at each node."""
+        """Logarithms of the shapes in increasing order at each node, (n_replicas, grid.n)."""
         return np.sort(self.log_shapes, axis=0)
 
     @cached_property
@@ -135,9 +178,11 @@ class Shapes:
         return np.log(simpson(shape.density(from_grid(x)) * np.cosh(x) / 2, x=x))
 
     def _at(self, mode):
-        """Shape for a quantile between 0 and 1, or for the replica of that number."""
+        """Make the shape of a quantile between 0 and 1, or of the replica of that number."""
         if mode >= 1:
-            rows, weights, steps = self.log_shapes[[int(mode) - 1]], [1.0], [0.0]
+            rows = self.log_shapes[[int(mode) - 1]]
+            weights = [1.0]
+            steps = [0.0]
         else:
             position = mode * (self.n_replicas - 1)
             lower = min(int(position), max(self.n_replicas - 2, 0))
@@ -151,13 +196,23 @@ class Shapes:
         return Shape(left, log_density, np.tensordot(steps, cells, 1))
 
     def core(self, mode):
-        """Counts within one FWHM on both sides of the centre, for one count in all."""
+        """Compute the counts within one FWHM on both sides of the centre, for one count in all.
+
+        Parameters
+        ----------
+        mode : float
+            As :func:`check_mode` returns it.
+
+        Returns
+        -------
+        float
+        """
         u = np.linspace(-1, 1, _CORE_POINTS)
         return simpson(self.at(mode).density(u), x=u)
 
 
 def check_mode(mode, n_replicas, free):
-    """The mode to use for a value of the parameter.
+    """Check the parameter ``mode``, and keep it within its limits where it is fitted.
 
     Parameters
     ----------
@@ -169,10 +224,18 @@ def check_mode(mode, n_replicas, free):
     Returns
     -------
     float
+        Quantile, or number of a replica.
 
     Raises
     ------
     ValueError
+        If it is neither a quantile nor a replica, or a replica is to be fitted.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.components.shapes import check_mode
+    >>> check_mode(7, 100, free=False), check_mode(1.2, 100, free=True)
+    (7.0, 0.999)
     """
     whole = mode == np.floor(mode)
     if free and np.isfinite(mode) and not (whole and mode > 1):

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zero-loss peak of a trained ensemble as a component of a model.
+"""Component of a model that is the zero-loss peak of a trained ensemble.
 
 For spectra whose zero-loss peak, plasmon and excitons are fitted together; to subtract the peak
 with its error, use ``remove_zlp_ml``.
 """
 
 import json
-import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -14,6 +13,7 @@ from hyperspy.component import Component
 
 from hyperspy_zlpml.components.shapes import MODE_LIMITS, Shapes, check_mode
 from hyperspy_zlpml.compute import as_blocks
+from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION, EnsembleFileError, to_parts
 from hyperspy_zlpml.ensemble.reading import from_parts
@@ -21,7 +21,7 @@ from hyperspy_zlpml.image.peaks import STATUS_TEXT, measure_peaks, peak_paramete
 
 #: Key under which what is not an array is stored, as JSON.
 _FACTS = "facts"
-#: A width below this is taken for this: an optimiser may try zero.
+#: A width below this, in units of the mean FWHM, counts as this: an optimiser may try zero.
 _NARROWEST = 1e-3
 #: Numbers worked on at once in whole images.
 _NUMBERS_AT_ONCE = 2**17
@@ -30,19 +30,36 @@ _FEWEST_CHANNELS = 16
 
 
 def ensemble_to_dictionary(ensemble):
-    """An ensemble as what HyperSpy can store: arrays, and one string of JSON."""
+    """Write an ensemble as what HyperSpy can store: arrays, and one string of JSON.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+
+    Returns
+    -------
+    dict of str to ndarray or str
+    """
     arrays, facts = to_parts(ensemble)
     return {**arrays, _FACTS: json.dumps({"format_version": FORMAT_VERSION, "ensemble": facts})}
 
 
 def ensemble_from_dictionary(stored):
-    """Inverse of :func:`ensemble_to_dictionary`, for whatever a file makes of it.
+    """Read an ensemble from what a file makes of :func:`ensemble_to_dictionary`.
 
-    Arrays may be lazy, the string may be bytes or an array of no dimension.
+    Parameters
+    ----------
+    stored : dict
+        Arrays may be lazy, the string may be bytes or an array of no dimension.
+
+    Returns
+    -------
+    Ensemble
 
     Raises
     ------
     ValueError
+        If it is no such dictionary, or one of a newer version of this package.
     """
     try:
         text = np.asarray(stored[_FACTS]).item()
@@ -99,7 +116,7 @@ def _energies(signal):
 
 
 class ZLPNet(Component):
-    r"""The zero-loss peak of a trained ensemble, for models beside a plasmon and excitons.
+    r"""Zero-loss peak of a trained ensemble, for models beside a plasmon and excitons.
 
     .. math::
 
@@ -152,10 +169,18 @@ class ZLPNet(Component):
     Examples
     --------
     >>> from hyperspy_zlpml.components import ZLPNet
-    >>> m = s.create_model(auto_background=False)  # doctest: +SKIP
-    >>> zlp = ZLPNet(r.ensemble)  # doctest: +SKIP
-    >>> m.append(zlp)  # doctest: +SKIP
-    >>> zlp.estimate_parameters(s)  # doctest: +SKIP
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> s = ws2_like((4, 4), random_state=0, n_channels=512).signal
+    >>> ensemble = s.train_zlp_ml(
+    ...     n_clusters=1, n_replicas=4, random_state=0, show_progressbar=False
+    ... )
+    >>> m = s.create_model(auto_background=False)
+    >>> zlp = ZLPNet(ensemble)
+    >>> m.append(zlp)
+    >>> zlp.estimate_parameters(s)
+    True
+    >>> bool(0.9 < zlp.width.value < 1.1)  # in units of the mean FWHM
+    True
     """
 
     def __init__(self, ensemble, thickness=0.0):
@@ -165,8 +190,10 @@ class ZLPNet(Component):
         self._fwhm = float(np.exp(self._ensemble.seen.log_fwhm.mean))
         self._own_ev_per_unit = 1.0
         super().__init__(["intensity", "centre", "width", "mode"], ["intensity"])
-        for name, value in {"intensity": 1.0, "centre": 0.0, "width": 1.0, "mode": 0.5}.items():
-            getattr(self, name).value = value
+        self.intensity.value = 1.0
+        self.centre.value = 0.0
+        self.width.value = 1.0
+        self.mode.value = 0.5
         self.intensity.bmin = 0.0
         self.width.bmin = _NARROWEST
         self.mode.bmin, self.mode.bmax = MODE_LIMITS
@@ -177,12 +204,12 @@ class ZLPNet(Component):
 
     @property
     def ensemble(self):
-        """The trained ensemble."""
+        """Trained ensemble."""
         return self._ensemble
 
     @property
     def thickness(self):
-        """t/lambda for which the shapes are taken."""
+        """Thickness, t/lambda, for which the shapes are taken."""
         return self._thickness
 
     @property
@@ -221,7 +248,7 @@ class ZLPNet(Component):
         return _ev_per_unit(self.model.axes_manager.signal_axes[0].units)
 
     def _reduced(self, x, centre=None, width=None):
-        """Energies from the centre in FWHM, and the FWHM in the units of the axis."""
+        """Compute energies from the centre in FWHM, and the FWHM in the units of the axis."""
         centre = self.centre.value if centre is None else centre
         width = self.width.value if width is None else width
         fwhm = np.maximum(width, _NARROWEST) * (self._fwhm / self._ev_per_unit())
@@ -235,7 +262,7 @@ class ZLPNet(Component):
         return check_mode(mode, self._shapes.n_replicas, free)
 
     def function(self, x):
-        """The peak at the present values of the parameters.
+        """Compute the peak at the present values of the parameters.
 
         Parameters
         ----------
@@ -250,18 +277,48 @@ class ZLPNet(Component):
         return self.intensity.value * self.grad_intensity(x)
 
     def grad_intensity(self, x):
-        """Derivative of :meth:`function` to ``intensity``."""
+        """Compute the derivative of :meth:`function` to ``intensity``.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_energy,)
+            Energies in the units of the axis.
+
+        Returns
+        -------
+        ndarray of shape (n_energy,)
+        """
         u, fwhm = self._reduced(x)
         return self._shape().density(u) / fwhm
 
     def grad_centre(self, x):
-        """Derivative of :meth:`function` to ``centre``."""
+        """Compute the derivative of :meth:`function` to ``centre``.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_energy,)
+            Energies in the units of the axis.
+
+        Returns
+        -------
+        ndarray of shape (n_energy,)
+        """
         u, fwhm = self._reduced(x)
         density, slope = self._shape().density_and_slope(u)
         return (self.intensity.value / -(fwhm**2)) * density * slope
 
     def grad_width(self, x):
-        """Derivative of :meth:`function` to ``width``."""
+        """Compute the derivative of :meth:`function` to ``width``.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_energy,)
+            Energies in the units of the axis.
+
+        Returns
+        -------
+        ndarray of shape (n_energy,)
+        """
         u, fwhm = self._reduced(x)
         width = self.width.value
         if width < _NARROWEST:
@@ -270,14 +327,24 @@ class ZLPNet(Component):
         return (self.intensity.value / -(fwhm * width)) * density * (1 + u * slope)
 
     def grad_mode(self, x):
-        """Derivative of :meth:`function` to ``mode``, for quantiles; 0 for replicas."""
+        """Compute the derivative of :meth:`function` to ``mode``, for quantiles; 0 for replicas.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_energy,)
+            Energies in the units of the axis.
+
+        Returns
+        -------
+        ndarray of shape (n_energy,)
+        """
         u, _ = self._reduced(x)
         if self._mode(self.mode.value) != self.mode.value:
             return np.zeros_like(u)
         return self.function(x) * self._shape().mode_slope(u)
 
     def function_nd(self, axis, parameters_values=None):
-        """The peaks at all positions of the navigation space.
+        """Compute the peaks at all positions of the navigation space.
 
         Parameters
         ----------
@@ -312,7 +379,7 @@ class ZLPNet(Component):
     def estimate_parameters(self, signal, x1=None, x2=None, only_current=False):
         """Estimate intensity, centre and width from the peaks themselves; ``mode`` is kept.
 
-        Spectra without a usable peak get the median of the others, which a warning tells.
+        Spectra without a usable peak get the median of the others; a warning says so.
 
         Parameters
         ----------
@@ -356,17 +423,19 @@ class ZLPNet(Component):
             self.centre: centre / self._ev_per_unit(),
             self.width: fwhm / self._fwhm,
         }
-        (_set_values if only_current else _set_maps)(values)
-        if not only_current:
-            unset = ~self.mode.map["is_set"]
-            self.mode.map["values"][unset] = self.mode.value
-            self.mode.map["is_set"][:] = True
-            self.fetch_stored_values()
+        if only_current:
+            _set_values(values)
+            return True
+        _set_maps(values)
+        unset = ~self.mode.map["is_set"]
+        self.mode.map["values"][unset] = self.mode.value
+        self.mode.map["is_set"][:] = True
+        self.fetch_stored_values()
         return True
 
 
 def _rebuild(cls, state, ev_per_unit):
-    """A component from what :meth:`ZLPNet.as_dictionary` holds, outside any model."""
+    """Make a component from what :meth:`ZLPNet.as_dictionary` holds, outside any model."""
     component = cls(state["ensemble"], state["thickness"])
     component._load_dictionary(state)
     component._own_ev_per_unit = ev_per_unit
@@ -374,7 +443,7 @@ def _rebuild(cls, state, ev_per_unit):
 
 
 def _channels(axis, x1, x2):
-    """Slice of the channels within limits, which are of the axis and may be None."""
+    """Find the slice of the channels within limits, which are of the axis and may be None."""
     first, last = axis.value_range_to_indices(x1, x2)
     if last + 1 - first < _FEWEST_CHANNELS:
         raise ValueError(
@@ -385,7 +454,7 @@ def _channels(axis, x1, x2):
 
 
 def _peaks_of(signal, energy, channels):
-    """Peak parameters of all spectra, flattened."""
+    """Measure the peaks of all spectra, flattened."""
     data = signal.data[..., channels]
     if signal._lazy:
         data = as_blocks(data)
@@ -393,7 +462,7 @@ def _peaks_of(signal, energy, channels):
 
 
 def _estimates(peaks):
-    """Intensity, centre and FWHM with gaps filled, or None where there is no peak at all."""
+    """Take intensity, centre and FWHM with gaps filled, or None where there is no peak at all."""
     usable = peaks.usable
     if not usable.all():
         reasons = ", ".join(
@@ -402,10 +471,9 @@ def _estimates(peaks):
             if (peaks.status == code).any()
         )
         fate = "they get the median of the others" if usable.any() else "nothing is estimated"
-        warnings.warn(
+        warn_user(
             f"{(~usable).sum()} of {usable.size} spectra without a usable zero-loss peak "
-            f"({reasons}): {fate}.",
-            stacklevel=3,
+            f"({reasons}): {fate}."
         )
     if not usable.any():
         return None

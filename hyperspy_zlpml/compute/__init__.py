@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How work on many spectra is shared out: threads, dask blocks, the workers of a cluster.
+"""Sharing out of work on many spectra: threads, dask blocks, workers of dask.
 
-- ``mapping``: :func:`map_spectra`, a function of spectra over an image in memory or lazy
+- ``mapping``: :func:`~hyperspy_zlpml.compute.mapping.map_spectra`, a function of spectra over an image in memory or lazy
 - ``lazy``: dask blocks of whole spectra, computed or stored with a progress bar
 - ``threads``: how many cores work, and one BLAS thread for each
 - ``workers``: the workers of a ``dask.distributed.Client``
 - ``records``: what is known of every spectrum, as arrays
-- ``user_warnings``, ``progress``: what is told on the way
+- ``user_warnings``, ``progress``: messages and progress bars on the way
 
 Predicting with an ensemble needs the records alone: dask is loaded when it is asked for.
 """

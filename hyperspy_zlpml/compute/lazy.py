@@ -20,14 +20,32 @@ from hyperspy_zlpml.compute.threads import n_threads, one_blas_thread
 _OF_THIS_PROCESS = (get_threaded, get_sync)
 #: Bytes of a block of data that is not lazy yet: several for every core, each worth the overhead.
 _BLOCK_BYTES = 4e6
-#: Chunks of more numbers than this (64 MB in single precision) are split into blocks of these.
-_MOST_CHANNELS, _SPLIT_CHANNELS = 2**24, 2**22
+#: Most numbers of a chunk (64 MB in single precision); larger ones are split.
+_MOST_CHANNELS = 2**24
+#: Numbers of the blocks that they are split into.
+_SPLIT_CHANNELS = 2**22
 
 
 def as_blocks(data):
-    """Dask array of whole spectra; chunks over navigation are kept where there are some.
+    """Cut an image into blocks of whole spectra.
 
-    Only chunks that are too large are split: a thread holds its block and six results of it.
+    Chunks over navigation are kept where there are some. Only chunks that are too large are split:
+    a thread holds its block and six results of it.
+
+    Parameters
+    ----------
+    data : ndarray or dask array of shape (..., n_energy)
+
+    Returns
+    -------
+    dask array of shape (..., n_energy)
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from hyperspy_zlpml.compute import as_blocks
+    >>> as_blocks(da.zeros((4, 6, 512), chunks=(2, 3, 100))).chunks
+    ((2, 2), (3, 3), (512,))
     """
     if not isinstance(data, da.Array):
         chunks = ("auto",) * (data.ndim - 1) + (-1,)
@@ -45,8 +63,28 @@ def as_blocks(data):
 def compute(*arrays, show_progressbar, title):
     """Compute dask arrays together, with a progress bar.
 
-    On a cluster they are gathered block by block, in threads written straight into the results.
+    From workers they are gathered block by block, in threads written straight into the results.
     Arrays in memory are given back as they are.
+
+    Parameters
+    ----------
+    *arrays : ndarray or dask array
+    show_progressbar : bool
+    title : str
+        Title of the progress bar.
+
+    Returns
+    -------
+    sequence of ndarray
+        Those given, where any is in memory already.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from hyperspy_zlpml.compute import compute
+    >>> counts = da.arange(6, chunks=2)
+    >>> compute(counts, 2 * counts, show_progressbar=False, title="Doubling")
+    [array([0, 1, 2, 3, 4, 5]), array([ 0,  2,  4,  6,  8, 10])]
     """
     if not all(isinstance(array, da.Array) for array in arrays):
         return arrays
@@ -68,10 +106,20 @@ def store(sources, targets, show_progressbar, title):
     ----------
     sources : list of dask array
     targets : list of array of a file
-        Whose chunks are those of the sources.
+        Arrays with the chunks of the sources, each written to by one task.
     show_progressbar : bool
     title : str
         Title of the progress bar.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.compute import store
+    >>> target = np.zeros(4)
+    >>> store([da.arange(4, chunks=2)], [target], show_progressbar=False, title="Saving")
+    >>> target
+    array([0., 1., 2., 3.])
     """
     stored = da.store(sources, targets, lock=False, compute=False)
     stored = stored if isinstance(stored, tuple) else (stored,)
@@ -85,7 +133,7 @@ def store(sources, targets, show_progressbar, title):
 
 @contextlib.contextmanager
 def _in_threads(show_progressbar, title):
-    """Progress bar, and one thread of BLAS for each thread of dask: more would wait in line."""
+    """Show a progress bar, and keep BLAS to one thread in each of dask: more would wait in line."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_blas_thread)
         if dask.base.get_scheduler() in (None, get_threaded):

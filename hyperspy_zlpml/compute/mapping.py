@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A function of spectra over all spectra of an image, whether the image is in memory or lazy.
+"""Passes over all spectra of an image, whether the image is in memory or lazy.
 
 Use :func:`map_spectra` for a pass over the data. In memory every thread writes its spectra straight
-into the results: nothing is joined or copied after, and nothing is sent to the workers of a
-cluster, which would take longer than the work. Lazy data are worked on block by block of dask.
+into the results: nothing is joined or copied after, and nothing is sent to the workers of dask,
+which would take longer than the work. Lazy data are worked on block by block of dask.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from hyperspy_zlpml.compute.threads import n_threads
 _SPECTRA_AT_ONCE = 512
 
 
-def map_spectra(
+def map_spectra(  # noqa: PLR0913
     function,
     data,
     *others,
@@ -43,6 +43,7 @@ def map_spectra(
         (n_spectra, n_energy) and those of ``others`` that are arrays cut to the same spectra. It
         writes one array of shape (n_spectra, width) for each name into the list ``out``.
     data : ndarray or dask array of shape (..., n_energy)
+        Spectra, energy axis last, of any number of navigation axes.
     *others : ndarray or dask array of shape (..., n), float or None
         Numbers of each spectrum, whose leading axes broadcast to those of ``data``. Anything
         without axes is handed on as it is.
@@ -75,9 +76,17 @@ def map_spectra(
     is_dask = isinstance(data, da.Array)
     if not is_dask and not lazy:
         results = {name: np.empty(data.shape[:-1] + (width,), dtype) for name in names}
-        _write_in_threads(function, data, others, results, show_progressbar, title)
+        work, n_spectra = _into_results(function, data, others, results)
+        run_in_threads(work, n_spectra, show_progressbar, title)
         return results
-    results = _on_blocks(function, as_blocks(data), others, names, width, dtype)
+    results = _on_blocks(
+        function=function,
+        data=as_blocks(data),
+        others=others,
+        names=names,
+        width=width,
+        dtype=dtype,
+    )
     if lazy or lazy is None:
         return results
     values = compute(*results.values(), show_progressbar=show_progressbar, title=title)
@@ -91,7 +100,7 @@ def take_spectra(data, index):
     ----------
     data : ndarray or dask array of shape (..., n_energy)
     index : ndarray of int of shape (n,)
-        Spectra wanted, in flattened navigation order.
+        Spectra to take, in flattened navigation order.
 
     Returns
     -------
@@ -113,7 +122,8 @@ def take_spectra(data, index):
     return data.vindex[(*places, slice(None))]
 
 
-def _write_in_threads(function, data, others, results, show_progressbar, title):
+def _into_results(function, data, others, results):
+    """Make the function that works on a slice of all spectra, and count the spectra."""
     spectra = data.reshape(-1, data.shape[-1])
     out = [result.reshape(len(spectra), -1) for result in results.values()]
     others = [_flattened(other, data.shape[:-1]) for other in others]
@@ -122,11 +132,11 @@ def _write_in_threads(function, data, others, results, show_progressbar, title):
         own = [other[rows] if np.ndim(other) else other for other in others]
         function(spectra[rows], *own, out=[result[rows] for result in out])
 
-    run_in_threads(work, len(spectra), show_progressbar, title)
+    return work, len(spectra)
 
 
 def _flattened(other, shape):
-    """Numbers of each spectrum as rows; what has no axes as it is."""
+    """Lay out numbers of each spectrum as rows; hand on what has no axes."""
     if not np.ndim(other):
         return other
     other = np.asarray(other)
@@ -143,6 +153,18 @@ def run_in_threads(work, n_spectra, show_progressbar, title):
     n_spectra : int
     show_progressbar : bool
     title : str
+        Title of the progress bar.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.compute.mapping import run_in_threads
+    >>> visits = np.zeros(2000)
+    >>> def visit(rows):
+    ...     visits[rows] += 1
+    >>> run_in_threads(visit, len(visits), show_progressbar=False, title="")
+    >>> bool((visits == 1).all())
+    True
     """
     blocks = [
         slice(start, min(start + _SPECTRA_AT_ONCE, n_spectra))
@@ -159,7 +181,7 @@ def run_in_threads(work, n_spectra, show_progressbar, title):
 
 
 def _on_blocks(function, data, others, names, width, dtype):
-    """Results as dask arrays, not computed yet."""
+    """Lay out the results as dask arrays that are not computed yet."""
     stacked = da.map_blocks(
         _apply_to_block,
         data,
@@ -177,7 +199,7 @@ def _on_blocks(function, data, others, names, width, dtype):
 
 
 def _blocks_like(other, data):
-    """Numbers of each spectrum in the blocks of the data; what has no axes as it is."""
+    """Cut numbers of each spectrum into the blocks of the data; hand on what has no axes."""
     if not np.ndim(other):
         return other
     other = da.broadcast_to(da.asarray(other), data.shape[:-1] + other.shape[-1:])
@@ -185,8 +207,9 @@ def _blocks_like(other, data):
 
 
 def _apply_to_block(counts, *others, function, n_results, width, result_type):
-    """Results of one block, stacked on a first axis."""
-    leading, spectra = counts.shape[:-1], counts.reshape(-1, counts.shape[-1])
+    """Work on one block, and stack the results on a first axis."""
+    leading = counts.shape[:-1]
+    spectra = counts.reshape(-1, counts.shape[-1])
     own = [other.reshape(len(spectra), -1) if np.ndim(other) else other for other in others]
     stacked = np.empty((n_results, len(spectra), width), result_type)
     function(spectra, *own, out=list(stacked))

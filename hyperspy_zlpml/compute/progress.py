@@ -16,6 +16,13 @@ def training_bar(show):
     ------
     callable or None
         To be called with (steps done, of steps, median chi2); None where no bar is shown.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.compute.progress import training_bar
+    >>> with training_bar(show=False) as report:
+    ...     print(report)
+    None
     """
     if not show:
         yield None

@@ -42,12 +42,12 @@ class PerSpectrum:
         )
 
     @classmethod
-    def join(cls, parts):
+    def join(cls, records):
         """Join records of several sets of spectra.
 
         Parameters
         ----------
-        parts : sequence of records of this class
+        records : sequence of records of this class
 
         Returns
         -------
@@ -55,7 +55,7 @@ class PerSpectrum:
         """
         names = [field.name for field in fields(cls)]
         return cls(
-            **{name: np.concatenate([getattr(one, name) for one in parts]) for name in names}
+            **{name: np.concatenate([getattr(one, name) for one in records]) for name in names}
         )
 
     def stack(self):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many threads work, and that those of BLAS do not come on top."""
+"""Number of threads that work, with those of BLAS not on top."""
 
 import threading
 
@@ -34,15 +34,17 @@ def n_threads():
 
 
 class _OneBlasThread:
-    """BLAS uses one thread while any of our calls runs, and as many as before afterwards.
+    """One thread of BLAS while any of our calls runs, and as many as before afterwards.
 
     Spectra are worked on side by side: threads of BLAS on top wait for each other on busy machines,
-    and change the last bits of sums. The setting is common to the whole process, and calls may
+    and change the last bits of sums. Their number is common to the whole process, and calls may
     overlap: the last to end puts it back, not the first.
     """
 
     def __init__(self):
-        self._lock, self._inside, self._limits = threading.Lock(), 0, None
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limits = None
 
     def __enter__(self):
         with self._lock:
@@ -57,4 +59,5 @@ class _OneBlasThread:
                 self._limits.restore_original_limits()
 
 
+#: Context of every call that works on spectra.
 one_blas_thread = _OneBlasThread()

@@ -3,10 +3,9 @@
 
 import sys
 import warnings
-from pathlib import Path
 
-#: Folder of this package: frames of its files are not the user's.
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+#: Name of this package: frames of its modules are not the user's.
+_PACKAGE = __name__.split(".")[0]
 
 
 def warn_user(message):
@@ -15,6 +14,7 @@ def warn_user(message):
     Parameters
     ----------
     message : str
+        Message of the warning.
 
     Examples
     --------
@@ -25,7 +25,14 @@ def warn_user(message):
     >>> caught[0].category.__name__, str(caught[0].message)
     ('UserWarning', 'the peaks are narrow')
     """
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
+    level = 2
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame):
+        level += 1
+        frame = frame.f_back
     warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def _is_ours(frame):
+    """Tell whether a frame runs code of this package."""
+    return frame.f_globals.get("__name__", "").split(".")[0] == _PACKAGE

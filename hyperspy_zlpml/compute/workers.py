@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work on the workers of a dask cluster, where a ``dask.distributed.Client`` is active.
+"""Work on the workers of dask, where a ``dask.distributed.Client`` is active.
 
 As everywhere in HyperSpy a client takes over by being there; without one, threads do the same
 work with the same numbers. Only arrays, numbers and frozen dataclasses of these travel. A worker
@@ -18,15 +18,27 @@ _RETRIES = 2
 
 
 def active_client():
-    """The ``dask.distributed.Client`` that dask would use now, or None.
+    """Find the ``dask.distributed.Client`` that dask would use now.
 
-    None within a task too: a worker that waits for others may be the one they wait for.
+    Returns
+    -------
+    Client or None
+        None within a task too: a worker that waits for others may be the one they wait for.
+
+    Examples
+    --------
+    >>> import dask
+    >>> from hyperspy_zlpml.compute.workers import active_client
+    >>> with dask.config.set(scheduler="threads"):
+    ...     active_client() is None
+    True
     """
     client = getattr(dask.base.get_scheduler(), "__self__", None)
     return client if hasattr(client, "scheduler_info") and not _within_a_task() else None
 
 
 def _within_a_task():
+    """Tell whether this runs on a worker."""
     from distributed import get_worker
 
     try:
@@ -37,10 +49,17 @@ def _within_a_task():
 
 
 def map_on(client):
-    """A ``map`` whose calls are made on the workers: ``map_on(client)(function, values)``.
+    """Make a ``map`` whose calls are made on the workers: ``map_on(client)(function, values)``.
 
-    The function must belong to a module that the workers can import. Results come in the order of
-    the values.
+    Parameters
+    ----------
+    client : Client
+
+    Returns
+    -------
+    callable
+        Called with a function, of a module that the workers can import, and a sequence of values;
+        yields the results in the order of the values.
     """
 
     def mapped(function, values):
@@ -74,7 +93,8 @@ def gather(client, arrays, show_progressbar, title):
     from distributed import as_completed, futures_of
 
     results = [np.empty(array.shape, array.dtype) for array in arrays]
-    waiting, places = [], {}
+    waiting = []
+    places = {}
     for array, result in zip(client.persist(list(arrays)), results, strict=True):
         slices = dict(
             zip(flatten(array.__dask_keys__()), slices_from_chunks(array.chunks), strict=True)
@@ -93,7 +113,16 @@ def gather(client, arrays, show_progressbar, title):
 
 
 def run(client, collections, show_progressbar, title):
-    """Compute dask collections of which nothing is wanted but that it is done."""
+    """Compute dask collections of which nothing is wanted but that it is done.
+
+    Parameters
+    ----------
+    client : Client
+    collections : sequence of dask collection
+    show_progressbar : bool
+    title : str
+        Title of the progress bar.
+    """
     from distributed import as_completed, futures_of
 
     # Kept until all is done: a worker that dies takes with it what nobody asks for.
@@ -107,7 +136,7 @@ def run(client, collections, show_progressbar, title):
 
 @contextlib.contextmanager
 def _cancelled(client, futures):
-    """What is not done yet is not done any more where this is left by an error."""
+    """Cancel what is not done yet where this is left by an error."""
     try:
         yield
     except BaseException:
@@ -117,6 +146,7 @@ def _cancelled(client, futures):
 
 @contextlib.contextmanager
 def _bar(show, title, total):
+    """Give a function that moves a progress bar on, if one is shown."""
     if not show:
         yield lambda n: None
         return

@@ -3,7 +3,7 @@
 
 ==========================  ============================================================
 :func:`ws2_like`            non-monochromated flake with vacuum around it, 1.6 eV gap
-:func:`monochromated`       the same material at 80 meV resolution
+:func:`monochromated`       that material at 80 meV resolution
 :func:`thick_small_gap`     thick wedge whose small gap lies inside the flank
 :func:`low_dose`            ten thousand counts at the peak, read-out noise
 :func:`very_low_dose`       a thousand electrons at the peak, counted one by one
@@ -14,7 +14,7 @@
 :func:`single_spectrum`     one spectrum, no navigation dimension
 :func:`vacuum_reference`    vacuum taken at another time, 5 % narrower
 :func:`vacuum_at_settings`  vacuum at a grid of beam energies and exposures
-:func:`make_sample`         any of these with settings of your own
+:func:`make_sample`         any of these with parameters of your own
 ==========================  ============================================================
 """
 

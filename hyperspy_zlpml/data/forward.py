@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The forward model behind the sample images, on arrays alone.
+"""Forward model behind the sample images, on arrays alone.
 
 A spectrum is the instrument's response convolved with the plural-scattering series of the
 specimen's single-scattering distribution (Egerton, *EELS in the Electron Microscope*, 3rd ed.,
@@ -7,15 +7,19 @@ sections 4.1 and 4.2): with ``Z`` the response of unit area and ``S`` the distri
 area, ``I = N exp(-t/l) [Z + Z * (exp((t/l) S) - delta)]`` where ``*`` is a convolution.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve
 
-#: What is left of losses that wrap around.
+#: Fraction that is left of losses that wrap around.
 _WRAPPED = 1e-7
+#: Energies over which single scattering has unit area, eV.
 _ALL_LOSSES = np.arange(0.0, 500.0, 0.1)
+#: FWHM of a Gaussian over its standard deviation.
+_FWHM_OVER_SIGMA = 2.3548
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,16 @@ class Response:
         Height of the far-scattered Lorentzian relative to the peak.
     halo_width : float
         Its half width at half maximum in units of the FWHM.
+
+    Examples
+    --------
+    Half of the maximum is reached half a FWHM from the centre, whatever the exponents:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.data import Response
+    >>> peak = Response(exponent_gain=3.0, exponent_loss=1.5, halo=0.0)
+    >>> peak(np.array([-0.5, 0.0, 0.5])).round(6)
+    array([0.5, 1. , 0.5])
     """
 
     exponent_gain: float = 2.5
@@ -41,10 +55,20 @@ class Response:
     halo_width: float = 6.0
 
     def __call__(self, u, tail=0.0):
-        """Height relative to the maximum; ``tail`` multiplies the flanks by ``exp(tail * g(u))``.
+        """Compute the height relative to the maximum.
 
-        ``g`` vanishes in the core and tends to 1 beyond some FWHM: the slow variation from one
-        acquisition to the next that measured vacuum peaks show.
+        Parameters
+        ----------
+        u : ndarray
+            Reduced energy.
+        tail : float or ndarray that broadcasts with ``u``
+            The flanks are multiplied by ``exp(tail * g(u))``, where ``g`` vanishes in the core and
+            tends to 1 beyond some FWHM: the slow variation from one acquisition to the next that
+            measured vacuum peaks show.
+
+        Returns
+        -------
+        ndarray of the shape of ``u``
         """
         exponent = np.where(u < 0, self.exponent_gain, self.exponent_loss)
         width = 4 * (2 ** (1 / exponent) - 1)
@@ -55,7 +79,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Material:
-    """What the specimen does to the beam; energies in eV.
+    """Losses and gains of energy in a specimen; energies in eV.
 
     Parameters
     ----------
@@ -72,6 +96,16 @@ class Material:
     gains : tuple of (energy, fwhm, fraction)
         Gaussian peaks of electrons that gained ``energy``; ``fraction`` is of the electrons
         that lost nothing, per unit of t/lambda.
+
+    Examples
+    --------
+    Nothing is lost below the band gap:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.data import Material
+    >>> energy = np.array([1.0, 2.9, 3.1, 20.0])
+    >>> Material(band_gap=3.0).single_scattering(energy, np.array([[3.0]])) > 0
+    array([[False, False,  True,  True]])
     """
 
     band_gap: float = 1.6
@@ -79,24 +113,43 @@ class Material:
     plasmon_energy: float = 22.5
     plasmon_width: float = 6.0
     interband: float = 0.15
-    excitons: tuple = ((0.4, 0.25, 0.004), (0.8, 0.35, 0.006))
-    gains: tuple = ()
+    excitons: tuple[tuple[float, float, float], ...] = ((0.4, 0.25, 0.004), (0.8, 0.35, 0.006))
+    gains: tuple[tuple[float, float, float], ...] = ()
 
     def single_scattering(self, energy, band_gap):
-        """Probability per eV of one loss; arrays ``energy`` (n,) and ``band_gap`` (..., 1).
+        """Compute the probability per eV of one loss.
 
         Of unit area up to 500 eV, wherever ``energy`` ends: t/lambda counts all losses.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Energies lost, eV.
+        band_gap : ndarray of shape (..., 1)
+            Onset of each spectrum, eV.
+
+        Returns
+        -------
+        ndarray of shape (..., n_energy)
         """
         area = self._losses(_ALL_LOSSES, band_gap).sum(-1, keepdims=True)
         return self._losses(energy, band_gap) / (area * (_ALL_LOSSES[1] - _ALL_LOSSES[0]))
 
     def energy_gain(self, energy):
-        """Probability per eV of an energy gain in a thickness of one mean free path."""
+        """Compute the probability per eV of an energy gain at a thickness of one mean free path.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Energies lost, eV: those gained are negative.
+
+        Returns
+        -------
+        ndarray of shape (n_energy,)
+        """
         density = np.zeros(energy.shape)
         for position, fwhm, fraction in self.gains:
-            sigma = fwhm / 2.3548
-            gaussian = np.exp(-0.5 * ((energy + position) / sigma) ** 2)
-            density += fraction * gaussian / (sigma * np.sqrt(2 * np.pi))
+            density += _gaussian(energy + position, fwhm, fraction)
         return density
 
     def _losses(self, energy, band_gap):
@@ -108,28 +161,87 @@ class Material:
         losses = (1 - self.interband) * drude + self.interband * band
         above = np.clip(energy - band_gap, 0, None)
         for position, fwhm, fraction in self.excitons:
-            sigma = fwhm / 2.3548
-            gaussian = np.exp(-0.5 * ((energy - band_gap - position) / sigma) ** 2)
-            losses = losses + fraction * gaussian / (sigma * np.sqrt(2 * np.pi))
+            losses = losses + _gaussian(energy - band_gap - position, fwhm, fraction)
         onset = (above / (above + 0.5)) ** self.onset_exponent
         return losses * onset
+
+
+@dataclass(frozen=True)
+class TrueSpectra:
+    """True numbers of every spectrum, each an array of shape (n_spectra,).
+
+    Attributes
+    ----------
+    centre, fwhm : ndarray
+        Position and width of the zero-loss peak, eV.
+    tail : ndarray
+        Relative height of its flanks, see :class:`Response`.
+    electrons : ndarray
+        Counts that the whole beam before the specimen gives.
+    thickness : ndarray
+        t/lambda.
+    band_gap : ndarray
+        Onset of the losses, eV.
+    """
+
+    centre: np.ndarray
+    fwhm: np.ndarray
+    tail: np.ndarray
+    electrons: np.ndarray
+    thickness: np.ndarray
+    band_gap: np.ndarray
+
+    def select(self, index):
+        """Take some of the spectra.
+
+        Parameters
+        ----------
+        index : any index of NumPy
+
+        Returns
+        -------
+        TrueSpectra
+        """
+        return TrueSpectra(**{one.name: getattr(self, one.name)[index] for one in fields(self)})
+
+
+class Camera(NamedTuple):
+    """Camera of the spectrometer.
+
+    Attributes
+    ----------
+    gain : float
+        Counts per electron.
+    readout : float
+        Standard deviation of the read-out noise, counts.
+    integer : bool
+        Whether counts are rounded.
+    """
+
+    gain: float
+    readout: float
+    integer: bool = False
+
+
+def _gaussian(distance, fwhm, area):
+    sigma = fwhm / _FWHM_OVER_SIGMA
+    height = np.exp(-0.5 * (distance / sigma) ** 2)
+    return area * height / (sigma * np.sqrt(2 * np.pi))
 
 
 def _unit_area(density, energy):
     return density / (density.sum(-1, keepdims=True) * (energy[1] - energy[0]))
 
 
-def zlp_and_inelastic(
-    energy, centre, fwhm, electrons, thickness, band_gap, response, material, tail
-):
-    """Expected counts of the zero-loss peak and of the inelastic part.
+def zlp_and_inelastic(energy, truth, response, material):
+    """Compute the expected counts of the zero-loss peak and of the inelastic part.
 
     Parameters
     ----------
     energy : ndarray of shape (n_energy,)
         Uniform axis in eV.
-    centre, fwhm, electrons, thickness, band_gap, tail : ndarray of shape (n_spectra,)
-        Per spectrum; ``thickness`` is t/lambda, ``electrons`` the beam before the specimen.
+    truth : TrueSpectra
+        Of n_spectra spectra.
     response : Response
     material : Material
 
@@ -138,30 +250,55 @@ def zlp_and_inelastic(
     zlp, inelastic : ndarray of shape (n_spectra, n_energy)
     """
     step = energy[1] - energy[0]
+    thickness = truth.thickness
     n_energy = energy.size
     # Room on both sides of the view, and a damping that is undone afterwards: what plural
     # scattering carries beyond the end would otherwise come back on the other side.
     n_pad = next_fast_len(3 * n_energy, real=True)
     damping = _WRAPPED ** (np.arange(n_pad) / n_pad)
     wide = energy[0] + step * (np.arange(n_pad) - n_energy)
-    u = (wide - centre[:, None]) / fwhm[:, None]
-    peak = _unit_area(response(u, tail[:, None]), wide)
+    u = (wide - truth.centre[:, None]) / truth.fwhm[:, None]
+    peak = _unit_area(response(u, truth.tail[:, None]), wide)
     loss = step * np.arange(n_pad)
-    single = material.single_scattering(loss, band_gap[:, None])
+    single = material.single_scattering(loss, truth.band_gap[:, None])
     probability = thickness[:, None] * rfft(single * step * damping, axis=-1)
     spread = rfft(peak * damping, axis=-1)
     plural = irfft(spread * np.expm1(probability), n=n_pad, axis=-1) / damping
     if material.gains:
         gained = thickness[:, None] * material.energy_gain(step * np.arange(-n_energy, n_energy))
         plural = plural + fftconvolve(peak, gained * step, axes=-1)[:, n_energy : n_energy + n_pad]
-    unscattered = (electrons * np.exp(-thickness) * step)[:, None]
+    unscattered = (truth.electrons * np.exp(-thickness) * step)[:, None]
     view = slice(n_energy, 2 * n_energy)
     return unscattered * peak[:, view], unscattered * np.clip(plural[:, view], 0, None)
 
 
-def add_noise(expected, gain, readout, integer, rng):
-    """Counts a camera would record: ``gain * Poisson(expected / gain) + readout * normal``."""
-    counts = gain * rng.poisson(expected / gain).astype(float)
-    if readout:
-        counts += rng.normal(0.0, readout, expected.shape)
-    return np.round(counts) if integer else counts
+def add_noise(expected, camera, rng):
+    """Draw the counts that a camera records.
+
+    ``gain * Poisson(expected / gain) + readout * normal``.
+
+    Parameters
+    ----------
+    expected : ndarray
+        Expected counts.
+    camera : Camera
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float of the shape of ``expected``
+
+    Examples
+    --------
+    Every electron leaves ``gain`` counts where nothing is read out:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.data.forward import Camera, add_noise
+    >>> counts = add_noise(np.full(1000, 40.0), Camera(gain=4.0, readout=0.0), np.random.default_rng(0))
+    >>> bool((counts % 4 == 0).all())
+    True
+    """
+    counts = camera.gain * rng.poisson(expected / camera.gain).astype(float)
+    if camera.readout:
+        counts += rng.normal(0.0, camera.readout, expected.shape)
+    return np.round(counts) if camera.integer else counts

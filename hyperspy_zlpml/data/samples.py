@@ -1,29 +1,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ready-made sample images: settings, maps, and the wrapping into signals."""
+"""Ready-made sample images: their parameters, maps, and the wrapping into signals."""
 
 from dataclasses import dataclass, replace
 from itertools import product
 
-import hyperspy.api as hs
 import numpy as np
+from hyperspy.signals import BaseSignal, Signal1D
 from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
-from hyperspy_zlpml.data.forward import Material, Response, add_noise, zlp_and_inelastic
+from hyperspy_zlpml.data.forward import (
+    Camera,
+    Material,
+    Response,
+    TrueSpectra,
+    add_noise,
+    zlp_and_inelastic,
+)
 
-_BLOCK = 256  # spectra simulated at once: bounds the memory of the Fourier transforms
+#: Spectra simulated at once: bounds the memory of the Fourier transforms.
+_BLOCK = 256
+#: Standard deviation of the band gap over pixels, eV.
+_GAP_VARIATION = 0.05
+#: Relative standard deviation of the beam over pixels.
+_BEAM_DRIFT = 0.01
 
 
 @dataclass(frozen=True)
 class SampleImage:
-    """A simulated measurement with its truth.
+    """Simulated measurement with its truth.
 
     Attributes
     ----------
     signal : EELSZLPSpectrum
         What the camera recorded, noise included.
     zlp, inelastic : EELSZLPSpectrum
-        Expected counts of the two parts, free of noise, same axes.
+        Expected counts of the ZLP and of the losses, free of noise, same axes.
     band_gap, thickness : BaseSignal
         Navigation maps: onset of the losses in eV, and t/lambda (0 in vacuum).
     centre, fwhm : BaseSignal
@@ -32,18 +44,31 @@ class SampleImage:
         Of the camera: the variance of a channel is ``gain * expected + readout**2``.
     """
 
-    signal: object
-    zlp: object
-    inelastic: object
-    band_gap: object
-    thickness: object
-    centre: object
-    fwhm: object
+    signal: Signal1D
+    zlp: Signal1D
+    inelastic: Signal1D
+    band_gap: BaseSignal
+    thickness: BaseSignal
+    centre: BaseSignal
+    fwhm: BaseSignal
     gain: float
     readout: float
 
 
-def make_sample(
+@dataclass(frozen=True)
+class _Peak:
+    """Zero-loss peak in vacuum, and its fluctuations; see :func:`make_sample`."""
+
+    fwhm: float
+    beam: float
+    centre_drift: float
+    width_drift: float
+    tail_drift: float
+    specimen_broadening: float
+
+
+# Every keyword is a property of the measurement that may be chosen.
+def make_sample(  # noqa: PLR0913
     navigation_shape=(48, 48),
     n_channels=2048,
     offset=-4.0,
@@ -100,55 +125,117 @@ def make_sample(
     Returns
     -------
     SampleImage
+
+    Examples
+    --------
+    The truth is known: without read-out noise and at a gain of 1, counts fluctuate about it as
+    electrons do.
+
+    >>> from hyperspy_zlpml.data import make_sample
+    >>> sample = make_sample((4, 3), n_channels=512, readout=0.0, random_state=0)
+    >>> sample.signal
+    <EELSZLPSpectrum, title: Simulated low-loss spectrum image, dimensions: (4, 3|512)>
+    >>> expected = sample.zlp.data + sample.inelastic.data
+    >>> chi2 = ((sample.signal.data - expected) ** 2 / expected).mean()
+    >>> round(float(chi2), 1)
+    1.0
     """
     rng = np.random.default_rng(random_state)
-    response, material = response or Response(), material or Material()
+    response = response or Response()
+    material = material or Material()
     shape = tuple(navigation_shape)[::-1]
-    n_spectra = int(np.prod(shape, dtype=int))
     energy = offset + scale * np.arange(n_channels)
-
+    peak = _Peak(
+        fwhm=fwhm,
+        beam=peak_counts * _area_over_height(response) * fwhm / scale,
+        centre_drift=centre_drift,
+        width_drift=width_drift,
+        tail_drift=tail_drift,
+        specimen_broadening=specimen_broadening,
+    )
     thickness = thickness_map(shape, thickness_range, vacuum_fraction, rng)
-    band_gap = np.full(n_spectra, material.band_gap) + 0.05 * _smooth_noise(shape, rng)
-    centre = fwhm * centre_drift * _drift(shape, rng)
-    width = fwhm * (1 + width_drift * _drift(shape, rng) + specimen_broadening * thickness)
-    tail = tail_drift * _drift(shape, rng)
-    # The height of the response per unit area fixes the electrons that give `peak_counts`.
+    truth = _draw_truth(shape, thickness, material.band_gap, peak=peak, rng=rng)
+    camera = Camera(gain, readout, integer)
+    counts, zlp, inelastic = _simulate(
+        energy, truth, response=response, material=material, camera=camera, rng=rng
+    )
+    axes = _axes(navigation_shape, n_channels, offset, scale)
+    return SampleImage(
+        signal=_spectrum(counts, axes, title),
+        zlp=_spectrum(zlp, axes, "True ZLP"),
+        inelastic=_spectrum(inelastic, axes, "True inelastic"),
+        band_gap=_map(truth.band_gap, axes[:-1], "Band gap (eV)"),
+        thickness=_map(truth.thickness, axes[:-1], "Thickness (t/lambda)"),
+        centre=_map(truth.centre, axes[:-1], "Centre of the ZLP (eV)"),
+        fwhm=_map(truth.fwhm, axes[:-1], "FWHM of the ZLP (eV)"),
+        gain=gain,
+        readout=readout,
+    )
+
+
+def _area_over_height(response):
+    """Compute the area of a response of unit height, in FWHM."""
     grid = np.linspace(-300, 300, 60001)
-    area_over_height = trapezoid(response(grid), grid) / response(0.0)
-    beam = peak_counts * area_over_height * fwhm / scale
-    electrons = beam * (1 + 0.01 * _drift(shape, rng))
+    return trapezoid(response(grid), grid) / response(0.0)
 
-    zlp, inelastic = (np.empty((n_spectra, n_channels), np.float32) for _ in range(2))
-    counts = np.empty((n_spectra, n_channels))
-    for start in range(0, n_spectra, _BLOCK):
+
+def _draw_truth(shape, thickness, band_gap, peak, rng):
+    """Draw the true numbers of every spectrum; images depend on the order of the draws."""
+    gap_of_each = band_gap + _GAP_VARIATION * _smooth_noise(shape, rng)
+    centre = peak.fwhm * peak.centre_drift * _drift(shape, rng)
+    width_factor = 1 + peak.width_drift * _drift(shape, rng) + peak.specimen_broadening * thickness
+    tail = peak.tail_drift * _drift(shape, rng)
+    electrons = peak.beam * (1 + _BEAM_DRIFT * _drift(shape, rng))
+    return TrueSpectra(
+        centre=centre,
+        fwhm=peak.fwhm * width_factor,
+        tail=tail,
+        electrons=electrons,
+        thickness=thickness,
+        band_gap=gap_of_each,
+    )
+
+
+def _simulate(energy, truth, response, material, camera, rng):
+    """Simulate counts, and the expected counts of ZLP and losses, block by block."""
+    shape = (truth.centre.size, energy.size)
+    counts = np.empty(shape)
+    zlp = np.empty(shape, np.float32)
+    inelastic = np.empty(shape, np.float32)
+    for start in range(0, shape[0], _BLOCK):
         block = slice(start, start + _BLOCK)
-        parts = zlp_and_inelastic(
-            energy, centre[block], width[block], electrons[block],
-            thickness[block], band_gap[block], response, material, tail[block],
-        )  # fmt: skip
-        zlp[block], inelastic[block] = parts
-        counts[block] = add_noise(parts[0] + parts[1], gain, readout, integer, rng)
-
-    counts = counts.astype(np.int32 if integer else np.float32)
-    axes = _axes(navigation_shape, energy.size, offset, scale)
-    spectra = [
-        _spectrum(values.reshape(shape + (n_channels,)), axes, name)
-        for values, name in ((counts, title), (zlp, "True ZLP"), (inelastic, "True inelastic"))
-    ]
-    maps = [
-        _map(values.reshape(shape), axes[:-1], name)
-        for values, name in (
-            (band_gap, "Band gap (eV)"),
-            (thickness, "Thickness (t/lambda)"),
-            (centre, "Centre of the ZLP (eV)"),
-            (width, "FWHM of the ZLP (eV)"),
-        )
-    ]
-    return SampleImage(*spectra, *maps, gain, readout)
+        expected = zlp_and_inelastic(energy, truth.select(block), response, material)
+        zlp[block], inelastic[block] = expected
+        counts[block] = add_noise(expected[0] + expected[1], camera, rng)
+    return counts.astype(np.int32 if camera.integer else np.float32), zlp, inelastic
 
 
 def thickness_map(shape, thickness_range, vacuum_fraction, rng):
-    """t/lambda of a flake whose edge runs through the view, flattened to (n_spectra,)."""
+    """Draw t/lambda of a flake whose edge runs through the view.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Navigation shape in the order of arrays.
+    thickness_range : tuple of float
+        Smallest and largest t/lambda of the specimen.
+    vacuum_fraction : float
+        Fraction of the pixels that see no specimen.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of shape (n_spectra,)
+        Flattened; 0 in vacuum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.data.samples import thickness_map
+    >>> thickness = thickness_map((10, 10), (0.5, 2.0), 0.3, np.random.default_rng(0))
+    >>> int((thickness == 0).sum()), bool(thickness.max() <= 2.0)
+    (30, True)
+    """
     low, high = thickness_range
     n_spectra = int(np.prod(shape, dtype=int))
     if n_spectra == 1:
@@ -164,14 +251,14 @@ def thickness_map(shape, thickness_range, vacuum_fraction, rng):
 
 
 def _smooth_noise(shape, rng):
-    """Smooth random field of unit variance, flattened."""
+    """Draw a smooth random field of unit variance, flattened."""
     white = rng.standard_normal(shape)
     field = gaussian_filter(white, sigma=[max(n / 8, 1) for n in shape]) if shape else white * 0
     return (field / (field.std() or 1.0)).ravel()
 
 
 def _drift(shape, rng):
-    """Drift of unit variance: slow over the scan, and as much from pixel to pixel."""
+    """Draw a drift of unit variance: slow over the scan, and as much from pixel to pixel."""
     jitter = rng.standard_normal(int(np.prod(shape, dtype=int)))
     return np.sqrt(0.5) * (_smooth_noise(shape, rng) + jitter)
 
@@ -186,8 +273,8 @@ def _axes(navigation_shape, n_channels, offset, scale):
     return navigation + [{**energy, "units": "eV", "navigate": False}]
 
 
-def _spectrum(data, axes, title):
-    signal = hs.signals.Signal1D(data, axes=axes)
+def _spectrum(values, axes, title):
+    signal = Signal1D(_shaped(values, axes), axes=axes)
     signal.set_signal_type("EELS_ZLPML")
     signal.metadata.General.title = title
     signal.set_microscope_parameters(
@@ -197,85 +284,135 @@ def _spectrum(data, axes, title):
     return signal
 
 
-def _map(data, axes, title):
+def _map(values, axes, title):
     if axes:
-        signal = hs.signals.BaseSignal(data, axes=axes)
+        signal = BaseSignal(_shaped(values, axes), axes=axes)
     else:
-        signal = hs.signals.BaseSignal(np.atleast_1d(data)).T
+        signal = BaseSignal(values).T
     signal.metadata.General.title = title
     return signal
 
 
-def ws2_like(navigation_shape=(48, 48), random_state=None, **settings):
-    """Flake with vacuum around it at 0.45 eV resolution; gap 1.6 eV.
+def _shaped(values, axes):
+    return values.reshape([axis["size"] for axis in axes])
+
+
+def ws2_like(navigation_shape=(48, 48), random_state=None, **parameters):
+    """Simulate a flake with vacuum around it at 0.45 eV resolution; gap 1.6 eV.
 
     See :func:`make_sample` for the parameters and what is returned.
+
+    Examples
+    --------
+    A quarter of the view is vacuum:
+
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> sample = ws2_like((8, 8), random_state=0, n_channels=256)
+    >>> float((sample.thickness.data == 0).mean())
+    0.25
     """
     defaults = {"title": "WS2-like flake", "specimen_broadening": 0.05}
-    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **settings})
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **parameters})
 
 
-def monochromated(navigation_shape=(48, 48), random_state=None, **settings):
-    """The same material at 80 meV resolution and 5 meV per channel.
-
-    See :func:`make_sample` for the parameters and what is returned.
-    """
-    defaults = {
-        "title": "Monochromated flake", "offset": -1.0, "scale": 0.005, "fwhm": 0.08,
-        "peak_counts": 8e6, "readout": 100.0, "specimen_broadening": 0.05,
-        "response": Response(1.8, 1.7, 1e-4, 15.0),
-    }  # fmt: skip
-    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **settings})
-
-
-def thick_small_gap(navigation_shape=(48, 48), random_state=None, **settings):
-    """Thick wedge with a gap of 0.7 eV, little more than twice the FWHM of 0.3 eV.
+def monochromated(navigation_shape=(48, 48), random_state=None, **parameters):
+    """Simulate the flake of :func:`ws2_like` at 80 meV resolution and 5 meV per channel.
 
     See :func:`make_sample` for the parameters and what is returned.
     """
     defaults = {
-        "title": "Thick wedge with a small gap", "offset": -3.0, "scale": 0.02, "fwhm": 0.3,
-        "peak_counts": 1e6, "thickness_range": (0.5, 2.0),
-        "material": Material(0.7, 0.5, 16.7, 4.0, 0.15, ()),
-    }  # fmt: skip
-    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **settings})
+        "title": "Monochromated flake",
+        "offset": -1.0,
+        "scale": 0.005,
+        "fwhm": 0.08,
+        "peak_counts": 8e6,
+        "readout": 100.0,
+        "specimen_broadening": 0.05,
+        "response": Response(
+            exponent_gain=1.8,
+            exponent_loss=1.7,
+            halo=1e-4,
+            halo_width=15.0,
+        ),
+    }
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **parameters})
 
 
-def low_dose(navigation_shape=(48, 48), random_state=None, **settings):
-    """Ten thousand counts in the highest channel, FWHM 0.9 eV, gain 2.
-
-    See :func:`make_sample` for the parameters and what is returned.
-    """
-    defaults = {
-        "title": "Low dose", "offset": -8.0, "scale": 0.05, "fwhm": 0.9, "peak_counts": 1e4,
-        "gain": 2.0, "readout": 5.0, "material": Material(3.4, 0.5, 19.5, 5.0, 0.15, ()),
-    }  # fmt: skip
-    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **settings})
-
-
-def very_low_dose(navigation_shape=(48, 48), random_state=None, **settings):
-    """A thousand electrons in the highest channel, counted one by one: no read-out noise.
+def thick_small_gap(navigation_shape=(48, 48), random_state=None, **parameters):
+    """Simulate a thick wedge with a gap of 0.7 eV, little more than twice the FWHM of 0.3 eV.
 
     See :func:`make_sample` for the parameters and what is returned.
     """
     defaults = {
-        "title": "Very low dose, electron counting", "peak_counts": 1e3, "gain": 1.0,
-        "readout": 0.0, "integer": True,
-    }  # fmt: skip
-    return low_dose(navigation_shape, random_state, **{**defaults, **settings})
+        "title": "Thick wedge with a small gap",
+        "offset": -3.0,
+        "scale": 0.02,
+        "fwhm": 0.3,
+        "peak_counts": 1e6,
+        "thickness_range": (0.5, 2.0),
+        "material": Material(
+            band_gap=0.7,
+            onset_exponent=0.5,
+            plasmon_energy=16.7,
+            plasmon_width=4.0,
+            interband=0.15,
+            excitons=(),
+        ),
+    }
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **parameters})
 
 
-def strong_drift(navigation_shape=(48, 48), random_state=None, **settings):
-    """Like :func:`ws2_like`; the peak wanders by half its FWHM, its width by a tenth.
+def low_dose(navigation_shape=(48, 48), random_state=None, **parameters):
+    """Simulate ten thousand counts in the highest channel, FWHM 0.9 eV, gain 2.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {
+        "title": "Low dose",
+        "offset": -8.0,
+        "scale": 0.05,
+        "fwhm": 0.9,
+        "peak_counts": 1e4,
+        "gain": 2.0,
+        "readout": 5.0,
+        "material": Material(
+            band_gap=3.4,
+            onset_exponent=0.5,
+            plasmon_energy=19.5,
+            plasmon_width=5.0,
+            interband=0.15,
+            excitons=(),
+        ),
+    }
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **parameters})
+
+
+def very_low_dose(navigation_shape=(48, 48), random_state=None, **parameters):
+    """Simulate a thousand electrons in the highest channel, counted without read-out noise.
+
+    See :func:`make_sample` for the parameters and what is returned.
+    """
+    defaults = {
+        "title": "Very low dose, electron counting",
+        "peak_counts": 1e3,
+        "gain": 1.0,
+        "readout": 0.0,
+        "integer": True,
+    }
+    return low_dose(navigation_shape, random_state, **{**defaults, **parameters})
+
+
+def strong_drift(navigation_shape=(48, 48), random_state=None, **parameters):
+    """Simulate the flake under a peak that wanders by half its FWHM, its width by a tenth.
 
     See :func:`make_sample` for the parameters and what is returned.
     """
     defaults = {"title": "Strong drift", "centre_drift": 0.5, "width_drift": 0.1}
-    return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
+    return ws2_like(navigation_shape, random_state, **{**defaults, **parameters})
 
 
-def energy_gain(navigation_shape=(48, 48), random_state=None, **settings):
-    """Like :func:`monochromated`, with a phonon-like peak of energy gain at -0.4 eV.
+def energy_gain(navigation_shape=(48, 48), random_state=None, **parameters):
+    """Simulate :func:`monochromated` with a phonon-like peak of energy gain at -0.4 eV.
 
     See :func:`make_sample` for the parameters and what is returned.
     """
@@ -283,49 +420,52 @@ def energy_gain(navigation_shape=(48, 48), random_state=None, **settings):
         "title": "Energy-gain peaks",
         "material": replace(Material(), gains=((0.4, 0.05, 3e-4),)),
     }
-    return monochromated(navigation_shape, random_state, **{**defaults, **settings})
+    return monochromated(navigation_shape, random_state, **{**defaults, **parameters})
 
 
-def no_vacuum(navigation_shape=(48, 48), random_state=None, **settings):
-    """Like :func:`ws2_like`, but the specimen fills the view (t/lambda 0.2 to 1).
+def no_vacuum(navigation_shape=(48, 48), random_state=None, **parameters):
+    """Simulate the flake where it fills the view (t/lambda 0.2 to 1).
 
     See :func:`make_sample` for the parameters and what is returned.
     """
     defaults = {"title": "No vacuum in view", "thickness_range": (0.2, 1.0), "vacuum_fraction": 0.0}
-    return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
+    return ws2_like(navigation_shape, random_state, **{**defaults, **parameters})
 
 
-def line_scan(navigation_shape=(40,), random_state=None, **settings):
-    """40 spectra across the edge of the flake of :func:`ws2_like`.
+def line_scan(navigation_shape=(40,), random_state=None, **parameters):
+    """Simulate 40 spectra across the edge of the flake of :func:`ws2_like`.
 
     See :func:`make_sample` for the parameters and what is returned.
     """
-    return ws2_like(navigation_shape, random_state, **{"title": "Line scan", **settings})
+    return ws2_like(navigation_shape, random_state, **{"title": "Line scan", **parameters})
 
 
-def single_spectrum(navigation_shape=(), random_state=None, **settings):
-    """One spectrum of a specimen of half a mean free path, no navigation dimension.
+def single_spectrum(navigation_shape=(), random_state=None, **parameters):
+    """Simulate one spectrum of a specimen of half a mean free path, no navigation dimension.
 
     See :func:`make_sample` for the parameters and what is returned.
     """
     defaults = {"title": "Single spectrum", "thickness_range": (0.5, 0.5)}
-    return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
+    return ws2_like(navigation_shape, random_state, **{**defaults, **parameters})
 
 
-def vacuum_reference(navigation_shape=(), random_state=None, **settings):
-    """Vacuum taken at another time for :func:`single_spectrum`: its peak is 5 % narrower.
+def vacuum_reference(navigation_shape=(), random_state=None, **parameters):
+    """Simulate vacuum taken at another time for :func:`single_spectrum`: 5 % narrower.
 
     See :func:`make_sample` for the parameters and what is returned.
     """
     defaults = {
-        "title": "Vacuum reference", "vacuum_fraction": 1.0, "thickness_range": (0.0, 0.0),
-        "fwhm": 0.45 / 1.05, "centre_drift": 0.5,
-    }  # fmt: skip
-    return ws2_like(navigation_shape, random_state, **{**defaults, **settings})
+        "title": "Vacuum reference",
+        "vacuum_fraction": 1.0,
+        "thickness_range": (0.0, 0.0),
+        "fwhm": 0.45 / 1.05,
+        "centre_drift": 0.5,
+    }
+    return ws2_like(navigation_shape, random_state, **{**defaults, **parameters})
 
 
 def setting_laws(beam_energy, exposure):
-    """What the simulated microscope of :func:`vacuum_at_settings` does at a setting.
+    """Compute the peak that the microscope of :func:`vacuum_at_settings` makes at a setting.
 
     Parameters
     ----------
@@ -345,11 +485,25 @@ def setting_laws(beam_energy, exposure):
     response : Response
         Its loss-side exponent is ``2 * (beam_energy / 100)**0.08``, its halo
         ``5e-4 * (beam_energy / 100)**-0.5``: fast electrons are scattered less.
+
+    Examples
+    --------
+    Twice the time gives twice the counts, in a peak that drift makes a little wider:
+
+    >>> from hyperspy_zlpml.data import setting_laws
+    >>> (short_fwhm, short, _), (long_fwhm, long, _) = (setting_laws(80.0, t) for t in (0.1, 0.2))
+    >>> float(long / short), round(float(long_fwhm / short_fwhm), 3)
+    (2.0, 1.014)
     """
     relative = beam_energy / 100
     fwhm = np.hypot(0.3, 0.02 * beam_energy**0.5) * (exposure / 0.1) ** 0.02
-    response = Response(2.5, 2.0 * relative**0.08, 5e-4 * relative**-0.5)
-    return fwhm, 2e7 * relative**0.6 * exposure, response
+    peak_counts = 2e7 * relative**0.6 * exposure
+    response = Response(
+        exponent_gain=2.5,
+        exponent_loss=2.0 * relative**0.08,
+        halo=5e-4 * relative**-0.5,
+    )
+    return fwhm, peak_counts, response
 
 
 def vacuum_at_settings(
@@ -358,9 +512,11 @@ def vacuum_at_settings(
     navigation_shape=(6, 6),
     reproducibility=0.01,
     random_state=None,
-    **settings,
+    **parameters,
 ):
-    """Vacuum at a grid of beam energies and exposures, whose peaks follow :func:`setting_laws`.
+    """Simulate vacuum at a grid of beam energies and exposures.
+
+    The peaks follow :func:`setting_laws`.
 
     Parameters
     ----------
@@ -375,7 +531,7 @@ def vacuum_at_settings(
         FWHM misses it by half of this, the exponents of the flanks by a fifth.
     random_state : int or numpy.random.Generator, optional
         Same state, same images.
-    **settings
+    **parameters
         Of :func:`make_sample`.
 
     Returns
@@ -384,34 +540,61 @@ def vacuum_at_settings(
         Beam energy by beam energy; their metadata hold the settings.
     """
     rng = np.random.default_rng(random_state)
-    images = []
-    for beam_energy, exposure in product(beam_energies, exposures):
-        fwhm, peak_counts, response = setting_laws(beam_energy, exposure)
-        off = reproducibility * rng.standard_normal(3) * (1.0, 0.5, 0.2)
-        response = replace(
-            response, exponent_gain=response.exponent_gain * np.exp(off[2]),
-            exponent_loss=response.exponent_loss * np.exp(off[2]),
-        )  # fmt: skip
-        defaults = {
-            "title": f"Vacuum at {beam_energy:g} keV, {exposure:g} s", "n_channels": 1024,
-            "thickness_range": (0.0, 0.0), "vacuum_fraction": 1.0, "offset": -3.0,
-            "width_drift": 0.01, "tail_drift": 0.02,
-        }  # fmt: skip
-        image = make_sample(
-            navigation_shape, fwhm=fwhm * np.exp(off[1]), peak_counts=peak_counts * np.exp(off[0]),
-            response=response, random_state=rng, **{**defaults, **settings},
-        )  # fmt: skip
-        for signal in (image.signal, image.zlp, image.inelastic):
-            signal.set_microscope_parameters(beam_energy=beam_energy)
-            signal.metadata.set_item("Acquisition_instrument.TEM.Detector.EELS.exposure", exposure)
-        images.append(image)
-    return images
+    defaults = {
+        "n_channels": 1024,
+        "thickness_range": (0.0, 0.0),
+        "vacuum_fraction": 1.0,
+        "offset": -3.0,
+        "width_drift": 0.01,
+        "tail_drift": 0.02,
+        "navigation_shape": navigation_shape,
+    }
+    return [
+        _vacuum_at(
+            beam_energy,
+            exposure,
+            off=reproducibility * rng.standard_normal(3) * (1.0, 0.5, 0.2),
+            rng=rng,
+            parameters={**defaults, **parameters},
+        )
+        for beam_energy, exposure in product(beam_energies, exposures)
+    ]
 
 
+def _vacuum_at(beam_energy, exposure, off, rng, parameters):
+    """Simulate vacuum at one setting, off its laws by numbers in ln (counts, FWHM, exponents)."""
+    fwhm, peak_counts, response = setting_laws(beam_energy, exposure)
+    response = replace(
+        response,
+        exponent_gain=response.exponent_gain * np.exp(off[2]),
+        exponent_loss=response.exponent_loss * np.exp(off[2]),
+    )
+    image = make_sample(
+        fwhm=fwhm * np.exp(off[1]),
+        peak_counts=peak_counts * np.exp(off[0]),
+        response=response,
+        random_state=rng,
+        **{"title": f"Vacuum at {beam_energy:g} keV, {exposure:g} s", **parameters},
+    )
+    for signal in (image.signal, image.zlp, image.inelastic):
+        signal.set_microscope_parameters(beam_energy=beam_energy)
+        signal.metadata.set_item("Acquisition_instrument.TEM.Detector.EELS.exposure", exposure)
+    return image
+
+
+#: Sample images by name, but those of vacuum alone.
 SAMPLE_KINDS = {
     function.__name__: function
     for function in (
-        ws2_like, monochromated, thick_small_gap, low_dose, very_low_dose, no_vacuum,
-        strong_drift, energy_gain, line_scan, single_spectrum,
+        ws2_like,
+        monochromated,
+        thick_small_gap,
+        low_dose,
+        very_low_dose,
+        no_vacuum,
+        strong_drift,
+        energy_gain,
+        line_scan,
+        single_spectrum,
     )
-}  # fmt: skip
+}

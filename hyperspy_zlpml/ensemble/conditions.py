@@ -2,11 +2,11 @@
 """Settings of the microscope as inputs: which were measured, how they scale, what follows them.
 
 An ensemble trained at several settings has them as inputs of its networks, beside reduced energy
-and ln N0 (Roest 2021, section 3.4). The networks tell the shape of the peak in units of its FWHM;
-how many electrons it holds and how wide it is follow laws of the settings
-(:mod:`hyperspy_zlpml.ensemble.laws`).
+and ln N0 (Roest 2021, section 3.4). The networks predict the shape of the peak in units of its
+FWHM; its counts and its width follow laws of the settings (:mod:`hyperspy_zlpml.ensemble.laws`).
 """
 
+import keyword
 import numbers
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,8 +16,10 @@ from scipy.optimize import nnls
 
 from hyperspy_zlpml.ensemble.laws import Law
 
-#: Weight of the condition that shares sum to one, and distances that count as none.
-_SUM_TO_ONE, _INSIDE = 1e4, 1e-6
+#: Weight of the equation that shares sum to one, beside equations of order one.
+_SUM_TO_ONE = 1e4
+#: Distances, in half ranges of the settings, that count as none.
+_INSIDE = 1e-6
 #: Conditions that the counts of a spectrum are in proportion to.
 TIMES = ("exposure", "dwell_time")
 #: Units of the conditions that HyperSpy's metadata know.
@@ -28,9 +30,9 @@ UNITS = {
     "exposure": "s",
     "dwell_time": "s",
 }
-#: Arguments of ``Ensemble.predict``, which no condition can be called.
+#: Parameters of ``Ensemble.predict``: no condition can have such a name.
 _TAKEN = ("self", "energy", "centre", "fwhm", "log_intensity", "height", "setting")
-#: Smallest singular value of settings of unit variance that tells two conditions apart.
+#: Smallest singular value of settings of unit variance at which conditions are independent.
 _INDEPENDENT = 1e-3
 #: Most settings that an ensemble is trained at and a file may hold.
 MOST_SETTINGS = 200
@@ -46,20 +48,21 @@ class Conditions:
     ----------
     names : tuple of str
     settings : ndarray of shape (n_settings, n_conditions)
-        As measured.
+        Values of the conditions, each in its own unit (:data:`UNITS`).
     logarithmic : tuple of bool
         Whether a condition counts by its logarithm: those that are positive everywhere do.
     values, errors : ndarray of shape (n_settings, 2)
-        ln of N0 (per second, where a time is among the conditions) and of FWHM / eV.
+        ln of N0 (per second, where a time is among the conditions) and of FWHM / eV, and their
+        standard errors.
     spread : ndarray of shape (2,)
-        Standard deviation of the same from spectrum to spectrum of one acquisition.
+        Standard deviation of these logarithms from spectrum to spectrum of one acquisition.
     scores : ndarray of shape (n_replicas, 2)
         How many standard deviations from the laws each replica is.
     """
 
-    names: tuple
+    names: tuple[str, ...]
     settings: np.ndarray
-    logarithmic: tuple
+    logarithmic: tuple[bool, ...]
     values: np.ndarray
     errors: np.ndarray
     spread: np.ndarray
@@ -67,40 +70,106 @@ class Conditions:
 
     @classmethod
     def of(cls, names, settings, log_n0, log_fwhm, errors, spread, scores):
-        """From ln N0 as counted at each setting."""
+        """Collect what was measured at each setting.
+
+        Parameters
+        ----------
+        names : sequence of str
+        settings : array_like of shape (n_settings, n_conditions)
+        log_n0 : array_like of shape (n_settings,)
+            ln N0 as counted; where a time is among the conditions, counts are divided by it.
+        log_fwhm : array_like of shape (n_settings,)
+            ln(FWHM / eV).
+        errors : array_like of shape (n_settings, 2)
+            Standard errors of both.
+        spread : array_like of shape (2,)
+            Standard deviation of both from spectrum to spectrum of one acquisition.
+        scores : ndarray of shape (n_replicas, 2)
+            How many standard deviations from the laws each replica is.
+
+        Returns
+        -------
+        Conditions
+
+        Examples
+        --------
+        Counts in proportion to the exposure are one rate:
+
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.ensemble.conditions import Conditions
+        >>> conditions = Conditions.of(
+        ...     ["exposure"],
+        ...     settings=[[0.1], [0.2], [0.4]],
+        ...     log_n0=np.log([1e5, 2e5, 4e5]),
+        ...     log_fwhm=np.log([0.3, 0.3, 0.3]),
+        ...     errors=np.full((3, 2), 1e-3),
+        ...     spread=[0.01, 0.01],
+        ...     scores=np.zeros((1, 2)),
+        ... )
+        >>> np.exp(conditions.values[:, 0]).round(3)
+        array([1000000., 1000000., 1000000.])
+        >>> (log_n0, log_fwhm), _ = conditions.predicted((0.8,))
+        >>> round(float(np.exp(log_n0)) / 8e5, 2), round(float(np.exp(log_fwhm)), 2)
+        (1.0, 0.3)
+        """
         settings = np.asarray(settings, float)
         values = np.stack([log_n0 - _log_time(names, settings), log_fwhm], -1)
-        logarithmic = tuple(bool(flag) for flag in (settings > 0).all(0))
-        errors, spread = np.asarray(errors, float), np.asarray(spread, float)
-        return cls(tuple(names), settings, logarithmic, values, errors, spread, scores)
+        return cls(
+            names=tuple(names),
+            settings=settings,
+            logarithmic=tuple(bool(flag) for flag in (settings > 0).all(0)),
+            values=values,
+            errors=np.asarray(errors, float),
+            spread=np.asarray(spread, float),
+            scores=scores,
+        )
 
     def select(self, replicas):
-        """The same with some of the replicas."""
+        """Take some of the replicas.
+
+        Parameters
+        ----------
+        replicas : any index of NumPy
+
+        Returns
+        -------
+        Conditions
+        """
         return replace(self, scores=self.scores[replicas])
 
     @property
     def time(self):
-        """The condition that counts are in proportion to, or None."""
+        """Name of the condition that counts are in proportion to, or None."""
         return next((name for name in self.names if name in TIMES), None)
 
     @cached_property
     def _range(self):
-        """Middle and half range of the settings, where a logarithm is due of that."""
+        """Middle and half range of the settings, of their logarithms where these count."""
         values = self._transformed(self.settings)
         low, high = values.min(0), values.max(0)
         return 0.5 * (low + high), 0.5 * (high - low)
 
     def _transformed(self, settings):
+        """Take the logarithm of the conditions that count by it."""
         return with_logarithms(np.asarray(settings, float), np.array(self.logarithmic))
 
     def scaled(self, settings):
-        """Settings (..., n_conditions) such that those trained at lie between -1 and 1."""
+        """Scale settings such that those trained at lie between -1 and 1.
+
+        Parameters
+        ----------
+        settings : array_like of shape (..., n_conditions)
+
+        Returns
+        -------
+        ndarray of shape (..., n_conditions)
+        """
         middle, half = self._range
         return (self._transformed(settings) - middle) / half
 
     @property
     def middle(self):
-        """The setting in the middle of those trained at, as a tuple."""
+        """Setting in the middle of those trained at, as a tuple."""
         middle, _ = self._range
         is_log = np.array(self.logarithmic)
         return tuple(
@@ -108,7 +177,16 @@ class Conditions:
         )
 
     def checked(self, given):
-        """Values of all conditions, in order, from keywords.
+        """Put the values of all conditions in order, and check them.
+
+        Parameters
+        ----------
+        given : dict of str to float
+            Values by the names of the conditions.
+
+        Returns
+        -------
+        tuple of float
 
         Raises
         ------
@@ -125,17 +203,47 @@ class Conditions:
             if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
                 raise ValueError(f"{name}: expected a number, got {value!r}.")
             if not np.isfinite(value) or (is_log and value <= 0):
-                raise ValueError(
-                    f"{name}: expected a {'positive ' * is_log}finite number, got {value!r}."
-                )
+                kind = "positive finite" if is_log else "finite"
+                raise ValueError(f"{name}: expected a {kind} number, got {value!r}.")
             values.append(float(value))
         return tuple(values)
 
     def outside(self, setting):
-        """How far a setting lies outside those trained at, in units of half their range.
+        """Measure how far a setting lies outside those trained at.
 
-        The distance to their convex hull: what lies between none of them is outside, though each
-        condition alone may have been seen.
+        It is the distance to their convex hull: a setting that lies between none of them is
+        outside, though each condition alone may have been seen.
+
+        Parameters
+        ----------
+        setting : sequence of float
+
+        Returns
+        -------
+        float
+            In units of half the range of the settings; 0 inside.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.ensemble.conditions import Conditions
+        >>> settings = [[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]
+        >>> conditions = Conditions.of(
+        ...     ["tilt", "defocus"],
+        ...     settings,
+        ...     log_n0=np.zeros(3),
+        ...     log_fwhm=np.zeros(3),
+        ...     errors=np.zeros((3, 2)),
+        ...     spread=np.zeros(2),
+        ...     scores=np.zeros((1, 2)),
+        ... )
+        >>> conditions.outside((0.0, 0.5)), round(conditions.outside((1.0, 3.0)), 3)
+        (0.0, 2.0)
+
+        The fourth corner was not measured:
+
+        >>> round(conditions.outside((1.0, -1.0)), 3)
+        1.414
         """
         corners, here = self.scaled(self.settings), self.scaled(setting)
         ones = _SUM_TO_ONE * np.ones(len(corners))
@@ -145,16 +253,21 @@ class Conditions:
 
     @cached_property
     def laws(self):
-        """Of ln N0 per time and of ln FWHM."""
+        """Laws of ln N0 per time and of ln FWHM."""
         scaled = self.scaled(self.settings)
         return tuple(Law(scaled, v, e) for v, e in zip(self.values.T, self.errors.T, strict=True))
 
     def predicted(self, setting):
-        """Ln N0 and ln FWHM of one spectrum at a setting.
+        """Predict ln N0 and ln FWHM of one spectrum at a setting.
+
+        Parameters
+        ----------
+        setting : sequence of float
 
         Returns
         -------
         mean, sigma : ndarray of shape (2,)
+            Expectation and standard deviation.
         """
         at = self.scaled(setting)[None]
         mean, sigma = np.array([law(at) for law in self.laws])[..., 0].T
@@ -162,29 +275,70 @@ class Conditions:
         return mean, np.hypot(sigma, self.spread)
 
     def of_replicas(self, setting):
-        """Ln N0 and ln FWHM of every replica at a setting, each of shape (n_replicas,)."""
+        """Predict ln N0 and ln FWHM of every replica at a setting.
+
+        Parameters
+        ----------
+        setting : sequence of float
+
+        Returns
+        -------
+        log_n0, log_fwhm : ndarray of shape (n_replicas,)
+        """
         mean, sigma = self.predicted(setting)
         return tuple((mean + sigma * self.scores).T)
 
 
 def with_logarithms(settings, is_log):
-    """Settings (..., n_conditions) with the logarithm of those conditions that count by it."""
+    """Take the logarithm of the conditions that count by it.
+
+    Parameters
+    ----------
+    settings : ndarray of shape (..., n_conditions)
+    is_log : ndarray of bool of shape (n_conditions,)
+
+    Returns
+    -------
+    ndarray of shape (..., n_conditions)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.ensemble.conditions import with_logarithms
+    >>> with_logarithms(np.array([np.e, -2.0]), is_log=np.array([True, False]))
+    array([ 1., -2.])
+    """
     return np.where(is_log, np.log(np.where(is_log, settings, 1.0)), settings)
 
 
 def _log_time(names, settings):
-    """Logarithm of the time of every setting, 0 where it is no condition."""
+    """Take the logarithm of the time of every setting, 0 where it is no condition."""
     columns = [number for number, name in enumerate(names) if name in TIMES]
     return np.log(settings[:, columns[0]]) if columns else np.zeros(len(settings))
 
 
 def check_conditions(names, values):
-    """Raise ValueError unless the values of conditions tell their settings apart.
+    """Raise ValueError unless conditions can be learnt from their values.
 
     Parameters
     ----------
     names : tuple of str
     values : ndarray of shape (n_settings, n_conditions)
+
+    Raises
+    ------
+    ValueError
+        If a name cannot be used, a condition does not change or is no positive time, settings are
+        too few or too many, or one condition follows from the others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.ensemble.conditions import check_conditions
+    >>> check_conditions(("exposure",), np.array([[0.1], [0.2]]))
+    >>> check_conditions(("exposure",), np.array([[0.1], [0.1]]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: conditions: expected exposure to differ between the signals, it is 0.1 in all ...
     """
     check_condition_names(names)
     for name, column in zip(names, values.T, strict=True):
@@ -210,8 +364,25 @@ def check_condition_names(names):
     Parameters
     ----------
     names : iterable of str
+
+    Raises
+    ------
+    ValueError
+        If one is no keyword, or is one of its other parameters, or there are two times.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.ensemble.conditions import check_condition_names
+    >>> check_condition_names(["beam_energy", "spot_size"])
+    >>> check_condition_names(["spot size"])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: conditions: expected names that can be keywords ..., got ['spot size'].
     """
-    wrong = sorted(name for name in names if name in _TAKEN or not name.isidentifier())
+    wrong = sorted(
+        name
+        for name in names
+        if name in _TAKEN or keyword.iskeyword(name) or not name.isidentifier()
+    )
     if wrong:
         raise ValueError(
             "conditions: expected names that can be keywords and are no arguments of "
@@ -226,7 +397,7 @@ def check_condition_names(names):
 
 
 def _check_independent(names, values):
-    """Times are positive, and conditions do not all change together."""
+    """Raise ValueError unless times are positive and no condition follows from the others."""
     for name, column in zip(names, values.T, strict=True):
         if name in TIMES and not (column > 0).all():
             raise ValueError(f"conditions: expected {name} to be positive, got {column.min():g}.")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The trained model: networks, reference, what it has seen and where it comes from, frozen.
+"""Ensemble: networks, reference, spectra seen and origin of a trained model, frozen.
 
-Use :meth:`Ensemble.predict` for whole replicas, :meth:`Ensemble.tabulate` for what the
-application to an image needs: the median, the band and the principal modes of the replicas on a
-grid, so that the cost per pixel does not depend on their number. NumPy alone predicts.
+Use :meth:`~hyperspy_zlpml.Ensemble.predict` for whole replicas, :meth:`~hyperspy_zlpml.Ensemble.tabulate` for the application to
+an image: the median, the band and the principal modes of the replicas on a grid, so that the cost
+per pixel does not depend on their number. NumPy alone predicts.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,19 +22,19 @@ from hyperspy_zlpml.zlp.tails import level_ripples
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A trained ensemble of networks for the shape of the zero-loss peak.
+    """Trained ensemble of networks for the shape of the zero-loss peak.
 
     The ZLP of replica ``k`` at reduced energy ``u = (E - E0) / FWHM`` in a spectrum of peak
     intensity ``N0`` is ``height * exp(log_reference_k(u) + network_k(u, ln N0))``, where the
-    reference of each replica is drawn within the errors of the common one: what the data do not
-    tell a network stays as uncertain as the reference is.
+    reference of each replica is drawn within the errors of the common one: where the data teach a
+    network nothing, it stays as uncertain as the reference is.
 
     Attributes
     ----------
     networks : Networks
     reference : Reference
     seen : SeenSpectra
-        The spectra trained on; at a setting, what they would be like there.
+        Spectra trained on; at a setting, as they would be there.
     origin : Origin
     conditions : Conditions or None
         Settings of the microscope that are inputs of the networks, and the laws that width and
@@ -51,6 +51,13 @@ class Ensemble:
     4
     >>> ensemble.predict([-0.1, 0.0, 0.1]).shape
     (4, 3)
+
+    Thicker specimens have the smaller N0; networks tell how the shape of the peak follows it:
+
+    >>> low, high = ensemble.seen.log_intensity_range
+    >>> thick, thin = ensemble.log_shapes([low, high]).swapaxes(0, 1)
+    >>> thick.shape == (4, ensemble.grid.n), bool((thick == thin).all())
+    (True, False)
     """
 
     networks: Networks
@@ -69,6 +76,7 @@ class Ensemble:
         )
 
     def _described_setting(self):
+        """Say in words which conditions it was trained with, and where it stands."""
         if self.conditions is None:
             return ""
         names = self.conditions.names
@@ -98,12 +106,31 @@ class Ensemble:
         ------
         ValueError
             If it was not trained with conditions, or a value is missing or impossible.
+
+        Examples
+        --------
+        Trained at 0.1 s and 0.4 s, taken to 0.2 s, where the counts are half of those at 0.4 s:
+
+        >>> import numpy as np
+        >>> from hyperspy_zlpml import train_zlp_ml
+        >>> from hyperspy_zlpml.data import vacuum_at_settings
+        >>> samples = vacuum_at_settings((200.0,), (0.1, 0.4), (3, 3), random_state=0)
+        >>> ensemble = train_zlp_ml(
+        ...     [sample.signal for sample in samples],
+        ...     conditions=["exposure"],
+        ...     n_replicas=4,
+        ...     random_state=0,
+        ...     show_progressbar=False,
+        ... )
+        >>> log_beams = [ensemble.at(exposure=time).seen.log_beam for time in (0.2, 0.4)]
+        >>> round(float(np.exp(np.diff(log_beams)[0])), 1)
+        2.0
         """
         if self.conditions is None:
             raise ValueError(
                 f"at: expected an ensemble trained with conditions, got one without; it knows no "
-                f"{', '.join(setting) or 'settings'}. Train with hyperspy_zlpml.train_zlp_ml([...], "
-                "conditions=[...])."
+                f"{', '.join(setting) or 'settings'}. "
+                "Train with hyperspy_zlpml.train_zlp_ml([...], conditions=[...])."
             )
         values = self.conditions.checked(setting)
         mean, sigma = self.conditions.predicted(values)
@@ -151,7 +178,8 @@ class Ensemble:
 
         Parameters
         ----------
-        u, log_intensity : ndarray of equal shape
+        u, log_intensity : ndarray of shape (...)
+            Reduced energies and ln N0; they broadcast.
 
         Returns
         -------
@@ -202,7 +230,9 @@ class Ensemble:
             log_intensity = one.seen.log_intensity_range.high
         shapes = one.log_shapes(np.array([log_intensity]))[:, 0]
         if one.setting:
-            height, widths = one._heights_and_widths(energy, shapes, fwhm, log_intensity, height)
+            height, widths = one._heights_and_widths(
+                energy, shapes, fwhm=fwhm, log_intensity=log_intensity, height=height
+            )
             u = (energy - centre) / widths
             rows = [one.grid.interpolate(row, at) for row, at in zip(shapes, u, strict=True)]
             return height * np.exp(np.array(rows))
@@ -211,8 +241,8 @@ class Ensemble:
         u = (energy - centre) / fwhm
         return height * np.exp(one.grid.interpolate_rows(shapes.T, u).T)
 
-    def _heights_and_widths(self, energy, shapes, fwhm, log_intensity, height):
-        """Height, a number or of shape (n_replicas, n_energy), and FWHM (n_replicas, 1)."""
+    def _heights_and_widths(self, energy, shapes, *, fwhm, log_intensity, height):
+        """Find height, a number or of shape (n_replicas, n_energy), and FWHM (n_replicas, 1)."""
         log_n0, log_fwhm = self.conditions.of_replicas(self.setting)
         width = np.exp(log_fwhm) if fwhm is None else np.full(self.n_replicas, fwhm)
         if height is None:
@@ -224,12 +254,18 @@ class Ensemble:
         return height, width[:, None]
 
     def check_setting(self):
-        """Raise ValueError if it was trained with conditions and none are chosen."""
+        """Raise ValueError if it was trained with conditions and none are chosen.
+
+        Raises
+        ------
+        ValueError
+            If it stands at no setting; the message names the conditions.
+        """
         if self.conditions is not None and not self.setting:
             names = ", ".join(f"{name}=..." for name in self.conditions.names)
             raise ValueError(
-                f"setting: expected values of {list(self.conditions.names)}, which this ensemble was "
-                f"trained with, got none; choose them with ensemble.at({names})."
+                f"setting: expected values of {list(self.conditions.names)}, which this ensemble "
+                f"was trained with, got none; choose them with ensemble.at({names})."
             )
 
     def log_shapes(self, log_intensities):
@@ -237,7 +273,7 @@ class Ensemble:
 
         Parameters
         ----------
-        log_intensities : ndarray of shape (n,)
+        log_intensities : array_like of shape (n,)
             ln N0.
 
         Returns
@@ -269,6 +305,11 @@ class Ensemble:
         Returns
         -------
         ShapeTable
+
+        Raises
+        ------
+        ValueError
+            If it was trained with conditions, and none are chosen.
         """
         return tabulation.tabulate(self, confidence)
 
@@ -278,6 +319,7 @@ class Ensemble:
         Parameters
         ----------
         scatter : ndarray of shape (grid.n,)
+            Relative standard deviation.
 
         Returns
         -------
@@ -289,15 +331,15 @@ class Ensemble:
     def fingerprint(self):
         """SHA-256 of all that predictions depend on: equal for equal models.
 
-        :meth:`at` leaves it as it is: the setting is told beside.
+        :meth:`at` leaves it as it is: the setting is named beside it.
         """
         return self.origin.fingerprint or fingerprint(self)
 
     def plot_conditions(self, confidence=0.68):
         """Plot brightness, width and flank of the peak against each condition trained with.
 
-        Points are what was measured, brought to the line by the law for the other conditions;
-        grey is beyond the settings trained at.
+        Points are measured, brought to the line by the law for the other conditions; grey is
+        beyond the settings trained at.
 
         Parameters
         ----------
@@ -333,11 +375,19 @@ class Ensemble:
         ----------
         path : str or Path
             For example ``"ws2.zlp"``.
+
+        Raises
+        ------
+        EnsembleFileError
+            If it is larger than :func:`hyperspy_zlpml.load` reads, or no ensemble that predicts.
+        OSError
+            If the file cannot be written.
         """
         file.save(self, path)
 
 
 def _checked_energy(energy):
+    """Convert energies to an array; raise ValueError unless they are two or more and increase."""
     energy = np.asarray(energy, float)
     if energy.ndim == 1 and energy.size >= 2 and (np.diff(energy) > 0).all():
         return energy

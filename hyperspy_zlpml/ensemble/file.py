@@ -3,7 +3,7 @@
 
 A file is one of `safetensors <https://huggingface.co/docs/safetensors>`_: the arrays as they are,
 and in its header, as JSON, everything else that prediction needs. Nothing is pickled, so a file
-from anywhere can be opened without running what it holds. A checksum tells damage.
+from anywhere can be opened without running what it holds. A checksum shows damage.
 """
 
 import contextlib
@@ -29,7 +29,20 @@ LARGEST_FILE = 2**24
 
 
 def save(ensemble, path):
-    """Write an ensemble; see :meth:`hyperspy_zlpml.Ensemble.save`."""
+    """Write an ensemble to a file; see :meth:`hyperspy_zlpml.Ensemble.save`.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    path : str or Path
+
+    Raises
+    ------
+    EnsembleFileError
+        If it is larger than :func:`hyperspy_zlpml.load` reads, or no ensemble that predicts.
+    OSError
+        If the file cannot be written.
+    """
     from safetensors.numpy import save as to_bytes
 
     arrays, facts = to_parts(ensemble)

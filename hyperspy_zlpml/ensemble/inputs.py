@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the networks are given: reduced energy, ln N0 and conditions, all of order one."""
+"""Inputs of the networks: reduced energy, ln N0 and conditions, all of order one."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,27 @@ _CONDITION_SCALE = 0.3
 
 @dataclass(frozen=True)
 class InputScaling:
-    """Scaling of (u, ln N0) to the inputs of the networks, both of order one."""
+    """Scaling of reduced energy, ln N0 and conditions to inputs of order one.
+
+    Attributes
+    ----------
+    log_intensity_mean, log_intensity_scale : float
+        Middle and half range of ln N0, which become 0 and 1.
+    x_scale : float
+        ``x = asinh(2 u)`` that becomes 1.
+    condition_scale : float
+        Input for a condition at the upper end of those trained at.
+
+    Examples
+    --------
+    The far tail of the thinnest spectra, at the end of the range of a condition:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.ensemble.inputs import InputScaling
+    >>> scaling = InputScaling(log_intensity_mean=15.0, log_intensity_scale=0.5, x_scale=2.0)
+    >>> scaling(np.sinh(4.0) / 2, 15.5, setting=(1.0,)).round(6)
+    array([2. , 1. , 0.3])
+    """
 
     log_intensity_mean: float
     log_intensity_scale: float
@@ -27,8 +47,9 @@ class InputScaling:
         Parameters
         ----------
         u, log_intensity : ndarray of equal shape
+            Reduced energies and ln N0.
         setting : sequence of float
-            Conditions, between -1 and 1 where it was trained, the same for all.
+            Scaled conditions, between -1 and 1 where it was trained, the same for all.
 
         Returns
         -------

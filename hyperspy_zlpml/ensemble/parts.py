@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An ensemble as arrays and as what JSON can write.
+"""Parts of an ensemble: arrays, and facts that JSON can write.
 
-For files of their own (:mod:`hyperspy_zlpml.ensemble.file`) and for HyperSpy's; the way back is in
-:mod:`hyperspy_zlpml.ensemble.reading`.
+They go into files of their own (:mod:`hyperspy_zlpml.ensemble.file`) and into HyperSpy's; the way
+back is in :mod:`hyperspy_zlpml.ensemble.reading`.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from dataclasses import asdict
 
 import numpy as np
 
-#: Raised when files of before could not be read as what they are any more.
+#: Number of the file format; it is raised when older files could not be read any more.
 FORMAT_VERSION = 1
-#: Names in a file of the arrays of conditions begin with this.
+#: First letters of the names that arrays of conditions have in a file.
 CONDITIONS_PREFIX = "conditions_"
-#: Arrays of :class:`Conditions`.
+#: Names of the arrays of :class:`~hyperspy_zlpml.ensemble.conditions.Conditions`.
 CONDITIONS_ARRAYS = ("settings", "values", "errors", "spread", "scores")
 
 
 class EnsembleFileError(ValueError):
-    """A file is not an ensemble that can be read; the message says why."""
+    """Error of a file that is no ensemble that can be read; the message says why."""
 
 
 def to_parts(ensemble):
@@ -35,7 +35,8 @@ def to_parts(ensemble):
     Returns
     -------
     arrays : dict of str to ndarray
-    facts : dict
+    facts : dict of str to JSON
+        Everything else.
     """
     networks, reference, seen = ensemble.networks, ensemble.reference, ensemble.seen
     arrays = {
@@ -80,7 +81,7 @@ def to_parts(ensemble):
 
 
 def fingerprint(ensemble):
-    """Compute the SHA-256 of all that predictions depend on.
+    """Compute the SHA-256 of all that the predictions of an ensemble depend on.
 
     Parameters
     ----------
@@ -97,12 +98,12 @@ def fingerprint(ensemble):
 
 
 def checksum(arrays, facts):
-    """Compute the SHA-256 of arrays and of what JSON can write.
+    """Compute the SHA-256 of arrays and of facts that JSON can write.
 
     Parameters
     ----------
     arrays : dict of str to ndarray
-    facts : dict
+    facts : dict of str to JSON
 
     Returns
     -------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ensembles read from files and from dictionaries, which may come from anywhere."""
+"""Reading of ensembles from files and from their parts, which may come from anywhere."""
 
 import json
 from pathlib import Path
@@ -39,9 +39,20 @@ def load(path):
 
     Examples
     --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
     >>> import hyperspy_zlpml
-    >>> ensemble.save("afternoon.zlp")  # doctest: +SKIP
-    >>> ensemble = hyperspy_zlpml.load("afternoon.zlp")  # doctest: +SKIP
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> s = ws2_like((6, 6), random_state=0).signal
+    >>> ensemble = s.train_zlp_ml(n_replicas=4, random_state=0, show_progressbar=False)
+    >>> energy = np.linspace(-1, 5, 100)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "afternoon.zlp"
+    ...     ensemble.save(path)
+    ...     loaded = hyperspy_zlpml.load(path)
+    >>> bool((loaded.predict(energy) == ensemble.predict(energy)).all())
+    True
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
@@ -72,7 +83,7 @@ def load(path):
 
 
 def _header_of(path):
-    """Our part of the header of a file, after all that can be told without reading the rest."""
+    """Read our entry in the header of a file, and check what needs no more than the header."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(9)
@@ -87,10 +98,8 @@ def _header_of(path):
         raise EnsembleFileError(f"{path}: cut short: the file ends within its header.")
     try:
         header = json.loads(text)
-        end = 8 + length + max(
-            (entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"),
-            default=0,
-        )  # fmt: skip
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        end = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
         metadata = header["__metadata__"]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise EnsembleFileError(
@@ -117,7 +126,7 @@ def from_parts(arrays, facts):
     Parameters
     ----------
     arrays : dict of str to ndarray
-    facts : dict
+    facts : dict of str to JSON
 
     Returns
     -------

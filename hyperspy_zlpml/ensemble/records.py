@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an ensemble holds, in four records: networks, reference, spectra seen, origin."""
+"""Records that an ensemble consists of: networks, reference, spectra seen, origin."""
 
 from dataclasses import dataclass, field
 
@@ -15,6 +15,8 @@ from hyperspy_zlpml.zlp.tables import SpillTables
 
 #: Networks evaluated at once, for the cache and for the memory of many replicas.
 _REPLICAS_AT_ONCE = 4
+#: Values that JSON can hold.
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Networks:
     Attributes
     ----------
     weights : ndarray of shape (n_replicas, n_weights)
+        See :func:`~hyperspy_zlpml.network.weights.split_weights`.
     layers : tuple of int
         Units of each layer, inputs first.
     scaling : InputScaling
@@ -34,15 +37,30 @@ class Networks:
     scaling: InputScaling
 
     def add_outputs(self, values, u, log_intensity, setting):
-        """Add what the networks answer.
+        """Add the outputs of the networks to some values, in place.
 
         Parameters
         ----------
         values : ndarray of shape (n_replicas, n)
-            Added to in place.
+            Logarithms of the ratio to the common reference.
         u, log_intensity : ndarray of shape (n,)
+            Reduced energies and ln N0.
         setting : tuple of float
             Scaled conditions.
+
+        Examples
+        --------
+        One network without hidden units, ``2 x + 0.5`` where ``x`` is the scaled ln N0:
+
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.ensemble.inputs import InputScaling
+        >>> from hyperspy_zlpml.ensemble.records import Networks
+        >>> scaling = InputScaling(log_intensity_mean=15.0, log_intensity_scale=0.5, x_scale=2.0)
+        >>> networks = Networks(np.array([[0.0, 2.0, 0.5]]), layers=(2, 1), scaling=scaling)
+        >>> values, log_intensity = np.full((1, 2), 10.0), np.array([15.0, 15.5])
+        >>> networks.add_outputs(values, np.zeros(2), log_intensity, setting=())
+        >>> values
+        array([[10.5, 12.5]])
         """
         inputs = self.scaling(u, log_intensity, setting).astype(self.weights.dtype)
         for start in range(0, len(self.weights), _REPLICAS_AT_ONCE):
@@ -52,12 +70,12 @@ class Networks:
 
 @dataclass(frozen=True)
 class Reference:
-    """The shape that the networks correct, and how well it is known.
+    """Shape that the networks correct, and how well it is known.
 
     Attributes
     ----------
     grid : Grid
-        On which this shape and the tables of the ensemble live.
+        Nodes of this shape and of the tables of the ensemble.
     log_shape : ndarray of shape (grid.n,)
         Logarithm of the shape, 0 at u = 0.
     modes : ndarray of shape (n_modes, grid.n)
@@ -83,6 +101,7 @@ class Reference:
         Parameters
         ----------
         u : ndarray of shape (n,)
+            Reduced energies.
 
         Returns
         -------
@@ -94,7 +113,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class SeenSpectra:
-    """The spectra that an ensemble was trained on, or would see at the setting it stands at.
+    """Summary of the spectra that an ensemble was trained on, or would see at its setting.
 
     Attributes
     ----------
@@ -108,7 +127,7 @@ class SeenSpectra:
     u_range : Range
         Reduced energies measured.
     regions : Regions
-        Limits of each cluster.
+        Limits of each cluster, eV.
     cluster_centres : ndarray of shape (n_clusters,)
         Means of ``cluster_by``.
     cluster_by : str
@@ -131,19 +150,19 @@ class SeenSpectra:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an ensemble comes from.
+    """Origin of an ensemble: microscope, data and versions.
 
     Attributes
     ----------
     microscope : dict of str to float
         Settings at which it was trained, where the data say: beam energy (keV), convergence and
         collection angle (mrad).
-    provenance : dict
+    provenance : dict of str to JSON
         Versions, title of the data, arguments. Text and numbers alone.
     fingerprint : str
-        Fingerprint of the ensemble that it was before :meth:`Ensemble.at`; empty where it is that.
+        Fingerprint of the ensemble that it was before :meth:`~hyperspy_zlpml.Ensemble.at`; empty where it is that.
     """
 
     microscope: dict[str, float] = field(default_factory=dict)
-    provenance: dict = field(default_factory=dict)
+    provenance: dict[str, Json] = field(default_factory=dict)
     fingerprint: str = ""

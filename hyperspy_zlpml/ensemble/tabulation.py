@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Median, band and modes of the replicas on a grid, so that applying them costs the same for any number."""
+"""Median, band and modes of the replicas on a grid: to apply them costs the same for any number."""
 
 import numpy as np
 from scipy.stats import norm
@@ -9,6 +9,7 @@ from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Values of ln N0 at which shapes are tabulated.
 _N_INTENSITY_NODES = 9
+#: Most modes that are kept.
 _MOST_MODES = 8
 #: Spread of ln(ZLP) that is not worth a mode.
 _MODE_FLOOR = 1e-4
@@ -56,10 +57,10 @@ def tabulate(ensemble, confidence=0.68):
 
 
 def _quantiles(samples, confidence, below, above):
-    """Quantiles from the median, in units of the standard deviation.
+    """Count quantiles from the median in units of the standard deviation.
 
-    Those of a normal distribution where the replicas agree, and on average for few replicas,
-    whose sample quantiles lie too far inside.
+    Where the replicas agree they are those of a normal distribution. Sample quantiles of few
+    replicas lie too far inside; they are widened to be right on average.
     """
     n_replicas = len(samples)
     normal = norm.ppf(0.5 + confidence / 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether arrays and facts are the parts of an ensemble.
+"""Checks that arrays and facts are the parts of an ensemble.
 
 They may come from any file: kinds, shapes and ranges are checked before anything is made of them.
 """
@@ -16,17 +16,17 @@ from hyperspy_zlpml.ensemble.parts import (
 )
 from hyperspy_zlpml.zlp.grid import Grid
 
-#: Largest magnitude of what predictions are made of: all are of order one, or logarithms.
+#: Largest magnitude of the numbers that predictions are made of: of order one, or logarithms.
 _LARGEST_NUMBER = 1e6
-#: Ends of the grid in x = asinh(2 u): 10^12 FWHM.
+#: Furthest end of the grid, in x = asinh(2 u): 10^12 FWHM.
 _LARGEST_X = 30.0
-#: Most units of a layer: what is computed from a file of a few megabytes must not take the machine.
+#: Most units of a layer: a file of a few megabytes must not keep the machine busy.
 _WIDEST_LAYER = 64
 #: Most nodes of the grid.
 _LARGEST_GRID = 20_000
 #: Most replicas.
 _MOST_REPLICAS = 10_000
-#: Reduced energy and ln N0; conditions come behind.
+#: Inputs without conditions: reduced energy and ln N0.
 _N_INPUTS = 2
 #: Names of the arrays, with their numbers of dimensions and the largest magnitude they may have.
 _ARRAYS = {
@@ -42,7 +42,7 @@ _ARRAYS = {
     "E_I": (1, np.inf),
     "E_II": (1, np.inf),
 }
-#: The same, of ensembles trained with conditions.
+#: Numbers of dimensions of the arrays of conditions.
 _CONDITIONS_DIMENSIONS = {"settings": 2, "values": 2, "errors": 2, "spread": 1, "scores": 2}
 
 
@@ -52,7 +52,7 @@ def checked_parts(arrays, facts):
     Parameters
     ----------
     arrays : dict of str to ndarray
-    facts : dict
+    facts : dict of str to JSON
 
     Returns
     -------
@@ -81,6 +81,7 @@ def checked_parts(arrays, facts):
 
 
 def _conditions(arrays, facts):
+    """Build the conditions, None where there are none."""
     if facts is None:
         return None
     if not _is_record({"names": _are_names, "logarithmic": _are_flags})(facts):
@@ -95,6 +96,7 @@ def _conditions(arrays, facts):
 
 
 def _array(arrays, name, n_dimensions, largest):
+    """Look up one array, and check kind, dimensions and range."""
     array = np.asarray(arrays[name])
     if array.dtype.kind != "f" or array.itemsize not in (4, 8) or array.ndim != n_dimensions:
         raise TypeError(f"{name} is {array.dtype} of {array.ndim} dimensions")
@@ -111,10 +113,14 @@ def _check_facts(facts):
 
 
 def _check_shapes(arrays, facts):
-    layers, grid = facts["layers"], Grid(**facts["grid"])
-    n, n_clusters = len(arrays["weights"]), arrays["cluster_centres"].size
+    """Check that the shapes of all arrays agree with each other and with the facts."""
+    layers = facts["layers"]
+    grid = Grid(**facts["grid"])
+    n = len(arrays["weights"])
     n_weights = sum((a + 1) * b for a, b in zip(layers[:-1], layers[1:], strict=True))
-    n_modes, n_spilled = len(arrays["reference_modes"]), len(arrays["spill_log_intensity"])
+    n_clusters = arrays["cluster_centres"].size
+    n_modes = len(arrays["reference_modes"])
+    n_spilled = len(arrays["spill_log_intensity"])
     expected = {
         "weights": (n, n_weights),
         "log_reference": (grid.n,),
@@ -142,7 +148,9 @@ def _check_shapes(arrays, facts):
 
 
 def _check_conditions(conditions, arrays, facts):
-    layers, setting = facts["layers"], tuple(facts["setting"])
+    """Check that conditions, inputs of the networks and setting agree with each other."""
+    layers = facts["layers"]
+    setting = tuple(facts["setting"])
     if conditions is None:
         if setting or layers[0] != _N_INPUTS:
             raise ValueError(f"layers {layers} or setting {setting} without conditions")
@@ -170,7 +178,7 @@ def _check_conditions(conditions, arrays, facts):
         raise ValueError("settings of conditions span no range, or are far outside of it")
 
 
-# --- kinds of values that JSON can hold ------------------------------------------------------------
+# --- kinds of values that JSON can hold -----------------------------------------------------------
 
 
 def is_integer(value):
@@ -194,6 +202,7 @@ def is_integer(value):
 
 
 def _is_number(value, largest=_LARGEST_NUMBER):
+    """Tell whether a value of JSON is a number, finite and not too large, and no truth value."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_number and abs(value) <= largest
 
@@ -267,6 +276,7 @@ def _is_dictionary(value):
     return isinstance(value, dict)
 
 
+#: Test of the kind of each fact.
 _KINDS = {
     "layers": _are_layers,
     "log_intensity_range": _is_range,

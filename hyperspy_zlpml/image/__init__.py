@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an image says of itself before any model: functions of arrays, energy axis last.
+"""Measurements on an image before any model: functions of arrays, energy axis last.
 
 In the order in which :mod:`hyperspy_zlpml.workflow` uses them:
 
+- ``spectra``: counts on an energy axis, as they are given
 - ``peaks``: centre, width and intensity of every spectrum's peak
+- ``samples``: spectra to read, to train on, and to check the result on
 - ``describe``: usable spectra, detector and vacuum of an image
 - ``detector``: noise and pedestal
-- ``vacuum``: which pixels see no specimen
-- ``quality``: what is wrong with the peaks as they were measured
+- ``vacuum``: pixels that see no specimen
+- ``quality``: messages on peaks that cannot be trusted as they were measured
 - ``clusters``: clusters of equal thickness
-- ``samples``: spectra to train on, and to check the result on
 """

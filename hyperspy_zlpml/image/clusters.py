@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.cluster import KMeans
 
-#: ``n_clusters="auto"`` makes the clusters about this wide in t/lambda, up to a number.
+#: ``n_clusters="auto"`` makes the clusters about this wide, in t/lambda.
 _AUTO_WIDTH = 0.25
+#: Most clusters that ``n_clusters="auto"`` makes.
 _AUTO_MOST = 8
 #: Clusters with fewer spectra are merged into their nearest neighbour.
 MIN_SIZE = 2
@@ -24,7 +25,7 @@ def zlp_proxy(parameters):
     Returns
     -------
     ndarray
-        NaN where N0 is not positive.
+        Of the navigation shape; NaN where N0 is not positive.
     """
     return _logarithm(parameters.intensity)
 
@@ -39,7 +40,7 @@ def total_proxy(parameters):
     Returns
     -------
     ndarray
-        NaN where the total is not positive.
+        Of the navigation shape; NaN where the total is not positive.
     """
     return _logarithm(parameters.total)
 
@@ -54,7 +55,19 @@ def log_ratio_proxy(parameters):
     Returns
     -------
     ndarray
-        NaN where one of both is not positive.
+        Of the navigation shape; NaN where one of both is not positive.
+
+    Examples
+    --------
+    Beer-Lambert: without losses stopped by the aperture, it grows by t/lambda.
+
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.clusters import log_ratio_proxy
+    >>> thickness = np.array([0.0, 0.5, 1.0])
+    >>> peaks = SimpleNamespace(total=np.full(3, 1e6), intensity=1e6 * np.exp(-thickness))
+    >>> log_ratio_proxy(peaks).round(6)
+    array([0. , 0.5, 1. ])
     """
     return _logarithm(parameters.total) - _logarithm(parameters.intensity)
 
@@ -70,7 +83,7 @@ PROXIES = {"zlp": (zlp_proxy, -1), "total": (total_proxy, -1), "log_ratio": (log
 
 @dataclass(frozen=True)
 class Clusters:
-    """Outcome of the clustering.
+    """Clusters of spectra by thickness, thinnest first.
 
     Attributes
     ----------
@@ -91,7 +104,7 @@ class Clusters:
 
     @property
     def sizes(self):
-        """Spectra in each cluster."""
+        """Number of spectra in each cluster, shape (n_clusters,)."""
         return np.bincount(self.labels[self.labels >= 0].ravel(), minlength=self.centres.size)
 
 
@@ -149,11 +162,13 @@ def cluster_by_thickness(proxy, n_clusters, sign=1, min_size=MIN_SIZE, random_st
 
 
 def _number_for(values):
+    """Choose a number of clusters by the range of a proxy, which is in units of t/lambda."""
     low, high = np.percentile(values, [1, 99])
     return int(np.clip(np.ceil((high - low) / _AUTO_WIDTH), 1, _AUTO_MOST))
 
 
 def _merge_small(values, label, min_size):
+    """Merge clusters that are too small with their nearest neighbours, and count the mergers."""
     merged = 0
     while True:
         names, sizes = np.unique(label, return_counts=True)
@@ -168,6 +183,7 @@ def _merge_small(values, label, min_size):
 
 
 def _order(values, label, sign):
+    """Sort clusters from the thinnest on; labels and centres."""
     names = np.unique(label)
     centres = np.array([values[label == name].mean() for name in names])
     order = (sign * centres).argsort(kind="stable")
@@ -191,25 +207,58 @@ def cluster_image(image, cluster_by, n_clusters, random_state):
     Returns
     -------
     Clusters
+
+    Examples
+    --------
+    A spectrum without a peak belongs to no cluster, whatever a map says of it.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.clusters import cluster_image
+    >>> from hyperspy_zlpml.image.describe import describe_image
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> energy = 0.05 * np.arange(-100, 200)
+    >>> height = np.array([9e4, 3e4, 0.0, 1e5, 2e4])
+    >>> counts = height[:, None] * np.exp(-4 * np.log(2) * (energy / 0.5) ** 2)
+    >>> image = describe_image(peak_parameters(counts, energy), energy, np.arange(5), counts)
+    >>> thickness = np.array([0.1, 1.2, 1.2, 0.0, 1.6])
+    >>> cluster_image(image, thickness, n_clusters=2, random_state=0).labels
+    array([ 0,  1, -1,  0,  1])
+    >>> cluster_image(image, "zlp", n_clusters=2, random_state=0).labels
+    array([ 0,  1, -1,  0,  1])
     """
     if isinstance(cluster_by, str):
         function, sign = PROXIES[cluster_by]
-        proxy, name = function(image.parameters), cluster_by
+        proxy = function(image.parameters)
+        name = cluster_by
     else:
-        proxy, sign, name = np.asarray(cluster_by, float), 1, "map"
+        proxy = np.asarray(cluster_by, float)
+        sign = 1
+        name = "map"
     proxy = np.where(image.usable, proxy, np.nan)
     clusters = cluster_by_thickness(proxy, n_clusters, sign, random_state=random_state)
     return replace(clusters, proxy=name)
 
 
 def check_clustering(n_clusters, cluster_by):
-    """Raise ValueError unless spectra can be clustered like that.
+    """Raise ValueError unless spectra can be clustered by these keywords.
 
     Parameters
     ----------
     n_clusters : int or "auto"
     cluster_by : str or array
         Name of a proxy; arrays are not looked at.
+
+    Raises
+    ------
+    ValueError
+        If the number is not a positive integer or "auto", or there is no proxy of that name.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.image.clusters import check_clustering
+    >>> check_clustering(0, "zlp")
+    Traceback (most recent call last):
+    ValueError: n_clusters: expected a positive integer or 'auto', got 0.
     """
     is_count = isinstance(n_clusters, numbers.Integral) and not isinstance(n_clusters, bool)
     if not (isinstance(n_clusters, str) and n_clusters == "auto") and not (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An image as a whole: which spectra are usable, which are vacuum, which belong together.
+"""Description of an image as a whole: its usable spectra, its detector and its vacuum.
 
 Between the first pass over the data (peak parameters of all spectra, counts of a sample) and the
 second (subtraction) all decisions are taken here, on arrays flattened over navigation.
@@ -15,9 +15,9 @@ from hyperspy_zlpml.image.peaks import NO_PEAK, STATUS_TEXT, PeakParameters, mea
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
 from hyperspy_zlpml.image.vacuum import never_rises, vacuum_candidates
 
-#: Peaks narrower than this many channels have no shape at all.
+#: Peaks narrower than this many channels (FWHM) have no shape at all.
 _NARROWEST_PEAK = 1.0
-#: Dispersions of a vacuum measurement and of the data agree to this, relatively.
+#: Dispersions of a vacuum measurement and of the data agree to this fraction.
 _SAME_DISPERSION = 1e-3
 
 
@@ -27,20 +27,20 @@ class NoZeroLossPeakError(ValueError):
 
 @dataclass(frozen=True)
 class Image:
-    """What the first pass says of an image; spectra on the first axis.
+    """Description of an image after the first pass over it; spectra on the first axis.
 
     Attributes
     ----------
     energy : ndarray of shape (n_energy,)
         eV.
     parameters : PeakParameters
-        Of all spectra, sums free of pedestal.
+        Of all spectra, shape (n_spectra,); sums free of pedestal.
     detector : Detector
-    sample_index : ndarray of int
+    sample_index : ndarray of int of shape (n_sample,)
         Usable spectra whose counts were read.
     sample_counts : ndarray of shape (n_sample, n_energy)
         Free of pedestal.
-    vacuum : ndarray of bool
+    vacuum : ndarray of bool of shape (n_spectra,)
         Spectra that see no specimen.
     """
 
@@ -53,7 +53,7 @@ class Image:
 
     @property
     def usable(self):
-        """Spectra with a peak and positive intensity."""
+        """Spectra with a peak and positive intensity, as a boolean array."""
         with np.errstate(invalid="ignore"):
             return self.parameters.usable & (self.parameters.intensity > 0)
 
@@ -64,7 +64,7 @@ class Image:
 
     @property
     def end(self):
-        """Last energy of the axis, from the median peak of the usable spectra, eV."""
+        """Last energy of the axis, counted from the median peak of the usable spectra, eV."""
         return float(self.energy[-1] - np.nanmedian(self.parameters.centre[self.usable]))
 
     @property
@@ -82,12 +82,13 @@ def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
         Of all spectra, shape (n_spectra,); excluded ones have a status.
     energy : ndarray of shape (n_energy,)
         Uniform axis, eV.
-    index : ndarray of int
+    index : ndarray of int of shape (n_sample,)
         Spectra of the sample.
     counts : ndarray of shape (n_sample, n_energy)
+        As measured.
     noise : NoiseModel, optional
         Where the signal carries its own.
-    vacuum : ndarray of bool, optional
+    vacuum : ndarray of bool of shape (n_spectra,), optional
         Given by the user; otherwise found.
 
     Returns
@@ -100,23 +101,41 @@ def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
         If no spectrum of the sample has a usable peak.
     ValueError
         If the peaks are narrower than a channel.
+
+    Examples
+    --------
+    Spectra of peaks alone are all vacuum; one without a peak is not.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.describe import describe_image
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> energy = 0.05 * np.arange(-100, 200)
+    >>> height = np.array([9e4, 0.0, 1e5])
+    >>> counts = height[:, None] * np.exp(-4 * np.log(2) * (energy / 0.5) ** 2)
+    >>> image = describe_image(peak_parameters(counts, energy), energy, np.arange(3), counts)
+    >>> image.vacuum, image.sample_index
+    (array([ True, False,  True]), array([0, 2]))
     """
     good = parameters.usable[index]
     if not good.any():
         raise NoZeroLossPeakError(_why_no_peak(parameters))
-    index, counts = index[good], np.asarray(counts[good], float)
+    index = index[good]
+    counts = np.asarray(counts[good], float)
     sampled = parameters.select(index)
     width = np.median(sampled.fwhm) / (energy[1] - energy[0])
     if width < _NARROWEST_PEAK:
         raise ValueError(
             f"the zero-loss peaks are {width:.2g} channels wide (median), expected at least "
-            f"{_NARROWEST_PEAK:g}, better 2: use a finer dispersion, or check that the peak is not a spike."
+            f"{_NARROWEST_PEAK:g}, better 2: use a finer dispersion, or check that the peak is "
+            "not a spike."
         )
     detector = describe_detector(counts, energy, sampled, noise)
     counts = counts - detector.pedestal
     clean = parameters.without_pedestal(detector.pedestal, energy)
     if vacuum is None:
-        vacuum = _find_vacuum(clean, detector.noise, energy, index, counts)
+        vacuum = _find_vacuum(
+            parameters=clean, noise=detector.noise, energy=energy, index=index, counts=counts
+        )
     return Image(
         energy=energy,
         parameters=clean,
@@ -145,12 +164,19 @@ def _why_no_peak(parameters):
 
 
 def _find_vacuum(parameters, noise, energy, index, counts):
+    """Find the vacuum pixels: none where the sampled ones rise again behind the peak."""
     vacuum = vacuum_candidates(parameters, noise, energy)
     seen = vacuum[index]
     if not seen.any():
         return np.zeros_like(vacuum)
     sampled = parameters.select(index[seen])
-    alone = never_rises(counts[seen], energy, sampled.centre, sampled.fwhm, noise)
+    alone = never_rises(
+        counts=counts[seen],
+        energy=energy,
+        centre=sampled.centre,
+        fwhm=sampled.fwhm,
+        noise=noise,
+    )
     return vacuum if alone else np.zeros_like(vacuum)
 
 
@@ -167,7 +193,11 @@ def is_pure(image):
     """
     sampled = image.parameters.select(image.sample_index)
     return never_rises(
-        image.sample_counts, image.energy, sampled.centre, sampled.fwhm, image.detector.noise
+        counts=image.sample_counts,
+        energy=image.energy,
+        centre=sampled.centre,
+        fwhm=sampled.fwhm,
+        noise=image.detector.noise,
     )
 
 

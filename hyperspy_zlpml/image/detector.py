@@ -12,19 +12,22 @@ from scipy.ndimage import uniform_filter1d
 
 #: Channels within this many FWHM of the peak are too curved for differences of channels.
 _CURVED_WITHIN = 3.0
+#: Classes of equal level, at most, whose scatter a line is fitted to.
 _N_LEVELS = 24
 #: More spectra than about this many tell nothing new of the noise.
 _SPECTRA_LOOKED_AT = 256
-#: A pedestal can be told from the peak's tail where the axis starts this many FWHM before the
+#: A pedestal stands out of the peak's tail where the axis starts this many FWHM before the
 #: peak. It is looked for in the outer half of those channels: a tail would double across them.
 _PEDESTAL_FROM = 10.0
+#: Fewest channels in that outer half.
 _PEDESTAL_CHANNELS = 16
+#: A pedestal exceeds this many standard errors.
 _PEDESTAL_SIGNIFICANCE = 5.0
 
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """Variance of a channel: ``gain * expected + readout**2``.
+    """Model of the variance of a channel: ``gain * expected + readout**2``.
 
     Attributes
     ----------
@@ -41,16 +44,46 @@ class NoiseModel:
     source: str = "given"
 
     def variance(self, expected, n_channels=1):
-        """Variance of the sum of ``n_channels`` channels that expect ``expected`` counts."""
+        """Compute the variance of a sum of channels from the counts expected in it.
+
+        Parameters
+        ----------
+        expected : float or ndarray
+            Counts expected in the sum; negative ones count as none.
+        n_channels : int or ndarray
+            Channels in the sum, each with its own read-out noise.
+
+        Returns
+        -------
+        float or ndarray
+            Counts squared.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.image.detector import NoiseModel
+        >>> float(NoiseModel(gain=2.0, readout=3.0).variance(100.0, n_channels=4))
+        236.0
+        """
         return self.gain * np.clip(expected, 0, None) + n_channels * self.readout**2
 
     def of_measured(self, counts):
-        """Variance of measured channels; an empty one has that of a single electron."""
+        """Compute the variance of measured channels; an empty one has that of a single electron.
+
+        Parameters
+        ----------
+        counts : ndarray
+            Counts of single channels.
+
+        Returns
+        -------
+        ndarray
+            Counts squared, of the same shape.
+        """
         return self.gain * np.maximum(counts, self.gain) + self.readout**2
 
 
 def estimate_noise(counts, energy, centre, fwhm):
-    """Noise model from the scatter of neighbouring channels.
+    """Estimate gain and read-out noise from the scatter of neighbouring channels.
 
     Third differences remove the smooth spectrum; their mean square in classes of equal level
     is fitted by a straight line.
@@ -60,11 +93,26 @@ def estimate_noise(counts, energy, centre, fwhm):
     counts : ndarray of shape (n_spectra, n_energy)
         Pedestal already subtracted.
     energy : ndarray of shape (n_energy,)
+        eV.
     centre, fwhm : ndarray of shape (n_spectra,)
+        Position and width of the peaks, eV.
 
     Returns
     -------
     NoiseModel
+
+    Examples
+    --------
+    A camera that counts 3 for every electron.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import estimate_noise
+    >>> energy = 0.05 * np.arange(-100, 500)
+    >>> electrons = 1e4 / (1 + (energy / 0.25) ** 2) + 2e3 * np.exp(-(((energy - 15) / 8) ** 2))
+    >>> counts = 3 * np.random.default_rng(0).poisson(electrons, (50, 600))
+    >>> noise = estimate_noise(counts, energy, centre=np.zeros(50), fwhm=np.full(50, 0.5))
+    >>> bool(abs(noise.gain / 3 - 1) < 0.05)
+    True
     """
     some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
     counts, centre, fwhm = counts[some], centre[some], fwhm[some]
@@ -78,7 +126,33 @@ def estimate_noise(counts, energy, centre, fwhm):
 
 
 def fit_noise(level, squared, source, trimmed=True):
-    """Straight line through (level, squared deviation) pairs, as a :class:`NoiseModel`."""
+    """Fit a straight line to pairs of level and squared deviation.
+
+    Parameters
+    ----------
+    level : ndarray of shape (n,)
+        Expected counts of channels.
+    squared : ndarray of shape (n,)
+        Their squared deviations, or variances.
+    source : str
+        Where they come from, for the report.
+    trimmed : bool
+        Leave out the largest 1 % of each class of equal level. False for variances.
+
+    Returns
+    -------
+    NoiseModel
+        Slope and offset of the line, none of them negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import fit_noise
+    >>> level = np.linspace(0, 1e4, 500)
+    >>> noise = fit_noise(level, 1.5 * level + 6.0**2, "a line", trimmed=False)
+    >>> round(noise.gain, 6), round(noise.readout, 6)
+    (1.5, 6.0)
+    """
     classes = np.array_split(level.argsort(kind="stable"), min(_N_LEVELS, max(level.size // 20, 1)))
     x = np.array([level[c].mean() for c in classes])
     # The largest 1 % may be spikes or edges. For normal noise they hold 7.7 % of the sum.
@@ -94,7 +168,7 @@ def fit_noise(level, squared, source, trimmed=True):
 
 
 def _non_negative_line(x, y):
-    """``gain, offset >= 0`` of ``y = gain * x + offset`` with relative errors on ``y``."""
+    """Fit ``y = gain * x + offset`` with relative errors on ``y``, both at least 0."""
     if not y.max(initial=0.0) > 0:
         return 0.0, 0.0
     fitted = np.maximum(y, 1e-12 * max(y.max(initial=0.0), 1e-300))
@@ -108,6 +182,7 @@ def _non_negative_line(x, y):
 
 
 def _nnls2(design, target):
+    """Solve by least squares without negative coefficients, columns scaled."""
     from scipy.optimize import nnls
 
     scale = np.linalg.norm(design, axis=0)
@@ -117,13 +192,15 @@ def _nnls2(design, target):
 
 
 def estimate_pedestal(counts, energy, centre, fwhm):
-    """Constant level of the detector, from far before the peak.
+    """Estimate the constant level of the detector from the channels far before the peak.
 
     Parameters
     ----------
     counts : ndarray of shape (n_spectra, n_energy)
     energy : ndarray of shape (n_energy,)
+        eV.
     centre, fwhm : ndarray of shape (n_spectra,)
+        Position and width of the peaks, eV.
 
     Returns
     -------
@@ -131,6 +208,21 @@ def estimate_pedestal(counts, energy, centre, fwhm):
         Counts per channel; 0 where none can be told from the tail of the peak.
     note : str
         How it was found, for the report.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import estimate_pedestal
+    >>> energy = 0.05 * np.arange(-200, 200)
+    >>> counts = 70.0 + 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.5) ** 2)
+    >>> estimate_pedestal(counts, energy, centre=np.zeros(1), fwhm=np.full(1, 0.5))
+    (70.0, '70 counts per channel, from 50 channels before the peak')
+
+    An axis that starts too close to the peak shows only its tail.
+
+    >>> near = energy > -2
+    >>> estimate_pedestal(counts[:, near], energy[near], np.zeros(1), np.full(1, 0.5))[0]
+    0.0
     """
     furthest = (np.median(centre) - energy[0]) / np.median(fwhm)
     n_before = int((energy - energy[0] < 0.5 * furthest * np.median(fwhm)).sum())
@@ -138,7 +230,7 @@ def estimate_pedestal(counts, energy, centre, fwhm):
         return 0.0, "none subtracted: the axis starts too close to the peak to see one"
     profile = counts[:, :n_before].mean(0)
     far, near = profile[: n_before // 2], profile[n_before // 2 :]
-    error_far, error_near = (part.std(ddof=1) / np.sqrt(part.size) for part in (far, near))
+    error_far, error_near = (half.std(ddof=1) / np.sqrt(half.size) for half in (far, near))
     rise = near.mean() - far.mean()
     uncertain = 3 * np.hypot(error_far, error_near)
     falls = rise > uncertain and rise > 0.1 * abs(far.mean())
@@ -147,14 +239,22 @@ def estimate_pedestal(counts, energy, centre, fwhm):
         return 0.0, "none subtracted: the counts before the peak still fall towards the edge"
     if abs(far.mean()) <= _PEDESTAL_SIGNIFICANCE * error_far:
         return 0.0, "none found before the peak"
-    return float(
-        far.mean()
-    ), f"{far.mean():.4g} counts per channel, from {n_before // 2} channels before the peak"
+    note = f"{far.mean():.4g} counts per channel, from {n_before // 2} channels before the peak"
+    return float(far.mean()), note
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Pedestal and noise of the counts."""
+    """Pedestal and noise of the counts.
+
+    Attributes
+    ----------
+    pedestal : float
+        Counts per channel.
+    pedestal_note : str
+        How it was found, for the report.
+    noise : NoiseModel
+    """
 
     pedestal: float
     pedestal_note: str
@@ -162,11 +262,12 @@ class Detector:
 
 
 def describe_detector(counts, energy, parameters, noise=None):
-    """Pedestal and noise model from a sample of spectra.
+    """Estimate pedestal and noise from a sample of spectra.
 
     Parameters
     ----------
     counts : ndarray of shape (n_spectra, n_energy)
+        As measured.
     energy : ndarray of shape (n_energy,)
         eV.
     parameters : PeakParameters

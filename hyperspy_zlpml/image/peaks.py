@@ -15,14 +15,15 @@ from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: ``PeakParameters.status`` of a usable peak.
 OK = 0
-#: The same of a spectrum with counts that are no numbers ...
+#: ``PeakParameters.status`` of a spectrum with counts that are NaN or infinite.
 NOT_FINITE = 1
-#: ... without a peak that stands out of the noise ...
+#: ``PeakParameters.status`` of a spectrum without a peak that stands out of the noise.
 NO_PEAK = 2
-#: ... with a peak that the edge of the axis cuts ...
+#: ``PeakParameters.status`` of a spectrum with a peak that the edge of the axis cuts.
 AT_EDGE = 3
-#: ... and of one that the user left out.
+#: ``PeakParameters.status`` of a spectrum that the user left out.
 EXCLUDED = -1
+#: Words for a status that is a complaint.
 STATUS_TEXT = {
     NOT_FINITE: "with NaN or infinite counts",
     NO_PEAK: "without a zero-loss peak",
@@ -35,7 +36,7 @@ _SIGNIFICANCE = 10.0
 SCATTERED_FROM = 8.0
 #: Peaks narrower than this many channels have no flanks to interpolate.
 _COARSE = 4.5
-#: Neighbours of a coarse peak count as at least this fraction of its height.
+#: Neighbours of a coarse peak hold at least this fraction of its height.
 _NARROWEST = 2e-3
 #: Spectra worked on at once.
 _SPECTRA_AT_ONCE = 512
@@ -53,7 +54,7 @@ _DIGITS = 11
 
 @dataclass(frozen=True)
 class PeakParameters(PerSpectrum):
-    """Peak parameters of a set of spectra; every array has the navigation shape.
+    """Peak parameters of a set of spectra; every array has their navigation shape.
 
     Attributes
     ----------
@@ -83,12 +84,12 @@ class PeakParameters(PerSpectrum):
 
     @property
     def usable(self):
-        """Boolean array: spectra with a usable peak."""
+        """Spectra with a usable peak, as a boolean array."""
         return self.status == OK
 
     @classmethod
     def unstack(cls, stacked):
-        """Read all parameters from what :meth:`stack` wrote.
+        """Read all parameters from what :meth:`.PerSpectrum.stack` wrote.
 
         Parameters
         ----------
@@ -114,6 +115,17 @@ class PeakParameters(PerSpectrum):
         Returns
         -------
         PeakParameters
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.image.peaks import peak_parameters
+        >>> energy = 0.05 * np.arange(-100, 200)
+        >>> peak = 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.5) ** 2)
+        >>> raised = peak_parameters(peak + 50.0, energy)
+        >>> clean = raised.without_pedestal(50.0, energy)
+        >>> bool(np.allclose(clean.total, peak.sum())), raised.total - clean.total
+        (True, array([15000.]))
         """
         step = energy[1] - energy[0]
         beyond = (energy[-1] - self.centre) / step - SCATTERED_FROM * self.fwhm / step
@@ -129,7 +141,7 @@ class PeakParameters(PerSpectrum):
 
         Parameters
         ----------
-        excluded : ndarray of bool, of the navigation shape
+        excluded : ndarray of bool of the navigation shape
 
         Returns
         -------
@@ -157,8 +169,21 @@ def measure_peaks(data, energy, index=(), show_progressbar=False):
     Returns
     -------
     parameters : PeakParameters
-        Of shape (n_spectra,).
+        Of all spectra, shape (n_spectra,).
     counts : ndarray of shape (len(index), n_energy)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.peaks import NO_PEAK, OK, measure_peaks
+    >>> energy = 0.05 * np.arange(-100, 200)
+    >>> image = np.zeros((2, 3, 300))
+    >>> image[0] = 1e5 * np.exp(-4 * np.log(2) * (energy / 0.5) ** 2)
+    >>> parameters, counts = measure_peaks(image, energy, index=[0, 4])
+    >>> parameters.status.tolist() == [OK] * 3 + [NO_PEAK] * 3
+    True
+    >>> counts.max(-1)
+    array([100000.,      0.])
     """
     title = "Measuring peaks"
     measured = map_spectra(
@@ -201,16 +226,33 @@ def peak_parameters(counts, energy):
     -------
     PeakParameters
         NaN, with a status, where a spectrum has no usable peak.
+
+    Examples
+    --------
+    A Gaussian between two channels: its logarithm is the parabola that is fitted.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> energy = 0.05 * np.arange(-100, 200)
+    >>> counts = 1e5 * np.exp(-4 * np.log(2) * ((energy - 0.02) / 0.5) ** 2)
+    >>> found = peak_parameters(counts[None], energy)
+    >>> found.centre.round(6), found.fwhm.round(2)
+    (array([0.02]), array([0.5]))
+
+    A peak that the axis cuts has no width.
+
+    >>> peak_parameters(counts[None, 100:], energy[100:]).usable
+    array([False])
     """
     leading, n_energy = counts.shape[:-1], counts.shape[-1]
     spectra = np.asarray(counts).reshape(-1, n_energy)
     if len(spectra) > _SPECTRA_AT_ONCE:
         starts = range(0, len(spectra), _SPECTRA_AT_ONCE)
-        parts = [
+        blocks = [
             peak_parameters(spectra[start : start + _SPECTRA_AT_ONCE], energy).stack()
             for start in starts
         ]
-        return PeakParameters.unstack(np.concatenate(parts).reshape(leading + (-1,)))
+        return PeakParameters.unstack(np.concatenate(blocks).reshape(leading + (-1,)))
     finite = np.isfinite(spectra).all(-1)
     spectra = spectra.astype(float)
     spectra[~finite] = 0.0
@@ -236,7 +278,12 @@ def peak_parameters(counts, energy):
     rough = np.where(usable, right - left, 4.0)
     coarse = _is_coarse(spectra, channel, level + height / 2, rough)
     vertex, crossings = _refine(
-        spectra, level, channel, np.where(coarse, 3.0, rough), usable, coarse
+        spectra=spectra,
+        level=level,
+        channel=channel,
+        rough=np.where(coarse, 3.0, rough),
+        usable=usable,
+        coarse=coarse,
     )
     # Rounding hides the last bits, which depend on how many spectra are worked on at once: what
     # is trained on these numbers must not depend on the chunks of a lazy image.
@@ -255,7 +302,7 @@ def peak_parameters(counts, energy):
 
 
 def _level_before(spectra, channel):
-    """Median of the first half of the channels before the peak: a rough baseline."""
+    """Take the median of the first half of the channels before the peak: a rough baseline."""
     n_before = channel // 2
     level = np.zeros(len(spectra))
     enough = np.flatnonzero(n_before >= 8)
@@ -271,7 +318,7 @@ def _level_before(spectra, channel):
 
 
 def _channel_noise(spectra):
-    """Robust standard deviation of one channel from third differences of some channels."""
+    """Estimate the standard deviation of one channel from third differences of some channels."""
     step = max(spectra.shape[-1] // _CHANNELS_LOOKED_AT, 1)
     a, b, c, d = (spectra[:, i : spectra.shape[-1] - 3 + i : step] for i in range(4))
     difference = (d - a) - 3 * (c - b)
@@ -279,26 +326,34 @@ def _channel_noise(spectra):
 
 
 def _first_crossings(spectra, channel, half, smoothed=True):
-    """Channels where the spectrum first falls below a level on both sides of the peak.
+    """Find the channels where the spectrum first falls below a level on both sides of the peak.
 
     -1 and n_energy stand for a crossing that is not on the axis. Looked for near the peak first:
     few peaks are so wide that the whole axis must be looked at.
     """
     n_energy = spectra.shape[-1]
-    left, right = _crossings_within(spectra, channel, half, _NEAR, smoothed)
+    left, right = _crossings_within(
+        spectra=spectra, channel=channel, half=half, reach=_NEAR, smoothed=smoothed
+    )
     unknown = ((left < 0) & (channel > _NEAR)) | (
         (right == n_energy) & (channel + _NEAR < n_energy)
     )
     rows = np.flatnonzero(unknown)
     if rows.size:
-        further = _crossings_within(spectra[rows], channel[rows], half[rows], n_energy, smoothed)
-        left[rows], right[rows] = further
+        left[rows], right[rows] = _crossings_within(
+            spectra=spectra[rows],
+            channel=channel[rows],
+            half=half[rows],
+            reach=n_energy,
+            smoothed=smoothed,
+        )
     return left, right
 
 
 def _crossings_within(spectra, channel, half, reach, smoothed):
-    n_energy, offset = spectra.shape[-1], np.arange(-reach, reach + 1)
-    position = channel[:, None] + offset
+    """Find the crossings within some channels of the peak, of spectra smoothed over three."""
+    n_energy = spectra.shape[-1]
+    position = channel[:, None] + np.arange(-reach, reach + 1)
     if smoothed:
         around = channel[:, None] + np.arange(-reach - 1, reach + 2)
         values = np.take_along_axis(spectra, np.clip(around, 0, n_energy - 1), -1)
@@ -313,7 +368,7 @@ def _crossings_within(spectra, channel, half, reach, smoothed):
 
 
 def _is_coarse(spectra, channel, half, rough):
-    """Peaks with too few channels for crossings; smoothing makes them seem wider than they are."""
+    """Find peaks with too few channels for crossings: smoothing makes them seem wider."""
     coarse = rough < _COARSE + 3
     rows = np.flatnonzero(coarse)
     if rows.size:
@@ -323,7 +378,7 @@ def _is_coarse(spectra, channel, half, rough):
 
 
 def _refine(spectra, level, channel, rough, usable, coarse):
-    """Vertex and half-height crossings of each peak, in channels from the highest."""
+    """Find vertex and half-height crossings of each peak, in channels from the highest."""
     n_energy = spectra.shape[-1]
     reach = int(np.ceil(rough[usable].max(initial=4.0))) + 3
     offset = np.arange(-reach, reach + 1)
@@ -367,7 +422,7 @@ def _refine(spectra, level, channel, rough, usable, coarse):
 
 
 def _weighted_polynomial(x, y, weight, degree):
-    """Least-squares polynomial coefficients, lowest first, of every row."""
+    """Fit a polynomial to every row by least squares; coefficients, lowest first."""
     powers = x[None, :] ** np.arange(2 * degree + 1)[:, None]
     moments = weight @ powers.T
     right_side = (weight * y) @ powers[: degree + 1].T
@@ -385,7 +440,7 @@ def _weighted_polynomial(x, y, weight, degree):
 
 
 def _rounded(values):
-    """Values to twelve significant digits."""
+    """Round to twelve significant digits."""
     size = np.abs(values)
     known = np.isfinite(size) & (size > 0)
     unit = 10.0 ** (np.floor(np.log10(np.where(known, size, 1.0))) - _DIGITS)
@@ -404,7 +459,7 @@ def _sum_between(spectra, low, high):
 
 
 def _sums_beyond(spectra, low):
-    """Sums of all channels, and of those from a position to the end of the axis.
+    """Sum all channels, and those from a position to the end of the axis.
 
     The position is in channels from the edge of the axis, fractions included.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with the peaks of an image as they were measured, in words."""
+"""Messages on peaks of an image that cannot be trusted as they were measured."""
 
 import numpy as np
 
@@ -7,6 +7,10 @@ from hyperspy_zlpml.image.peaks import STATUS_TEXT
 
 #: Flat tops must be this many times as frequent as by chance to speak of a saturated detector.
 _MORE_THAN_CHANCE = 10.0
+#: Peaks of fewer counts than this are not looked at for a flat top.
+_FEWEST_COUNTS = 50
+#: Peaks narrower than this many channels (FWHM) do not show their shape.
+_FEWEST_CHANNELS = 2
 
 
 def measurement_messages(image):
@@ -19,6 +23,20 @@ def measurement_messages(image):
     Returns
     -------
     list of str
+        Empty where nothing is wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.describe import describe_image
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> from hyperspy_zlpml.image.quality import measurement_messages
+    >>> energy = 0.05 * np.arange(-100, 200)
+    >>> peaks = 1e5 * np.exp(-4 * np.log(2) * (np.tile(energy, (9, 1)) / 0.5) ** 2)
+    >>> cut = np.minimum(peaks, 6e4)
+    >>> image = describe_image(peak_parameters(cut, energy), energy, np.arange(9), cut)
+    >>> measurement_messages(image)[0][:70]
+    '9 of 9 spectra looked at have a peak that is cut off flat: the detecto'
     """
     messages = []
     saturated = _flat_tops(image.sample_counts)
@@ -27,10 +45,11 @@ def measurement_messages(image):
     if saturated.sum() > _MORE_THAN_CHANCE * by_chance:
         messages.append(
             f"{saturated.sum()} of {saturated.size} spectra looked at have a peak that is cut off "
-            "flat: the detector was saturated. Their ZLP is not to be trusted; shorten the exposure."
+            "flat: the detector was saturated. Their ZLP is not to be trusted; shorten "
+            "the exposure."
         )
     width = image.fwhm / (image.energy[1] - image.energy[0])
-    if width < 2:
+    if width < _FEWEST_CHANNELS:
         messages.append(
             f"the peaks are {width:.1f} channels wide: fewer than 2 channels cannot tell their "
             "shape; expect systematic residuals in the core and use a finer dispersion."
@@ -49,6 +68,17 @@ def unusable_message(parameters):
     -------
     str or None
         None where all are usable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> from hyperspy_zlpml.image.quality import unusable_message
+    >>> energy = 0.05 * np.arange(-100, 200)
+    >>> counts = 1e5 * np.exp(-4 * np.log(2) * (np.tile(energy, (3, 1)) / 0.5) ** 2)
+    >>> counts[1, 7] = np.nan
+    >>> unusable_message(peak_parameters(counts, energy))[:32]
+    '1 of 3 spectra are left out and '
     """
     counts = {text: int((parameters.status == code).sum()) for code, text in STATUS_TEXT.items()}
     counts = {text: count for text, count in counts.items() if count}
@@ -68,4 +98,4 @@ def _flat_tops(counts):
     top = np.take_along_axis(counts, around, -1)
     equal = np.isclose(top, counts.max(-1, keepdims=True), rtol=1e-9, atol=0)
     runs = equal[:, :-2] & equal[:, 1:-1] & equal[:, 2:]
-    return runs.any(-1) & (counts.max(-1) > 50)
+    return runs.any(-1) & (counts.max(-1) > _FEWEST_COUNTS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Spectra to train on, and vacuum spectra held out to check the result on."""
+"""Samples of an image: spectra to train on, and vacuum spectra to check the result on."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ VACUUM = -1
 LARGEST_SAMPLE = 4096
 #: Spectra of one cluster trained on at most.
 _PER_CLUSTER = 512
-#: A fifth of the vacuum spectra is kept from training to check the result on.
+#: This fraction of the vacuum spectra is kept from training to check the result on.
 _HELD_OUT = 0.2
 #: Fewer vacuum spectra than this are all trained on.
 FEWEST_TO_HOLD_OUT = 20
@@ -62,7 +62,7 @@ class Sample:
 
 
 def log_intensities(samples):
-    """Take ln N0 of every spectrum.
+    """Take ln N0 of every spectrum of some samples.
 
     A separate vacuum measurement counts as the thin end of the image: it was taken at another time
     and dose, and its own N0 says nothing of thickness.
@@ -75,6 +75,19 @@ def log_intensities(samples):
     Returns
     -------
     ndarray of shape (n_spectra,)
+        Of all samples, one after the other.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.samples import VACUUM, Sample, log_intensities
+    >>> def sample(intensity, label):
+    ...     parameters = SimpleNamespace(intensity=np.exp(intensity))
+    ...     return Sample(np.zeros((2, 9)), np.arange(9.0), parameters, np.array(label))
+    >>> image, vacuum = sample([12.0, 11.0], [0, 1]), sample([15.0, 15.0], [VACUUM, VACUUM])
+    >>> log_intensities([image, vacuum])
+    array([12., 11., 12., 12.])
     """
     image, *references = samples
     logarithm = np.log(image.parameters.intensity)
@@ -105,7 +118,8 @@ def choose_sample(n_spectra, excluded, vacuum, rng):
     ----------
     n_spectra : int
     excluded : ndarray of bool of shape (n_spectra,)
-    vacuum : ndarray of bool or None
+        Spectra that the user left out.
+    vacuum : ndarray of bool of shape (n_spectra,), or None
         Vacuum pixels given by the user are all wanted, up to what a cluster takes.
     rng : numpy.random.Generator
 
@@ -148,6 +162,21 @@ def draw_samples(image, labels, reference, rng):
     Returns
     -------
     Samples
+
+    Examples
+    --------
+    A fifth of 50 vacuum spectra is kept to check the result on.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.describe import describe_image
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> from hyperspy_zlpml.image.samples import draw_samples
+    >>> energy = 0.05 * np.arange(-100, 200)
+    >>> counts = 1e5 * np.exp(-4 * np.log(2) * (np.tile(energy, (50, 1)) / 0.5) ** 2)
+    >>> image = describe_image(peak_parameters(counts, energy), energy, np.arange(50), counts)
+    >>> samples = draw_samples(image, np.zeros(50, int), None, np.random.default_rng(0))
+    >>> len(samples.training[0].label), len(samples.held_out.label)
+    (40, 10)
     """
     label = np.where(image.vacuum, VACUUM, labels)[image.sample_index]
     known = (labels[image.sample_index] >= 0) & image.usable[image.sample_index]
@@ -157,7 +186,8 @@ def draw_samples(image, labels, reference, rng):
         parameters=image.parameters.select(image.sample_index),
         label=label,
     )
-    chosen, held_out = [], np.zeros(0, int)
+    chosen = []
+    held_out = np.zeros(0, int)
     for name in np.unique(label[known]):
         members = rng.permutation(np.flatnonzero(known & (label == name)))
         if name == VACUUM and members.size >= FEWEST_TO_HOLD_OUT:
@@ -171,7 +201,7 @@ def draw_samples(image, labels, reference, rng):
 
 
 def _vacuum_sample(reference, rng):
-    """Spectra of a separate vacuum measurement."""
+    """Draw spectra of a separate vacuum measurement."""
     rows = rng.permutation(reference.sample_index.size)[:_PER_CLUSTER]
     return Sample(
         counts=reference.sample_counts[rows],

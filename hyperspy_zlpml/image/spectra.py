@@ -11,7 +11,7 @@ from hyperspy_zlpml.image.detector import noise_of_variance
 
 #: Fewer channels than this cannot hold a peak and its tails.
 FEWEST_CHANNELS = 64
-#: Steps of a uniform axis agree to this part of a step.
+#: Steps of a uniform axis agree to this fraction of a step.
 _UNIFORM = 1e-3
 
 
@@ -27,12 +27,12 @@ class Spectra:
     energy : ndarray of shape (n_energy,)
         Uniform increasing axis, eV.
     variance : array that broadcasts with ``counts``, or float, optional
-        Variance of the counts where it is known; otherwise it is estimated.
+        Variance of the counts (counts squared) where it is known; otherwise it is estimated.
     microscope : dict of str to float
         Settings of the microscope that are known: ``beam_energy`` (keV), ``convergence_angle`` and
         ``collection_angle`` (mrad).
     title : str
-        What they are called in records.
+        Their name in records.
 
     Raises
     ------
@@ -56,9 +56,8 @@ class Spectra:
     title: str = ""
 
     def __post_init__(self):
-        counts, energy = self.counts, np.asarray(self.energy, float)
-        if not isinstance(counts, da.Array):
-            counts = np.asarray(counts)
+        energy = np.asarray(self.energy, float)
+        counts = self.counts if self.is_lazy else np.asarray(self.counts)
         _check_energy(energy)
         if not counts.ndim or counts.shape[-1] != energy.size:
             raise ValueError(
@@ -66,8 +65,7 @@ class Spectra:
                 f"got an array of shape {counts.shape}."
             )
         object.__setattr__(self, "energy", energy)
-        is_lazy = isinstance(counts, da.Array)
-        object.__setattr__(self, "counts", as_blocks(counts) if is_lazy else counts)
+        object.__setattr__(self, "counts", as_blocks(counts) if self.is_lazy else counts)
 
     @property
     def is_lazy(self):
@@ -81,7 +79,7 @@ class Spectra:
 
     @property
     def n_spectra(self):
-        """Number of spectra, at least one."""
+        """Number of spectra; one where there is no navigation axis."""
         return int(np.prod(self.navigation_shape, dtype=int))
 
     @property
@@ -90,7 +88,7 @@ class Spectra:
         return self.energy[1] - self.energy[0]
 
     def flat_map(self, value, name, dtype):
-        """Check that a map is one over the navigation space, and flatten it.
+        """Check that a map has the navigation shape, and flatten it.
 
         Parameters
         ----------
@@ -108,8 +106,17 @@ class Spectra:
         ------
         ValueError
             If it is of another shape, or not boolean where it must be.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.image.spectra import Spectra
+        >>> spectra = Spectra(np.ones((2, 2, 200)), -2 + 0.05 * np.arange(200))
+        >>> spectra.flat_map([[1, 2], [3, 4]], "thickness", float)
+        array([1., 2., 3., 4.])
         """
-        data, shape = np.asarray(value), self.navigation_shape
+        data = np.asarray(value)
+        shape = self.navigation_shape
         if not shape and data.size == 1:
             data = data.reshape(())
         if data.shape != shape:
@@ -125,6 +132,7 @@ class Spectra:
 
 
 def _check_energy(energy):
+    """Raise ValueError unless an axis is uniform, increasing and long enough."""
     if energy.ndim != 1 or energy.size < FEWEST_CHANNELS:
         raise ValueError(
             f"energy: expected at least {FEWEST_CHANNELS} channels of energy in one dimension, "
@@ -155,6 +163,16 @@ def known_noise(spectra, index, counts):
     -------
     NoiseModel or None
         None where no variance is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.spectra import Spectra, known_noise
+    >>> counts = np.tile(np.linspace(0, 1e4, 200), (3, 1))
+    >>> spectra = Spectra(counts, -2 + 0.05 * np.arange(200), variance=2 * counts + 9)
+    >>> noise = known_noise(spectra, np.array([1]), counts[[1]])
+    >>> round(noise.gain, 6), round(noise.readout, 6)
+    (2.0, 3.0)
     """
     variance = spectra.variance
     if variance is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What networks are trained on and what comes back: arrays that travel to any worker."""
+"""Records that go into a training and come out of it: arrays that travel to any worker."""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the replicas are trained on; replica axis first.
+    """Data that the replicas are trained on; replica axis first.
 
     Attributes
     ----------
@@ -17,6 +17,7 @@ class TrainingData:
     ratios : ndarray of shape (n_replicas, n_points)
         Pseudo-data: counts over reference.
     sigma : ndarray of shape (n_points,)
+        Standard deviation of the ratios.
     used : ndarray of bool of shape (n_replicas, n_points)
         Points in the replica's region I.
     tail_inputs : ndarray of shape (n_lines, n_steps, n_in)
@@ -36,7 +37,16 @@ class TrainingData:
     far_inputs: np.ndarray
 
     def block(self, replicas):
-        """The same of some replicas, a slice."""
+        """Take the data of some replicas.
+
+        Parameters
+        ----------
+        replicas : slice
+
+        Returns
+        -------
+        TrainingData
+        """
         return replace(
             self,
             ratios=self.ratios[replicas],
@@ -69,25 +79,48 @@ class Trained:
 
 @dataclass(frozen=True)
 class Block:
-    """All that the training of some replicas needs, to be sent anywhere.
+    """Training of some replicas, whole in itself: it may be sent anywhere.
 
     Attributes
     ----------
     data : TrainingData
-        Of these replicas.
+        Data of these replicas.
     weights : ndarray of shape (n_replicas, n_weights)
-        To start from.
+        Weights to start from.
     held_out : ndarray of bool of shape (n_replicas, n_points)
         Points for validation.
     layers : tuple of int
-    n_steps, patience : int
+        Layer sizes, from input to output.
+    n_steps : int
+        Most Levenberg-Marquardt steps.
+    patience : int
+        Steps without a better validation cost after which a replica stops.
     device : str
+        Device of torch, or "auto".
     """
 
     data: TrainingData
     weights: np.ndarray
     held_out: np.ndarray
-    layers: tuple
+    layers: tuple[int, ...]
     n_steps: int
     patience: int
     device: str
+
+    def of(self, replicas):
+        """Take some of the replicas.
+
+        Parameters
+        ----------
+        replicas : slice
+
+        Returns
+        -------
+        Block
+        """
+        return replace(
+            self,
+            data=self.data.block(replicas),
+            weights=self.weights[replicas],
+            held_out=self.held_out[replicas],
+        )

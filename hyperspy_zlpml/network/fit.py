@@ -7,6 +7,7 @@ which only the costs look at.
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ PRIOR = 1.0
 RISE_SIGMA = 0.01
 #: ln(ratio) far out is zero within this.
 FAR_SIGMA = 0.3
+#: Log-ratios beyond this, up or down, count as this.
 _LARGEST_LOG_RATIO = 5.0
 #: Rows are filled up to a multiple of this, for aligned loads.
 _ALIGNED = 16
@@ -32,19 +34,21 @@ class Fit:
     Attributes
     ----------
     layers : tuple of int
+        Layer sizes, from input to output.
     tail_shape : tuple of int
         (n_lines, n_steps) of the tails.
     inputs : tensor of shape (n_replicas, n_points, n_in)
-        Trained on, far, tails, held out.
+        Points trained on, far points, tails, points held out.
     ratios, weight : tensor of shape (n_replicas, n_trained)
         Pseudo-data and their inverse standard deviations.
     held_ratios, held_weight : tensor of shape (n_replicas, n_held_out)
+        Those of the points held out.
     reference_step : tensor of shape (n_replicas, n_lines * (n_steps - 1))
         Steps of the logarithm of the reference outward along the tails.
     """
 
-    layers: tuple
-    tail_shape: tuple
+    layers: tuple[int, ...]
+    tail_shape: tuple[int, int]
     inputs: torch.Tensor
     ratios: torch.Tensor
     weight: torch.Tensor
@@ -54,14 +58,21 @@ class Fit:
 
     @classmethod
     def build(cls, data, held_out, layers, device="cpu"):
-        """Fits of all replicas of the data.
+        """Build the fits of all replicas of the data.
 
         Parameters
         ----------
         data : TrainingData
         held_out : ndarray of bool of shape (n_replicas, n_points)
+            Points for validation.
         layers : sequence of int
+            Layer sizes, from input to output.
         device : str
+            Device of torch.
+
+        Returns
+        -------
+        Fit
         """
         n_lines, n_steps, n_in = data.tail_inputs.shape
         trained, ratios, weight = _gathered(data, data.used & ~held_out, len(data.far_inputs))
@@ -74,12 +85,28 @@ class Fit:
         def tensor(array):
             return torch.as_tensor(array, dtype=torch.float32, device=device)
 
-        inputs = tensor(inputs).mT.contiguous().mT
-        arrays = (ratios, weight, held_ratios, held_weight, steps)
-        return cls(tuple(layers), (n_lines, n_steps), inputs, *map(tensor, arrays))
+        return cls(
+            layers=tuple(layers),
+            tail_shape=(n_lines, n_steps),
+            inputs=tensor(inputs).mT.contiguous().mT,
+            ratios=tensor(ratios),
+            weight=tensor(weight),
+            held_ratios=tensor(held_ratios),
+            held_weight=tensor(held_weight),
+            reference_step=tensor(steps),
+        )
 
     def of(self, index):
-        """The same of some replicas."""
+        """Take some of the replicas.
+
+        Parameters
+        ----------
+        index : tensor, index of the replicas
+
+        Returns
+        -------
+        Fit
+        """
         tensors = {
             field.name: getattr(self, field.name)[index]
             for field in fields(self)
@@ -88,42 +115,63 @@ class Fit:
         return replace(self, **tensors)
 
     def linearise(self, weights, work=None):
-        """Normal equations at these weights, shape (n_replicas, n_weights).
+        """Set up the normal equations at these weights.
 
         Tails enter only where they rise, which most never do.
+
+        Parameters
+        ----------
+        weights : tensor of shape (n_replicas, n_weights)
+        work : Workspace, optional
 
         Returns
         -------
         Linearised
         """
         outputs, activations = mlp.forward(weights, self.layers, self._seen)
-        log_ratio, far, steps, _ = self._rows(outputs)
-        rising = steps > 0
-        # Those that rise first; the others do no harm, for their rows are zero.
-        chosen = rising.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-        chosen = chosen[:, : int(rising.sum(1).max()) if rising.numel() else 0]
-        scale = torch.cat([log_ratio.exp() * self.weight, torch.full_like(far, 1 / FAR_SIGMA)], 1)
-        n, n_tail = scale.shape[1], chosen.shape[1]
+        rows = self._rows(outputs)
+        rising = rows.steps > 0
+        chosen = _rising_first(rising)
+        far_scale = torch.full_like(rows.far, 1 / FAR_SIGMA)
+        scale = torch.cat([rows.log_ratio.exp() * self.weight, far_scale], 1)
+        n = scale.shape[1]
+        n_tail = chosen.shape[1]
         work = lm.Workspace() if work is None else work
         jacobian = work("jacobian", weights, *weights.shape, n + n_tail)
         first = [values[..., :n] for values in activations]
         mlp.jacobian(weights, self.layers, first, scale, out=jacobian[..., :n])
         if n_tail:
             jacobian[..., n:] = self._tail_jacobian(weights, activations, rising, chosen)
-        residuals, along = self._residuals(outputs, chosen), _Along(self, weights, chosen)
-        return lm.linearised(weights, jacobian, residuals, PRIOR, along, work)
+        return lm.linearised(
+            weights=weights,
+            jacobian=jacobian,
+            residuals=self._residuals(outputs, chosen),
+            prior=PRIOR,
+            residuals_along=_Along(self, weights, chosen),
+            work=work,
+        )
 
     def costs(self, weights):
-        """Cost that is minimised, and both chi2, each of shape (n_replicas,)."""
+        """Compute the cost that is minimised, and the mean squared residuals.
+
+        Parameters
+        ----------
+        weights : tensor of shape (n_replicas, n_weights)
+
+        Returns
+        -------
+        cost, chi2, chi2_validation : tensor of float64 of shape (n_replicas,)
+            The cost is infinite where it is no number.
+        """
         outputs, _ = mlp.forward(weights, self.layers, self.inputs)
-        log_ratio, far, steps, held = self._rows(outputs)
+        rows = self._rows(outputs)
 
         def total(values):
             return (values**2).double().sum(-1)
 
-        train = total((self.ratios - log_ratio.exp()) * self.weight)
-        validation = total((self.held_ratios - held.exp()) * self.held_weight)
-        cost = train + total(steps.clamp(min=0) / RISE_SIGMA) + total(far / FAR_SIGMA)
+        train = total((self.ratios - rows.log_ratio.exp()) * self.weight)
+        validation = total((self.held_ratios - rows.held.exp()) * self.held_weight)
+        cost = train + total(rows.steps.clamp(min=0) / RISE_SIGMA) + total(rows.far / FAR_SIGMA)
         cost = cost + PRIOR * total(weights)
         cost = torch.where(torch.isfinite(cost), cost, torch.inf)
         n_train = (self.weight > 0).sum(-1).clamp(min=1)
@@ -131,9 +179,18 @@ class Fit:
         return cost, train / n_train, validation / n_held
 
     def largest_rise(self, weights):
-        """Largest step of ln(ZLP) outward along the tails, shape (n_replicas,)."""
+        """Find the largest step of ln(ZLP) outward along the tails.
+
+        Parameters
+        ----------
+        weights : tensor of shape (n_replicas, n_weights)
+
+        Returns
+        -------
+        tensor of shape (n_replicas,)
+        """
         outputs, _ = mlp.forward(weights, self.layers, self._seen)
-        steps = self._rows(outputs)[2]
+        steps = self._rows(outputs).steps
         return steps.amax(-1) if steps.numel() else weights.new_zeros(len(weights))
 
     @property
@@ -142,25 +199,26 @@ class Fit:
         return self.inputs[:, : self.inputs.shape[1] - self.held_ratios.shape[1]]
 
     def _rows(self, outputs):
-        """Log-ratios trained on, far log-ratios, steps of ln(ZLP) along the tails, the rest."""
-        n, n_held = self.ratios.shape[1], self.held_ratios.shape[1]
+        """Split outputs into the rows of each kind; those held out may be missing."""
+        n = self.ratios.shape[1]
+        n_held = self.held_ratios.shape[1]
         n_tail = self.tail_shape[0] * self.tail_shape[1]
         n_far = self.inputs.shape[1] - n - n_held - n_tail
         rest = outputs.shape[1] - n - n_far - n_tail
         trained, far, tail, held = outputs.split([n, n_far, n_tail, rest], dim=1)
         steps = tail.unflatten(1, self.tail_shape).diff(dim=-1).flatten(1) + self.reference_step
         limits = -_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO
-        return trained.clamp(*limits), far, steps, held.clamp(*limits)
+        return _Rows(trained.clamp(*limits), far, steps, held.clamp(*limits))
 
     def _residuals(self, outputs, chosen):
-        """Weighted residuals: trained, far, chosen steps of the tails."""
-        log_ratio, far, steps, _ = self._rows(outputs)
-        rises = steps.gather(1, chosen).clamp(min=0) / RISE_SIGMA
-        data = (log_ratio.exp() - self.ratios) * self.weight
-        return torch.cat([data, far / FAR_SIGMA, rises], dim=1)
+        """Compute weighted residuals: trained, far, chosen steps of the tails."""
+        rows = self._rows(outputs)
+        rises = rows.steps.gather(1, chosen).clamp(min=0) / RISE_SIGMA
+        data = (rows.log_ratio.exp() - self.ratios) * self.weight
+        return torch.cat([data, rows.far / FAR_SIGMA, rises], dim=1)
 
     def _tail_jacobian(self, weights, activations, rising, chosen):
-        """Derivatives of the chosen steps, shape (n_replicas, n_weights, n_chosen)."""
+        """Compute derivatives of the chosen steps, shape (n_replicas, n_weights, n_chosen)."""
         n_lines, n_points = self.tail_shape
         inner = chosen // (n_points - 1) * n_points + chosen % (n_points - 1)
         inner = inner + self._seen.shape[1] - n_lines * n_points
@@ -172,6 +230,15 @@ class Fit:
         scale = (rising.gather(1, chosen) / RISE_SIGMA).to(weights.dtype).repeat(1, 2)
         inside, outside = mlp.jacobian(weights, self.layers, at_ends, scale).chunk(2, dim=-1)
         return outside - inside
+
+
+class _Rows(NamedTuple):
+    """Outputs of all replicas by the kind of row, each of shape (n_replicas, n_rows)."""
+
+    log_ratio: torch.Tensor
+    far: torch.Tensor
+    steps: torch.Tensor
+    held: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -190,8 +257,17 @@ class _Along:
         return _Along(self.fit.of(index), self.weights[index], self.chosen[index])
 
 
+def _rising_first(rising):
+    """Order the steps of the tails so that all that rise come first, and cut the rest.
+
+    Some that do not rise are left in most replicas; they do no harm, for their rows are zero.
+    """
+    order = rising.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    return order[:, : int(rising.sum(1).max()) if rising.numel() else 0]
+
+
 def _gathered(data, chosen, n_more=0):
-    """Inputs, ratios and inverse standard deviations of each replica's chosen points.
+    """Gather inputs, ratios and inverse standard deviations of each replica's chosen points.
 
     Filled up with points of no weight to a common number, which together with ``n_more`` other
     rows is a multiple of what loads best.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Post-fit selection: which replicas to keep, and why the others are dropped.
+"""Selection after the fits: replicas to keep, and why the others are dropped.
 
 Robust against many bad fits at once: limits come from the median and the median absolute
 deviation, which half of the replicas would have to fail to move.
@@ -9,12 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA
+
 #: A replica is an outlier this many robust standard deviations above the median of ln(chi2).
 _OUTLIER = 4.0
+#: Least robust standard deviation of ln(chi2): fits that are alike are no outliers.
 _LEAST_SPREAD = 0.1
 #: Rise of ln(ZLP) between two points of a tail that is more than a ripple; ripples are levelled
 #: when the ensemble is tabulated.
 _LARGEST_RISE = 2.0
+#: Fraction of the replicas that must be left.
 _LEAST_KEPT = 0.5
 
 
@@ -34,15 +38,18 @@ class Selection:
     """
 
     kept: np.ndarray
-    dropped: dict
+    dropped: dict[str, int]
 
 
 def select(chi2, chi2_validation, rise):
-    """Apply the selection of Roest 2021 (section 3.4) with robust limits.
+    """Select the replicas to keep, as Roest 2021 (section 3.4) but with robust limits.
 
     Parameters
     ----------
-    chi2, chi2_validation, rise : ndarray of shape (n_replicas,)
+    chi2, chi2_validation : ndarray of shape (n_replicas,)
+        Mean squared residual on training and validation points.
+    rise : ndarray of shape (n_replicas,)
+        Largest rise of ln(ZLP) outward along the tails.
 
     Returns
     -------
@@ -52,6 +59,17 @@ def select(chi2, chi2_validation, rise):
     ------
     TooFewReplicasError
         If fewer than half of the replicas are left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.network.selection import select
+    >>> chi2 = np.array([1.1, 0.9, 1.0, np.nan, 1e4, 1.2])
+    >>> selection = select(chi2, chi2_validation=np.ones(6), rise=np.zeros(6))
+    >>> selection.kept
+    array([ True,  True,  True, False, False,  True])
+    >>> selection.dropped
+    {'fit failed': 1, 'training chi2 is an outlier': 1}
     """
     reasons = {
         "fit failed": ~(np.isfinite(chi2) & np.isfinite(chi2_validation) & np.isfinite(rise)),
@@ -67,9 +85,9 @@ def select(chi2, chi2_validation, rise):
             dropped[reason] = int(new.sum())
         kept &= ~bad
     if kept.sum() < max(_LEAST_KEPT * len(chi2), 1):
-        told = ", ".join(f"{count}: {reason}" for reason, count in dropped.items())
+        counted = ", ".join(f"{count}: {reason}" for reason, count in dropped.items())
         raise TooFewReplicasError(
-            f"only {kept.sum()} of {len(chi2)} replicas gave a usable network ({told}). "
+            f"only {kept.sum()} of {len(chi2)} replicas gave a usable network ({counted}). "
             "The regions probably hold more than the zero-loss peak: look at the data, and set "
             "regions=dict(E_I=...) below the first loss, or n_clusters smaller."
         )
@@ -77,10 +95,11 @@ def select(chi2, chi2_validation, rise):
 
 
 def _outlying(values):
+    """Find values far above the median, on a logarithmic scale."""
     finite = np.isfinite(values) & (values > 0)
     if finite.sum() < 4:
         return np.zeros(len(values), bool)
     logarithm = np.log(np.where(finite, values, 1.0))
     middle = np.median(logarithm[finite])
-    spread = 1.4826 * np.median(np.abs(logarithm[finite] - middle))
+    spread = MAD_TO_SIGMA * np.median(np.abs(logarithm[finite] - middle))
     return finite & (logarithm > middle + _OUTLIER * max(spread, _LEAST_SPREAD))

@@ -8,12 +8,13 @@ far out ``f`` is drawn to zero. A fifth of the points of every replica is never 
 weights kept are those of the smallest misfit there (Roest 2021, section 3.3).
 
 Replicas do not know of each other: :func:`train_block` trains a few of them, here, in another
-process or on another machine, and :func:`train` cuts the blocks and joins what comes back.
+process or on another machine, and :func:`train_networks` cuts the blocks and joins what comes back.
 """
 
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -24,27 +25,35 @@ from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.network.data import Block, Trained
 from hyperspy_zlpml.network.fit import Fit
 
-#: Replicas of a block on a CPU, fewest and most: few are shared out evenly, many keep threads from
-#: waiting for each other; a twentieth of all in between. On a GPU enough to fill it.
-_FEWEST_AT_ONCE, _MOST_AT_ONCE, _REPLICAS_ON_GPU = 10, 25, 256
+#: Fewest replicas of a block on a CPU; between fewest and most a twentieth of all.
+_FEWEST_AT_ONCE = 10
+#: Most replicas of a block on a CPU: few are shared out evenly, many keep threads from waiting for
+#: each other.
+_MOST_AT_ONCE = 25
+#: Replicas of a block on a GPU: enough to fill it.
+_REPLICAS_ON_GPU = 256
 #: A step that does not lower the cost is tried again, damped more, so many times in all.
 _TRIES = 4
-#: A replica has converged when its cost fell by less than this fraction in so many steps.
-_CONVERGED, _CONVERGED_STEPS = 0.05, 4
+#: A replica has converged when its cost fell by less than this fraction in a number of steps.
+_CONVERGED = 0.05
+#: That number of steps.
+_CONVERGED_STEPS = 4
 #: Unless its chi2 is still above this: some linger on a plateau before they find a fit.
 _POOR_FIT = 1.5
 #: Neither rule stops a replica before this: the first steps look for the right damping.
 _FIRST_STEPS = 12
+#: A replica stops where its damping has grown to this.
 _HOPELESS_DAMPING = 1e7
 
 
-def train_networks(
+def train_networks(  # noqa: PLR0913
     data,
     layers,
     n_steps=100,
     validation_fraction=0.2,
     patience=15,
-    rng=None,
+    *,
+    rng,
     progress=None,
     device="auto",
     run_blocks=None,
@@ -55,7 +64,7 @@ def train_networks(
     ----------
     data : TrainingData
     layers : sequence of int
-        Layer sizes; the first is the number of inputs, the last 1.
+        Layer sizes, from input to output; the last is 1.
     n_steps : int
         Most Levenberg-Marquardt steps.
     validation_fraction : float
@@ -64,6 +73,7 @@ def train_networks(
         A replica stops after this many steps without a better validation cost, or earlier when
         its cost hardly falls any more.
     rng : numpy.random.Generator
+        Draws the first weights, and the points held out.
     progress : callable, optional
         Called with (steps done, of steps, median chi2).
     device : str
@@ -71,7 +81,7 @@ def train_networks(
         Where blocks are sent elsewhere, it is a device there.
     run_blocks : callable, optional
         Runs blocks elsewhere. Like ``map``: called with :func:`train_block` and a list of
-        :class:`Block`, gives an iterable of :class:`Trained` in the same order. Default: threads.
+        :class:`.Block`, gives an iterable of :class:`.Trained` in the same order. Default: threads.
 
     Returns
     -------
@@ -81,23 +91,59 @@ def train_networks(
     ------
     ValueError
         If the device cannot be used.
+
+    Examples
+    --------
+    Two replicas of a constant ratio, without tails or far points:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.network.data import TrainingData
+    >>> from hyperspy_zlpml.network.training import train_networks
+    >>> from hyperspy_zlpml.network.weights import outputs_of
+    >>> inputs = np.linspace(-1, 1, 20)[:, None]
+    >>> data = TrainingData(
+    ...     inputs=inputs,
+    ...     ratios=np.full((2, 20), 1.2),
+    ...     sigma=np.full(20, 0.01),
+    ...     used=np.ones((2, 20), bool),
+    ...     tail_inputs=np.zeros((0, 2, 1)),
+    ...     tail_reference=np.zeros((2, 0, 2)),
+    ...     far_inputs=np.zeros((0, 1)),
+    ... )
+    >>> rng = np.random.default_rng(0)
+    >>> trained = train_networks(data, layers=(1, 3, 1), n_steps=4, rng=rng, device="cpu")
+    >>> ratios = np.exp(outputs_of(trained.weights, (1, 3, 1), inputs))
+    >>> bool(np.abs(ratios - 1.2).max() < 0.01)
+    True
     """
     if run_blocks is None:
         device = usable_device(device)
-    weights = mlp.initial_weights(layers, len(data.ratios), rng)
-    held_out = rng.random(data.used.shape) < validation_fraction
-    blocks = [
-        Block(data.block(part), weights[part], held_out[part], tuple(layers), n_steps, patience, device)
-        for part in _parts(len(data.ratios), device)
-    ]  # fmt: skip
+    n_replicas = len(data.ratios)
+    whole = Block(
+        data=data,
+        weights=mlp.initial_weights(layers, n_replicas, rng),
+        held_out=rng.random(data.used.shape) < validation_fraction,
+        layers=tuple(layers),
+        n_steps=n_steps,
+        patience=patience,
+        device=device,
+    )
+    blocks = [whole.of(replicas) for replicas in _slices_of_replicas(n_replicas, device)]
     report = _Progress(progress, len(blocks), n_steps)
     results = _in_threads(blocks, report) if run_blocks is None else run_blocks(train_block, blocks)
     trained = []
     for number, one in enumerate(results):
         report.of(number)(n_steps, _median(one.chi2))
         trained.append(one)
-    names = Trained.__dataclass_fields__
-    return Trained(*(np.concatenate([getattr(one, name) for one in trained]) for name in names))
+    return _joined(trained)
+
+
+def _joined(trained):
+    """Join what came back of all blocks."""
+    names = [field.name for field in fields(Trained)]
+    return Trained(
+        **{name: np.concatenate([getattr(one, name) for one in trained]) for name in names}
+    )
 
 
 def train_block(block, report=None):
@@ -131,21 +177,30 @@ def train_block(block, report=None):
 
 
 def usable_device(name):
-    """Name of the device of torch that is meant, checked that it can be used.
+    """Find the device of torch that is meant, and check that it can be used.
 
     Parameters
     ----------
     name : str
-        Of a device, or "auto".
+        Name of a device of torch, or "auto": CUDA where there is one, else CPU.
 
     Returns
     -------
     str
+        Name of the device.
 
     Raises
     ------
     ValueError
         If torch does not know it, finds none, or it has no float64.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.network.training import usable_device
+    >>> usable_device("cpu")
+    'cpu'
+    >>> usable_device("auto") in ("cpu", "cuda")
+    True
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -163,8 +218,8 @@ def usable_device(name):
     return str(torch.device(name))
 
 
-def _parts(n_replicas, device):
-    """Slices of the replicas of each block: the same however many cores or workers there are.
+def _slices_of_replicas(n_replicas, device):
+    """Cut the replicas into blocks: alike however many cores or workers there are.
 
     "auto" is not resolved yet where blocks are sent elsewhere: most machines have no GPU.
     """
@@ -180,24 +235,27 @@ def _in_threads(blocks, report):
 
 
 def _on_cpu(device):
+    """Tell whether a device is a CPU, as far as it is known here."""
     return device == "auto" or device.startswith("cpu")
 
 
 def _median(chi2):
-    """Of those that are numbers."""
+    """Find the median of those that are numbers."""
     chi2 = chi2[np.isfinite(chi2)]
     return float(np.median(chi2)) if chi2.size else np.inf
 
 
 class _OneThread:
-    """Torch uses one thread while any block is trained, and as many as before afterwards.
+    """One thread of torch while any block is trained, and as many as before afterwards.
 
-    Blocks run side by side, and part of torch's setting is common to all threads: the last block
-    to end puts it back, not the first.
+    Blocks run side by side, and part of torch's number of threads is common to all threads: the
+    last block to end puts it back, not the first.
     """
 
     def __init__(self):
-        self._lock, self._inside, self._before = threading.Lock(), 0, 1
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = 1
 
     def __enter__(self):
         with self._lock:
@@ -217,14 +275,16 @@ _ONE_THREAD = _OneThread()
 
 
 class _Progress:
-    """Progress of all blocks together, told from whichever thread."""
+    """Progress of all blocks together, reported from whichever thread."""
 
     def __init__(self, callback, n_blocks, n_steps):
-        self._callback, self._total = callback, n_blocks * n_steps
-        self._done, self._lock = {}, threading.Lock()
+        self._callback = callback
+        self._total = n_blocks * n_steps
+        self._done = {}
+        self._lock = threading.Lock()
 
     def of(self, block):
-        """The function that one block reports its steps to."""
+        """Make the function that one block reports its steps to."""
 
         def report(step, chi2):
             if self._callback is None:
@@ -237,7 +297,7 @@ class _Progress:
 
 
 class _State:
-    """Where the training of a block is."""
+    """State of the training of a block."""
 
     def __init__(self, fit, weights):
         self.weights = weights.clone()
@@ -245,11 +305,12 @@ class _State:
         self.damping = lm.Damping.start(len(weights), weights.device)
         self.best = _Best(weights, *chi2)
         self.active = torch.arange(len(weights), device=weights.device)
-        self._fit, self._work = fit, lm.Workspace()
+        self._fit = fit
+        self._work = lm.Workspace()
         self._earlier = deque([self.cost.clone()], maxlen=_CONVERGED_STEPS)
 
     def step(self, number, patience):
-        """One linearisation of the active replicas, and the steps from there."""
+        """Linearise the active replicas, and take the steps from there."""
         linearised = self._fit.linearise(self.weights[self.active], self._work)
         fit, index = self._fit, self.active
         for _ in range(_TRIES):
@@ -257,6 +318,10 @@ class _State:
             if not rejected.any():
                 break
             fit, linearised, index = fit.of(rejected), linearised.of(rejected), index[rejected]
+        self._drop_finished(number, patience)
+
+    def _drop_finished(self, number, patience):
+        """Leave out the replicas that have converged or do not get better any more."""
         fresh = (number - self.best.step < patience) | (number < _FIRST_STEPS)
         improving = fresh & (self.damping.value < _HOPELESS_DAMPING)
         if number >= _FIRST_STEPS:
@@ -265,19 +330,29 @@ class _State:
         self._earlier.append(self.cost.clone())
         going_on = improving[self.active]
         if not going_on.all():
-            self.active, self._fit = self.active[going_on], self._fit.of(going_on)
+            self.active = self.active[going_on]
+            self._fit = self._fit.of(going_on)
 
     def _try(self, fit, index, linearised, number):
-        """Propose steps of some replicas, take those that lower the cost; which do not."""
-        damping, cost = self.damping.of(index), self.cost[index]
-        step, foretold = lm.propose(linearised, damping, self._work)
+        """Propose steps of some replicas, take those that lower the cost; find which do not."""
+        damping = self.damping.of(index)
+        cost = self.cost[index]
+        step, predicted = lm.propose(linearised, damping, self._work)
         proposed = self.weights[index] + step
         new_cost, train, validation = fit.costs(proposed)
         accepted = new_cost < cost
-        self.damping.put(index, damping.after((cost - new_cost) / foretold, accepted))
+        agreement = (cost - new_cost) / predicted
+        self.damping.put(index, damping.after(agreement, accepted))
         taken = index[accepted]
-        self.weights[taken], self.cost[taken] = proposed[accepted], new_cost[accepted]
-        self.best.update(taken, proposed[accepted], train[accepted], validation[accepted], number)
+        self.weights[taken] = proposed[accepted]
+        self.cost[taken] = new_cost[accepted]
+        self.best.update(
+            index=taken,
+            weights=proposed[accepted],
+            train=train[accepted],
+            validation=validation[accepted],
+            step=number,
+        )
         return ~accepted
 
 
@@ -285,7 +360,9 @@ class _Best:
     """Weights of the smallest validation cost so far."""
 
     def __init__(self, weights, train, validation):
-        self.weights, self.train, self.validation = weights.clone(), train, validation
+        self.weights = weights.clone()
+        self.train = train
+        self.validation = validation
         self.step = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
 
     def update(self, index, weights, train, validation, step):
@@ -293,11 +370,17 @@ class _Best:
         better = validation <= self.validation[index]
         index = index[better]
         self.weights[index] = weights[better]
-        self.train[index], self.validation[index] = train[better], validation[better]
+        self.train[index] = train[better]
+        self.validation[index] = validation[better]
         self.step[index] = step
 
     def trained(self, fit):
-        """As arrays."""
-        rise = fit.largest_rise(self.weights).double()
-        values = (self.weights.double(), self.train, self.validation, rise, self.step)
-        return Trained(*(value.cpu().numpy() for value in values))
+        """Hand over the weights as arrays, with how well they fit."""
+        tensors = {
+            "weights": self.weights.double(),
+            "chi2": self.train,
+            "chi2_validation": self.validation,
+            "rise": fit.largest_rise(self.weights).double(),
+            "steps": self.step,
+        }
+        return Trained(**{name: tensor.cpu().numpy() for name, tensor in tensors.items()})

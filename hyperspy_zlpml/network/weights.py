@@ -1,31 +1,76 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the weights of many networks lie in one array, and what the networks answer: NumPy alone."""
+"""Layout of the weights of many networks in one array, and their outputs: NumPy alone."""
 
 import numpy as np
 
 
 def split_weights(weights, layers):
-    """Views of the matrices (n_replicas, n_out, n_in) and biases (n_replicas, n_out).
+    """Split the weights of networks into matrices and biases, as views.
 
-    ``weights`` has shape (n_replicas, n_weights), an array or a tensor: layer by layer the
-    matrix, row by row, then the biases.
+    Parameters
+    ----------
+    weights : ndarray or tensor of shape (n_replicas, n_weights)
+        Layer by layer the matrix, row by row, then the biases.
+    layers : sequence of int
+        Layer sizes, from input to output.
+
+    Returns
+    -------
+    list of tuple
+        For every layer the matrices, of shape (n_replicas, n_out, n_in), and the biases, of shape
+        (n_replicas, n_out).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.network.weights import split_weights
+    >>> hidden, last = split_weights(np.arange(13)[None], layers=(2, 3, 1))
+    >>> hidden[0][0]
+    array([[0, 1],
+           [2, 3],
+           [4, 5]])
+    >>> hidden[1][0], last[0][0], last[1][0]
+    (array([6, 7, 8]), array([[ 9, 10, 11]]), array([12]))
     """
-    start, parts = 0, []
+    start = 0
+    split = []
     for n_in, n_out in zip(layers[:-1], layers[1:], strict=True):
         matrix = weights[:, start : start + n_out * n_in].reshape(-1, n_out, n_in)
         start += n_out * n_in
-        parts.append((matrix, weights[:, start : start + n_out]))
+        split.append((matrix, weights[:, start : start + n_out]))
         start += n_out
-    return parts
+    return split
 
 
 def outputs_of(weights, layers, inputs):
-    """Outputs (n_replicas, n_points) of networks with tanh units at inputs (n_points, n_in)."""
-    parts = split_weights(weights, layers)
+    """Compute the outputs of networks with tanh units and a linear last layer.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_replicas, n_weights)
+    layers : sequence of int
+        Layer sizes, from input to output; the last is 1.
+    inputs : ndarray of shape (n_points, n_in)
+
+    Returns
+    -------
+    ndarray of shape (n_replicas, n_points)
+
+    Examples
+    --------
+    One network, ``2 tanh(x) + 0.5``:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.network.weights import outputs_of
+    >>> weights = np.array([[1.0, 0.0, 2.0, 0.5]])
+    >>> outputs_of(weights, layers=(1, 1, 1), inputs=np.array([[0.0], [1e3]]))
+    array([[0.5, 2.5]])
+    """
+    split = split_weights(weights, layers)
     value = np.broadcast_to(inputs, (len(weights),) + inputs.shape)
-    for number, (matrix, bias) in enumerate(parts):
+    for number, (matrix, bias) in enumerate(split):
         value = value @ np.swapaxes(matrix, -1, -2)
         value += bias[:, None, :]
-        if number < len(parts) - 1:
+        if number < len(split) - 1:
             np.tanh(value, out=value)
     return value[..., 0]

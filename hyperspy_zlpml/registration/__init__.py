@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Registration: training spectra brought to one reduced axis, and what is zero-loss peak in them.
+"""Registration: training spectra brought to one reduced axis, and the zero-loss peak in them.
 
-In the order in which :func:`hyperspy_zlpml.training.train.registered_part` uses them:
+In the order in which :func:`hyperspy_zlpml.training.train.register_image` uses them:
 
 - ``register``: peaks and reference that improve each other in a few rounds
 - ``registered_peaks``: the outcome, spectra as ratios to the reference

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of a registered spectrum is zero-loss peak: regions, and losses spilled into them.
+"""Regions of registered clusters, where they are zero-loss peak, and losses spilled into them.
 
 The regions of a cluster follow from its mean ratio to the reference. The response that broadens
-the ZLP also carries a part of the losses below their onset; that part is estimated and taken off.
+the ZLP also carries some of the losses below their onset; these are estimated and taken off.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ _PURE_FOR_CERTAIN = 1.5
 #: Regions and the losses spilled into them depend on each other.
 _REGION_ROUNDS = 2
 
-#: Said of a tail that nothing measured tells.
+#: Word in the report for a tail that nothing measured shows.
 GUESS = "a guess"
 
 
@@ -34,33 +34,35 @@ def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
     ----------
     peaks : RegisteredPeaks
     n_clusters : int
-    limits : dict
-        ``E_I``, ``E_II``, ``gain_limit`` in eV, one number or one per cluster.
+    limits : dict of str to float or ndarray of shape (n_clusters,)
+        ``E_I``, ``E_II``, ``gain_limit`` in eV, where the user gives them.
     modes : ndarray of shape (n_modes, n_groups), optional
         Variations of the shape, which are no onset.
     gain_limit : ndarray of shape (n_clusters,), optional
-        Gain-side limits known so far: the gain side above them tells the modes.
+        Gain-side limits known so far, eV: the gain side above them shows the modes.
 
     Returns
     -------
     Regions
     """
     before = np.full(n_clusters, -NO_LIMIT) if gain_limit is None else gain_limit
-    gain, first, second = (np.full(n_clusters, np.nan) for _ in range(3))
+    gain_side = np.full(n_clusters, np.nan)
+    first = np.full(n_clusters, np.nan)
+    second = np.full(n_clusters, np.nan)
     for name in peaks.labels[peaks.labels != VACUUM]:
         chosen = peaks.label == name
         fwhm = np.median(peaks.matched.fwhm[chosen])
         pure = Range(before[name] / fwhm, _PURE_FOR_CERTAIN)
         if peaks.tail_is_known:
-            found = onset(*mean_ratio(peaks, chosen, 1, modes, pure))
+            found = onset(*mean_ratio(peaks, chosen, modes=modes, pure=pure))
             # A tail read off under losses does not prove that there are none.
             first[name] = min(found, peaks.extrapolated_from) * fwhm
         else:
             first[name] = peaks.extrapolated_from * fwhm
-        gain[name] = -onset(*mean_ratio(peaks, chosen, side=-1)) * fwhm
+        gain_side[name] = -onset(*mean_ratio(peaks, chosen, side=-1)) * fwhm
         second[name] = _below_noise_of(peaks, chosen) * fwhm
     regions = Regions(
-        gain_limit=_filled(gain, -NO_LIMIT),
+        gain_limit=_filled(gain_side, -NO_LIMIT),
         # A cluster too thin or too small to show its losses has them nevertheless.
         E_I=_filled(np.where(np.isinf(first), np.nan, first), NO_LIMIT),
         E_II=_filled(second, NO_LIMIT),
@@ -69,7 +71,7 @@ def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
 
 
 def _filled(values, default):
-    """Clusters without spectra of their own take the value of the next thicker one."""
+    """Give clusters without spectra of their own the value of the next thicker one."""
     known = np.flatnonzero(~np.isnan(values))
     if not known.size:
         return np.full(values.shape, default)
@@ -78,6 +80,7 @@ def _filled(values, default):
 
 
 def _below_noise_of(peaks, chosen):
+    """Find the reduced energy from which some peaks lie below the noise of one spectrum."""
     u = np.linspace(1, peaks.grid.u[-1], 4000)
     height = np.median(np.exp(peaks.matched.log_height[chosen]))
     expected = height * np.exp(peaks.grid.interpolate(peaks.log_reference, u))
@@ -86,20 +89,21 @@ def _below_noise_of(peaks, chosen):
 
 @dataclass(frozen=True)
 class RegisteredImage:
-    """Registered spectra of one image, or of one setting of the microscope, and what is pure ZLP.
+    """Registered spectra of one image, or of one setting of the microscope, and their regions.
 
     Attributes
     ----------
     peaks : RegisteredPeaks
         Matched within the regions, with their spill tables.
     regions : Regions
+        Limits of each cluster, eV.
     modes : ndarray of shape (n_modes, n_groups)
         Variations of the shape from spectrum to spectrum, see
         :func:`~hyperspy_zlpml.registration.variation.shape_modes`.
     setting : tuple of float
         Scaled conditions; empty where all data were taken at one setting.
     variation : ndarray of shape (n_replicas, n_groups), optional
-        Systematic deviation of each replica, drawn already; ``modes`` are none then.
+        Systematic deviation of the ratio of each replica, drawn already; ``modes`` are none then.
     """
 
     peaks: RegisteredPeaks
@@ -118,10 +122,10 @@ def separate(peaks, n_clusters, limits, latest=None):
     ----------
     peaks : RegisteredPeaks
     n_clusters : int
-    limits : dict
+    limits : dict of str to float or ndarray of shape (n_clusters,)
         Limits given by the user, eV.
     latest : callable, optional
-        Called with ``E_I`` of the clusters as found, eV; what it gives counts.
+        Called with ``E_I`` of the clusters as found, eV; its answer replaces them.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def separate(peaks, n_clusters, limits, latest=None):
     """
     modes, gain_limit = None, None
     for _ in range(_REGION_ROUNDS):
-        regions = find_regions(peaks, n_clusters, limits, modes, gain_limit)
+        regions = find_regions(peaks, n_clusters, limits, modes=modes, gain_limit=gain_limit)
         if latest is not None and "E_I" not in limits:
             regions = replace(regions, E_I=latest(regions.E_I))
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
@@ -140,7 +144,18 @@ def separate(peaks, n_clusters, limits, latest=None):
 def with_known_tail(peaks, n_clusters, limits):
     """Give peaks without vacuum a reference whose tail is that of zero thickness.
 
-    Where the pixels do not tell (one thickness, few spectra, no far losses), the gain side remains.
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+        Their reference goes on like the gain side.
+    n_clusters : int
+    limits : dict of str to float or ndarray of shape (n_clusters,)
+        Limits given by the user, eV.
+
+    Returns
+    -------
+    RegisteredPeaks
+        As they were where the pixels do not show it (one thickness, few spectra, no far losses).
     """
     regions = find_regions(peaks, n_clusters, limits)
     pure = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
@@ -179,9 +194,21 @@ def describe_tail(limit, n_spectra):
     Parameters
     ----------
     limit : float
-        eV from the peak, beyond which no spectrum shows it by itself.
+        Energy from the peak, eV, beyond which no spectrum shows it by itself.
     n_spectra : int or None
-        Spectra extrapolated to zero thickness; None where they do not tell.
+        Spectra extrapolated to zero thickness; None where they do not show it.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.registration.find_regions import describe_tail
+    >>> describe_tail(1.184, n_spectra=100)
+    'beyond 1.18 eV extrapolated to zero thickness from 100 spectra'
+    >>> describe_tail(1.973, n_spectra=None)
+    'beyond 1.97 eV the gain side, raised to join the loss side: a guess'
     """
     if n_spectra is None:
         return f"beyond {limit:.3g} eV the gain side, raised to join the loss side: {GUESS}"

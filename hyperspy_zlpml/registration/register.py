@@ -34,11 +34,11 @@ from hyperspy_zlpml.zlp.regions import (
 from hyperspy_zlpml.zlp.tables import ShapeTable
 from hyperspy_zlpml.zlp.tails import extrapolate_by_gain_side, hold_beyond, tail_mode
 
-#: The core, in FWHM, in which a peak is registered before its regions are known.
+#: Half width of the core, in FWHM, in which a peak is registered before its regions are known.
 _REGISTERED_WITHIN = 1.0
 #: Rounds in which reference and peaks improve each other.
 _REFERENCE_ROUNDS = 3
-#: Flank, in FWHM, that tells how the tail would go on without inelastic signal.
+#: End of the flank, in FWHM, that shows how the tail would go on without inelastic signal.
 _FLANK = 1.8
 
 
@@ -50,6 +50,7 @@ def register_peaks(samples, noise, given_limit=None):
     Parameters
     ----------
     samples : sequence of Sample
+        Of n_spectra spectra together.
     noise : NoiseModel
     given_limit : float, optional
         ``E_I`` of the thinnest spectra, eV, where the user gives it; used without vacuum.
@@ -57,6 +58,23 @@ def register_peaks(samples, noise, given_limit=None):
     Returns
     -------
     RegisteredPeaks
+
+    Examples
+    --------
+    Three equal peaks of vacuum; the second has drifted by 30 meV:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> from hyperspy_zlpml.image.samples import VACUUM, Sample
+    >>> from hyperspy_zlpml.registration.register import register_peaks
+    >>> energy, drift = 0.05 * np.arange(-60, 200), np.array([0.0, 0.03, 0.0])
+    >>> counts = 1e6 * (1 + 8 * (energy - drift[:, None]) ** 2) ** -2.0
+    >>> label = np.full(3, VACUUM)
+    >>> vacuum = Sample(counts, energy, peak_parameters(counts, energy), label)
+    >>> peaks = register_peaks([vacuum], NoiseModel(gain=1.0, readout=0.0))
+    >>> (peaks.matched.centre - peaks.matched.centre[0]).round(3) + 0.0
+    array([0.  , 0.03, 0.  ])
     """
     joined = _join(samples)
     label, centre, fwhm, groups = joined.label, joined.centre, joined.fwhm, joined.groups
@@ -100,7 +118,7 @@ def register_to_shape(table, samples, noise, log_intensity):
     Parameters
     ----------
     table : ShapeTable
-        Of an ensemble; the shape of the thinnest spectra is the reference.
+        Table of an ensemble; its shape of the thinnest spectra is the reference.
     samples : sequence of Sample
     noise : NoiseModel
     log_intensity : ndarray of shape (n_spectra,)
@@ -111,7 +129,8 @@ def register_to_shape(table, samples, noise, log_intensity):
     RegisteredPeaks
     """
     joined = _join(samples)
-    log_reference, n_spectra = table.log_shape[-1], len(joined.label)
+    n_spectra = len(joined.label)
+    log_reference = table.log_shape[-1]
     curvature = group_curvature(table.grid, log_reference, joined.groups, joined.channels_per_fwhm)
     spectra = _group(samples, joined.groups, curvature)
     reference = ShapeTable.of_reference(table.grid, log_reference)
@@ -132,12 +151,12 @@ def register_to_shape(table, samples, noise, log_intensity):
 
 
 def _core(n_spectra):
-    """Window in which peaks are registered before their regions are known."""
+    """Make the windows in which peaks are registered before their regions are known."""
     return Range(np.full(n_spectra, -_REGISTERED_WITHIN), np.full(n_spectra, _REGISTERED_WITHIN))
 
 
 class _Joined(NamedTuple):
-    """Spectra of several samples together, on the same groups of channels."""
+    """Labels and peak parameters of several samples together, and their groups of channels."""
 
     label: np.ndarray
     centre: np.ndarray
@@ -147,24 +166,39 @@ class _Joined(NamedTuple):
 
 
 def _join(samples):
+    """Join samples, and make groups of channels that hold all of their spectra."""
     label = np.concatenate([sample.label for sample in samples])
     centre = np.concatenate([sample.parameters.centre for sample in samples])
     fwhm = np.concatenate([sample.parameters.fwhm for sample in samples])
     per_fwhm = np.median(fwhm) / (samples[0].energy[1] - samples[0].energy[0])
     n_energy = max(sample.energy.size for sample in samples)
-    return _Joined(label, centre, fwhm, per_fwhm, make_groups(per_fwhm, n_energy, n_energy))
+    return _Joined(
+        label=label,
+        centre=centre,
+        fwhm=fwhm,
+        channels_per_fwhm=per_fwhm,
+        groups=make_groups(per_fwhm, n_energy, n_energy),
+    )
 
 
 def _group(samples, groups, curvature):
+    """Collect the counts of several samples in the same groups."""
     return join_spectra(
         [
-            group_spectra(s.counts, s.energy, s.parameters.channel, groups, curvature)
-            for s in samples
+            group_spectra(
+                counts=sample.counts,
+                energy=sample.energy,
+                channel=sample.parameters.channel,
+                groups=groups,
+                curvature=curvature,
+            )
+            for sample in samples
         ]
     )
 
 
 def _heights(sample):
+    """Look up the counts of the highest channel of every spectrum."""
     highest = np.take_along_axis(sample.counts, sample.parameters.channel[:, None], -1)[:, 0]
     return np.maximum(highest, 1e-9)
 
@@ -181,10 +215,27 @@ def log_beam(samples, grid, log_reference):
         The image's first.
     grid : Grid
     log_reference : ndarray of shape (grid.n,)
+        Logarithm of the shape of the peak.
 
     Returns
     -------
     float
+
+    Examples
+    --------
+    Without vacuum N0 is the share of the total counts that lies within one FWHM of the peak:
+
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.samples import Sample
+    >>> from hyperspy_zlpml.registration.register import log_beam
+    >>> from hyperspy_zlpml.zlp.grid import Grid
+    >>> grid = Grid.covering(-10, 10)
+    >>> log_shape = -4 * np.log(2) * grid.u**2
+    >>> parameters = SimpleNamespace(total=np.full(3, 1e6))
+    >>> sample = Sample(counts=None, energy=None, parameters=parameters, label=np.zeros(3, int))
+    >>> round(float(np.exp(log_beam([sample], grid, log_shape))) / 1e6, 2)
+    0.98
     """
     image = samples[0]
     vacuum = image.label == VACUUM
@@ -193,8 +244,8 @@ def log_beam(samples, grid, log_reference):
     total = np.median(np.log(np.maximum(image.parameters.total, 1e-300)))
     shape = np.exp(log_reference)
     within = np.abs(grid.u) < 1
-    part = trapezoid(shape[within], grid.u[within]) / trapezoid(shape, grid.u)
-    return float(total + np.log(part))
+    share = trapezoid(shape[within], grid.u[within]) / trapezoid(shape, grid.u)
+    return float(total + np.log(share))
 
 
 def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, limit=NO_LIMIT):
@@ -202,12 +253,17 @@ def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, limit=NO_LIMIT)
     use = spectra.complete & chosen[:, None] & (u < limit)
     # An empty group has the variance of a single electron.
     variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)
-    scale = np.where(use, scale, 0.0)[chosen]
-    return fit_reference(u[chosen], spectra.sums[chosen], scale, variance[chosen], grid)
+    return fit_reference(
+        u=u[chosen],
+        counts=spectra.sums[chosen],
+        expected_scale=np.where(use, scale, 0.0)[chosen],
+        variance=variance[chosen],
+        grid=grid,
+    )
 
 
 def _limited_reference(peaks, first, given):
-    """Fit the reference to the pure part of the brightest cluster alone, without vacuum.
+    """Fit the reference to the brightest cluster alone, where it is pure, without vacuum.
 
     Pure is what lies below the energies where thicker clusters leave the brightest one, where
     the brightest leaves the power law on which its flank ends, and where it has flattened.
@@ -238,6 +294,7 @@ def _limited_reference(peaks, first, given):
 
 
 def _refit(peaks, first, limit):
+    """Fit the reference to the first spectra below a limit in reduced energy."""
     return _fit_reference_to(
         peaks.spectra,
         peaks.u,

@@ -17,6 +17,7 @@ from hyperspy_zlpml.zlp.tables import ShapeTable, SpillTables
 
 #: Fewer spectra in a cluster than this may hide where their losses begin, or differ in their tails.
 FEW_SPECTRA = 30
+#: Least standard deviation of ln FWHM from spectrum to spectrum.
 _LEAST_WIDTH_SPREAD = 0.005
 
 
@@ -26,8 +27,9 @@ class Ratios(NamedTuple):
     Attributes
     ----------
     ratio : ndarray
-        Free of what losses spilled.
+        Free of spilled losses.
     variance : ndarray
+        Of the ratio, by counting and read-out noise.
     inside : ndarray of bool
         Groups on the axis and within the window of pure ZLP.
     """
@@ -44,14 +46,16 @@ class RegisteredPeaks:
     Attributes
     ----------
     spectra : GroupedSpectra
-    label : ndarray of int
+    label : ndarray of int of shape (n_spectra,)
         Cluster, or VACUUM.
     log_intensity : ndarray of shape (n_spectra,)
         ln N0.
     matched : Match
         Height, centre and width against the reference.
     grid : Grid
+        Nodes of the reference in reduced energy.
     log_reference : ndarray of shape (grid.n,)
+        Logarithm of the reference shape, 0 at u = 0.
     noise : NoiseModel
     window : Range of two ndarrays of shape (n_spectra,)
         Limits of the pure ZLP in reduced energy.
@@ -104,7 +108,7 @@ class RegisteredPeaks:
 
     @property
     def table(self):
-        """The reference as a table."""
+        """Reference as a table of one shape without spread."""
         return ShapeTable.of_reference(self.grid, self.log_reference)
 
     @property
@@ -114,7 +118,7 @@ class RegisteredPeaks:
 
     @property
     def scale(self):
-        """Counts of each group for a shape of 1."""
+        """Counts of each group for a shape of 1, shape (n_spectra, n_groups)."""
         height = np.exp(self.matched.log_height)[:, None]
         return height * self.spectra.n_channels * self.spectra.curvature
 
@@ -238,11 +242,24 @@ def window_of(regions, label, fwhm):
     Returns
     -------
     Range of two ndarrays of shape (n_spectra,)
+
+    Examples
+    --------
+    Vacuum is pure everywhere; the loss side of a cluster ends at its ``E_I``, in FWHM:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.samples import VACUUM
+    >>> from hyperspy_zlpml.registration.registered_peaks import window_of
+    >>> from hyperspy_zlpml.zlp.regions import Regions
+    >>> regions = Regions(gain_limit=np.array([-2.0]), E_I=np.array([1.5]), E_II=np.array([9.0]))
+    >>> low, high = window_of(regions, label=np.array([VACUUM, 0]), fwhm=np.array([0.5, 0.5]))
+    >>> low, high
+    (array([-inf,  -4.]), array([inf,  3.]))
     """
     known = np.clip(label, 0, None)
-    gain = np.where(label == VACUUM, -NO_LIMIT, regions.gain_limit[known])
-    loss = np.where(label == VACUUM, NO_LIMIT, regions.E_I[known])
-    return Range(gain / fwhm, loss / fwhm)
+    low = np.where(label == VACUUM, -NO_LIMIT, regions.gain_limit[known])
+    high = np.where(label == VACUUM, NO_LIMIT, regions.E_I[known])
+    return Range(low / fwhm, high / fwhm)
 
 
 def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
@@ -292,7 +309,7 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
 
 
 def _scores(deviation, error, modes, inside):
-    """Scores of unit prior variance of the modes in a deviation, fitted where ``inside``."""
+    """Fit the scores, of unit prior variance, of the modes in a deviation where ``inside``."""
     scaled = modes[:, inside] / error[inside]
     normal = scaled @ scaled.T + np.eye(len(modes))
     return np.linalg.solve(normal, scaled @ (deviation[inside] / error[inside]))

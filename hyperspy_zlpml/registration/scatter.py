@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Scatter of the training spectra about their matched shapes that neither noise nor modes explain."""
+"""Scatter of training spectra about their matched shapes, beyond their noise and all modes."""
 
 import numpy as np
 
 from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.matching import MatchStart, inside_window, match
 
+#: Width in x of the cells within which the scatter is one number.
 _SCATTER_CELL = 0.25
+#: About this many spectra are enough to measure it.
 _SCATTER_SPECTRA = 768
 
 
 def unexplained_scatter(table, peaks, log_fwhm):
-    """Measure the relative scatter of the training spectra about their matched shapes beyond their noise.
+    """Measure the relative scatter of spectra about their matched shapes beyond their noise.
 
     Parameters
     ----------
     table : ShapeTable
+        Shapes and modes of the trained ensemble.
     peaks : RegisteredPeaks
+        Spectra that it was trained on, and where they are pure.
     log_fwhm : Normal
-        Mean and standard deviation of ln FWHM.
+        Mean and standard deviation of ln(FWHM / eV).
 
     Returns
     -------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Losses that the tails of the response carry into region I, where only zero-loss peak should be."""
+"""Losses that the tails of the response carry into region I, where only the peak should be."""
 
 import numpy as np
 from scipy.integrate import trapezoid
@@ -11,12 +11,12 @@ _SPILL_FROM = 1.0
 
 
 def spilled_losses(peaks, regions):
-    """What the tails of the response carry from the losses into region I, relative to the ZLP.
+    """Estimate the losses that the tails of the response carry into region I.
 
     Every electron that lost energy is recorded with the same response as the ZLP, whose tails
     reach below the onset and to the gain side. The mean losses of each cluster beyond ``E_I``,
-    spread by the tails of the reference, give this part of the counts in region I, which is not
-    ZLP although nothing in its shape tells so.
+    spread by the tails of the reference, give these counts in region I, which are not ZLP
+    although nothing in their shape shows it.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def spilled_losses(peaks, regions):
     Returns
     -------
     dict of int to ndarray of shape (grid.n,)
-        By label; the vacuum has none.
+        Spilled counts over the ZLP, by label; the vacuum has none.
     """
     grid = peaks.grid
     response = np.exp(peaks.log_reference)
@@ -36,7 +36,8 @@ def spilled_losses(peaks, regions):
     for name in peaks.labels[peaks.labels != VACUUM]:
         rows = peaks.label == name
         fwhm = np.median(peaks.matched.fwhm[rows])
-        u, height = peaks.u[rows].mean(0), np.exp(peaks.matched.log_height[rows]).sum()
+        u = peaks.u[rows].mean(0)
+        height = np.exp(peaks.matched.log_height[rows]).sum()
         width = np.gradient(u)
         channels = peaks.spectra.n_channels * peaks.spectra.complete[rows].any(0)
         zlp = np.exp(grid.interpolate(peaks.log_reference, u))
@@ -52,7 +53,7 @@ def spilled_losses(peaks, regions):
 
 
 def _whole_response(peaks):
-    """Log-shape of the response, whose gain side goes on like the loss side where the axis ends.
+    """Continue the log-shape of the response beyond the axis: the gain side like the loss side.
 
     Axes begin a few FWHM before the peak; a power law from there on misses how the far tail bends.
     What the sides differ by fades: far out, both are electrons scattered behind the specimen.

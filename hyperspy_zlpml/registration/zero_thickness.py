@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tail of the zero-loss peak where no pixel is vacuum: extrapolation to zero thickness.
+"""Extrapolation to zero thickness: the tail of the zero-loss peak where no pixel is vacuum.
 
 Divided by its zero-loss peak, a spectrum is ``Z(E) + (t/l) S(E) + (t/l)^2 / 2 S*S(E) + ...``
 convolved with the response (Egerton, *EELS in the Electron Microscope*, 3rd ed., eq. 4.8): at
@@ -8,9 +8,9 @@ itself. The losses far beyond the peak, where the peak no longer counts, vanish 
 and measure it. So at every energy a parabola in the far losses is fitted over the pixels and read
 off at zero; pixels of differing thickness take the place of vacuum.
 
-Variations of the peak that the pure part of the spectra shows enter as further regressors: their
-coefficients are how the tail takes part in them. Errors come from leaving out blocks of
-neighbouring pixels, as what differs between pixels (the band gap) differs smoothly.
+Variations of the peak that the spectra show where they are pure enter as further regressors: their
+coefficients are how the tail follows them. Errors come from leaving out blocks of neighbouring
+pixels, as pixels differ (in their band gap) smoothly.
 """
 
 from dataclasses import dataclass
@@ -21,30 +21,36 @@ from scipy.ndimage import gaussian_filter1d
 from hyperspy_zlpml.zlp.grid import TAIL_POWER_SIGMA
 from hyperspy_zlpml.zlp.reference import fit_reference
 
-#: Fewer spectra, or spectra of more equal thickness, tell nothing.
+#: Fewer spectra show nothing.
 _FEWEST = 12
+#: Far losses are measured in at least this many groups.
 _FEWEST_GROUPS = 5
+#: Far losses of thick pixels (95th percentile) over those of thin ones (5th), at least.
 _LEAST_RANGE = 1.3
-#: Far losses begin at this many times the limit of the pure peak, and hold this many times the
-#: counts of the peak's own tail.
+#: Far losses begin at this many times the limit of the pure peak.
 _FAR = 2.5
+#: Far losses hold at least this many times the counts of the peak's own tail.
 _LEAST_FAR_LOSSES = 3.0
 #: The tail is read off from this fraction of the limit of the pure peak on: nearer to the limit
 #: there are losses already, which no single spectrum shows.
 PURE_FRACTION = 0.6
+#: Most blocks of neighbouring pixels, which are left out in turn.
 _MOST_BLOCKS = 6
+#: Rounds in which weights and scatter beyond noise improve each other.
 _WEIGHT_STEPS = 5
 #: Error of the parabola as a fraction of its difference from a straight line.
 _HIGHER_POWERS = 0.2
 #: Deviations of the blocks are smoothed over this many groups.
 _SMOOTHING = 3.0
+#: Smallest ratio to the reference to which the tail may fall.
 _SMALLEST_RATIO = 0.05
+#: Relative error of the reference nearer to the peak than the tail that is read off.
 _CORE_ERROR = 3e-4
 
 
 @dataclass(frozen=True)
 class ZeroThickness:
-    """The peak at zero thickness, as a ratio to the reference; one value for each group.
+    """Peak at zero thickness, as a ratio to the reference; one value for each group.
 
     Attributes
     ----------
@@ -52,7 +58,7 @@ class ZeroThickness:
     deviations : ndarray of shape (n_blocks + 1, n_groups)
         Independent errors of ``ratio``, of one standard deviation each.
     responses : ndarray of shape (n_modes, n_groups)
-        What a score of one of each mode adds.
+        Change of the ratio by a score of one of each mode.
     """
 
     ratio: np.ndarray
@@ -61,7 +67,7 @@ class ZeroThickness:
 
 
 def far_losses(peaks):
-    """Counts far beyond the peak over its height, free of its own tail; None if there are none.
+    """Sum the counts far beyond the peak over its height, free of its own tail.
 
     Parameters
     ----------
@@ -70,7 +76,7 @@ def far_losses(peaks):
     Returns
     -------
     ndarray of shape (n_spectra,) or None
-        Of mean 1.
+        Of mean 1; None where the losses are too few or too equal to measure thickness.
     """
     u = peaks.u.mean(0)
     far = (u > _FAR * peaks.extrapolated_from) & peaks.spectra.complete.all(0)
@@ -95,16 +101,31 @@ def extrapolate(ratios, complete, losses, scores):
     ----------
     ratios : Ratios
         Of shape (n_spectra, n_groups).
-    complete : ndarray of bool, same shape
+    complete : ndarray of bool of shape (n_spectra, n_groups)
         Groups on the axis.
     losses : ndarray of shape (n_spectra,)
-        0 at zero thickness.
+        Far losses, a measure of thickness: 0 at zero thickness.
     scores : ndarray of shape (n_modes, n_spectra)
         Of the modes in every spectrum.
 
     Returns
     -------
     ZeroThickness
+
+    Examples
+    --------
+    Ratios that rise with thickness, in one group straight and in one bent:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.registered_peaks import Ratios
+    >>> from hyperspy_zlpml.registration.zero_thickness import extrapolate
+    >>> losses = np.linspace(0.4, 1.6, 30)
+    >>> ratio = np.stack([1.1 + 2 * losses, 0.9 + losses + 0.5 * losses**2], axis=-1)
+    >>> everywhere = np.ones(ratio.shape, bool)
+    >>> ratios = Ratios(ratio, np.full(ratio.shape, 1e-4), everywhere)
+    >>> found = extrapolate(ratios, everywhere, losses, scores=np.zeros((0, 30)))
+    >>> found.ratio.round(3)
+    array([1.1, 0.9])
     """
     ratio, variance, _ = ratios
     design = np.stack([np.ones_like(losses), losses, losses**2, *scores])
@@ -113,7 +134,7 @@ def extrapolate(ratios, complete, losses, scores):
     block = np.arange(n_spectra) * n_blocks // n_spectra
     excess = np.zeros(ratio.shape[1])
     for _ in range(_WEIGHT_STEPS):
-        # What pixels differ by beyond noise grows with thickness.
+        # Differences of pixels beyond noise grow with thickness.
         weight = np.where(complete, 1 / (variance + excess * losses[:, None] ** 2), 0.0)
         outer = design[:, None] * design[None]
         normal = np.stack(
@@ -134,7 +155,7 @@ def extrapolate(ratios, complete, losses, scores):
         [_solve(normal.sum(0) - n, right.sum(0) - r) for n, r in zip(normal, right, strict=True)]
     )
     deviations = (without[..., 0] - without[..., 0].mean(0)) * np.sqrt((n_blocks - 1) / n_blocks)
-    # A straight line instead of the parabola: what higher powers would do is a part of this.
+    # Higher powers are taken to add a fraction of what the parabola adds to a straight line.
     straight = [0, 1, *range(3, n_terms)]
     line = _solve(normal.sum(0)[:, straight][:, :, straight], right.sum(0)[:, straight])
     bent = _HIGHER_POWERS * (solution[:, 0] - line[:, 0])
@@ -142,6 +163,7 @@ def extrapolate(ratios, complete, losses, scores):
 
 
 def _solve(normal, right):
+    """Solve normal equations of every group, scaled and steadied."""
     scale = np.sqrt(np.maximum(np.einsum("gkk->gk", normal), 1e-300))
     scaled = normal / scale[:, :, None] / scale[:, None, :] + 1e-9 * np.eye(normal.shape[-1])
     return np.linalg.solve(scaled, (right / scale)[..., None])[..., 0] / scale
@@ -159,6 +181,18 @@ def mode_scores(ratios, modes):
     Returns
     -------
     ndarray of shape (n_modes, n_spectra)
+        Of mean 0 over the spectra.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.registered_peaks import Ratios
+    >>> from hyperspy_zlpml.registration.zero_thickness import mode_scores
+    >>> mode, scores = np.linspace(-0.1, 0.1, 20), np.array([-1.0, 0.0, 1.0])
+    >>> ratio = 1 + scores[:, None] * mode
+    >>> ratios = Ratios(ratio, np.full(ratio.shape, 1e-6), np.ones(ratio.shape, bool))
+    >>> mode_scores(ratios, mode[None]).round(2) + 0.0
+    array([[-1.,  0.,  1.]])
     """
     ratio, variance, inside = ratios
     weight = np.where(inside, 1 / variance, 0.0)
@@ -177,11 +211,12 @@ def at_zero_thickness(peaks, modes):
     peaks : RegisteredPeaks
         Without vacuum, their windows those of the pure peak.
     modes : ndarray of shape (n_modes, n_groups)
+        Variations of the shape from spectrum to spectrum.
 
     Returns
     -------
     ZeroThickness or None
-        None where the spectra do not tell it.
+        None where the spectra do not show it.
     """
     losses = far_losses(peaks)
     if losses is None:
@@ -194,8 +229,8 @@ def at_zero_thickness(peaks, modes):
 def tail_from(peaks, found):
     """Build a reference whose tail is the peak at zero thickness, and its errors.
 
-    The gain side, raised to join the loss side, is what was known before, to a power of the
-    energy; both are weighed by their errors.
+    The gain side, raised to join the loss side, was known before, to a power of the energy; both
+    are weighed by their errors.
 
     Parameters
     ----------
@@ -207,6 +242,7 @@ def tail_from(peaks, found):
     -------
     log_reference : ndarray of shape (grid.n,)
     modes : ndarray of shape (n_modes, grid.n)
+        Deviations of one standard error by which it is uncertain.
     """
     grid, u = peaks.grid, peaks.u.mean(0)
     start = PURE_FRACTION * peaks.extrapolated_from
@@ -221,8 +257,13 @@ def tail_from(peaks, found):
     known = np.where(weight > 0, variance, 0.0)
     error = np.where(weight > 0, np.sqrt(weight * known), _CORE_ERROR)
     shape = np.exp(grid.interpolate(peaks.log_reference, u))
-    one = np.ones_like(u)
-    log_reference, _ = fit_reference(u, shape * ratio, one, (shape * error) ** 2, grid)
+    log_reference, _ = fit_reference(
+        u=u,
+        counts=shape * ratio,
+        expected_scale=np.ones_like(u),
+        variance=(shape * error) ** 2,
+        grid=grid,
+    )
 
     def on_grid(values):
         return np.interp(grid.u, u, values)

@@ -6,5 +6,6 @@
 - ``subtract``, ``expansion``: what runs on every block of spectra
 - ``checks``: held-out vacuum, stability against ``E_I``
 - ``report``: what was done and how well
-- ``provenance``: the same for metadata and files
+- ``provenance``: what was done, for metadata and files
+- ``application``, ``removed``: what integrals need afterwards, and all that is returned
 """

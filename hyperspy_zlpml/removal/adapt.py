@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An ensemble trained before, adapted to another image of the same instrument."""
+"""Adapt an ensemble trained before to another image of the same instrument."""
 
 from dataclasses import dataclass, replace
 
@@ -15,19 +15,20 @@ from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Normal, Range
 from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
-#: Widths further from the median than this many robust standard deviations ...
+#: Widths are outliers beyond this many robust standard deviations from the median, ...
 _FAR_OFF = 5.0
-#: ... and this in ln are of matches that went astray.
+#: ... and this in ln FWHM.
 _LEAST_REACH = 0.02
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """An ensemble as an image sees it.
+    """Ensemble as an image sees it.
 
     Attributes
     ----------
     table : ShapeTable
+        Shapes, their errors and modes, for any ln N0.
     log_fwhm : Normal
         Mean and standard deviation of ln FWHM over the image.
     regions : Regions
@@ -65,9 +66,9 @@ def as_trained(ensemble, confidence):
 def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     """Adapt an ensemble trained before to other spectra of the same instrument.
 
-    The shapes are those of the ensemble. What belongs to the image is found anew: the regions, the
-    losses spilled into them, the widths and the scatter of its peaks. The dose does not matter: ln N0
-    is counted from that of the beam.
+    Shapes are those of the ensemble. What belongs to the image is found anew: the regions, the
+    losses spilled into them, the widths and the scatter of its peaks. The dose does not matter:
+    ln N0 is counted from that of the beam.
 
     The mean spectra of the image are not used to narrow the shapes down: tails drift slowly over an
     image, so that the means of its clusters differ by more than their spectra allow, and what they
@@ -79,7 +80,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     samples : sequence of Sample
     noise : NoiseModel
     n_clusters : int
-    limits : dict
+    limits : dict of str to float or ndarray of shape (n_clusters,)
         Limits given by the user, eV.
     confidence : float
         Probability inside the band.
@@ -147,7 +148,7 @@ def typical_reach_of(samples):
 
 
 def _ends_of(samples):
-    """Reduced energies of both ends of the axis of every spectrum."""
+    """Compute the reduced energies of both ends of the axis of every spectrum."""
     return (
         np.concatenate([(s.energy[end] - s.parameters.centre) / s.parameters.fwhm for s in samples])
         for end in (0, -1)
@@ -183,7 +184,7 @@ def _no_later_than(ensemble, label, n_clusters):
 
 
 def _typical_width(peaks):
-    """Mean and standard deviation of ln FWHM, whatever single spectra do."""
+    """Find the mean and standard deviation of ln FWHM without outliers."""
     logarithm = np.log(peaks.matched.fwhm)
     middle = np.median(logarithm)
     reach = _FAR_OFF * MAD_TO_SIGMA * np.median(np.abs(logarithm - middle)) + _LEAST_REACH

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far an image lies outside what an ensemble has seen, and whether its peak is the same.
+"""Applicability of an ensemble to an image: whether the peak is the same, and how far it lies off.
 
 Distances are counted so that 1 doubles the band: a wider or narrower peak, another dose, other
 settings of the microscope, thicknesses never trained on. Beyond the windows of pure ZLP the tail
@@ -18,22 +18,25 @@ from hyperspy_zlpml.statistics import Range
 _INTENSITY_ALLOWED = 0.5
 #: ... and doubles the band this much further.
 _INTENSITY_UNIT = 1.0
-#: The same for ln(FWHM) ...
+#: ln(FWHM) may differ from the mean of those seen by this, ...
 _WIDTH_ALLOWED = 0.1
-#: ... or so many standard deviations of what was seen ...
+#: ... or by this many standard deviations of those seen, ...
 _WIDTH_SIGMAS = 3.0
+#: ... and doubles the band this much further.
 _WIDTH_UNIT = 0.2
-#: ... for ln(dose) ...
+#: ln(dose) may differ from that of the ensemble by this ...
 _DOSE_ALLOWED = np.log(10.0)
+#: ... and doubles the band this much further.
 _DOSE_UNIT = 0.5 * np.log(10.0)
-#: ... and for the logarithm of settings of the microscope.
+#: Logarithms of settings of the microscope may differ by this ...
 _SETTING_ALLOWED = 0.02
+#: ... and double the band this much further.
 _SETTING_UNIT = 0.1
-#: Fraction of the spectra outside the thicknesses trained on that is worth a word.
-_WORTH_A_WORD = 0.1
+#: Fraction of the spectra outside the thicknesses trained on above which a message says so.
+_WORTH_A_MESSAGE = 0.1
 #: Energies measured may end this much before those to be predicted, relatively.
 _RANGE_ALLOWED = 1.25
-#: Flanks, in FWHM, on which shapes are compared: of vacuum ...
+#: Flanks on which shapes are compared, in FWHM: of vacuum ...
 _FLANKS_OF_VACUUM = Range(-6.0, 6.0)
 #: ... and of spectra that may hold losses.
 _FLANKS = Range(-4.0, 1.5)
@@ -41,32 +44,32 @@ _FLANKS = Range(-4.0, 1.5)
 _FLANK_FROM = 0.6
 #: Widths of one instrument agree to this factor.
 _SAME_WIDTH = 2.5
-#: Energies at which the mean ratio is known to this are compared ...
-_TELLS = 0.15
-#: ... and ratios below this count as this.
+#: Energies are compared at which the standard error of the mean ratio is below this.
+_LARGEST_ERROR = 0.15
+#: Ratios below this count as this.
 _LEAST_RATIO = 0.05
-#: Shapes of one instrument agree to this ...
+#: Shapes of one instrument agree to this in ln(flank) (rms), ...
 _SAME_SHAPE = 0.15
-#: ... and to so many standard deviations of what was seen ...
+#: ... and this many standard deviations of what was seen, ...
 _SAME_SIGMAS = 4.0
-#: ... of which an ensemble of few spectra knows little: at most this much.
+#: ... of which an ensemble of few spectra knows little: at most this much, in ln(flank).
 _SEEN_AT_MOST = 0.15
-#: Below, they count as distance: ln(flank) may differ by this ...
+#: Shapes that are not refused count as distance: ln(flank) may differ by this ...
 _SHAPE_ALLOWED = 0.02
-#: ... and by so many standard deviations of what was seen ...
+#: ... and by this many standard deviations of what was seen, ...
 _SHAPE_SIGMAS = 2.0
 #: ... and doubles the band this much further.
 _SHAPE_UNIT = 0.03
-#: Without vacuum the total counts stand for the beam: the axis must hold the losses, up to this, eV.
+#: Without vacuum the total counts stand for the beam: the axis must hold losses up to this, eV.
 _LOSSES_END = 40.0
 
 
 class OtherZeroLossPeakError(ValueError):
-    """The peaks are of another shape than those that an ensemble was trained on."""
+    """Error for peaks of another shape than those that an ensemble was trained on."""
 
 
 class ShapeDifference(NamedTuple):
-    """How a shape differs from what an ensemble has seen, in ln of the flanks (rms).
+    """Difference of a shape from what an ensemble has seen, in ln of the flanks (rms).
 
     Attributes
     ----------
@@ -82,7 +85,7 @@ class ShapeDifference(NamedTuple):
 
 @dataclass(frozen=True)
 class Applicability:
-    """How far an image lies outside what an ensemble has seen.
+    """Applicability of an ensemble to an image.
 
     Attributes
     ----------
@@ -92,6 +95,15 @@ class Applicability:
         What is outside, in words.
     asks_for_training : bool
         Whether the image deserves an ensemble of its own.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.removal.applicability import Applicability
+    >>> Applicability(0.5, ("the dose is 30 times as high",), True).message
+    'the ensemble was trained on other data: the dose is 30 times as high; its band is 1.5 times \
+as wide for it. Better train on this image.'
+    >>> Applicability(0.0, (), False).message is None
+    True
     """
 
     distance: float
@@ -100,19 +112,19 @@ class Applicability:
 
     @property
     def message(self):
-        """One sentence, or None if all is as it was trained."""
+        """Sentence for the user, or None if all is as it was trained."""
         if not self.messages:
             return None
-        told = f"the ensemble was trained on other data: {'; '.join(self.messages)}"
+        text = f"the ensemble was trained on other data: {'; '.join(self.messages)}"
         if self.distance:
-            told += f"; its band is {1 + self.distance:.2g} times as wide for it"
+            text += f"; its band is {1 + self.distance:.2g} times as wide for it"
         advice = " Better train on this image." if self.asks_for_training else ""
-        return f"{told}.{advice}"
+        return f"{text}.{advice}"
 
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """What an image shows of itself, to be compared with an ensemble.
+    """Properties of an image that are compared with those an ensemble has seen.
 
     Attributes
     ----------
@@ -125,6 +137,7 @@ class ImageSummary:
     u_range : Range
         Reduced energies of the axis.
     difference : ShapeDifference
+        Difference of the shape of its peaks.
     has_vacuum : bool
         Whether vacuum in view tells the dose; else the total counts do.
     end : float
@@ -148,12 +161,13 @@ def log_intensity_distance(log_intensity, low, high):
 
     Parameters
     ----------
-    log_intensity : ndarray
+    log_intensity : ndarray of shape (...)
     low, high : float
+        Range of ln N0 trained on.
 
     Returns
     -------
-    ndarray
+    ndarray of shape (...)
         1 doubles the band.
 
     Examples
@@ -179,7 +193,8 @@ def compare(ensemble, summary):
     -------
     Applicability
     """
-    seen, microscope = ensemble.seen, ensemble.origin.microscope
+    seen = ensemble.seen
+    microscope = ensemble.origin.microscope
     known = sorted(set(summary.microscope) & set(microscope))
     of_intensity = _compare_intensity(seen, summary.log_intensity)
     found = [
@@ -202,23 +217,24 @@ def compare(ensemble, summary):
 
 
 class _Difference(NamedTuple):
-    """One thing in which an image differs, and what is said of it."""
+    """One difference of an image: its distance, and its message."""
 
     distance: float = 0.0
     message: str = ""
 
 
 def _difference(beyond, unit, message):
-    """Distance and message where something is beyond what is allowed."""
+    """Make distance and message where something is beyond what is allowed."""
     return _Difference(beyond / unit, message) if beyond else _Difference()
 
 
 def _compare_intensity(seen, log_intensity):
     low, high = seen.log_intensity_range
     outside = np.mean(log_intensity_distance(log_intensity, low, high) > 0)
-    if outside <= _WORTH_A_WORD:
+    if outside <= _WORTH_A_MESSAGE:
         return _Difference()
-    thin, thick = seen.log_beam - high, seen.log_beam - low
+    thin = seen.log_beam - high
+    thick = seen.log_beam - low
     # Counted spectrum by spectrum: nothing for the image as a whole.
     return _Difference(
         message=f"t/lambda of {outside:.0%} of the spectra is outside {thin:.2f} to {thick:.2f} "
@@ -228,7 +244,8 @@ def _compare_intensity(seen, log_intensity):
 
 def _compare_width(seen, log_fwhm):
     beyond = _beyond(log_fwhm - seen.mean, max(_WIDTH_ALLOWED, _WIDTH_SIGMAS * seen.sigma))
-    times, fwhm = np.exp(log_fwhm - seen.mean), np.exp(log_fwhm)
+    times = np.exp(log_fwhm - seen.mean)
+    fwhm = np.exp(log_fwhm)
     message = f"the peaks are {times:.2f} times as wide (FWHM {fwhm:.3g} eV)"
     return _difference(beyond, _WIDTH_UNIT, message)
 
@@ -306,7 +323,7 @@ def check_same_shape(peaks, log_fwhm):
     Raises
     ------
     OtherZeroLossPeakError
-        If they are not.
+        If the peaks are far wider or narrower, or their flanks are too different.
     """
     width = np.median(peaks.matched.fwhm) / np.exp(log_fwhm)
     if not 1 / _SAME_WIDTH < width < _SAME_WIDTH:
@@ -350,7 +367,7 @@ def difference_of_shape(peaks):
     error = weight.sum(0)[flank] ** -0.5
     seen = peaks.reference_error(u[flank])
     # By what is expected and not by what was found, or fluctuations would choose themselves.
-    known = error < _TELLS
+    known = error < _LARGEST_ERROR
     if not known.any():
         return ShapeDifference(np.nan, np.nan)
     # Each flank counts alike, however many groups of channels it has: channels lie denser inside.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How an ensemble was applied to an image: what integrals and scans need afterwards."""
+"""Application of an ensemble to an image, kept for integrals and scans afterwards."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,12 @@ from hyperspy_zlpml.zlp.regions import Regions
 
 @dataclass(frozen=True)
 class Application:
-    """An ensemble as it was applied to the spectra of an image.
+    """Ensemble as it was applied to the spectra of an image.
 
     Attributes
     ----------
     subtraction : Subtraction
+        What was applied to every spectrum.
     peaks : KnownPeaks
         Of all spectra, in flattened navigation order.
     regions : Regions
@@ -51,8 +52,10 @@ class Application:
         ValueError
             If no axis holds the window.
         """
-        usable, energy = self.peaks.usable, self.subtraction.energy
-        low, high = self.peaks.centre + window.low, self.peaks.centre + window.high
+        usable = self.peaks.usable
+        energy = self.subtraction.energy
+        low = self.peaks.centre + window.low
+        high = self.peaks.centre + window.high
         on_axis = (energy[0] <= low) & (high <= energy[-1])
         if not on_axis[usable].any():
             raise ValueError(

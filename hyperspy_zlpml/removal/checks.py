@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user's own data say of a removal: held-out vacuum, and stability against ``E_I``."""
+"""Checks of a removal on the user's own data: held-out vacuum, and stability against ``E_I``."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -23,19 +23,20 @@ _SPECTRA_SCANNED = 24
 _SCANNED_WIDTH = 2.0
 #: A signal that changes by less than this many errors ...
 _LEVEL_ERRORS = 1.5
-#: ... plus this part of itself is level.
-_LEVEL_PART = 0.02
-#: The check is passed when errors found are smaller than this many errors claimed.
+#: ... plus this fraction of itself is level.
+_LEVEL_FRACTION = 0.02
+#: Errors found are smaller than this many errors claimed where the check is passed.
 _LARGEST_PULL = 2.0
 
 
 @dataclass(frozen=True)
 class VacuumCheck:
-    """Vacuum pixels subtracted as if they were specimen, matched below ``E_I`` only.
+    """Result of subtracting vacuum pixels as if they were specimen, matched below ``E_I`` only.
 
     Attributes
     ----------
     n_spectra : int
+        Vacuum spectra held out.
     residual : float
         Mean subtracted integral over ``window`` divided by the ZLP's own.
     pull : float
@@ -46,6 +47,23 @@ class VacuumCheck:
         What the coverage should be.
     window : Range
         Energies from the peak, eV.
+
+    Examples
+    --------
+    Errors twice as large as claimed are not accepted:
+
+    >>> from hyperspy_zlpml.removal.checks import VacuumCheck
+    >>> from hyperspy_zlpml.statistics import Range
+    >>> check = VacuumCheck(
+    ...     n_spectra=20,
+    ...     residual=0.003,
+    ...     pull=2.4,
+    ...     coverage=0.3,
+    ...     confidence=0.68,
+    ...     window=Range(1.2, 3.6),
+    ... )
+    >>> check.passed
+    False
     """
 
     n_spectra: int
@@ -73,7 +91,9 @@ class VacuumCheck:
 
 @dataclass(frozen=True)
 class RegionScan:
-    """Signal above ``E_I`` against the limit below which spectra are matched; see ``plot_regions``.
+    """Signal above ``E_I`` against the limit below which spectra are matched.
+
+    ``plot_regions`` of a removal draws it.
 
     Attributes
     ----------
@@ -88,6 +108,25 @@ class RegionScan:
     integral, error : ndarray of shape (n_clusters, n_factors)
         Mean subtracted signal over the window, and the error that the ZLP model makes in it, in
         units of the ZLP found there with ``E_I`` as it is.
+
+    Examples
+    --------
+    Below 1 eV the signal is level; a limit of 1.4 eV takes half of it for zero-loss peak:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.removal.checks import RegionScan
+    >>> scan = RegionScan(
+    ...     clusters=(0,),
+    ...     E_I=np.array([1.0]),
+    ...     factors=np.array([0.6, 1.0, 1.4]),
+    ...     windows=np.array([[1.0, 2.0]]),
+    ...     integral=np.array([[2.00, 2.01, 1.00]]),
+    ...     error=np.array([[0.05, 0.03, 0.02]]),
+    ... )
+    >>> print(scan)
+    signal level up to 1 (0)
+    >>> scan.stable
+    array([ True])
     """
 
     clusters: tuple[int, ...]
@@ -99,19 +138,19 @@ class RegionScan:
 
     @property
     def level_up_to(self):
-        """Highest limit, in eV, up to which the signal is that of the lowest limit; (n_clusters,).
+        """Highest limit up to which the signal is that of the lowest limit, eV; (n_clusters,).
 
         It may change by one and a half times the larger of the two errors and by 2 %.
         """
         larger = np.maximum(self.error, self.error[:, :1])
-        allowed = _LEVEL_ERRORS * larger + _LEVEL_PART * np.abs(self.integral[:, :1])
+        allowed = _LEVEL_ERRORS * larger + _LEVEL_FRACTION * np.abs(self.integral[:, :1])
         level = np.abs(self.integral - self.integral[:, :1]) <= allowed
         last = np.array([np.append(row, False).argmin() - 1 for row in level])
         return self.factors[np.maximum(last, 0)] * self.E_I
 
     @property
     def stable(self):
-        """Whether ``E_I`` of each cluster lies where the signal does not depend on it yet."""
+        """Whether ``E_I`` of each cluster lies where the signal is level; (n_clusters,)."""
         return self.level_up_to >= (1 - 1e-9) * self.E_I
 
     def __str__(self):
@@ -175,7 +214,7 @@ class ScannedSpectra:
 
 @dataclass(frozen=True)
 class Checks:
-    """What the data themselves say of a removal.
+    """Checks of a removal on the data themselves.
 
     Attributes
     ----------
@@ -210,6 +249,7 @@ def run_checks(subtraction, image, held_out, peaks, labels, adapted, confidence)
         Cluster of each spectrum.
     adapted : Adapted
     confidence : float
+        Probability inside the band.
 
     Returns
     -------
@@ -236,6 +276,7 @@ def _choose_scanned(subtraction, image, peaks, labels):
 
 
 def _why_no_check(image, held_out):
+    """Say why no check on vacuum was made, where there is vacuum."""
     if not image.vacuum.any():
         return ""
     if held_out is None:
@@ -253,15 +294,19 @@ def check_on_vacuum(subtraction, sample, adapted, confidence):
     ----------
     subtraction : Subtraction
     sample : Sample
+        Vacuum spectra that nothing was trained on.
     adapted : Adapted
     confidence : float
+        Probability inside the band.
 
     Returns
     -------
     VacuumCheck or None
         None where no cluster has a finite ``E_I`` on the axis.
     """
-    n, parameters, regions = len(sample.label), sample.parameters, adapted.regions
+    n = len(sample.label)
+    parameters = sample.parameters
+    regions = adapted.regions
     finite = regions.E_I[np.isfinite(regions.E_I)]
     on_axis = sample.energy[-1] - parameters.centre.max()
     if not finite.size or finite.min() >= on_axis:
@@ -337,11 +382,11 @@ def scan_regions(subtraction, spectra, regions, window=None):
 
 
 def _scan_cluster(subtraction, spectra, name, window):
-    """Signal of one cluster for every limit; None if the axis does not hold the window."""
+    """Integrate the signal of one cluster for every limit; None off the axis."""
     one = spectra.of_cluster(name)
     peaks = one.peaks
-    limit, fwhm = np.median(peaks.loss_limit), np.median(peaks.fwhm)
-    window = window or Range(limit, limit + _SCANNED_WIDTH * fwhm)
+    limit = np.median(peaks.loss_limit)
+    window = window or Range(limit, limit + _SCANNED_WIDTH * np.median(peaks.fwhm))
     first = (subtraction.energy[0] - peaks.centre).max()
     last = (subtraction.energy[-1] - peaks.centre).min()
     if window.low < first or window.high > last:

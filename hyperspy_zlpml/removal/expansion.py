@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From values in the middle of groups to values in all their channels.
+"""Expand values in the middle of groups to values in all their channels.
 
 A channel depends on its two neighbouring groups (linear) or on four coefficients of a spline
 (cubic), so the matrices are cut into segments of a few groups: products of small dense blocks,
@@ -35,7 +35,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Expansion:
-    """A banded linear map from groups to channels.
+    """Banded linear map from groups to channels.
 
     Attributes
     ----------
@@ -43,6 +43,22 @@ class Expansion:
         Applied first: values to coefficients of a spline.
     segments : tuple of Segment
     n_channels : int
+
+    Examples
+    --------
+    Straight lines through equal values are level, and collect every weight once:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.removal.expansion import Expansion
+    >>> from hyperspy_zlpml.zlp.groups import make_groups
+    >>> groups = make_groups(18.0, 50, 200)
+    >>> expansion = Expansion.linear(groups)
+    >>> ones = np.ones((1, groups.size))
+    >>> level = expansion(ones, out=np.empty((1, expansion.n_channels)))
+    >>> bool(np.allclose(level, 1.0))
+    True
+    >>> bool(np.isclose(expansion.collected(level).sum(), expansion.n_channels))
+    True
     """
 
     before: np.ndarray | None
@@ -61,7 +77,8 @@ class Expansion:
         -------
         Expansion
         """
-        return cls(None, *_segments(interpolation_matrix(groups, 1), groups))
+        matrix = interpolation_matrix(groups, degree=1)
+        return cls(None, _segments(matrix, groups), _n_channels(groups))
 
     @classmethod
     def cubic(cls, groups):
@@ -77,7 +94,7 @@ class Expansion:
         """
         spline = make_interp_spline(groups.middle, np.eye(groups.size), k=3)
         basis = BSpline.design_matrix(_inside(groups), spline.t, 3).toarray().T
-        return cls(spline.c.T, *_segments(basis, groups))
+        return cls(spline.c.T, _segments(basis, groups), _n_channels(groups))
 
     def astype(self, dtype):
         """Convert to another precision.
@@ -149,16 +166,23 @@ def interpolation_matrix(groups, degree):
     >>> from hyperspy_zlpml.removal.expansion import interpolation_matrix
     >>> from hyperspy_zlpml.zlp.groups import make_groups
     >>> groups = make_groups(18.0, 50, 200)
-    >>> matrix = interpolation_matrix(groups, 1)
+    >>> matrix = interpolation_matrix(groups, degree=1)
     >>> matrix.shape == (groups.size, groups.edges[-1] - groups.edges[0])
     True
+    >>> int((matrix > 0).sum(0).max())  # groups that a channel depends on
+    2
     """
     return make_interp_spline(groups.middle, np.eye(groups.size), k=degree)(_inside(groups)).T
 
 
 def _inside(groups):
+    """List all channels, those outside of the outermost middles at these."""
     channels = np.arange(groups.edges[0], groups.edges[-1])
     return np.clip(channels, groups.middle[0], groups.middle[-1])
+
+
+def _n_channels(groups):
+    return int(groups.edges[-1] - groups.edges[0])
 
 
 def _segments(matrix, groups):
@@ -168,11 +192,11 @@ def _segments(matrix, groups):
     for first in range(0, groups.size, _GROUPS_PER_SEGMENT):
         last = min(first + _GROUPS_PER_SEGMENT, groups.size)
         channels = slice(int(edges[first]), int(edges[last]))
-        rows = np.flatnonzero((np.abs(matrix[:, channels]) > _NOTHING).any(-1))
-        of = slice(int(rows[0]), int(rows[-1]) + 1)
-        found.append(Segment(channels, of, np.ascontiguousarray(matrix[of, channels])))
+        filled = np.flatnonzero((np.abs(matrix[:, channels]) > _NOTHING).any(-1))
+        rows = slice(int(filled[0]), int(filled[-1]) + 1)
+        found.append(Segment(channels, rows, np.ascontiguousarray(matrix[rows, channels])))
     # The last reaches to the last group, whatever is zero there.
-    channels, of, _ = found[-1]
-    of = slice(of.start, groups.size)
-    found[-1] = Segment(channels, of, matrix[of, channels].copy())
-    return tuple(found), int(edges[-1])
+    channels, rows, _ = found[-1]
+    rows = slice(rows.start, groups.size)
+    found[-1] = Segment(channels, rows, matrix[rows, channels].copy())
+    return tuple(found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was done, with what: a few lines that travel in the metadata of results and in files.
+"""Record of what was done, with what: it travels in the metadata of results and in files.
 
 Only text, numbers and short arrays, of kinds that ``.hspy`` and ``.zspy`` give back; bulk arrays
 would be copied with every slice of a signal.
@@ -11,6 +11,7 @@ import numpy as np
 
 from hyperspy_zlpml._version import __version__
 
+#: Packages whose versions are written down.
 _PACKAGES = ("hyperspy", "exspy", "numpy", "torch")
 
 
@@ -29,6 +30,13 @@ def describe_origin(title, n_spectra, arguments):
     -------
     dict
         Of what JSON can hold.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.removal.provenance import describe_origin
+    >>> origin = describe_origin("flake", 64, {"n_clusters": 3})
+    >>> sorted(origin["packages"])
+    ['exspy', 'hyperspy', 'numpy', 'torch']
     """
     return {
         "hyperspy_zlpml": __version__,
@@ -83,12 +91,14 @@ def describe_removal(ensemble, adapted, subtraction, report, *, arguments, confi
     arguments : dict
         Of :func:`describe_arguments`.
     confidence : float
+        Probability inside the band.
     is_given : bool
         Whether the ensemble was trained before.
 
     Returns
     -------
     dict
+        Of text, numbers and short arrays.
     """
     names = ensemble.conditions.names if ensemble.setting else ()
     regions = adapted.regions

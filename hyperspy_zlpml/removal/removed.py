@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a removal returns, as arrays."""
+"""Result of a removal as arrays."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -13,7 +14,7 @@ from hyperspy_zlpml.removal.report import Report
 
 @dataclass(frozen=True)
 class RemovedZLP:
-    """What :func:`remove_zlp` returns: arrays, in memory or of dask.
+    """Result of :func:`hyperspy_zlpml.workflow.remove_zlp`: arrays, in memory or of dask.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class RemovedZLP:
         What was done and how well; print it.
     application : Application
         How the ensemble was applied, for integrals and scans.
-    record : dict
+    record : dict of str to anything
         What was done, as text, numbers and short arrays.
     """
 
@@ -57,7 +58,7 @@ class RemovedZLP:
     ensemble: Ensemble
     report: Report
     application: Application
-    record: dict
+    record: dict[str, Any]
 
     def __repr__(self):
         lazy = "lazy, " if isinstance(self.subtracted, da.Array) else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was done and how well: the report of a removal, printed as a short table."""
+"""Report of a removal: what was done and how well, printed as a short table."""
 
 from dataclasses import dataclass, replace
 
@@ -9,13 +9,13 @@ from hyperspy_zlpml.registration.find_regions import GUESS
 from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck
 from hyperspy_zlpml.training.summary import TrainingSummary
 
-#: Median chi2 above which the fits deserve a word.
+#: Median chi2 above which a message says that the networks miss the spectra.
 _LARGEST_CHI2 = 100.0
 
 
 @dataclass(frozen=True)
 class ClusterReport:
-    """One line of the table of clusters; energies in eV from the peak.
+    """Line of the table of clusters; energies in eV from the peak.
 
     Attributes
     ----------
@@ -68,6 +68,23 @@ class Report:
         Spectra without a usable peak, NaN in every result.
     messages : tuple of str
         Warnings and decisions.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.removal.report import Report
+    >>> report = Report(
+    ...     noise="gain 1, read-out 30 counts (fitted)",
+    ...     pedestal=0.0,
+    ...     pedestal_note="none",
+    ...     clusters=(),
+    ...     n_replicas=100,
+    ...     n_kept=97,
+    ...     dropped={"not finite": 3},
+    ...     chi2=400.0,
+    ...     chi2_validation=420.0,
+    ... )
+    >>> report.complaints()[0][:54]
+    'the networks miss the training spectra by 20 standard '
     """
 
     noise: str
@@ -109,8 +126,8 @@ class Report:
                 "look at regions and at the spectra taken for vacuum."
             )
         if self.scan is not None and not self.scan.stable.all():
-            unsure = zip(self.scan.clusters, self.scan.stable, strict=True)
-            unsure = ", ".join(str(name) for name, stable in unsure if not stable)
+            found_stable = zip(self.scan.clusters, self.scan.stable, strict=True)
+            unsure = ", ".join(str(name) for name, stable in found_stable if not stable)
             found.append(
                 f"E_I of cluster(s) {unsure} lies where the signal depends on it: spectra matched "
                 "below lower limits leave more. Look at r.plot_regions(), and lower E_I by "
@@ -128,30 +145,10 @@ class Report:
             "Zero-loss peak removal",
             f"  noise       {self.noise}",
             f"  pedestal    {self.pedestal_note}",
-            "  clusters    name      spectra   centre    gain limit   E_I      E_II   (eV from the peak)",
+            *self._cluster_lines(),
+            *self._training_lines(),
+            *self._vacuum_lines(),
         ]
-        for c in self.clusters:
-            limits = "  ".join(_energy(value) for value in (c.gain_limit, c.E_I, c.E_II))
-            lines.append(f"              {c.name:<9} {c.size:>7}   {c.centre:>6.3g}    {limits}")
-        lines.append(f"  replicas    {self.n_kept} of {self.n_replicas} kept")
-        lines += [f"              {n} dropped: {reason}" for reason, n in self.dropped.items()]
-        if np.isfinite(self.chi2):
-            lines.append(
-                f"  chi2        {self.chi2:.3g} on training points, "
-                f"{self.chi2_validation:.3g} on validation points"
-            )
-        vacuum = (
-            f"{self.n_vacuum} pixels taken for vacuum" if self.n_vacuum else "no vacuum in view"
-        )
-        if self.n_reference:
-            vacuum += f", {self.n_reference} spectra measured separately"
-        lines.append(f"  vacuum      {vacuum}")
-        if self.tail:
-            lines.append(f"  tail        {self.tail}")
-        if self.vacuum is not None:
-            lines.append(f"              check {self.vacuum}")
-        elif self.check_note:
-            lines.append(f"              check not made: {self.check_note}")
         if self.scan is not None:
             lines.append(f"  E_I scan    {self.scan} eV (cluster)")
         if self.n_unusable:
@@ -161,8 +158,45 @@ class Report:
 
     __repr__ = __str__
 
+    def _cluster_lines(self):
+        lines = [
+            "  clusters    name      spectra   centre    gain limit   E_I      E_II   (eV from the peak)"
+        ]
+        for c in self.clusters:
+            limits = "  ".join(_energy(value) for value in (c.gain_limit, c.E_I, c.E_II))
+            lines.append(f"              {c.name:<9} {c.size:>7}   {c.centre:>6.3g}    {limits}")
+        return lines
 
-def build_report(image, clusters, regions, ensemble, *, checks, training, n_reference, messages):
+    def _training_lines(self):
+        lines = [f"  replicas    {self.n_kept} of {self.n_replicas} kept"]
+        lines += [f"              {n} dropped: {reason}" for reason, n in self.dropped.items()]
+        if np.isfinite(self.chi2):
+            lines.append(
+                f"  chi2        {self.chi2:.3g} on training points, "
+                f"{self.chi2_validation:.3g} on validation points"
+            )
+        return lines
+
+    def _vacuum_lines(self):
+        vacuum = "no vacuum in view"
+        if self.n_vacuum:
+            vacuum = f"{self.n_vacuum} pixels taken for vacuum"
+        if self.n_reference:
+            vacuum += f", {self.n_reference} spectra measured separately"
+        lines = [f"  vacuum      {vacuum}"]
+        if self.tail:
+            lines.append(f"  tail        {self.tail}")
+        if self.vacuum is not None:
+            lines.append(f"              check {self.vacuum}")
+        elif self.check_note:
+            lines.append(f"              check not made: {self.check_note}")
+        return lines
+
+
+# Every step of the method has its lines in the report.
+def build_report(  # noqa: PLR0913
+    image, clusters, regions, ensemble, *, checks, training, n_reference, messages
+):
     """Build the report of a removal.
 
     Parameters

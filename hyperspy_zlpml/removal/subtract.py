@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Applying an ensemble to spectra: what runs on every block of an image.
+"""Subtract the zero-loss peak from spectra: what runs on every block of an image.
 
 A :class:`Subtraction` holds nothing but arrays and numbers, so it travels to any dask worker. The
 cost per spectrum does not depend on the number of replicas: they enter by their tables.
@@ -22,15 +22,15 @@ from hyperspy_zlpml.zlp.tails import level_ripples
 
 #: Spectra worked on at once: what they need stays in the cache.
 _SPECTRA_AT_ONCE = 256
-#: ln(counts) is kept within this ...
+#: ln(counts) of the ZLP is kept within plus and minus this, ...
 _LARGEST_LOG = 80.0
-#: ... and its standard deviation within this.
+#: ... its standard deviation below this.
 _LARGEST_SIGMA = 5.0
 #: Tables reach a little further than the axis in units of the mean FWHM.
 _WIDER = 1.05
 #: Power of the energy by which a tail beyond region I may be wrong at a distance of 1.
 _OPENING = 0.1
-#: No ZLP is claimed to be known better than this.
+#: No ZLP is claimed to be known better than this, relatively.
 MODEL_FLOOR = 1e-4
 #: Results of :meth:`Subtraction.apply`, in order.
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
@@ -50,6 +50,20 @@ class Integrals(PerSpectrum):
         Counting noise.
     zlp : ndarray of shape (n_spectra,)
         Counts of the zero-loss peak in the window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.removal.subtract import Integrals
+    >>> found = Integrals(
+    ...     integral=np.array([90.0, 400.0]),
+    ...     model_std=np.array([30.0, 15.0]),
+    ...     counting_std=np.array([40.0, 20.0]),
+    ...     zlp=np.array([1e3, 1e2]),
+    ... )
+    >>> brighter = found.select([1])
+    >>> brighter.integral / np.hypot(brighter.model_std, brighter.counting_std)
+    array([16.])
     """
 
     integral: np.ndarray
@@ -60,7 +74,7 @@ class Integrals(PerSpectrum):
 
 @dataclass(frozen=True)
 class Subtraction:
-    """Everything that subtracting the ZLP from a block of spectra needs.
+    """Arrays and numbers that subtracting the ZLP from a block of spectra needs.
 
     Attributes
     ----------
@@ -68,11 +82,14 @@ class Subtraction:
         Uniform, eV.
     table : ShapeTable
     groups : ChannelGroups
+        Groups of channels on which spectra are matched, in channels from their peaks.
     curvature : ndarray of shape (n_groups,)
+        Of the shape within each group, see :func:`hyperspy_zlpml.zlp.groups.group_curvature`.
     linear, cubic : Expansion
         Interpolation from the middle of the groups to channels.
     noise : NoiseModel
     pedestal : float
+        Counts per channel taken off before anything else.
     log_fwhm : Normal
         Mean and standard deviation of ln FWHM.
     distance : float
@@ -99,6 +116,7 @@ class Subtraction:
         ----------
         table : ShapeTable
         log_fwhm : Normal
+            Mean and standard deviation of ln FWHM.
         energy : ndarray of shape (n_energy,)
             Uniform, eV.
         detector : Detector
@@ -170,13 +188,13 @@ class Subtraction:
     def apply_stacked(self, counts, stacked, measured_variance=None, out=None):
         """Subtract the ZLP, given what is known of the peaks as one array.
 
-        For :func:`~hyperspy_zlpml.compute.map_spectra`, which cuts arrays to the spectra of a block.
+        For :func:`~hyperspy_zlpml.compute.mapping.map_spectra`, which cuts arrays to the spectra of a block.
 
         Parameters
         ----------
         counts : ndarray of shape (n_spectra, n_energy)
         stacked : ndarray of shape (n_spectra, 6)
-            Of :meth:`KnownPeaks.stack`.
+            Of :meth:`.PerSpectrum.stack`.
         measured_variance, out
             As in :meth:`apply`.
 
@@ -187,7 +205,7 @@ class Subtraction:
         return self.apply(counts, KnownPeaks.unstack(stacked), measured_variance, out)
 
     def _of_type(self, dtype):
-        """Take single precision where the data are."""
+        """Convert to single precision where the counts are."""
         if dtype == np.float64:
             return self
         return replace(self, table=self.table.single, linear=self.linear.astype(dtype))
@@ -200,18 +218,11 @@ class Subtraction:
         tuple of 6 ndarrays of shape (n_spectra, n_energy)
             In the order of ``RESULTS``.
         """
-        n, n_energy = counts.shape
         start = self._start(peaks.channel.astype(int))
         data = self._aligned(self._free_of_pedestal(counts), start, dtype)
         matched = self._match(data, peaks)
         log_zlp, sigma, below, above = self.at_groups(matched, peaks)
-
-        # A ZLP that is too high leaves a subtracted signal that is too low.
-        relative = np.stack([np.sinh(sigma), np.expm1(above), np.expm1(below)])
-        std, lower, upper = self.linear(
-            relative.reshape(3 * n, -1).astype(dtype),
-            out=np.empty((3 * n, data.shape[1]), dtype),
-        ).reshape(3, n, -1)
+        std, lower, upper = self._relative_errors(sigma, below, above, dtype)
         # In double precision: that of a logarithm is ten times worse than that of the counts.
         zlp = self.cubic(log_zlp, out=np.empty(data.shape))
         zlp = np.exp(zlp, out=zlp).astype(dtype, copy=False)
@@ -226,10 +237,21 @@ class Subtraction:
             variance = self._aligned(measured_variance, start, dtype)
         variance += std**2
         values = subtracted, zlp, std, lower, upper, variance
-        return tuple(_cut(value, start, n_energy) for value in values)
+        return tuple(_cut(value, start, counts.shape[-1]) for value in values)
+
+    def _relative_errors(self, sigma, below, above, dtype):
+        """Expand errors of ln(ZLP) to channels, as fractions of the ZLP: std, lower, upper."""
+        n = len(sigma)
+        # A ZLP that is too high leaves a subtracted signal that is too low.
+        relative = np.stack([np.sinh(sigma), np.expm1(above), np.expm1(below)])
+        expanded = self.linear(
+            relative.reshape(3 * n, -1).astype(dtype),
+            out=np.empty((3 * n, self.linear.n_channels), dtype),
+        )
+        return expanded.reshape(3, n, -1)
 
     def _aligned(self, counts, start, dtype):
-        """Spectra side by side in channels from their peaks, zero where the axis has none.
+        """Write spectra side by side in channels from their peaks, zero where the axis has none.
 
         Parameters
         ----------
@@ -261,7 +283,7 @@ class Subtraction:
             energy=self._middle(channel),
             complete=complete,
         )
-        return match(spectra, peaks.start, self.table, self.noise, self.log_fwhm)
+        return match(spectra, peaks.start, self.table, noise=self.noise, width_prior=self.log_fwhm)
 
     def match_rows(self, counts, peaks):
         """Match spectra.
@@ -280,6 +302,7 @@ class Subtraction:
         return self._match(self._aligned(self._free_of_pedestal(counts), start, float), peaks)
 
     def _free_of_pedestal(self, counts):
+        """Take the pedestal off, where there is one."""
         return counts - self.pedestal if self.pedestal else counts
 
     def integrate(self, counts, peaks, limits):
@@ -320,12 +343,13 @@ class Subtraction:
         )
 
     def _integral_std(self, matched, peaks, weights):
+        """Compute the error that the ZLP model makes in a weighted sum of its channels."""
         channel = peaks.channel.astype(int)
         u = self._reduced_energy(matched, channel)
         places = self.table.places(u, self.table.at(peaks.log_intensity))
         _, slope, _, _, alone = self.table.prediction(places)
         derivatives = _derivatives(u, slope, self.table.shape_modes(places))
-        wider, opening = self._of_distance(u, peaks, matched.fwhm)
+        wider, opening = self._outside_seen(u, peaks, matched.fwhm)
         alone = np.hypot(np.hypot(alone, MODEL_FLOOR) * wider, opening)
         # Each channel takes the derivatives of its group: transpose of the interpolation.
         at_groups = self.linear.collected(self._aligned(weights, self._start(channel), float))
@@ -363,41 +387,43 @@ class Subtraction:
         moved = covariance @ derivatives.transpose(1, 0, 2)
         spread = np.einsum("ipg,pig->pg", derivatives, moved)
         variance = np.clip(spread * inflation, 0, None) + alone**2 + MODEL_FLOOR**2
-        wider, opening = self._of_distance(u, peaks, matched.fwhm)
+        wider, opening = self._outside_seen(u, peaks, matched.fwhm)
         sigma = np.hypot(np.sqrt(variance) * wider, opening)
         sigma = np.minimum(sigma, _LARGEST_SIGMA).astype(log_zlp.dtype, copy=False)
         log_zlp = np.clip(log_zlp, -_LARGEST_LOG, _LARGEST_LOG)
         return log_zlp, sigma, sigma * lower, sigma * upper
 
-    def _of_distance(self, u, peaks, fwhm):
-        """Compute by what the band is wider outside what was seen, and what opens beyond windows.
+    def _outside_seen(self, u, peaks, fwhm):
+        """Compute how the band widens outside what was seen, and opens beyond the windows.
 
         Returns
         -------
         wider : ndarray of shape (n_spectra, 1)
             Factor on the standard deviation.
         opening : ndarray of shape (n_spectra, n_groups)
-            Standard deviation of ln(ZLP): a tail that nothing tells the power of.
+            Standard deviation of ln(ZLP) where the power of the tail is not known.
         """
         nodes = self.table.log_intensity_nodes
         distance = log_intensity_distance(peaks.log_intensity, nodes[0], nodes[-1])[:, None]
         distance = np.hypot(distance, self.distance)
         if not distance.any():
             return np.ones_like(distance), np.zeros(1)
-        first, last = peaks.gain_limit / fwhm, peaks.loss_limit / fwhm
+        first = peaks.gain_limit / fwhm
+        last = peaks.loss_limit / fwhm
         beyond = np.maximum(u / last[:, None], u / first[:, None])
         return 1 + distance, distance * _OPENING * np.log(np.maximum(beyond, 1.0))
 
     def _reduced_energy(self, matched, channel):
+        """Compute the reduced energy of the middle of every group, (n_spectra, n_groups)."""
         return (self._middle(channel) - matched.centre[:, None]) / matched.fwhm[:, None]
 
     def _middle(self, channel):
-        """Energy of the middle of every group."""
+        """Compute the energy of the middle of every group, (n_spectra, n_groups)."""
         step = self.energy[1] - self.energy[0]
         return self.energy[0] + step * (channel[:, None] + self.groups.middle)
 
     def _start(self, channel):
-        """Where the first channel of the axis lies in the span of the groups."""
+        """Find where the first channel of the axis lies in the span of the groups."""
         return -self.groups.edges[0] - channel
 
 
@@ -448,12 +474,13 @@ def _windows(spectra, start, n):
 
 
 def _cut(spectra, start, n):
+    """Cut ``n`` channels, which begin at ``start``, from every spectrum."""
     windows, offsets = _windows(spectra, start, n)
     return windows[offsets]
 
 
 def _derivatives(u, slope, modes):
-    """Derivatives of ln(ZLP) by the fitted numbers, shape (3 + n_modes, n_spectra, n_groups)."""
+    """Stack derivatives of ln(ZLP) by the fitted numbers, (3 + n_modes, n_spectra, n_groups)."""
     derivatives = np.empty((N_PEAK + len(modes),) + u.shape, modes.dtype)
     derivatives[0] = 1.0
     derivatives[1] = -slope
@@ -521,10 +548,25 @@ def channel_range(image):
     Parameters
     ----------
     image : Image
+        With at least one usable spectrum.
 
     Returns
     -------
     Range of int
+
+    Examples
+    --------
+    Spectra that are not used do not count:
+
+    >>> import numpy as np
+    >>> from types import SimpleNamespace
+    >>> from hyperspy_zlpml.removal.subtract import channel_range
+    >>> image = SimpleNamespace(
+    ...     parameters=SimpleNamespace(channel=np.array([160, 163, 900])),
+    ...     usable=np.array([True, True, False]),
+    ... )
+    >>> channel_range(image)
+    Range(low=160, high=163)
     """
     channels = image.parameters.channel[image.usable]
     return Range(int(channels.min()), int(channels.max()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The signal type ``EELS_ZLPML``, what its methods do, and the result of a removal.
+"""Signal type ``EELS_ZLPML``, the work of its methods, and the result of a removal.
 
 - ``eels_zlp``: the signal and its lazy twin
 - ``remove``, ``train``: take arrays from signals, call the method, wrap the results

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From signals to arrays, and the checks at that boundary."""
+"""Take arrays from signals, with the checks at that boundary."""
 
 import dask.array as da
 import hyperspy.api as hs
@@ -30,6 +30,16 @@ def energy_axis(signal, name="signal"):
     ------
     ValueError
         If there is more than one signal axis, or it is not one of uniform increasing energies.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import make_sample
+    >>> from hyperspy_zlpml.signals.arrays import energy_axis
+    >>> s = make_sample((), n_channels=256, scale=0.1, random_state=0).signal
+    >>> s.axes_manager.signal_axes[0].convert_to_units("meV")
+    >>> energy, factor = energy_axis(s)
+    >>> float(energy[0].round(6)), factor
+    (-4.0, 0.001)
     """
     if signal.axes_manager.signal_dimension != 1:
         raise ValueError(
@@ -113,6 +123,15 @@ def spectra_of(signal, name="signal"):
     ------
     ValueError
         If the energy axis is not what it must be.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.arrays import spectra_of
+    >>> s = ws2_like((4, 3), n_channels=256, random_state=0).signal
+    >>> spectra, factor = spectra_of(s)
+    >>> spectra.counts.shape, factor, spectra.title
+    ((3, 4, 256), 1.0, 'WS2-like flake')
     """
     energy, factor = energy_axis(signal, name)
     spectra = Spectra(
@@ -136,6 +155,17 @@ def given_noise(signal):
     -------
     float, array or None
         Variance of the counts, broadcast against the data; None where the signal carries none.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.arrays import given_noise
+    >>> s = ws2_like((4, 3), n_channels=256, random_state=0).signal
+    >>> given_noise(s) is None
+    True
+    >>> s.estimate_poissonian_noise_variance(gain_factor=1.0, gain_offset=900.0)
+    >>> given_noise(s).shape
+    (3, 4, 256)
     """
     variance = signal.get_noise_variance()
     if variance is None:
@@ -154,6 +184,14 @@ def map_of(value):
     Returns
     -------
     ndarray, or what was given
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.arrays import map_of
+    >>> thickness = ws2_like((4, 3), n_channels=256, random_state=0).thickness
+    >>> map_of(thickness).shape, map_of("zlp")
+    ((3, 4), 'zlp')
     """
     data = value.data if isinstance(value, hs.signals.BaseSignal) else value
     return data.compute() if isinstance(data, da.Array) else data

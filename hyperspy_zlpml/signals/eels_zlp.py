@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EELS spectra whose zero-loss peak can be removed: a thin layer over :mod:`.remove`."""
+"""Signals of EELS spectra whose zero-loss peak can be removed: a thin layer over :mod:`.remove`."""
 
 from exspy.signals import EELSSpectrum, LazyEELSSpectrum
 
@@ -16,7 +16,8 @@ class EELSZLPSpectrum(EELSSpectrum):
 
     _signal_type = "EELS_ZLPML"
 
-    def remove_zlp_ml(
+    # Every keyword of the two methods is a choice of the user.
+    def remove_zlp_ml(  # noqa: PLR0913
         self,
         n_clusters=5,
         cluster_by="zlp",
@@ -52,8 +53,8 @@ class EELSZLPSpectrum(EELSSpectrum):
         regions : dict, optional
             Limits that override those found from the data, in the units of the energy axis from
             the peak: ``E_I``, end of the pure ZLP; ``E_II``, where it has fallen below the noise;
-            ``gain_limit``, the end of the pure ZLP on the gain side (negative). One number or one per cluster. (The
-            report is in eV, whatever the axis.)
+            ``gain_limit``, the end of the pure ZLP on the gain side (negative). One number or one
+            per cluster. (The report is in eV, whatever the axis.)
         vacuum : signal or boolean map, optional
             Vacuum spectra measured with the same dispersion, or which pixels see vacuum. By
             default such pixels are looked for.
@@ -109,10 +110,14 @@ class EELSZLPSpectrum(EELSSpectrum):
         Examples
         --------
         >>> import hyperspy_zlpml.data
-        >>> s = hyperspy_zlpml.data.ws2_like((8, 8), random_state=0).signal
-        >>> r = s.remove_zlp_ml(n_replicas=10, random_state=0, show_progressbar=False)
+        >>> s = hyperspy_zlpml.data.ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
         >>> r.subtracted
-        <EELSZLPSpectrum, title: WS2-like flake ZLP removed, dimensions: (8, 8|2048)>
+        <EELSZLPSpectrum, title: WS2-like flake ZLP removed, dimensions: (4, 4|512)>
+        >>> bool((r.lower.data <= r.upper.data).all())
+        True
         """
         options = Options(
             n_clusters=n_clusters,
@@ -129,7 +134,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         )
         return remove.remove(self, options, ensemble, lazy_output)
 
-    def train_zlp_ml(
+    def train_zlp_ml(  # noqa: PLR0913
         self,
         n_clusters=5,
         cluster_by="zlp",
@@ -154,6 +159,19 @@ random_state, show_progressbar, device
         -------
         Ensemble
             For ``other.remove_zlp_ml(ensemble=...)``.
+
+        Examples
+        --------
+        An ensemble serves other images of the same instrument, whatever their size and dose:
+
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> one = ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> ensemble = one.train_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> other = ws2_like((6, 5), n_channels=512, peak_counts=1e6, random_state=1).signal
+        >>> other.remove_zlp_ml(n_clusters=2, ensemble=ensemble, show_progressbar=False)
+        <ZLPRemoval, dimensions: (6, 5|512), 4 replicas, 2 clusters>
         """
         options = Options(
             n_clusters=n_clusters,
@@ -185,6 +203,15 @@ random_state, show_progressbar, device
         centre, fwhm, intensity : BaseSignal
             Maps over the navigation space, energies in the units of the axis; NaN where a
             spectrum has no usable peak.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> sample = ws2_like((4, 4), n_channels=512, random_state=0)
+        >>> centre, fwhm, intensity = sample.signal.estimate_zlp_parameters(show_progressbar=False)
+        >>> bool(np.abs(centre.data - sample.centre.data).max() < 0.005)  # eV, of 0.025 a channel
+        True
         """
         return remove.peak_maps(self, show_progressbar)
 

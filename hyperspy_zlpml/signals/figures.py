@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Figures of a removal.
+"""Draw figures of a removal.
 
 :func:`plot_removal` shows one pixel and follows the navigator; :func:`plot_overview` shows three
 pixels from thin to thick beside the map of clusters.
@@ -10,20 +10,23 @@ import numpy as np
 
 from hyperspy_zlpml.compute import compute
 
-#: Colours of the measured spectrum, of the ZLP, and of what is left.
+#: Colour of the measured spectrum.
 _DATA = "0.35"
+#: Colour of the ZLP and its band.
 _ZLP = "tab:red"
+#: Colour of the subtracted signal.
 _LEFT = "tab:blue"
-#: Energies shown, in FWHM from the peak: from ...
+#: First energy shown, in FWHM from the peak.
 _FROM = -6.0
-#: ... and to.
+#: Last energy shown, in FWHM from the peak.
 _TO = 30.0
-#: The flank decides the scale of the subtracted signal; closer than this the peak's noise rules.
+#: Energy, in FWHM from the peak, from which the subtracted signal decides the scale: closer to the
+#: peak its noise would.
 _SCALE_FROM = 2.0
 
 
 def plot_removal(result, indices=None):
-    """Data, ZLP with its band and subtracted signal at one pixel.
+    """Plot data, ZLP with its band and subtracted signal at one pixel.
 
     Parameters
     ----------
@@ -43,7 +46,9 @@ def plot_removal(result, indices=None):
     bottom = figure.add_subplot(grid[1, -1], sharex=top)
     marker = None
     if has_map:
-        marker = _draw_clusters(figure.add_subplot(grid[:, 0]), result)
+        axes = figure.add_subplot(grid[:, 0])
+        _draw_clusters(axes, result)
+        (marker,) = axes.plot([], [], "s", mfc="none", mec="tab:red", mew=2, ms=9)
 
     def draw(where):
         for axes in (top, bottom):
@@ -67,7 +72,7 @@ def plot_removal(result, indices=None):
 
 
 def plot_overview(result):
-    """Map of clusters, and a thin, a middling and a thick pixel with the ZLP and what it leaves.
+    """Plot the map of clusters, and a thin, a middling and a thick pixel.
 
     Parameters
     ----------
@@ -85,13 +90,8 @@ def plot_overview(result):
     grid = figure.add_gridspec(2, n_columns)
     if has_map:
         axes = figure.add_subplot(grid[:, 0])
-        _draw_clusters(axes, result, marked=False)
-        for number, place in enumerate(places):
-            x, y = _marker_position(result, place)
-            axes.plot(x, y, "s", mfc="none", mec="k", mew=1.5)
-            axes.annotate(
-                "abc"[number], (x[0], y[0]), (6, 6), textcoords="offset points", weight="bold"
-            )
+        _draw_clusters(axes, result)
+        _draw_places(axes, result, places)
     for number, place in enumerate(places):
         top = figure.add_subplot(grid[0, number + has_map])
         bottom = figure.add_subplot(grid[1, number + has_map], sharex=top)
@@ -101,7 +101,9 @@ def plot_overview(result):
 
 
 def plot_regions(scan, factor, units, window=None):
-    """Signal above ``E_I`` of each cluster against the limit of matching, thick where level.
+    """Plot the signal above ``E_I`` of each cluster against the limit of matching.
+
+    Lines are thick where the signal is level.
 
     Parameters
     ----------
@@ -121,7 +123,8 @@ def plot_regions(scan, factor, units, window=None):
     here = np.abs(scan.factors - 1).argmin()
     for number, (name, colour) in enumerate(zip(scan.clusters, colours, strict=True)):
         limits = scan.factors * scan.E_I[number] / factor
-        integral, error = scan.integral[number], scan.error[number]
+        integral = scan.integral[number]
+        error = scan.error[number]
         up_to = scan.level_up_to[number] / factor
         label = f"cluster {name}: level up to {up_to:.4g} {units}"
         axes.plot(limits, integral, "-", color=colour, lw=1, label=label)
@@ -141,7 +144,17 @@ def plot_regions(scan, factor, units, window=None):
 
 
 def representative_pixels(result):
-    """Navigation indices of a bright, a middling and a dark usable pixel (fewer if there are)."""
+    """Choose a bright, a middling and a dark usable pixel, by the intensity of the ZLP.
+
+    Parameters
+    ----------
+    result : ZLPRemoval
+
+    Returns
+    -------
+    list of tuple of int
+        Navigation indices (x, y, ...); fewer than three where fewer are usable.
+    """
     intensity = np.asarray(result.intensity.data, float).ravel()
     usable = np.flatnonzero(result._application.peaks.usable)
     order = usable[np.argsort(-intensity[usable], kind="stable")]
@@ -151,6 +164,7 @@ def representative_pixels(result):
 
 
 def _checked(indices, manager):
+    """Check navigation indices; negative ones count from the end."""
     shape = manager.navigation_shape
     indices = np.atleast_1d(indices)
     if len(indices) != len(shape) or any(
@@ -160,43 +174,63 @@ def _checked(indices, manager):
     return tuple(int(i) % n for i, n in zip(indices, shape, strict=True))
 
 
-def _draw_clusters(axes, result, marked=True):
-    """Map or profile of the clusters; returns the marker of the pixel shown."""
-    manager = result.subtracted.axes_manager
+def _draw_clusters(axes, result):
+    """Draw the map of the clusters, or their profile along a line."""
     labels = np.ma.masked_less(np.asarray(result.clusters.data), 0)
     n_clusters = max(len(result.report.clusters), 1)
-    navigation = manager.navigation_axes
-    title = "Clusters"
-    if manager.navigation_dimension == 1:
-        axis = navigation[0]
-        axes.step(axis.axis, labels, where="mid", color="0.3")
-        axes.set(xlabel=_label(axis), ylabel="Cluster (0: thinnest)", yticks=range(n_clusters))
+    if result.subtracted.axes_manager.navigation_dimension == 1:
+        _draw_profile(axes, result, labels, n_clusters)
     else:
-        x, y = navigation
-        half = 0.5 * x.scale, 0.5 * y.scale
-        extent = (
-            x.low_value - half[0],
-            x.high_value + half[0],
-            y.high_value + half[1],
-            y.low_value - half[1],
-        )
-        colours = plt.get_cmap("viridis", n_clusters)
-        picture = axes.imshow(labels, cmap=colours, vmin=-0.5, vmax=n_clusters - 0.5, extent=extent)
-        bar = axes.figure.colorbar(picture, ax=axes, ticks=range(n_clusters), shrink=0.6)
-        bar.set_label("Cluster (0: thinnest)")
-        vacuum = np.asarray(result.vacuum.data)
-        if vacuum.any() and not vacuum.all():
-            title += ", vacuum dashed"
-            axes.contour(x.axis, y.axis, vacuum, [0.5], colors="w", linewidths=1, linestyles="--")
-        axes.set(xlabel=_label(x), ylabel=_label(y))
-    axes.set_title(title)
-    if not marked:
-        return None
-    return axes.plot([], [], "s", mfc="none", mec="tab:red", mew=2, ms=9)[0]
+        _draw_map(axes, result, labels, n_clusters)
+
+
+def _draw_profile(axes, result, labels, n_clusters):
+    axis = result.subtracted.axes_manager.navigation_axes[0]
+    axes.step(axis.axis, labels, where="mid", color="0.3")
+    axes.set(
+        xlabel=_label(axis),
+        ylabel="Cluster (0: thinnest)",
+        yticks=range(n_clusters),
+        title="Clusters",
+    )
+
+
+def _draw_map(axes, result, labels, n_clusters):
+    x, y = result.subtracted.axes_manager.navigation_axes
+    colours = plt.get_cmap("viridis", n_clusters)
+    picture = axes.imshow(
+        labels,
+        cmap=colours,
+        vmin=-0.5,
+        vmax=n_clusters - 0.5,
+        extent=(*_edges(x), *_edges(y)[::-1]),
+    )
+    bar = axes.figure.colorbar(picture, ax=axes, ticks=range(n_clusters), shrink=0.6)
+    bar.set_label("Cluster (0: thinnest)")
+    title = "Clusters"
+    vacuum = np.asarray(result.vacuum.data)
+    if vacuum.any() and not vacuum.all():
+        title += ", vacuum dashed"
+        axes.contour(x.axis, y.axis, vacuum, [0.5], colors="w", linewidths=1, linestyles="--")
+    axes.set(xlabel=_label(x), ylabel=_label(y), title=title)
+
+
+def _edges(axis):
+    """Find the outer edges of the first and the last pixel of an axis."""
+    half = 0.5 * axis.scale
+    return axis.low_value - half, axis.high_value + half
+
+
+def _draw_places(axes, result, places):
+    """Mark pixels on the map of the clusters by letters."""
+    for letter, place in zip("abc", places, strict=False):
+        x, y = _marker_position(result, place)
+        axes.plot(x, y, "s", mfc="none", mec="k", mew=1.5)
+        axes.annotate(letter, (x[0], y[0]), (6, 6), textcoords="offset points", weight="bold")
 
 
 def _marker_position(result, place):
-    """Where a pixel lies on the map, or on the profile, of the clusters."""
+    """Find where a pixel lies on the map, or on the profile, of the clusters."""
     axes = result.subtracted.axes_manager.navigation_axes
     values = [axis.axis[i] for axis, i in zip(axes, place, strict=True)]
     if len(values) == 1:
@@ -211,14 +245,19 @@ def _label(axis):
 
 
 def _at(signals, place):
-    """Spectra of several signals at one pixel, computed together where they are lazy."""
+    """Take the spectra of several signals at one pixel, computed together where they are lazy."""
     pixels = (signal.data[tuple(place)[::-1]] for signal in signals)
     spectra = compute(*pixels, show_progressbar=False, title="")
     return [np.asarray(spectrum, float) for spectrum in spectra]
 
 
+def _value_of(signal, position):
+    """Take the value of a map at one pixel, by its number in flattened order."""
+    return np.asarray(signal.data).ravel()[position]
+
+
 def _draw_spectrum(top, bottom, result, place, title="", legend=True):
-    """The measured spectrum over the ZLP, and what is left, against energy from the peak."""
+    """Draw the spectrum over the ZLP, and what is left, against energy from the peak."""
     manager = result.subtracted.axes_manager
     shape = manager._navigation_shape_in_array
     position = int(np.ravel_multi_index(tuple(place)[::-1], shape)) if shape else 0
@@ -229,45 +268,52 @@ def _draw_spectrum(top, bottom, result, place, title="", legend=True):
     if not np.isfinite(left).any():
         top.set_title(f"{title}left out")
         return
-    centre = float(np.asarray(result.centre.data).ravel()[position])
-    fwhm = float(np.asarray(result.fwhm.data).ravel()[position])
-    energy = axis.axis - centre
-    data = left + zlp
-    limits = result._limits(position)
-
-    top.semilogy(energy, np.where(data > 0, data, np.nan), color=_DATA, lw=0.8, label="data")
-    top.semilogy(energy, zlp, color=_ZLP, lw=1.2, label="ZLP")
-    top.fill_between(energy, data - upper, data - lower, color=_ZLP, alpha=0.3, lw=0, label="band")
-    bottom.axhline(0, color="k", lw=0.6)
-    bottom.plot(energy, left, color=_LEFT, lw=0.8, label="subtracted")
-    bottom.fill_between(
-        energy, lower, upper, color=_ZLP, alpha=0.35, lw=0, label="band (ZLP model)"
-    )
-    for axes in (top, bottom):
-        for name, limit in limits.items():
-            if np.isfinite(limit) and _FROM * fwhm < limit < _TO * fwhm:
-                axes.axvline(limit, color="0.5", lw=0.8, ls="--")
-                if axes is top:
-                    _name_limit(axes, name, limit)
+    energy = axis.axis - float(_value_of(result.centre, position))
+    fwhm = float(_value_of(result.fwhm, position))
+    _draw_peak(top, energy, data=left + zlp, zlp=zlp, band=(lower, upper))
+    _draw_left(bottom, energy, left, band=(lower, upper))
+    _draw_limits(top, bottom, result._limits(position), fwhm)
     top.set_xlim(max(_FROM * fwhm, energy[0]), min(_TO * fwhm, energy[-1]))
-    top.set_ylim(max(np.nanmax(data) * 1e-6, 0.5), np.nanmax(data) * 2)
-    shown = (energy > _SCALE_FROM * fwhm) & (energy < _TO * fwhm)
-    if shown.any():
-        low, high = np.nanpercentile(left[shown], [0.5, 99.5])
-        margin = 0.15 * max(high - low, 1e-9)
-        bottom.set_ylim(min(low, 0) - margin, max(high, 0) + margin)
-    kind = (
-        "vacuum"
-        if np.asarray(result.vacuum.data).ravel()[position]
-        else _cluster_name(result, position)
-    )
-    where = f"({', '.join(map(str, place))}) " if place else ""
-    top.set_title(f"{title}{where}{kind}")
+    _scale_left(bottom, left[(energy > _SCALE_FROM * fwhm) & (energy < _TO * fwhm)])
+    top.set_title(f"{title}{_name_of(result, place, position)}")
     top.set_ylabel("Counts")
     bottom.set(xlabel=f"Energy from the peak ({axis.units})", ylabel="Counts, ZLP removed")
     if legend:
         top.legend(loc="upper right", fontsize=8)
         bottom.legend(loc="best", fontsize=8)
+
+
+def _draw_peak(axes, energy, data, zlp, band):
+    """Draw the measured spectrum over the ZLP with its band, on a logarithmic scale."""
+    lower, upper = band
+    axes.semilogy(energy, np.where(data > 0, data, np.nan), color=_DATA, lw=0.8, label="data")
+    axes.semilogy(energy, zlp, color=_ZLP, lw=1.2, label="ZLP")
+    axes.fill_between(energy, data - upper, data - lower, color=_ZLP, alpha=0.3, lw=0, label="band")
+    axes.set_ylim(max(np.nanmax(data) * 1e-6, 0.5), np.nanmax(data) * 2)
+
+
+def _draw_left(axes, energy, left, band):
+    """Draw the subtracted signal with its band."""
+    axes.axhline(0, color="k", lw=0.6)
+    axes.plot(energy, left, color=_LEFT, lw=0.8, label="subtracted")
+    axes.fill_between(energy, *band, color=_ZLP, alpha=0.35, lw=0, label="band (ZLP model)")
+
+
+def _scale_left(axes, shown):
+    """Scale the axes to the subtracted signal of the flank and behind."""
+    if shown.size:
+        low, high = np.nanpercentile(shown, [0.5, 99.5])
+        margin = 0.15 * max(high - low, 1e-9)
+        axes.set_ylim(min(low, 0) - margin, max(high, 0) + margin)
+
+
+def _draw_limits(top, bottom, limits, fwhm):
+    """Draw the limits of the regions that are in view; their names above."""
+    for name, limit in limits.items():
+        if np.isfinite(limit) and _FROM * fwhm < limit < _TO * fwhm:
+            for axes in (top, bottom):
+                axes.axvline(limit, color="0.5", lw=0.8, ls="--")
+            _name_limit(top, name, limit)
 
 
 def _name_limit(axes, name, limit):
@@ -278,5 +324,9 @@ def _name_limit(axes, name, limit):
     axes.text(limit, 0.98, text, size=8, clip_on=True, **place)
 
 
-def _cluster_name(result, position):
-    return f"cluster {int(np.asarray(result.clusters.data).ravel()[position])}"
+def _name_of(result, place, position):
+    """Name a pixel by its indices and its cluster."""
+    name = f"cluster {int(_value_of(result.clusters, position))}"
+    if _value_of(result.vacuum, position):
+        name = "vacuum"
+    return f"({', '.join(map(str, place))}) {name}" if place else name

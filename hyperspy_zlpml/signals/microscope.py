@@ -16,7 +16,7 @@ _SETTINGS = {
     "exposure": "Acquisition_instrument.TEM.Detector.EELS.exposure",
     "dwell_time": "Acquisition_instrument.TEM.Detector.EELS.dwell_time",
 }
-#: Those that shape a zero-loss peak.
+#: Settings that shape a zero-loss peak.
 _SHAPING = ("beam_energy", "convergence_angle", "collection_angle")
 
 
@@ -30,7 +30,15 @@ def microscope_settings(signal):
     Returns
     -------
     dict of str to float
-        Those that the metadata hold.
+        Settings that the metadata hold.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.microscope import microscope_settings
+    >>> s = ws2_like((), n_channels=256, random_state=0).signal
+    >>> microscope_settings(s)
+    {'beam_energy': 200.0, 'convergence_angle': 10.0, 'collection_angle': 15.0}
     """
     found = {name: signal.metadata.get_item(_SETTINGS[name]) for name in _SHAPING}
     return {name: float(value) for name, value in found.items() if _is_number(value)}
@@ -90,6 +98,14 @@ def read_conditions(signals, conditions):
     ------
     ValueError
         If they are neither in the metadata nor given, or do not tell the signals apart.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import vacuum_at_settings
+    >>> from hyperspy_zlpml.signals.microscope import read_conditions
+    >>> images = vacuum_at_settings((60, 200), (0.1,), (2, 2), n_channels=256, random_state=0)
+    >>> read_conditions([image.signal for image in images], "beam_energy")
+    {'beam_energy': array([ 60., 200.])}
     """
     if isinstance(conditions, str):
         conditions = [conditions]
@@ -139,7 +155,7 @@ def setting_of(signal, ensemble):
 
 
 def _column(signals, name, given):
-    """Values of one condition."""
+    """Read, or check, the values of one condition."""
     if given is None or isinstance(given, str):
         return [condition_of(signal, name, given, number) for number, signal in enumerate(signals)]
     try:

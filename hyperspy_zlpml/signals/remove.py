@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the signal methods do: take arrays from the signal, call the method, wrap the results."""
+"""Work of the signal methods: take arrays from the signal, call the method, wrap the results."""
 
 from dataclasses import replace
 
@@ -104,7 +104,7 @@ def peak_maps(signal, show_progressbar):
 
     Returns
     -------
-    tuple of BaseSignal
+    centre, fwhm, intensity : BaseSignal
     """
     spectra, factor = spectra_of(signal)
     parameters, _ = measure_peaks(

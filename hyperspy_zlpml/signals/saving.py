@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writing several signals as ``.zspy``: lazy ones together, in one pass, block by block.
+"""Write several signals as ``.zspy``: lazy ones together, in one pass, block by block.
 
 HyperSpy computes and writes one signal at a time: six results of one subtraction would take six
 passes over the data. Here HyperSpy writes the files with blank data, which take no space, and all
@@ -21,6 +21,7 @@ from rsciio.utils.path import overwrite as ask_to_overwrite
 
 from hyperspy_zlpml.compute import store
 
+#: Where a ``.zspy`` file keeps the noise variance of a signal.
 _VARIANCE = "metadata/Signal/Noise_properties/_sig_variance/data"
 
 
@@ -47,11 +48,10 @@ def save_together(signals, directory, overwrite=None, show_progressbar=False):
     files = {name: file for name, file in files.items() if _may_write(file, overwrite)}
     aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory))
     try:
-        sources, targets = [], []
+        sources = []
+        targets = []
         for name, file in files.items():
-            part = aside / file.name
-            pairs = _write(signals[name], part)
-            for source, target in pairs:
+            for source, target in _write(signals[name], aside / file.name):
                 # Two blocks that share a chunk of the file would overwrite each other.
                 sources.append(source.rechunk(target.chunks))
                 targets.append(target)
@@ -67,16 +67,17 @@ def save_together(signals, directory, overwrite=None, show_progressbar=False):
 
 
 def _may_write(file, overwrite):
+    """Ask HyperSpy's question where a file exists and no answer was given."""
     if not file.exists():
         return True
     return ask_to_overwrite(file) if overwrite is None else bool(overwrite)
 
 
 class _ArrayOfFile:
-    """An array of a ``.zspy`` file that is opened where it is written to.
+    """Array of a ``.zspy`` file that is opened where it is written to.
 
-    It travels as a path: a worker that gets it when the file has gone fails in its task and not
-    in reading its mail.
+    It travels as a path: a worker that gets it when the file has gone fails in its task, and not
+    where it reads what it was sent.
     """
 
     def __init__(self, file, key):
@@ -119,23 +120,24 @@ def _write(signal, file):
     return pairs
 
 
+#: Held while the standard output is redirected: it is common to all threads.
 _SILENT = threading.Lock()
 
 
 @contextlib.contextmanager
 def _silence():
-    """RosettaSciIO shows a bar for signals within the metadata, whatever it is told."""
+    """Hide the bar of RosettaSciIO for signals within the metadata, which it always shows."""
     with _SILENT, contextlib.redirect_stdout(io.StringIO()):
         yield
 
 
-def _replace(part, file, aside):
+def _replace(unfinished, file, aside):
     """Give a file its name; the old one goes only when the new one is in its place."""
     old = aside / f"{file.name}.old"
     if file.exists():
         file.rename(old)
     try:
-        part.rename(file)
+        unfinished.rename(file)
     except BaseException:
         if old.exists():
             old.rename(file)

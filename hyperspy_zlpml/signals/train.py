@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One ensemble from signals taken at several settings of the microscope."""
+"""Train one ensemble on signals taken at several settings of the microscope."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,8 @@ from hyperspy_zlpml.signals.remove import unwrap
 from hyperspy_zlpml.workflow import Options
 
 
-def train_zlp_ml(
+# Every keyword is a choice of the user, as in remove_zlp_ml.
+def train_zlp_ml(  # noqa: PLR0913
     signals,
     conditions=None,
     n_clusters=5,
@@ -68,13 +69,16 @@ device
     --------
     >>> import hyperspy_zlpml
     >>> from hyperspy_zlpml.data import vacuum_at_settings
-    >>> images = vacuum_at_settings((60, 120, 200), (0.1, 0.4), (4, 4), random_state=0)
+    >>> images = vacuum_at_settings((60, 200), (0.1,), (4, 4), n_channels=512, random_state=0)
     >>> ensemble = hyperspy_zlpml.train_zlp_ml(
-    ...     [image.signal for image in images], conditions=["beam_energy", "exposure"],
-    ...     n_replicas=10, random_state=0, show_progressbar=False,
+    ...     [image.signal for image in images],
+    ...     conditions=["beam_energy"],
+    ...     n_replicas=4,
+    ...     random_state=0,
+    ...     show_progressbar=False,
     ... )
-    >>> ensemble.at(beam_energy=80, exposure=0.2)  # doctest: +ELLIPSIS
-    <Ensemble of 10 networks [4, 10, 15, 5, 1], ... at beam_energy 80, exposure 0.2 (6 settings)>
+    >>> ensemble.at(beam_energy=80)  # doctest: +ELLIPSIS
+    <Ensemble of 4 networks [3, 10, 15, 5, 1], ... at beam_energy 80 (2 settings)>
     """
     options = Options(
         n_clusters=n_clusters,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From arrays back to signals: spectra and maps with the axes and metadata of the data."""
+"""Wrap arrays as signals: spectra and maps with the axes and metadata of the data."""
 
 import dask.array as da
 import numpy as np
@@ -18,6 +18,14 @@ def spectra_like(signal, data, title):
     Returns
     -------
     Signal1D
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.wrapping import spectra_like
+    >>> s = ws2_like((4, 3), n_channels=256, random_state=0).signal
+    >>> spectra_like(s, s.data / 2, "halved")
+    <EELSZLPSpectrum, title: WS2-like flake halved, dimensions: (4, 3|256)>
     """
     new = signal._deepcopy_with_new_data(data)
     new.metadata.General.title = _titled(signal, title)
@@ -42,6 +50,14 @@ def map_like(signal, data, title, quantity):
     Returns
     -------
     BaseSignal
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.wrapping import map_like
+    >>> s = ws2_like((4, 3), n_channels=256, random_state=0).signal
+    >>> map_like(s, s.data.sum(-1), "total", "Intensity (Counts)")
+    <BaseSignal, title: WS2-like flake total, dimensions: (4, 3|)>
     """
     shape = signal.axes_manager._navigation_shape_in_array or (1,)
     new = signal._get_navigation_signal(data=np.asarray(data).reshape(shape))
@@ -59,7 +75,7 @@ def peak_maps_like(signal, peaks, factor):
     ----------
     signal : Signal1D
     peaks : object with ``centre``, ``fwhm`` (eV) and ``intensity``
-        :class:`PeakParameters`, or the result of a removal.
+        :class:`.PeakParameters`, or the result of a removal.
     factor : float
         eV per unit of the axis.
 
@@ -86,6 +102,14 @@ def blank_like(signal, is_lazy):
     Returns
     -------
     Signal1D
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.wrapping import blank_like
+    >>> s = ws2_like((4, 3), n_channels=256, random_state=0).signal
+    >>> type(blank_like(s, is_lazy=True)).__name__
+    'LazyEELSZLPSpectrum'
     """
     blank = np.broadcast_to(np.zeros(1, np.float32), signal.data.shape)
     other = signal._deepcopy_with_new_data(da.asarray(blank) if is_lazy else blank)

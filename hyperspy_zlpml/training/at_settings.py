@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One ensemble from spectra taken at several settings of the microscope.
 
-Shapes are learnt in units of the FWHM, thickness is counted from the beam of each setting; how wide
-the peak and how bright the beam is follow laws of the settings (Roest 2021, section 3.4).
+Shapes are learnt in units of the FWHM, and ln N0 is counted from the beam of each setting; width of
+the peak and brightness of the beam follow laws of the settings (Roest 2021, section 3.4).
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from hyperspy_zlpml.registration.scatter import unexplained_scatter
 from hyperspy_zlpml.training.train import register_image, train_on_registered, with_clusters
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
-#: Spread of brightness and width from spectrum to spectrum where there is one at each setting.
+#: Standard deviation of ln N0 and ln FWHM where there is one spectrum at each setting.
 _UNKNOWN_SPREAD = 0.01
 
 
@@ -28,12 +28,12 @@ class AtSetting:
 
     Attributes
     ----------
-    samples : sequence of Sample
+    samples : tuple of Sample
         As :func:`~hyperspy_zlpml.training.train.train_ensemble` takes them.
     noise : NoiseModel
     clusters : Clusters
     values : tuple of float
-        Conditions at which they were taken.
+        Values of the conditions at which they were taken.
     """
 
     samples: tuple[Sample, ...]
@@ -53,6 +53,7 @@ def train_ensemble_at_settings(images, names, options, progress=None):
     Parameters
     ----------
     images : sequence of AtSetting
+        One for each setting.
     names : tuple of str
         Names of the conditions whose values the settings are.
     options : TrainingOptions
@@ -63,6 +64,11 @@ def train_ensemble_at_settings(images, names, options, progress=None):
     Returns
     -------
     TrainedEnsemble
+
+    Raises
+    ------
+    TooFewReplicasError
+        If fewer than half of the networks could be trained.
     """
     rng = np.random.default_rng(options.random_state)
     registered = [
@@ -75,7 +81,8 @@ def train_ensemble_at_settings(images, names, options, progress=None):
             for image, one in zip(images, registered, strict=True)
         ]
     )
-    conditions = _conditions_of(images, names, registered, beams, options.n_replicas, rng)
+    scores = rng.standard_normal((options.n_replicas, 2))
+    conditions = _conditions_of(names, images, registered=registered, beams=beams, scores=scores)
     scaled = conditions.scaled(conditions.settings)
     first = int((scaled**2).sum(-1).argmin())
     order = [first, *(n for n in range(len(images)) if n != first)]
@@ -84,15 +91,12 @@ def train_ensemble_at_settings(images, names, options, progress=None):
     trained = train_on_registered(brought, options, rng, progress)
     ensemble = with_clusters(trained.ensemble, beams[first], images[first].clusters)
     ensemble = replace(ensemble, conditions=conditions.select(trained.kept))
-    scatter = [
-        _scatter_at(ensemble, one, images[n].values) for n, one in zip(order, brought, strict=True)
-    ]
-    scatter = np.sqrt(np.mean(np.square(scatter), 0)).astype(np.float32)
-    return replace(trained, ensemble=ensemble.with_scatter(scatter))
+    scatter = _scatter_at_all(ensemble, brought, [images[n].values for n in order])
+    return replace(trained, ensemble=ensemble.with_scatter(scatter.astype(np.float32)))
 
 
-def _conditions_of(images, names, registered, beams, n_replicas, rng):
-    """Settings, and what was measured of brightness and width at each."""
+def _conditions_of(names, images, *, registered, beams, scores):
+    """Collect the settings, and brightness and width as measured at each."""
     errors, spread = spreads([one.peaks for one in registered])
     return Conditions.of(
         names,
@@ -101,7 +105,7 @@ def _conditions_of(images, names, registered, beams, n_replicas, rng):
         log_fwhm=[one.peaks.log_fwhm.mean for one in registered],
         errors=errors,
         spread=spread,
-        scores=rng.standard_normal((n_replicas, 2)),
+        scores=scores,
     )
 
 
@@ -111,7 +115,7 @@ def spreads(peaks):
     Parameters
     ----------
     peaks : sequence of RegisteredPeaks
-        One for each setting.
+        One for each setting; their thinnest spectra count.
 
     Returns
     -------
@@ -119,6 +123,20 @@ def spreads(peaks):
         Standard errors of the means.
     spread : ndarray of shape (2,)
         Standard deviation, typical of all settings.
+
+    Examples
+    --------
+    Where a setting has one spectrum, its error is the spread of the others:
+
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.training.at_settings import spreads
+    >>> def peaks(log_n0, log_fwhm):
+    ...     label, matched = np.zeros(len(log_n0)), SimpleNamespace(fwhm=np.exp(log_fwhm))
+    ...     return SimpleNamespace(label=label, log_intensity=np.array(log_n0), matched=matched)
+    >>> errors, spread = spreads([peaks([15.0, 15.2], [-1.0, -1.0]), peaks([16.0], [-0.9])])
+    >>> spread.round(3), errors.round(3)[:, 0]
+    (array([0.141, 0.   ]), array([0.1  , 0.141]))
     """
     thin = [p.label == p.label.min() for p in peaks]
     numbers = [
@@ -134,13 +152,13 @@ def spreads(peaks):
 
 
 def _at_dose(image, log_dose, setting):
-    """Registered spectra with ln N0 counted at another dose, and their setting."""
+    """Count ln N0 of registered spectra at another dose, and add their setting."""
     peaks = replace(image.peaks, log_intensity=image.peaks.log_intensity - log_dose)
     return replace(image, peaks=peaks, setting=setting)
 
 
 def _reaching_all(images):
-    """Peaks of the first image against a reference that goes on as far as all settings reach."""
+    """Continue the reference of the first image as far as all settings reach."""
     peaks = images[0].peaks
     low = min(image.peaks.grid.u[0] for image in images)
     high = max(image.peaks.grid.u[-1] for image in images)
@@ -157,8 +175,14 @@ def _reaching_all(images):
     )
 
 
+def _scatter_at_all(ensemble, images, values):
+    """Measure the unexplained scatter, root mean square over the settings."""
+    scatter = [_scatter_at(ensemble, *pair) for pair in zip(images, values, strict=True)]
+    return np.sqrt(np.mean(np.square(scatter), 0))
+
+
 def _scatter_at(ensemble, image, values):
-    """Unexplained scatter at one setting, on the grid of the ensemble."""
-    # ln N0 is that of the beam of the first setting still: the dose stays as it is.
+    """Measure the unexplained scatter at one setting, on the grid of the ensemble."""
+    # Here ln N0 still counts from the beam of the first setting: the dose stays as it is.
     table = replace(ensemble, setting=tuple(values)).tabulate()
     return unexplained_scatter(table, image.peaks, image.peaks.log_fwhm)

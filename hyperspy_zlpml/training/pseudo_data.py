@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From registered peaks to what networks are trained on: clusters, replicas, constraints."""
+"""Pseudo-data of registered peaks, as networks are trained on them: replicas and constraints."""
 
 from dataclasses import dataclass, replace
 from itertools import product
@@ -16,22 +16,22 @@ from hyperspy_zlpml.zlp.grid import to_grid
 
 #: ``E_I`` of a replica is lowered by a random fraction up to this.
 _LIMIT_SPREAD = 0.3
-#: Ratios are not believed better than this, which keeps single points from ruling a fit.
+#: Ratios are not believed to be better than this, which keeps single points from ruling a fit.
 _RATIO_FLOOR = 4e-4
-#: Tails of the same setting differ by this from one acquisition to the next: what follows from a
-#: setting is not known better, however many spectra an acquisition has.
+#: Relative difference of tails at one setting from one acquisition to the next: a setting does not
+#: determine them better, however many spectra an acquisition has.
 _REPRODUCED = 3e-3
-#: Half a step in x of the lines on which tails must fall.
+#: Half a step, in x, of the lines on which tails must fall.
 _TAIL_LINES_STEP = 0.15
-#: How modes go on beyond region I is seen up to this many times its end without vacuum ...
+#: Without vacuum, modes are seen beyond region I up to this many times its end.
 _MODES_SEEN_TO = 2.0
-#: ... and smoothed over some groups.
+#: Groups over which modes are smoothed there (standard deviation).
 _MODE_SMOOTHING = 3.0
-#: Of several settings of the microscope each replica leaves out about this part.
+#: Fraction of the settings of the microscope that each replica leaves out, about.
 _LEFT_OUT = 0.3
 #: Corners of so many conditions are looked at.
 _CORNERS_OF = 3
-#: Half range of ln N0 that is scaled to one, at least.
+#: Smallest half range of ln N0 that is scaled to one.
 _LEAST_RANGE = 0.25
 #: Groups over which the pattern noise is averaged.
 _PATTERN_GROUPS = 15
@@ -46,9 +46,13 @@ class _PseudoData:
     Attributes
     ----------
     inputs : ndarray of shape (n_points, n_in)
+        Scaled inputs of the networks.
     ratios : ndarray of shape (n_replicas, n_points)
+        Counts over the reference of each replica.
     sigma : ndarray of shape (n_points,)
+        Standard deviation of the ratios.
     used : ndarray of bool of shape (n_replicas, n_points)
+        Points in the replica's region I.
     """
 
     inputs: np.ndarray
@@ -57,19 +61,19 @@ class _PseudoData:
     used: np.ndarray
 
     @classmethod
-    def join(cls, parts):
+    def join(cls, several):
         """Put the points of several side by side."""
         return cls(
-            inputs=np.concatenate([one.inputs for one in parts]),
-            ratios=np.concatenate([one.ratios for one in parts], axis=1),
-            sigma=np.concatenate([one.sigma for one in parts]),
-            used=np.concatenate([one.used for one in parts], axis=1),
+            inputs=np.concatenate([one.inputs for one in several]),
+            ratios=np.concatenate([one.ratios for one in several], axis=1),
+            sigma=np.concatenate([one.sigma for one in several]),
+            used=np.concatenate([one.used for one in several], axis=1),
         )
 
 
 @dataclass(frozen=True)
 class _Constraints:
-    """Where the peaks of all replicas are held, whatever the data say.
+    """Places at which the peaks of all replicas are held, whatever the data say.
 
     Attributes
     ----------
@@ -101,6 +105,7 @@ def training_data(images, scores, options, rng):
     Returns
     -------
     scaling : InputScaling
+        From reduced energy, ln N0 and setting to the inputs of the networks.
     data : TrainingData
     """
     reference = images[0].peaks
@@ -113,7 +118,10 @@ def training_data(images, scores, options, rng):
     )
     if len(images) > 1 and options.replica_kind == "gaussian":
         images = with_common_variation(images, options.n_replicas, rng)
-    drawn = [_draw(image, reference, scores, scaling, options, rng) for image in images]
+    drawn = [
+        _draw(image, reference=reference, scores=scores, scaling=scaling, options=options, rng=rng)
+        for image in images
+    ]
     if len(images) > 1:
         seen = _settings_seen(options.n_replicas, len(images), rng)
         drawn = [
@@ -136,8 +144,8 @@ def training_data(images, scores, options, rng):
 def with_common_variation(images, n_replicas, rng):
     """Draw how each replica varies, by the same shape at all settings.
 
-    How peaks differ from one spectrum to the next hardly depends on the setting. Drawn anew at
-    every one, it would be taken for what the setting does.
+    Differences of peaks from one spectrum to the next hardly depend on the setting. Drawn anew at
+    every one, they would be taken for an effect of the setting.
 
     Parameters
     ----------
@@ -149,6 +157,25 @@ def with_common_variation(images, n_replicas, rng):
     -------
     list of RegisteredImage
         With the variation drawn, and no modes any more.
+
+    Examples
+    --------
+    The variation of each replica has the same shape at both settings, whatever their groups are:
+
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.find_regions import RegisteredImage
+    >>> from hyperspy_zlpml.training.pseudo_data import with_common_variation
+    >>> coarse, fine = np.linspace(0, 4, 5), np.linspace(0, 4, 9)
+    >>> images = [
+    ...     RegisteredImage(SimpleNamespace(u=u[None]), regions=None, modes=0.1 * u[None])
+    ...     for u in (coarse, fine)
+    ... ]
+    >>> one, other = with_common_variation(images, 3, np.random.default_rng(0))
+    >>> one.modes.shape, one.variation.shape, other.variation.shape
+    ((0, 5), (3, 5), (3, 9))
+    >>> bool(np.allclose(one.variation, other.variation[:, ::2]))
+    True
     """
     first = images[0]
     scores = rng.standard_normal((n_replicas, len(first.modes)))
@@ -165,22 +192,15 @@ def with_common_variation(images, n_replicas, rng):
     ]
 
 
-def _draw(image, reference, scores, scaling, options, rng):
+def _draw(image, *, reference, scores, scaling, options, rng):
     """Draw the pseudo-data of one image."""
-    peaks, modes = image.peaks, image.modes
-    clusters = cluster_spectra(peaks)
-    if peaks.tail_is_known and not peaks.has_vacuum:
-        modes = continue_modes(peaks, modes)
-        clusters.append(zero_thickness_cluster(peaks))
-    if peaks is not reference:
-        clusters = [to_reference(cluster, peaks, reference) for cluster in clusters]
+    clusters, modes = _clusters_and_modes(image, reference)
     replicas = DRAW[options.replica_kind](clusters, options.n_replicas, rng, modes)
     if image.variation is not None:
         replicas = replicas + image.variation[:, None]
-    limits = [peaks.window.high[peaks.label == name].mean() for name in peaks.labels]
-    limits = np.array(limits + [np.inf] * (len(clusters) - len(limits)))
+    limits = _limits_of(image.peaks, len(clusters))
     limits = draw_limits(limits, options.n_replicas, rng, _LIMIT_SPREAD)
-    parts = []
+    drawn = []
     for number, cluster in enumerate(clusters):
         mean, error = cluster.mean
         seen = np.isfinite(error)
@@ -193,7 +213,7 @@ def _draw(image, reference, scores, scaling, options, rng):
         floor = np.hypot(_RATIO_FLOOR, reproduced * np.tanh(u / 2) ** 2)
         pattern = pattern_noise(mean[seen], error)
         intensity = np.full(u.size, cluster.log_intensity)
-        parts.append(
+        drawn.append(
             _PseudoData(
                 inputs=scaling(u, intensity, image.setting),
                 ratios=replicas[:, number, seen] / np.exp(own),
@@ -201,7 +221,25 @@ def _draw(image, reference, scores, scaling, options, rng):
                 used=u <= limits[:, number, None],
             )
         )
-    return _PseudoData.join(parts)
+    return _PseudoData.join(drawn)
+
+
+def _clusters_and_modes(image, reference):
+    """Sort the spectra of an image by cluster, against the common reference, with their modes."""
+    peaks, modes = image.peaks, image.modes
+    clusters = cluster_spectra(peaks)
+    if peaks.tail_is_known and not peaks.has_vacuum:
+        modes = continue_modes(peaks, modes)
+        clusters.append(zero_thickness_cluster(peaks))
+    if peaks is not reference:
+        clusters = [to_reference(cluster, peaks, reference) for cluster in clusters]
+    return clusters, modes
+
+
+def _limits_of(peaks, n_clusters):
+    """Look up the end of region I of each cluster in reduced energy; zero thickness has none."""
+    limits = [peaks.window.high[peaks.label == name].mean() for name in peaks.labels]
+    return np.array(limits + [np.inf] * (n_clusters - len(limits)))
 
 
 def _own_reference(reference, scores, u):
@@ -223,6 +261,23 @@ def to_reference(cluster, peaks, reference):
     Returns
     -------
     ClusterSpectra
+
+    Examples
+    --------
+    Against a reference twice as high, ratios and their errors are half as large:
+
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.variation import ClusterSpectra
+    >>> from hyperspy_zlpml.training.pseudo_data import to_reference
+    >>> from hyperspy_zlpml.zlp.grid import Grid
+    >>> grid, one = Grid.covering(-5, 5), np.ones((1, 3))
+    >>> cluster = ClusterSpectra(one, 0.01 * one, one > 0, np.array([-1.0, 0.0, 2.0]), 15.0)
+    >>> low = SimpleNamespace(grid=grid, log_reference=np.zeros(grid.n))
+    >>> high = SimpleNamespace(grid=grid, log_reference=np.full(grid.n, np.log(2)))
+    >>> halved = to_reference(cluster, low, high)
+    >>> halved.ratio.round(3), np.sqrt(halved.variance).round(3)
+    (array([[0.5, 0.5, 0.5]]), array([[0.05, 0.05, 0.05]]))
     """
     off = peaks.grid.interpolate(peaks.log_reference, cluster.u)
     factor = np.exp(off - reference.grid.interpolate(reference.log_reference, cluster.u))
@@ -236,14 +291,14 @@ def to_reference(cluster, peaks, reference):
 
 
 def _settings_seen(n_replicas, n_settings, rng):
-    """Draw which settings each replica is trained at: what it interpolates it cannot have seen.
+    """Draw which settings each replica is trained at: it interpolates between those alone.
 
     Returns
     -------
     ndarray of bool of shape (n_replicas, n_settings)
     """
     seen = rng.random((n_replicas, n_settings)) >= _LEFT_OUT
-    # All, where less than half would be left.
+    # Replicas with less than half of the settings see all.
     few = seen.sum(1) < n_settings / 2
     seen[few] = True
     return seen
@@ -265,7 +320,7 @@ def _constraints(images, low, high):
 
 
 def _outermost(images):
-    """Find the settings closest to the corners of all, but for that of the reference."""
+    """Find the settings closest to the corners of all settings, but for that of the reference."""
     settings = np.array([image.setting for image in images])
     if len(images) == 1:
         return []
@@ -295,7 +350,7 @@ def zero_thickness_cluster(peaks):
     Returns
     -------
     ClusterSpectra
-        Of one spectrum.
+        Of one spectrum, whose ratios are one.
     """
     u = peaks.u.mean(0)
     variance = _RATIO_FLOOR**2 + peaks.reference_error(u) ** 2
@@ -322,6 +377,7 @@ def continue_modes(peaks, modes):
     Returns
     -------
     ndarray of shape (n_modes, n_groups)
+        As they were where the spectra do not show it.
     """
     found = at_zero_thickness(peaks, modes)
     if found is None or not len(modes):
@@ -338,8 +394,8 @@ def continue_modes(peaks, modes):
 def pattern_noise(mean, error):
     """Measure the scatter of neighbouring groups beyond counting noise.
 
-    No smooth curve can follow it: channels differ in sensitivity, and the mean of many spectra shows
-    it as a pattern.
+    No smooth curve can follow it: channels differ in sensitivity, and the mean of many spectra
+    shows it as a pattern.
 
     Parameters
     ----------
@@ -350,6 +406,19 @@ def pattern_noise(mean, error):
     -------
     ndarray of shape (n_groups,)
         Standard deviation; zero where nothing stands out.
+
+    Examples
+    --------
+    A smooth curve is no pattern; channels that differ by 2 % are:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.training.pseudo_data import pattern_noise
+    >>> error, smooth = np.full(60, 1e-3), 1 + 0.3 * np.tanh(np.linspace(-3, 3, 60))
+    >>> float(pattern_noise(smooth, error).max())
+    0.0
+    >>> sensitivity = 1 + 0.02 * np.random.default_rng(0).standard_normal(60)
+    >>> bool(0.01 < np.median(pattern_noise(smooth * sensitivity, error)) < 0.03)
+    True
     """
     if mean.size < _FEWEST_GROUPS:
         return np.zeros(mean.size)

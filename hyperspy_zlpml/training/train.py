@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the spectra of an image to an ensemble: register, find regions, draw replicas, train, select."""
+"""Training of an ensemble on an image: register, find regions, draw replicas, train, select."""
 
 from dataclasses import dataclass, field, replace
 
@@ -22,17 +22,18 @@ LAYERS = (2, 10, 15, 5, 1)
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How an ensemble is trained.
+    """Options of the training of an ensemble.
 
     Attributes
     ----------
     n_replicas : int
     replica_kind : "gaussian" or "spectra"
+        See :mod:`hyperspy_zlpml.training.replicas`.
     limits : dict of str to ndarray
         Limits of the regions given by the user, eV; see
         :func:`~hyperspy_zlpml.registration.find_regions.find_regions`.
     layers : tuple of int
-        Layer sizes; the first is the number of inputs, the last 1.
+        Units of each layer; the first is the number of inputs, the last 1.
     n_steps : int
         Most Levenberg-Marquardt steps.
     random_state : int or None
@@ -52,7 +53,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainedEnsemble:
-    """An ensemble as it comes out of a training.
+    """Result of a training.
 
     Attributes
     ----------
@@ -76,6 +77,7 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
         Of equal dispersion: the image's, and a vacuum reference's if there is one.
     noise : NoiseModel
     clusters : Clusters
+        Clusters of the image by thickness.
     options : TrainingOptions
     progress : callable, optional
         Called with (steps done, of steps, median chi2).
@@ -100,14 +102,14 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
 
 
 def register_image(samples, noise, n_clusters, limits):
-    """Register the spectra of one image to a reference, and find what of them is pure ZLP.
+    """Register the spectra of one image to a reference, and find where they are pure ZLP.
 
     Parameters
     ----------
     samples : sequence of Sample
     noise : NoiseModel
     n_clusters : int
-    limits : dict
+    limits : dict of str to float or ndarray of shape (n_clusters,)
         Limits of the regions given by the user, eV.
 
     Returns
@@ -137,6 +139,11 @@ def train_on_registered(images, options, rng, progress=None):
     -------
     TrainedEnsemble
         Its ensemble knows neither beam nor clusters nor scatter yet.
+
+    Raises
+    ------
+    TooFewReplicasError
+        If fewer than half of the networks could be trained.
     """
     peaks = images[0].peaks
     scores = rng.standard_normal((options.n_replicas, len(peaks.reference_modes)))
@@ -177,7 +184,7 @@ def train_on_registered(images, options, rng, progress=None):
 
 
 def with_clusters(ensemble, beam, clusters):
-    """Tell an ensemble of the beam and of the clusters that it was trained on.
+    """Add to an ensemble the beam and the clusters that it was trained on.
 
     Parameters
     ----------
@@ -202,12 +209,25 @@ def with_clusters(ensemble, beam, clusters):
 def check_device(device):
     """Raise ValueError unless networks can be trained on a device.
 
-    On a cluster a worker is asked.
+    Where dask workers train, one of them is asked.
 
     Parameters
     ----------
     device : str
         Device of torch, or "auto".
+
+    Raises
+    ------
+    ValueError
+        If torch knows no such device, or cannot use it.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.training.train import check_device
+    >>> check_device("cpu")
+    >>> check_device("abacus")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: device: ...
     """
     from hyperspy_zlpml.network.training import usable_device
 
@@ -219,12 +239,12 @@ def check_device(device):
 
 
 def _hull(ranges):
-    """Smallest range that holds all."""
+    """Find the smallest range that holds all."""
     return Range(min(one.low for one in ranges), max(one.high for one in ranges))
 
 
 def _train_networks(data, options, rng, progress):
-    """Train on the workers where a dask client is active, else in threads."""
+    """Train on dask workers where a client is active, else in threads."""
     from hyperspy_zlpml.network.training import train_networks
 
     client = active_client()

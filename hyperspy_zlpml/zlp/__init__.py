@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a zero-loss peak is: functions of arrays, energy axis last, any leading axes.
+"""Shape of a zero-loss peak: functions of arrays, energy axis last.
 
-In the order in which :mod:`hyperspy_zlpml.image.describe` and :mod:`hyperspy_zlpml.workflow` use them:
+Each uses only those before it:
 
-- ``peaks``: centre, width and intensity of every spectrum's peak
-- ``noise``: gain, read-out noise and pedestal of the detector
-- ``vacuum``: which pixels see no specimen
-- ``clustering``: clusters of equal thickness
-- ``binning``: channels grouped around the peak
-- ``reference``: the mean shape that the networks correct
-- ``registration``: training spectra brought to one reduced axis
-- ``regions``: where a ratio to the reference starts to rise
-- ``separation``: regions of every cluster, and losses spilled into them
-- ``replicas``: Monte Carlo pseudo-measurements
-- ``matching``: joining the ensemble to one spectrum
+- ``grid``: grid of reduced energies on which shapes live
+- ``groups``: channels grouped around the peak
+- ``tails``: tails that fall outward, and go on where nobody measured them
+- ``reference``: mean shape that the networks correct
+- ``regions``: where a ratio to the reference starts to rise, and limits that a user gives
+- ``tables``: shape, band and modes of an ensemble, looked up for many spectra
+- ``matching``: joining the ensemble to every spectrum
 """

@@ -18,7 +18,13 @@ _CORE_WIDTH = 1 / 12
 
 @dataclass(frozen=True)
 class ChannelGroups:
-    """Edges of the groups, in channels from the peak; group ``g`` is ``edges[g]:edges[g + 1]``."""
+    """Groups of neighbouring channels around a peak.
+
+    Attributes
+    ----------
+    edges : ndarray of int of shape (n_groups + 1,)
+        In channels from the peak, increasing; group ``g`` is ``edges[g]:edges[g + 1]``.
+    """
 
     edges: np.ndarray
 
@@ -29,12 +35,12 @@ class ChannelGroups:
 
     @property
     def n_channels(self):
-        """Channels in each group."""
+        """Channels in each group, shape (n_groups,)."""
         return np.diff(self.edges)
 
     @property
     def middle(self):
-        """Mean channel of each group, from the peak."""
+        """Mean channel of each group, counted from the peak; shape (n_groups,)."""
         return 0.5 * (self.edges[:-1] + self.edges[1:] - 1)
 
     def collect(self, counts, channel):
@@ -49,8 +55,18 @@ class ChannelGroups:
         Returns
         -------
         sums : ndarray of shape (n_spectra, n_groups)
-        complete : ndarray of bool, same shape
+        complete : ndarray of bool of the same shape
             Groups that lie on the axis; the sums of others are zero.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.zlp.groups import ChannelGroups
+        >>> groups = ChannelGroups(np.array([-3, -1, 2]))
+        >>> groups.collect(np.array([[1, 2, 4, 8, 16, 32]]), np.array([3]))
+        (array([[ 3., 28.]]), array([[ True,  True]]))
+        >>> groups.collect(np.array([[1, 2, 4, 8, 16, 32]]), np.array([1]))
+        (array([[0., 7.]]), array([[False,  True]]))
         """
         n_energy = counts.shape[-1]
         start = channel[:, None] + self.edges[:-1]
@@ -63,7 +79,22 @@ class ChannelGroups:
         return np.where(complete, sums, 0.0), complete
 
     def collect_aligned(self, aligned, channel, n_energy):
-        """The same for spectra (n_spectra, edges[-1] - edges[0]) already cut about their peaks."""
+        """Sum the channels of each group of spectra that are already cut about their peaks.
+
+        Parameters
+        ----------
+        aligned : ndarray of shape (n_spectra, edges[-1] - edges[0])
+            Counts, from the first edge of the groups to the last.
+        channel : ndarray of int of shape (n_spectra,)
+            Highest channel of each spectrum on its axis.
+        n_energy : int
+            Channels of that axis.
+
+        Returns
+        -------
+        sums : ndarray of shape (n_spectra, n_groups)
+        complete : ndarray of bool of the same shape
+        """
         starts = self.edges[:-1] - self.edges[0]
         sums = np.add.reduceat(aligned, starts, axis=-1, dtype=float)
         complete = self.complete(channel, n_energy)
@@ -71,14 +102,47 @@ class ChannelGroups:
         return sums, complete
 
     def complete(self, channel, n_energy):
-        """Groups that lie on the axis, shape (n_spectra, n_groups)."""
+        """Tell which groups lie on the axis.
+
+        Parameters
+        ----------
+        channel : ndarray of int of shape (n_spectra,)
+            Highest channel of each spectrum.
+        n_energy : int
+            Channels of the axis.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_spectra, n_groups)
+        """
         start = channel[:, None] + self.edges[:-1]
         stop = channel[:, None] + self.edges[1:]
         return (start >= 0) & (stop <= n_energy)
 
 
 def make_groups(channels_per_fwhm, n_before, n_after):
-    """Groups that cover ``n_before`` channels before the peak and ``n_after`` from it on."""
+    """Make groups that are fine in the core and grow with the distance from the peak.
+
+    Parameters
+    ----------
+    channels_per_fwhm : float
+        FWHM of the peaks, channels.
+    n_before, n_after : int
+        Channels to cover before the peak, and from it on.
+
+    Returns
+    -------
+    ChannelGroups
+
+    Examples
+    --------
+    Two thousand channels become a few hundred groups at most, the widest far out.
+
+    >>> from hyperspy_zlpml.zlp.groups import make_groups
+    >>> groups = make_groups(channels_per_fwhm=18.0, n_before=160, n_after=1890)
+    >>> groups.size, int(groups.n_channels.min()), int(groups.n_channels.max())
+    (157, 2, 90)
+    """
     smallest = max(1, int(round(channels_per_fwhm * _CORE_WIDTH)))
 
     def outward(n_channels):
@@ -102,12 +166,14 @@ class GroupedSpectra:
     ----------
     sums : ndarray of shape (n_spectra, n_groups)
         Counts, free of pedestal.
-    n_channels : ndarray of shape (n_groups,)
+    n_channels : ndarray of int of shape (n_groups,)
+        Channels in each group.
     curvature : ndarray of shape (n_groups,)
         Mean of the peak over a group divided by its value in the middle.
     energy : ndarray of shape (n_spectra, n_groups)
         Energy of the middle of each group, eV.
-    complete : ndarray of bool, shape (n_spectra, n_groups)
+    complete : ndarray of bool of shape (n_spectra, n_groups)
+        Groups that lie on the axis.
     """
 
     sums: np.ndarray
@@ -162,9 +228,16 @@ def group_spectra(counts, energy, channel, groups, curvature):
     counts : ndarray of shape (n_spectra, n_energy)
         Free of pedestal.
     energy : ndarray of shape (n_energy,)
-    channel : ndarray of int, shape (n_spectra,)
+        eV.
+    channel : ndarray of int of shape (n_spectra,)
+        Highest channel of each spectrum.
     groups : ChannelGroups
     curvature : ndarray of shape (n_groups,)
+        Of :func:`group_curvature`.
+
+    Returns
+    -------
+    GroupedSpectra
     """
     sums, complete = groups.collect(counts, channel)
     step = energy[1] - energy[0]
@@ -178,17 +251,52 @@ def group_spectra(counts, energy, channel, groups, curvature):
     )
 
 
-def join_spectra(parts):
-    """One set of grouped spectra from several with the same groups."""
+def join_spectra(sets):
+    """Join several sets of grouped spectra with the same groups.
+
+    Parameters
+    ----------
+    sets : sequence of GroupedSpectra
+
+    Returns
+    -------
+    GroupedSpectra
+    """
     joined = {
-        name: np.concatenate([getattr(part, name) for part in parts])
+        name: np.concatenate([getattr(one, name) for one in sets])
         for name in ("sums", "energy", "complete")
     }
-    return replace(parts[0], **joined)
+    return replace(sets[0], **joined)
 
 
 def group_curvature(grid, log_shape, groups, channels_per_fwhm):
-    """Mean of the shape over each group divided by its value in the middle."""
+    """Divide the mean of a shape over each group by its value in the middle.
+
+    Parameters
+    ----------
+    grid : Grid
+    log_shape : ndarray of shape (n_grid,)
+        Logarithm of the shape.
+    groups : ChannelGroups
+    channels_per_fwhm : float
+        FWHM of the peaks, channels.
+
+    Returns
+    -------
+    ndarray of shape (n_groups,)
+
+    Examples
+    --------
+    The mean over three channels about the peak is smaller than the peak.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.grid import Grid
+    >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, group_curvature
+    >>> grid = Grid.covering(-5, 5)
+    >>> groups = ChannelGroups(np.array([-3, -2, -1, 2, 3]))
+    >>> group_curvature(grid, -np.log1p(4 * grid.u**2), groups, channels_per_fwhm=6.0).round(3)
+    array([1.   , 1.   , 0.933, 1.   ])
+    """
     middle = np.exp(grid.interpolate(log_shape, groups.middle / channels_per_fwhm))
     channels = np.arange(groups.edges[0], groups.edges[-1])
     shape = np.exp(grid.interpolate(log_shape, channels / channels_per_fwhm))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Matching: joining the ensemble to one spectrum.
+"""Matching: joining the ensemble to every spectrum.
 
 In the window where a spectrum is still pure zero-loss peak its own counts say how high, where,
 how wide and of which of the ensemble's shapes its peak is. These few numbers are fitted there by
@@ -22,16 +22,17 @@ from hyperspy_zlpml.zlp.tables import ShapeTable
 N_PEAK = 3
 #: Largest correction of centre (in FWHM) and of ln(FWHM) in one step.
 _LARGEST_STEP = 0.2
-#: Half-height widths agree with fitted ones to this ...
+#: Half-height widths agree with fitted ones to this fraction ...
 _WIDTH_SIGMA = 0.005
 #: ... plus this over the channels per FWHM ...
 _WIDTH_SIGMA_COARSE = 0.2
 #: ... plus this over the square root of the electrons in the peak.
 _WIDTH_SIGMA_COUNTING = 5.0
+#: Spectra worked on at once.
 _SPECTRA_AT_ONCE = 256
 #: A spectrum is matched when a step is shorter than this, in standard deviations squared.
 _CONVERGED = 1e-2
-#: Steps of a match in which the modes are looked up at the present centre and width.
+#: Steps of a match, by number, in which the modes are looked up at the present centre and width.
 _MODES_LOOKED_UP = (0, 2)
 
 
@@ -46,6 +47,7 @@ class Match(PerSpectrum):
     centre, fwhm : ndarray of shape (n_spectra,)
         Corrected position and width, eV.
     coefficients : ndarray of shape (n_spectra, n_modes)
+        Of the modes, in standard deviations of their prior.
     covariance : ndarray of shape (n_spectra, 3 + n_modes, 3 + n_modes)
         Of (log height, shift in FWHM, ln FWHM, coefficients).
     chi2, n_points : ndarray of shape (n_spectra,)
@@ -92,20 +94,37 @@ class Match(PerSpectrum):
 
 @dataclass(frozen=True)
 class KnownPeaks(PerSpectrum):
-    """What is known of the peak of every spectrum of an image before it is matched.
+    """Peak of every spectrum of an image as it is known before it is matched.
 
     NaN where a spectrum has no usable peak.
 
     Attributes
     ----------
-    channel : ndarray
+    channel : ndarray of shape (n_spectra,)
         Highest channel, as a floating-point number.
-    centre, fwhm : ndarray
+    centre, fwhm : ndarray of shape (n_spectra,)
         Position and width, eV.
-    log_intensity : ndarray
+    log_intensity : ndarray of shape (n_spectra,)
         ln N0 at the dose of the ensemble.
-    gain_limit, loss_limit : ndarray
+    gain_limit, loss_limit : ndarray of shape (n_spectra,)
         Limits of the pure ZLP on both sides, eV from the peak.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.matching import KnownPeaks
+    >>> peaks = KnownPeaks(
+    ...     channel=np.array([40.0, np.nan]),
+    ...     centre=np.array([0.1, np.nan]),
+    ...     fwhm=np.array([0.5, np.nan]),
+    ...     log_intensity=np.array([12.0, np.nan]),
+    ...     gain_limit=np.array([-2.0, -2.0]),
+    ...     loss_limit=np.array([1.5, np.inf]),
+    ... )
+    >>> peaks.usable
+    array([ True, False])
+    >>> peaks.select(peaks.usable).start.window
+    Range(low=array([-4.]), high=array([3.]))
     """
 
     channel: np.ndarray
@@ -117,27 +136,27 @@ class KnownPeaks(PerSpectrum):
 
     @property
     def usable(self):
-        """Boolean array: spectra whose peak can be matched."""
+        """Spectra whose peak can be matched, as a boolean array."""
         numbers = (self.channel, self.centre, self.fwhm, self.log_intensity)
         return np.isfinite(np.stack(numbers)).all(0)
 
     @property
     def start(self):
-        """Where a match starts from."""
+        """Start of a match, with its window in reduced energies."""
         window = Range(self.gain_limit / self.fwhm, self.loss_limit / self.fwhm)
         return MatchStart(self.centre, self.fwhm, self.log_intensity, window)
 
 
 @dataclass(frozen=True)
 class MatchStart:
-    """Where a match starts from, and the window in which it looks.
+    """Start of a match, and the window in which it looks.
 
     Attributes
     ----------
     centre, fwhm : ndarray of shape (n_spectra,)
         Position and width, eV.
     log_intensity : ndarray of shape (n_spectra,)
-        Coordinate of the table.
+        ln N0, by which the table is looked up.
     window : Range of two ndarrays of shape (n_spectra,)
         Limits in reduced energy.
     """
@@ -159,10 +178,10 @@ class MatchStart:
         MatchStart
         """
         return MatchStart(
-            self.centre[index],
-            self.fwhm[index],
-            self.log_intensity[index],
-            Range(self.window.low[index], self.window.high[index]),
+            centre=self.centre[index],
+            fwhm=self.fwhm[index],
+            log_intensity=self.log_intensity[index],
+            window=Range(self.window.low[index], self.window.high[index]),
         )
 
 
@@ -172,6 +191,7 @@ def inside_window(u, window):
     Parameters
     ----------
     u : ndarray of shape (n_spectra, n)
+        Reduced energies, FWHM.
     window : Range of two ndarrays of shape (n_spectra,)
 
     Returns
@@ -206,20 +226,50 @@ def match(spectra, start, table, noise, width_prior, n_steps=10):
     Returns
     -------
     Match
+
+    Examples
+    --------
+    A peak without noise, looked for a little beside its centre, gives back what it was made of.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.statistics import Range
+    >>> from hyperspy_zlpml.zlp.grid import Grid
+    >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, group_spectra
+    >>> from hyperspy_zlpml.zlp.matching import MatchStart, match
+    >>> from hyperspy_zlpml.zlp.tables import ShapeTable
+    >>> grid = Grid.covering(-8, 8)
+    >>> table = ShapeTable.of_reference(grid, -2 * np.log1p(1.66 * grid.u**2))
+    >>> energy = 0.05 * np.arange(-80, 81)
+    >>> counts = 1e5 * (1 + 1.66 * ((energy[None] - 0.01) / 0.5) ** 2) ** -2
+    >>> channels = ChannelGroups(np.arange(-80, 82))  # one in each group
+    >>> spectra = group_spectra(counts, energy, np.array([80]), channels, np.ones(161))
+    >>> window = Range(np.array([-8.0]), np.array([8.0]))
+    >>> start = MatchStart(np.array([0.05]), np.array([0.5]), np.zeros(1), window)
+    >>> found = match(spectra, start, table, NoiseModel(1.0, 5.0), width_prior=None)
+    >>> np.exp(found.log_height).round(-1), found.centre.round(3), found.fwhm.round(3)
+    (array([100000.]), array([0.01]), array([0.5]))
     """
     blocks = [
         slice(first, first + _SPECTRA_AT_ONCE)
         for first in range(0, len(start.centre), _SPECTRA_AT_ONCE)
     ]
-    parts = [
-        _match_block(spectra.select(block), start.select(block), table, noise, width_prior, n_steps)
+    matches = [
+        _match_block(
+            spectra=spectra.select(block),
+            start=start.select(block),
+            table=table,
+            noise=noise,
+            width_prior=width_prior,
+            n_steps=n_steps,
+        )
         for block in blocks
     ]
-    return Match.join(parts or [Match.empty(0, table.n_modes)])
+    return Match.join(matches or [Match.empty(0, table.n_modes)])
 
 
 def _width_priors(spectra, start, noise, width_prior):
-    """What is known of ln(FWHM) of every spectrum beforehand: by its own peak, by the image."""
+    """Collect the priors of ln(FWHM) of every spectrum: by its own peak, by the image."""
     centre, fwhm = start.centre, start.fwhm
     step = spectra.energy[:, 1] - spectra.energy[:, 0]
     step = np.abs(step) / (0.5 * (spectra.n_channels[0] + spectra.n_channels[1]))
@@ -237,6 +287,7 @@ def _width_priors(spectra, start, noise, width_prior):
 
 
 def _match_block(spectra, start, table, noise, width_prior, n_steps):
+    """Match some spectra at once; each leaves the loop when it has converged."""
     centre, fwhm = start.centre, start.fwhm
     u = (spectra.energy - centre[:, None]) / fwhm[:, None]
     inside = spectra.complete & inside_window(u, start.window)
@@ -254,7 +305,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
     now = _Peaks(np.zeros(len(centre)), centre, fwhm, np.zeros((len(centre), table.n_modes)))
     found = Match.empty(len(centre), table.n_modes)
     found.n_points[:] = inside.sum(-1)
-    active, modes = np.arange(len(centre)), None
+    active = np.arange(len(centre))
     for number in range(n_steps):
         places = fit.places(now)
         shape = table.peak(places)
@@ -297,17 +348,18 @@ class _Peaks(NamedTuple):
 
 @dataclass(frozen=True)
 class _Fit:
-    """What is fitted to: spectra in their windows, and what is known beforehand.
+    """Data of a fit: spectra in their windows, and what is known beforehand.
 
     Attributes
     ----------
     spectra : GroupedSpectra
     inside : ndarray of bool of shape (n_spectra, n_groups)
     at : ndarray of shape (n_spectra, 2)
-        Place of each in the thickness of the table.
+        Node of ln N0 in the table below each, and fraction of a step beyond it.
     first_log_fwhm : ndarray of shape (n_spectra,)
+        ln(FWHM) at the start.
     widths : list of Normal
-        What is known of ln(FWHM).
+        Priors of ln(FWHM).
     table : ShapeTable
     noise : NoiseModel
     """
@@ -335,26 +387,26 @@ class _Fit:
         )
 
     def places(self, now):
-        """Where the groups lie in the table."""
+        """Find where the groups lie in the table."""
         u = (self.spectra.energy - now.centre[:, None]) / now.fwhm[:, None]
         return self.table.places(u, (self.at[:, 0].astype(np.intp), self.at[:, 1]))
 
     def first_height(self, log_shape, u):
-        """ln(height) at which the counts of the core are those of the shape."""
+        """Find the ln(height) at which the counts of the core are those of the shape."""
         core = self.inside & (np.abs(u) < 1)
         scale = self.spectra.n_channels * self.spectra.curvature
         counts = np.maximum((self.spectra.sums * core).sum(-1), 1e-9)
         return np.log(counts / (np.exp(log_shape) * scale * core).sum(-1))
 
     def normal_equations(self, now, u, shape, modes):
-        """Normal matrices, gradients and chi2 of the linearised fits.
+        """Compute normal matrices, gradients and chi2 of the linearised fits.
 
         ``shape`` holds the logarithm, slope and scatter of the table at ``u``, ``modes`` its
         modes; all of shape (..., n_spectra, n_groups).
         """
         log_shape, slope, scatter = shape
-        dtype, spectra = self.table.dtype, self.spectra
-        coefficients = now.coefficients.astype(dtype, copy=False)
+        spectra = self.spectra
+        coefficients = now.coefficients.astype(self.table.dtype, copy=False)
         log_expected = now.log_height[:, None] + log_shape
         log_expected += np.einsum("pj,jpg->pg", coefficients, modes)
         scale = spectra.n_channels * spectra.curvature
@@ -382,19 +434,19 @@ class _Fit:
         return normal, gradient, np.einsum("pg,pg->p", residual, residual)
 
     def moved(self, now, step):
-        """Numbers after a step, which is kept from being too long."""
+        """Take a step, which is kept from being too long."""
         move = np.clip(step[:, 1:N_PEAK], -_LARGEST_STEP, _LARGEST_STEP)
         log_fwhm = np.log(now.fwhm) + move[:, 1]
         lowest, highest = self.first_log_fwhm - 0.5, self.first_log_fwhm + 0.5
         return _Peaks(
-            now.log_height + step[:, 0],
-            now.centre + move[:, 0] * now.fwhm,
-            np.exp(np.clip(log_fwhm, lowest, highest)),
-            now.coefficients + step[:, N_PEAK:],
+            log_height=now.log_height + step[:, 0],
+            centre=now.centre + move[:, 0] * now.fwhm,
+            fwhm=np.exp(np.clip(log_fwhm, lowest, highest)),
+            coefficients=now.coefficients + step[:, N_PEAK:],
         )
 
 
 def _span(used):
-    """From the first to the last of some booleans, as a slice."""
+    """Find the slice from the first to the last of some booleans that are true."""
     found = np.flatnonzero(used)
     return slice(found[0], found[-1] + 1) if found.size else slice(0, used.size)

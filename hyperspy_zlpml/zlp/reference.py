@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reference: a smooth shape with falling tails, which the networks correct.
+"""Reference: a smooth shape with falling tails, which the networks correct.
 
 As NNPDF multiplies its networks by a preprocessing function, a network here learns the logarithm
 of the ratio of a peak to the mean shape of the vacuum pixels (or of the brightest cluster), and
@@ -14,19 +14,24 @@ from scipy.linalg import solveh_banded
 from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.tails import falling_tails
 
+#: Distance of the knots of the spline, in x.
 _KNOT_STEP = 0.12
+#: Width of the cells in which the counts are pooled before the fit, in x.
 _CELL = 0.03
 #: Relative error added to every cell: no measured shape is known better.
 _FLOOR = 3e-4
+#: Strengths of the smoothing that are tried.
 _PENALTIES = 10.0 ** np.arange(-3, 6, 0.5)
-#: Directions in which the reference is uncertain that are kept, and the largest error in ln.
+#: Directions in which the reference is uncertain that are kept at most.
 _MOST_DIRECTIONS = 24
+#: Largest error of the logarithm of the shape that they hold.
 _LARGEST_ERROR = 1.0
+#: Largest absolute value of the logarithm of the shape during the fit.
 _LARGEST_LOG = 50.0
 
 
 def fit_reference(u, counts, expected_scale, variance, grid):
-    """Smooth log-shape from many spectra.
+    """Fit a smooth log-shape to many spectra.
 
     A penalised spline in x with a logarithmic link, fitted to the counts themselves (which may
     be negative) by iterated least squares; the smoothing is the one that the data
@@ -34,13 +39,14 @@ def fit_reference(u, counts, expected_scale, variance, grid):
 
     Parameters
     ----------
-    u : ndarray
-        Reduced energies of the groups of channels, any shape.
-    counts : ndarray, same shape
+    u : ndarray of shape (n_spectra, n_groups), or any other
+        Reduced energies of the groups of channels, FWHM.
+    counts : ndarray of the same shape
         Their counts.
-    expected_scale : ndarray, same shape
+    expected_scale : ndarray of the same shape
         Counts a group would hold if the shape were 1 (amplitude times channels); 0 leaves out.
-    variance : ndarray, same shape
+    variance : ndarray of the same shape
+        Of the counts.
     grid : Grid
 
     Returns
@@ -49,9 +55,23 @@ def fit_reference(u, counts, expected_scale, variance, grid):
         0 at u = 0.
     modes : ndarray of shape (n_modes, grid.n)
         Independent deviations of one standard error by which the data leave it uncertain.
+
+    Examples
+    --------
+    Ten spectra of one shape give it back.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.grid import Grid
+    >>> from hyperspy_zlpml.zlp.reference import fit_reference
+    >>> u = np.tile(np.linspace(-4, 4, 161), (10, 1))
+    >>> counts = np.random.default_rng(0).poisson(1e5 / (1 + 4 * u**2)).astype(float)
+    >>> grid = Grid.covering(-4, 4)
+    >>> log_shape, modes = fit_reference(u, counts, np.full(u.shape, 1e5), counts + 1, grid)
+    >>> bool(np.abs(log_shape + np.log1p(4 * grid.u**2)).max() < 0.02)
+    True
     """
-    on_grid = (u >= grid.u[0]) & (u <= grid.u[-1])
-    expected_scale = np.where(on_grid, expected_scale, 0.0)
+    covered = (u >= grid.u[0]) & (u <= grid.u[-1])
+    expected_scale = np.where(covered, expected_scale, 0.0)
     x, ratio, sigma = _pool(to_grid(u), counts, expected_scale, variance)
     knots_from, knots_to = grid.x[0] - 4 * _KNOT_STEP, grid.x[-1] + 4 * _KNOT_STEP
     knots = np.arange(knots_from, knots_to + _KNOT_STEP, _KNOT_STEP)
@@ -60,9 +80,11 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     difference = np.diff(np.eye(n_basis), 2, axis=0)
     roughness = difference.T @ difference
 
-    best_score, best = np.inf, None
+    best_score = np.inf
     for penalty in _PENALTIES:
-        score, coefficient, system = _fit_spline(basis, ratio, sigma, roughness, penalty)
+        score, coefficient, system = _fit_spline(
+            basis=basis, ratio=ratio, sigma=sigma, roughness=roughness, strength=penalty
+        )
         if score < best_score:
             best_score, best, information = score, coefficient, system
     on_grid = BSpline.design_matrix(grid.x, knots, 3).toarray()
@@ -72,7 +94,7 @@ def fit_reference(u, counts, expected_scale, variance, grid):
 
 
 def _uncertain_directions(on_grid, information):
-    """Principal directions of the error of a spline, from the inverse of its covariance."""
+    """Find the principal directions of a spline's error from the inverse of its covariance."""
     ridge = 1e-10 * np.trace(information) / len(information)
     factor = np.linalg.cholesky(information + ridge * np.eye(len(information)))
     errors = np.linalg.solve(factor, on_grid.T).T
@@ -88,7 +110,7 @@ def _uncertain_directions(on_grid, information):
 
 
 def _pool(x, counts, scale, variance):
-    """Mean ratio in narrow cells of x, with its error."""
+    """Average the ratio in narrow cells of x; positions, means and their errors."""
     use = scale > 0
     cell = np.round(x[use] / _CELL).astype(int)
     cell, index = np.unique(cell, return_inverse=True)
@@ -102,7 +124,7 @@ def _pool(x, counts, scale, variance):
 
 
 def _fit_spline(basis, ratio, sigma, roughness, strength):
-    """Score, coefficients and their inverse covariance.
+    """Fit a spline at one strength of smoothing; score, coefficients, inverse covariance.
 
     The score is minus twice the logarithm of the marginal likelihood: the noise is known, and
     cross-validation smooths too much where there is little data.
@@ -133,7 +155,7 @@ def _fit_spline(basis, ratio, sigma, roughness, strength):
 
 
 def _solve(matrix, right):
-    """Solve with the banded positive-definite ``matrix`` (bandwidth 3)."""
+    """Solve a system with a banded positive-definite matrix (bandwidth 3)."""
     n = len(matrix)
     bands = np.zeros((4, n))
     for k in range(4):

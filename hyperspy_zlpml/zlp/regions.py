@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a spectrum is pure zero-loss peak.
+"""Regions of a spectrum: where it is pure zero-loss peak.
 
 Region I, from the gain-side limit to ``E_I``, holds the ZLP alone and is trained on; between
 ``E_I`` and ``E_II`` the ZLP lies under the signal and is predicted; beyond ``E_II`` it has
@@ -18,16 +18,18 @@ import numpy as np
 _NEAREST = 1.0
 #: Mean ratios in windows of this relative width below and above a candidate are compared.
 _WINDOW = 0.25
-#: The rise must exceed this many standard errors and this fraction of the ZLP.
+#: A rise exceeds this many standard errors.
 _SIGMAS = 4.0
+#: A rise exceeds this fraction of the ZLP.
 SMALLEST_RISE = 0.005
-#: Without vacuum a late limit costs a little purity, an early one a long extrapolation.
+#: The fraction where there is no vacuum: a late limit then costs a little purity, an early one a
+#: long extrapolation.
 SMALLEST_RISE_WITHOUT_VACUUM = 0.03
-#: Against a reference that is itself extrapolated only a rise like this tells.
+#: The fraction against a reference that is itself extrapolated.
 EXTRAPOLATED_RISE = 0.1
 #: ``E_I`` given by the user lies at least this many FWHM behind the peak.
 _OUTSIDE_THE_CORE = 0.5
-#: Stands for a limit where there is none.
+#: Stands for a limit where there is none, eV or FWHM.
 NO_LIMIT = np.inf
 #: Names of the limits that a user may give.
 _LIMIT_NAMES = ("E_I", "E_II", "gain_limit")
@@ -52,7 +54,26 @@ class Regions:
     E_II: np.ndarray
 
     def overridden(self, given, n_clusters):
-        """The same with what the user gave, one number or one per cluster."""
+        """Replace limits by those that the user gave.
+
+        Parameters
+        ----------
+        given : dict of str to array
+            By the names of the attributes, eV; one number, or one for each cluster.
+        n_clusters : int
+
+        Returns
+        -------
+        Regions
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.zlp.regions import Regions
+        >>> found = Regions(gain_limit=np.full(2, -2.0), E_I=np.full(2, 1.5), E_II=np.full(2, 8.0))
+        >>> found.overridden({"E_I": 1.2}, n_clusters=2).E_I
+        array([1.2, 1.2])
+        """
         values = {"gain_limit": self.gain_limit, "E_I": self.E_I, "E_II": self.E_II}
         for name, value in given.items():
             values[name] = np.broadcast_to(np.asarray(value, float), (n_clusters,)).copy()
@@ -60,12 +81,12 @@ class Regions:
 
 
 def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
-    """Reduced energy from which a ratio to the reference rises for good.
+    """Find the reduced energy from which a ratio to the reference rises for good.
 
     Parameters
     ----------
     u : ndarray of shape (n,)
-        Distance from the peak, positive and increasing.
+        Distance from the peak, FWHM, positive and increasing.
     ratio, sigma : ndarray of shape (n,)
         Ratio to the reference and its standard error.
     smallest_rise : float
@@ -74,7 +95,19 @@ def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
     Returns
     -------
     float
-        Infinity where it does not rise.
+        FWHM; infinity where it does not rise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.regions import onset
+    >>> u = np.geomspace(0.3, 30, 160)
+    >>> sigma = np.full(u.size, 1e-3)
+    >>> signal = np.clip(u - 3, 0, None)
+    >>> bool(2.4 < onset(u, 1 + signal, sigma) < 3.6)
+    True
+    >>> onset(u, 1 - 0.1 * np.log(u), sigma)
+    inf
     """
     mean = _window_mean(u, ratio, sigma)
     grow = 1 + _WINDOW
@@ -95,7 +128,7 @@ def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
 
 
 def _window_mean(u, ratio, sigma):
-    """Function that gives the weighted mean ratio of a window and its error."""
+    """Make a function that gives the weighted mean ratio of a window and its error."""
     weight = np.where(sigma > 0, 1 / np.maximum(sigma, 1e-12) ** 2, 0.0)
     total_weight = np.concatenate([[0], np.cumsum(weight)])
     total = np.concatenate([[0], np.cumsum(weight * ratio)])
@@ -111,7 +144,7 @@ def _window_mean(u, ratio, sigma):
 
 
 def flattening(u, log_shape):
-    """Reduced energy at which the flank of a spectrum has lost half of its steepness.
+    """Find the reduced energy at which the flank of a spectrum has lost half of its steepness.
 
     Slopes are of ln(counts) against ln(E), so that a power law has the same everywhere. No tail
     of a ZLP flattens like this; inelastic signal does it even where its onset is too gentle for
@@ -120,14 +153,26 @@ def flattening(u, log_shape):
     Parameters
     ----------
     u : ndarray of shape (n,)
-        Increasing.
+        Distance from the peak, FWHM, positive and increasing.
     log_shape : ndarray of shape (n,)
         Smooth.
 
     Returns
     -------
     float
-        Infinity where the tail never flattens.
+        FWHM; infinity where the tail never flattens.
+
+    Examples
+    --------
+    ``u**-4 + c`` has half of the steepness of ``u**-4`` where both terms are equal.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.regions import flattening
+    >>> u = np.geomspace(0.5, 50, 2000)
+    >>> round(flattening(u, np.log(u**-4 + 6.0**-4)), 1)
+    6.0
+    >>> flattening(u, np.log(u**-4))
+    inf
     """
     flank = u >= _NEAREST
     slope = np.gradient(log_shape[flank], np.log(u[flank]))
@@ -136,19 +181,27 @@ def flattening(u, log_shape):
 
 
 def below_noise(u, expected, noise_sigma):
-    """First reduced energy at which the ZLP is smaller than the noise of a channel.
+    """Find the first reduced energy at which the ZLP is smaller than the noise of a channel.
 
     Parameters
     ----------
     u : ndarray of shape (n,)
-        Distance from the peak, positive and increasing.
+        Distance from the peak, FWHM, positive and increasing.
     expected, noise_sigma : ndarray of shape (n,)
         Counts of the ZLP in one channel of one spectrum, and their noise.
 
     Returns
     -------
     float
-        Infinity where the axis ends first.
+        FWHM; infinity where the axis ends first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.regions import below_noise
+    >>> u = np.arange(1.0, 10.0)
+    >>> below_noise(u, expected=1000 * u**-2, noise_sigma=np.full(9, 30.0))
+    6.0
     """
     below = (u > _NEAREST) & (expected < noise_sigma)
     return float(u[below][0]) if below.any() else NO_LIMIT
@@ -162,12 +215,12 @@ def check_limits(regions, ev_per_unit=1.0):
     regions : dict or None
         ``E_I``, ``E_II``, ``gain_limit``: one number each, or one for each cluster.
     ev_per_unit : float
-        Of the numbers given.
+        eV in one unit of the numbers given.
 
     Returns
     -------
-    dict of str to ndarray
-        Empty for None.
+    dict of str to ndarray or NumPy number
+        In eV; empty for None.
 
     Raises
     ------
@@ -177,8 +230,9 @@ def check_limits(regions, ev_per_unit=1.0):
     Examples
     --------
     >>> from hyperspy_zlpml.zlp.regions import check_limits
-    >>> check_limits({"E_I": 1500.0}, ev_per_unit=1e-3)
-    {'E_I': array(1.5)}
+    >>> limits = check_limits({"E_I": 1500.0, "gain_limit": [-800.0, -900.0]}, ev_per_unit=1e-3)
+    >>> float(limits["E_I"]), limits["gain_limit"]
+    (1.5, array([-0.8, -0.9]))
     """
     if regions is None:
         return {}
@@ -210,9 +264,14 @@ def check_number_of_limits(limits, n_clusters):
 
     Parameters
     ----------
-    limits : dict of str to ndarray
+    limits : dict of str to ndarray or NumPy number
         Of :func:`check_limits`.
     n_clusters : int
+
+    Raises
+    ------
+    ValueError
+        If a limit has another number of values.
     """
     for name, value in limits.items():
         if value.ndim and value.shape != (n_clusters,):
@@ -227,14 +286,26 @@ def check_reach(limits, fwhm, end, ev_per_unit=1.0):
 
     Parameters
     ----------
-    limits : dict of str to ndarray
+    limits : dict of str to ndarray or NumPy number
         Of :func:`check_limits`, eV.
     fwhm : float
         Width of the peaks, eV.
     end : float
-        Last energy of the axis from the peaks, eV.
+        Last energy of the axis, counted from the peaks, eV.
     ev_per_unit : float
-        Of the energies in the error.
+        eV in one unit of the energies in the error.
+
+    Raises
+    ------
+    ValueError
+        If an ``E_I`` lies elsewhere.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.zlp.regions import check_limits, check_reach
+    >>> check_reach(check_limits({"E_I": 0.2}), fwhm=0.5, end=9.0)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: regions: expected E_I between 0.25 (half the FWHM) and 9 ...
     """
     nearest = _OUTSIDE_THE_CORE * fwhm
     for value in np.atleast_1d(limits.get("E_I", [])):

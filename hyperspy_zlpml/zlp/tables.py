@@ -2,7 +2,7 @@
 """Tables of an ensemble, and looking them up for many spectra at once.
 
 What a spectrum asks for does not depend on the number of replicas: the median shape, its band and
-the modes by which the replicas differ, each a function of reduced energy and thickness.
+the modes by which the replicas differ, each a function of reduced energy and ln N0.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -12,7 +12,7 @@ import numpy as np
 
 from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, Grid, to_grid
 
-#: Steps of the grid over which the slope of an edge is taken.
+#: Steps of the grid over which the slope at an edge is taken.
 _EDGE_STEPS = 50
 
 
@@ -25,6 +25,18 @@ class SpillTables:
     log_intensity : ndarray of shape (n_sets,)
         ln N0 of each set, increasing.
     relative : ndarray of shape (n_sets, n_grid)
+        Spilled losses over the ZLP.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.tables import SpillTables
+    >>> tables = SpillTables(np.array([12.0, 13.0]), np.array([[0.2, 0.4], [0.0, 0.0]]))
+    >>> tables.at([12.5, 99.0])
+    array([[0.1, 0.2],
+           [0. , 0. ]])
+    >>> tables.shifted(np.log(10)).at([12.0 + np.log(10)])
+    array([[0.2, 0.4]])
     """
 
     log_intensity: np.ndarray
@@ -35,7 +47,7 @@ class SpillTables:
 
         Parameters
         ----------
-        log_intensities : sequence of float
+        log_intensities : sequence of float of length n
             ln N0.
 
         Returns
@@ -96,14 +108,36 @@ class ShapeTable:
 
     @classmethod
     def of_reference(cls, grid, log_shape):
-        """Table of one shape without spread."""
-        one, none = log_shape[None], np.zeros((1, grid.n))
-        no_modes = np.zeros((0, 1, grid.n))
+        """Make the table of one shape without spread, for any ln N0.
+
+        Parameters
+        ----------
+        grid : Grid
+        log_shape : ndarray of shape (grid.n,)
+
+        Returns
+        -------
+        ShapeTable
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.zlp.grid import Grid
+        >>> from hyperspy_zlpml.zlp.tables import ShapeTable
+        >>> grid = Grid.covering(-8, 8)
+        >>> table = ShapeTable.of_reference(grid, -np.log1p(4 * grid.u**2))
+        >>> u, log_intensity = np.array([[0.0, 0.5]]), np.array([12.0])
+        >>> np.exp(table.evaluate(u, table.at(log_intensity), table.log_shape)).round(3)
+        array([[1. , 0.5]])
+        >>> table.n_modes, float(table.rest.max())
+        (0, 0.0)
+        """
+        none = np.zeros((1, grid.n))
         return cls(
             grid=grid,
             log_intensity_nodes=np.zeros(1),
-            log_shape=one,
-            modes=no_modes,
+            log_shape=log_shape[None],
+            modes=np.zeros((0, 1, grid.n)),
             rest=none,
             scatter=none[0],
             lower=none - 1,
@@ -118,22 +152,46 @@ class ShapeTable:
 
     @property
     def dtype(self):
-        """Precision of the tables."""
+        """Precision of the tables, a dtype of NumPy."""
         return self.log_shape.dtype
 
     @cached_property
     def single(self):
-        """The same in single precision."""
+        """Table in single precision."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("log_shape", "modes", "rest", "scatter", "lower", "upper", "spill"):
             values[name] = values[name].astype(np.float32)
         return ShapeTable(**values)
 
     def reaching(self, u_low, u_high):
-        """The same on a grid that holds two reduced energies.
+        """Extend the grid until it holds two reduced energies.
 
         Beyond its edges the shape goes on as a power law, whose exponent is as uncertain as that
         of every tail that nobody measured.
+
+        Parameters
+        ----------
+        u_low, u_high : float
+            Reduced energies, FWHM.
+
+        Returns
+        -------
+        ShapeTable
+            This one where it holds them already.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.zlp.grid import Grid
+        >>> from hyperspy_zlpml.zlp.tables import ShapeTable
+        >>> grid = Grid.covering(-8, 20)
+        >>> table = ShapeTable.of_reference(grid, -2 * np.log1p(1.66 * grid.u**2))
+        >>> table.reaching(-5, 10) is table
+        True
+        >>> longer = table.reaching(-8, 300)
+        >>> shape = longer.grid.interpolate(longer.log_shape[0], np.array([100.0, 200.0]))
+        >>> round(float((shape[1] - shape[0]) / np.log(2)), 1)
+        -4.0
         """
         before = max(int(np.ceil((self.grid.x[0] - to_grid(u_low)) / GRID_STEP)), 0)
         after = max(int(np.ceil((to_grid(u_high) - self.grid.x[-1]) / GRID_STEP)), 0)
@@ -161,7 +219,7 @@ class ShapeTable:
 
     @staticmethod
     def _slope_at_edge(log_shape):
-        """By x, outward, falling at least slowly; shape (n_nodes,)."""
+        """Take the slope in x at the last node of the grid, falling at least slowly."""
         n = min(_EDGE_STEPS, log_shape.shape[1] - 1)
         slope = (log_shape[:, -1] - log_shape[:, -1 - n]) / (n * GRID_STEP)
         return np.minimum(slope, SLOWEST_TAIL)
@@ -171,7 +229,12 @@ class ShapeTable:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def at(self, log_intensity):
-        """Nodes below the given values and fractions of a step beyond them, constant outside.
+        """Find the nodes below values of ln N0 and the fractions of a step beyond them.
+
+        Parameters
+        ----------
+        log_intensity : ndarray of shape (n_spectra,)
+            ln N0; constant beyond the first node and the last.
 
         Returns
         -------
@@ -186,7 +249,19 @@ class ShapeTable:
         return low, position - low
 
     def places(self, u, at):
-        """Where ``u`` of shape (n_spectra, n) lies in a table, given what :meth:`at` returns."""
+        """Find where reduced energies lie in a table.
+
+        Parameters
+        ----------
+        u : ndarray of shape (n_spectra, n)
+            FWHM.
+        at : tuple of two ndarrays of shape (n_spectra,)
+            Nodes of ln N0 and fractions, of :meth:`at`.
+
+        Returns
+        -------
+        Places
+        """
         below, fraction = self.grid.locate(u)
         node, beyond = at
         below += node[:, None] * self.grid.n
@@ -194,9 +269,19 @@ class ShapeTable:
         return Places(u, below, fraction.astype(self.dtype, copy=False), beyond)
 
     def evaluate(self, u, at, tables):
-        """Interpolate tables of shape (..., n_nodes, n_grid) at ``u`` of shape (n_spectra, n).
+        """Interpolate tables at reduced energies of spectra.
 
-        ``at`` is what :meth:`at` returns. Returns an array of shape (..., n_spectra, n).
+        Parameters
+        ----------
+        u : ndarray of shape (n_spectra, n)
+            FWHM.
+        at : tuple of two ndarrays of shape (n_spectra,)
+            Nodes of ln N0 and fractions, of :meth:`at`.
+        tables : ndarray of shape (..., n_nodes, n_grid)
+
+        Returns
+        -------
+        ndarray of shape (..., n_spectra, n)
         """
         values = Lookup.of(tables.reshape((-1,) + tables.shape[-2:]))(self.places(u, at))
         return values.reshape(tables.shape[:-2] + u.shape)
@@ -208,7 +293,7 @@ class ShapeTable:
 
     @cached_property
     def peak(self):
-        """Look-up of what a spectrum shows of the shape: its logarithm, slope and scatter."""
+        """Look-up of the shape that a spectrum shows: logarithm, slope and scatter."""
         scatter = np.broadcast_to(self.scatter, self.rest.shape)
         return Lookup.of(np.stack([self.log_shape + np.log1p(self.spill), self._slope, scatter]))
 
@@ -226,7 +311,7 @@ class ShapeTable:
 
 @dataclass(frozen=True)
 class Places:
-    """Where tables are looked up.
+    """Places at which tables are looked up.
 
     Attributes
     ----------
@@ -237,13 +322,13 @@ class Places:
     fraction : ndarray of shape (n_spectra, n)
         Of a step of the grid beyond it.
     beyond : ndarray of shape (n_spectra, 1) or None
-        Fraction of a step between nodes of the thickness; None for a single node.
+        Fraction of a step between nodes of ln N0; None for a single node.
     """
 
     u: np.ndarray
     below: np.ndarray
     fraction: np.ndarray
-    beyond: np.ndarray
+    beyond: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -257,14 +342,37 @@ class Lookup:
     Attributes
     ----------
     packed : ndarray of shape (4, n_tables, n_nodes * n_grid)
-        Values; differences to the next energy, the next thickness, and of both.
+        Values; differences to the next energy, the next ln N0, and of both.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.tables import Lookup, Places
+    >>> one_table = np.array([[[0.0, 1.0, 2.0], [10.0, 11.0, 12.0]]])
+    >>> places = Places(
+    ...     u=np.zeros((1, 1)),
+    ...     below=np.array([[1]]),
+    ...     fraction=np.array([[0.5]]),
+    ...     beyond=np.array([[0.25]]),
+    ... )
+    >>> Lookup.of(one_table)(places)
+    array([[[4.]]])
     """
 
     packed: np.ndarray
 
     @classmethod
     def of(cls, tables):
-        """Of tables of shape (n_tables, n_nodes, n_grid)."""
+        """Pack tables for looking them up.
+
+        Parameters
+        ----------
+        tables : ndarray of shape (n_tables, n_nodes, n_grid)
+
+        Returns
+        -------
+        Lookup
+        """
         along = np.diff(tables, axis=-1, append=tables[..., -1:])
         packed = [tables, along]
         packed += [np.diff(t, axis=-2, append=t[..., -1:, :]) for t in (tables, along)]
@@ -272,7 +380,17 @@ class Lookup:
         return cls(np.stack(packed).reshape(4, len(tables), size))
 
     def __call__(self, places):
-        """Values of shape (n_tables, n_spectra, n)."""
+        """Interpolate all tables at some places.
+
+        Parameters
+        ----------
+        places : Places
+            Of shape (n_spectra, n).
+
+        Returns
+        -------
+        ndarray of shape (n_tables, n_spectra, n)
+        """
         here, along, across, both = self.packed
         values = _gathered(here, along, places)
         if places.beyond is not None:
@@ -291,6 +409,25 @@ def _gathered(values, differences, places):
 
 
 def interpolate_rows(at, nodes, rows):
-    """Linear interpolation between the rows of a table, constant outside."""
+    """Interpolate linearly between the rows of a table, constant outside.
+
+    Parameters
+    ----------
+    at : float
+    nodes : ndarray of shape (n_nodes,)
+        Coordinates of the rows, increasing.
+    rows : ndarray of shape (n_nodes, n)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.tables import interpolate_rows
+    >>> interpolate_rows(0.5, np.array([0.0, 2.0]), np.array([[0.0, 4.0], [8.0, 4.0]]))
+    array([2., 4.])
+    """
     weights = np.array([np.interp(at, nodes, unit) for unit in np.eye(nodes.size)])
     return weights @ rows

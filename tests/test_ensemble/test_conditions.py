@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Settings of the microscope: how they scale, what is no setting, and what follows from them."""
 
+import inspect
 from itertools import product
 
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.ensemble.conditions import LAWS, TIMES, UNITS, Conditions
+from hyperspy_zlpml.ensemble.conditions import (
+    _TAKEN,
+    LAWS,
+    MOST_SETTINGS,
+    TIMES,
+    UNITS,
+    Conditions,
+    check_condition_names,
+    check_conditions,
+)
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
 
 NAMES = ("beam_energy", "exposure")
 SETTINGS = np.array(list(product((60.0, 100.0, 200.0), (0.1, 0.2, 0.4))))
@@ -26,7 +37,15 @@ def conditions(settings=SETTINGS, names=NAMES, log_n0=None, n_replicas=5, seed=0
     log_fwhm = -1 + 0.1 * np.log(np.maximum(settings[:, 0], 1) / 100)
     scores = np.random.default_rng(seed).standard_normal((n_replicas, 2))
     errors = np.full((len(settings), 2), 1e-3)
-    return Conditions.of(names, settings, log_n0, log_fwhm, errors, SPREAD, scores)
+    return Conditions.of(
+        names,
+        settings,
+        log_n0=log_n0,
+        log_fwhm=log_fwhm,
+        errors=errors,
+        spread=SPREAD,
+        scores=scores,
+    )
 
 
 # --- scaling --------------------------------------------------------------------------------------
@@ -95,7 +114,7 @@ def test_given_values_are_put_in_order():
 EXPECTED = r"conditions: expected a value for each of \['beam_energy', 'exposure'\], got "
 
 
-@pytest.mark.parametrize("given, told", [
+@pytest.mark.parametrize("given, message", [
     ({}, EXPECTED + r"\[\]"),
     ({"beam_energy": 80}, EXPECTED + r"\['beam_energy'\]"),
     ({"beam_energy": 80, "exposure": 1, "spot": 3}, EXPECTED + ".*'spot'"),
@@ -110,8 +129,8 @@ EXPECTED = r"conditions: expected a value for each of \['beam_energy', 'exposure
     ({"beam_energy": 80, "exposure": -0.1}, "exposure: expected a positive finite number.*-0.1"),
     ({"beam_energy": 80, "exposure": 1j}, "exposure: expected a number, got 1j"),
 ])  # fmt: skip
-def test_values_that_are_no_setting(given, told):
-    with pytest.raises(ValueError, match=told):
+def test_values_that_are_no_setting(given, message):
+    with pytest.raises(ValueError, match=message):
         conditions().checked(given)
 
 
@@ -121,6 +140,50 @@ def test_what_has_no_logarithm_may_be_zero_or_negative():
     assert one.checked({"current": 1, "defocus": -50}) == (1.0, -50.0)
     with pytest.raises(ValueError, match="defocus: expected a finite number, got nan"):
         one.checked({"current": 1, "defocus": np.nan})
+
+
+# --- what can be a condition ----------------------------------------------------------------------
+
+
+def test_no_condition_is_called_like_a_parameter_of_predict():
+    """A condition of that name could not be given."""
+    parameters = inspect.signature(Ensemble.predict).parameters
+    assert tuple(parameters) == _TAKEN
+    # The last one takes the conditions.
+    assert parameters[_TAKEN[-1]].kind is inspect.Parameter.VAR_KEYWORD
+
+
+@pytest.mark.parametrize("name", _TAKEN)
+def test_names_of_parameters_are_refused(name):
+    with pytest.raises(ValueError, match=rf"no arguments of Ensemble.predict, got \['{name}'\]"):
+        check_condition_names(["beam_energy", name])
+
+
+@pytest.mark.parametrize("names", [[], ["a"], UNITS.keys() - {"dwell_time"}, ["größe", "_x", "n1"]])
+def test_names_of_conditions(names):
+    check_condition_names(names)
+
+
+@pytest.mark.parametrize("name", ["", "1st", "a-b", "a.b", "a b"])
+def test_names_that_no_keyword_can_have(name):
+    with pytest.raises(ValueError, match="expected names that can be keywords"):
+        check_condition_names([name])
+
+
+def test_there_are_no_more_settings_than_a_file_may_hold():
+    values = np.linspace(1, 2, MOST_SETTINGS + 1)[:, None]
+    check_conditions(("current",), values[:-1])
+    message = f"signals: expected at most {MOST_SETTINGS} settings, got {MOST_SETTINGS + 1}"
+    with pytest.raises(ValueError, match=message):
+        check_conditions(("current",), values)
+
+
+def test_conditions_are_told_apart_on_the_scales_that_they_count_by():
+    # The logarithm of what is positive everywhere, else the number itself.
+    tilt = np.array([-1.0, 0.0, 1.0, 2.0])
+    check_conditions(("tilt", "current"), np.stack([tilt, tilt + 2], -1))
+    with pytest.raises(ValueError, match="expected tilt, current to change independently"):
+        check_conditions(("tilt", "current"), np.stack([tilt, 3 * np.exp(tilt)], -1))
 
 
 # --- laws -----------------------------------------------------------------------------------------

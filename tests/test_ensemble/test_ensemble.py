@@ -12,7 +12,7 @@ from ensembles import GRID, LAYERS, LOG_REFERENCE, random_ensemble, with_parts
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Reference
 from hyperspy_zlpml.network import mlp
-from hyperspy_zlpml.network.weights import split_weights
+from hyperspy_zlpml.network.weights import outputs_of, split_weights
 from hyperspy_zlpml.statistics import without_outliers
 
 # --- networks -------------------------------------------------------------------------------------
@@ -49,11 +49,26 @@ def test_every_replica_has_a_reference_of_its_own():
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3)])
-def test_thickness_broadcasts(shape):
+def test_log_intensity_broadcasts(shape):
     one, u = random_ensemble(), np.random.default_rng(2).uniform(-5, 5, shape)
     full = np.full(shape, 14.9)
     np.testing.assert_array_equal(one.log_ratio(u, 14.9), one.log_ratio(u, full))
     assert one.log_ratio(u, 14.9).shape == (12, *shape)
+
+
+@pytest.mark.parametrize("n_replicas", [1, 4, 5, 12])
+def test_outputs_of_networks_are_added_whatever_their_number(n_replicas):
+    # Networks are evaluated a few at a time.
+    networks = random_ensemble(n_replicas).networks
+    rng = np.random.default_rng(3)
+    u, log_intensity = rng.uniform(-8, 20, 30), rng.uniform(14, 16, 30)
+    before = rng.standard_normal((n_replicas, 30))
+    values = before.copy()
+    networks.add_outputs(values, u, log_intensity, ())
+    inputs = networks.scaling(u, log_intensity).astype(np.float32)
+    for row, weights in enumerate(networks.weights):
+        (expected,) = outputs_of(weights[None], LAYERS, inputs)
+        np.testing.assert_allclose(values[row] - before[row], expected, atol=1e-6)
 
 
 def test_inputs_are_of_order_one():

@@ -6,7 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.image.clusters import MIN_SIZE, PROXIES, cluster_by_thickness
+from hyperspy_zlpml.image.clusters import (
+    MIN_SIZE,
+    PROXIES,
+    check_clustering,
+    cluster_by_thickness,
+)
 
 
 def groups(centres=(0.0, 1.0, 2.0, 3.0), n=30, width=0.05, seed=0):
@@ -150,3 +155,23 @@ def test_proxies_of_empty_spectra_are_nan(name):
     values = np.array([0.0, -5.0, np.nan, 100.0])
     proxy = function(SimpleNamespace(intensity=values, total=values))
     np.testing.assert_array_equal(np.isnan(proxy), [True, True, True, False])
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_clusters", [1, 5, np.int64(3), "auto"])
+@pytest.mark.parametrize("cluster_by", [*sorted(PROXIES), np.zeros(3), [1.0, 2.0]])
+def test_what_can_be_clustered(n_clusters, cluster_by):
+    check_clustering(n_clusters, cluster_by)
+
+
+@pytest.mark.parametrize("n_clusters", [0, -1, 2.0, True, None, "five", [3]])
+def test_numbers_of_clusters_that_are_refused(n_clusters):
+    with pytest.raises(ValueError, match="n_clusters: expected a positive integer or 'auto'"):
+        check_clustering(n_clusters, "zlp")
+
+
+def test_proxy_that_does_not_exist():
+    with pytest.raises(ValueError, match=r"cluster_by: expected one of .*'zlp'.* got 'dose'"):
+        check_clustering("auto", "dose")

@@ -37,7 +37,13 @@ def linear_case(n_replicas=4, n_rows=30, n_weights=6, seed=0, dtype=torch.float6
 
 
 def linearised(weights, jacobian, residuals, prior):
-    return lm.linearised(weights, jacobian, residuals, prior, Straight(jacobian, residuals))
+    return lm.linearised(
+        weights=weights,
+        jacobian=jacobian,
+        residuals=residuals,
+        prior=prior,
+        residuals_along=Straight(jacobian, residuals),
+    )
 
 
 def damped(n_replicas, value):
@@ -54,7 +60,7 @@ def as_numpy(tensors, k):
 @pytest.mark.parametrize("dtype, accuracy", [(torch.float64, 1e-10), (torch.float32, 2e-4)])
 def test_proposed_step_solves_the_normal_equations(prior, damping, dtype, accuracy):
     weights, fit = linear_case(dtype=dtype, prior=prior)
-    step, foretold = lm.propose(fit, damped(4, damping))
+    step, predicted = lm.propose(fit, damped(4, damping))
     for k in range(4):
         j, r, w = as_numpy((fit.jacobian, fit.residuals, weights), k)
         normal, gradient = j @ j.T + prior * np.eye(len(w)), j @ r + prior * w
@@ -62,7 +68,7 @@ def test_proposed_step_solves_the_normal_equations(prior, damping, dtype, accura
         expected = -np.linalg.solve(normal + scale, gradient)
         np.testing.assert_allclose(step[k].double().numpy(), expected, atol=accuracy)
         decrease = -(2 * gradient @ expected + expected @ normal @ expected)
-        assert foretold[k].item() == pytest.approx(decrease, rel=1e-3, abs=accuracy)
+        assert predicted[k].item() == pytest.approx(decrease, rel=1e-3, abs=accuracy)
 
 
 @pytest.mark.parametrize("n_weights", [1, lm._PANEL - 1, lm._PANEL, 2 * lm._PANEL + 5])
@@ -151,7 +157,13 @@ def test_steps_bend_with_the_second_derivative_unless_it_is_too_large(curvature,
     weights, fit = linear_case(1, prior=2.0)
     second = curvature * torch.as_tensor(np.random.default_rng(4).normal(size=(1, 30)))
     along = Curved(fit.jacobian, fit.residuals, second)
-    curved = lm.linearised(weights, fit.jacobian, fit.residuals, 2.0, along)
+    curved = lm.linearised(
+        weights=weights,
+        jacobian=fit.jacobian,
+        residuals=fit.residuals,
+        prior=2.0,
+        residuals_along=along,
+    )
     straight, _ = lm.propose(fit, damped(1, 0.1))
     found, _ = lm.propose(curved, damped(1, 0.1))
     j, v = fit.jacobian[0].numpy(), straight[0].numpy()
@@ -161,13 +173,13 @@ def test_steps_bend_with_the_second_derivative_unless_it_is_too_large(curvature,
     np.testing.assert_allclose((found - straight)[0].numpy(), bends * bend, atol=1e-9)
 
 
-def test_damping_follows_how_well_the_fit_was_foretold():
+def test_damping_follows_how_well_the_cost_was_predicted():
     accepted = torch.tensor([True, True, True, False, False])
-    gain = torch.tensor([1.0, 0.5, 0.0, -1.0, torch.nan], dtype=torch.float64)
+    agreement = torch.tensor([1.0, 0.5, 0.0, -1.0, torch.nan], dtype=torch.float64)
     first = damped(5, 1.0)
-    after = first.after(gain, accepted)
+    after = first.after(agreement, accepted)
     np.testing.assert_allclose(after.value.numpy(), [1 / 3, 1, 2, 2, 2])
-    twice = after.after(gain, accepted)
+    twice = after.after(agreement, accepted)
     np.testing.assert_allclose(twice.value[3:].numpy(), 8)
     np.testing.assert_array_equal(twice.growth.numpy(), [2, 2, 2, 8, 8])
 
@@ -222,14 +234,23 @@ def test_nonlinear_fits_reach_the_minima_that_scipy_finds():
     weights, damping = torch.full((3, 2), 0.2, dtype=torch.float64), lm.Damping.start(3)
     for _ in range(40):
         here = at(weights)
-        fit = lm.linearised(weights, here.jacobian(), here(), prior, here)
-        step, foretold = lm.propose(fit, damping)
-        gained = cost(weights) - cost(weights + step)
-        damping = damping.after(gained / foretold, gained > 0)
-        weights = torch.where((gained > 0)[:, None], weights + step, weights)
+        fit = lm.linearised(
+            weights=weights,
+            jacobian=here.jacobian(),
+            residuals=here(),
+            prior=prior,
+            residuals_along=here,
+        )
+        step, predicted = lm.propose(fit, damping)
+        decrease = cost(weights) - cost(weights + step)
+        damping = damping.after(decrease / predicted, decrease > 0)
+        weights = torch.where((decrease > 0)[:, None], weights + step, weights)
     for k in range(3):
         solution = least_squares(
             lambda p, k=k: np.append(p[0] * np.exp(-p[1] * t) - data[k], np.sqrt(prior) * p),
-            [0.2, 0.2], xtol=1e-14, ftol=1e-14, gtol=1e-14,
-        )  # fmt: skip
+            [0.2, 0.2],
+            xtol=1e-14,
+            ftol=1e-14,
+            gtol=1e-14,
+        )
         np.testing.assert_allclose(weights[k].numpy(), solution.x, atol=1e-5)

@@ -93,8 +93,9 @@ def test_replicas_do_not_know_of_each_other():
     np.testing.assert_allclose(
         mlp.jacobian(weights, layers, activations)[3].numpy(),
         mlp.jacobian(weights[3:4], layers, of_one)[0].numpy(),
-        rtol=1e-12, atol=1e-14,
-    )  # fmt: skip
+        rtol=1e-12,
+        atol=1e-14,
+    )
 
 
 def test_initial_networks_lie_near_the_reference_and_differ():

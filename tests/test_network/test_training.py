@@ -20,10 +20,13 @@ LAYERS = (2, 6, 6, 1)
 X = np.linspace(-1, 1, 40)
 INPUTS = np.stack([np.tile(X, 2), np.repeat([-1.0, 1.0], X.size)], axis=-1)
 LINE = np.linspace(0.2, 1.5, 14)
-TAILS = np.array([
-    np.stack([side * LINE, np.full(LINE.size, thickness)], -1)
-    for side in (1, -1) for thickness in (-1.0, 1.0)
-])  # fmt: skip
+TAILS = np.array(
+    [
+        np.stack([side * LINE, np.full(LINE.size, thickness)], -1)
+        for side in (1, -1)
+        for thickness in (-1.0, 1.0)
+    ]
+)
 SIGMA = 0.02
 
 
@@ -51,9 +54,9 @@ def outputs(trained, inputs):
     return mlp.forward(weights, LAYERS, torch.as_tensor(inputs))[0].numpy()
 
 
-def trained_on(one, seed=1, **settings):
-    settings = {"layers": LAYERS, "n_steps": 30, **settings}
-    return train_networks(one, rng=np.random.default_rng(seed), **settings)
+def trained_on(one, seed=1, **options):
+    options = {"layers": LAYERS, "n_steps": 30, **options}
+    return train_networks(one, rng=np.random.default_rng(seed), **options)
 
 
 def test_known_ratios_are_learnt_to_their_noise():
@@ -171,8 +174,8 @@ def test_residuals_along_a_step_are_those_at_its_end():
     np.testing.assert_array_equal(here.residuals_along(0.0), here.residuals)
     step = 1e-2 * torch.randn(3, 67, generator=torch.Generator().manual_seed(0))
     change = here.residuals_along(step) - here.residuals
-    foretold = torch.einsum("kir,ki->kr", here.jacobian, step)
-    assert (change - foretold).norm() < 0.1 * foretold.norm()
+    predicted = torch.einsum("kir,ki->kr", here.jacobian, step)
+    assert (change - predicted).norm() < 0.1 * predicted.norm()
     part = here.of(torch.tensor([2]))
     np.testing.assert_allclose(
         part.residuals_along(step[2:]), here.residuals_along(step)[2:], rtol=1e-4, atol=1e-4
@@ -290,9 +293,8 @@ def test_a_block_holds_its_replicas_alone():
 def test_threads_processes_and_the_calling_thread_give_the_same_numbers():
     one = data(5)
     blocks, expected = blocks_of(one)
-    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(
-        1, mp_context=multiprocessing.get_context("spawn")
-    ) as processes:  # fmt: skip
+    spawn = multiprocessing.get_context("spawn")
+    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(1, mp_context=spawn) as processes:
         runs = [list(pool.map(train_block, blocks)) for pool in (threads, processes)]
     for parts in runs:
         for name, value in vars(expected).items():
@@ -309,18 +311,18 @@ def test_order_and_company_of_blocks_change_no_number():
 
 def test_blocks_run_elsewhere_are_reported_when_they_end(monkeypatch):
     monkeypatch.setattr(training, "_MOST_AT_ONCE", 2)
-    told = []
-    trained_on(data(5), n_steps=3, run_blocks=map, progress=lambda *values: told.append(values[:2]))
-    assert told == [(3, 9), (6, 9), (9, 9)]
+    reports = []
+    trained_on(
+        data(5), n_steps=3, run_blocks=map, progress=lambda *values: reports.append(values[:2])
+    )
+    assert reports == [(3, 9), (6, 9), (9, 9)]
 
 
 def test_a_step_of_no_avail_is_tried_again_from_the_same_linearisation(monkeypatch):
     # So strongly damped a second try lowers the cost; no other Jacobian is computed for it.
     one, calls = data(2), []
     linearise = fits.Fit.linearise
-    monkeypatch.setattr(
-        fits.Fit, "linearise", lambda *args: calls.append(1) or linearise(*args)
-    )  # fmt: skip
+    monkeypatch.setattr(fits.Fit, "linearise", lambda *args: calls.append(1) or linearise(*args))
     costs = fits.Fit.costs
     worse = iter([False, True, True])  # the start, then two tries that fail
 
@@ -339,8 +341,8 @@ def test_proposals_that_are_no_numbers_are_not_taken(monkeypatch):
     propose = training.lm.propose
 
     def broken(linearised, damping, work):
-        step, foretold = propose(linearised, damping, work)
-        return step * torch.nan, foretold
+        step, predicted = propose(linearised, damping, work)
+        return step * torch.nan, predicted
 
     monkeypatch.setattr(training.lm, "propose", broken)
     trained = trained_on(one, n_steps=40)
@@ -400,13 +402,13 @@ def test_threads_of_torch_are_put_back_and_change_no_number(n_threads):
 
 def test_progress_runs_to_its_end(monkeypatch):
     monkeypatch.setattr(training, "_MOST_AT_ONCE", 2)
-    told = []
-    trained_on(data(3), n_steps=30, patience=2, progress=lambda *values: told.append(values))
-    done = [step for step, *_ in told]
+    reports = []
+    trained_on(data(3), n_steps=30, patience=2, progress=lambda *values: reports.append(values))
+    done = [step for step, *_ in reports]
     assert done == sorted(done)
-    assert {total for _, total, _ in told} == {60}
+    assert {total for _, total, _ in reports} == {60}
     assert done[-1] == 60
-    assert all(np.isfinite(chi2) for *_, chi2 in told)
+    assert all(np.isfinite(chi2) for *_, chi2 in reports)
 
 
 def test_a_replica_that_cannot_be_fitted_leaves_the_others_alone():

@@ -241,9 +241,9 @@ def test_tails_that_are_higher_are_no_onset(with_vacuum):
     peaks, *_ = with_vacuum
     mode, raised = tails(peaks, 0.15)
     blind = find_regions(raised, 2, {})
-    told = find_regions(raised, 2, {}, 0.15 * mode[None], np.full(2, -NO_LIMIT))
+    informed = find_regions(raised, 2, {}, 0.15 * mode[None], np.full(2, -NO_LIMIT))
     assert blind.E_I[1] < 0.6 * ONSET
-    assert 0.7 * ONSET < told.E_I[1] < 1.3 * ONSET
+    assert 0.7 * ONSET < informed.E_I[1] < 1.3 * ONSET
     # Nor do modes hide an onset where there is one.
     same = find_regions(peaks, 2, {}, 0.15 * mode[None], np.full(2, -NO_LIMIT))
     np.testing.assert_allclose(same.E_I, find_regions(peaks, 2, {}).E_I, rtol=0.15)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import QUICK, REUSE, assert_same_results
 
-from hyperspy_zlpml.compute import workers as cluster
+from hyperspy_zlpml.compute import workers
 from hyperspy_zlpml.network import training
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
@@ -38,18 +38,18 @@ def client():
 
 
 def test_the_client_that_dask_would_use_is_found(client):
-    assert cluster.active_client() is client
+    assert workers.active_client() is client
     with dask.config.set(scheduler="threads"):
-        assert cluster.active_client() is None
+        assert workers.active_client() is None
 
 
 def test_no_client_no_cluster():
     with dask.config.set(scheduler="threads"):
-        assert cluster.active_client() is None
+        assert workers.active_client() is None
 
 
 def test_results_come_in_the_order_of_the_values(client):
-    assert list(cluster.map_on(client)(_later, [3, 1, 2])) == [9, 1, 4]
+    assert list(workers.map_on(client)(_later, [3, 1, 2])) == [9, 1, 4]
 
 
 def _later(value):
@@ -59,7 +59,7 @@ def _later(value):
 
 def test_errors_of_the_workers_reach_the_user(client):
     with pytest.raises(ZeroDivisionError):
-        list(cluster.map_on(client)(_divide, [1, 0, 2]))
+        list(workers.map_on(client)(_divide, [1, 0, 2]))
 
 
 def _divide(value):
@@ -122,14 +122,14 @@ def test_gathered_arrays_are_those_that_dask_computes(client):
     whole = da.arange(60, chunks=7).reshape(5, 12)
     arrays = [whole + 1, (whole * 2.5).rechunk((2, 5))]
     for show in (False, True):
-        got = cluster.gather(client, arrays, show, "test")
+        got = workers.gather(client, arrays, show, "test")
         for array, expected in zip(got, arrays, strict=True):
             assert isinstance(array, np.ndarray)
             np.testing.assert_array_equal(array, expected.compute())
 
 
 def test_the_bar_shows_all_blocks(client, capsys):
-    cluster.gather(client, [da.zeros((4, 4), chunks=2)], True, "Counting")
+    workers.gather(client, [da.zeros((4, 4), chunks=2)], True, "Counting")
     told = capsys.readouterr().err
     assert "Counting" in told
     assert "4/4" in told
@@ -191,7 +191,7 @@ def test_a_worker_that_dies_during_the_training(
     small, small_removal, mortal, tmp_path, monkeypatch
 ):
     started = tmp_path / "started"
-    spread = cluster.map_on
+    spread = workers.map_on
 
     def slow_map(client):
         def mapped(function, blocks):

@@ -9,7 +9,7 @@ from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import group_curvature, group_spectra, join_spectra, make_groups
-from hyperspy_zlpml.zlp.matching import N_PEAK, MatchStart, match
+from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 STEP, FWHM = 0.025, 0.45
@@ -206,6 +206,57 @@ def test_shape_of_the_thickness_of_each_spectrum_is_used():
 
 
 # --- windows, blocks and priors -------------------------------------------------------------------
+
+
+def known_peaks(n=4, **changes):
+    values = {
+        "channel": np.arange(10.0, 10 + n),
+        "centre": np.linspace(-0.1, 0.1, n),
+        "fwhm": np.linspace(0.4, 0.5, n),
+        "log_intensity": np.linspace(12, 13, n),
+        "gain_limit": np.full(n, -2.0),
+        "loss_limit": np.full(n, 1.5),
+    }
+    return KnownPeaks(**{**values, **changes})
+
+
+@pytest.mark.parametrize("name", ["channel", "centre", "fwhm", "log_intensity"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_peaks_with_a_number_missing_are_not_usable(name, value):
+    spoiled = getattr(known_peaks(), name).copy()
+    spoiled[2] = value
+    np.testing.assert_array_equal(known_peaks(**{name: spoiled}).usable, [True, True, False, True])
+
+
+def test_peaks_without_limits_are_usable():
+    peaks = known_peaks(gain_limit=np.full(4, -np.inf), loss_limit=np.full(4, np.inf))
+    assert peaks.usable.all()
+
+
+def test_start_is_in_reduced_energies():
+    peaks = known_peaks(loss_limit=np.array([0.4, 0.8, 1.6, np.inf]))
+    start = peaks.start
+    for name in ("centre", "fwhm", "log_intensity"):
+        np.testing.assert_array_equal(getattr(start, name), getattr(peaks, name))
+    np.testing.assert_allclose(start.window.low * peaks.fwhm, -2.0)
+    np.testing.assert_allclose(start.window.high * peaks.fwhm, peaks.loss_limit)
+
+
+def test_start_of_some_is_some_of_the_starts():
+    peaks, some = known_peaks(loss_limit=np.array([0.4, 0.8, 1.6, 3.2])), np.array([3, 1])
+    one, other = peaks.select(some).start, peaks.start.select(some)
+    for name in ("centre", "fwhm", "log_intensity"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(one.window, other.window)
+
+
+def test_windows_hold_their_ends_and_are_those_of_each_spectrum():
+    u = np.tile(np.arange(-3.0, 4.0), (3, 1))
+    window = Range(np.array([-2.0, -np.inf, np.nan]), np.array([1.0, np.inf, 1.0]))
+    inside = inside_window(u, window)
+    np.testing.assert_array_equal(u[0, inside[0]], [-2, -1, 0, 1])
+    assert inside[1].all()
+    assert not inside[2].any(), "no number is within limits that are not known"
 
 
 def test_counts_outside_the_window_do_not_matter():

@@ -8,6 +8,9 @@ from hyperspy_zlpml.zlp.regions import (
     NO_LIMIT,
     Regions,
     below_noise,
+    check_limits,
+    check_number_of_limits,
+    check_reach,
     flattening,
     onset,
 )
@@ -116,3 +119,69 @@ def test_limits_of_another_number_of_clusters_are_refused(value):
     found = Regions(*np.ones((3, 2)))
     with pytest.raises(ValueError, match="shape|broadcast"):
         found.overridden({"E_I": value}, 2)
+
+
+# --- limits given by a user -----------------------------------------------------------------------
+
+
+def test_no_limits_given():
+    assert check_limits(None) == check_limits({}) == {}
+
+
+def test_limits_are_brought_to_ev():
+    limits = check_limits({"E_I": 1500, "gain_limit": [-800.0, -np.inf]}, ev_per_unit=1e-3)
+    assert limits["E_I"] == pytest.approx(1.5)
+    np.testing.assert_allclose(limits["gain_limit"], [-0.8, -np.inf])
+
+
+@pytest.mark.parametrize("regions", [{"E_III": 3.0}, {"E_I": 1.0, 2: 3.0}, [1.0, 2.0], 1.5])
+def test_names_that_are_no_limits(regions):
+    with pytest.raises(ValueError, match="regions: expected a dict with keys among"):
+        check_limits(regions)
+
+
+@pytest.mark.parametrize("value", ["far", None, [1.0, [2.0, 3.0]], {}])
+def test_limits_that_are_no_numbers(value):
+    with pytest.raises(ValueError, match="regions: expected"):
+        check_limits({"E_I": value})
+
+
+@pytest.mark.parametrize("name, value", [("E_I", 0.0), ("E_II", -3.0), ("E_I", [1.0, np.nan])])
+def test_limits_behind_the_peak_are_positive(name, value):
+    with pytest.raises(ValueError, match=f"{name} to be positive"):
+        check_limits({name: value})
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, np.nan, [-1.0, 1.0]])
+def test_limit_before_the_peak_is_negative(value):
+    with pytest.raises(ValueError, match="gain_limit to be negative"):
+        check_limits({"gain_limit": value})
+
+
+def test_region_one_ends_before_region_two():
+    check_limits({"E_I": [1.0, 2.0], "E_II": 2.0})
+    with pytest.raises(ValueError, match="regions: expected E_I below E_II"):
+        check_limits({"E_I": [1.0, 2.5], "E_II": 2.0})
+
+
+def test_one_limit_or_one_for_each_cluster():
+    limits = check_limits({"E_I": [1.0, 1.2, 1.4], "E_II": 9.0})
+    check_number_of_limits(limits, 3)
+    with pytest.raises(ValueError, match="one E_I or one for each of 2 clusters, got 3"):
+        check_number_of_limits(limits, 2)
+    with pytest.raises(ValueError, match="one E_I or one for each of 1 clusters, got 3"):
+        check_number_of_limits(limits, 1)
+
+
+def test_end_of_region_one_lies_outside_the_core_and_on_the_axis():
+    for given in ({}, {"E_I": 0.3}, {"E_I": [0.3, 8.9]}, {"E_II": 99.0, "gain_limit": -0.01}):
+        check_reach(check_limits(given), fwhm=0.5, end=9.0)
+    for value in (0.25, 9.0, [1.0, 0.1], [1.0, np.inf]):
+        with pytest.raises(ValueError, match="regions: expected E_I between 0.25 .* and 9 "):
+            check_reach(check_limits({"E_I": value}), fwhm=0.5, end=9.0)
+
+
+def test_limits_are_refused_in_the_units_they_were_given_in():
+    limits = check_limits({"E_I": 100.0}, ev_per_unit=1e-3)
+    with pytest.raises(ValueError, match="between 250 .* and 9000 .*, got 100"):
+        check_reach(limits, fwhm=0.5, end=9.0, ev_per_unit=1e-3)
