@@ -288,8 +288,9 @@ def application(signal, ensemble, results):
 def passes_of_a_call(signal, ensemble):
     """Seconds of both passes over the data within a call, and of the whole call."""
     from hyperspy_zlpml import workflow
+    from hyperspy_zlpml.removal.application import Application
 
-    spent, functions = [], (workflow.measure_peaks, workflow.subtract_from)
+    spent, functions = [], (workflow.measure_peaks, Application.subtract)
 
     def stopwatch(function):
         def call(*args, **kwargs):
@@ -299,11 +300,11 @@ def passes_of_a_call(signal, ensemble):
 
         return call
 
-    workflow.measure_peaks, workflow.subtract_from = map(stopwatch, functions)
+    workflow.measure_peaks, Application.subtract = map(stopwatch, functions)
     try:
         _, whole = timed(lambda: signal.remove_zlp_ml(ensemble=ensemble))
     finally:
-        workflow.measure_peaks, workflow.subtract_from = functions
+        workflow.measure_peaks, Application.subtract = functions
     return sum(spent), whole
 
 

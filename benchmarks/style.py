@@ -81,14 +81,22 @@ def count(tree, text, path, figures):
                 leaning.append(f"{path}:{node.lineno} {doc.splitlines()[0][:70]}")
     for node in functions_of(tree):
         doc = ast.get_docstring(node) or ""
-        own = node.end_lineno - node.lineno + 1 - (doc.count("\n") + 1 if doc else 0)
-        figures.lengths.append(own)
+        figures.lengths.append(code_lines(node, text.splitlines()))
         if not node.name.startswith("_"):
             figures.public += 1
             figures.documented += bool(doc)
             figures.with_example += ">>> " in doc
             if not doc:
                 bare.append(f"{path}:{node.lineno} {node.name}")
+
+
+def code_lines(node, lines):
+    """Lines of a function without its docstring, comments and blank lines."""
+    first = node.body[0]
+    is_doc = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    doc = range(first.lineno, first.end_lineno + 1) if is_doc else ()
+    own = (lines[n - 1].strip() for n in range(node.lineno, node.end_lineno + 1) if n not in doc)
+    return sum(bool(line) and not line.startswith("#") for line in own)
 
 
 def functions_of(node):

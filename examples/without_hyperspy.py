@@ -7,8 +7,9 @@ import dask
 import dask.array as da
 import numpy as np
 
+from hyperspy_zlpml.image.spectra import Spectra
 from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.workflow import Spectra, remove_zlp, train_zlp
+from hyperspy_zlpml.workflow import remove_zlp, train_zlp
 
 
 def peak(energy):

@@ -8,8 +8,9 @@ HyperSpy. :func:`remove` is the method itself and reads like the papers:
 2. cluster by thickness, choose spectra to train on (:func:`choose`)
 3. draw replicas, train a network on each (:func:`train_on`), or adapt an ensemble that was trained
    before (:func:`adapt_to`)
-4. match the ensemble to every spectrum and subtract it
-5. check the result on the data themselves, report
+4. prepare to match the ensemble to every spectrum (:class:`.Application`)
+5. check the result on the data themselves, report (:func:`check_and_report`)
+6. match and subtract, spectrum by spectrum (:meth:`.Application.subtract`)
 """
 
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from hyperspy_zlpml.image.peaks import measure_peaks
 from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
 from hyperspy_zlpml.image.samples import Samples, choose_sample, draw_samples
 from hyperspy_zlpml.image.spectra import Spectra, known_noise
-from hyperspy_zlpml.removal.adapt import Adapted, adapt, as_trained, typical_reach_of
+from hyperspy_zlpml.removal.adapt import Fitted, adapt, as_trained, typical_reach_of
 from hyperspy_zlpml.removal.applicability import ImageSummary, compare
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.removal.checks import run_checks
@@ -41,18 +42,11 @@ from hyperspy_zlpml.removal.provenance import (
     describe_origin,
     describe_removal,
 )
-from hyperspy_zlpml.removal.removed import RemovedZLP
+from hyperspy_zlpml.removal.removed import RemovedZLP, maps_of
 from hyperspy_zlpml.removal.report import build_report
-from hyperspy_zlpml.removal.subtract import (
-    Subtraction,
-    channel_range,
-    known_peaks,
-    subtract_from,
-)
 from hyperspy_zlpml.statistics import check_confidence, settle_random_state
 from hyperspy_zlpml.training.at_settings import AtSetting, train_ensemble_at_settings
 from hyperspy_zlpml.training.replicas import check_replicas
-from hyperspy_zlpml.training.summary import TrainingSummary
 from hyperspy_zlpml.training.train import LAYERS, TrainingOptions, check_device, train_ensemble
 from hyperspy_zlpml.zlp.regions import check_limits, check_number_of_limits, check_reach
 
@@ -73,7 +67,7 @@ _RECORDED = (
 
 @dataclass(frozen=True)
 class Options:
-    """What a user asks for; see :func:`remove_zlp` for the meaning of each.
+    """Options of a removal or a training; see :func:`remove_zlp` for the meaning of each.
 
     Attributes
     ----------
@@ -268,7 +262,7 @@ def remove_zlp(
         device=device,
     )
     spectra = Spectra(counts, energy, variance, microscope=microscope or {})
-    return remove(spectra, options.checked(), ensemble, lazy_output)
+    return remove(spectra, options, ensemble, lazy_output)
 
 
 def train_zlp(
@@ -322,7 +316,7 @@ replica_kind, random_state, show_progressbar, device, variance, microscope
         device=device,
     )
     spectra = Spectra(counts, energy, variance, microscope=microscope or {})
-    return train(spectra, options.checked())
+    return train(spectra, options)
 
 
 # --- the method ------------------------------------------------------------------------------------
@@ -335,7 +329,6 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
     ----------
     spectra : Spectra
     options : Options
-        Checked.
     ensemble : Ensemble, optional
         Trained before; nothing is trained then.
     lazy_output : bool, optional
@@ -345,10 +338,11 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
     -------
     RemovedZLP
     """
+    options = options.checked()
     if ensemble is None:
         check_device(options.device)
     else:
-        check_ensemble_type(ensemble)
+        check_ensemble(ensemble)
         ensemble.check_setting()
     with one_blas_thread:
         first = look(spectra, options)
@@ -357,64 +351,28 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
             fitted = train_on(first, choice, options)
         else:
             fitted = adapt_to(ensemble, first, choice, options)
-        image, adapted, clusters = first.image, fitted.adapted, choice.clusters
-        peaks = known_peaks(image, clusters.labels, adapted.regions, adapted.log_dose)
-        subtraction = Subtraction.prepare(
-            adapted.table,
-            adapted.log_fwhm,
-            image.energy,
-            image.detector,
-            channels=channel_range(image),
-            distance=fitted.distance,
+        application = Application.prepare(
+            first.image, choice.labels, fitted.adapted, fitted.distance
         )
-        checks = run_checks(
-            subtraction,
-            image,
-            choice.samples.held_out,
-            peaks=peaks,
-            labels=clusters.labels,
-            adapted=adapted,
-            confidence=options.confidence,
-        )
-        report = build_report(
-            image,
-            clusters,
-            adapted.regions,
-            fitted.ensemble,
-            checks=checks,
-            training=fitted.training,
-            n_reference=first.n_reference,
-            messages=(*clusters.messages, *fitted.messages, *first.messages),
-        )
-        for message in report.complaints():
-            warn_user(message)
-        results = subtract_from(
+        report = check_and_report(application, first, choice, fitted, options.confidence)
+        results = application.subtract(
             spectra.counts,
-            peaks,
-            subtraction,
             spectra.variance,
             lazy=spectra.is_lazy if lazy_output is None else bool(lazy_output),
             show_progressbar=options.show_progressbar,
         )
-    shape, parameters = spectra.navigation_shape, image.parameters
     return RemovedZLP(
         **results,
-        clusters=np.where(np.isfinite(peaks.channel), clusters.labels, -1).reshape(shape),
-        vacuum=image.vacuum.reshape(shape),
-        centre=parameters.centre.reshape(shape),
-        fwhm=parameters.fwhm.reshape(shape),
-        intensity=parameters.intensity.reshape(shape),
+        **maps_of(first.image, application, choice.labels, spectra.navigation_shape),
         ensemble=fitted.ensemble,
         report=report,
-        application=Application(subtraction, peaks, adapted.regions, checks.scanned),
+        application=application,
         record=describe_removal(
-            fitted.ensemble,
-            adapted,
-            subtraction,
+            fitted,
+            application.subtraction,
             report,
             arguments=options.arguments,
             confidence=options.confidence,
-            is_given=ensemble is not None,
         ),
     )
 
@@ -426,12 +384,12 @@ def train(spectra, options):
     ----------
     spectra : Spectra
     options : Options
-        Checked.
 
     Returns
     -------
     Ensemble
     """
+    options = options.checked()
     check_device(options.device)
     with one_blas_thread:
         first = look(spectra, options)
@@ -451,7 +409,7 @@ def train_at_settings(images, conditions, options):
     conditions : dict of str to sequence of float
         Values of what differs between the images, one for each.
     options : Options
-        Checked; a map to cluster by, and maps of vacuum or to leave out, are not possible.
+        A map to cluster by, and maps of vacuum or to leave out, are not possible.
 
     Returns
     -------
@@ -465,6 +423,7 @@ def train_at_settings(images, conditions, options):
     """
     names, values = tuple(conditions), np.array(list(conditions.values()), float).T
     check_conditions(names, values)
+    options = options.checked()
     check_device(options.device)
     with one_blas_thread:
         looks = [look(spectra, options) for spectra in images]
@@ -495,7 +454,7 @@ def train_at_settings(images, conditions, options):
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What the first pass over the data says of an image.
+    """First look at an image: its peaks, and what they say of it.
 
     Attributes
     ----------
@@ -504,6 +463,7 @@ class FirstLook:
     reference : Image or None
         A separate vacuum measurement.
     cluster_by : str or ndarray of shape (n_spectra,)
+        Name of a proxy of thickness, or a map of it.
     limits : dict of str to ndarray
         Limits of the regions given by the user, eV.
     messages : tuple of str
@@ -525,7 +485,7 @@ class FirstLook:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which spectra belong together, and which of them are trained on.
+    """Spectra that belong together, and those of them that are trained on.
 
     Attributes
     ----------
@@ -536,28 +496,10 @@ class Choice:
     clusters: Clusters
     samples: Samples
 
-
-@dataclass(frozen=True)
-class Fitted:
-    """An ensemble and how the image sees it, whether trained on it or before.
-
-    Attributes
-    ----------
-    ensemble : Ensemble
-    adapted : Adapted
-    training : TrainingSummary or None
-        None where it was trained before.
-    messages : tuple of str
-        What of the image lies outside what the ensemble has seen.
-    distance : float
-        How far it does.
-    """
-
-    ensemble: Ensemble
-    adapted: Adapted
-    training: TrainingSummary | None = None
-    messages: tuple[str, ...] = ()
-    distance: float = 0.0
+    @property
+    def labels(self):
+        """Cluster of each spectrum."""
+        return self.clusters.labels
 
 
 def look(spectra, options):
@@ -580,22 +522,8 @@ def look(spectra, options):
         If a map is not of the navigation shape, or the vacuum does not fit.
     """
     limits = check_limits(options.regions, options.ev_per_unit)
-    excluded = np.zeros(spectra.n_spectra, bool)
-    if options.navigation_mask is not None:
-        excluded = spectra.flat_map(options.navigation_mask, "navigation_mask", bool)
     vacuum, reference = _vacuum_of(options.vacuum, spectra)
-    cluster_by, left_out = options.cluster_by, []
-    if not isinstance(cluster_by, str):
-        cluster_by = spectra.flat_map(cluster_by, "cluster_by", float)
-        unknown = ~np.isfinite(cluster_by) & ~excluded
-        if unknown.all():
-            raise ValueError("cluster_by: expected a map with finite values, got none.")
-        excluded = excluded | unknown
-        if unknown.any():
-            left_out = [
-                f"{unknown.sum()} of {spectra.n_spectra} spectra are left out and NaN in every "
-                "result: cluster_by is not finite there."
-            ]
+    cluster_by, excluded, left_out = _used_spectra(options, spectra)
     rng = np.random.default_rng(options.seed)
     index = choose_sample(spectra.n_spectra, excluded, vacuum, rng)
     parameters, counts = measure_peaks(
@@ -605,9 +533,9 @@ def look(spectra, options):
     noise = known_noise(spectra, index, counts)
     image = describe_image(parameters, spectra.energy, index, counts, noise=noise, vacuum=vacuum)
     messages = (*measurement_messages(image), *left_out)
-    unusable = unusable_message(parameters)
-    for message in (*messages, *([unusable] if unusable else [])):
-        warn_user(message)
+    for message in (*messages, unusable_message(parameters)):
+        if message:
+            warn_user(message)
     return FirstLook(spectra, image, reference, cluster_by, limits=limits, messages=messages)
 
 
@@ -702,10 +630,46 @@ def adapt_to(ensemble, first, choice, options):
     return Fitted(ensemble, adapted, messages=messages, distance=applicability.distance)
 
 
+def check_and_report(application, first, choice, fitted, confidence):
+    """Check a removal on the data themselves, and report what was done and how well.
+
+    Parameters
+    ----------
+    application : Application
+    first : FirstLook
+    choice : Choice
+    fitted : Fitted
+    confidence : float
+        Probability inside the band.
+
+    Returns
+    -------
+    Report
+
+    Warns
+    -----
+    UserWarning
+        For every complaint of the report.
+    """
+    held_out = choice.samples.held_out
+    checks = run_checks(application, first.image, held_out, fitted.adapted, confidence)
+    report = build_report(
+        first.image,
+        choice.clusters,
+        fitted,
+        checks,
+        n_reference=first.n_reference,
+        messages=(*choice.clusters.messages, *fitted.messages, *first.messages),
+    )
+    for message in report.complaints():
+        warn_user(message)
+    return report
+
+
 # --- checks and small things -----------------------------------------------------------------------
 
 
-def check_ensemble_type(ensemble):
+def check_ensemble(ensemble):
     """Raise ValueError unless something is an ensemble.
 
     Parameters
@@ -737,6 +701,26 @@ def _common_settings(images, names):
         for name, value in images[0].microscope.items()
         if name not in names and all(one.microscope.get(name) == value for one in images)
     }
+
+
+def _used_spectra(options, spectra):
+    """Proxy of thickness, spectra that are left out, and what is to be told of them."""
+    excluded = np.zeros(spectra.n_spectra, bool)
+    if options.navigation_mask is not None:
+        excluded = spectra.flat_map(options.navigation_mask, "navigation_mask", bool)
+    if isinstance(options.cluster_by, str):
+        return options.cluster_by, excluded, ()
+    cluster_by = spectra.flat_map(options.cluster_by, "cluster_by", float)
+    unknown = ~np.isfinite(cluster_by) & ~excluded
+    if unknown.all():
+        raise ValueError("cluster_by: expected a map with finite values, got none.")
+    if not unknown.any():
+        return cluster_by, excluded, ()
+    message = (
+        f"{unknown.sum()} of {spectra.n_spectra} spectra are left out and NaN in every result: "
+        "cluster_by is not finite there."
+    )
+    return cluster_by, excluded | unknown, (message,)
 
 
 def _vacuum_of(vacuum, spectra):

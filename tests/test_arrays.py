@@ -12,15 +12,10 @@ from conftest import MAPS, QUICK, SPECTRA
 import hyperspy_zlpml.data
 from hyperspy_zlpml import NoZeroLossPeakError
 from hyperspy_zlpml.image.spectra import Spectra
+from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.report import Report
 from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.workflow import (
-    Options,
-    RemovedZLP,
-    remove_zlp,
-    train_at_settings,
-    train_zlp,
-)
+from hyperspy_zlpml.workflow import Options, remove_zlp, train_at_settings, train_zlp
 
 OPTIONS = {"n_clusters": 2, **QUICK}
 #: Settings that the metadata of the sample images hold: part of what an ensemble is.

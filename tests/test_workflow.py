@@ -16,7 +16,8 @@ from hyperspy_zlpml.network.selection import TooFewReplicasError
 from hyperspy_zlpml.registration.find_regions import RegisteredImage, find_regions
 from hyperspy_zlpml.registration.register import register_peaks
 from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
-from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction, channel_range, known_peaks
+from hyperspy_zlpml.removal.application import channel_range, known_peaks
+from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction
 from hyperspy_zlpml.training.pseudo_data import pattern_noise, training_data
 from hyperspy_zlpml.training.train import TrainingOptions, train_ensemble
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.samples import log_intensities
 from hyperspy_zlpml.registration.find_regions import separate
 from hyperspy_zlpml.registration.register import log_beam, register_to_shape
@@ -12,6 +13,7 @@ from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
 from hyperspy_zlpml.registration.scatter import unexplained_scatter
 from hyperspy_zlpml.removal.applicability import ShapeDifference, check_same_shape
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Normal, Range
+from hyperspy_zlpml.training.summary import TrainingSummary
 from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
@@ -44,6 +46,30 @@ class Adapted:
     regions: Regions
     log_dose: float = 0.0
     difference: ShapeDifference = ShapeDifference(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Ensemble for an image, trained on it or before.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+    adapted : Adapted
+        How the image sees it.
+    training : TrainingSummary or None
+        None where it was trained before.
+    messages : tuple of str
+        What of the image lies outside what the ensemble has seen.
+    distance : float
+        How far it does.
+    """
+
+    ensemble: Ensemble
+    adapted: Adapted
+    training: TrainingSummary | None = None
+    messages: tuple[str, ...] = ()
+    distance: float = 0.0
 
 
 def as_trained(ensemble, confidence):

@@ -5,20 +5,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hyperspy_zlpml.compute import map_spectra
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
-from hyperspy_zlpml.removal.subtract import Integrals, Subtraction
+from hyperspy_zlpml.removal.subtract import RESULTS, Integrals, Subtraction, results_type
+from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 from hyperspy_zlpml.zlp.regions import Regions
 
 
 @dataclass(frozen=True)
 class Application:
-    """Ensemble as it was applied to the spectra of an image.
+    """Ensemble as it is applied to the spectra of an image.
 
     Attributes
     ----------
     subtraction : Subtraction
-        What was applied to every spectrum.
+        What is applied to every spectrum.
     peaks : KnownPeaks
         Of all spectra, in flattened navigation order.
     regions : Regions
@@ -31,6 +33,73 @@ class Application:
     peaks: KnownPeaks
     regions: Regions
     scanned: ScannedSpectra
+
+    @classmethod
+    def prepare(cls, image, labels, adapted, distance=0.0):
+        """Prepare what the spectra of an image need.
+
+        Parameters
+        ----------
+        image : Image
+        labels : ndarray of int of shape (n_spectra,)
+            Cluster of each spectrum.
+        adapted : Adapted
+            Ensemble as the image sees it.
+        distance : float
+            How far the image lies outside what the ensemble has seen.
+
+        Returns
+        -------
+        Application
+        """
+        peaks = known_peaks(image, labels, adapted.regions, adapted.log_dose)
+        subtraction = Subtraction.prepare(
+            adapted.table,
+            adapted.log_fwhm,
+            image.energy,
+            image.detector,
+            channels=channel_range(image),
+            distance=distance,
+        )
+        index = image.sample_index
+        use = peaks.usable[index] & ~image.vacuum[index]
+        index = index[use]
+        scanned = ScannedSpectra.choose(
+            counts=image.sample_counts[use] + subtraction.pedestal,
+            peaks=peaks.select(index),
+            labels=labels[index],
+        )
+        return cls(subtraction, peaks, adapted.regions, scanned)
+
+    def subtract(self, data, variance=None, lazy=False, show_progressbar=False):
+        """Subtract the ZLP from all spectra of an image.
+
+        Parameters
+        ----------
+        data : ndarray or dask array of shape (..., n_energy)
+        variance : array that broadcasts with ``data``, or float, optional
+            Variance of the counts where it is known.
+        lazy : bool
+            Whether to return dask arrays that are not computed yet.
+        show_progressbar : bool
+
+        Returns
+        -------
+        dict of str to ndarray or dask array of shape (..., n_energy)
+            Under the names of ``RESULTS``.
+        """
+        return map_spectra(
+            self.subtraction.apply_stacked,
+            data,
+            self.peaks.stack().reshape(data.shape[:-1] + (-1,)),
+            variance,
+            names=RESULTS,
+            width=data.shape[-1],
+            dtype=results_type(data.dtype),
+            lazy=lazy,
+            show_progressbar=show_progressbar,
+            title="Subtracting the ZLP",
+        )
 
     def integrate(self, counts, window):
         """Integrate the subtracted signal of all spectra between two energies.
@@ -82,3 +151,65 @@ class Application:
             None where the axis does not hold the window.
         """
         return scan_regions(self.subtraction, self.scanned, self.regions, window)
+
+
+def known_peaks(image, labels, regions, log_dose=0.0):
+    """Collect what is known of the peak of every spectrum before it is matched.
+
+    Parameters
+    ----------
+    image : Image
+    labels : ndarray of int of shape (n_spectra,)
+        Cluster of each spectrum.
+    regions : Regions
+        Limits of the clusters; vacuum has none.
+    log_dose : float
+        Logarithm of the dose over that of the ensemble, to which ln N0 is brought.
+
+    Returns
+    -------
+    KnownPeaks
+        NaN where a spectrum is not used.
+    """
+    parameters = image.parameters
+    cluster = np.clip(labels, 0, None)
+    unused = ~image.usable | (labels < 0)
+    columns = {
+        "channel": parameters.channel,
+        "centre": parameters.centre,
+        "fwhm": parameters.fwhm,
+        "log_intensity": image.log_intensity - log_dose,
+        "gain_limit": np.where(image.vacuum, -np.inf, regions.gain_limit[cluster]),
+        "loss_limit": np.where(image.vacuum, np.inf, regions.E_I[cluster]),
+    }
+    return KnownPeaks(**{name: np.where(unused, np.nan, value) for name, value in columns.items()})
+
+
+def channel_range(image):
+    """Find the first and the last channel that holds a peak.
+
+    Parameters
+    ----------
+    image : Image
+        With at least one usable spectrum.
+
+    Returns
+    -------
+    Range of int
+
+    Examples
+    --------
+    Spectra that are not used do not count:
+
+    >>> import numpy as np
+    >>> from types import SimpleNamespace
+    >>> from hyperspy_zlpml.removal.application import channel_range
+    >>> image = SimpleNamespace(
+    ...     parameters=SimpleNamespace(channel=np.array([160, 163, 900])),
+    ...     usable=np.array([True, True, False]),
+    ... )
+    >>> channel_range(image)
+    Range(low=160, high=163)
+    """
+    channels = image.parameters.channel[image.usable]
+    return Range(int(channels.min()), int(channels.max()))

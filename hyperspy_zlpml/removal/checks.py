@@ -224,29 +224,22 @@ class Checks:
         Why no check on vacuum was made, where there is vacuum.
     scan : RegionScan or None
         Stability against ``E_I``; None where no cluster has one.
-    scanned : ScannedSpectra
-        Spectra to try other limits on.
     """
 
     vacuum: VacuumCheck | None
     note: str
     scan: RegionScan | None
-    scanned: ScannedSpectra
 
 
-def run_checks(subtraction, image, held_out, peaks, labels, adapted, confidence):
+def run_checks(application, image, held_out, adapted, confidence):
     """Check a removal on the data themselves.
 
     Parameters
     ----------
-    subtraction : Subtraction
+    application : Application
     image : Image
     held_out : Sample or None
         Vacuum spectra that nothing was trained on.
-    peaks : KnownPeaks
-        Of all spectra.
-    labels : ndarray of int of shape (n_spectra,)
-        Cluster of each spectrum.
     adapted : Adapted
     confidence : float
         Probability inside the band.
@@ -255,24 +248,15 @@ def run_checks(subtraction, image, held_out, peaks, labels, adapted, confidence)
     -------
     Checks
     """
+    subtraction = application.subtraction
     vacuum = None
     if held_out is not None:
         vacuum = check_on_vacuum(subtraction, held_out, adapted, confidence)
-    scanned = _choose_scanned(subtraction, image, peaks, labels)
     return Checks(
         vacuum=vacuum,
         note=_why_no_check(image, held_out),
-        scan=scan_regions(subtraction, scanned, adapted.regions),
-        scanned=scanned,
+        scan=scan_regions(subtraction, application.scanned, adapted.regions),
     )
-
-
-def _choose_scanned(subtraction, image, peaks, labels):
-    """Choose spectra to try other limits on, of those that were read for training."""
-    index = image.sample_index
-    use = np.isfinite(peaks.channel[index]) & ~image.vacuum[index]
-    counts = image.sample_counts[use] + subtraction.pedestal
-    return ScannedSpectra.choose(counts, peaks.select(index[use]), labels[index[use]])
 
 
 def _why_no_check(image, held_out):

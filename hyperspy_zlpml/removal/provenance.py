@@ -79,48 +79,51 @@ def _described(value):
     return type(value).__name__
 
 
-def describe_removal(ensemble, adapted, subtraction, report, *, arguments, confidence, is_given):
+def describe_removal(fitted, subtraction, report, *, arguments, confidence):
     """Describe a removal for the node ``metadata.ZLP_ML`` of its results.
 
     Parameters
     ----------
-    ensemble : Ensemble
-    adapted : Adapted
+    fitted : Fitted
     subtraction : Subtraction
     report : Report
     arguments : dict
         Of :func:`describe_arguments`.
     confidence : float
         Probability inside the band.
-    is_given : bool
-        Whether the ensemble was trained before.
 
     Returns
     -------
     dict
         Of text, numbers and short arrays.
     """
-    names = ensemble.conditions.names if ensemble.setting else ()
-    regions = adapted.regions
+    regions = fitted.adapted.regions
     return {
         "version": __version__,
         "action": "zero-loss peak removed",
         "arguments": arguments,
         "confidence": float(confidence),
-        "ensemble": {
-            "sha256": ensemble.fingerprint,
-            "title": ensemble.origin.provenance.get("title", ""),
-            "n_replicas": int(ensemble.n_replicas),
-            "trained_before": bool(is_given),
-            "setting": dict(zip(names, ensemble.setting, strict=True)),
-        },
+        "ensemble": _describe_ensemble(fitted),
         "noise_gain": float(subtraction.noise.gain),
         "noise_readout": float(subtraction.noise.readout),
         "pedestal": float(subtraction.pedestal),
         "E_I_eV": np.array(regions.E_I, float),
         "E_II_eV": np.array(regions.E_II, float),
         "gain_limit_eV": np.array(regions.gain_limit, float),
-        "dose_over_that_of_ensemble": float(np.exp(adapted.log_dose)),
-        "distance": float(subtraction.distance),
+        "dose_over_that_of_ensemble": float(np.exp(fitted.adapted.log_dose)),
+        "distance": float(fitted.distance),
         "messages": "\n".join(report.messages),
+    }
+
+
+def _describe_ensemble(fitted):
+    """Describe which ensemble was applied."""
+    ensemble = fitted.ensemble
+    names = ensemble.conditions.names if ensemble.setting else ()
+    return {
+        "sha256": ensemble.fingerprint,
+        "title": ensemble.origin.provenance.get("title", ""),
+        "n_replicas": int(ensemble.n_replicas),
+        "trained_before": fitted.training is None,
+        "setting": dict(zip(names, ensemble.setting, strict=True)),
     }

@@ -66,3 +66,31 @@ class RemovedZLP:
             f"<RemovedZLP, {lazy}shape {self.subtracted.shape}, {self.report.n_kept} replicas, "
             f"{len(self.report.clusters)} clusters>"
         )
+
+
+def maps_of(image, application, labels, shape):
+    """Collect the maps of a removal.
+
+    Parameters
+    ----------
+    image : Image
+    application : Application
+    labels : ndarray of int of shape (n_spectra,)
+        Cluster of each spectrum.
+    shape : tuple of int
+        Navigation shape.
+
+    Returns
+    -------
+    dict of str to ndarray of the navigation shape
+        Clusters, vacuum, centre, FWHM and intensity.
+    """
+    parameters = image.parameters
+    maps = {
+        "clusters": np.where(application.peaks.usable, labels, -1),
+        "vacuum": image.vacuum,
+        "centre": parameters.centre,
+        "fwhm": parameters.fwhm,
+        "intensity": parameters.intensity,
+    }
+    return {name: values.reshape(shape) for name, values in maps.items()}

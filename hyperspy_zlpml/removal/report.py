@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Report of a removal: what was done and how well, printed as a short table."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -194,21 +194,15 @@ class Report:
 
 
 # Every step of the method has its lines in the report.
-def build_report(  # noqa: PLR0913
-    image, clusters, regions, ensemble, *, checks, training, n_reference, messages
-):
+def build_report(image, clusters, fitted, checks, *, n_reference, messages):
     """Build the report of a removal.
 
     Parameters
     ----------
     image : Image
     clusters : Clusters
-    regions : Regions
-        Limits of the clusters.
-    ensemble : Ensemble
+    fitted : Fitted
     checks : Checks
-    training : TrainingSummary or None
-        None where the ensemble was trained before.
     n_reference : int
         Spectra of a separate vacuum measurement.
     messages : sequence of str
@@ -219,23 +213,18 @@ def build_report(  # noqa: PLR0913
     Report
         Its complaints are among its messages.
     """
-    n = ensemble.n_replicas
-    if training is None:
-        training = TrainingSummary(n, n, dropped={}, chi2=np.nan, chi2_validation=np.nan)
+    n = fitted.ensemble.n_replicas
+    before = TrainingSummary(n, n, dropped={}, chi2=np.nan, chi2_validation=np.nan)
     detector = image.detector
     report = Report(
         noise=_describe_noise(detector.noise),
         pedestal=detector.pedestal,
         pedestal_note=detector.pedestal_note,
-        clusters=_cluster_rows(clusters, regions),
-        n_replicas=training.n_replicas,
-        n_kept=training.n_kept,
-        dropped=training.dropped,
-        chi2=training.chi2,
-        chi2_validation=training.chi2_validation,
+        clusters=_cluster_rows(clusters, fitted.adapted.regions),
+        **asdict(fitted.training or before),
         vacuum=checks.vacuum,
         scan=checks.scan,
-        tail=ensemble.seen.tail,
+        tail=fitted.ensemble.seen.tail,
         n_vacuum=int(image.vacuum.sum()),
         n_reference=n_reference,
         check_note=checks.note,

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hyperspy_zlpml.compute import map_spectra
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.removal.applicability import log_intensity_distance
 from hyperspy_zlpml.removal.expansion import Expansion
-from hyperspy_zlpml.statistics import Normal, Range
+from hyperspy_zlpml.statistics import Normal
 from hyperspy_zlpml.zlp.groups import ChannelGroups, GroupedSpectra, group_curvature, make_groups
 from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
@@ -427,40 +426,6 @@ class Subtraction:
         return -self.groups.edges[0] - channel
 
 
-def subtract_from(data, peaks, subtraction, variance=None, lazy=False, show_progressbar=False):
-    """Subtract the ZLP from all spectra of an image.
-
-    Parameters
-    ----------
-    data : ndarray or dask array of shape (..., n_energy)
-    peaks : KnownPeaks
-        Of all spectra, in flattened navigation order.
-    subtraction : Subtraction
-    variance : array that broadcasts with ``data``, or float, optional
-        Variance of the counts where it is known.
-    lazy : bool
-        Whether to return dask arrays that are not computed yet.
-    show_progressbar : bool
-
-    Returns
-    -------
-    dict of str to ndarray or dask array of shape (..., n_energy)
-        Under the names of ``RESULTS``.
-    """
-    return map_spectra(
-        subtraction.apply_stacked,
-        data,
-        peaks.stack().reshape(data.shape[:-1] + (-1,)),
-        variance,
-        names=RESULTS,
-        width=data.shape[-1],
-        dtype=results_type(data.dtype),
-        lazy=lazy,
-        show_progressbar=show_progressbar,
-        title="Subtracting the ZLP",
-    )
-
-
 def _windows(spectra, start, n):
     """View all runs of ``n`` channels of (n_spectra, n_channels), and find which begin at ``start``.
 
@@ -508,65 +473,3 @@ def results_type(dtype):
     """
     dtype = np.dtype(dtype)
     return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize > 4 else np.float32)
-
-
-def known_peaks(image, labels, regions, log_dose=0.0):
-    """Collect what is known of the peak of every spectrum before it is matched.
-
-    Parameters
-    ----------
-    image : Image
-    labels : ndarray of int of shape (n_spectra,)
-        Cluster of each spectrum.
-    regions : Regions
-        Limits of the clusters; vacuum has none.
-    log_dose : float
-        Logarithm of the dose over that of the ensemble, to which ln N0 is brought.
-
-    Returns
-    -------
-    KnownPeaks
-        NaN where a spectrum is not used.
-    """
-    parameters = image.parameters
-    cluster = np.clip(labels, 0, None)
-    unused = ~image.usable | (labels < 0)
-    columns = {
-        "channel": parameters.channel,
-        "centre": parameters.centre,
-        "fwhm": parameters.fwhm,
-        "log_intensity": image.log_intensity - log_dose,
-        "gain_limit": np.where(image.vacuum, -np.inf, regions.gain_limit[cluster]),
-        "loss_limit": np.where(image.vacuum, np.inf, regions.E_I[cluster]),
-    }
-    return KnownPeaks(**{name: np.where(unused, np.nan, value) for name, value in columns.items()})
-
-
-def channel_range(image):
-    """Find the first and the last channel that holds a peak.
-
-    Parameters
-    ----------
-    image : Image
-        With at least one usable spectrum.
-
-    Returns
-    -------
-    Range of int
-
-    Examples
-    --------
-    Spectra that are not used do not count:
-
-    >>> import numpy as np
-    >>> from types import SimpleNamespace
-    >>> from hyperspy_zlpml.removal.subtract import channel_range
-    >>> image = SimpleNamespace(
-    ...     parameters=SimpleNamespace(channel=np.array([160, 163, 900])),
-    ...     usable=np.array([True, True, False]),
-    ... )
-    >>> channel_range(image)
-    Range(low=160, high=163)
-    """
-    channels = image.parameters.channel[image.usable]
-    return Range(int(channels.min()), int(channels.max()))

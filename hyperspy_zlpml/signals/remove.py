@@ -29,7 +29,7 @@ def remove(signal, options, ensemble=None, lazy_output=None):
     ZLPRemoval
     """
     if ensemble is not None:
-        workflow.check_ensemble_type(ensemble)
+        workflow.check_ensemble(ensemble)
         ensemble = setting_of(signal, ensemble)
     spectra, factor = spectra_of(signal)
     removed = workflow.remove(spectra, unwrap(options, factor), ensemble, lazy_output)

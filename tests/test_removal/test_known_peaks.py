@@ -6,7 +6,7 @@ import pytest
 from images import COUNTS, ENERGY, THICKNESS, N, described
 
 from hyperspy_zlpml.image.peaks import peak_parameters
-from hyperspy_zlpml.removal.subtract import channel_range, known_peaks
+from hyperspy_zlpml.removal.application import channel_range, known_peaks
 from hyperspy_zlpml.zlp.regions import Regions
 
 REGIONS = Regions(np.array([-np.inf, -1.0, -0.5]), np.array([3.0, 2.0, 1.0]), np.full(3, 9.0))

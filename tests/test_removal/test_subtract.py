@@ -11,13 +11,14 @@ from hyperspy_zlpml.ensemble.inputs import InputScaling
 from hyperspy_zlpml.image.detector import Detector, NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.network import mlp
+from hyperspy_zlpml.removal.application import Application
+from hyperspy_zlpml.removal.checks import ScannedSpectra
 from hyperspy_zlpml.removal.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.removal.subtract import (
     _OPENING,
     MODEL_FLOOR,
     RESULTS,
     Subtraction,
-    subtract_from,
 )
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid, to_grid
@@ -224,7 +225,9 @@ def test_spectra_are_treated_alone(monkeypatch):
     whole = subtraction.apply(counts, peaks)
     monkeypatch.setattr(module, "_SPECTRA_AT_ONCE", 5)
     np.testing.assert_allclose(subtraction.apply(counts, peaks), whole, rtol=1e-9, atol=1e-9)
-    shaped = subtract_from(counts.reshape(3, 4, -1), peaks, subtraction)
+    nothing = ScannedSpectra(counts[:0], peaks.select(slice(0)), np.zeros(0, int))
+    application = Application(subtraction, peaks, ensemble().seen.regions, nothing)
+    shaped = application.subtract(counts.reshape(3, 4, -1))
     assert tuple(shaped) == RESULTS
     for name, expected in zip(RESULTS, whole, strict=True):
         assert shaped[name].shape == (3, 4, ENERGY.size)
