@@ -20,7 +20,7 @@ import numpy as np
 from hyperspy_zlpml.compute import one_blas_thread
 from hyperspy_zlpml.compute.progress import training_bar
 from hyperspy_zlpml.compute.user_warnings import warn_user
-from hyperspy_zlpml.ensemble.conditions import check_conditions
+from hyperspy_zlpml.ensemble.conditions import check_conditions, condition_values
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Origin
 from hyperspy_zlpml.image.clusters import Clusters, check_clustering, cluster_image
@@ -143,7 +143,8 @@ class Options:
 # --- the functions for users of arrays -------------------------------------------------------------
 
 
-def remove_zlp(
+# One argument for each choice of the user, as in the signal methods.
+def remove_zlp(  # noqa: PLR0913
     counts,
     energy,
     n_clusters=5,
@@ -265,7 +266,7 @@ def remove_zlp(
     return remove(spectra, options, ensemble, lazy_output)
 
 
-def train_zlp(
+def train_zlp(  # noqa: PLR0913
     counts,
     energy,
     n_clusters=5,
@@ -421,7 +422,9 @@ def train_at_settings(images, conditions, options):
     ValueError
         If the conditions do not tell the images apart, or an argument is not what it must be.
     """
-    names, values = tuple(conditions), np.array(list(conditions.values()), float).T
+    n_images = len(images)
+    columns = [condition_values(name, given, n_images) for name, given in conditions.items()]
+    names, values = tuple(conditions), np.array(columns).T
     check_conditions(names, values)
     options = options.checked()
     check_device(options.device)
@@ -440,10 +443,11 @@ def train_at_settings(images, conditions, options):
             trained = train_ensemble_at_settings(at_settings, names, training, progress)
     # Clusters of vacuum alone serve no purpose: nobody cares how they came about.
     for number, one in enumerate(at_settings):
-        for message in () if one.is_vacuum else one.clusters.messages:
-            warn_user(f"signal {number}: {message}")
+        if not one.is_vacuum:
+            for message in one.clusters.messages:
+                warn_user(f"signal {number}: {message}")
     origin = describe_origin(
-        f"{len(images)} signals", sum(one.n_spectra for one in images), options.arguments
+        f"{n_images} signals", sum(one.n_spectra for one in images), options.arguments
     )
     origin["titles"] = [one.title for one in images]
     return replace(trained.ensemble, origin=Origin(_common_settings(images, names), origin))
@@ -695,7 +699,7 @@ def _training_options(first, options, layers=LAYERS):
 
 
 def _common_settings(images, names):
-    """Settings of the microscope, but for the conditions, that are the same for all images."""
+    """Find the settings, but for the conditions, that are the same for all images."""
     return {
         name: value
         for name, value in images[0].microscope.items()

@@ -152,13 +152,20 @@ def test_several_settings(small):
         Spectra(*arrays_of(s), microscope={"convergence_angle": 10.0, "collection_angle": 15.0})
         for s in signals
     ]
-    found = train_at_settings(spectra, conditions, Options(**options).checked())
+    found = train_at_settings(spectra, conditions, Options(**options))
     assert found.fingerprint == expected.fingerprint
     energy = np.linspace(-1, 3, 50)
     np.testing.assert_array_equal(
         found.predict(energy, beam_energy=100, exposure=0.2),
         expected.predict(energy, beam_energy=100, exposure=0.2),
     )
+
+
+@pytest.mark.parametrize("values", [[60, 80], [60, np.nan, 80], "abc", [[60], [80], [120]]])
+def test_settings_that_are_not_one_number_for_each_image(small, values):
+    spectra = [Spectra(*arrays_of(small))] * 3
+    with pytest.raises(ValueError, match="conditions: expected 3 finite values of beam_energy"):
+        train_at_settings(spectra, {"beam_energy": values}, Options(**OPTIONS))
 
 
 def test_integrals_are_those_of_the_signal(small, small_removal):
@@ -206,7 +213,7 @@ def test_a_process_that_never_imports_hyperspy():
 
 
 @pytest.mark.parametrize(
-    ("changed", "match"),
+    "changed, match",
     [
         ({"energy": np.arange(40.0)}, r"energy: expected at least 64 channels.*\(40,\)"),
         ({"energy": np.arange(512.0)[::-1]}, "energy: expected increasing energies"),

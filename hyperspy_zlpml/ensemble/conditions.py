@@ -317,6 +317,42 @@ def _log_time(names, settings):
     return np.log(settings[:, columns[0]]) if columns else np.zeros(len(settings))
 
 
+def condition_values(name, given, n_settings):
+    """Take the values of one condition as numbers.
+
+    Parameters
+    ----------
+    name : str
+    given : sequence of float
+    n_settings : int
+
+    Returns
+    -------
+    ndarray of shape (n_settings,)
+
+    Raises
+    ------
+    ValueError
+        If they are not so many finite numbers.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.ensemble.conditions import condition_values
+    >>> condition_values("exposure", [0.1, 0.4], 2)
+    array([0.1, 0.4])
+    """
+    try:
+        values = np.asarray(given, float)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if values.shape != (n_settings,) or not np.isfinite(values).all():
+        raise ValueError(
+            f"conditions: expected {n_settings} finite values of {name}, one for each "
+            f"signal, got {given!r}."
+        )
+    return values
+
+
 def check_conditions(names, values):
     """Raise ValueError unless conditions can be learnt from their values.
 

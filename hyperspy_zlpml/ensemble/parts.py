@@ -38,8 +38,22 @@ def to_parts(ensemble):
     facts : dict of str to JSON
         Everything else.
     """
+    arrays, facts = _arrays_of(ensemble), _facts_of(ensemble)
+    conditions = ensemble.conditions
+    if conditions is not None:
+        for name in CONDITIONS_ARRAYS:
+            arrays[CONDITIONS_PREFIX + name] = getattr(conditions, name)
+        facts["conditions"] = {
+            "names": list(conditions.names),
+            "logarithmic": list(conditions.logarithmic),
+        }
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, facts
+
+
+def _arrays_of(ensemble):
+    """Collect the arrays of an ensemble, without those of its conditions."""
     networks, reference, seen = ensemble.networks, ensemble.reference, ensemble.seen
-    arrays = {
+    return {
         "weights": networks.weights,
         "log_reference": reference.log_shape,
         "scatter": reference.scatter,
@@ -52,7 +66,12 @@ def to_parts(ensemble):
         "E_I": seen.regions.E_I,
         "E_II": seen.regions.E_II,
     }
-    facts = {
+
+
+def _facts_of(ensemble):
+    """Collect everything else of an ensemble, without its conditions."""
+    networks, reference, seen = ensemble.networks, ensemble.reference, ensemble.seen
+    return {
         "layers": networks.layers,
         "scaling": asdict(networks.scaling),
         "grid": asdict(reference.grid),
@@ -69,15 +88,6 @@ def to_parts(ensemble):
         "setting": ensemble.setting,
         "conditions": None,
     }
-    conditions = ensemble.conditions
-    if conditions is not None:
-        for name in CONDITIONS_ARRAYS:
-            arrays[CONDITIONS_PREFIX + name] = getattr(conditions, name)
-        facts["conditions"] = {
-            "names": list(conditions.names),
-            "logarithmic": list(conditions.logarithmic),
-        }
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, facts
 
 
 def fingerprint(ensemble):

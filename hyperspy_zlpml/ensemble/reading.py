@@ -84,29 +84,18 @@ def load(path):
 
 def _header_of(path):
     """Read our entry in the header of a file, and check what needs no more than the header."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(9)
-        length = int.from_bytes(start[:8], "little")
-        foreign = EnsembleFileError(
-            f"{path}: not an ensemble of hyperspy_zlpml. Ensembles are written by ensemble.save()."
-        )
-        if len(start) < 9 or start[8:] != b"{" or length > LONGEST_HEADER:
-            raise foreign
-        text = start[8:] + file.read(length - 1)
-    if len(text) < length:
-        raise EnsembleFileError(f"{path}: cut short: the file ends within its header.")
+    size, text = path.stat().st_size, _header_text(path)
     try:
         header = json.loads(text)
         entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        end = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
+        end = 8 + len(text) + max((entry["data_offsets"][1] for entry in entries), default=0)
         metadata = header["__metadata__"]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise EnsembleFileError(
             f"{path}: not an ensemble of hyperspy_zlpml, or its header was altered."
         ) from error
     if not isinstance(metadata, dict) or HEADER_KEY not in metadata:
-        raise foreign
+        raise _foreign(path)
     if not is_integer(end) or size < end:
         raise EnsembleFileError(f"{path}: cut short: {size} bytes of {end}.")
     if size > min(end, LARGEST_FILE):
@@ -118,6 +107,25 @@ def _header_of(path):
     if not isinstance(ours, dict):
         raise EnsembleFileError(f"{path}: altered: its header is no dictionary.")
     return ours
+
+
+def _header_text(path):
+    """Read the JSON that a file begins with, whose length stands before it in eight bytes."""
+    with path.open("rb") as file:
+        start = file.read(9)
+        length = int.from_bytes(start[:8], "little")
+        if len(start) < 9 or start[8:] != b"{" or length > LONGEST_HEADER:
+            raise _foreign(path)
+        text = start[8:] + file.read(length - 1)
+    if len(text) < length:
+        raise EnsembleFileError(f"{path}: cut short: the file ends within its header.")
+    return text
+
+
+def _foreign(path):
+    return EnsembleFileError(
+        f"{path}: not an ensemble of hyperspy_zlpml. Ensembles are written by ensemble.save()."
+    )
 
 
 def from_parts(arrays, facts):
@@ -138,33 +146,41 @@ def from_parts(arrays, facts):
         If something is missing, of a wrong kind or shape, or no number to predict with.
     """
     arrays, conditions = checked_parts(arrays, facts)
-    regions = Regions(arrays["gain_limit"], arrays["E_I"], arrays["E_II"])
+    networks = Networks(
+        weights=arrays["weights"],
+        layers=tuple(facts["layers"]),
+        scaling=InputScaling(**facts["scaling"]),
+    )
     return Ensemble(
-        networks=Networks(
-            weights=arrays["weights"],
-            layers=tuple(facts["layers"]),
-            scaling=InputScaling(**facts["scaling"]),
-        ),
-        reference=Reference(
-            grid=Grid(**facts["grid"]),
-            log_shape=arrays["log_reference"],
-            modes=arrays["reference_modes"],
-            scores=arrays["reference_scores"],
-            scatter=arrays["scatter"],
-            spill=SpillTables(arrays["spill_log_intensity"], arrays["spill"]),
-        ),
-        seen=SeenSpectra(
-            log_intensity_range=Range(*facts["log_intensity_range"]),
-            log_fwhm=Normal(*facts["log_fwhm"]),
-            log_beam=facts["log_beam"],
-            u_range=Range(*facts["u_range"]),
-            regions=regions,
-            cluster_centres=arrays["cluster_centres"],
-            cluster_by=facts["cluster_by"],
-            noise=NoiseModel(**facts["noise"]),
-            tail=facts["tail"],
-        ),
+        networks=networks,
+        reference=_reference_of(arrays, facts),
+        seen=_seen_of(arrays, facts),
         origin=Origin(facts["microscope"], facts["provenance"], facts["origin"]),
         conditions=conditions,
         setting=tuple(facts["setting"]),
+    )
+
+
+def _reference_of(arrays, facts):
+    return Reference(
+        grid=Grid(**facts["grid"]),
+        log_shape=arrays["log_reference"],
+        modes=arrays["reference_modes"],
+        scores=arrays["reference_scores"],
+        scatter=arrays["scatter"],
+        spill=SpillTables(arrays["spill_log_intensity"], arrays["spill"]),
+    )
+
+
+def _seen_of(arrays, facts):
+    return SeenSpectra(
+        log_intensity_range=Range(*facts["log_intensity_range"]),
+        log_fwhm=Normal(*facts["log_fwhm"]),
+        log_beam=facts["log_beam"],
+        u_range=Range(*facts["u_range"]),
+        regions=Regions(arrays["gain_limit"], arrays["E_I"], arrays["E_II"]),
+        cluster_centres=arrays["cluster_centres"],
+        cluster_by=facts["cluster_by"],
+        noise=NoiseModel(**facts["noise"]),
+        tail=facts["tail"],
     )

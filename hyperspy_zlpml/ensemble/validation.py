@@ -114,30 +114,14 @@ def _check_facts(facts):
 
 def _check_shapes(arrays, facts):
     """Check that the shapes of all arrays agree with each other and with the facts."""
-    layers = facts["layers"]
-    grid = Grid(**facts["grid"])
-    n = len(arrays["weights"])
-    n_weights = sum((a + 1) * b for a, b in zip(layers[:-1], layers[1:], strict=True))
-    n_clusters = arrays["cluster_centres"].size
-    n_modes = len(arrays["reference_modes"])
-    n_spilled = len(arrays["spill_log_intensity"])
-    expected = {
-        "weights": (n, n_weights),
-        "log_reference": (grid.n,),
-        "scatter": (grid.n,),
-        "reference_modes": (n_modes, grid.n),
-        "reference_scores": (n, n_modes),
-        "spill": (n_spilled, grid.n),
-        "gain_limit": (n_clusters,),
-        "E_I": (n_clusters,),
-        "E_II": (n_clusters,),
-    }
+    grid, n = Grid(**facts["grid"]), len(arrays["weights"])
     wrong = [
         f"{name} {arrays[name].shape}"
-        for name, shape in expected.items()
+        for name, shape in _expected_shapes(arrays, facts["layers"], grid).items()
         if arrays[name].shape != shape
     ]
-    if wrong or not n or not n_clusters or not n_spilled:
+    some = ("weights", "cluster_centres", "spill_log_intensity")
+    if wrong or not all(len(arrays[name]) for name in some):
         raise ValueError(f"shapes do not agree or hold nothing: {', '.join(wrong)}")
     if n > _MOST_REPLICAS or grid.n > _LARGEST_GRID:
         raise ValueError(f"{n} replicas on {grid.n} nodes are too many")
@@ -145,6 +129,25 @@ def _check_shapes(arrays, facts):
         raise ValueError(f"the grid of {grid.n} nodes does not hold the peak")
     if (np.diff(arrays["spill_log_intensity"]) < 0).any():
         raise ValueError("spill_log_intensity does not increase")
+
+
+def _expected_shapes(arrays, layers, grid):
+    """Shapes that arrays must have, from the lengths of some of them."""
+    n_replicas = len(arrays["weights"])
+    n_weights = sum((a + 1) * b for a, b in zip(layers[:-1], layers[1:], strict=True))
+    n_clusters = arrays["cluster_centres"].size
+    n_modes = len(arrays["reference_modes"])
+    return {
+        "weights": (n_replicas, n_weights),
+        "log_reference": (grid.n,),
+        "scatter": (grid.n,),
+        "reference_modes": (n_modes, grid.n),
+        "reference_scores": (n_replicas, n_modes),
+        "spill": (len(arrays["spill_log_intensity"]), grid.n),
+        "gain_limit": (n_clusters,),
+        "E_I": (n_clusters,),
+        "E_II": (n_clusters,),
+    }
 
 
 def _check_conditions(conditions, arrays, facts):

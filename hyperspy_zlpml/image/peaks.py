@@ -257,12 +257,7 @@ def peak_parameters(counts, energy):
     spectra = spectra.astype(float)
     spectra[~finite] = 0.0
 
-    triple = spectra[:, :-2] + spectra[:, 1:-1]
-    triple += spectra[:, 2:]
-    channel = triple.argmax(-1) + 1
-    height = triple[np.arange(len(spectra)), channel - 1] / 3
-    around = channel[:, None] + np.arange(-1, 2)
-    channel = channel - 1 + np.take_along_axis(spectra, around, -1).argmax(-1)
+    channel, height = _highest(spectra)
     level = _level_before(spectra, channel)
     height = height - level
     noise = _channel_noise(spectra) / np.sqrt(3)
@@ -299,6 +294,16 @@ def peak_parameters(counts, energy):
     intensity, total, scattered = (_rounded(value * blank) for value in sums)
     values = (centre, fwhm, intensity, total, scattered, channel, status)
     return PeakParameters(*(value.reshape(leading) for value in values))
+
+
+def _highest(spectra):
+    """Find the highest channel, and the mean of the three neighbours that are highest together."""
+    triple = spectra[:, :-2] + spectra[:, 1:-1]
+    triple += spectra[:, 2:]
+    channel = triple.argmax(-1) + 1
+    height = triple[np.arange(len(spectra)), channel - 1] / 3
+    around = channel[:, None] + np.arange(-1, 2)
+    return channel - 1 + np.take_along_axis(spectra, around, -1).argmax(-1), height
 
 
 def _level_before(spectra, channel):

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from hyperspy_zlpml.ensemble.conditions import check_condition_names, check_conditions
+from hyperspy_zlpml.ensemble.conditions import (
+    check_condition_names,
+    check_conditions,
+    condition_values,
+)
 
 #: Settings of the microscope, and where HyperSpy keeps them.
 _SETTINGS = {
@@ -158,16 +162,7 @@ def _column(signals, name, given):
     """Read, or check, the values of one condition."""
     if given is None or isinstance(given, str):
         return [condition_of(signal, name, given, number) for number, signal in enumerate(signals)]
-    try:
-        column = np.asarray(given, float)
-    except (TypeError, ValueError):
-        column = np.zeros(0)
-    if column.shape != (len(signals),) or not np.isfinite(column).all():
-        raise ValueError(
-            f"conditions: expected {len(signals)} finite values of {name}, one for each "
-            f"signal, got {given!r}."
-        )
-    return column
+    return condition_values(name, given, len(signals))
 
 
 def _is_number(value):

@@ -150,37 +150,43 @@ def train_on_registered(images, options, rng, progress=None):
     scaling, data = training_data(images, scores, options, rng)
     trained = _train_networks(data, options, rng, progress)
     selection = select(trained.chi2, trained.chi2_validation, trained.rise)
-    intensities = [image.peaks.log_intensity_range for image in images]
-    reaches = [image.peaks.u_range for image in images]
-    spill = peaks.spill_by_intensity
-    ensemble = Ensemble(
-        networks=Networks(
-            weights=trained.weights[selection.kept].astype(np.float32),
-            layers=tuple(options.layers),
-            scaling=scaling,
-        ),
-        reference=Reference(
-            grid=peaks.grid,
-            log_shape=peaks.log_reference,
-            modes=peaks.reference_modes.astype(np.float32),
-            scores=scores[selection.kept].astype(np.float32),
-            scatter=np.zeros(peaks.grid.n, np.float32),
-            # Half of the bytes of a file.
-            spill=replace(spill, relative=spill.relative.astype(np.float32)),
-        ),
-        seen=SeenSpectra(
-            log_intensity_range=_hull(intensities),
-            log_fwhm=peaks.log_fwhm,
-            log_beam=0.0,
-            u_range=_hull(reaches),
-            regions=images[0].regions,
-            cluster_centres=np.zeros(len(images[0].regions.E_I)),
-            cluster_by="",
-            noise=peaks.noise,
-            tail=describe_tail_of(peaks),
-        ),
+    networks = Networks(
+        weights=trained.weights[selection.kept].astype(np.float32),
+        layers=tuple(options.layers),
+        scaling=scaling,
     )
+    reference = _reference_of(peaks, scores[selection.kept])
+    ensemble = Ensemble(networks, reference, _seen_of(images))
     return TrainedEnsemble(ensemble, TrainingSummary.of(trained, selection), selection.kept)
+
+
+def _reference_of(peaks, scores):
+    """Keep the reference of registered peaks, in single precision: half of the bytes of a file."""
+    spill = peaks.spill_by_intensity
+    return Reference(
+        grid=peaks.grid,
+        log_shape=peaks.log_reference,
+        modes=peaks.reference_modes.astype(np.float32),
+        scores=scores.astype(np.float32),
+        scatter=np.zeros(peaks.grid.n, np.float32),
+        spill=replace(spill, relative=spill.relative.astype(np.float32)),
+    )
+
+
+def _seen_of(images):
+    """Keep what registered spectra were like; beam and clusters are not known yet."""
+    peaks, regions = images[0].peaks, images[0].regions
+    return SeenSpectra(
+        log_intensity_range=_hull(image.peaks.log_intensity_range for image in images),
+        log_fwhm=peaks.log_fwhm,
+        log_beam=0.0,
+        u_range=_hull(image.peaks.u_range for image in images),
+        regions=regions,
+        cluster_centres=np.zeros(len(regions.E_I)),
+        cluster_by="",
+        noise=peaks.noise,
+        tail=describe_tail_of(peaks),
+    )
 
 
 def with_clusters(ensemble, beam, clusters):
@@ -240,7 +246,8 @@ def check_device(device):
 
 def _hull(ranges):
     """Find the smallest range that holds all."""
-    return Range(min(one.low for one in ranges), max(one.high for one in ranges))
+    lows, highs = zip(*ranges, strict=True)
+    return Range(min(lows), max(highs))
 
 
 def _train_networks(data, options, rng, progress):

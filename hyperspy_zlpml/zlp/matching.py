@@ -321,8 +321,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
         done |= number == n_steps - 1
         if done.any():
             rows = active[done]
-            for name, values in now._asdict().items():
-                getattr(found, name)[rows] = values[done]
+            _write(found, rows, now.select(done))
             found.covariance[rows] = np.linalg.inv(normal[done])
             found.chi2[rows] = chi2[done]
             left = ~done
@@ -331,6 +330,12 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
         if not active.size:
             break
     return found
+
+
+def _write(found, rows, peaks):
+    """Write fitted numbers of some spectra where they belong."""
+    for name, values in peaks._asdict().items():
+        getattr(found, name)[rows] = values
 
 
 class _Peaks(NamedTuple):
