@@ -24,7 +24,7 @@ PLACES_SHOWN = 12
 
 @dataclass
 class Figures:
-    """What is counted, with the places where it was found."""
+    """Counts, with the places where they were found."""
 
     files: int = 0
     lines: int = 0
@@ -51,16 +51,27 @@ def main():
     parser.add_argument("--places", action="store_true", help="say where, too")
     options = parser.parse_args()
     folder = ROOT / options.package
-    figures, modules = Figures(), {}
-    for path in sorted(folder.rglob("*.py")):
+    report(count_package(folder), modules_of(folder), folder, options.places)
+
+
+def modules_of(folder):
+    """Files of a package by the names of their modules."""
+    paths = {
+        ".".join(path.relative_to(folder.parent).with_suffix("").parts): path
+        for path in sorted(folder.rglob("*.py"))
+    }
+    return {name.removesuffix(".__init__"): path for name, path in paths.items()}
+
+
+def count_package(folder):
+    """Figures of all files of a package."""
+    figures = Figures()
+    for path in modules_of(folder).values():
         text = path.read_text(encoding="utf-8")
-        tree = ast.parse(text)
-        name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
-        modules[name.removesuffix(".__init__")] = path
         figures.files += 1
         figures.lines += text.count("\n")
-        count(tree, text, path.relative_to(ROOT), figures)
-    report(figures, modules, folder, options.places)
+        count(ast.parse(text), text, path.relative_to(ROOT), figures)
+    return figures
 
 
 def count(tree, text, path, figures):
@@ -79,9 +90,10 @@ def count(tree, text, path, figures):
             figures.doctests += doc.count(">>> ")
             if LEANING.match(doc):
                 leaning.append(f"{path}:{node.lineno} {doc.splitlines()[0][:70]}")
+        if isinstance(node, ast.FunctionDef):
+            figures.lengths.append(code_lines(node, text.splitlines()))
     for node in functions_of(tree):
         doc = ast.get_docstring(node) or ""
-        figures.lengths.append(code_lines(node, text.splitlines()))
         if not node.name.startswith("_"):
             figures.public += 1
             figures.documented += bool(doc)
