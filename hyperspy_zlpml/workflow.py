@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole method on arrays, from top to bottom: counts in, subtracted counts and their errors out.
 
-:func:`remove_zlp` and :func:`train_zlp` take what the signal methods take, as arrays, and need no
-HyperSpy. :func:`remove` is the method itself and reads like the papers:
+:func:`remove_zlp`, :func:`train_zlp` and :func:`train_zlp_at_settings` take what the signal methods
+take, as arrays, and need no HyperSpy. :func:`remove` is the method itself and reads like the papers:
 
 1. measure the peaks of all spectra, describe the image: detector, vacuum (:func:`look`)
 2. cluster by thickness, choose spectra to train on (:func:`choose`)
@@ -118,7 +118,7 @@ class Options:
         check_clustering(self.n_clusters, self.cluster_by)
         check_replicas(self.n_replicas, self.replica_kind)
         check_confidence(self.confidence)
-        check_limits(self.regions)
+        check_limits(self.regions, self.ev_per_unit)
         random_state = settle_random_state(self.random_state)
         arguments = self.arguments or self.described()
         return replace(
@@ -135,6 +135,11 @@ class Options:
         return describe_arguments({name: getattr(self, name) for name in _RECORDED})
 
     @property
+    def limits(self):
+        """Limits of the regions given by the user, eV."""
+        return check_limits(self.regions, self.ev_per_unit)
+
+    @property
     def seed(self):
         """Seed that all draws of a call start from."""
         return int(np.random.SeedSequence(self.random_state).generate_state(1)[0])
@@ -147,6 +152,9 @@ class Options:
 def remove_zlp(  # noqa: PLR0913
     counts,
     energy,
+    *,
+    variance=None,
+    microscope=None,
     n_clusters=5,
     cluster_by="zlp",
     n_replicas=100,
@@ -160,8 +168,6 @@ def remove_zlp(  # noqa: PLR0913
     show_progressbar=False,
     lazy_output=None,
     device="auto",
-    variance=None,
-    microscope=None,
 ):
     """Remove the zero-loss peak (ZLP) from arrays of spectra and say how well it is known.
 
@@ -176,6 +182,11 @@ def remove_zlp(  # noqa: PLR0913
         Spectra, energy axis last, of any number of navigation axes.
     energy : ndarray of shape (n_energy,)
         Uniform increasing axis, eV.
+    variance : array that broadcasts with ``counts``, or float, optional
+        Variance of the counts where it is known; otherwise it is estimated.
+    microscope : dict of str to float, optional
+        Settings that are known: ``beam_energy`` (keV), ``convergence_angle``,
+        ``collection_angle`` (mrad).
     n_clusters : int or "auto"
         Clusters of equal thickness.
     cluster_by : "zlp", "total", "log_ratio", or array of the navigation shape
@@ -209,11 +220,6 @@ def remove_zlp(  # noqa: PLR0913
     device : str
         Device of PyTorch to train on: "cpu", "cuda", "cuda:1"...; "auto" is CUDA where there
         is one.
-    variance : array that broadcasts with ``counts``, or float, optional
-        Variance of the counts where it is known; otherwise it is estimated.
-    microscope : dict of str to float, optional
-        Settings that are known: ``beam_energy`` (keV), ``convergence_angle``,
-        ``collection_angle`` (mrad).
 
     Returns
     -------
@@ -262,13 +268,16 @@ def remove_zlp(  # noqa: PLR0913
         show_progressbar=show_progressbar,
         device=device,
     )
-    spectra = Spectra(counts, energy, variance, microscope=microscope or {})
+    spectra = Spectra(counts, energy, variance, microscope=microscope)
     return remove(spectra, options, ensemble, lazy_output)
 
 
 def train_zlp(  # noqa: PLR0913
     counts,
     energy,
+    *,
+    variance=None,
+    microscope=None,
     n_clusters=5,
     cluster_by="zlp",
     n_replicas=100,
@@ -279,15 +288,13 @@ def train_zlp(  # noqa: PLR0913
     random_state=None,
     show_progressbar=False,
     device="auto",
-    variance=None,
-    microscope=None,
 ):
     """Train an ensemble on arrays of spectra without applying it.
 
     Parameters
     ----------
-    counts, energy, n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask, \
-replica_kind, random_state, show_progressbar, device, variance, microscope
+    counts, energy, variance, microscope, n_clusters, cluster_by, n_replicas, regions, vacuum, \
+navigation_mask, replica_kind, random_state, show_progressbar, device
         See :func:`remove_zlp`.
 
     Returns
@@ -316,8 +323,86 @@ replica_kind, random_state, show_progressbar, device, variance, microscope
         show_progressbar=show_progressbar,
         device=device,
     )
-    spectra = Spectra(counts, energy, variance, microscope=microscope or {})
+    spectra = Spectra(counts, energy, variance, microscope=microscope)
     return train(spectra, options)
+
+
+def train_zlp_at_settings(  # noqa: PLR0913
+    images,
+    conditions,
+    *,
+    n_clusters=5,
+    cluster_by="zlp",
+    n_replicas=100,
+    regions=None,
+    replica_kind="gaussian",
+    random_state=None,
+    show_progressbar=False,
+    device="auto",
+):
+    """Train one ensemble on spectra taken at several settings of the microscope.
+
+    The settings are inputs of the networks, so that the ensemble predicts the zero-loss peak
+    at those that were not measured ([1]_, section 3.4).
+
+    Parameters
+    ----------
+    images : sequence of Spectra
+        Best of vacuum, some dozens of spectra at each setting. Their axes may differ.
+    conditions : dict of str to sequence of float
+        Values of what differs between the images, one for each: ``{"beam_energy": [60, 200]}``.
+    n_clusters, cluster_by, n_replicas, regions, replica_kind, random_state, show_progressbar, \
+device
+        See :func:`remove_zlp`. ``cluster_by`` is the name of a proxy.
+
+    Returns
+    -------
+    Ensemble
+        With conditions: ask for ``ensemble.at(beam_energy=...)``.
+
+    Raises
+    ------
+    ValueError
+        If the conditions do not tell the images apart, or an argument is not what it must be.
+    NoZeroLossPeakError
+        If no spectrum of an image has a usable peak.
+    TooFewReplicasError
+        If fewer than half of the networks could be trained.
+
+    References
+    ----------
+    .. [1] L. I. Roest et al., Ultramicroscopy 222, 113202 (2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.workflow import Spectra, train_zlp_at_settings
+    >>> energy = -2 + 0.025 * np.arange(512)
+    >>> rng = np.random.default_rng(0)
+    >>> def vacuum(width):
+    ...     peak = np.exp(-4 * np.log(2) * (energy / width) ** 2) + 0.02 / (1 + energy**2)
+    ...     return Spectra(rng.poisson(1e5 * peak, (20, 512)), energy)
+    >>> ensemble = train_zlp_at_settings(
+    ...     [vacuum(0.3), vacuum(0.4)],
+    ...     {"beam_energy": [60, 200]},
+    ...     n_clusters=1,
+    ...     n_replicas=4,
+    ...     random_state=0,
+    ... )
+    >>> ensemble.at(beam_energy=80)  # doctest: +ELLIPSIS
+    <Ensemble of 4 networks [3, 10, 15, 5, 1], ... at beam_energy 80 (2 settings)>
+    """
+    options = Options(
+        n_clusters=n_clusters,
+        cluster_by=cluster_by,
+        n_replicas=n_replicas,
+        regions=regions,
+        replica_kind=replica_kind,
+        random_state=random_state,
+        show_progressbar=show_progressbar,
+        device=device,
+    )
+    return train_at_settings(images, conditions, options)
 
 
 # --- the method ------------------------------------------------------------------------------------
@@ -422,7 +507,9 @@ def train_at_settings(images, conditions, options):
     ValueError
         If the conditions do not tell the images apart, or an argument is not what it must be.
     """
+    images = list(images)
     n_images = len(images)
+    _check_settings(images, conditions, options)
     columns = [condition_values(name, given, n_images) for name, given in conditions.items()]
     names, values = tuple(conditions), np.array(columns).T
     check_conditions(names, values)
@@ -445,7 +532,7 @@ def train_at_settings(images, conditions, options):
     for number, one in enumerate(at_settings):
         if not one.is_vacuum:
             for message in one.clusters.messages:
-                warn_user(f"signal {number}: {message}")
+                warn_user(f"setting {number}: {message}")
     origin = describe_origin(
         f"{n_images} signals", sum(one.n_spectra for one in images), options.arguments
     )
@@ -525,7 +612,6 @@ def look(spectra, options):
     ValueError
         If a map is not of the navigation shape, or the vacuum does not fit.
     """
-    limits = check_limits(options.regions, options.ev_per_unit)
     vacuum, reference = _vacuum_of(options.vacuum, spectra)
     cluster_by, excluded, left_out = _used_spectra(options, spectra)
     rng = np.random.default_rng(options.seed)
@@ -540,7 +626,9 @@ def look(spectra, options):
     for message in (*messages, unusable_message(parameters)):
         if message:
             warn_user(message)
-    return FirstLook(spectra, image, reference, cluster_by, limits=limits, messages=messages)
+    return FirstLook(
+        spectra, image, reference, cluster_by, limits=options.limits, messages=messages
+    )
 
 
 def choose(first, options):
@@ -682,8 +770,28 @@ def check_ensemble(ensemble):
     """
     if not isinstance(ensemble, Ensemble):
         raise ValueError(
-            "ensemble: expected an Ensemble, as train_zlp_ml and hyperspy_zlpml.load return, "
+            "ensemble: expected an Ensemble, as a training and hyperspy_zlpml.load return, "
             f"got {type(ensemble).__name__}."
+        )
+
+
+def _check_settings(images, conditions, options):
+    """Raise ValueError unless there are images and conditions, and no maps of one image."""
+    if not images or not all(isinstance(one, Spectra) for one in images):
+        kinds = sorted({type(one).__name__ for one in images})
+        raise ValueError(f"images: expected a sequence of Spectra, got one of {kinds}.")
+    if not conditions:
+        raise ValueError(
+            "conditions: expected values of what differs between the images, for example "
+            f"{{'beam_energy': [60, 200]}}, got {conditions!r}."
+        )
+    for name in ("vacuum", "navigation_mask"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"{name}: expected None for images at several settings.")
+    if not isinstance(options.cluster_by, str):
+        raise ValueError(
+            "cluster_by: expected the name of a proxy for images at several settings, got "
+            f"{type(options.cluster_by).__name__}."
         )
 
 
@@ -708,7 +816,7 @@ def _common_settings(images, names):
 
 
 def _used_spectra(options, spectra):
-    """Proxy of thickness, spectra that are left out, and what is to be told of them."""
+    """Proxy of thickness, spectra that are left out, and the message about them."""
     excluded = np.zeros(spectra.n_spectra, bool)
     if options.navigation_mask is not None:
         excluded = spectra.flat_map(options.navigation_mask, "navigation_mask", bool)

@@ -15,7 +15,13 @@ from hyperspy_zlpml.image.spectra import Spectra
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.report import Report
 from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.workflow import Options, remove_zlp, train_at_settings, train_zlp
+from hyperspy_zlpml.workflow import (
+    Options,
+    remove_zlp,
+    train_at_settings,
+    train_zlp,
+    train_zlp_at_settings,
+)
 
 OPTIONS = {"n_clusters": 2, **QUICK}
 #: Settings that the metadata of the sample images hold: part of what an ensemble is.
@@ -152,7 +158,7 @@ def test_several_settings(small):
         Spectra(*arrays_of(s), microscope={"convergence_angle": 10.0, "collection_angle": 15.0})
         for s in signals
     ]
-    found = train_at_settings(spectra, conditions, Options(**options))
+    found = train_zlp_at_settings(spectra, conditions, **options)
     assert found.fingerprint == expected.fingerprint
     energy = np.linspace(-1, 3, 50)
     np.testing.assert_array_equal(
@@ -165,7 +171,41 @@ def test_several_settings(small):
 def test_settings_that_are_not_one_number_for_each_image(small, values):
     spectra = [Spectra(*arrays_of(small))] * 3
     with pytest.raises(ValueError, match="conditions: expected 3 finite values of beam_energy"):
-        train_at_settings(spectra, {"beam_energy": values}, Options(**OPTIONS))
+        train_zlp_at_settings(spectra, {"beam_energy": values}, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "images, conditions, options, match",
+    [
+        ([], {"beam_energy": []}, {}, "images: expected a sequence of Spectra, got one of"),
+        (["a"], {"beam_energy": [1]}, {}, r"images: expected a sequence of Spectra.*\['str'\]"),
+        (None, {}, {}, "conditions: expected values of what differs.*beam_energy.*got {}"),
+        (
+            None,
+            {"beam_energy": [60, 200]},
+            {"vacuum": np.ones((3, 4), bool)},
+            "vacuum: expected None",
+        ),
+        (
+            None,
+            {"beam_energy": [60, 200]},
+            {"navigation_mask": np.zeros((3, 4), bool)},
+            "navigation_mask: expected None",
+        ),
+        (
+            None,
+            {"beam_energy": [60, 200]},
+            {"cluster_by": np.ones((3, 4))},
+            "cluster_by: expected the name of a proxy.*got ndarray",
+        ),
+    ],
+)
+def test_training_at_settings_takes_images_and_no_map_of_one(
+    small, images, conditions, options, match
+):
+    images = [Spectra(*arrays_of(small))] * 2 if images is None else images
+    with pytest.raises(ValueError, match=match):
+        train_at_settings(images, conditions, Options(**{**OPTIONS, **options}))
 
 
 def test_integrals_are_those_of_the_signal(small, small_removal):
@@ -209,6 +249,29 @@ def test_a_process_that_never_imports_hyperspy():
     assert not loaded & {"hyperspy", "exspy", "rsciio", "matplotlib", "traits"}
 
 
+# --- what is taken ------------------------------------------------------------------------------
+
+
+def test_settings_of_the_microscope_are_numbers_of_any_kind(small):
+    spectra = Spectra(*arrays_of(small), microscope={"beam_energy": np.int64(200)})
+    assert spectra.microscope == {"beam_energy": 200.0}
+    assert type(spectra.microscope["beam_energy"]) is float
+    assert Spectra(*arrays_of(small), microscope=None).microscope == {}
+
+
+@pytest.mark.parametrize("offset", [-2.0, 1000.0])
+def test_an_axis_in_single_precision_is_uniform(small, offset):
+    energy = (offset + 0.025 * np.arange(512)).astype(np.float32)
+    assert Spectra(small.data, energy).step == pytest.approx(0.025, rel=1e-2)
+
+
+def test_an_axis_with_a_jump_is_not_uniform(small):
+    energy = -2 + 0.025 * np.arange(512)
+    energy[300:] += 0.001
+    with pytest.raises(ValueError, match="energy: expected a uniform axis"):
+        Spectra(small.data, energy)
+
+
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
@@ -223,6 +286,34 @@ def test_a_process_that_never_imports_hyperspy():
             {"counts": np.ones((3, 100))},
             r"counts: expected 512 channels on the last axis.*\(3, 100\)",
         ),
+        ({"counts": np.ones((0, 512))}, r"counts: expected at least one spectrum.*\(0, 512\)"),
+        (
+            {"counts": np.ones((3, 512), complex)},
+            "counts: expected real numbers, got dtype complex",
+        ),
+        ({"counts": np.full((3, 512), "a")}, "counts: expected real numbers, got dtype <U1"),
+        ({"counts": np.ma.ones((3, 512))}, r"counts: expected an array without a mask.*filled\(np"),
+        (
+            {"counts": da.ones((8, 512))[da.arange(8) > 2]},
+            r"counts: expected a dask array of known shape.*compute_chunk_sizes",
+        ),
+        (
+            {"variance": np.ones((3, 4, 5))},
+            r"variance: expected.*broadcasts.*got shape \(3, 4, 5\)",
+        ),
+        (
+            {"variance": np.ones((2, 3, 4, 512))},
+            r"variance: expected.*broadcasts.*\(2, 3, 4, 512\)",
+        ),
+        ({"variance": "auto"}, "variance: expected real numbers, got dtype <U4"),
+        ({"variance": -1.0}, r"variance: expected a finite number of at least 0, got -1\.0"),
+        ({"variance": np.nan}, "variance: expected a finite number of at least 0, got nan"),
+        ({"variance": np.full(512, -2.0)}, "variance: expected at least 0 in every.*got -2; clip"),
+        ({"microscope": {"beam_energy": None}}, "microscope: expected a finite number.*got None"),
+        ({"microscope": {"beam_energy": "200"}}, "microscope: expected a finite.*got '200'"),
+        ({"microscope": {"beam_energy": np.nan}}, "microscope: expected a finite.*got nan"),
+        ({"microscope": {"beam_engery": 200}}, r"microscope: expected.*among.*got \{'beam_engery'"),
+        ({"microscope": 200}, "microscope: expected a dict with keys among.*got 200"),
         ({"vacuum": "auto"}, "vacuum: expected spectra, a boolean map or None, got 'auto'"),
         ({"vacuum": np.zeros((3, 4), bool)}, "vacuum: expected at least one vacuum pixel"),
         ({"vacuum": np.ones((4, 3), bool)}, r"vacuum: expected a map of shape \(3, 4\).*\(4, 3\)"),

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blocks of whole spectra for dask, computed or stored together.
-
-Only arrays, numbers and frozen dataclasses of these travel.
-"""
+"""Blocks of whole spectra for dask, computed or stored together."""
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +61,7 @@ def compute(*arrays, show_progressbar, title):
     """Compute dask arrays together, with a progress bar.
 
     From workers they are gathered block by block, in threads written straight into the results.
-    Arrays in memory are given back as they are.
+    Arrays in memory are handed back as they are.
 
     Parameters
     ----------
@@ -75,8 +72,7 @@ def compute(*arrays, show_progressbar, title):
 
     Returns
     -------
-    sequence of ndarray
-        Those given, where any is in memory already.
+    list of ndarray
 
     Examples
     --------
@@ -86,8 +82,13 @@ def compute(*arrays, show_progressbar, title):
     >>> compute(counts, 2 * counts, show_progressbar=False, title="Doubling")
     [array([0, 1, 2, 3, 4, 5]), array([ 0,  2,  4,  6,  8, 10])]
     """
-    if not all(isinstance(array, da.Array) for array in arrays):
-        return arrays
+    lazy = [array for array in arrays if isinstance(array, da.Array)]
+    computed = iter(_computed(lazy, show_progressbar, title) if lazy else ())
+    return [next(computed) if isinstance(array, da.Array) else array for array in arrays]
+
+
+def _computed(arrays, show_progressbar, title):
+    """Compute dask arrays on the workers, or in threads of this process."""
     client = workers.active_client()
     if client is not None:
         return workers.gather(client, arrays, show_progressbar, title)

@@ -6,7 +6,6 @@ into the results: nothing is joined or copied after, and nothing is sent to the 
 which would take longer than the work. Lazy data are worked on block by block of dask.
 """
 
-import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import dask
@@ -14,7 +13,7 @@ import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml.compute.lazy import as_blocks, compute
-from hyperspy_zlpml.compute.threads import n_threads
+from hyperspy_zlpml.compute.threads import n_threads, one_blas_thread
 
 #: Spectra that a thread works on at once.
 _SPECTRA_AT_ONCE = 512
@@ -125,7 +124,7 @@ def take_spectra(data, index):
 def _into_results(function, data, others, results):
     """Make the function that works on a slice of all spectra, and count the spectra."""
     spectra = data.reshape(-1, data.shape[-1])
-    out = [result.reshape(len(spectra), -1) for result in results.values()]
+    out = [result.reshape(-1, result.shape[-1]) for result in results.values()]
     others = [_flattened(other, data.shape[:-1]) for other in others]
 
     def work(rows):
@@ -170,8 +169,8 @@ def run_in_threads(work, n_spectra, show_progressbar, title):
         slice(start, min(start + _SPECTRA_AT_ONCE, n_spectra))
         for start in range(0, n_spectra, _SPECTRA_AT_ONCE)
     ]
-    with contextlib.ExitStack() as stack:
-        done = stack.enter_context(ThreadPoolExecutor(n_threads())).map(work, blocks)
+    with one_blas_thread, ThreadPoolExecutor(n_threads()) as pool:
+        done = pool.map(work, blocks)
         if show_progressbar:
             from tqdm.auto import tqdm
 
@@ -202,15 +201,17 @@ def _blocks_like(other, data):
     """Cut numbers of each spectrum into the blocks of the data; hand on what has no axes."""
     if not np.ndim(other):
         return other
-    other = da.broadcast_to(da.asarray(other), data.shape[:-1] + other.shape[-1:])
-    return other.rechunk(data.chunks[:-1] + (-1,))
+    shape, chunks = data.shape[:-1] + other.shape[-1:], data.chunks[:-1] + (-1,)
+    if not isinstance(other, da.Array):
+        return da.from_array(np.broadcast_to(other, shape), chunks=chunks)
+    return da.broadcast_to(other, shape).rechunk(chunks)
 
 
 def _apply_to_block(counts, *others, function, n_results, width, result_type):
     """Work on one block, and stack the results on a first axis."""
     leading = counts.shape[:-1]
     spectra = counts.reshape(-1, counts.shape[-1])
-    own = [other.reshape(len(spectra), -1) if np.ndim(other) else other for other in others]
+    own = [other.reshape(-1, other.shape[-1]) if np.ndim(other) else other for other in others]
     stacked = np.empty((n_results, len(spectra), width), result_type)
     function(spectra, *own, out=list(stacked))
     return stacked.reshape((n_results,) + leading + (width,))

@@ -7,7 +7,10 @@ import numpy as np
 
 
 class PerSpectrum:
-    """Base of frozen dataclasses whose every field has the spectra on its first axis.
+    """Base of frozen dataclasses whose fields have the spectra on their first axis.
+
+    Fields are arrays, named tuples of arrays, or records of this kind. Those that are common to all
+    spectra are named in ``shared``.
 
     Examples
     --------
@@ -26,6 +29,14 @@ class PerSpectrum:
            [0.2, 8. ]])
     """
 
+    #: Names of the fields that are common to all spectra.
+    shared = ()
+
+    @classmethod
+    def _of_spectra(cls):
+        """Names of the fields with one value, or one row, for each spectrum."""
+        return [field.name for field in fields(cls) if field.name not in cls.shared]
+
     def select(self, index):
         """Take some of the spectra.
 
@@ -37,9 +48,8 @@ class PerSpectrum:
         -------
         the same record
         """
-        return replace(
-            self, **{field.name: getattr(self, field.name)[index] for field in fields(self)}
-        )
+        taken = {name: _taken(getattr(self, name), index) for name in self._of_spectra()}
+        return replace(self, **taken)
 
     @classmethod
     def join(cls, records):
@@ -48,15 +58,16 @@ class PerSpectrum:
         Parameters
         ----------
         records : sequence of records of this class
+            What is common to all spectra is that of the first.
 
         Returns
         -------
         a record of this class
         """
-        names = [field.name for field in fields(cls)]
-        return cls(
-            **{name: np.concatenate([getattr(one, name) for one in records]) for name in names}
-        )
+        joined = {
+            name: _joined([getattr(one, name) for one in records]) for name in cls._of_spectra()
+        }
+        return replace(records[0], **joined)
 
     def stack(self):
         """Write all fields, one number for each spectrum, into one array.
@@ -83,3 +94,22 @@ class PerSpectrum:
         a record of this class
         """
         return cls(*np.moveaxis(np.asarray(stacked), -1, 0))
+
+
+def _taken(values, index):
+    """Take some spectra of an array, of the arrays of a named tuple, or of a record."""
+    if isinstance(values, PerSpectrum):
+        return values.select(index)
+    if isinstance(values, tuple):
+        return type(values)(*(value[index] for value in values))
+    return values[index]
+
+
+def _joined(values):
+    """Join the arrays, named tuples of arrays, or records of several sets of spectra."""
+    first = values[0]
+    if isinstance(first, PerSpectrum):
+        return first.join(values)
+    if isinstance(first, tuple):
+        return type(first)(*(np.concatenate(several) for several in zip(*values, strict=True)))
+    return np.concatenate(values)

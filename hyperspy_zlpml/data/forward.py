@@ -7,12 +7,14 @@ sections 4.1 and 4.2): with ``Z`` the response of unit area and ``S`` the distri
 area, ``I = N exp(-t/l) [Z + Z * (exp((t/l) S) - delta)]`` where ``*`` is a convolution.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve
+
+from hyperspy_zlpml.compute.records import PerSpectrum
 
 #: Fraction that is left of losses that wrap around.
 _WRAPPED = 1e-7
@@ -167,7 +169,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class TrueSpectra:
+class TrueSpectra(PerSpectrum):
     """True numbers of every spectrum, each an array of shape (n_spectra,).
 
     Attributes
@@ -190,19 +192,6 @@ class TrueSpectra:
     electrons: np.ndarray
     thickness: np.ndarray
     band_gap: np.ndarray
-
-    def select(self, index):
-        """Take some of the spectra.
-
-        Parameters
-        ----------
-        index : any index of NumPy
-
-        Returns
-        -------
-        TrueSpectra
-        """
-        return TrueSpectra(**{one.name: getattr(self, one.name)[index] for one in fields(self)})
 
 
 class Camera(NamedTuple):

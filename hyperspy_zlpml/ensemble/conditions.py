@@ -348,7 +348,7 @@ def condition_values(name, given, n_settings):
     if values.shape != (n_settings,) or not np.isfinite(values).all():
         raise ValueError(
             f"conditions: expected {n_settings} finite values of {name}, one for each "
-            f"signal, got {given!r}."
+            f"setting, got {given!r}."
         )
     return values
 
@@ -374,17 +374,19 @@ def check_conditions(names, values):
     >>> check_conditions(("exposure",), np.array([[0.1], [0.2]]))
     >>> check_conditions(("exposure",), np.array([[0.1], [0.1]]))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: conditions: expected exposure to differ between the signals, it is 0.1 in all ...
+    ValueError: conditions: expected exposure to differ between the settings, it is 0.1 in all ...
     """
     check_condition_names(names)
     for name, column in zip(names, values.T, strict=True):
         if np.ptp(column) == 0:
             raise ValueError(
-                f"conditions: expected {name} to differ between the signals, it is {column[0]:g} "
+                f"conditions: expected {name} to differ between the settings, it is {column[0]:g} "
                 "in all of them; leave it out."
             )
     if len(values) > MOST_SETTINGS:
-        raise ValueError(f"signals: expected at most {MOST_SETTINGS} settings, got {len(values)}.")
+        raise ValueError(
+            f"conditions: expected at most {MOST_SETTINGS} settings, got {len(values)}."
+        )
     n_settings = len(np.unique(values, axis=0))
     if n_settings < values.shape[1] + 1:
         raise ValueError(

@@ -229,7 +229,7 @@ def describe_vacuum(vacuum, step):
     """
     if abs(vacuum.step / step - 1) > _SAME_DISPERSION:
         raise ValueError(
-            f"vacuum: expected the dispersion of the signal, {step:.6g} eV per channel, "
+            f"vacuum: expected the dispersion of the spectra, {step:.6g} eV per channel, "
             f"got {vacuum.step:.6g}; measure or interpolate the vacuum at the same dispersion."
         )
     index = np.arange(vacuum.n_spectra)[:LARGEST_SAMPLE]

@@ -299,6 +299,11 @@ def noise_of_variance(variance, counts):
     -------
     NoiseModel
 
+    Raises
+    ------
+    ValueError
+        If a variance is negative.
+
     Examples
     --------
     >>> import numpy as np
@@ -309,4 +314,8 @@ def noise_of_variance(variance, counts):
     if not np.ndim(variance):
         return NoiseModel(0.0, float(np.sqrt(variance)), "constant variance of the signal")
     use = np.isfinite(counts) & np.isfinite(variance)
+    if (variance[use] < 0).any():
+        raise ValueError(
+            f"variance: expected at least 0 in every channel, got {variance[use].min():g}; clip it."
+        )
     return fit_noise(counts[use], variance[use], "variance of the signal", trimmed=False)

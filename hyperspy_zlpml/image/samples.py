@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Samples of an image: spectra to train on, and vacuum spectra to check the result on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.peaks import PeakParameters
 
 #: Label of vacuum spectra, which belong to no cluster.
@@ -22,7 +23,7 @@ _CHECKED_AT_MOST = 256
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(PerSpectrum):
     """Spectra to train on, of one image or of one vacuum reference.
 
     Attributes
@@ -37,28 +38,12 @@ class Sample:
         Cluster of each spectrum, or VACUUM.
     """
 
+    shared = ("energy",)
+
     counts: np.ndarray
     energy: np.ndarray
     parameters: PeakParameters
     label: np.ndarray
-
-    def select(self, index):
-        """Take some of the spectra.
-
-        Parameters
-        ----------
-        index : any index of NumPy
-
-        Returns
-        -------
-        Sample
-        """
-        return replace(
-            self,
-            counts=self.counts[index],
-            parameters=self.parameters.select(index),
-            label=self.label[index],
-        )
 
 
 def log_intensities(samples):

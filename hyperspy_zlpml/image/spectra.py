@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Counts on an energy axis, as every function of arrays takes them."""
 
+import numbers
 from dataclasses import dataclass, field
 
 import dask.array as da
 import numpy as np
 
-from hyperspy_zlpml.compute import as_blocks
+from hyperspy_zlpml.compute import as_blocks, compute, take_spectra
 from hyperspy_zlpml.image.detector import noise_of_variance
 
+#: Settings of the microscope that shape a zero-loss peak.
+SHAPING_SETTINGS = ("beam_energy", "convergence_angle", "collection_angle")
 #: Fewer channels than this cannot hold a peak and its tails.
 FEWEST_CHANNELS = 64
-#: Steps of a uniform axis agree to this fraction of a step.
+#: Energies of a uniform axis agree with a straight line to this fraction of a step, or to
+#: single precision.
 _UNIFORM = 1e-3
 
 
@@ -22,8 +26,8 @@ class Spectra:
     Attributes
     ----------
     counts : ndarray or dask array of shape (..., n_energy)
-        As measured; zero to any number of navigation axes. Lazy counts are cut into blocks of whole
-        spectra.
+        As measured, NaN where unknown; zero to any number of navigation axes. Lazy counts are cut
+        into blocks of whole spectra.
     energy : ndarray of shape (n_energy,)
         Uniform increasing axis, eV.
     variance : array that broadcasts with ``counts``, or float, optional
@@ -38,7 +42,8 @@ class Spectra:
     ------
     ValueError
         If the axis is not one of uniform increasing energies, holds too few channels, or is not
-        that of the counts.
+        that of the counts; if there are no counts or they are no real numbers; or if the variance
+        or a setting of the microscope is not what it must be.
 
     Examples
     --------
@@ -57,15 +62,13 @@ class Spectra:
 
     def __post_init__(self):
         energy = np.asarray(self.energy, float)
-        counts = self.counts if self.is_lazy else np.asarray(self.counts)
         _check_energy(energy)
-        if not counts.ndim or counts.shape[-1] != energy.size:
-            raise ValueError(
-                f"counts: expected {energy.size} channels on the last axis, as energy has, "
-                f"got an array of shape {counts.shape}."
-            )
+        counts = _checked_counts(self.counts, energy.size)
+        variance = _checked_variance(self.variance, counts.shape)
         object.__setattr__(self, "energy", energy)
         object.__setattr__(self, "counts", as_blocks(counts) if self.is_lazy else counts)
+        object.__setattr__(self, "variance", variance)
+        object.__setattr__(self, "microscope", _checked_settings(self.microscope))
 
     @property
     def is_lazy(self):
@@ -141,11 +144,85 @@ def _check_energy(energy):
     steps = np.diff(energy)
     if not (steps > 0).all():
         raise ValueError("energy: expected increasing energies (eV), got an axis that is not.")
-    if np.ptp(steps) > _UNIFORM * steps.mean():
+    deviation = np.abs(energy - np.linspace(energy[0], energy[-1], energy.size)).max()
+    rounding = np.finfo(np.float32).eps * np.abs(energy).max()
+    if deviation > _UNIFORM * steps.mean() + rounding:
         raise ValueError(
             f"energy: expected a uniform axis, got steps from {steps.min():.6g} to "
             f"{steps.max():.6g} eV; interpolate the counts on a uniform one."
         )
+
+
+def _checked_counts(counts, n_energy):
+    """Take counts as an array; raise ValueError unless they are real numbers on the energy axis."""
+    counts = _real_numbers(counts, "counts")
+    if np.isnan(counts.shape).any():
+        raise ValueError(
+            f"counts: expected a dask array of known shape, got {counts.shape}; call "
+            "counts.compute_chunk_sizes() first."
+        )
+    if not counts.ndim or counts.shape[-1] != n_energy:
+        raise ValueError(
+            f"counts: expected {n_energy} channels on the last axis, as energy has, "
+            f"got an array of shape {counts.shape}."
+        )
+    if not counts.size:
+        raise ValueError(f"counts: expected at least one spectrum, got shape {counts.shape}.")
+    return counts
+
+
+def _checked_variance(variance, shape):
+    """Take a variance as a number or an array; raise ValueError unless it fits the counts."""
+    if variance is None:
+        return None
+    variance = _real_numbers(variance, "variance")
+    if not variance.ndim:
+        if not (np.isfinite(variance) and variance >= 0):
+            raise ValueError(f"variance: expected a finite number of at least 0, got {variance}.")
+        return float(variance)
+    if not _broadcasts(variance.shape, shape):
+        raise ValueError(
+            f"variance: expected a number or an array that broadcasts with the counts, of "
+            f"shape {shape}, got shape {variance.shape}."
+        )
+    return variance
+
+
+def _real_numbers(values, name):
+    """Take values as an array; raise ValueError unless they are real numbers without a mask."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name}: expected an array without a mask, got a masked one; mark what is unknown by "
+            f"NaN, with {name}.astype(float).filled(np.nan)."
+        )
+    values = values if isinstance(values, da.Array) else np.asarray(values)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: expected real numbers, got dtype {values.dtype}.")
+    return values
+
+
+def _broadcasts(own, shape):
+    """Tell whether an array of one shape broadcasts to another."""
+    pairs = zip(own[::-1], shape[::-1], strict=False)
+    return len(own) <= len(shape) and all(n in (1, whole) for n, whole in pairs)
+
+
+def _checked_settings(settings):
+    """Take settings of the microscope as numbers; raise ValueError unless we know their names."""
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict) or not set(settings) <= set(SHAPING_SETTINGS):
+        raise ValueError(
+            f"microscope: expected a dict with keys among {list(SHAPING_SETTINGS)}, got {settings!r}."
+        )
+    for name, value in settings.items():
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not is_number or not np.isfinite(value):
+            raise ValueError(
+                f"microscope: expected a finite number for {name}, got {value!r}; leave it out "
+                "where it is not known."
+            )
+    return {name: float(value) for name, value in settings.items()}
 
 
 def known_noise(spectra, index, counts):
@@ -164,6 +241,11 @@ def known_noise(spectra, index, counts):
     NoiseModel or None
         None where no variance is known.
 
+    Raises
+    ------
+    ValueError
+        If a variance is negative.
+
     Examples
     --------
     >>> import numpy as np
@@ -178,6 +260,7 @@ def known_noise(spectra, index, counts):
     if variance is None:
         return None
     if np.ndim(variance):
-        whole = da.broadcast_to(da.asarray(variance), spectra.counts.shape)
-        variance = whole.reshape(-1, spectra.energy.size)[index].compute()
+        library = da if isinstance(variance, da.Array) else np
+        whole = library.broadcast_to(variance, spectra.counts.shape)
+        (variance,) = compute(take_spectra(whole, index), show_progressbar=False, title="")
     return noise_of_variance(variance, counts)

@@ -17,9 +17,9 @@ from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import (
     ChannelGroups,
+    GroupedSpectra,
     group_curvature,
     group_spectra,
-    join_spectra,
     make_groups,
 )
 from hyperspy_zlpml.zlp.matching import MatchStart, match
@@ -183,7 +183,7 @@ def _join(samples):
 
 def _group(samples, groups, curvature):
     """Collect the counts of several samples in the same groups."""
-    return join_spectra(
+    return GroupedSpectra.join(
         [
             group_spectra(
                 counts=sample.counts,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.statistics import Normal, Range
@@ -40,7 +41,7 @@ class Ratios(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RegisteredPeaks:
+class RegisteredPeaks(PerSpectrum):
     """Training spectra with their peaks registered to a common reference shape.
 
     Attributes
@@ -72,6 +73,17 @@ class RegisteredPeaks:
         the spectra at hand are too few to tell.
     """
 
+    shared = (
+        "grid",
+        "log_reference",
+        "noise",
+        "spill_tables",
+        "reference_modes",
+        "extrapolated_from",
+        "tail_is_known",
+        "variation",
+    )
+
     spectra: GroupedSpectra
     label: np.ndarray
     log_intensity: np.ndarray
@@ -85,26 +97,6 @@ class RegisteredPeaks:
     extrapolated_from: float = NO_LIMIT
     tail_is_known: bool = True
     variation: np.ndarray | None = None
-
-    def select(self, index):
-        """Take some of the spectra.
-
-        Parameters
-        ----------
-        index : any index of NumPy
-
-        Returns
-        -------
-        RegisteredPeaks
-        """
-        return replace(
-            self,
-            spectra=self.spectra.select(index),
-            label=self.label[index],
-            log_intensity=self.log_intensity[index],
-            matched=self.matched.select(index),
-            window=Range(self.window.low[index], self.window.high[index]),
-        )
 
     @property
     def table(self):

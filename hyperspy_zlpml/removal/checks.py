@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
+from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.samples import FEWEST_TO_HOLD_OUT
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
@@ -159,7 +160,7 @@ class RegionScan:
 
 
 @dataclass(frozen=True)
-class ScannedSpectra:
+class ScannedSpectra(PerSpectrum):
     """Some spectra of every cluster, as measured, to try other limits on.
 
     Attributes
@@ -195,7 +196,7 @@ class ScannedSpectra:
             few = min(members.size, _SPECTRA_SCANNED)
             rows.append(members[np.linspace(0, members.size - 1, few).astype(int)])
         rows = np.concatenate(rows) if rows else np.zeros(0, int)
-        return cls(counts[rows], peaks.select(rows), labels[rows])
+        return cls(counts, peaks, labels).select(rows)
 
     def of_cluster(self, name):
         """Take the spectra of one cluster.
@@ -208,8 +209,7 @@ class ScannedSpectra:
         -------
         ScannedSpectra
         """
-        rows = self.labels == name
-        return ScannedSpectra(self.counts[rows], self.peaks.select(rows), self.labels[rows])
+        return self.select(self.labels == name)
 
 
 @dataclass(frozen=True)

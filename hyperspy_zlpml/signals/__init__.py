@@ -3,7 +3,7 @@
 
 - ``eels_zlp``: the signal and its lazy twin
 - ``remove``, ``train``: take arrays from signals, call the method, wrap the results
-- ``arrays``, ``microscope``: from signals to arrays and numbers
+- ``arrays``, ``microscope``, ``arguments``: from signals to arrays and numbers
 - ``wrapping``: and back
 - ``result``, ``figures``, ``saving``: what is returned, drawn and written
 """

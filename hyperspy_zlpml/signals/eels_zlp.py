@@ -4,6 +4,7 @@
 from exspy.signals import EELSSpectrum, LazyEELSSpectrum
 
 from hyperspy_zlpml.signals import remove
+from hyperspy_zlpml.signals.train import train_signal
 from hyperspy_zlpml.workflow import Options
 
 
@@ -185,7 +186,7 @@ random_state, show_progressbar, device
             show_progressbar=show_progressbar,
             device=device,
         )
-        return remove.train(self, options)
+        return train_signal(self, options)
 
     def estimate_zlp_parameters(self, show_progressbar=None):
         """Measure centre, width and intensity of the zero-loss peak of every spectrum.

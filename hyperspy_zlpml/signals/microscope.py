@@ -6,11 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from hyperspy_zlpml.ensemble.conditions import (
-    check_condition_names,
-    check_conditions,
-    condition_values,
-)
+from hyperspy_zlpml.ensemble.conditions import check_condition_names, condition_values
+from hyperspy_zlpml.image.spectra import SHAPING_SETTINGS
 
 #: Settings of the microscope, and where HyperSpy keeps them.
 _SETTINGS = {
@@ -20,8 +17,6 @@ _SETTINGS = {
     "exposure": "Acquisition_instrument.TEM.Detector.EELS.exposure",
     "dwell_time": "Acquisition_instrument.TEM.Detector.EELS.dwell_time",
 }
-#: Settings that shape a zero-loss peak.
-_SHAPING = ("beam_energy", "convergence_angle", "collection_angle")
 
 
 def microscope_settings(signal):
@@ -44,7 +39,7 @@ def microscope_settings(signal):
     >>> microscope_settings(s)
     {'beam_energy': 200.0, 'convergence_angle': 10.0, 'collection_angle': 15.0}
     """
-    found = {name: signal.metadata.get_item(_SETTINGS[name]) for name in _SHAPING}
+    found = {name: signal.metadata.get_item(_SETTINGS[name]) for name in SHAPING_SETTINGS}
     return {name: float(value) for name, value in found.items() if _is_number(value)}
 
 
@@ -101,7 +96,7 @@ def read_conditions(signals, conditions):
     Raises
     ------
     ValueError
-        If they are neither in the metadata nor given, or do not tell the signals apart.
+        If they are neither in the metadata nor given.
 
     Examples
     --------
@@ -119,11 +114,9 @@ def read_conditions(signals, conditions):
     if not is_dict or not all(isinstance(name, str) for name in conditions):
         raise ValueError(f"conditions: expected names or a dict of them, got {conditions!r}.")
     check_condition_names(conditions)
-    columns = {
+    return {
         name: np.asarray(_column(signals, name, given), float) for name, given in conditions.items()
     }
-    check_conditions(tuple(columns), np.array(list(columns.values())).T)
-    return columns
 
 
 def setting_of(signal, ensemble):

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Train one ensemble on signals taken at several settings of the microscope."""
+"""Train an ensemble on one signal, or on several taken at different settings."""
 
 from collections.abc import Iterable
 
 import hyperspy.api as hs
 
 from hyperspy_zlpml import workflow
-from hyperspy_zlpml.signals import remove
+from hyperspy_zlpml.signals.arguments import unwrap
 from hyperspy_zlpml.signals.arrays import spectra_of
 from hyperspy_zlpml.signals.microscope import read_conditions
-from hyperspy_zlpml.signals.remove import unwrap
 from hyperspy_zlpml.workflow import Options
 
 
@@ -100,7 +99,24 @@ device
             f"conditions: expected what differs between {len(signals)} signals, for example "
             "['beam_energy'], got None."
         )
-    return remove.train(signals[0], options)
+    return train_signal(signals[0], options)
+
+
+def train_signal(signal, options):
+    """Train an ensemble on a signal.
+
+    Parameters
+    ----------
+    signal : Signal1D
+    options : Options
+        With signals where the workflow takes arrays.
+
+    Returns
+    -------
+    Ensemble
+    """
+    spectra, factor = spectra_of(signal)
+    return workflow.train(spectra, unwrap(options, factor))
 
 
 def _checked_signals(signals, cluster_by):

@@ -6,9 +6,11 @@ share them whatever their drift, and nothing is interpolated: single channels in
 groups that grow with the distance in the tails. 2000 channels become 150 to 200 groups.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+
+from hyperspy_zlpml.compute.records import PerSpectrum
 
 #: A group is this fraction of its distance from the peak wide ...
 _GROWTH = 0.05
@@ -159,7 +161,7 @@ def make_groups(channels_per_fwhm, n_before, n_after):
 
 
 @dataclass(frozen=True)
-class GroupedSpectra:
+class GroupedSpectra(PerSpectrum):
     """Counts of spectra in groups of channels around their peaks.
 
     Attributes
@@ -176,29 +178,13 @@ class GroupedSpectra:
         Groups that lie on the axis.
     """
 
+    shared = ("n_channels", "curvature")
+
     sums: np.ndarray
     n_channels: np.ndarray
     curvature: np.ndarray
     energy: np.ndarray
     complete: np.ndarray
-
-    def select(self, index):
-        """Take some of the spectra.
-
-        Parameters
-        ----------
-        index : any index of NumPy
-
-        Returns
-        -------
-        GroupedSpectra
-        """
-        return replace(
-            self,
-            sums=self.sums[index],
-            energy=self.energy[index],
-            complete=self.complete[index],
-        )
 
     def of_groups(self, groups):
         """Take some neighbouring groups of all spectra.
@@ -249,24 +235,6 @@ def group_spectra(counts, energy, channel, groups, curvature):
         energy=middle,
         complete=complete,
     )
-
-
-def join_spectra(sets):
-    """Join several sets of grouped spectra with the same groups.
-
-    Parameters
-    ----------
-    sets : sequence of GroupedSpectra
-
-    Returns
-    -------
-    GroupedSpectra
-    """
-    joined = {
-        name: np.concatenate([getattr(one, name) for one in sets])
-        for name in ("sums", "energy", "complete")
-    }
-    return replace(sets[0], **joined)
 
 
 def group_curvature(grid, log_shape, groups, channels_per_fwhm):

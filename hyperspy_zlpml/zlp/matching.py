@@ -148,7 +148,7 @@ class KnownPeaks(PerSpectrum):
 
 
 @dataclass(frozen=True)
-class MatchStart:
+class MatchStart(PerSpectrum):
     """Start of a match, and the window in which it looks.
 
     Attributes
@@ -165,24 +165,6 @@ class MatchStart:
     fwhm: np.ndarray
     log_intensity: np.ndarray
     window: Range
-
-    def select(self, index):
-        """Take some of the spectra.
-
-        Parameters
-        ----------
-        index : any index of NumPy
-
-        Returns
-        -------
-        MatchStart
-        """
-        return MatchStart(
-            centre=self.centre[index],
-            fwhm=self.fwhm[index],
-            log_intensity=self.log_intensity[index],
-            window=Range(self.window.low[index], self.window.high[index]),
-        )
 
 
 def inside_window(u, window):

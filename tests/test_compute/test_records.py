@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.statistics import Range
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,21 @@ class Rows(PerSpectrum):
 
     weight: np.ndarray
     counts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Nested(PerSpectrum):
+    """A record, a named tuple of arrays, and what is common to all spectra."""
+
+    shared = ("energy",)
+
+    peaks: Peaks
+    window: Range
+    energy: np.ndarray
+
+
+def nested(n=6):
+    return Nested(peaks(n), Range(np.arange(n), 2.0 * np.arange(n)), np.arange(3))
 
 
 def peaks(n=6):
@@ -73,6 +89,25 @@ def test_join_keeps_the_order_of_the_records():
     record = peaks()
     joined = Peaks.join([record.select([5]), record.select([1, 2])])
     assert_same(joined, record.select([5, 1, 2]))
+
+
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
+def test_records_in_records_are_cut_too_and_what_is_common_is_not(index):
+    record = nested()
+    found = record.select(index)
+    assert_same(found.peaks, record.peaks.select(index))
+    assert type(found.window) is Range
+    np.testing.assert_array_equal(found.window.high, record.window.high[index])
+    assert found.energy is record.energy
+
+
+def test_records_in_records_are_joined_too():
+    record = nested()
+    joined = Nested.join([record.select([5]), record.select([1, 2])])
+    expected = record.select([5, 1, 2])
+    assert_same(joined.peaks, expected.peaks)
+    np.testing.assert_array_equal(joined.window.low, expected.window.low)
+    assert joined.energy is record.energy
 
 
 @pytest.mark.parametrize("shape", [(), (6,), (2, 3), (1, 2, 3)])

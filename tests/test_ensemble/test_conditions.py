@@ -173,7 +173,7 @@ def test_names_that_no_keyword_can_have(name):
 def test_there_are_no_more_settings_than_a_file_may_hold():
     values = np.linspace(1, 2, MOST_SETTINGS + 1)[:, None]
     check_conditions(("current",), values[:-1])
-    message = f"signals: expected at most {MOST_SETTINGS} settings, got {MOST_SETTINGS + 1}"
+    message = f"conditions: expected at most {MOST_SETTINGS} settings, got {MOST_SETTINGS + 1}"
     with pytest.raises(ValueError, match=message):
         check_conditions(("current",), values)
 

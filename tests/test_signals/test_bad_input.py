@@ -431,7 +431,7 @@ def test_regions_in_the_wrong_order(small, method):
 def test_ensemble_that_is_none(small, value):
     with pytest.raises(
         ValueError,
-        match="ensemble: expected an Ensemble, as train_zlp_ml and hyperspy_zlpml.load return",
+        match="ensemble: expected an Ensemble, as a training and hyperspy_zlpml.load return",
     ):
         small.remove_zlp_ml(ensemble=value)
 

@@ -8,7 +8,7 @@ from scipy.optimize import least_squares
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
-from hyperspy_zlpml.zlp.groups import group_curvature, group_spectra, join_spectra, make_groups
+from hyperspy_zlpml.zlp.groups import GroupedSpectra, group_curvature, group_spectra, make_groups
 from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
@@ -127,7 +127,7 @@ def test_curvature_is_the_mean_over_a_group_by_its_middle():
 def test_joining_what_was_split():
     counts = expected(*drifting(7))
     whole = grouped(counts)
-    joined = join_spectra([grouped(counts[:3]), grouped(counts[3:])])
+    joined = GroupedSpectra.join([grouped(counts[:3]), grouped(counts[3:])])
     for name in ("sums", "energy", "complete", "n_channels", "curvature"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
     np.testing.assert_array_equal(whole.select([2, 5]).sums, whole.sums[[2, 5]])
