@@ -7,9 +7,7 @@ import dask
 import dask.array as da
 import numpy as np
 
-from hyperspy_zlpml.image.spectra import Spectra
-from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.workflow import remove_zlp, train_zlp
+from hyperspy_zlpml.workflow import Spectra, remove_zlp, train_zlp
 
 
 def peak(energy):
@@ -34,21 +32,20 @@ print(removed)
 print(removed.report)
 
 # Integrate.
-spectra = counts.reshape(-1, energy.size)
-found = removed.application.integrate(spectra, Range(2.5, 4.0))  # eV from each peak
+found = removed.integrate(2.5, 4.0)  # eV from each peak; maps of shape (16, 16)
 error = np.hypot(found.model_std, found.counting_std)
 
 # Compare.
-true = inelastic[..., (energy >= 2.5) & (energy < 4.0)].sum(-1).ravel()
+true = inelastic[..., (energy >= 2.5) & (energy < 4.0)].sum(-1)
 rms = np.sqrt(np.mean(((found.integral - true) / error) ** 2))
 print(f"2.5 to 4 eV: rms of (found - true) / error {rms:.2f}")
 
 # Vacuum.
 mask = thickness == 0
-told = remove_zlp(counts, energy, vacuum=mask, n_replicas=30, random_state=0)
+in_view = remove_zlp(counts, energy, vacuum=mask, n_replicas=30, random_state=0)
 elsewhere = Spectra(rng.poisson(1e6 * peak(energy), (100, 800)), energy)
 apart = remove_zlp(counts[:, 8:], energy, vacuum=elsewhere, n_replicas=30, random_state=0)
-print(told.report.n_vacuum, "in view,", apart.report.n_reference, "measured separately")
+print(in_view.report.n_vacuum, "in view,", apart.report.n_reference, "measured separately")
 
 # Train once.
 ensemble = train_zlp(counts, energy, n_clusters=3, n_replicas=30, random_state=0)
@@ -59,9 +56,11 @@ print(again)
 chunked = da.from_array(counts, chunks=(4, 16, 800))
 lazy = remove_zlp(chunked, energy, n_clusters=3, n_replicas=30, random_state=0)
 subtracted, std = dask.compute(lazy.subtracted, lazy.std)  # one pass over the data
+whole = dask.compute(lazy)[0]  # all results, in one pass too
 
 # The same numbers, and no HyperSpy.
 assert lazy.ensemble.fingerprint == removed.ensemble.fingerprint == ensemble.fingerprint
 assert np.allclose(subtracted, removed.subtracted, rtol=1e-6, atol=1e-6 * counts.max())
 assert np.allclose(std, removed.std, rtol=1e-6)
+assert np.array_equal(whole.std, std)
 assert "hyperspy" not in sys.modules

@@ -50,6 +50,25 @@ from hyperspy_zlpml.training.replicas import check_replicas
 from hyperspy_zlpml.training.train import LAYERS, TrainingOptions, check_device, train_ensemble
 from hyperspy_zlpml.zlp.regions import check_limits, check_number_of_limits, check_reach
 
+__all__ = [
+    "Spectra",
+    "remove_zlp",
+    "train_zlp",
+    "train_zlp_at_settings",
+    "Options",
+    "remove",
+    "train",
+    "train_at_settings",
+    "look",
+    "choose",
+    "train_on",
+    "adapt_to",
+    "check_and_report",
+    "FirstLook",
+    "Choice",
+    "check_ensemble",
+]
+
 #: Arguments that are kept for the record.
 _RECORDED = (
     "n_clusters",
@@ -141,7 +160,7 @@ class Options:
 
     @property
     def seed(self):
-        """Seed that all draws of a call start from."""
+        """Seed that every step starts from anew, so that none depends on how much another drew."""
         return int(np.random.SeedSequence(self.random_state).generate_state(1)[0])
 
 
@@ -199,13 +218,14 @@ def remove_zlp(  # noqa: PLR0913
         ZLP; ``E_II``, where it has fallen below the noise; ``gain_limit``, the end of the pure ZLP
         on the gain side (negative). One number or one per cluster.
     vacuum : array of bool of the navigation shape, or Spectra, optional
-        Which spectra see vacuum, or vacuum spectra measured with the same dispersion. By default
-        such spectra are looked for.
+        Which spectra see vacuum, or vacuum spectra measured with the same dispersion, as
+        ``Spectra(counts, energy)``. By default such spectra are looked for.
     navigation_mask : array of bool of the navigation shape, optional
         Spectra to leave out (True): not trained on, NaN in every result.
     ensemble : Ensemble, optional
         Trained before; nothing is trained then, and ``n_replicas``, ``replica_kind`` and
-        ``device`` have no effect.
+        ``device`` have no effect. One with conditions is taken to the settings in
+        ``microscope``, where it was not taken to others with ``ensemble.at(...)``.
     confidence : float
         Probability inside the band of ``lower`` and ``upper``.
     replica_kind : "gaussian" or "spectra"
@@ -224,6 +244,8 @@ def remove_zlp(  # noqa: PLR0913
     Returns
     -------
     RemovedZLP
+        ``subtracted``, ``zlp``, ``std``, ``lower``, ``upper`` and ``variance`` of the shape of the
+        counts, NaN for spectra that were left out; maps; ``ensemble`` and ``report``.
 
     Raises
     ------
@@ -428,8 +450,7 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
     if ensemble is None:
         check_device(options.device)
     else:
-        check_ensemble(ensemble)
-        ensemble.check_setting()
+        ensemble = _at_setting_of(ensemble, spectra.microscope)
     with one_blas_thread:
         first = look(spectra, options)
         choice = choose(first, options)
@@ -507,7 +528,7 @@ def train_at_settings(images, conditions, options):
     ValueError
         If the conditions do not tell the images apart, or an argument is not what it must be.
     """
-    images = list(images)
+    images = [images] if isinstance(images, Spectra) else list(images)
     n_images = len(images)
     _check_settings(images, conditions, options)
     columns = [condition_values(name, given, n_images) for name, given in conditions.items()]
@@ -524,14 +545,15 @@ def train_at_settings(images, conditions, options):
             )
             for first, choice, at in zip(looks, choices, values, strict=True)
         ]
+        # One more input of the networks for each condition.
         layers = (LAYERS[0] + len(names), *LAYERS[1:])
         training = _training_options(looks[0], options, layers)
         with training_bar(options.show_progressbar) as progress:
             trained = train_ensemble_at_settings(at_settings, names, training, progress)
     # Clusters of vacuum alone serve no purpose: nobody cares how they came about.
-    for number, one in enumerate(at_settings):
-        if not one.is_vacuum:
-            for message in one.clusters.messages:
+    for number, image in enumerate(at_settings):
+        if not image.is_vacuum:
+            for message in image.clusters.messages:
                 warn_user(f"setting {number}: {message}")
     origin = describe_origin(
         f"{n_images} signals", sum(one.n_spectra for one in images), options.arguments
@@ -658,6 +680,8 @@ def choose(first, options):
 def train_on(first, choice, options):
     """Train an ensemble on the image itself.
 
+    What comes back is fitted to the image: the ensemble, and how its peaks are read in this image.
+
     Parameters
     ----------
     first : FirstLook
@@ -682,6 +706,8 @@ def train_on(first, choice, options):
 
 def adapt_to(ensemble, first, choice, options):
     """Adapt an ensemble that was trained before to the image, and say what lies outside of it.
+
+    Width, brightness and limits become those of the image; the shapes stay those that were learnt.
 
     Parameters
     ----------
@@ -775,12 +801,23 @@ def check_ensemble(ensemble):
         )
 
 
+def _at_setting_of(ensemble, microscope):
+    """Take an ensemble trained with conditions to the settings of the spectra, if they are known."""
+    check_ensemble(ensemble)
+    if ensemble.conditions is not None and not ensemble.setting:
+        names = ensemble.conditions.names
+        if set(names) <= set(microscope):
+            return ensemble.at(**{name: microscope[name] for name in names})
+    ensemble.check_setting()
+    return ensemble
+
+
 def _check_settings(images, conditions, options):
     """Raise ValueError unless there are images and conditions, and no maps of one image."""
     if not images or not all(isinstance(one, Spectra) for one in images):
         kinds = sorted({type(one).__name__ for one in images})
         raise ValueError(f"images: expected a sequence of Spectra, got one of {kinds}.")
-    if not conditions:
+    if not conditions or not isinstance(conditions, dict):
         raise ValueError(
             "conditions: expected values of what differs between the images, for example "
             f"{{'beam_energy': [60, 200]}}, got {conditions!r}."
@@ -820,6 +857,10 @@ def _used_spectra(options, spectra):
     excluded = np.zeros(spectra.n_spectra, bool)
     if options.navigation_mask is not None:
         excluded = spectra.flat_map(options.navigation_mask, "navigation_mask", bool)
+        if excluded.all():
+            raise ValueError(
+                "navigation_mask: expected a spectrum to work on (False), got none; True is left out."
+            )
     if isinstance(options.cluster_by, str):
         return options.cluster_by, excluded, ()
     cluster_by = spectra.flat_map(options.cluster_by, "cluster_by", float)
@@ -839,11 +880,22 @@ def _vacuum_of(vacuum, spectra):
     """Boolean map of vacuum pixels or None, and the image of a separate measurement or None."""
     if vacuum is None:
         return None, None
-    if isinstance(vacuum, str):
-        raise ValueError(f"vacuum: expected spectra, a boolean map or None, got {vacuum!r}.")
     if isinstance(vacuum, Spectra):
         return None, describe_vacuum(vacuum, spectra.step)
+    if isinstance(vacuum, (str, tuple)) or _is_like_spectra(vacuum, spectra):
+        is_array = isinstance(vacuum, np.ndarray)
+        raise ValueError(
+            "vacuum: expected spectra, a boolean map or None, got "
+            f"{f'an array of shape {vacuum.shape}' if is_array else repr(vacuum)}; spectra measured "
+            "elsewhere come as a signal or as Spectra(counts, energy)."
+        )
     mask = spectra.flat_map(vacuum, "vacuum", bool)
     if not mask.any():
         raise ValueError("vacuum: expected at least one vacuum pixel (True), got none.")
     return mask, None
+
+
+def _is_like_spectra(array, spectra):
+    """Tell whether an array has channels of energy, rather than a number for each spectrum."""
+    shape = np.shape(array)
+    return shape != spectra.navigation_shape and shape[-1:] == spectra.energy.shape

@@ -208,14 +208,43 @@ def test_training_at_settings_takes_images_and_no_map_of_one(
         train_at_settings(images, conditions, Options(**{**OPTIONS, **options}))
 
 
-def test_integrals_are_those_of_the_signal(small, small_removal):
-    removed = remove_zlp(*arrays_of(small), **OPTIONS)
-    counts = small.data.reshape(-1, small.data.shape[-1])
-    found = removed.application.integrate(counts, Range(2.0, 5.0))
+@pytest.mark.parametrize("lazy", [False, True])
+def test_integrals_are_those_of_the_signal(small, small_removal, lazy):
+    counts, energy = arrays_of(small)
+    given = da.from_array(counts, chunks=(1, 4, 512)) if lazy else counts
+    removed = remove_zlp(given, energy, **OPTIONS)
+    found = removed.integrate(2.0, 5.0)
     integral, error = small_removal.integrate(2.0, 5.0)
-    np.testing.assert_allclose(found.integral, integral.data.ravel(), rtol=1e-5)
+    assert found.integral.shape == removed.centre.shape
+    exactly = {"rtol": 1e-4 if lazy else 0, "atol": 1e-3 * error.data.min() if lazy else 0}
+    np.testing.assert_allclose(found.integral, integral.data, **exactly)
     std = np.hypot(found.model_std, found.counting_std)
-    np.testing.assert_allclose(std, error.data.ravel(), rtol=1e-5)
+    np.testing.assert_allclose(std, error.data, **exactly)
+
+
+@pytest.mark.parametrize(
+    "left, right, match",
+    [
+        (4, 2.5, "left: expected less than right = 2.5, got 4"),
+        ("a", 3, "left: expected a finite number, got 'a'"),
+        (2, np.nan, "right: expected a finite number, got nan"),
+        (1e3, 2e3, "left, right: expected energies on the axis, got 1000 to 2000 eV"),
+    ],
+)
+def test_windows_that_are_none(small, small_removal, left, right, match):
+    removed = remove_zlp(*arrays_of(small), **OPTIONS)
+    with pytest.raises(ValueError, match=match):
+        removed.integrate(left, right)
+    with pytest.raises(ValueError, match=match):
+        small_removal.integrate(left, right)
+
+
+def test_integrals_need_all_spectra(small):
+    removed = remove_zlp(*arrays_of(small), **OPTIONS)
+    with pytest.raises(
+        ValueError, match=r"counts: expected all spectra.*\(12, 512\), got \(3, 4, 512"
+    ):
+        removed.application.integrate(small.data, Range(2.0, 5.0))
 
 
 # --- without HyperSpy -----------------------------------------------------------------------------
@@ -309,9 +338,23 @@ def test_an_axis_with_a_jump_is_not_uniform(small):
         ({"variance": -1.0}, r"variance: expected a finite number of at least 0, got -1\.0"),
         ({"variance": np.nan}, "variance: expected a finite number of at least 0, got nan"),
         ({"variance": np.full(512, -2.0)}, "variance: expected at least 0 in every.*got -2; clip"),
-        ({"microscope": {"beam_energy": None}}, "microscope: expected a finite number.*got None"),
-        ({"microscope": {"beam_energy": "200"}}, "microscope: expected a finite.*got '200'"),
-        ({"microscope": {"beam_energy": np.nan}}, "microscope: expected a finite.*got nan"),
+        ({"microscope": {"beam_energy": None}}, "microscope: expected a positive number.*got None"),
+        ({"microscope": {"beam_energy": "200"}}, "microscope: expected a positive.*got '200'"),
+        ({"microscope": {"beam_energy": np.nan}}, "microscope: expected a positive.*got nan"),
+        ({"microscope": {"beam_energy": -200}}, "microscope: expected a positive.*got -200"),
+        ({"energy": "energy"}, "energy: expected real numbers, got dtype <U6"),
+        ({"cluster_by": None}, "cluster_by: expected one of .* or a map, got None"),
+        ({"cluster_by": np.full((3, 4), "a")}, "cluster_by: expected real numbers"),
+        (
+            {"navigation_mask": np.ones((3, 4), bool)},
+            "navigation_mask: expected a spectrum to work",
+        ),
+        ({"vacuum": np.ones((5, 512))}, r"vacuum: expected.*Spectra\(counts, energy\)"),
+        ({"vacuum": np.ones((3, 4, 512))}, r"vacuum: expected.*Spectra\(counts, energy\)"),
+        (
+            {"vacuum": ([1.0], 2.0)},
+            r"vacuum: expected spectra, a boolean map or None, got .*Spectra",
+        ),
         ({"microscope": {"beam_engery": 200}}, r"microscope: expected.*among.*got \{'beam_engery'"),
         ({"microscope": 200}, "microscope: expected a dict with keys among.*got 200"),
         ({"vacuum": "auto"}, "vacuum: expected spectra, a boolean map or None, got 'auto'"),
@@ -339,6 +382,12 @@ def test_counts_without_a_peak(small):
         remove_zlp(np.zeros_like(counts), energy, **OPTIONS)
 
 
+def test_energies_in_another_unit_are_noticed(small):
+    counts, energy = arrays_of(small)
+    with pytest.warns(UserWarning, match=r"peaks are \d+ eV wide.*is the energy axis in eV"):
+        remove_zlp(counts, 1e3 * energy, **OPTIONS)
+
+
 def test_an_ensemble_with_conditions_must_stand_at_a_setting(small):
     images = hyperspy_zlpml.data.vacuum_at_settings(
         (60, 200), (0.1,), (3, 3), n_channels=256, random_state=0
@@ -352,6 +401,16 @@ def test_an_ensemble_with_conditions_must_stand_at_a_setting(small):
     )
     with pytest.raises(ValueError, match=r"setting: expected values of.*ensemble\.at\(beam_energy"):
         remove_zlp(*arrays_of(small), ensemble=ensemble)
+    # Settings that are known are taken, as a signal's metadata are.
+    options = {"n_clusters": 2, "random_state": 0}
+    found = remove_zlp(*arrays_of(small), ensemble=ensemble, microscope=SETTINGS, **options)
+    expected = remove_zlp(
+        *arrays_of(small),
+        ensemble=ensemble.at(beam_energy=200.0),
+        microscope=SETTINGS,
+        **options,
+    )
+    np.testing.assert_array_equal(found.zlp, expected.zlp)
 
 
 def test_inputs_are_not_modified(small):

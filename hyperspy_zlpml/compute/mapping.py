@@ -213,5 +213,6 @@ def _apply_to_block(counts, *others, function, n_results, width, result_type):
     spectra = counts.reshape(-1, counts.shape[-1])
     own = [other.reshape(-1, other.shape[-1]) if np.ndim(other) else other for other in others]
     stacked = np.empty((n_results, len(spectra), width), result_type)
-    function(spectra, *own, out=list(stacked))
+    with one_blas_thread:
+        function(spectra, *own, out=list(stacked))
     return stacked.reshape((n_results,) + leading + (width,))

@@ -29,7 +29,7 @@ def training_bar(show):
         return
     from tqdm.auto import tqdm
 
-    with tqdm(desc="Training networks", total=1) as bar:
+    with tqdm(desc="Training networks", total=1, unit=" steps") as bar:
 
         def report(done, total, chi2):
             bar.total = total

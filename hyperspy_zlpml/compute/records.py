@@ -69,6 +69,34 @@ class PerSpectrum:
         }
         return replace(records[0], **joined)
 
+    def spread(self, rows):
+        """Lay out over more spectra, with NaN for those that are not in the record.
+
+        Parameters
+        ----------
+        rows : ndarray of bool of shape (n,)
+            Which of the spectra are in the record.
+
+        Returns
+        -------
+        a record of this class, of floating-point numbers
+
+        Examples
+        --------
+        >>> from dataclasses import dataclass
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.compute.records import PerSpectrum
+        >>> @dataclass(frozen=True)
+        ... class Peaks(PerSpectrum):
+        ...     centre: np.ndarray
+        >>> Peaks(np.array([0.1, 0.2])).spread(np.array([True, False, True]))
+        Peaks(centre=array([0.1, nan, 0.2]))
+        """
+        stacked = self.stack()
+        everywhere = np.full((rows.size, stacked.shape[-1]), np.nan)
+        everywhere[rows] = stacked
+        return self.unstack(everywhere)
+
     def stack(self):
         """Write all fields, one number for each spectrum, into one array.
 
@@ -97,9 +125,11 @@ class PerSpectrum:
 
 
 def _taken(values, index):
-    """Take some spectra of an array, of the arrays of a named tuple, or of a record."""
+    """Take some spectra of an array, of several, of the arrays of a named tuple, or of a record."""
     if isinstance(values, PerSpectrum):
         return values.select(index)
+    if isinstance(values, list):
+        return [_taken(value, index) for value in values]
     if isinstance(values, tuple):
         return type(values)(*(value[index] for value in values))
     return values[index]

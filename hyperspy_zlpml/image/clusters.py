@@ -265,7 +265,7 @@ def check_clustering(n_clusters, cluster_by):
         is_count and n_clusters >= 1
     ):
         raise ValueError(f"n_clusters: expected a positive integer or 'auto', got {n_clusters!r}.")
-    if isinstance(cluster_by, str) and cluster_by not in PROXIES:
+    if cluster_by is None or (isinstance(cluster_by, str) and cluster_by not in PROXIES):
         raise ValueError(
             f"cluster_by: expected one of {sorted(PROXIES)} or a map, got {cluster_by!r}."
         )

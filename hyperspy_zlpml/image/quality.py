@@ -4,6 +4,7 @@
 import numpy as np
 
 from hyperspy_zlpml.image.peaks import STATUS_TEXT
+from hyperspy_zlpml.statistics import Range
 
 #: Flat tops must be this many times as frequent as by chance to speak of a saturated detector.
 _MORE_THAN_CHANCE = 10.0
@@ -11,6 +12,8 @@ _MORE_THAN_CHANCE = 10.0
 _FEWEST_COUNTS = 50
 #: Peaks narrower than this many channels (FWHM) do not show their shape.
 _FEWEST_CHANNELS = 2
+#: FWHM between which peaks of electron microscopes lie by a wide margin, eV.
+_PLAUSIBLE_FWHM = Range(1e-3, 20.0)
 
 
 def measurement_messages(image):
@@ -53,6 +56,11 @@ def measurement_messages(image):
         messages.append(
             f"the peaks are {width:.1f} channels wide: fewer than 2 channels cannot tell their "
             "shape; expect systematic residuals in the core and use a finer dispersion."
+        )
+    if not _PLAUSIBLE_FWHM.low < image.fwhm < _PLAUSIBLE_FWHM.high:
+        messages.append(
+            f"the peaks are {image.fwhm:.3g} eV wide, which no electron microscope makes them: "
+            "is the energy axis in eV?"
         )
     return messages
 

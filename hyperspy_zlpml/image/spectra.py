@@ -61,7 +61,7 @@ class Spectra:
     title: str = ""
 
     def __post_init__(self):
-        energy = np.asarray(self.energy, float)
+        energy = _real_numbers(self.energy, "energy").astype(float)
         _check_energy(energy)
         counts = _checked_counts(self.counts, energy.size)
         variance = _checked_variance(self.variance, counts.shape)
@@ -108,7 +108,7 @@ class Spectra:
         Raises
         ------
         ValueError
-            If it is of another shape, or not boolean where it must be.
+            If it is of another shape, holds no real numbers, or is not boolean where it must be.
 
         Examples
         --------
@@ -118,7 +118,7 @@ class Spectra:
         >>> spectra.flat_map([[1, 2], [3, 4]], "thickness", float)
         array([1., 2., 3., 4.])
         """
-        data = np.asarray(value)
+        data = _real_numbers(value, name)
         shape = self.navigation_shape
         if not shape and data.size == 1:
             data = data.reshape(())
@@ -217,9 +217,9 @@ def _checked_settings(settings):
         )
     for name, value in settings.items():
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not is_number or not np.isfinite(value):
+        if not is_number or not (np.isfinite(value) and value > 0):
             raise ValueError(
-                f"microscope: expected a finite number for {name}, got {value!r}; leave it out "
+                f"microscope: expected a positive number for {name}, got {value!r}; leave it out "
                 "where it is not known."
             )
     return {name: float(value) for name, value in settings.items()}

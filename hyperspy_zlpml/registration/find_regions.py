@@ -182,7 +182,7 @@ def describe_tail_of(peaks):
     """
     if peaks.has_vacuum or not np.isfinite(peaks.extrapolated_from):
         return ""
-    limit = peaks.extrapolated_from * np.exp(peaks.log_fwhm[0])
+    limit = peaks.extrapolated_from * np.exp(peaks.log_fwhm.mean)
     if peaks.tail_is_known:
         return describe_tail(PURE_FRACTION * limit, len(peaks.label))
     return describe_tail(limit, None)

@@ -12,7 +12,7 @@ from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import GroupedSpectra
-from hyperspy_zlpml.zlp.matching import Match, MatchStart, inside_window, match
+from hyperspy_zlpml.zlp.matching import WIDTH, Match, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.regions import NO_LIMIT
 from hyperspy_zlpml.zlp.tables import ShapeTable, SpillTables
 
@@ -158,7 +158,7 @@ class RegisteredPeaks(PerSpectrum):
     def log_fwhm(self):
         """Mean and true standard deviation of ln FWHM over the spectra."""
         logarithm = np.log(self.matched.fwhm)
-        noise = np.median(self.matched.covariance[:, 2, 2])
+        noise = np.median(self.matched.covariance[:, WIDTH, WIDTH])
         spread = np.sqrt(max(logarithm.var() - noise, _LEAST_WIDTH_SPREAD**2))
         return Normal(float(logarithm.mean()), float(spread))
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Application of an ensemble to an image, kept for integrals and scans afterwards."""
 
+import numbers
 from dataclasses import dataclass
 
 import numpy as np
 
 from hyperspy_zlpml.compute import map_spectra
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
-from hyperspy_zlpml.removal.subtract import RESULTS, Integrals, Subtraction, results_type
+from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction, results_type
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 from hyperspy_zlpml.zlp.regions import Regions
@@ -119,23 +120,28 @@ class Application:
         Raises
         ------
         ValueError
-            If no axis holds the window.
+            If no axis holds the window, its ends are not in order, or the counts are not all spectra.
         """
         usable = self.peaks.usable
         energy = self.subtraction.energy
+        check_window(window.low, window.high)
+        if np.shape(counts) != (usable.size, energy.size):
+            raise ValueError(
+                f"counts: expected all spectra as measured, of shape {(usable.size, energy.size)}, "
+                f"got {np.shape(counts)}."
+            )
         low = self.peaks.centre + window.low
         high = self.peaks.centre + window.high
         on_axis = (energy[0] <= low) & (high <= energy[-1])
-        if not on_axis[usable].any():
+        used = usable & on_axis
+        if not used.any():
             raise ValueError(
                 "left, right: expected energies on the axis, "
                 f"got {window.low:g} to {window.high:g} eV from the peak."
             )
-        found = self.subtraction.integrate(counts[usable], self.peaks.select(usable), window)
-        everywhere = np.full((4, len(usable)), np.nan)
-        everywhere[:, usable] = found.stack().T
-        everywhere[:, ~on_axis] = np.nan
-        return Integrals.unstack(everywhere.T)
+        return self.subtraction.integrate(counts[used], self.peaks.select(used), window).spread(
+            used
+        )
 
     def scan(self, window):
         """Integrate the subtracted signal over a window against ``E_I``.
@@ -213,3 +219,30 @@ def channel_range(image):
     """
     channels = image.parameters.channel[image.usable]
     return Range(int(channels.min()), int(channels.max()))
+
+
+def check_window(left, right):
+    """Raise ValueError unless energies to integrate between are in order.
+
+    Parameters
+    ----------
+    left, right : float
+
+    Raises
+    ------
+    ValueError
+        If one is no finite number, or ``left`` is not below ``right``.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.removal.application import check_window
+    >>> check_window(2.0, 3.0)
+    >>> check_window(3.0, 2.0)
+    Traceback (most recent call last):
+    ValueError: left: expected less than right = 2.0, got 3.0.
+    """
+    for name, value in (("left", left), ("right", right)):
+        if not isinstance(value, numbers.Real) or not np.isfinite(value):
+            raise ValueError(f"{name}: expected a finite number, got {value!r}.")
+    if not left < right:
+        raise ValueError(f"left: expected less than right = {right!r}, got {left!r}.")

@@ -7,9 +7,12 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from hyperspy_zlpml.compute import compute
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.removal.report import Report
+from hyperspy_zlpml.removal.subtract import Integrals
+from hyperspy_zlpml.statistics import Range
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class RemovedZLP:
     report : Report
         What was done and how well; print it.
     application : Application
-        How the ensemble was applied, for integrals and scans.
+        How the ensemble was applied.
     record : dict of str to anything
         What was done, as text, numbers and short arrays.
     """
@@ -60,12 +63,66 @@ class RemovedZLP:
     application: Application
     record: dict[str, Any]
 
+    def integrate(self, left, right):
+        """Integrate the subtracted signal between two energies above each spectrum's own peak.
+
+        Parameters
+        ----------
+        left, right : float
+            From the peak of each spectrum (not from the zero of the axis), eV.
+
+        Returns
+        -------
+        Integrals
+            Maps of the navigation shape. The error of the ZLP model is correlated between channels
+            as it is, which a sum of ``variance`` is not.
+
+        Raises
+        ------
+        ValueError
+            If ``left`` is not below ``right``, or the axis holds them for no spectrum; spectra
+            whose axis does not hold them are NaN.
+
+        Notes
+        -----
+        Reads whole spectra: lazy results are computed for it, in a pass of its own.
+        """
+        counts = measured_counts(self.subtracted, self.zlp, self.application.subtraction.pedestal)
+        found = self.application.integrate(counts, Range(left, right))
+        stacked = found.stack()
+        return Integrals.unstack(stacked.reshape(self.centre.shape + stacked.shape[-1:]))
+
     def __repr__(self):
         lazy = "lazy, " if isinstance(self.subtracted, da.Array) else ""
         return (
             f"<RemovedZLP, {lazy}shape {self.subtracted.shape}, {self.report.n_kept} replicas, "
             f"{len(self.report.clusters)} clusters>"
         )
+
+
+def measured_counts(subtracted, zlp, pedestal):
+    """Put the counts together again as they were measured.
+
+    Parameters
+    ----------
+    subtracted, zlp : ndarray or dask array of shape (..., n_energy)
+        Of a removal.
+    pedestal : float
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_energy)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.removal.removed import measured_counts
+    >>> measured_counts(np.ones((2, 2, 3)), zlp=np.full((2, 2, 3), 5.0), pedestal=1.0).shape
+    (4, 3)
+    """
+    subtracted, zlp = compute(subtracted, zlp, show_progressbar=False, title="")
+    counts = subtracted + zlp + pedestal
+    return counts.reshape(-1, counts.shape[-1])
 
 
 def maps_of(image, application, labels, shape):

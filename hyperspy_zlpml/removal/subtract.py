@@ -15,7 +15,7 @@ from hyperspy_zlpml.removal.applicability import log_intensity_distance
 from hyperspy_zlpml.removal.expansion import Expansion
 from hyperspy_zlpml.statistics import Normal
 from hyperspy_zlpml.zlp.groups import ChannelGroups, GroupedSpectra, group_curvature, make_groups
-from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, match
+from hyperspy_zlpml.zlp.matching import HEIGHT, N_PEAK, SHIFT, WIDTH, KnownPeaks, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 from hyperspy_zlpml.zlp.tails import level_ripples
 
@@ -447,9 +447,9 @@ def _cut(spectra, start, n):
 def _derivatives(u, slope, modes):
     """Stack derivatives of ln(ZLP) by the fitted numbers, (3 + n_modes, n_spectra, n_groups)."""
     derivatives = np.empty((N_PEAK + len(modes),) + u.shape, modes.dtype)
-    derivatives[0] = 1.0
-    derivatives[1] = -slope
-    derivatives[2] = -u * slope
+    derivatives[HEIGHT] = 1.0
+    derivatives[SHIFT] = -slope
+    derivatives[WIDTH] = -u * slope
     derivatives[N_PEAK:] = modes
     return derivatives
 

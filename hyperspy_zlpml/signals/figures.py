@@ -111,7 +111,7 @@ def plot_regions(scan, factor, units, window=None):
     factor : float
         eV per unit of the axis.
     units : str
-    window : tuple of float, optional
+    window : Range, optional
         Energies integrated over, in the units of the axis, where they are the same for all.
 
     Returns
@@ -133,7 +133,7 @@ def plot_regions(scan, factor, units, window=None):
         axes.plot(limits[level], integral[level], "-", color=colour, lw=3)
         axes.plot(limits[here], integral[here], "o", color=colour, mec="k")
     axes.axhline(0, color="k", lw=0.6)
-    where = "2 FWHM above E_I" if window is None else f"{window[0]:g} to {window[1]:g} {units}"
+    where = "2 FWHM above E_I" if window is None else f"{window.low:g} to {window.high:g} {units}"
     axes.set(
         xlabel=f"Limit of matching, from the peak ({units}); circle: E_I",
         ylabel=f"Subtracted signal, {where} (ZLP there = 1)",

@@ -29,7 +29,7 @@ def microscope_settings(signal):
     Returns
     -------
     dict of str to float
-        Settings that the metadata hold.
+        Settings that the metadata hold; an angle or energy of zero was never set.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def microscope_settings(signal):
     {'beam_energy': 200.0, 'convergence_angle': 10.0, 'collection_angle': 15.0}
     """
     found = {name: signal.metadata.get_item(_SETTINGS[name]) for name in SHAPING_SETTINGS}
-    return {name: float(value) for name, value in found.items() if _is_number(value)}
+    return {name: float(value) for name, value in found.items() if _is_number(value) and value > 0}
 
 
 def condition_of(signal, name, key=None, number=None):

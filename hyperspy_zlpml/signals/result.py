@@ -13,7 +13,8 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml.compute import compute
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.removal.application import Application
+from hyperspy_zlpml.removal.application import Application, check_window
+from hyperspy_zlpml.removal.removed import measured_counts
 from hyperspy_zlpml.removal.report import Report
 from hyperspy_zlpml.signals.saving import save_together
 from hyperspy_zlpml.signals.wrapping import blank_like, map_like, peak_maps_like, spectra_like
@@ -195,18 +196,11 @@ class ZLPRemoval:
         )
 
     def _integrals(self, left, right):
-        if not left < right:
-            raise ValueError(f"left: expected less than right = {right!r}, got {left!r}.")
+        check_window(left, right)
         window = Range(left * self._factor, right * self._factor)
-        return self._application.integrate(self._measured(), window)
-
-    def _measured(self):
-        """Take the counts as measured, of shape (n_spectra, n_energy)."""
-        subtracted, zlp = self.subtracted.data, self.zlp.data
-        if self.subtracted._lazy:
-            subtracted, zlp = compute(subtracted, zlp, show_progressbar=False, title="")
-        counts = subtracted + zlp + self._application.subtraction.pedestal
-        return counts.reshape(-1, counts.shape[-1])
+        pedestal = self._application.subtraction.pedestal
+        counts = measured_counts(self.subtracted.data, self.zlp.data, pedestal)
+        return self._application.integrate(counts, window)
 
     def save(self, directory, overwrite=None, show_progressbar=None):
         """Write all spectra and maps as ``.zspy`` and the report as text into a directory.
@@ -285,7 +279,7 @@ class ZLPRemoval:
         if left is None:
             return plot_regions(self.report.scan, self._factor, axis.units)
         scan = self._scan(left, right)
-        return plot_regions(scan, self._factor, axis.units, (left, right))
+        return plot_regions(scan, self._factor, axis.units, Range(left, right))
 
     def _scan(self, left, right):
         scan = self._application.scan(Range(left * self._factor, right * self._factor))

@@ -8,7 +8,6 @@ left of the spread after the fit is the uncertainty of the ZLP in that spectrum.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,10 +15,14 @@ from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.groups import GroupedSpectra
-from hyperspy_zlpml.zlp.tables import ShapeTable
+from hyperspy_zlpml.zlp.tables import Between, ShapeTable
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.
 N_PEAK = 3
+#: Their places: ln(height), shift in units of the FWHM, ln(FWHM).
+HEIGHT = 0
+SHIFT = 1
+WIDTH = 2
 #: Largest correction of centre (in FWHM) and of ln(FWHM) in one step.
 _LARGEST_STEP = 0.2
 #: Half-height widths agree with fitted ones to this fraction ...
@@ -264,7 +267,8 @@ def _width_priors(spectra, start, noise, width_prior):
     )
     priors = [Normal(np.log(fwhm), relative)]
     if width_prior is not None:
-        priors.append(Normal(width_prior.mean, np.full(len(fwhm), width_prior.sigma)))
+        mean, sigma = np.broadcast_arrays(*width_prior, fwhm)[:2]
+        priors.append(Normal(mean, sigma))
     return priors
 
 
@@ -278,7 +282,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
     fit = _Fit(
         spectra=spectra.of_groups(groups),
         inside=inside[:, groups],
-        at=np.stack(table.at(start.log_intensity), -1),
+        at=table.at(start.log_intensity),
         first_log_fwhm=np.log(fwhm),
         widths=_width_priors(spectra, start, noise, width_prior),
         table=table,
@@ -292,7 +296,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
         places = fit.places(now)
         shape = table.peak(places)
         if number == 0:
-            now = now._replace(log_height=fit.first_height(shape[0], places.u))
+            now = replace(now, log_height=fit.first_height(shape[0], places.u))
         # Modes are smooth: after two steps the peak moves too little to look them up again.
         if number in _MODES_LOOKED_UP:
             modes = table.shape_modes(places)
@@ -316,11 +320,12 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
 
 def _write(found, rows, peaks):
     """Write fitted numbers of some spectra where they belong."""
-    for name, values in peaks._asdict().items():
+    for name, values in vars(peaks).items():
         getattr(found, name)[rows] = values
 
 
-class _Peaks(NamedTuple):
+@dataclass(frozen=True)
+class _Peaks(PerSpectrum):
     """Numbers that are fitted to every spectrum."""
 
     log_height: np.ndarray
@@ -328,21 +333,17 @@ class _Peaks(NamedTuple):
     fwhm: np.ndarray
     coefficients: np.ndarray
 
-    def select(self, rows):
-        """Take some of the spectra."""
-        return _Peaks(*(values[rows] for values in self))
-
 
 @dataclass(frozen=True)
-class _Fit:
+class _Fit(PerSpectrum):
     """Data of a fit: spectra in their windows, and what is known beforehand.
 
     Attributes
     ----------
     spectra : GroupedSpectra
     inside : ndarray of bool of shape (n_spectra, n_groups)
-    at : ndarray of shape (n_spectra, 2)
-        Node of ln N0 in the table below each, and fraction of a step beyond it.
+    at : Between
+        Nodes of ln N0 in the table that each lies between.
     first_log_fwhm : ndarray of shape (n_spectra,)
         ln(FWHM) at the start.
     widths : list of Normal
@@ -351,32 +352,20 @@ class _Fit:
     noise : NoiseModel
     """
 
+    shared = ("table", "noise")
+
     spectra: GroupedSpectra
     inside: np.ndarray
-    at: np.ndarray
+    at: Between
     first_log_fwhm: np.ndarray
     widths: list[Normal]
     table: ShapeTable
     noise: NoiseModel
 
-    def select(self, rows):
-        """Take some of the spectra."""
-        return replace(
-            self,
-            spectra=self.spectra.select(rows),
-            inside=self.inside[rows],
-            at=self.at[rows],
-            first_log_fwhm=self.first_log_fwhm[rows],
-            widths=[
-                Normal(np.broadcast_to(mean, rows.shape)[rows], sigma[rows])
-                for mean, sigma in self.widths
-            ],
-        )
-
     def places(self, now):
         """Find where the groups lie in the table."""
         u = (self.spectra.energy - now.centre[:, None]) / now.fwhm[:, None]
-        return self.table.places(u, (self.at[:, 0].astype(np.intp), self.at[:, 1]))
+        return self.table.places(u, self.at)
 
     def first_height(self, log_shape, u):
         """Find the ln(height) at which the counts of the core are those of the shape."""
@@ -404,10 +393,10 @@ class _Fit:
         residual = (spectra.sums - expected) * inverse
         # Sums in double precision: they must not depend on the spectra worked on beside.
         jacobian = np.empty((N_PEAK + len(modes),) + u.shape)
-        jacobian[0] = expected * inverse
-        np.multiply(slope, -jacobian[0], out=jacobian[1])
-        np.multiply(jacobian[1], u, out=jacobian[2])
-        np.multiply(modes, jacobian[0], out=jacobian[N_PEAK:])
+        jacobian[HEIGHT] = expected * inverse
+        np.multiply(slope, -jacobian[HEIGHT], out=jacobian[SHIFT])
+        np.multiply(jacobian[SHIFT], u, out=jacobian[WIDTH])
+        np.multiply(modes, jacobian[HEIGHT], out=jacobian[N_PEAK:])
         jacobian = jacobian.transpose(1, 0, 2)
         normal = jacobian @ jacobian.swapaxes(-1, -2)
         gradient = (jacobian @ residual[..., None])[..., 0]
@@ -415,19 +404,19 @@ class _Fit:
         diagonal = np.einsum("pii->pi", normal)
         diagonal[:, N_PEAK:] += 1.0
         for mean, sigma in self.widths:
-            gradient[:, 2] += (mean - np.log(now.fwhm)) / sigma**2
-            diagonal[:, 2] += sigma**-2.0
+            gradient[:, WIDTH] += (mean - np.log(now.fwhm)) / sigma**2
+            diagonal[:, WIDTH] += sigma**-2.0
         diagonal += 1e-9 * diagonal.sum(-1, keepdims=True) + 1e-12
         return normal, gradient, np.einsum("pg,pg->p", residual, residual)
 
     def moved(self, now, step):
         """Take a step, which is kept from being too long."""
-        move = np.clip(step[:, 1:N_PEAK], -_LARGEST_STEP, _LARGEST_STEP)
-        log_fwhm = np.log(now.fwhm) + move[:, 1]
+        move = np.clip(step[:, :N_PEAK], -_LARGEST_STEP, _LARGEST_STEP)
+        log_fwhm = np.log(now.fwhm) + move[:, WIDTH]
         lowest, highest = self.first_log_fwhm - 0.5, self.first_log_fwhm + 0.5
         return _Peaks(
-            log_height=now.log_height + step[:, 0],
-            centre=now.centre + move[:, 0] * now.fwhm,
+            log_height=now.log_height + step[:, HEIGHT],
+            centre=now.centre + move[:, SHIFT] * now.fwhm,
             fwhm=np.exp(np.clip(log_fwhm, lowest, highest)),
             coefficients=now.coefficients + step[:, N_PEAK:],
         )

@@ -7,6 +7,7 @@ the modes by which the replicas differ, each a function of reduced energy and ln
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,6 +72,21 @@ class SpillTables:
         SpillTables
         """
         return replace(self, log_intensity=self.log_intensity + log_dose)
+
+
+class Between(NamedTuple):
+    """Places of values between the nodes of a table.
+
+    Attributes
+    ----------
+    node : ndarray of int of shape (n,)
+        Node below each.
+    fraction : ndarray of shape (n,)
+        Of a step beyond that node.
+    """
+
+    node: np.ndarray
+    fraction: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -238,15 +254,15 @@ class ShapeTable:
 
         Returns
         -------
-        node : ndarray of int of shape (n_spectra,)
-        fraction : ndarray of shape (n_spectra,)
+        Between
         """
         nodes = self.log_intensity_nodes
         if nodes.size == 1:
-            return np.zeros(len(log_intensity), np.intp), np.zeros(len(log_intensity))
+            none = np.zeros(len(log_intensity))
+            return Between(none.astype(np.intp), none)
         position = np.interp(log_intensity, nodes, np.arange(nodes.size))
         low = np.minimum(position.astype(np.intp), nodes.size - 2)
-        return low, position - low
+        return Between(low, position - low)
 
     def places(self, u, at):
         """Find where reduced energies lie in a table.
@@ -255,17 +271,16 @@ class ShapeTable:
         ----------
         u : ndarray of shape (n_spectra, n)
             FWHM.
-        at : tuple of two ndarrays of shape (n_spectra,)
-            Nodes of ln N0 and fractions, of :meth:`at`.
+        at : Between
+            Of :meth:`at`.
 
         Returns
         -------
         Places
         """
         below, fraction = self.grid.locate(u)
-        node, beyond = at
-        below += node[:, None] * self.grid.n
-        beyond = beyond[:, None] if self.log_intensity_nodes.size > 1 else None
+        below += at.node[:, None] * self.grid.n
+        beyond = at.fraction[:, None] if self.log_intensity_nodes.size > 1 else None
         return Places(u, below, fraction.astype(self.dtype, copy=False), beyond)
 
     def evaluate(self, u, at, tables):
@@ -275,8 +290,8 @@ class ShapeTable:
         ----------
         u : ndarray of shape (n_spectra, n)
             FWHM.
-        at : tuple of two ndarrays of shape (n_spectra,)
-            Nodes of ln N0 and fractions, of :meth:`at`.
+        at : Between
+            Of :meth:`at`.
         tables : ndarray of shape (..., n_nodes, n_grid)
 
         Returns
