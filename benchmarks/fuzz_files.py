@@ -137,8 +137,8 @@ def megabytes():
     """Largest memory of this process so far."""
     status = Path("/proc/self/status")
     if status.exists():  # what getrusage tells may be that of the process that started this one
-        told = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(told["VmHWM"].split()[0]) * 1024 / 1e6
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
@@ -211,8 +211,8 @@ def show(found):
     print(f"  longest load      {found['seconds']:8.3f} s")
     for name, memory in found["megabytes"].items():
         print(f"  peak memory       {memory:8.1f} MB above that of an intact file ({name})")
-    for told in found["wrong"][:20]:
-        print(told)
+    for sentence in found["wrong"][:20]:
+        print(sentence)
     is_quick = found["seconds"] < MOST_SECONDS
     is_quick &= max(found["megabytes"].values()) < MOST_MEGABYTES
     passed = is_quick and not found["wrong"]

@@ -3,7 +3,7 @@
 
 Measured spectra (looked for in ``../shared/data`` beside the repository) are judged by what must
 hold for them; a sample image, for the time it takes, against its truth. Default arguments
-throughout. How accurate the method is on many kinds of images is told by ``accuracy.py``.
+throughout. How accurate the method is on many kinds of images ``accuracy.py`` tells.
 """
 
 import argparse

@@ -59,18 +59,6 @@ def imports(path):
     return found
 
 
-def top_level_imports(path):
-    """The same for statements at the top level of a file only."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = set()
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found
-
-
 def packages_of(path):
     """Packages of ours that a file imports, but its own."""
     found = {
@@ -135,7 +123,7 @@ def test_third_party_packages_of_the_table(path):
     assert others <= allowed, f"{name_of(path)} imports {sorted(others - allowed)}"
 
 
-def test_no_signal_in_the_science(root):
+def test_no_signal_in_the_science():
     """Not even by the back door: no attribute of HyperSpy's objects where it may not be imported."""
     words = ("axes_manager", "metadata", "BaseSignal", "original_metadata")
     for path in MODULES:

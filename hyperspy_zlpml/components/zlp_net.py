@@ -104,15 +104,15 @@ def _checked_thickness(thickness):
 # The signals bring scikit-learn, which models that are only looked at can do without.
 @lru_cache
 def _ev_per_unit(units):
-    from hyperspy_zlpml.signals import arrays as _arrays
+    from hyperspy_zlpml.signals.arrays import ev_per_unit
 
-    return _arrays.ev_per_unit(units, "model")
+    return ev_per_unit(units, "model")
 
 
 def _energies(signal):
-    from hyperspy_zlpml.signals import arrays as _arrays
+    from hyperspy_zlpml.signals.arrays import energy_axis
 
-    return _arrays.energy_axis(signal)
+    return energy_axis(signal)
 
 
 class ZLPNet(Component):

@@ -2,6 +2,7 @@
 """Number of threads that work, with those of BLAS not on top."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 from dask.local import get_sync
@@ -38,7 +39,7 @@ class _OneBlasThread:
 
     Spectra are worked on side by side: threads of BLAS on top wait for each other on busy machines,
     and change the last bits of sums. Their number is common to the whole process, and calls may
-    overlap: the last to end puts it back, not the first.
+    overlap: the last to end puts it back, not the first. A limit that is set around our calls stays.
     """
 
     def __init__(self):
@@ -49,14 +50,24 @@ class _OneBlasThread:
     def __enter__(self):
         with self._lock:
             if not self._inside:
-                self._limits = threadpool_limits(limits=1, user_api="blas")
+                self._limits = _in_a_thread(lambda: threadpool_limits(limits=1, user_api="blas"))
             self._inside += 1
 
     def __exit__(self, *_):
         with self._lock:
             self._inside -= 1
             if not self._inside:
-                self._limits.restore_original_limits()
+                _in_a_thread(self._limits.restore_original_limits)
+
+
+def _in_a_thread(function):
+    """Call a function in a thread that ends with it.
+
+    The number of BLAS threads obeys the thread that changed it first for as long as that thread
+    lives, and the first of ours to begin need not be the last to end.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
 
 
 #: Context of every call that works on spectra.

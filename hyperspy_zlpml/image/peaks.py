@@ -128,13 +128,29 @@ class PeakParameters(PerSpectrum):
         (True, array([15000.]))
         """
         step = energy[1] - energy[0]
-        beyond = (energy[-1] - self.centre) / step - SCATTERED_FROM * self.fwhm / step
         return replace(
             self,
             intensity=self.intensity - pedestal * 2 * self.fwhm / step,
             total=self.total - pedestal * energy.size,
-            scattered=self.scattered - pedestal * np.clip(beyond, 0, None),
+            scattered=self.scattered - pedestal * self.n_scattered(energy),
         )
+
+    def n_scattered(self, energy):
+        """Count the channels in which ``scattered`` was summed.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Axis of the spectra, eV.
+
+        Returns
+        -------
+        ndarray of shape (n_spectra,)
+            Fractions of channels count.
+        """
+        step = energy[1] - energy[0]
+        beyond = (energy[-1] - self.centre) / step - SCATTERED_FROM * self.fwhm / step
+        return np.clip(beyond, 0, None)
 
     def excluding(self, excluded):
         """Mark spectra as left out by the user, with NaN for their numbers.

@@ -54,8 +54,8 @@ def measurement_messages(image):
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:
         messages.append(
-            f"the peaks are {width:.1f} channels wide: fewer than 2 channels cannot tell their "
-            "shape; expect systematic residuals in the core and use a finer dispersion."
+            f"the peaks are {width:.1f} channels wide: fewer than {_FEWEST_CHANNELS} channels cannot "
+            "tell their shape; expect systematic residuals in the core and use a finer dispersion."
         )
     if not _PLAUSIBLE_FWHM.low < image.fwhm < _PLAUSIBLE_FWHM.high:
         messages.append(

@@ -118,7 +118,7 @@ class Spectra:
         >>> spectra.flat_map([[1, 2], [3, 4]], "thickness", float)
         array([1., 2., 3., 4.])
         """
-        data = _real_numbers(value, name)
+        data = np.asarray(value) if dtype is bool else _real_numbers(value, name)
         shape = self.navigation_shape
         if not shape and data.size == 1:
             data = data.reshape(())

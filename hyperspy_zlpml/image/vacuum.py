@@ -45,10 +45,7 @@ def vacuum_candidates(parameters, noise, energy):
     >>> vacuum_candidates(peak_parameters(counts, energy), NoiseModel(1.0, 1.0), energy)
     array([ True,  True, False])
     """
-    step = energy[1] - energy[0]
-    n_beyond = np.clip(
-        (energy[-1] - parameters.centre) / step - 8 * parameters.fwhm / step, 0, None
-    )
+    n_beyond = parameters.n_scattered(energy)
     sigma = np.sqrt(noise.variance(parameters.scattered, n_beyond)) / parameters.intensity
     fraction = parameters.scattered / parameters.intensity
     usable = parameters.usable & (n_beyond > 0) & (fraction < _LARGEST_FRACTION + _SIGMAS * sigma)

@@ -7,5 +7,6 @@
 - ``checks``: held-out vacuum, stability against ``E_I``
 - ``report``: what was done and how well
 - ``provenance``: what was done, for metadata and files
-- ``application``, ``removed``: what integrals need afterwards, and all that is returned
+- ``application``: the ensemble as it is applied to all spectra, for subtraction, integrals and scans
+- ``removed``: the result as arrays
 """

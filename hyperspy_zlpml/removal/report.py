@@ -193,7 +193,6 @@ class Report:
         return lines
 
 
-# Every step of the method has its lines in the report.
 def build_report(image, clusters, fitted, checks, *, n_reference, messages):
     """Build the report of a removal.
 

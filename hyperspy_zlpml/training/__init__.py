@@ -5,4 +5,5 @@
 - ``pseudo_data``: replicas and constraints as the arrays that networks are trained on
 - ``train``: an ensemble from the spectra of one image
 - ``at_settings``: an ensemble from spectra taken at several settings of the microscope
+- ``summary``: how many networks were kept, and how well they fit
 """

@@ -5,8 +5,9 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
-from hyperspy_zlpml.compute import map_spectra, mapping, take_spectra
+from hyperspy_zlpml.compute import map_spectra, mapping, one_blas_thread, take_spectra
 
 N_ENERGY = 24
 NAVIGATIONS = [(), (7,), (3, 4), (2, 3, 4)]
@@ -107,6 +108,30 @@ def test_slices_of_an_image_cover_every_spectrum_once(monkeypatch):
         visits[:] = 0
         mapping.run_in_threads(visit, len(visits), show_progressbar=False, title="")
         np.testing.assert_array_equal(visits, 1)
+
+
+def blas_threads():
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("kind", ["memory", "threads", "synchronous"])
+def test_blas_has_one_thread_wherever_spectra_are_worked_on(kind):
+    seen = []
+
+    def look(counts, out):
+        seen.append(blas_threads())
+        out[0][:] = 0
+
+    before = blas_threads()
+    given = image_of((6, 2)) if kind == "memory" else in_chunks(image_of((6, 2)))
+    found = map_spectra(look, given, names=["a"], width=1, dtype=int)["a"]
+    if kind != "memory":
+        with one_blas_thread:  # as the call that came before
+            pass
+        dask.compute(found, scheduler=kind)
+    assert blas_threads() == before
+    assert seen
+    assert all(threads <= {1} for threads in seen)
 
 
 # --- what a function is given, and what comes back ------------------------------------------------
