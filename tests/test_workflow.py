@@ -1,292 +1,421 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The method from top to bottom on small images whose truth is known."""
+"""The whole method on arrays: the numbers of the signal method, without HyperSpy."""
 
-from dataclasses import replace
-from types import SimpleNamespace
+import subprocess
+import sys
 
+import dask.array as da
 import numpy as np
 import pytest
+from conftest import MAPS, QUICK, SPECTRA
 
-from hyperspy_zlpml import data
-from hyperspy_zlpml.image.clusters import cluster_image
-from hyperspy_zlpml.image.describe import describe_image
-from hyperspy_zlpml.image.peaks import peak_parameters
-from hyperspy_zlpml.image.samples import draw_samples
-from hyperspy_zlpml.network.selection import TooFewReplicasError
-from hyperspy_zlpml.registration.find_regions import RegisteredImage, find_regions
-from hyperspy_zlpml.registration.register import register_peaks
-from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
-from hyperspy_zlpml.removal.application import channel_range, known_peaks
-from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction
-from hyperspy_zlpml.training.pseudo_data import pattern_noise, training_data
-from hyperspy_zlpml.training.train import TrainingOptions, train_ensemble
+import hyperspy_zlpml.data
+from hyperspy_zlpml import NoZeroLossPeakError
+from hyperspy_zlpml.image.spectra import Spectra
+from hyperspy_zlpml.removal.removed import RemovedZLP
+from hyperspy_zlpml.removal.report import Report
+from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.workflow import (
+    Options,
+    remove_zlp,
+    train_at_settings,
+    train_zlp,
+    train_zlp_at_settings,
+)
 
-#: A network that is large enough for a small image, and quick.
-QUICK = TrainingOptions(n_replicas=8, layers=(2, 6, 6, 1), n_steps=25, random_state=0)
-
-
-def prepared(sample, n_clusters=3):
-    """What comes before the training: peaks, detector, vacuum, clusters, samples."""
-    energy = sample.signal.axes_manager.signal_axes[0].axis
-    counts = np.asarray(sample.signal.data, float).reshape(-1, energy.size)
-    parameters = peak_parameters(counts, energy)
-    image = describe_image(parameters, energy, np.arange(len(counts)), counts)
-    clusters = cluster_image(image, "zlp", n_clusters, 0)
-    samples = draw_samples(image, clusters.labels, None, np.random.default_rng(0)).training
-    return SimpleNamespace(
-        sample=sample, energy=energy, counts=counts, parameters=parameters, image=image,
-        clusters=clusters, samples=samples, thickness=sample.thickness.data.ravel(),
-    )  # fmt: skip
+OPTIONS = {"n_clusters": 2, **QUICK}
+#: Settings that the metadata of the sample images hold: part of what an ensemble is.
+SETTINGS = {"beam_energy": 200.0, "convergence_angle": 10.0, "collection_angle": 15.0}
 
 
-def trained(case, settings=QUICK, progress=None):
-    noise = case.image.detector.noise
-    outcome = train_ensemble(case.samples, noise, case.clusters, settings, progress)
-    return outcome.ensemble, outcome.summary
+def arrays_of(signal):
+    """Counts and energies of a signal."""
+    return signal.data, signal.axes_manager.signal_axes[0].axis
 
 
-def applied(case, ensemble):
-    """Results by name, each of shape (n_spectra, n_energy)."""
-    image = case.image
-    subtraction = Subtraction.prepare(
-        ensemble.tabulate(0.68),
-        ensemble.seen.log_fwhm,
-        case.energy,
-        image.detector,
-        channel_range(image),
+def assert_equal_to(removed, result):
+    """Every array is that of the signals, bit for bit."""
+    for name in SPECTRA:
+        signal = getattr(result, name)
+        np.testing.assert_array_equal(np.asarray(getattr(removed, name)), signal.data, name)
+        assert getattr(removed, name).dtype == signal.data.dtype
+    variance = result.subtracted.get_noise_variance().data
+    np.testing.assert_array_equal(np.asarray(removed.variance), variance)
+    for name in MAPS:
+        values = getattr(removed, name)
+        expected = getattr(result, name).data
+        np.testing.assert_array_equal(values.reshape(expected.shape), expected, name)
+    assert removed.ensemble.fingerprint == result.ensemble.fingerprint
+    assert str(removed.report) == str(result.report)
+
+
+# --- equal to the signal method -------------------------------------------------------------------
+
+
+def test_arrays_give_what_the_signal_method_gives(small, small_removal):
+    removed = remove_zlp(*arrays_of(small), microscope=SETTINGS, **OPTIONS)
+    assert isinstance(removed, RemovedZLP)
+    assert isinstance(removed.report, Report)
+    assert removed.subtracted.shape == small.data.shape
+    assert removed.clusters.shape == small.data.shape[:-1]
+    assert_equal_to(removed, small_removal)
+
+
+def test_lazy_arrays_give_what_the_lazy_signal_gives(small):
+    counts, energy = arrays_of(small)
+    lazy = da.from_array(counts, chunks=(2, 2, 100))
+    removed = remove_zlp(lazy, energy, microscope=SETTINGS, **OPTIONS)
+    assert isinstance(removed.subtracted, da.Array)
+    assert "lazy" in repr(removed)
+    result = small.as_lazy(chunks=(2, 2, 100)).remove_zlp_ml(**OPTIONS)
+    result.compute()
+    assert_equal_to(removed, result)
+
+
+@pytest.mark.parametrize("lazy_output", [True, False])
+def test_laziness_of_the_output_can_be_chosen(small, small_removal, lazy_output):
+    counts, energy = arrays_of(small)
+    given = counts if lazy_output else da.from_array(counts, chunks=(1, 4, -1))
+    removed = remove_zlp(given, energy, lazy_output=lazy_output, **OPTIONS)
+    assert isinstance(removed.zlp, da.Array) == lazy_output
+    np.testing.assert_allclose(removed.zlp, small_removal.zlp.data, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 2, 2)])
+def test_any_number_of_navigation_axes(shape):
+    signal = hyperspy_zlpml.data.ws2_like(shape, n_channels=512, offset=-2.0, random_state=3).signal
+    removed = remove_zlp(*arrays_of(signal), microscope=SETTINGS, **OPTIONS)
+    result = signal.remove_zlp_ml(**OPTIONS)
+    assert removed.centre.shape == shape[::-1]
+    assert_equal_to(removed, result)
+
+
+def test_options_mean_the_same(small):
+    counts, energy = arrays_of(small)
+    shape = counts.shape[:-1]
+    vacuum = np.zeros(shape, bool)
+    vacuum[0, :2] = True
+    mask = np.zeros(shape, bool)
+    mask[2, 3] = True
+    options = {
+        "regions": {"E_I": 1.2, "gain_limit": -1.0},
+        "vacuum": vacuum,
+        "navigation_mask": mask,
+        "cluster_by": np.arange(12.0).reshape(shape),
+        "confidence": 0.9,
+        "replica_kind": "spectra",
+        **OPTIONS,
+    }
+    removed = remove_zlp(counts, energy, microscope=SETTINGS, **options)
+    assert_equal_to(removed, small.remove_zlp_ml(**options))
+    assert removed.clusters[2, 3] == -1
+    assert np.isnan(removed.zlp[2, 3]).all()
+
+
+def test_a_vacuum_measured_separately(small):
+    reference = hyperspy_zlpml.data.vacuum_reference(
+        (5,), n_channels=512, offset=-2.0, random_state=4
+    ).signal
+    removed = remove_zlp(
+        *arrays_of(small),
+        vacuum=Spectra(*arrays_of(reference)),
+        microscope=SETTINGS,
+        **OPTIONS,
     )
-    peaks = known_peaks(image, case.clusters.labels, ensemble.seen.regions)
-    return dict(zip(RESULTS, subtraction.apply(case.counts, peaks), strict=True))
+    assert_equal_to(removed, small.remove_zlp_ml(vacuum=reference, **OPTIONS))
+    assert removed.report.n_reference == 5
 
 
-@pytest.fixture(scope="module")
-def flake():
-    """A thin flake beside vacuum: 100 spectra, a quarter of them vacuum."""
-    sample = data.make_sample(
-        (10, 10), n_channels=1024, thickness_range=(0.0, 0.3), tail_drift=0.0, random_state=1
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_variance_that_is_known(small, lazy):
+    counts, energy = arrays_of(small)
+    variance = np.clip(counts, 1, None)
+    if lazy:
+        variance = da.from_array(variance, chunks=(1, 4, 512))
+    removed = remove_zlp(counts, energy, variance=variance, microscope=SETTINGS, **OPTIONS)
+    small.set_noise_variance(small._deepcopy_with_new_data(np.asarray(variance)))
+    assert_equal_to(removed, small.remove_zlp_ml(**OPTIONS))
+
+
+def test_an_ensemble_that_was_trained_before(small, small_reused):
+    counts, energy = arrays_of(small)
+    ensemble = train_zlp(counts, energy, microscope=SETTINGS, **OPTIONS)
+    assert ensemble.fingerprint == small.train_zlp_ml(**OPTIONS).fingerprint
+    options = {"ensemble": small_reused.ensemble, "n_clusters": 2, "random_state": 0}
+    removed = remove_zlp(counts, energy, microscope=SETTINGS, **options)
+    assert_equal_to(removed, small_reused)
+
+
+def test_several_settings(small):
+    images = hyperspy_zlpml.data.vacuum_at_settings(
+        (60, 200), (0.1, 0.4), (3, 3), n_channels=256, random_state=0
     )
-    return prepared(sample)
-
-
-@pytest.fixture(scope="module")
-def outcome(flake):
-    return trained(flake)
-
-
-# --- training -------------------------------------------------------------------------------------
-
-
-def test_report_is_about_what_was_trained(flake, outcome):
-    ensemble, report = outcome
-    assert report.n_replicas == 8
-    assert report.n_kept == ensemble.n_replicas == 8 - sum(report.dropped.values())
-    assert ensemble.seen.cluster_centres.size == 3
-    assert ensemble.networks.layers == QUICK.layers
-    assert ensemble.seen.cluster_by == "zlp"
-
-
-def test_peaks_are_fitted_to_their_noise(outcome):
-    # chi2 of the cluster means: a network this small may miss them by little.
-    _, report = outcome
-    assert 0.5 < report.chi2 < 4
-    assert 0.5 < report.chi2_validation < 6
-
-
-def test_noise_is_that_of_the_camera(outcome):
-    ensemble, _ = outcome
-    assert ensemble.seen.noise.gain == pytest.approx(1.0, rel=0.1)
-    assert ensemble.seen.noise.readout == pytest.approx(30.0, rel=0.05)
-
-
-def test_regions_end_before_the_losses_and_behind_the_core(flake, outcome):
-    # The gap is 1.6 eV; the response carries losses below it.
-    regions = outcome[0].seen.regions
-    assert flake.thickness[flake.clusters.labels == 2].min() > 0
-    assert 0.45 < regions.E_I[2] < 1.75
-    assert (regions.gain_limit < 0).all()
-    assert (regions.E_II > regions.E_I).all()
-
-
-def test_the_same_state_gives_the_same_ensemble(flake):
-    settings = replace(QUICK, n_replicas=4, n_steps=4)
-    one, same = (trained(flake, settings)[0] for _ in range(2))
-    other = trained(flake, replace(settings, random_state=1))[0]
-    np.testing.assert_array_equal(one.networks.weights, same.networks.weights)
-    np.testing.assert_array_equal(one.reference.scores, same.reference.scores)
-    assert (
-        one.networks.weights.shape != other.networks.weights.shape
-        or (one.networks.weights != other.networks.weights).any()
+    signals = [image.signal for image in images]
+    options = {"n_clusters": 1, "n_replicas": 4, "random_state": 0}
+    expected = hyperspy_zlpml.train_zlp_ml(signals, ["beam_energy", "exposure"], **options)
+    conditions = {"beam_energy": [60, 60, 200, 200], "exposure": [0.1, 0.4, 0.1, 0.4]}
+    spectra = [
+        Spectra(*arrays_of(s), microscope={"convergence_angle": 10.0, "collection_angle": 15.0})
+        for s in signals
+    ]
+    found = train_zlp_at_settings(spectra, conditions, **options)
+    assert found.fingerprint == expected.fingerprint
+    energy = np.linspace(-1, 3, 50)
+    np.testing.assert_array_equal(
+        found.predict(energy, beam_energy=100, exposure=0.2),
+        expected.predict(energy, beam_energy=100, exposure=0.2),
     )
 
 
-def test_given_limits_are_kept(flake):
-    given = {"E_I": 1.1, "gain_limit": [-2.0, -1.5, -1.0]}
-    ensemble, _ = trained(flake, replace(QUICK, n_replicas=4, n_steps=4, limits=given))
-    np.testing.assert_array_equal(ensemble.seen.regions.E_I, [1.1, 1.1, 1.1])
-    np.testing.assert_array_equal(ensemble.seen.regions.gain_limit, [-2.0, -1.5, -1.0])
+@pytest.mark.parametrize("values", [[60, 80], [60, np.nan, 80], "abc", [[60], [80], [120]]])
+def test_settings_that_are_not_one_number_for_each_image(small, values):
+    spectra = [Spectra(*arrays_of(small))] * 3
+    with pytest.raises(ValueError, match="conditions: expected 3 finite values of beam_energy"):
+        train_zlp_at_settings(spectra, {"beam_energy": values}, **OPTIONS)
 
 
-def test_progress_is_told(flake):
-    told = []
-    trained(flake, replace(QUICK, n_replicas=4, n_steps=4), lambda *values: told.append(values))
-    assert told[-1][0] == told[-1][1] == 4
+@pytest.mark.parametrize(
+    "images, conditions, options, match",
+    [
+        ([], {"beam_energy": []}, {}, "images: expected a sequence of Spectra, got one of"),
+        (["a"], {"beam_energy": [1]}, {}, r"images: expected a sequence of Spectra.*\['str'\]"),
+        (None, {}, {}, "conditions: expected values of what differs.*beam_energy.*got {}"),
+        (
+            None,
+            {"beam_energy": [60, 200]},
+            {"vacuum": np.ones((3, 4), bool)},
+            "vacuum: expected None",
+        ),
+        (
+            None,
+            {"beam_energy": [60, 200]},
+            {"navigation_mask": np.zeros((3, 4), bool)},
+            "navigation_mask: expected None",
+        ),
+        (
+            None,
+            {"beam_energy": [60, 200]},
+            {"cluster_by": np.ones((3, 4))},
+            "cluster_by: expected the name of a proxy.*got ndarray",
+        ),
+    ],
+)
+def test_training_at_settings_takes_images_and_no_map_of_one(
+    small, images, conditions, options, match
+):
+    images = [Spectra(*arrays_of(small))] * 2 if images is None else images
+    with pytest.raises(ValueError, match=match):
+        train_at_settings(images, conditions, Options(**{**OPTIONS, **options}))
 
 
-def test_inputs_are_not_modified(flake):
-    before = [sample.counts.copy() for sample in flake.samples]
-    trained(flake, replace(QUICK, n_replicas=4, n_steps=2))
-    for sample, counts in zip(flake.samples, before, strict=True):
-        np.testing.assert_array_equal(sample.counts, counts)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_integrals_are_those_of_the_signal(small, small_removal, lazy):
+    counts, energy = arrays_of(small)
+    given = da.from_array(counts, chunks=(1, 4, 512)) if lazy else counts
+    removed = remove_zlp(given, energy, **OPTIONS)
+    found = removed.integrate(2.0, 5.0)
+    integral, error = small_removal.integrate(2.0, 5.0)
+    assert found.integral.shape == removed.centre.shape
+    exactly = {"rtol": 1e-4 if lazy else 0, "atol": 1e-3 * error.data.min() if lazy else 0}
+    np.testing.assert_allclose(found.integral, integral.data, **exactly)
+    std = np.hypot(found.model_std, found.counting_std)
+    np.testing.assert_allclose(std, error.data, **exactly)
 
 
-def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
-    # Whatever reference a replica draws, reference times ratio is what was measured. Vacuum, whose
-    # mean is the reference, is drawn with it: its ratio is that to the reference drawn, its
-    # errors would be counted twice otherwise.
-    peaks = register_peaks(flake.samples, flake.image.detector.noise)
-    regions = find_regions(peaks, 3, {})
-    peaks = peaks.within(regions)
-    shapes, modes = shape_modes(cluster_spectra(peaks)), peaks.reference_modes
-    scores = np.random.default_rng(1).standard_normal((8, len(modes)))
-    (scaling, common), (_, own) = (
-        training_data(
-            [RegisteredImage(peaks, regions, shapes)], drawn, QUICK, np.random.default_rng(2)
-        )
-        for drawn in (0 * scores, scores)
+@pytest.mark.parametrize(
+    "left, right, match",
+    [
+        (4, 2.5, "left: expected less than right = 2.5, got 4"),
+        ("a", 3, "left: expected a finite number, got 'a'"),
+        (2, np.nan, "right: expected a finite number, got nan"),
+        (1e3, 2e3, "left, right: expected energies on the axis, got 1000 to 2000 eV"),
+    ],
+)
+def test_windows_that_are_none(small, small_removal, left, right, match):
+    removed = remove_zlp(*arrays_of(small), **OPTIONS)
+    with pytest.raises(ValueError, match=match):
+        removed.integrate(left, right)
+    with pytest.raises(ValueError, match=match):
+        small_removal.integrate(left, right)
+
+
+def test_integrals_need_all_spectra(small):
+    removed = remove_zlp(*arrays_of(small), **OPTIONS)
+    with pytest.raises(
+        ValueError, match=r"counts: expected all spectra.*\(12, 512\), got \(3, 4, 512"
+    ):
+        removed.application.integrate(small.data, Range(2.0, 5.0))
+
+
+# --- without HyperSpy -----------------------------------------------------------------------------
+
+ALONE = """
+import sys
+import numpy as np, dask.array as da
+from hyperspy_zlpml.workflow import remove_zlp
+energy = -2 + 0.025 * np.arange(512)
+zlp = np.exp(-4 * np.log(2) * (energy / 0.4) ** 2) + 0.01 / (1 + (energy / 0.3) ** 2)
+thickness = np.linspace(0, 0.5, 30)[:, None]
+losses = 0.02 * thickness * np.clip(energy - 1.8, 0, None) ** 0.5
+counts = np.random.default_rng(0).poisson(1e6 * (np.exp(-thickness) * zlp + losses)).astype(float)
+options = dict(n_clusters=2, n_replicas=4, random_state=0)
+eager = remove_zlp(counts, energy, **options)
+lazy = remove_zlp(da.from_array(counts, chunks=(7, 512)), energy, **options)
+assert (lazy.clusters == eager.clusters).all()
+np.testing.assert_allclose(lazy.zlp, eager.zlp, rtol=1e-6)
+print(eager.report)
+print(*sorted({m.split(".")[0] for m in sys.modules}))
+"""
+
+
+def test_a_process_that_never_imports_hyperspy():
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, timeout=300
     )
-    u = np.sinh(own.inputs[:, 0] * scaling.x_scale) / 2
-    deviation = np.array([peaks.grid.interpolate(row, u) for row in scores @ modes])
-    vacuum, *clusters = cluster_spectra(peaks)
-    assert vacuum.is_reference
-    assert not any(cluster.is_reference for cluster in clusters)
-    n_vacuum = np.isfinite(vacuum.mean[1]).sum()
-    np.testing.assert_array_equal(own.ratios[:, :n_vacuum], common.ratios[:, :n_vacuum])
-    deviation[:, :n_vacuum] = 0.0
-    assert np.abs(deviation).max() > 1e-3
-    np.testing.assert_allclose(own.ratios * np.exp(deviation), common.ratios, rtol=1e-6)
-    lines = np.sinh(own.tail_inputs[..., 0] * scaling.x_scale) / 2
-    deviation = np.array([peaks.grid.interpolate(row, lines) for row in scores @ modes])
-    np.testing.assert_allclose(own.tail_reference - deviation, common.tail_reference, atol=1e-6)
-    for name in ("inputs", "sigma", "used", "tail_inputs", "far_inputs"):
-        np.testing.assert_array_equal(getattr(own, name), getattr(common, name))
-    assert np.abs(own.inputs).max() < 3
-    assert np.abs(own.tail_inputs).max() < 3
-    # Lines run outward on both sides, the far points at their ends.
-    assert (np.diff(np.abs(lines)) > 0).all()
-    assert (np.sign(lines).min(-1) == np.sign(lines).max(-1)).all()
+    assert "Zero-loss peak removal" in done.stdout
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "torch" in loaded
+    assert not loaded & {"hyperspy", "exspy", "rsciio", "matplotlib", "traits"}
 
 
-def test_replicas_that_all_fail_are_an_error(flake, monkeypatch):
-    from hyperspy_zlpml.training import train as module
-
-    def failing(data, settings, rng, progress):
-        n = settings.n_replicas
-        bad = np.full(n, np.nan)
-        return SimpleNamespace(weights=np.zeros((n, 67)), chi2=bad, chi2_validation=bad, rise=bad)
-
-    monkeypatch.setattr(module, "_train_networks", failing)
-    with pytest.raises(TooFewReplicasError, match=r"only 0 of 8 .*8: fit failed.*E_I"):
-        trained(flake)
+# --- what is taken ------------------------------------------------------------------------------
 
 
-# --- the result against the truth -----------------------------------------------------------------
+def test_settings_of_the_microscope_are_numbers_of_any_kind(small):
+    spectra = Spectra(*arrays_of(small), microscope={"beam_energy": np.int64(200)})
+    assert spectra.microscope == {"beam_energy": 200.0}
+    assert type(spectra.microscope["beam_energy"]) is float
+    assert Spectra(*arrays_of(small), microscope=None).microscope == {}
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "spectra"])
-def test_the_predicted_zlp_is_the_true_one(flake, outcome, kind):
-    ensemble = (
-        outcome[0] if kind == "gaussian" else trained(flake, replace(QUICK, replica_kind=kind))[0]
+@pytest.mark.parametrize("offset", [-2.0, 1000.0])
+def test_an_axis_in_single_precision_is_uniform(small, offset):
+    energy = (offset + 0.025 * np.arange(512)).astype(np.float32)
+    assert Spectra(small.data, energy).step == pytest.approx(0.025, rel=1e-2)
+
+
+def test_an_axis_with_a_jump_is_not_uniform(small):
+    energy = -2 + 0.025 * np.arange(512)
+    energy[300:] += 0.001
+    with pytest.raises(ValueError, match="energy: expected a uniform axis"):
+        Spectra(small.data, energy)
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed, match",
+    [
+        ({"energy": np.arange(40.0)}, r"energy: expected at least 64 channels.*\(40,\)"),
+        ({"energy": np.arange(512.0)[::-1]}, "energy: expected increasing energies"),
+        ({"energy": np.geomspace(1, 50, 512)}, "energy: expected a uniform axis.*interpolate"),
+        ({"energy": np.zeros((2, 512))}, r"energy: expected.*one dimension.*\(2, 512\)"),
+        (
+            {"counts": np.ones((3, 100))},
+            r"counts: expected 512 channels on the last axis.*\(3, 100\)",
+        ),
+        ({"counts": np.ones((0, 512))}, r"counts: expected at least one spectrum.*\(0, 512\)"),
+        (
+            {"counts": np.ones((3, 512), complex)},
+            "counts: expected real numbers, got dtype complex",
+        ),
+        ({"counts": np.full((3, 512), "a")}, "counts: expected real numbers, got dtype <U1"),
+        ({"counts": np.ma.ones((3, 512))}, r"counts: expected an array without a mask.*filled\(np"),
+        (
+            {"counts": da.ones((8, 512))[da.arange(8) > 2]},
+            r"counts: expected a dask array of known shape.*compute_chunk_sizes",
+        ),
+        (
+            {"variance": np.ones((3, 4, 5))},
+            r"variance: expected.*broadcasts.*got shape \(3, 4, 5\)",
+        ),
+        (
+            {"variance": np.ones((2, 3, 4, 512))},
+            r"variance: expected.*broadcasts.*\(2, 3, 4, 512\)",
+        ),
+        ({"variance": "auto"}, "variance: expected real numbers, got dtype <U4"),
+        ({"variance": -1.0}, r"variance: expected a finite number of at least 0, got -1\.0"),
+        ({"variance": np.nan}, "variance: expected a finite number of at least 0, got nan"),
+        ({"variance": np.full(512, -2.0)}, "variance: expected at least 0 in every.*got -2; clip"),
+        ({"microscope": {"beam_energy": None}}, "microscope: expected a positive number.*got None"),
+        ({"microscope": {"beam_energy": "200"}}, "microscope: expected a positive.*got '200'"),
+        ({"microscope": {"beam_energy": np.nan}}, "microscope: expected a positive.*got nan"),
+        ({"microscope": {"beam_energy": -200}}, "microscope: expected a positive.*got -200"),
+        ({"energy": "energy"}, "energy: expected real numbers, got dtype <U6"),
+        ({"cluster_by": None}, "cluster_by: expected one of .* or a map, got None"),
+        ({"cluster_by": np.full((3, 4), "a")}, "cluster_by: expected real numbers"),
+        (
+            {"navigation_mask": np.ones((3, 4), bool)},
+            "navigation_mask: expected a spectrum to work",
+        ),
+        ({"vacuum": np.ones((5, 512))}, r"vacuum: expected.*Spectra\(counts, energy\)"),
+        ({"vacuum": np.ones((3, 4, 512))}, r"vacuum: expected.*Spectra\(counts, energy\)"),
+        (
+            {"vacuum": ([1.0], 2.0)},
+            r"vacuum: expected spectra, a boolean map or None, got .*Spectra",
+        ),
+        ({"microscope": {"beam_engery": 200}}, r"microscope: expected.*among.*got \{'beam_engery'"),
+        ({"microscope": 200}, "microscope: expected a dict with keys among.*got 200"),
+        ({"vacuum": "auto"}, "vacuum: expected spectra, a boolean map or None, got 'auto'"),
+        ({"vacuum": np.zeros((3, 4), bool)}, "vacuum: expected at least one vacuum pixel"),
+        ({"vacuum": np.ones((4, 3), bool)}, r"vacuum: expected a map of shape \(3, 4\).*\(4, 3\)"),
+        ({"navigation_mask": np.ones((3, 4))}, "navigation_mask: expected a boolean map"),
+        ({"cluster_by": np.full((3, 4), np.nan)}, "cluster_by: expected a map with finite values"),
+        ({"regions": {"E_I": 0.01}}, r"regions: expected E_I between 0\.2.*half the FWHM"),
+        ({"regions": {"gain": -1}}, "regions: expected a dict with keys among.*gain_limit"),
+        ({"ensemble": "file.zlp"}, "ensemble: expected an Ensemble.*got str"),
+        ({"confidence": 1.0}, "confidence: expected a number between 0 and 1"),
+        ({"replica_kind": "poisson"}, "replica_kind: expected one of"),
+        ({"random_state": -1}, "random_state: expected an int of at least 0"),
+    ],
+)
+def test_what_is_not_possible_is_refused_in_words(small, changed, match):
+    counts, energy = arrays_of(small)
+    with pytest.raises(ValueError, match=match):
+        remove_zlp(**{"counts": counts, "energy": energy, **OPTIONS, **changed})
+
+
+def test_counts_without_a_peak(small):
+    counts, energy = arrays_of(small)
+    with pytest.raises(NoZeroLossPeakError, match="any of 12 spectra"):
+        remove_zlp(np.zeros_like(counts), energy, **OPTIONS)
+
+
+def test_energies_in_another_unit_are_noticed(small):
+    counts, energy = arrays_of(small)
+    with pytest.warns(UserWarning, match=r"peaks are \d+ eV wide.*is the energy axis in eV"):
+        remove_zlp(counts, 1e3 * energy, **OPTIONS)
+
+
+def test_an_ensemble_with_conditions_must_stand_at_a_setting(small):
+    images = hyperspy_zlpml.data.vacuum_at_settings(
+        (60, 200), (0.1,), (3, 3), n_channels=256, random_state=0
     )
-    results = applied(flake, ensemble)
-    truth = flake.sample.zlp.data.reshape(results["zlp"].shape)
-    u = np.abs(flake.energy - flake.parameters.centre[:, None]) / flake.parameters.fwhm[:, None]
-    specimen = (flake.thickness > 0)[:, None]
-    error = results["zlp"] / truth - 1
-    # The core is matched: to its noise. The flank up to 8 FWHM is predicted from the vacuum's,
-    # a few per cent where losses are a thousand times larger than that.
-    assert np.sqrt((error[(u < 2) & specimen] ** 2).mean()) < 0.005
-    assert np.sqrt((error[(u > 2) & (u < 8) & specimen] ** 2).mean()) < 0.05
-    # Errors claimed and errors made agree within a factor of three, with eight replicas only.
-    pull = (results["zlp"] - truth) / results["std"]
-    assert 0.2 < np.sqrt((pull[(u > 2) & (u < 8) & specimen] ** 2).mean()) < 4
+    ensemble = hyperspy_zlpml.train_zlp_ml(
+        [image.signal for image in images],
+        ["beam_energy"],
+        n_clusters=1,
+        n_replicas=4,
+        random_state=0,
+    )
+    with pytest.raises(ValueError, match=r"setting: expected values of.*ensemble\.at\(beam_energy"):
+        remove_zlp(*arrays_of(small), ensemble=ensemble)
+    # Settings that are known are taken, as a signal's metadata are.
+    options = {"n_clusters": 2, "random_state": 0}
+    found = remove_zlp(*arrays_of(small), ensemble=ensemble, microscope=SETTINGS, **options)
+    expected = remove_zlp(
+        *arrays_of(small),
+        ensemble=ensemble.at(beam_energy=200.0),
+        microscope=SETTINGS,
+        **options,
+    )
+    np.testing.assert_array_equal(found.zlp, expected.zlp)
 
 
-def test_losses_are_what_is_left(flake, outcome):
-    # Sums over 4 to 12 eV of the specimen: the ZLP is a few per cent of the losses there.
-    results = applied(flake, outcome[0])
-    truth = flake.sample.inelastic.data.reshape(results["zlp"].shape)
-    there = (flake.energy > 4) & (flake.energy < 12)
-    thick = flake.thickness > 0.1
-    found, true = (values[thick][:, there].sum(-1) for values in (results["subtracted"], truth))
-    np.testing.assert_allclose(found, true, rtol=0.05)
-
-
-def test_vacuum_is_subtracted_to_nothing(flake, outcome):
-    # 25 spectra of their own ensemble: the mean residual is within a per cent of the ZLP, and
-    # its scatter that of the counts.
-    results = applied(flake, outcome[0])
-    vacuum = flake.thickness == 0
-    near = (flake.energy > 1) & (flake.energy < 5)
-    residual = results["subtracted"][vacuum][:, near]
-    assert abs(residual.sum()) < 0.01 * results["zlp"][vacuum][:, near].sum()
-    pull = residual / np.sqrt(results["variance"][vacuum][:, near])
-    assert pull.std() == pytest.approx(1.0, abs=0.15)
-
-
-def test_the_thinner_the_beam_sees_the_less_is_subtracted(flake, outcome):
-    # Beer-Lambert: the predicted ZLP falls by exp(-t/lambda); the beam fluctuates by 1 %.
-    results = applied(flake, outcome[0])
-    area = results["zlp"].sum(-1)
-    slope = np.polyfit(flake.thickness, np.log(area), 1)[0]
-    assert slope == pytest.approx(-1.0, abs=0.1)
-
-
-# --- few spectra ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["gaussian", "spectra"])
-def test_a_single_spectrum(kind):
-    sample = data.single_spectrum(random_state=2, n_channels=1024, thickness_range=(0.1, 0.1))
-    case = prepared(sample, n_clusters=5)
-    ensemble, report = trained(case, replace(QUICK, n_replicas=6, replica_kind=kind))
-    assert case.clusters.centres.size == 1
-    results = applied(case, ensemble)
-    assert all(np.isfinite(values).all() for values in results.values())
-    core = np.abs(case.energy) < 0.9
-    truth = sample.zlp.data[core]
-    np.testing.assert_allclose(results["zlp"][0, core], truth, rtol=0.03)
-
-
-def test_a_line_of_spectra_with_a_useless_one():
-    sample = data.line_scan((12,), random_state=3, n_channels=1024, thickness_range=(0.0, 0.3))
-    sample.signal.data[5] = 0.0
-    case = prepared(sample)
-    results = applied(case, trained(case, replace(QUICK, n_replicas=4))[0])
-    for values in results.values():
-        np.testing.assert_array_equal(np.isnan(values).all(-1), np.arange(12) == 5)
-
-
-# --- pattern noise --------------------------------------------------------------------------------
-
-
-def test_smooth_means_have_no_pattern():
-    # Counting noise alone: the excess stays within its own uncertainty.
-    rng = np.random.default_rng(0)
-    x = np.linspace(0, 3, 300)
-    error = np.full(300, 0.01)
-    mean = 1 + 0.2 * np.tanh(x) + error * rng.standard_normal(300)
-    assert (pattern_noise(mean, error) < 0.012).all()
-    assert (pattern_noise(1 + 0.2 * np.tanh(x), error) == 0).all()
-
-
-def test_size_of_a_pattern_is_found():
-    # White sensitivity noise of 5 %, known to 1 / sqrt(2 * 15) from 15 groups.
-    rng = np.random.default_rng(1)
-    error = np.full(300, 0.002)
-    mean = 1 + 0.05 * rng.standard_normal(300)
-    assert np.median(pattern_noise(mean, error)) == pytest.approx(0.05, rel=0.2)
-
-
-@pytest.mark.parametrize("n", [0, 1, 7])
-def test_too_few_points_for_a_pattern(n):
-    np.testing.assert_array_equal(pattern_noise(np.arange(n) ** 2.0, np.ones(n)), np.zeros(n))
+def test_inputs_are_not_modified(small):
+    counts, energy = arrays_of(small)
+    before = counts.copy(), energy.copy()
+    remove_zlp(counts, energy, **OPTIONS)
+    np.testing.assert_array_equal(counts, before[0])
+    np.testing.assert_array_equal(energy, before[1])

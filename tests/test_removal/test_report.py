@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report tells what was done: every spectrum is counted, every number is that of the result."""
+
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.workflow import remove_zlp
+
+
+@pytest.fixture(scope="module")
+def wedge():
+    """Counts and energies of forty spectra of growing thickness, the last of them dark."""
+    energy = -2 + 0.025 * np.arange(512)
+    peak = np.exp(-4 * np.log(2) * (energy / 0.4) ** 2) + 0.01 / (1 + (energy / 0.3) ** 2)
+    thickness = np.linspace(0, 0.5, 40)[:, None]
+    losses = 0.02 * thickness * np.clip(energy - 1.8, 0, None) ** 0.5
+    counts = np.random.default_rng(0).poisson(1e6 * (np.exp(-thickness) * peak + losses))
+    counts[-1] = 0
+    return counts.astype(float), energy
+
+
+@pytest.fixture(scope="module")
+def removed(wedge):
+    regions = {"E_I": [1.2, 1.3, 1.4], "gain_limit": -1.5}
+    with pytest.warns(UserWarning, match="1 of 40 spectra"):
+        return remove_zlp(*wedge, n_clusters=3, n_replicas=6, regions=regions, random_state=0)
+
+
+def test_every_spectrum_is_counted_once(removed):
+    report = removed.report
+    sizes = [row.size for row in report.clusters]
+    np.testing.assert_array_equal(sizes, [(removed.clusters == n).sum() for n in range(3)])
+    assert report.n_unusable == (removed.clusters == -1).sum() == 1
+    assert sum(sizes) + report.n_unusable == 40
+
+
+def test_replicas_are_those_of_the_ensemble(removed):
+    report = removed.report
+    assert report.n_replicas == 6
+    assert report.n_kept == removed.ensemble.n_replicas == 6 - sum(report.dropped.values())
+    assert f"replicas    {report.n_kept} of 6 kept" in str(report)
+
+
+def test_limits_that_were_given_are_in_the_rows(removed):
+    rows = removed.report.clusters
+    assert [row.E_I for row in rows] == [1.2, 1.3, 1.4]
+    assert [row.gain_limit for row in rows] == [-1.5, -1.5, -1.5]
+    assert all(f"{row.E_I:.3g}" in str(removed.report) for row in rows)
+
+
+def test_what_was_left_out_is_said(removed):
+    assert "left out    1 spectra, NaN in every result" in str(removed.report)
