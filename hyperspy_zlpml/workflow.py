@@ -537,7 +537,9 @@ def train_at_settings(images, conditions, options):
     options = options.checked()
     check_device(options.device)
     with one_blas_thread:
-        looks = [look(spectra, options) for spectra in images]
+        looks = [
+            look(spectra, options, f"setting {number}: ") for number, spectra in enumerate(images)
+        ]
         choices = [choose(first, options) for first in looks]
         at_settings = [
             AtSetting(
@@ -615,13 +617,15 @@ class Choice:
         return self.clusters.labels
 
 
-def look(spectra, options):
+def look(spectra, options, name=""):
     """Measure the peaks of all spectra, and describe the image.
 
     Parameters
     ----------
     spectra : Spectra
     options : Options
+    name : str
+        Said before every warning, where there are several images.
 
     Returns
     -------
@@ -647,7 +651,7 @@ def look(spectra, options):
     messages = (*measurement_messages(image), *left_out)
     for message in (*messages, unusable_message(parameters)):
         if message:
-            warn_user(message)
+            warn_user(name + message)
     return FirstLook(
         spectra, image, reference, cluster_by, limits=options.limits, messages=messages
     )
@@ -897,5 +901,6 @@ def _vacuum_of(vacuum, spectra):
 
 def _is_like_spectra(array, spectra):
     """Tell whether an array has channels of energy, rather than a number for each spectrum."""
-    shape = np.shape(array)
-    return shape != spectra.navigation_shape and shape[-1:] == spectra.energy.shape
+    array = np.asarray(array)
+    is_map = array.dtype == bool or array.shape == spectra.navigation_shape
+    return not is_map and array.shape[-1:] == spectra.energy.shape

@@ -177,8 +177,8 @@ def _checked_variance(variance, shape):
         return None
     variance = _real_numbers(variance, "variance")
     if not variance.ndim:
-        if not (np.isfinite(variance) and variance >= 0):
-            raise ValueError(f"variance: expected a finite number of at least 0, got {variance}.")
+        if not (np.isfinite(variance) and variance > 0):
+            raise ValueError(f"variance: expected a positive number, got {variance}.")
         return float(variance)
     if not _broadcasts(variance.shape, shape):
         raise ValueError(

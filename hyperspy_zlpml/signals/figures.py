@@ -317,11 +317,10 @@ def _draw_limits(top, bottom, limits, fwhm):
 
 
 def _name_limit(axes, name, limit):
-    """Write the name of a limit beside its line, on the side away from the peak."""
+    """Write the name of a limit along its line, on the side away from the peak."""
     side = "right" if limit < 0 else "left"
-    text = f"{name} " if limit < 0 else f" {name}"
     place = {"transform": axes.get_xaxis_transform(), "va": "top", "ha": side}
-    axes.text(limit, 0.98, text, size=8, clip_on=True, **place)
+    axes.text(limit, 0.97, name, size=8, rotation=90, clip_on=True, **place)
 
 
 def _name_of(result, place, position):

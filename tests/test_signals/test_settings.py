@@ -517,6 +517,8 @@ def test_what_is_noticed_is_told_where_the_function_was_called(two, small):
             train_zlp_ml(signals, conditions, **FEWEST)
         ours = [w for w in caught if "are left out" in str(w.message)]
         assert {w.filename for w in ours} == {__file__}
+        if conditions:
+            assert [str(w.message)[:11] for w in ours] == ["setting 0: ", "setting 1: "]
 
 
 # --- conditions -----------------------------------------------------------------------------------
