@@ -20,9 +20,10 @@ import hyperspy.api as hs
 import numpy as np
 import peers
 from accuracy_report import CONFIDENCES, OURS, WINDOWS, Score
+from hyperspy.signals import BaseSignal
 from scipy.stats import norm
 
-from hyperspy_zlpml import data
+from hyperspy_zlpml import ZLPRemoval, data
 from hyperspy_zlpml.image.detector import Detector
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
@@ -30,7 +31,9 @@ from hyperspy_zlpml.statistics import Range
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PARTS = ("kinds", "dose", "eelsfitter", "measured")
 #: Spectra of each sort that are scored; that functions are fitted to; given to EELSFitter.
-N_SCORED, N_FITTED, N_EELSFITTER = 300, 100, 50
+N_SCORED = 300
+N_FITTED = 100
+N_EELSFITTER = 50
 #: Images of few spectra are cheap, and say little each: so many of them for every seed.
 REPEATS = {"line_scan": 2, "single_spectrum": 4}
 NO_VACUUM = "no_vacuum"
@@ -39,7 +42,8 @@ EPOCHS = 1000
 #: Seconds after which EELSFitter is given up.
 PATIENCE = 1800
 #: Measured line scans that begin with these vacuum spectra.
-MEASURED, VACUUM_POSITIONS = ("ws2_specimen4.hspy", "ws2_specimen3_mono.hspy"), (0, 1)
+MEASURED = ("ws2_specimen4.hspy", "ws2_specimen3_mono.hspy")
+VACUUM_POSITIONS = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Scene:
 
     kind: str
     seed: int
-    sample: object
-    vacuum: object = None
+    sample: data.SampleImage
+    vacuum: BaseSignal | None = None
 
     @classmethod
     def make(cls, kind, seed, size):
@@ -145,7 +149,8 @@ class Scene:
     def channels(self, rows, window):
         """Channels of some spectra inside a window in FWHM from the true peak."""
         u = (self.energy - self.centre[rows, None]) / self.fwhm[rows, None]
-        return (u > window[0]) & (u < window[1])
+        low, high = window
+        return (u > low) & (u < high)
 
     def part(self, index=slice(None)):
         """Some spectra as the other methods take them."""
@@ -207,7 +212,7 @@ class Removed:
     """What ``remove_zlp_ml`` takes off the spectra of a scene, and what it claims of that."""
 
     scene: Scene
-    result: object
+    result: ZLPRemoval
     seconds: float
 
     @classmethod

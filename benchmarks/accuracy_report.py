@@ -22,15 +22,20 @@ PIXELS = ("vacuum", "specimen")
 CONFIDENCES = (0.68, 0.95)
 #: Limits that coverage is to stay in, by confidence.
 COVERAGE_GOALS = {0.68: (0.58, 0.78), 0.95: (0.88, 0.99)}
-LARGEST_ERROR, LARGEST_PULL, LARGEST_IN_GAP = 1.5, 0.2, 2.0
+LARGEST_ERROR = 1.5
+LARGEST_PULL = 0.2
+LARGEST_IN_GAP = 2.0
 #: Error relative to the best other method.
-LARGEST_RATIO, LARGEST_RATIO_OF = 0.8, {"very_low_dose": 1.0}
+LARGEST_RATIO = 0.8
+LARGEST_RATIO_OF = {"very_low_dose": 1.0}
 #: Error without vacuum relative to that with vacuum; of EELSFitter relative to ours.
-LARGEST_WITHOUT_VACUUM, SMALLEST_OF_EELSFITTER = 2.0, 5.0
+LARGEST_WITHOUT_VACUUM = 2.0
+SMALLEST_OF_EELSFITTER = 5.0
 LARGEST_PREDICTED = 1.96
 WITHOUT_VACUUM = "no_vacuum"
 
-_OURS, _OTHER = "tab:red", "0.45"
+_OURS = "tab:red"
+_OTHER = "0.45"
 #: Marker, colour and name of the methods in the picture of errors.
 _METHODS = (
     ("o", _OURS, "remove_zlp_ml, one per image"),
@@ -38,7 +43,8 @@ _METHODS = (
     ("^", "tab:purple", "EELSFitter"),
 )
 _WINDOW_COLOURS = ("tab:orange", "tab:red", "tab:blue")
-_GOAL, _GOAL_ALPHA = "tab:green", 0.15
+_GOAL = "tab:green"
+_GOAL_ALPHA = 0.15
 
 
 @dataclass(frozen=True)

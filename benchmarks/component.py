@@ -16,9 +16,11 @@ from exspy.signals import EELSSpectrum
 import hyperspy_zlpml.data
 from hyperspy_zlpml.components import ZLPNet
 
-SCALE, OFFSET = 0.025, -2.0
+SCALE = 0.025
+OFFSET = -2.0
 #: Numbers of spectra and channels of the image that is fitted linearly.
-SPECTRA, CHANNELS = 4096, 512
+SPECTRA = 4096
+CHANNELS = 512
 FITTED = 256
 FEW = 24
 

@@ -34,9 +34,12 @@ from ensemble_mutations import damaged, forged  # noqa: E402
 from ensembles import make_ensemble  # noqa: E402
 
 LAYERS = (2, 10, 15, 5, 1)
-N_GRID, N_MODES, N_SETS = 1245, 24, 6
+N_GRID = 1245
+N_MODES = 24
+N_SETS = 6
 #: What a load may take at most.
-MOST_SECONDS, MOST_MEGABYTES = 1.0, 200.0
+MOST_SECONDS = 1.0
+MOST_MEGABYTES = 200.0
 N_TIMED = 50
 ENERGY = np.linspace(-3, 12, 2048)
 #: What errors say, from the first that fits.

@@ -17,11 +17,13 @@ import numpy as np
 PARTS = ("files", "reuse", "outside", "refused", "settings", "beyond")
 REPLICAS = 100
 #: Random states: trained on, applied to.
-TRAINED_ON, APPLIED_TO = (10, 11, 12), (20, 21)
+TRAINED_ON = (10, 11, 12)
+APPLIED_TO = (20, 21)
 #: Another session at the same instrument: four times the dose, half the dispersion, another offset.
 OTHER = {"peak_counts": 1.2e7, "scale": 0.0125, "offset": -2.5}
 CONDITIONS = ("beam_energy", "exposure")
-BEAM_ENERGIES, EXPOSURES = (60.0, 80.0, 120.0, 200.0), (0.05, 0.1, 0.2, 0.4)
+BEAM_ENERGIES = (60.0, 80.0, 120.0, 200.0)
+EXPOSURES = (0.05, 0.1, 0.2, 0.4)
 STEPS = (1, 2, 4)
 
 

@@ -19,7 +19,9 @@ import numpy as np
 
 PARTS = ("imports", "training", "application", "laws", "whole")
 #: Replicas that are published; EELSFitter's own default of epochs.
-FEW, MANY, EPOCHS = 100, 1000, 1000
+FEW = 100
+MANY = 1000
+EPOCHS = 1000
 #: Spectra that EELSFitter's subtraction is timed on and scaled up from.
 N_TIMED = 50
 SEED = 101

@@ -6,9 +6,11 @@ import numpy as np
 from hyperspy_zlpml.image.describe import describe_image
 from hyperspy_zlpml.image.peaks import peak_parameters
 
-STEP, FWHM = 0.05, 0.45
+STEP = 0.05
+FWHM = 0.45
 ENERGY = STEP * np.arange(-250, 500)
-N_VACUUM, N = 40, 100
+N_VACUUM = 40
+N = 100
 
 
 def counts_of(thickness, pedestal=0.0, height=1e5, seed=0):

@@ -13,7 +13,8 @@ import pytest
 from hyperspy_zlpml.data import make_sample
 
 ENERGY = -4.0 + 0.025 * np.arange(800)
-FWHM, HEIGHT = 0.45, 1e6
+FWHM = 0.45
+HEIGHT = 1e6
 #: Peaks off the channels, by different fractions of one.
 CENTRES = np.array([[-0.0143], [0.0], [0.0108]])
 U = (ENERGY - CENTRES) / FWHM

@@ -56,7 +56,8 @@ def assert_sane(result, signal, most=1.05):
 
 # --- WS2 -----------------------------------------------------------------------------------------
 
-VACUUM, SPECIMEN = slice(0, 2), slice(2, 5)
+VACUUM = slice(0, 2)
+SPECIMEN = slice(2, 5)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,9 @@ from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
 
 #: Windows in FWHM from the peak.
-NEAR, MIDDLE, FAR = (1.5, 4.0), (2.0, 8.0), (4.0, 12.0)
+NEAR = (1.5, 4.0)
+MIDDLE = (2.0, 8.0)
+FAR = (4.0, 12.0)
 SINGLE = ("single_spectrum",)
 #: Half widths of normal bands.
 SIGMAS = {0.68: 0.9945, 0.95: 1.9600}
@@ -59,7 +61,8 @@ class Scene:
     def within(self, window, pixels="specimen"):
         """Channels of a window (FWHM) in the spectra of some pixels."""
         u = self.u
-        return (u > window[0]) & (u < window[1]) & self.rows(pixels)[:, None]
+        low, high = window
+        return (u > low) & (u < high) & self.rows(pixels)[:, None]
 
     def rms(self, window, pixels="specimen"):
         """Error of the ZLP in standard deviations of the noise of one channel."""

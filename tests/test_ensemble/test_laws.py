@@ -12,7 +12,8 @@ from hyperspy_zlpml.ensemble.laws import Law
 
 #: Standard error of every value, unless a test says something else.
 ERROR = 1e-3
-OFFSET, SLOPES = 2.0, np.array([0.6, -0.3, 1.1])
+OFFSET = 2.0
+SLOPES = np.array([0.6, -0.3, 1.1])
 
 
 def grid(n_conditions, n=3):
@@ -281,7 +282,8 @@ def test_combinations_are_mixed_by_their_likelihood(monkeypatch):
 
 # --- calibration ----------------------------------------------------------------------------------
 
-_LAWS, _HELD_OUT = 150, 3
+_LAWS = 150
+_HELD_OUT = 3
 
 
 def drawn_laws(kind, n_conditions, seed):

@@ -14,7 +14,8 @@ from hyperspy_zlpml.image.detector import (
     fit_noise,
 )
 
-STEP, FWHM = 0.025, 0.45
+STEP = 0.025
+FWHM = 0.45
 ENERGY = STEP * np.arange(-400, 800)
 #: Power-law tails (u**-4) over a weak Lorentzian that falls like u**-2 only from 6 FWHM on.
 SHAPE = (1 + 1.66 * (ENERGY / FWHM) ** 2) ** -2 + 5e-4 / (1 + (ENERGY / FWHM / 6) ** 2)

@@ -8,7 +8,8 @@ from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.vacuum import never_rises, vacuum_candidates
 
-STEP, FWHM = 0.05, 0.45
+STEP = 0.05
+FWHM = 0.45
 ENERGY = STEP * np.arange(-80, 720)
 NOISE = NoiseModel(1.0, 5.0, "given")
 

@@ -16,7 +16,8 @@ from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
 
-STEP, FWHM = 0.025, 0.45
+STEP = 0.025
+FWHM = 0.45
 ENERGY = STEP * np.arange(-160, 480)
 NOISE = NoiseModel(1.0, 10.0)
 #: A response with tails light enough to spill next to nothing below the losses at 2 eV.

@@ -209,7 +209,8 @@ def test_no_modes_no_scores():
 
 # --- registered peaks -----------------------------------------------------------------------------
 
-STEP, FWHM = 0.025, 0.45
+STEP = 0.025
+FWHM = 0.45
 ENERGY = STEP * np.arange(-160, 800)
 NOISE = NoiseModel(1.0, 10.0)
 ONSET = 2.0

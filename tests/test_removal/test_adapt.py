@@ -176,7 +176,7 @@ def test_an_axis_longer_than_any_seen(removal):
     for name in SPECTRA:
         assert np.isfinite(getattr(result, name).data).all(), name
     energy = there.signal.axes_manager[-1].axis
-    end = removal.ensemble.seen.u_range[1] * np.exp(removal.ensemble.seen.log_fwhm.mean)
+    end = removal.ensemble.seen.u_range.high * np.exp(removal.ensemble.seen.log_fwhm.mean)
     beyond = energy > 1.1 * end
     assert beyond.sum() > 1000
     zlp, std = (getattr(result, name).data[..., beyond].astype(float) for name in ("zlp", "std"))

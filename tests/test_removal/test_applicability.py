@@ -26,7 +26,8 @@ from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 ENERGY = 0.025 * np.arange(-400, 800)
-FWHM, HEIGHT = 0.45, 3e6
+FWHM = 0.45
+HEIGHT = 3e6
 GRID = Grid.covering(-60, 120)
 #: A power law on both flanks: what it differs by from others is known.
 TRAINED = Response(2.0, 2.0, 0.0)

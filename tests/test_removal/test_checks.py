@@ -132,7 +132,7 @@ def test_check_is_made_where_the_losses_begin_far_out():
     far = data.monochromated((14, 14), vacuum_fraction=0.5, random_state=1)
     check = far.signal.remove_zlp_ml(**FEW).report.vacuum
     assert check is not None
-    assert check.window[1] > 1.4 * check.window[0]
+    assert check.window.high > 1.4 * check.window.low
 
 
 def test_pure_vacuum_has_nothing_to_scan():

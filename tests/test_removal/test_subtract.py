@@ -27,7 +27,8 @@ from hyperspy_zlpml.zlp.matching import KnownPeaks
 from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.tables import SpillTables
 
-STEP, FWHM = 0.025, 0.45
+STEP = 0.025
+FWHM = 0.45
 ENERGY = STEP * np.arange(-160, 480)
 GRID = Grid.covering(-20, 40)
 NOISE = NoiseModel(1.0, 5.0)

@@ -20,7 +20,8 @@ from hyperspy_zlpml.signals.microscope import read_conditions
 from hyperspy_zlpml.zlp.tails import level_ripples
 
 NAMES = ["beam_energy", "exposure"]
-BEAM_ENERGIES, EXPOSURES = (60.0, 100.0, 200.0), (0.1, 0.2, 0.4)
+BEAM_ENERGIES = (60.0, 100.0, 200.0)
+EXPOSURES = (0.1, 0.2, 0.4)
 FEW = {"n_replicas": 12, "random_state": 0, "show_progressbar": False}
 #: Replicas and clusters enough to see whether a call works at all.
 FEWEST = {"n_replicas": 4, "n_clusters": 1, "random_state": 0, "show_progressbar": False}

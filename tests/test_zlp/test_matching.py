@@ -12,7 +12,8 @@ from hyperspy_zlpml.zlp.groups import GroupedSpectra, group_curvature, group_spe
 from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
-STEP, FWHM = 0.025, 0.45
+STEP = 0.025
+FWHM = 0.45
 ENERGY = STEP * np.arange(-160, 400)
 PER_FWHM = FWHM / STEP
 GRID = Grid.covering(-20, 40)

@@ -10,7 +10,8 @@ from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, G
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 GRID = Grid.covering(-8, 20)
-N_NODES, N_MODES = 3, 2
+N_NODES = 3
+N_MODES = 2
 
 
 def shape(u, exponent=2.0):
