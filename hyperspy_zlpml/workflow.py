@@ -13,13 +13,14 @@ take, as arrays, and need no HyperSpy. :func:`remove` is the method itself and r
 6. match and subtract, spectrum by spectrum (:meth:`.Application.subtract`)
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hyperspy_zlpml.compute import one_blas_thread
 from hyperspy_zlpml.compute.progress import training_bar
-from hyperspy_zlpml.compute.user_warnings import warn_user
+from hyperspy_zlpml.compute.user_warnings import warn_of_all
 from hyperspy_zlpml.ensemble.conditions import check_conditions, condition_values
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Origin
@@ -224,8 +225,8 @@ def remove_zlp(  # noqa: PLR0913
         Spectra to leave out (True): not trained on, NaN in every result.
     ensemble : Ensemble, optional
         Trained before; nothing is trained then, and ``n_replicas``, ``replica_kind`` and
-        ``device`` have no effect. One with conditions is taken to the settings in
-        ``microscope``, where it was not taken to others with ``ensemble.at(...)``.
+        ``device`` have no effect. One with conditions is taken to those in ``microscope``, if all
+        are there and it was not taken to others with ``ensemble.at(...)``.
     confidence : float
         Probability inside the band of ``lower`` and ``upper``.
     replica_kind : "gaussian" or "spectra"
@@ -502,8 +503,7 @@ def train(spectra, options):
         first = look(spectra, options)
         choice = choose(first, options)
         fitted = train_on(first, choice, options)
-    for message in choice.clusters.messages:
-        warn_user(message)
+    warn_of_all(choice.clusters.messages)
     return fitted.ensemble
 
 
@@ -528,7 +528,7 @@ def train_at_settings(images, conditions, options):
     ValueError
         If the conditions do not tell the images apart, or an argument is not what it must be.
     """
-    images = [images] if isinstance(images, Spectra) else list(images)
+    images = list(images) if isinstance(images, Iterable) else [images]
     n_images = len(images)
     _check_settings(images, conditions, options)
     columns = [condition_values(name, given, n_images) for name, given in conditions.items()]
@@ -555,8 +555,7 @@ def train_at_settings(images, conditions, options):
     # Clusters of vacuum alone serve no purpose: nobody cares how they came about.
     for number, image in enumerate(at_settings):
         if not image.is_vacuum:
-            for message in image.clusters.messages:
-                warn_user(f"setting {number}: {message}")
+            warn_of_all(image.clusters.messages, f"setting {number}: ")
     origin = describe_origin(
         f"{n_images} signals", sum(one.n_spectra for one in images), options.arguments
     )
@@ -649,9 +648,7 @@ def look(spectra, options, name=""):
     noise = known_noise(spectra, index, counts)
     image = describe_image(parameters, spectra.energy, index, counts, noise=noise, vacuum=vacuum)
     messages = (*measurement_messages(image), *left_out)
-    for message in (*messages, unusable_message(parameters)):
-        if message:
-            warn_user(name + message)
+    warn_of_all((*messages, unusable_message(parameters)), name)
     return FirstLook(
         spectra, image, reference, cluster_by, limits=options.limits, messages=messages
     )
@@ -747,8 +744,7 @@ def adapt_to(ensemble, first, choice, options):
         ),
     )
     messages = (applicability.message,) if applicability.message else ()
-    for message in messages:
-        warn_user(message)
+    warn_of_all(messages)
     return Fitted(ensemble, adapted, messages=messages, distance=applicability.distance)
 
 
@@ -783,8 +779,7 @@ def check_and_report(application, first, choice, fitted, confidence):
         n_reference=first.n_reference,
         messages=(*choice.clusters.messages, *fitted.messages, *first.messages),
     )
-    for message in report.complaints():
-        warn_user(message)
+    warn_of_all(report.complaints())
     return report
 
 
@@ -820,8 +815,9 @@ def _check_settings(images, conditions, options):
     """Raise ValueError unless there are images and conditions, and no maps of one image."""
     if not images or not all(isinstance(one, Spectra) for one in images):
         kinds = sorted({type(one).__name__ for one in images})
-        raise ValueError(f"images: expected a sequence of Spectra, got one of {kinds}.")
-    if not conditions or not isinstance(conditions, dict):
+        raise ValueError(f"images: expected a sequence of Spectra, got {kinds}.")
+    is_dict = isinstance(conditions, dict) and len(conditions) > 0
+    if not is_dict or not all(isinstance(name, str) for name in conditions):
         raise ValueError(
             "conditions: expected values of what differs between the images, for example "
             f"{{'beam_energy': [60, 200]}}, got {conditions!r}."
@@ -869,7 +865,7 @@ def _used_spectra(options, spectra):
         return options.cluster_by, excluded, ()
     cluster_by = spectra.flat_map(options.cluster_by, "cluster_by", float)
     unknown = ~np.isfinite(cluster_by) & ~excluded
-    if unknown.all():
+    if (unknown | excluded).all():
         raise ValueError("cluster_by: expected a map with finite values, got none.")
     if not unknown.any():
         return cluster_by, excluded, ()
@@ -886,11 +882,10 @@ def _vacuum_of(vacuum, spectra):
         return None, None
     if isinstance(vacuum, Spectra):
         return None, describe_vacuum(vacuum, spectra.step)
-    if isinstance(vacuum, (str, tuple)) or _is_like_spectra(vacuum, spectra):
-        is_array = isinstance(vacuum, np.ndarray)
+    if isinstance(vacuum, str) or _is_like_spectra(vacuum, spectra):
+        got = repr(vacuum) if isinstance(vacuum, str) else f"a {type(vacuum).__name__}"
         raise ValueError(
-            "vacuum: expected spectra, a boolean map or None, got "
-            f"{f'an array of shape {vacuum.shape}' if is_array else repr(vacuum)}; spectra measured "
+            f"vacuum: expected spectra, a boolean map or None, got {got}; spectra measured "
             "elsewhere come as a signal or as Spectra(counts, energy)."
         )
     mask = spectra.flat_map(vacuum, "vacuum", bool)
@@ -901,6 +896,9 @@ def _vacuum_of(vacuum, spectra):
 
 def _is_like_spectra(array, spectra):
     """Tell whether an array has channels of energy, rather than a number for each spectrum."""
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError:  # counts beside energies, of different shapes
+        return True
     is_map = array.dtype == bool or array.shape == spectra.navigation_shape
     return not is_map and array.shape[-1:] == spectra.energy.shape

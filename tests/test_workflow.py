@@ -177,8 +177,10 @@ def test_settings_that_are_not_one_number_for_each_image(small, values):
 @pytest.mark.parametrize(
     "images, conditions, options, match",
     [
-        ([], {"beam_energy": []}, {}, "images: expected a sequence of Spectra, got one of"),
+        ([], {"beam_energy": []}, {}, "images: expected a sequence of Spectra, got"),
         (["a"], {"beam_energy": [1]}, {}, r"images: expected a sequence of Spectra.*\['str'\]"),
+        (3, {"beam_energy": [1]}, {}, r"images: expected a sequence of Spectra.*int"),
+        (None, {1: [60, 200]}, {}, "conditions: expected values of what differs"),
         (None, {}, {}, "conditions: expected values of what differs.*beam_energy.*got {}"),
         (
             None,
@@ -294,6 +296,15 @@ def test_an_axis_in_single_precision_is_uniform(small, offset):
     assert Spectra(small.data, energy).step == pytest.approx(0.025, rel=1e-2)
 
 
+def test_a_map_may_be_a_tuple_and_an_axis_of_dask(small):
+    counts, energy = arrays_of(small)
+    spectra = Spectra(counts, da.from_array(energy))
+    assert type(spectra.energy) is np.ndarray
+    mask = ((True,) * 4,) + ((False,) * 4,) * 2
+    removed = remove_zlp(counts, da.from_array(energy), vacuum=mask, **OPTIONS)
+    np.testing.assert_array_equal(removed.vacuum, mask)
+
+
 def test_an_axis_with_a_jump_is_not_uniform(small):
     energy = -2 + 0.025 * np.arange(512)
     energy[300:] += 0.001
@@ -338,6 +349,8 @@ def test_an_axis_with_a_jump_is_not_uniform(small):
         ({"variance": -1.0}, r"variance: expected a positive number, got -1\.0"),
         ({"variance": 0}, "variance: expected a positive number, got 0"),
         ({"variance": np.nan}, "variance: expected a positive number, got nan"),
+        ({"variance": np.zeros(512)}, "variance: expected positive finite values, got none"),
+        ({"energy": np.r_[np.arange(511.0), np.inf]}, "energy: expected increasing energies"),
         ({"variance": np.full(512, -2.0)}, "variance: expected at least 0 in every.*got -2; clip"),
         ({"microscope": {"beam_energy": None}}, "microscope: expected a positive number.*got None"),
         ({"microscope": {"beam_energy": "200"}}, "microscope: expected a positive.*got '200'"),

@@ -113,12 +113,11 @@ def take_spectra(data, index):
     array([[ 9, 10, 11],
            [ 0,  1,  2]])
     """
-    if not isinstance(data, da.Array):
-        return data.reshape(-1, data.shape[-1])[index]
     if data.ndim == 1:
         return data[None][index]
+    # No reshape: it would copy what is broadcast or not contiguous.
     places = np.unravel_index(index, data.shape[:-1])
-    return data.vindex[(*places, slice(None))]
+    return data.vindex[(*places, slice(None))] if isinstance(data, da.Array) else data[places]
 
 
 def _into_results(function, data, others, results):
@@ -202,9 +201,7 @@ def _blocks_like(other, data):
     if not np.ndim(other):
         return other
     shape, chunks = data.shape[:-1] + other.shape[-1:], data.chunks[:-1] + (-1,)
-    if not isinstance(other, da.Array):
-        return da.from_array(np.broadcast_to(other, shape), chunks=chunks)
-    return da.broadcast_to(other, shape).rechunk(chunks)
+    return da.broadcast_to(da.asarray(other), shape).rechunk(chunks)
 
 
 def _apply_to_block(counts, *others, function, n_results, width, result_type):

@@ -36,3 +36,18 @@ def warn_user(message):
 def _is_ours(frame):
     """Tell whether a frame runs code of this package."""
     return frame.f_globals.get("__name__", "").split(".")[0] == _PACKAGE
+
+
+def warn_of_all(messages, before=""):
+    """Warn of every message at the line of the user that led here.
+
+    Parameters
+    ----------
+    messages : sequence of str or None
+        Nothing is said of those that are empty or None.
+    before : str
+        Said before each.
+    """
+    for message in messages:
+        if message:
+            warn_user(before + message)

@@ -302,7 +302,7 @@ def noise_of_variance(variance, counts):
     Raises
     ------
     ValueError
-        If a variance is negative.
+        If a variance is negative, or none is positive.
 
     Examples
     --------
@@ -318,4 +318,6 @@ def noise_of_variance(variance, counts):
         raise ValueError(
             f"variance: expected at least 0 in every channel, got {variance[use].min():g}; clip it."
         )
+    if not (variance[use] > 0).any():
+        raise ValueError("variance: expected positive finite values, got none.")
     return fit_noise(counts[use], variance[use], "variance of the signal", trimmed=False)

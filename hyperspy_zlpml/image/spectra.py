@@ -61,7 +61,7 @@ class Spectra:
     title: str = ""
 
     def __post_init__(self):
-        energy = _real_numbers(self.energy, "energy").astype(float)
+        energy = np.asarray(_real_numbers(self.energy, "energy"), float)
         _check_energy(energy)
         counts = _checked_counts(self.counts, energy.size)
         variance = _checked_variance(self.variance, counts.shape)
@@ -118,7 +118,7 @@ class Spectra:
         >>> spectra.flat_map([[1, 2], [3, 4]], "thickness", float)
         array([1., 2., 3., 4.])
         """
-        data = np.asarray(value) if dtype is bool else _real_numbers(value, name)
+        data = np.asarray(value if dtype is bool else _real_numbers(value, name))
         shape = self.navigation_shape
         if not shape and data.size == 1:
             data = data.reshape(())
@@ -142,7 +142,7 @@ def _check_energy(energy):
             f"got an array of shape {energy.shape}."
         )
     steps = np.diff(energy)
-    if not (steps > 0).all():
+    if not (steps > 0).all() or not np.isfinite(steps).all():
         raise ValueError("energy: expected increasing energies (eV), got an axis that is not.")
     deviation = np.abs(energy - np.linspace(energy[0], energy[-1], energy.size)).max()
     rounding = np.finfo(np.float32).eps * np.abs(energy).max()

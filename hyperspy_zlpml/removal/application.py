@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Application of an ensemble to an image, kept for integrals and scans afterwards."""
 
-import numbers
 from dataclasses import dataclass
 
 import numpy as np
@@ -242,7 +241,8 @@ def check_window(left, right):
     ValueError: left: expected less than right = 2.0, got 3.0.
     """
     for name, value in (("left", left), ("right", right)):
-        if not isinstance(value, numbers.Real) or not np.isfinite(value):
+        number = np.asarray(value)
+        if number.ndim or number.dtype.kind not in "fiu" or not np.isfinite(number):
             raise ValueError(f"{name}: expected a finite number, got {value!r}.")
     if not left < right:
         raise ValueError(f"left: expected less than right = {right!r}, got {left!r}.")
