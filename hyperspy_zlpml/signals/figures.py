@@ -317,10 +317,13 @@ def _draw_limits(top, bottom, limits, fwhm):
 
 
 def _name_limit(axes, name, limit):
-    """Write the name of a limit along its line, on the side away from the peak."""
-    side = "right" if limit < 0 else "left"
-    place = {"transform": axes.get_xaxis_transform(), "va": "top", "ha": side}
-    axes.text(limit, 0.97, name, size=8, rotation=90, clip_on=True, **place)
+    """Write the name of a limit beside its line, on the side away from the peak."""
+    place = {"transform": axes.get_xaxis_transform(), "va": "top", "size": 8, "clip_on": True}
+    if limit < 0:
+        # Upright: few channels are in view beyond the limit on the gain side.
+        axes.text(limit, 0.97, name, ha="right", rotation=90, **place)
+    else:
+        axes.text(limit, 0.98, f" {name}", ha="left", **place)
 
 
 def _name_of(result, place, position):
