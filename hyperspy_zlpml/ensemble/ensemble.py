@@ -313,19 +313,22 @@ class Ensemble:
         """
         return tabulation.tabulate(self, confidence)
 
-    def with_scatter(self, scatter):
+    def with_scatter(self, scatter, residual=None):
         """Take another scatter of measured spectra about their shapes.
 
         Parameters
         ----------
         scatter : ndarray of shape (grid.n,)
             Relative standard deviation.
+        residual : CoherentResidual, optional
+            What all of them share beside; by default what it was.
 
         Returns
         -------
         Ensemble
         """
-        return replace(self, reference=replace(self.reference, scatter=scatter))
+        residual = residual or self.reference.residual
+        return replace(self, reference=replace(self.reference, scatter=scatter, residual=residual))
 
     @cached_property
     def fingerprint(self):

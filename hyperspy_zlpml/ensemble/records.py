@@ -11,6 +11,7 @@ from hyperspy_zlpml.network.weights import outputs_of
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import SpillTables
 
 #: Networks evaluated at once, for the cache and for the memory of many replicas.
@@ -86,6 +87,8 @@ class Reference:
         Relative scatter of measured spectra about their matched shapes.
     spill : SpillTables
         Losses that the response carried into region I of the spectra trained on.
+    residual : CoherentResidual
+        What the smooth shapes do not follow, but all spectra trained on share.
     """
 
     grid: Grid
@@ -94,6 +97,7 @@ class Reference:
     scores: np.ndarray
     scatter: np.ndarray
     spill: SpillTables
+    residual: CoherentResidual = field(default_factory=CoherentResidual.none)
 
     def deviations(self, u):
         """Look up how the reference of every replica differs from the common one.

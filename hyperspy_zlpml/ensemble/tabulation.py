@@ -53,6 +53,10 @@ def tabulate(ensemble, confidence=0.68):
         lower=below.reshape(shape),
         upper=above.reshape(shape),
         spill=reference.spill.at(nodes),
+        residual=reference.residual,
+        log_fwhm=ensemble.seen.log_fwhm.mean,
+        coherent=np.zeros(reference.grid.n),
+        grain=np.zeros(reference.grid.n),
     )
 
 

@@ -181,6 +181,20 @@ def _join(samples):
     )
 
 
+def groups_of(samples):
+    """Make the groups of channels in which samples are registered.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+
+    Returns
+    -------
+    ChannelGroups
+    """
+    return _join(samples).groups
+
+
 def _group(samples, groups, curvature):
     """Collect the counts of several samples in the same groups."""
     return GroupedSpectra.join(

@@ -12,8 +12,9 @@ import numpy as np
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.removal.applicability import log_intensity_distance
-from hyperspy_zlpml.removal.expansion import Expansion
 from hyperspy_zlpml.statistics import Normal
+from hyperspy_zlpml.zlp.expansion import Expansion
+from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.groups import ChannelGroups, GroupedSpectra, group_curvature, make_groups
 from hyperspy_zlpml.zlp.matching import HEIGHT, N_PEAK, SHIFT, WIDTH, KnownPeaks, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
@@ -29,6 +30,8 @@ _LARGEST_SIGMA = 5.0
 _WIDER = 1.05
 #: Power of the energy by which a tail beyond region I may be wrong at a distance of 1.
 _OPENING = 0.1
+#: Errors that no mode holds are shared over about this distance in x (standard deviation).
+_SHARED_OVER = 0.25
 #: No ZLP is claimed to be known better than this, relatively.
 MODEL_FLOOR = 1e-4
 #: Results of :meth:`Subtraction.apply`, in order.
@@ -91,6 +94,8 @@ class Subtraction:
         Counts per channel taken off before anything else.
     log_fwhm : Normal
         Mean and standard deviation of ln FWHM.
+    correlation : ndarray of shape (n_groups, n_groups)
+        Of the errors that no mode holds, between groups.
     distance : float
         How far the data lie outside what the ensemble has seen, see
         :mod:`hyperspy_zlpml.removal.applicability`.
@@ -105,6 +110,7 @@ class Subtraction:
     noise: NoiseModel
     pedestal: float
     log_fwhm: Normal
+    correlation: np.ndarray
     distance: float = 0.0
 
     @classmethod
@@ -131,7 +137,7 @@ class Subtraction:
         step = energy[1] - energy[0]
         per_fwhm = np.exp(log_fwhm.mean) / step
         groups = make_groups(per_fwhm, channels.high, energy.size - channels.low)
-        table = table.reaching(*(groups.edges[[0, -1]] / per_fwhm * _WIDER))
+        table = table.reaching(*(groups.edges[[0, -1]] / per_fwhm * _WIDER)).in_groups(per_fwhm)
         curvature = group_curvature(table.grid, table.log_shape[-1], groups, per_fwhm)
         return cls(
             energy=energy,
@@ -143,6 +149,7 @@ class Subtraction:
             noise=detector.noise,
             pedestal=detector.pedestal,
             log_fwhm=log_fwhm,
+            correlation=_correlation(to_grid(groups.middle / per_fwhm)),
             distance=distance,
         )
 
@@ -219,12 +226,14 @@ class Subtraction:
         """
         start = self._start(peaks.channel.astype(int))
         data = self._aligned(self._free_of_pedestal(counts), start, dtype)
-        matched = self._match(data, peaks)
+        sensitivity = self._sensitivity(start, dtype)
+        matched = self._match(data if sensitivity is None else data / sensitivity, peaks)
         log_zlp, sigma, below, above = self.at_groups(matched, peaks)
         std, lower, upper = self._relative_errors(sigma, below, above, dtype)
-        # In double precision: that of a logarithm is ten times worse than that of the counts.
-        zlp = self.cubic(log_zlp, out=np.empty(data.shape))
-        zlp = np.exp(zlp, out=zlp).astype(dtype, copy=False)
+        zlp = self._peak(log_zlp, matched, peaks, dtype)
+        if sensitivity is not None:
+            zlp *= sensitivity
+            self._add_pattern_error((std, lower, upper), start)
         subtracted = data - zlp
         std *= zlp
         for bound in (lower, upper):
@@ -237,6 +246,47 @@ class Subtraction:
         variance += std**2
         values = subtracted, zlp, std, lower, upper, variance
         return tuple(_cut(value, start, counts.shape[-1]) for value in values)
+
+    def _peak(self, log_zlp, matched, peaks, dtype):
+        """Expand ln(ZLP) of groups to channels, with the coherent residual; (n_spectra, n)."""
+        # In double precision: that of a logarithm is ten times worse than that of the counts.
+        zlp = self.cubic(log_zlp, out=np.empty((len(log_zlp), self.cubic.n_channels)))
+        zlp = np.exp(zlp, out=zlp).astype(dtype, copy=False)
+        residual = self.table.residual
+        if not residual.has_curve:
+            return zlp
+        step = self.energy[1] - self.energy[0]
+        per_channel = step / matched.fwhm / residual.step
+        first = self.energy[0] + step * (peaks.channel + self.groups.edges[0]) - matched.centre
+        position = (first / matched.fwhm - residual.start) / residual.step
+        last = residual.curve.size - 1
+        # Channels that the curve reaches in no spectrum are left as they are.
+        low = max(int((-position / per_channel).min()), 0)
+        high = min(int(((last - position) / per_channel).max()) + 1, zlp.shape[1])
+        if low < high:
+            places = position[:, None] + per_channel[:, None] * np.arange(low, high)
+            zlp[:, low:high] *= 1 + _interpolated(residual.curve.astype(dtype), places)
+        return zlp
+
+    def _sensitivity(self, start, dtype):
+        """Write the sensitivity of the channels beside aligned spectra; None where all are equal."""
+        pattern = self.table.residual.pattern
+        if pattern.size != self.energy.size or not pattern.any():
+            return None
+        spectra = np.broadcast_to(pattern, (len(start), pattern.size))
+        sensitivity = self._aligned(spectra, start, dtype)
+        sensitivity += 1
+        return sensitivity
+
+    def _add_pattern_error(self, errors, start):
+        """Add the error of the sensitivities to relative errors (std, lower, upper), in place."""
+        error = self.table.residual.pattern_error
+        error = np.broadcast_to(error, (len(start), error.size))
+        std, *bounds = errors
+        wider = np.hypot(std, self._aligned(error, start, std.dtype))
+        for bound in bounds:
+            bound *= wider / std
+        std[:] = wider
 
     def _relative_errors(self, sigma, below, above, dtype):
         """Expand errors of ln(ZLP) to channels, as fractions of the ZLP: std, lower, upper."""
@@ -298,7 +348,9 @@ class Subtraction:
         Match
         """
         start = self._start(peaks.channel.astype(int))
-        return self._match(self._aligned(self._free_of_pedestal(counts), start, float), peaks)
+        data = self._aligned(self._free_of_pedestal(counts), start, float)
+        sensitivity = self._sensitivity(start, float)
+        return self._match(data if sensitivity is None else data / sensitivity, peaks)
 
     def _free_of_pedestal(self, counts):
         """Take the pedestal off, where there is one."""
@@ -323,11 +375,14 @@ class Subtraction:
         Integrals
         """
         counts = counts.astype(float)
-        channel = peaks.channel.astype(int)
+        start = self._start(peaks.channel.astype(int))
         matched = self.match_rows(counts, peaks)
         log_zlp, *_ = self.at_groups(matched, peaks)
-        zlp = self.cubic(log_zlp, out=np.empty((len(counts), self.cubic.n_channels)))
-        zlp = np.exp(_cut(zlp, self._start(channel), self.energy.size))
+        zlp = self._peak(log_zlp, matched, peaks, float)
+        sensitivity = self._sensitivity(start, float)
+        if sensitivity is not None:
+            zlp *= sensitivity
+        zlp = _cut(zlp, start, self.energy.size)
         distance = self.energy - matched.centre[:, None]
         low, high = (np.reshape(limit, (-1, 1)) for limit in limits)
         inside = (distance >= low) & (distance < high)
@@ -346,17 +401,23 @@ class Subtraction:
         channel = peaks.channel.astype(int)
         u = self._reduced_energy(matched, channel)
         places = self.table.places(u, self.table.at(peaks.log_intensity))
-        _, slope, _, _, alone = self.table.prediction(places)
-        derivatives = _derivatives(u, slope, self.table.shape_modes(places))
+        _, slope, _, _, shared, _, *widening = self.table.prediction(places)
+        derivatives = _derivatives(u, slope, self.table.shape_modes(places), widening)
         wider, opening = self._outside_seen(u, peaks, matched.fwhm)
-        alone = np.hypot(np.hypot(alone, MODEL_FLOOR) * wider, opening)
+        shared = np.hypot(shared, MODEL_FLOOR) * wider
         # Each channel takes the derivatives of its group: transpose of the interpolation.
         at_groups = self.linear.collected(self._aligned(weights, self._start(channel), float))
         gradient = np.einsum("pg,ipg->pi", at_groups, derivatives)
         variance = np.einsum("pi,pij,pj->p", gradient, matched.covariance, gradient)
         variance = np.clip(variance, 0, None) * np.clip(matched.reduced_chi2, 1, None)
         variance *= wider[:, 0] ** 2
-        return np.sqrt(variance + (at_groups * alone).sum(-1) ** 2)
+        variance += (at_groups * opening).sum(-1) ** 2
+        variance += ((at_groups * shared) @ self.correlation * (at_groups * shared)).sum(-1)
+        variance += ((at_groups * self.table.grains(places)[0] * wider) ** 2).sum(-1)
+        pattern_error = self.table.residual.pattern_error
+        if pattern_error.size == self.energy.size:
+            variance += ((weights * pattern_error) ** 2).sum(-1)
+        return np.sqrt(variance)
 
     def at_groups(self, matched, peaks):
         """Evaluate ln(ZLP per channel) in the middle of every group, its spread and its band.
@@ -373,19 +434,21 @@ class Subtraction:
         """
         u = self._reduced_energy(matched, peaks.channel.astype(int))
         places = self.table.places(u, self.table.at(peaks.log_intensity))
-        log_shape, slope, lower, upper, alone = self.table.prediction(places)
+        log_shape, slope, lower, upper, shared, own, *widening = self.table.prediction(places)
         modes = self.table.shape_modes(places)
         coefficients = matched.coefficients.astype(self.table.dtype, copy=False)
         log_zlp = log_shape + matched.log_height[:, None]
         log_zlp += np.einsum("pj,jpg->pg", coefficients, modes)
+        for change in widening:
+            log_zlp += (np.log(matched.fwhm) - self.table.log_fwhm)[:, None] * change
         log_zlp = level_ripples(log_zlp, u)
         # Where the match is worse than its noise its errors are larger in proportion.
         inflation = np.clip(matched.reduced_chi2, 1, None)[:, None]
-        derivatives = _derivatives(u, slope, modes)
+        derivatives = _derivatives(u, slope, modes, widening)
         covariance = matched.covariance.astype(self.table.dtype, copy=False)
         moved = covariance @ derivatives.transpose(1, 0, 2)
         spread = np.einsum("ipg,pig->pg", derivatives, moved)
-        variance = np.clip(spread * inflation, 0, None) + alone**2 + MODEL_FLOOR**2
+        variance = np.clip(spread * inflation, 0, None) + shared**2 + own**2 + MODEL_FLOOR**2
         wider, opening = self._outside_seen(u, peaks, matched.fwhm)
         sigma = np.hypot(np.sqrt(variance) * wider, opening)
         sigma = np.minimum(sigma, _LARGEST_SIGMA).astype(log_zlp.dtype, copy=False)
@@ -444,12 +507,33 @@ def _cut(spectra, start, n):
     return windows[offsets]
 
 
-def _derivatives(u, slope, modes):
+def _correlation(x):
+    """Correlate errors at places in x; (n, n)."""
+    return np.exp(-0.5 * ((x[:, None] - x) / _SHARED_OVER) ** 2)
+
+
+def _interpolated(values, places):
+    """Interpolate linearly at places counted in nodes; zero beyond the first and the last."""
+    last = values.size - 1
+    node = places.astype(np.intp)
+    outside = (places < 0) | (places > last)
+    node[outside] = 0
+    fraction = (places - node).astype(values.dtype)
+    found = np.take(np.diff(values, append=values[-1:]), node)
+    found *= fraction
+    found += np.take(values, node)
+    found[outside] = 0.0
+    return found
+
+
+def _derivatives(u, slope, modes, widening=()):
     """Stack derivatives of ln(ZLP) by the fitted numbers, (3 + n_modes, n_spectra, n_groups)."""
     derivatives = np.empty((N_PEAK + len(modes),) + u.shape, modes.dtype)
     derivatives[HEIGHT] = 1.0
     derivatives[SHIFT] = -slope
     derivatives[WIDTH] = -u * slope
+    for change in widening:
+        derivatives[WIDTH] += change
     derivatives[N_PEAK:] = modes
     return derivatives
 

@@ -9,9 +9,9 @@ from hyperspy_zlpml.compute.workers import active_client, map_on
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Networks, Reference, SeenSpectra
 from hyperspy_zlpml.network.selection import select
+from hyperspy_zlpml.registration.coherent import learn_residual
 from hyperspy_zlpml.registration.find_regions import describe_tail_of, separate, with_known_tail
 from hyperspy_zlpml.registration.register import log_beam, register_peaks
-from hyperspy_zlpml.registration.scatter import unexplained_scatter
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.training.pseudo_data import training_data
 from hyperspy_zlpml.training.summary import TrainingSummary
@@ -97,8 +97,9 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     peaks = image.peaks
     beam = log_beam(samples, peaks.grid, peaks.log_reference)
     ensemble = with_clusters(trained.ensemble, beam, clusters)
-    scatter = unexplained_scatter(ensemble.tabulate(), peaks, ensemble.seen.log_fwhm)
-    return replace(trained, ensemble=ensemble.with_scatter(scatter.astype(np.float32)))
+    learnt = learn_residual(ensemble.tabulate(), peaks, samples, ensemble.seen.log_fwhm)
+    ensemble = ensemble.with_scatter(learnt.scatter.astype(np.float32), learnt.residual)
+    return replace(trained, ensemble=ensemble)
 
 
 def register_image(samples, noise, n_clusters, limits):

@@ -160,6 +160,31 @@ def make_groups(channels_per_fwhm, n_before, n_after):
     return ChannelGroups(np.concatenate([before[::-1], after]))
 
 
+def group_widths(u, channels_per_fwhm):
+    """Tell how many channels the group at a reduced energy holds.
+
+    Parameters
+    ----------
+    u : ndarray of any shape
+        Reduced energies, FWHM.
+    channels_per_fwhm : float
+        FWHM of the peaks, channels.
+
+    Returns
+    -------
+    ndarray of the shape of ``u``
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.groups import group_widths
+    >>> group_widths(np.array([0.0, 10.0]), channels_per_fwhm=18.0)
+    array([2., 9.])
+    """
+    smallest = max(1, int(round(channels_per_fwhm * _CORE_WIDTH)))
+    return np.maximum(smallest, np.floor(_GROWTH * np.abs(u) * channels_per_fwhm))
+
+
 @dataclass(frozen=True)
 class GroupedSpectra(PerSpectrum):
     """Counts of spectra in groups of channels around their peaks.

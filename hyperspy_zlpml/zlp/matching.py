@@ -380,11 +380,14 @@ class _Fit(PerSpectrum):
         ``shape`` holds the logarithm, slope and scatter of the table at ``u``, ``modes`` its
         modes; all of shape (..., n_spectra, n_groups).
         """
-        log_shape, slope, scatter = shape
+        log_shape, slope, scatter, *widening = shape
         spectra = self.spectra
+        wider = (np.log(now.fwhm) - self.table.log_fwhm)[:, None]
         coefficients = now.coefficients.astype(self.table.dtype, copy=False)
         log_expected = now.log_height[:, None] + log_shape
         log_expected += np.einsum("pj,jpg->pg", coefficients, modes)
+        for change in widening:
+            log_expected += wider.astype(self.table.dtype, copy=False) * change
         scale = spectra.n_channels * spectra.curvature
         expected = scale * np.exp(np.clip(log_expected, -80, 80))
         variance = self.noise.variance(expected, spectra.n_channels) + (scatter * expected) ** 2
@@ -396,6 +399,8 @@ class _Fit(PerSpectrum):
         jacobian[HEIGHT] = expected * inverse
         np.multiply(slope, -jacobian[HEIGHT], out=jacobian[SHIFT])
         np.multiply(jacobian[SHIFT], u, out=jacobian[WIDTH])
+        for change in widening:
+            jacobian[WIDTH] += change * jacobian[HEIGHT]
         np.multiply(modes, jacobian[HEIGHT], out=jacobian[N_PEAK:])
         jacobian = jacobian.transpose(1, 0, 2)
         normal = jacobian @ jacobian.swapaxes(-1, -2)

@@ -12,9 +12,23 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, Grid, to_grid
+from hyperspy_zlpml.zlp.groups import group_widths
+from hyperspy_zlpml.zlp.residual import CoherentResidual
 
 #: Steps of the grid over which the slope at an edge is taken.
 _EDGE_STEPS = 50
+#: Fields of :class:`ShapeTable` that are tables.
+_TABLES = (
+    "log_shape",
+    "modes",
+    "rest",
+    "scatter",
+    "lower",
+    "upper",
+    "spill",
+    "coherent",
+    "grain",
+)
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,15 @@ class ShapeTable:
         Quantiles over the replicas in units of their standard deviation, from the median.
     spill : ndarray of shape (n_nodes, n_grid)
         Counts in region I that are not ZLP but losses spilled by the response, relative to it.
+    residual : CoherentResidual
+        What the shapes do not follow, but all spectra share.
+    log_fwhm : float
+        Mean of ln(FWHM / eV), from which the widening of the residual counts.
+    coherent : ndarray of shape (n_grid,)
+        The residual averaged over the groups of channels that spectra are matched in, see
+        :meth:`in_groups`.
+    grain : ndarray of shape (n_grid,)
+        Relative error of the counts of a group that its neighbours do not share.
     """
 
     grid: Grid
@@ -121,6 +144,10 @@ class ShapeTable:
     lower: np.ndarray
     upper: np.ndarray
     spill: np.ndarray
+    residual: CoherentResidual
+    log_fwhm: float
+    coherent: np.ndarray
+    grain: np.ndarray
 
     @classmethod
     def of_reference(cls, grid, log_shape):
@@ -159,6 +186,10 @@ class ShapeTable:
             lower=none - 1,
             upper=none + 1,
             spill=none,
+            residual=CoherentResidual.none(),
+            log_fwhm=0.0,
+            coherent=none[0],
+            grain=none[0],
         )
 
     @property
@@ -175,7 +206,7 @@ class ShapeTable:
     def single(self):
         """Table in single precision."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("log_shape", "modes", "rest", "scatter", "lower", "upper", "spill"):
+        for name in _TABLES:
             values[name] = values[name].astype(np.float32)
         return ShapeTable(**values)
 
@@ -224,7 +255,7 @@ class ShapeTable:
         if after:
             slope = self._slope_at_edge(self.log_shape)
             log_shape[:, log_shape.shape[1] - after :] += slope[:, None] * steps[:after]
-        others = ("modes", "scatter", "lower", "upper", "spill")
+        others = ("modes", "scatter", "lower", "upper", "spill", "coherent", "grain")
         return replace(
             self,
             grid=grid,
@@ -239,6 +270,36 @@ class ShapeTable:
         n = min(_EDGE_STEPS, log_shape.shape[1] - 1)
         slope = (log_shape[:, -1] - log_shape[:, -1 - n]) / (n * GRID_STEP)
         return np.minimum(slope, SLOWEST_TAIL)
+
+    def in_groups(self, channels_per_fwhm):
+        """Prepare the coherent residual for spectra in groups of channels.
+
+        Parameters
+        ----------
+        channels_per_fwhm : float
+            FWHM of the peaks, channels.
+
+        Returns
+        -------
+        ShapeTable
+            With ``coherent`` and ``grain``.
+        """
+        residual, grid = self.residual, self.grid
+        widths = group_widths(grid.u, channels_per_fwhm)
+        group, channel = (
+            residual.on_grid(grid, error)
+            for error in (residual.group_error, residual.channel_error)
+        )
+        return replace(
+            self,
+            coherent=residual.in_groups(grid, channels_per_fwhm),
+            grain=np.hypot(group, channel / np.sqrt(widths)),
+        )
+
+    @property
+    def widens(self):
+        """Whether the shape depends on the width of the peak."""
+        return bool(self.residual.widening.any())
 
     def __getstate__(self):
         # What is cached is made anew where it is wanted: it need not travel.
@@ -307,10 +368,19 @@ class ShapeTable:
         return slope.astype(self.dtype, copy=False)
 
     @cached_property
+    def _widening(self):
+        """Table of the change of the shape with ln FWHM; none where it does not change."""
+        if not self.widens:
+            return []
+        widening = self.residual.on_grid(self.grid, self.residual.widening)
+        return [np.broadcast_to(widening, self.rest.shape).astype(self.dtype)]
+
+    @cached_property
     def peak(self):
-        """Look-up of the shape that a spectrum shows: logarithm, slope and scatter."""
-        scatter = np.broadcast_to(self.scatter, self.rest.shape)
-        return Lookup.of(np.stack([self.log_shape + np.log1p(self.spill), self._slope, scatter]))
+        """Look-up of the shape that a spectrum shows: logarithm, slope, scatter (and widening)."""
+        scatter = np.broadcast_to(np.hypot(self.scatter, self.grain), self.rest.shape)
+        log_seen = self.log_shape + np.log1p(self.spill) + np.log1p(self.coherent)
+        return Lookup.of(np.stack([log_seen, self._slope, scatter, *self._widening]))
 
     @cached_property
     def shape_modes(self):
@@ -319,9 +389,22 @@ class ShapeTable:
 
     @cached_property
     def prediction(self):
-        """Look-up of the ZLP itself: logarithm, slope, bounds and error that no mode holds."""
-        alone = np.hypot(self.rest, self.scatter)
-        return Lookup.of(np.stack([self.log_shape, self._slope, self.lower, self.upper, alone]))
+        """Look-up of the ZLP itself: logarithm, slope, bounds, errors (and widening).
+
+        The errors are those that no mode holds: shared by neighbouring groups, and of a channel
+        alone.
+        """
+        shared = np.hypot(self.rest, self.scatter)
+        residual = self.residual
+        own = residual.on_grid(self.grid, np.hypot(residual.group_error, residual.channel_error))
+        own = np.broadcast_to(own, self.rest.shape).astype(self.dtype)
+        tables = [self.log_shape, self._slope, self.lower, self.upper, shared, own]
+        return Lookup.of(np.stack([*tables, *self._widening]))
+
+    @cached_property
+    def grains(self):
+        """Look-up of the error of a group that its neighbours do not share."""
+        return Lookup.of(np.broadcast_to(self.grain, self.rest.shape)[None])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.removal.checks import ScannedSpectra
-from hyperspy_zlpml.removal.expansion import Expansion, interpolation_matrix
+from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.removal.subtract import (
     _OPENING,
     MODEL_FLOOR,

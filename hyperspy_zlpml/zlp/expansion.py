@@ -49,7 +49,7 @@ class Expansion:
     Straight lines through equal values are level, and collect every weight once:
 
     >>> import numpy as np
-    >>> from hyperspy_zlpml.removal.expansion import Expansion
+    >>> from hyperspy_zlpml.zlp.expansion import Expansion
     >>> from hyperspy_zlpml.zlp.groups import make_groups
     >>> groups = make_groups(18.0, 50, 200)
     >>> expansion = Expansion.linear(groups)
@@ -163,7 +163,7 @@ def interpolation_matrix(groups, degree):
 
     Examples
     --------
-    >>> from hyperspy_zlpml.removal.expansion import interpolation_matrix
+    >>> from hyperspy_zlpml.zlp.expansion import interpolation_matrix
     >>> from hyperspy_zlpml.zlp.groups import make_groups
     >>> groups = make_groups(18.0, 50, 200)
     >>> matrix = interpolation_matrix(groups, degree=1)

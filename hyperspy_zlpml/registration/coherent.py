@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Coherent residual of training spectra, and what they scatter by beyond it and their noise.
+
+Outside of the core nearly all of the error of smooth shapes is one curve, the same in every
+spectrum. It drowns in the noise of each, and stands out in the mean of a thousand. The residuals
+of all spectra against their matched shapes are therefore averaged at three levels, in cells of the
+reduced energy that grow finer: each mean is drawn towards zero by ``V / (V + s**2)``, where ``s`` is
+its standard error and ``V`` the variance of the means around it beyond theirs, and what remains
+unknown, ``V s**2 / (V + s**2)``, is the variance that goes into the band. The same, by channel of
+the detector, is its fixed pattern.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.stats import norm
+
+from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.registration.register import groups_of
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA
+from hyperspy_zlpml.zlp.expansion import Expansion
+from hyperspy_zlpml.zlp.grid import from_grid, to_grid
+from hyperspy_zlpml.zlp.matching import MatchStart, match
+from hyperspy_zlpml.zlp.residual import CoherentResidual
+
+#: Widths in x of the cells of the first and the second level; those of the third are nodes.
+_CELLS = (0.06, 0.02)
+#: Nodes of the curve for each channel.
+_NODES_PER_CHANNEL = 2.0
+#: The curve ends at this many FWHM at the latest.
+_FURTHEST = 60.0
+#: The variance of means is that of neighbours within about this distance in x (standard deviation).
+_NEIGHBOURS = 0.25
+#: Residuals beyond this many robust standard deviations are spikes.
+_SPIKE = 6.0
+#: Width in x of the cells within which the scatter is one number.
+_SCATTER_CELL = 0.25
+#: Scatter is told from noise by this many standard errors.
+_SIGNIFICANT = 3.0
+#: Channels differ in sensitivity if their variance exceeds its error by this factor.
+_PATTERN_SIGNIFICANT = 5.0
+#: Rounds in which curve and pattern, or shapes and curve, improve each other.
+_ROUNDS = 2
+#: Points that robust standard deviations are found from, at most.
+_POINTS_LOOKED_AT = 200_000
+#: Spectra whose residuals exceed the typical ones by this factor are left out.
+_OTHER_SPECTRUM = 3.0
+
+
+@dataclass(frozen=True)
+class LearntResidual:
+    """Coherent residual, and the scatter of spectra beyond it.
+
+    Attributes
+    ----------
+    residual : CoherentResidual
+    scatter : ndarray of shape (grid.n,)
+        Relative scatter of single spectra that neighbouring groups of channels share.
+    """
+
+    residual: CoherentResidual
+    scatter: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Points(PerSpectrum):
+    """Residuals of single channels of all spectra where they are pure; arrays of one dimension.
+
+    Attributes
+    ----------
+    u : ndarray
+        Reduced energies, FWHM.
+    spectrum, channel : ndarray of int
+    residual : ndarray
+        Counts over the matched shape, less one.
+    weight : ndarray
+        One over the variance of the residual by noise.
+    """
+
+    u: np.ndarray
+    spectrum: np.ndarray
+    channel: np.ndarray
+    residual: np.ndarray
+    weight: np.ndarray
+
+    def without(self, values):
+        """Take values off the residuals."""
+        return replace(self, residual=self.residual - values)
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Means of residuals in cells, drawn towards zero.
+
+    Attributes
+    ----------
+    value, error : ndarray of shape (n_cells,)
+        Best guess of the true mean, and its standard error.
+    significance : float
+        Of their variance beyond their errors, all cells together.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    significance: float
+
+
+def learn_residual(table, peaks, samples, log_fwhm):
+    """Learn what matched spectra share beyond their shapes, and what they scatter by.
+
+    Parameters
+    ----------
+    table : ShapeTable
+        Shapes and modes of the trained ensemble.
+    peaks : RegisteredPeaks
+        Spectra that it was trained on, and where they are pure.
+    samples : sequence of Sample
+        The same spectra, channel by channel.
+    log_fwhm : Normal
+        Mean and standard deviation of ln(FWHM / eV).
+
+    Returns
+    -------
+    LearntResidual
+    """
+    groups = groups_of(samples)
+    per_fwhm = np.exp(log_fwhm.mean) / (samples[0].energy[1] - samples[0].energy[0])
+    nodes = _nodes(peaks, per_fwhm)
+    learnt = LearntResidual(CoherentResidual.none(), np.zeros(table.grid.n))
+    for _ in range(_ROUNDS):
+        table = replace(table, residual=learnt.residual, scatter=learnt.scatter)
+        matched = _matched(table.in_groups(per_fwhm), peaks, log_fwhm)
+        points = _points(table, peaks, samples, matched, groups)
+        log_width = np.log(matched.fwhm) - log_fwhm.mean
+        learnt = _learn(points, nodes, samples[0].energy.size, log_width, table.grid)
+    return learnt
+
+
+def _nodes(peaks, per_fwhm):
+    """Lay the nodes of the curve, as far as some spectrum is pure."""
+    low, high = peaks.u_range
+    low, high = max(low, -_FURTHEST), min(high, _FURTHEST)
+    step = 1 / (_NODES_PER_CHANNEL * per_fwhm)
+    return step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
+
+
+def _matched(table, peaks, log_fwhm):
+    """Match the spectra where they are pure."""
+    start = MatchStart(peaks.matched.centre, peaks.matched.fwhm, peaks.log_intensity, peaks.window)
+    return match(peaks.spectra, start, table, peaks.noise, width_prior=log_fwhm)
+
+
+def _points(table, peaks, samples, matched, groups):
+    """Collect the residuals of all spectra, channel by channel, where they are pure."""
+    u = (peaks.spectra.energy - matched.centre[:, None]) / matched.fwhm[:, None]
+    at = table.at(peaks.log_intensity)
+    values = table.evaluate(
+        u, at, np.concatenate([(table.log_shape + np.log1p(table.spill))[None], table.modes])
+    )
+    log_seen = values[0] + matched.log_height[:, None]
+    log_seen += np.einsum("pj,jpg->pg", matched.coefficients, values[1:])
+    cubic = Expansion.cubic(groups)
+    found, first = [], 0
+    for sample in samples:
+        rows = slice(first, first + len(sample.label))
+        found.append(
+            _points_of(
+                sample,
+                log_seen=log_seen[rows],
+                matched=matched.select(rows),
+                window=peaks.select(rows).window,
+                noise=peaks.noise,
+                cubic=cubic,
+                groups=groups,
+                first=first,
+            )
+        )
+        first += len(sample.label)
+    return _without_spikes(_Points.join(found))
+
+
+def _points_of(sample, *, log_seen, matched, window, noise, cubic, groups, first):
+    """Collect the residuals of one sample."""
+    step = sample.energy[1] - sample.energy[0]
+    found = []
+    for start in range(0, len(sample.label), 256):
+        rows = slice(start, start + 256)
+        expected = np.exp(
+            cubic(log_seen[rows], out=np.empty((len(log_seen[rows]), cubic.n_channels)))
+        )
+        u = (sample.energy - matched.centre[rows, None]) / matched.fwhm[rows, None]
+        offset = -groups.edges[0] - sample.parameters.channel[rows]
+        columns = offset[:, None] + np.arange(sample.energy.size)
+        inside = (u >= window.low[rows, None]) & (u <= window.high[rows, None])
+        inside &= np.abs(u) < _FURTHEST
+        expected = np.take_along_axis(expected, columns, -1)[inside]
+        spectrum, channel = np.nonzero(inside)
+        found.append(
+            _Points(
+                u=u[inside],
+                spectrum=spectrum + start + first,
+                channel=channel,
+                residual=sample.counts[rows][inside] / expected - 1,
+                weight=expected**2 / np.maximum(noise.variance(expected), 1e-300),
+            )
+        )
+    return _Points.join(found)
+
+
+def _without_spikes(points):
+    """Leave out spikes, and spectra that are of another kind."""
+    pull = points.residual * np.sqrt(points.weight)
+    some = slice(None, None, max(pull.size // _POINTS_LOOKED_AT, 1))
+    cell, n_cells = _cells(to_grid(points.u), _SCATTER_CELL)
+    scale = np.ones(n_cells)
+    for name in np.unique(cell[some]):
+        of_cell = pull[some][cell[some] == name]
+        median = np.median(of_cell)
+        scale[name] = max(MAD_TO_SIGMA * np.median(np.abs(of_cell - median)) + abs(median), 1.0)
+    relative = np.abs(pull) / scale[cell]
+    kept = relative < _SPIKE
+    n = np.bincount(points.spectrum)
+    squared = np.bincount(points.spectrum, np.minimum(relative, _SPIKE) ** 2) / np.maximum(n, 1)
+    typical = np.median(squared[n > 0])
+    kept &= (squared < _OTHER_SPECTRUM**2 * typical)[points.spectrum]
+    return points.select(kept)
+
+
+def _cells(x, width):
+    """Sort positions into cells of a width; index of each from zero, and number of cells."""
+    cell = np.floor(x / width).astype(int)
+    cell -= cell.min(initial=0)
+    return cell, int(cell.max(initial=0)) + 1
+
+
+def _learn(points, nodes, n_channels, log_width, grid):
+    """Learn curve, widening, pattern and scatter from points."""
+    pattern = pattern_error = np.zeros(n_channels)
+    for _ in range(_ROUNDS):
+        curve, widening, errors = _curve(points.without(pattern[points.channel]), nodes, log_width)
+        step = nodes[1] - nodes[0]
+        flat = points.without(
+            np.interp(points.u, nodes, curve)
+            + log_width[points.spectrum] * np.interp(points.u, nodes, widening)
+        )
+        pattern, pattern_error = _pattern(flat, n_channels)
+        if not pattern.any():
+            break
+    shared, own = _scatter(flat.without(pattern[flat.channel]), grid)
+    own = np.hypot(errors[1], np.interp(nodes, grid.u, own))
+    residual = CoherentResidual(
+        start=float(nodes[0]),
+        step=float(step),
+        curve=curve,
+        widening=widening,
+        group_error=errors[0],
+        channel_error=own,
+        pattern=pattern if pattern.any() else np.zeros(0),
+        pattern_error=pattern_error if pattern.any() else np.zeros(0),
+    )
+    return LearntResidual(residual, shared)
+
+
+def _curve(points, nodes, log_width):
+    """Learn the curve from coarse to fine cells.
+
+    Returns
+    -------
+    curve, widening : ndarray of shape (n_nodes,)
+    errors : list of two ndarrays of shape (n_nodes,)
+        Of the first level, and of the others.
+    """
+    x, x_nodes = to_grid(points.u), to_grid(nodes)
+    curve, squares = np.zeros(nodes.size), []
+    widening = np.zeros(nodes.size)
+    for width in _CELLS:
+        low = int(np.floor(x_nodes[0] / width)) - 1
+        cell = np.floor(x / width).astype(int) - low
+        centres = (low + np.arange(int(np.floor(x_nodes[-1] / width)) - low + 2) + 0.5) * width
+        means = _means(points, cell, centres)
+        add = np.interp(x_nodes, centres, means.value)
+        points = points.without(np.interp(x, centres, means.value))
+        if width == _CELLS[0]:
+            slope = _means(
+                points, cell, centres, by=log_width
+            )
+            if slope.significance > _PATTERN_SIGNIFICANT:
+                widening = np.interp(x_nodes, centres, slope.value)
+                points = points.without(
+                    log_width[points.spectrum] * np.interp(x, centres, slope.value)
+                )
+        curve += add
+        squares.append(np.interp(x_nodes, centres, means.error) ** 2)
+    node = np.round((points.u - nodes[0]) / (nodes[1] - nodes[0])).astype(int)
+    means = _means(points, np.clip(node, 0, nodes.size - 1), x_nodes)
+    curve += means.value
+    return curve, widening, [np.sqrt(squares[0]), np.sqrt(squares[1] + means.error**2)]
+
+
+def _means(points, cell, centres, by=None):
+    """Average residuals in cells, and draw the means towards zero by what their errors are.
+
+    ``by`` holds a regressor of each spectrum, of which the slope is found instead of the mean.
+    """
+    n = centres.size
+    n_spectra = int(points.spectrum.max(initial=0)) + 1
+    place = points.spectrum * n + cell
+    weight = np.bincount(place, points.weight, minlength=n_spectra * n).reshape(n_spectra, n)
+    score = np.bincount(
+        place, points.weight * points.residual, minlength=n_spectra * n
+    ).reshape(n_spectra, n)
+    factor = np.ones((n_spectra, 1)) if by is None else by[:n_spectra, None]
+    information = (factor**2 * weight).sum(0)
+    known = np.maximum(information, 1e-300)
+    mean = (factor * score).sum(0) / known
+    left = score - weight * factor * mean
+    count = np.maximum((weight > 0).sum(0), 1)
+    few = count / np.maximum(count - 1, 1)
+    variance = np.maximum((factor**2 * left**2).sum(0) * few / known**2, 1 / known)
+    return _shrunk(mean, np.where(information > 0, variance, np.inf), centres)
+
+
+def _shrunk(mean, variance, x=None):
+    """Draw means towards zero by ``V / (V + s**2)``, ``V`` from neighbours in x (or from all)."""
+    precision = np.where(np.isfinite(variance), variance, np.inf) ** -2.0
+    excess = np.where(precision > 0, mean**2 - np.where(precision > 0, variance, 0.0), 0.0)
+    all_sigma = np.sqrt(2 / max(precision.sum(), 1e-300))
+    significance = (precision * excess).sum() / max(precision.sum(), 1e-300) / all_sigma
+    if x is None:
+        weights = precision.sum(), (precision * excess).sum()
+    else:
+        weights = _neighbouring(precision, x), _neighbouring(precision * excess, x)
+    total = np.maximum(weights[0], 1e-300)
+    found, sigma = weights[1] / total, np.sqrt(2 / total)
+    true = _non_negative(found, sigma)
+    share = np.where(precision > 0, true / (true + variance), 0.0)
+    error = np.sqrt(np.where(precision > 0, share * np.where(precision > 0, variance, 0), true))
+    return _Means(share * mean, error, float(significance))
+
+
+def _neighbouring(values, x):
+    """Sum values over neighbours in x, weighed by their distance."""
+    step = 0.02
+    low = x[0]
+    place = np.round((x - low) / step).astype(int)
+    binned = np.bincount(place, values)
+    smooth = gaussian_filter1d(binned, _NEIGHBOURS / step, mode="constant", truncate=3)
+    # Of unit height: it counts the neighbours.
+    return smooth[place] * (_NEIGHBOURS / step) * np.sqrt(2 * np.pi)
+
+
+def _non_negative(variance, sigma):
+    """Expect a variance, of which an estimate and its error are known, given that none is negative."""
+    ratio = np.clip(variance / sigma, -30, 30)
+    return np.maximum(variance + sigma * np.exp(norm.logpdf(ratio) - norm.logcdf(ratio)), 0)
+
+
+def _pattern(points, n_channels):
+    """Learn the sensitivity of the channels; zeros where they do not differ."""
+    weight = np.bincount(points.channel, points.weight, minlength=n_channels)
+    mean = np.bincount(points.channel, points.weight * points.residual, minlength=n_channels)
+    known = np.maximum(weight, 1e-300)
+    mean = mean / known
+    squared = points.weight**2 * (points.residual - mean[points.channel]) ** 2
+    variance = np.bincount(points.channel, squared, minlength=n_channels) / known**2
+    variance = np.where(weight > 0, np.maximum(variance, 1 / known), np.inf)
+    means = _shrunk(mean, variance)
+    if means.significance < _PATTERN_SIGNIFICANT:
+        return np.zeros(n_channels), np.zeros(n_channels)
+    return means.value, means.error
+
+
+def _scatter(points, grid):
+    """Measure what single spectra scatter by beyond their noise.
+
+    Returns
+    -------
+    shared, own : ndarray of shape (grid.n,)
+        Relative standard deviation that all channels within some tenths of x share, and that each
+        channel has for itself.
+    """
+    cell, n_cells = _cells(to_grid(points.u), _SCATTER_CELL)
+    squared = points.weight**2
+    total = np.bincount(cell, squared, minlength=n_cells)
+    excess = squared * points.residual**2 - points.weight
+    each = np.bincount(cell, excess, minlength=n_cells) / np.maximum(total, 1e-300)
+    each_error = np.sqrt(2 / np.maximum(total, 1e-300))
+    place = points.spectrum * n_cells + cell
+    weight = np.bincount(place, points.weight)
+    score = np.bincount(place, points.weight * points.residual)
+    name = np.arange(weight.size) % n_cells
+    total = np.bincount(name, weight**2, minlength=n_cells)
+    common = np.bincount(name, score**2 - weight, minlength=n_cells) / np.maximum(total, 1e-300)
+    common_error = np.sqrt(2 / np.maximum(total, 1e-300))
+    common = np.where(common > _SIGNIFICANT * common_error, common, 0.0)
+    own = each - common
+    own = np.where(own > _SIGNIFICANT * np.hypot(each_error, common_error), own, 0.0)
+    centres = (np.floor(to_grid(points.u).min() / _SCATTER_CELL) + np.arange(n_cells) + 0.5)
+    centres = centres * _SCATTER_CELL
+    return tuple(
+        np.interp(grid.x, centres, np.minimum(np.sqrt(value), 1.0)) for value in (common, own)
+    )

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Coherent residual: what the smooth shapes do not follow, but the means of many spectra show.
+
+Measured peaks have a fine structure of some tenths of a per cent that no smooth curve follows, the
+same in all spectra at the same distance from the peak; and the channels of a detector differ in
+sensitivity, the same in all spectra at the same channel. Both drown in the noise of one spectrum
+and stand out in the mean of a thousand. They belong to the peak that is subtracted.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hyperspy_zlpml.zlp.groups import group_widths
+
+
+@dataclass(frozen=True)
+class CoherentResidual:
+    """Relative deviation of all peaks from their smooth shapes, and how well it is known.
+
+    Attributes
+    ----------
+    start, step : float
+        First node in reduced energy and distance of the nodes, FWHM.
+    curve : ndarray of shape (n,)
+        Deviation at the nodes: counts over the smooth shape, less one.
+    widening : ndarray of shape (n,)
+        Change of the logarithm of the shape where a peak is wider than the mean, per ln(FWHM).
+    group_error : ndarray of shape (n,)
+        Standard error of ``curve`` that neighbouring groups of channels do not share.
+    channel_error : ndarray of shape (n,)
+        Standard error, and scatter of single spectra, that neighbouring channels do not share.
+    pattern : ndarray of shape (n_channels,)
+        Deviation of each channel of the detector; empty where none stands out of the noise.
+    pattern_error : ndarray of shape (n_channels,)
+        Its standard error.
+
+    Examples
+    --------
+    A ripple of 1 % between -2 and 2 FWHM:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.residual import CoherentResidual
+    >>> u, none = np.linspace(-2, 2, 161), np.zeros(161)
+    >>> ripple = CoherentResidual(-2.0, 0.025, 0.01 * np.sin(9 * u), none, none, none)
+    >>> ripple.at(np.array([0.0, np.pi / 18, 5.0])).round(4)
+    array([0.  , 0.01, 0.  ])
+    """
+
+    start: float
+    step: float
+    curve: np.ndarray
+    widening: np.ndarray
+    group_error: np.ndarray
+    channel_error: np.ndarray
+    pattern: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    pattern_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    @classmethod
+    def none(cls):
+        """Make the residual of peaks that follow their smooth shapes exactly.
+
+        Returns
+        -------
+        CoherentResidual
+        """
+        return cls(0.0, 1.0, *(np.zeros(2) for _ in range(4)))
+
+    @property
+    def u(self):
+        """Nodes in reduced energy, shape (n,)."""
+        return self.start + self.step * np.arange(self.curve.size)
+
+    @property
+    def has_curve(self):
+        """Whether the deviation differs from zero anywhere."""
+        return bool(self.curve.any())
+
+    @property
+    def has_pattern(self):
+        """Whether channels differ in sensitivity."""
+        return bool(self.pattern.any())
+
+    def at(self, u):
+        """Look up the deviation; zero beyond the nodes.
+
+        Parameters
+        ----------
+        u : ndarray of any shape
+            Reduced energies, FWHM.
+
+        Returns
+        -------
+        ndarray of the shape of ``u``
+        """
+        return np.interp(u, self.u, self.curve, left=0.0, right=0.0)
+
+    def on_grid(self, grid, values):
+        """Put values at the nodes on a grid of shapes, constant beyond.
+
+        Parameters
+        ----------
+        grid : Grid
+        values : ndarray of shape (n,)
+
+        Returns
+        -------
+        ndarray of shape (grid.n,)
+        """
+        return np.interp(grid.u, self.u, values)
+
+    def in_groups(self, grid, channels_per_fwhm):
+        """Average the deviation over the groups of channels in which spectra are matched.
+
+        Parameters
+        ----------
+        grid : Grid
+        channels_per_fwhm : float
+            FWHM of the peaks, channels.
+
+        Returns
+        -------
+        ndarray of shape (grid.n,)
+            At the middle of a group.
+        """
+        if not self.has_curve:
+            return np.zeros(grid.n)
+        half = 0.5 * (group_widths(grid.u, channels_per_fwhm) - 1) / channels_per_fwhm
+        half = np.maximum(half, 0.25 * self.step)
+        total = np.concatenate([[0.0], np.cumsum(0.5 * (self.curve[1:] + self.curve[:-1]))])
+
+        def integral(u):
+            return np.interp(u, self.u, total * self.step)
+
+        return (integral(grid.u + half) - integral(grid.u - half)) / (2 * half)
