@@ -17,17 +17,21 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.stats import norm
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.registration.register import groups_of
+from hyperspy_zlpml.registration.register import group_samples, groups_of
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import from_grid, to_grid
 from hyperspy_zlpml.zlp.matching import MatchStart, match
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 
-#: Widths in x of the cells of the first and the second level; those of the third are nodes.
-_CELLS = (0.06, 0.02)
+#: Width in x of the cells of the first level.
+_COARSE_CELL = 0.06
+#: Widths in x of the cells of the next levels.
+_FINE_CELLS = (0.03, 0.015)
+#: Nodes that are taken together at the last levels.
+_NODES_TOGETHER = (4, 2, 1)
 #: Nodes of the curve for each channel.
-_NODES_PER_CHANNEL = 2.0
+_NODES_PER_CHANNEL = 4.0
 #: The curve ends at this many FWHM at the latest.
 _FURTHEST = 60.0
 #: The variance of means is that of neighbours within about this distance in x (standard deviation).
@@ -40,6 +44,8 @@ _SCATTER_CELL = 0.25
 _SIGNIFICANT = 3.0
 #: Channels differ in sensitivity if their variance exceeds its error by this factor.
 _PATTERN_SIGNIFICANT = 5.0
+#: Means are corrected for by the variance that is certain by this many standard errors.
+_CAUTION = 1.0
 #: Rounds in which curve and pattern, or shapes and curve, improve each other.
 _ROUNDS = 2
 #: Points that robust standard deviations are found from, at most.
@@ -106,35 +112,70 @@ class _Means:
     significance: float
 
 
-def learn_residual(table, peaks, samples, log_fwhm):
+def learn_residual(table, peaks, samples, log_fwhm, rounds=2):
     """Learn what matched spectra share beyond their shapes, and what they scatter by.
 
     Parameters
     ----------
     table : ShapeTable
-        Shapes and modes of the trained ensemble.
+        Shapes and modes of the trained ensemble, with what is known of the residual.
     peaks : RegisteredPeaks
         Spectra that it was trained on, and where they are pure.
     samples : sequence of Sample
         The same spectra, channel by channel.
     log_fwhm : Normal
         Mean and standard deviation of ln(FWHM / eV).
+    rounds : int
+        Rounds in which matches and residual improve each other.
 
     Returns
     -------
     LearntResidual
     """
     groups = groups_of(samples)
+    peaks = replace(peaks, spectra=group_samples(samples, groups, peaks.spectra.curvature))
     per_fwhm = np.exp(log_fwhm.mean) / (samples[0].energy[1] - samples[0].energy[0])
     nodes = _nodes(peaks, per_fwhm)
-    learnt = LearntResidual(CoherentResidual.none(), np.zeros(table.grid.n))
-    for _ in range(_ROUNDS):
-        table = replace(table, residual=learnt.residual, scatter=learnt.scatter)
-        matched = _matched(table.in_groups(per_fwhm), peaks, log_fwhm)
+    table = replace(table, log_fwhm=log_fwhm.mean)
+    for _ in range(rounds):
+        matched = _matched(table.in_groups(per_fwhm), peaks, samples, log_fwhm)
         points = _points(table, peaks, samples, matched, groups)
         log_width = np.log(matched.fwhm) - log_fwhm.mean
         learnt = _learn(points, nodes, samples[0].energy.size, log_width, table.grid)
+        table = replace(table, residual=learnt.residual, scatter=learnt.scatter)
     return learnt
+
+
+def flattened(samples, peaks, residual, log_fwhm):
+    """Divide the counts of registered samples by what they share beyond a smooth shape.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    peaks : RegisteredPeaks
+        The same spectra.
+    residual : CoherentResidual
+    log_fwhm : Normal
+        Mean and standard deviation of ln(FWHM / eV).
+
+    Returns
+    -------
+    list of Sample
+    """
+    flat, first = [], 0
+    for sample in samples:
+        rows = slice(first, first + len(sample.label))
+        centre, fwhm = peaks.matched.centre[rows], peaks.matched.fwhm[rows]
+        u = (sample.energy - centre[:, None]) / fwhm[:, None]
+        factor = 1 + residual.at(u)
+        if residual.widening.any():
+            wider = np.log(fwhm) - log_fwhm.mean
+            factor *= np.exp(wider[:, None] * np.interp(u, residual.u, residual.widening))
+        if residual.pattern.size == sample.energy.size:
+            factor *= 1 + residual.pattern
+        flat.append(replace(sample, counts=sample.counts / factor))
+        first = rows.stop
+    return flat
 
 
 def _nodes(peaks, per_fwhm):
@@ -145,9 +186,17 @@ def _nodes(peaks, per_fwhm):
     return step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
 
 
-def _matched(table, peaks, log_fwhm):
-    """Match the spectra where they are pure."""
+def _matched(table, peaks, samples, log_fwhm):
+    """Match the spectra, free of the pattern of the detector, where they are pure."""
     start = MatchStart(peaks.matched.centre, peaks.matched.fwhm, peaks.log_intensity, peaks.window)
+    pattern = table.residual.pattern
+    if pattern.any():
+        samples = [
+            replace(one, counts=one.counts / (1 + pattern)) if one.energy.size == pattern.size else one
+            for one in samples
+        ]
+        spectra = group_samples(samples, groups_of(samples), peaks.spectra.curvature)
+        peaks = replace(peaks, spectra=spectra)
     return match(peaks.spectra, start, table, peaks.noise, width_prior=log_fwhm)
 
 
@@ -247,8 +296,10 @@ def _learn(points, nodes, n_channels, log_width, grid):
         pattern, pattern_error = _pattern(flat, n_channels)
         if not pattern.any():
             break
-    shared, own = _scatter(flat.without(pattern[flat.channel]), grid)
-    own = np.hypot(errors[1], np.interp(nodes, grid.u, own))
+    flat = flat.without(pattern[flat.channel])
+    shared, own = _scatter(flat, grid)
+    own = np.maximum(np.interp(nodes, grid.u, own), _misplaced(flat, nodes, curve))
+    own = np.hypot(errors[1], own)
     residual = CoherentResidual(
         start=float(nodes[0]),
         step=float(step),
@@ -272,44 +323,66 @@ def _curve(points, nodes, log_width):
         Of the first level, and of the others.
     """
     x, x_nodes = to_grid(points.u), to_grid(nodes)
-    curve, squares = np.zeros(nodes.size), []
+    centres, cell = _centres(x_nodes, x, _COARSE_CELL)
+    means = _means_over_spectra(points, cell, centres)
+    points = points.without(np.interp(x, centres, means.value))
+    slope = _means_over_spectra(points, cell, centres, by=log_width)
     widening = np.zeros(nodes.size)
-    for width in _CELLS:
-        low = int(np.floor(x_nodes[0] / width)) - 1
-        cell = np.floor(x / width).astype(int) - low
-        centres = (low + np.arange(int(np.floor(x_nodes[-1] / width)) - low + 2) + 0.5) * width
-        means = _means(points, cell, centres)
+    if slope.significance > _PATTERN_SIGNIFICANT:
+        widening = np.interp(x_nodes, centres, slope.value)
+        points = points.without(log_width[points.spectrum] * np.interp(x, centres, slope.value))
+    curve, error = (np.interp(x_nodes, centres, values) for values in (means.value, means.error))
+    finer, fine_error = _fine_curve(points, nodes, x_nodes)
+    return curve + finer, widening, [error, fine_error]
+
+
+def _fine_curve(points, nodes, x_nodes):
+    """Learn what is left by the first level from the means of all spectra at the nodes."""
+    step = nodes[1] - nodes[0]
+    node = np.clip(np.round((points.u - nodes[0]) / step).astype(int), 0, nodes.size - 1)
+    weight = np.bincount(node, points.weight, minlength=nodes.size)
+    score = np.bincount(node, points.weight * points.residual, minlength=nodes.size)
+    squared = np.bincount(node, (points.weight * points.residual) ** 2, minlength=nodes.size)
+    curve, variance = np.zeros(nodes.size), np.zeros(nodes.size)
+    levels = [_centres(x_nodes, x_nodes, width) for width in _FINE_CELLS]
+    for together in _NODES_TOGETHER:
+        centres = x_nodes[:: together] if together == 1 else to_grid(
+            nodes[0] + step * (together * np.arange(nodes.size // together + 2))
+        )
+        levels.append((centres, np.round(np.arange(nodes.size) / together).astype(int)))
+    for centres, cell in levels:
+        total = np.bincount(cell, weight, minlength=centres.size)
+        known = np.maximum(total, 1e-300)
+        mean = np.bincount(cell, score, minlength=centres.size) / known
+        error = np.maximum(np.bincount(cell, squared, minlength=centres.size) / known**2, 1 / known)
+        means = _shrunk(mean, np.where(total > 0, error, np.inf), centres)
         add = np.interp(x_nodes, centres, means.value)
-        points = points.without(np.interp(x, centres, means.value))
-        if width == _CELLS[0]:
-            slope = _means(
-                points, cell, centres, by=log_width
-            )
-            if slope.significance > _PATTERN_SIGNIFICANT:
-                widening = np.interp(x_nodes, centres, slope.value)
-                points = points.without(
-                    log_width[points.spectrum] * np.interp(x, centres, slope.value)
-                )
+        score = score - weight * add
         curve += add
-        squares.append(np.interp(x_nodes, centres, means.error) ** 2)
-    node = np.round((points.u - nodes[0]) / (nodes[1] - nodes[0])).astype(int)
-    means = _means(points, np.clip(node, 0, nodes.size - 1), x_nodes)
-    curve += means.value
-    return curve, widening, [np.sqrt(squares[0]), np.sqrt(squares[1] + means.error**2)]
+        variance += np.interp(x_nodes, centres, means.error) ** 2
+    return curve, np.sqrt(variance)
 
 
-def _means(points, cell, centres, by=None):
-    """Average residuals in cells, and draw the means towards zero by what their errors are.
+def _centres(x_nodes, x, width):
+    """Lay cells of a width in x over the nodes; their centres, and the cell of each place."""
+    low = int(np.floor(x_nodes[0] / width)) - 1
+    n = int(np.floor(x_nodes[-1] / width)) - low + 2
+    cell = np.clip(np.floor(x / width).astype(int) - low, 0, n - 1)
+    return (low + np.arange(n) + 0.5) * width, cell
+
+
+def _means_over_spectra(points, cell, centres, by=None):
+    """Average residuals in cells, with the errors that spectra differing as a whole make.
 
     ``by`` holds a regressor of each spectrum, of which the slope is found instead of the mean.
     """
     n = centres.size
     n_spectra = int(points.spectrum.max(initial=0)) + 1
     place = points.spectrum * n + cell
-    weight = np.bincount(place, points.weight, minlength=n_spectra * n).reshape(n_spectra, n)
-    score = np.bincount(
-        place, points.weight * points.residual, minlength=n_spectra * n
-    ).reshape(n_spectra, n)
+    size = n_spectra * n
+    weight = np.bincount(place, points.weight, minlength=size).reshape(n_spectra, n)
+    score = np.bincount(place, points.weight * points.residual, minlength=size)
+    score = score.reshape(n_spectra, n)
     factor = np.ones((n_spectra, 1)) if by is None else by[:n_spectra, None]
     information = (factor**2 * weight).sum(0)
     known = np.maximum(information, 1e-300)
@@ -334,8 +407,10 @@ def _shrunk(mean, variance, x=None):
     total = np.maximum(weights[0], 1e-300)
     found, sigma = weights[1] / total, np.sqrt(2 / total)
     true = _non_negative(found, sigma)
-    share = np.where(precision > 0, true / (true + variance), 0.0)
-    error = np.sqrt(np.where(precision > 0, share * np.where(precision > 0, variance, 0), true))
+    certain = np.clip(found - _CAUTION * sigma, 0, None)
+    share = np.where(precision > 0, certain / (certain + variance), 0.0)
+    known = np.where(precision > 0, variance, 0.0)
+    error = np.sqrt((1 - share) ** 2 * true + share**2 * known)
     return _Means(share * mean, error, float(significance))
 
 
@@ -371,6 +446,29 @@ def _pattern(points, n_channels):
     return means.value, means.error
 
 
+def _misplaced(points, nodes, curve):
+    """Find the error of a fine structure whose place in single spectra is uncertain.
+
+    The scale of the reduced energy of a spectrum is known as well as its width is. How far it is
+    off shows in residuals that follow the slope of the structure.
+
+    Returns
+    -------
+    ndarray of shape (n_nodes,)
+    """
+    slope = np.gradient(curve, nodes) * nodes
+    moved = np.interp(points.u, nodes, slope)
+    information = np.bincount(points.spectrum, points.weight * moved**2)
+    score = np.bincount(points.spectrum, points.weight * moved * points.residual)
+    total = max((information**2).sum(), 1e-300)
+    variance = ((score**2).sum() - information.sum()) / total
+    variance -= _CAUTION * np.sqrt(2 / total)
+    x = to_grid(nodes)
+    neighbours = np.maximum(_neighbouring(np.ones(nodes.size), x), 1e-300)
+    typical = _neighbouring(slope**2, x) / neighbours
+    return np.sqrt(max(variance, 0.0) * typical)
+
+
 def _scatter(points, grid):
     """Measure what single spectra scatter by beyond their noise.
 
@@ -393,9 +491,8 @@ def _scatter(points, grid):
     total = np.bincount(name, weight**2, minlength=n_cells)
     common = np.bincount(name, score**2 - weight, minlength=n_cells) / np.maximum(total, 1e-300)
     common_error = np.sqrt(2 / np.maximum(total, 1e-300))
+    own = np.clip(each - common - _CAUTION * np.hypot(each_error, common_error), 0, None)
     common = np.where(common > _SIGNIFICANT * common_error, common, 0.0)
-    own = each - common
-    own = np.where(own > _SIGNIFICANT * np.hypot(each_error, common_error), own, 0.0)
     centres = (np.floor(to_grid(points.u).min() / _SCATTER_CELL) + np.arange(n_cells) + 0.5)
     centres = centres * _SCATTER_CELL
     return tuple(

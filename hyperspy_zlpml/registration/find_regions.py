@@ -5,7 +5,7 @@ The regions of a cluster follow from its mean ratio to the reference. The respon
 the ZLP also carries some of the losses below their onset; these are estimated and taken off.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
 from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_thickness, tail_from
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
+from hyperspy_zlpml.zlp.residual import CoherentResidual
 
 #: Up to this many FWHM the loss side, too, is taken to tell variations of the peak.
 _PURE_FOR_CERTAIN = 1.5
@@ -104,6 +105,8 @@ class RegisteredImage:
         Scaled conditions; empty where all data were taken at one setting.
     variation : ndarray of shape (n_replicas, n_groups), optional
         Systematic deviation of the ratio of each replica, drawn already; ``modes`` are none then.
+    residual : CoherentResidual
+        What the spectra share beyond a smooth shape; ``peaks`` are free of it.
     """
 
     peaks: RegisteredPeaks
@@ -111,6 +114,7 @@ class RegisteredImage:
     modes: np.ndarray
     setting: tuple[float, ...] = ()
     variation: np.ndarray | None = None
+    residual: CoherentResidual = field(default_factory=CoherentResidual.none)
 
 
 def separate(peaks, n_clusters, limits, latest=None):

@@ -79,7 +79,7 @@ def register_peaks(samples, noise, given_limit=None):
     joined = _join(samples)
     label, centre, fwhm, groups = joined.label, joined.centre, joined.fwhm, joined.groups
     n_energy = max(sample.energy.size for sample in samples)
-    spectra = _group(samples, groups, np.ones(groups.size))
+    spectra = group_samples(samples, groups, np.ones(groups.size))
     reach = n_energy / joined.channels_per_fwhm * 1.1
     grid = Grid.covering(-reach, reach)
     first = label == label.min()
@@ -132,7 +132,7 @@ def register_to_shape(table, samples, noise, log_intensity):
     n_spectra = len(joined.label)
     log_reference = table.log_shape[-1]
     curvature = group_curvature(table.grid, log_reference, joined.groups, joined.channels_per_fwhm)
-    spectra = _group(samples, joined.groups, curvature)
+    spectra = group_samples(samples, joined.groups, curvature)
     reference = ShapeTable.of_reference(table.grid, log_reference)
     start = MatchStart(
         joined.centre, joined.fwhm, log_intensity=np.zeros(n_spectra), window=_core(n_spectra)
@@ -195,8 +195,21 @@ def groups_of(samples):
     return _join(samples).groups
 
 
-def _group(samples, groups, curvature):
-    """Collect the counts of several samples in the same groups."""
+def group_samples(samples, groups, curvature):
+    """Collect the counts of several samples in the same groups.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    groups : ChannelGroups
+    curvature : ndarray of shape (n_groups,)
+        See :func:`~hyperspy_zlpml.zlp.groups.group_curvature`.
+
+    Returns
+    -------
+    GroupedSpectra
+        Of all samples, one after the other.
+    """
     return GroupedSpectra.join(
         [
             group_spectra(

@@ -9,9 +9,14 @@ from hyperspy_zlpml.compute.workers import active_client, map_on
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Networks, Reference, SeenSpectra
 from hyperspy_zlpml.network.selection import select
-from hyperspy_zlpml.registration.coherent import learn_residual
+from hyperspy_zlpml.registration.coherent import flattened, learn_residual
 from hyperspy_zlpml.registration.find_regions import describe_tail_of, separate, with_known_tail
-from hyperspy_zlpml.registration.register import log_beam, register_peaks
+from hyperspy_zlpml.registration.register import (
+    group_samples,
+    groups_of,
+    log_beam,
+    register_peaks,
+)
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.training.pseudo_data import training_data
 from hyperspy_zlpml.training.summary import TrainingSummary
@@ -97,7 +102,8 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     peaks = image.peaks
     beam = log_beam(samples, peaks.grid, peaks.log_reference)
     ensemble = with_clusters(trained.ensemble, beam, clusters)
-    learnt = learn_residual(ensemble.tabulate(), peaks, samples, ensemble.seen.log_fwhm)
+    table = replace(ensemble.tabulate(), residual=image.residual)
+    learnt = learn_residual(table, peaks, samples, ensemble.seen.log_fwhm)
     ensemble = ensemble.with_scatter(learnt.scatter.astype(np.float32), learnt.residual)
     return replace(trained, ensemble=ensemble)
 
@@ -121,7 +127,28 @@ def register_image(samples, noise, n_clusters, limits):
     peaks = register_peaks(samples, noise, None if given is None else float(np.min(given)))
     if not peaks.tail_is_known:
         peaks = with_known_tail(peaks, n_clusters, limits)
-    return separate(peaks, n_clusters, limits)
+    image = separate(peaks, n_clusters, limits)
+    return _without_residual(image, samples, n_clusters, limits)
+
+
+def _without_residual(image, samples, n_clusters, limits):
+    """Take off what the thinnest spectra share beyond a smooth shape, which networks must not follow."""
+    peaks = image.peaks
+    thinnest = peaks.label == peaks.label.min()
+    log_fwhm = peaks.select(thinnest).log_fwhm
+    chosen = [one for one in _split(samples, thinnest) if len(one.label)]
+    learnt = learn_residual(peaks.table, peaks.select(thinnest), chosen, log_fwhm, rounds=1)
+    flat = flattened(samples, peaks, learnt.residual, log_fwhm)
+    spectra = group_samples(flat, groups_of(flat), peaks.spectra.curvature)
+    image = separate(replace(peaks, spectra=spectra, spill_tables={}), n_clusters, limits)
+    return replace(image, residual=learnt.residual)
+
+
+def _split(samples, chosen):
+    """Select spectra of several samples by one mask over all of them."""
+    ends = np.cumsum([len(sample.label) for sample in samples])
+    masks = np.split(chosen, ends[:-1])
+    return [sample.select(np.flatnonzero(mask)) for sample, mask in zip(samples, masks, strict=True)]
 
 
 def train_on_registered(images, options, rng, progress=None):

@@ -31,6 +31,8 @@ _WIDTH_SIGMA = 0.005
 _WIDTH_SIGMA_COARSE = 0.2
 #: ... plus this over the square root of the electrons in the peak.
 _WIDTH_SIGMA_COUNTING = 5.0
+#: No group of channels is believed to be better known than this, relatively.
+_FLOOR = 1e-3
 #: Spectra worked on at once.
 _SPECTRA_AT_ONCE = 256
 #: A spectrum is matched when a step is shorter than this, in standard deviations squared.
@@ -391,7 +393,7 @@ class _Fit(PerSpectrum):
         scale = spectra.n_channels * spectra.curvature
         expected = scale * np.exp(np.clip(log_expected, -80, 80))
         variance = self.noise.variance(expected, spectra.n_channels) + (scatter * expected) ** 2
-        variance = np.maximum(variance, 1e-6 * expected**2 + 1e-12)
+        variance = np.maximum(variance, _FLOOR**2 * expected**2 + 1e-12)
         inverse = np.where(self.inside, 1 / np.sqrt(variance), 0.0)
         residual = (spectra.sums - expected) * inverse
         # Sums in double precision: they must not depend on the spectra worked on beside.
