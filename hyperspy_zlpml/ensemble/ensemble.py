@@ -313,7 +313,7 @@ class Ensemble:
         """
         return tabulation.tabulate(self, confidence)
 
-    def with_scatter(self, scatter, residual=None):
+    def with_scatter(self, scatter, residual=None, rest_share=None):
         """Take another scatter of measured spectra about their shapes.
 
         Parameters
@@ -322,13 +322,20 @@ class Ensemble:
             Relative standard deviation.
         residual : CoherentResidual, optional
             What all of them share beside; by default what it was.
+        rest_share : ndarray of shape (grid.n,), optional
+            Share of the spread of the replicas beside their modes that spectra allow.
 
         Returns
         -------
         Ensemble
         """
-        residual = residual or self.reference.residual
-        return replace(self, reference=replace(self.reference, scatter=scatter, residual=residual))
+        reference = replace(
+            self.reference,
+            scatter=scatter,
+            residual=residual or self.reference.residual,
+            rest_share=self.reference.rest_share if rest_share is None else rest_share,
+        )
+        return replace(self, reference=reference)
 
     @cached_property
     def fingerprint(self):

@@ -89,6 +89,8 @@ class Reference:
         Losses that the response carried into region I of the spectra trained on.
     residual : CoherentResidual
         What the smooth shapes do not follow, but all spectra trained on share.
+    rest_share : ndarray of shape (grid.n,) or None
+        Share of the spread of the replicas beside their modes that spectra allow; None for all.
     """
 
     grid: Grid
@@ -98,6 +100,7 @@ class Reference:
     scatter: np.ndarray
     spill: SpillTables
     residual: CoherentResidual = field(default_factory=CoherentResidual.none)
+    rest_share: np.ndarray | None = None
 
     def deviations(self, u):
         """Look up how the reference of every replica differs from the common one.

@@ -42,6 +42,8 @@ _SPIKE = 6.0
 _SCATTER_CELL = 0.25
 #: Scatter is told from noise by this many standard errors.
 _SIGNIFICANT = 3.0
+#: Scatter larger than found by this many standard errors is excluded.
+_NOT_EXCLUDED = 2.0
 #: Channels differ in sensitivity if their variance exceeds its error by this factor.
 _PATTERN_SIGNIFICANT = 5.0
 #: Means are corrected for by the variance that is certain by this many standard errors.
@@ -63,10 +65,27 @@ class LearntResidual:
     residual : CoherentResidual
     scatter : ndarray of shape (grid.n,)
         Relative scatter of single spectra that neighbouring groups of channels share.
+    most : ndarray of shape (grid.n,)
+        Largest such scatter that the spectra allow; infinite where none is seen.
     """
 
     residual: CoherentResidual
     scatter: np.ndarray
+    most: np.ndarray
+
+    def seen_share(self, rest):
+        """Tell which share of an assumed scatter the spectra allow.
+
+        Parameters
+        ----------
+        rest : ndarray of shape (grid.n,)
+
+        Returns
+        -------
+        ndarray of shape (grid.n,)
+            Between 0 and 1.
+        """
+        return np.minimum(1.0, self.most / np.maximum(rest, 1e-12))
 
 
 @dataclass(frozen=True)
@@ -297,7 +316,7 @@ def _learn(points, nodes, n_channels, log_width, grid):
         if not pattern.any():
             break
     flat = flat.without(pattern[flat.channel])
-    shared, own = _scatter(flat, grid)
+    shared, own, most = _scatter(flat, grid)
     own = np.maximum(np.interp(nodes, grid.u, own), _misplaced(flat, nodes, curve))
     own = np.hypot(errors[1], own)
     residual = CoherentResidual(
@@ -310,7 +329,7 @@ def _learn(points, nodes, n_channels, log_width, grid):
         pattern=pattern if pattern.any() else np.zeros(0),
         pattern_error=pattern_error if pattern.any() else np.zeros(0),
     )
-    return LearntResidual(residual, shared)
+    return LearntResidual(residual, shared, most)
 
 
 def _curve(points, nodes, log_width):
@@ -477,6 +496,8 @@ def _scatter(points, grid):
     shared, own : ndarray of shape (grid.n,)
         Relative standard deviation that all channels within some tenths of x share, and that each
         channel has for itself.
+    most : ndarray of shape (grid.n,)
+        Largest shared one that is not excluded; infinite where no spectrum is seen.
     """
     cell, n_cells = _cells(to_grid(points.u), _SCATTER_CELL)
     squared = points.weight**2
@@ -492,9 +513,12 @@ def _scatter(points, grid):
     common = np.bincount(name, score**2 - weight, minlength=n_cells) / np.maximum(total, 1e-300)
     common_error = np.sqrt(2 / np.maximum(total, 1e-300))
     own = np.clip(each - common - _CAUTION * np.hypot(each_error, common_error), 0, None)
+    upper = np.clip(common, 0, None) + _NOT_EXCLUDED * common_error
     common = np.where(common > _SIGNIFICANT * common_error, common, 0.0)
     centres = (np.floor(to_grid(points.u).min() / _SCATTER_CELL) + np.arange(n_cells) + 0.5)
     centres = centres * _SCATTER_CELL
-    return tuple(
-        np.interp(grid.x, centres, np.minimum(np.sqrt(value), 1.0)) for value in (common, own)
+    shared, own, most = (
+        np.interp(grid.x, centres, np.minimum(np.sqrt(value), 1.0)) for value in (common, own, upper)
     )
+    unseen = (grid.x < centres[0]) | (grid.x > centres[-1])
+    return shared, own, np.where(unseen, np.inf, most)

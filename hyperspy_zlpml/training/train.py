@@ -104,7 +104,9 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     ensemble = with_clusters(trained.ensemble, beam, clusters)
     table = replace(ensemble.tabulate(), residual=image.residual)
     learnt = learn_residual(table, peaks, samples, ensemble.seen.log_fwhm)
-    ensemble = ensemble.with_scatter(learnt.scatter.astype(np.float32), learnt.residual)
+    ensemble = ensemble.with_scatter(
+        learnt.scatter.astype(np.float32), learnt.residual, learnt.seen_share(table.rest[-1])
+    )
     return replace(trained, ensemble=ensemble)
 
 
@@ -138,10 +140,12 @@ def _without_residual(image, samples, n_clusters, limits):
     log_fwhm = peaks.select(thinnest).log_fwhm
     chosen = [one for one in _split(samples, thinnest) if len(one.label)]
     learnt = learn_residual(peaks.table, peaks.select(thinnest), chosen, log_fwhm, rounds=1)
-    flat = flattened(samples, peaks, learnt.residual, log_fwhm)
+    # What depends on the width is left to the modes, which follow more than a straight line.
+    residual = replace(learnt.residual, widening=0 * learnt.residual.widening)
+    flat = flattened(samples, peaks, residual, log_fwhm)
     spectra = group_samples(flat, groups_of(flat), peaks.spectra.curvature)
     image = separate(replace(peaks, spectra=spectra, spill_tables={}), n_clusters, limits)
-    return replace(image, residual=learnt.residual)
+    return replace(image, residual=residual)
 
 
 def _split(samples, chosen):
