@@ -313,7 +313,7 @@ class Ensemble:
         """
         return tabulation.tabulate(self, confidence)
 
-    def with_scatter(self, scatter, residual=None, rest_share=None):
+    def with_scatter(self, scatter, *, residual=None, rest_share=None, mode_scale=None):
         """Take another scatter of measured spectra about their shapes.
 
         Parameters
@@ -324,6 +324,8 @@ class Ensemble:
             What all of them share beside; by default what it was.
         rest_share : ndarray of shape (grid.n,), optional
             Share of the spread of the replicas beside their modes that spectra allow.
+        mode_scale : ndarray of shape (n_modes,), optional
+            Standard deviation of the modes in spectra, in units of that over the replicas.
 
         Returns
         -------
@@ -334,6 +336,7 @@ class Ensemble:
             scatter=scatter,
             residual=residual or self.reference.residual,
             rest_share=self.reference.rest_share if rest_share is None else rest_share,
+            mode_scale=self.reference.mode_scale if mode_scale is None else mode_scale,
         )
         return replace(self, reference=reference)
 

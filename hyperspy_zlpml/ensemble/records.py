@@ -91,6 +91,8 @@ class Reference:
         What the smooth shapes do not follow, but all spectra trained on share.
     rest_share : ndarray of shape (grid.n,) or None
         Share of the spread of the replicas beside their modes that spectra allow; None for all.
+    mode_scale : ndarray of shape (n_modes,) or None
+        Standard deviation of the modes in spectra, in units of that over the replicas.
     """
 
     grid: Grid
@@ -101,6 +103,7 @@ class Reference:
     spill: SpillTables
     residual: CoherentResidual = field(default_factory=CoherentResidual.none)
     rest_share: np.ndarray | None = None
+    mode_scale: np.ndarray | None = None
 
     def deviations(self, u):
         """Look up how the reference of every replica differs from the common one.

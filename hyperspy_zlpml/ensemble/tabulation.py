@@ -43,6 +43,8 @@ def tabulate(ensemble, confidence=0.68):
     modes, rest = principal_modes(samples, _MODE_FLOOR, _MOST_MODES)
     below, above = _quantiles(samples, confidence, lower - median, upper - median)
     shape = (n_nodes, reference.grid.n)
+    if reference.mode_scale is not None and len(reference.mode_scale) == len(modes):
+        modes = modes * reference.mode_scale[:, None]
     return ShapeTable(
         grid=reference.grid,
         log_intensity_nodes=nodes,

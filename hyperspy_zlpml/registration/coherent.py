@@ -17,11 +17,11 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.stats import norm
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.registration.register import group_samples, groups_of
+from hyperspy_zlpml.registration.register import group_samples
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import from_grid, to_grid
-from hyperspy_zlpml.zlp.matching import MatchStart, match
+from hyperspy_zlpml.zlp.matching import N_PEAK, MatchStart, match
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 
 #: Width in x of the cells of the first level.
@@ -36,6 +36,8 @@ _NODES_PER_CHANNEL = 4.0
 _FURTHEST = 60.0
 #: The variance of means is that of neighbours within about this distance in x (standard deviation).
 _NEIGHBOURS = 0.25
+#: The same at the finer levels.
+_FINE_NEIGHBOURS = 0.5
 #: Residuals beyond this many robust standard deviations are spikes.
 _SPIKE = 6.0
 #: Width in x of the cells within which the scatter is one number.
@@ -44,6 +46,8 @@ _SCATTER_CELL = 0.25
 _SIGNIFICANT = 3.0
 #: Scatter larger than found by this many standard errors is excluded.
 _NOT_EXCLUDED = 2.0
+#: The variance of the noise of a channel is known to this fraction.
+_NOISE_UNSURE = 0.02
 #: Channels differ in sensitivity if their variance exceeds its error by this factor.
 _PATTERN_SIGNIFICANT = 5.0
 #: Means are corrected for by the variance that is certain by this many standard errors.
@@ -67,11 +71,14 @@ class LearntResidual:
         Relative scatter of single spectra that neighbouring groups of channels share.
     most : ndarray of shape (grid.n,)
         Largest such scatter that the spectra allow; infinite where none is seen.
+    mode_scale : ndarray of shape (n_modes,)
+        Standard deviation of the modes in the spectra, in units of that over the replicas.
     """
 
     residual: CoherentResidual
     scatter: np.ndarray
     most: np.ndarray
+    mode_scale: np.ndarray
 
     def seen_share(self, rest):
         """Tell which share of an assumed scatter the spectra allow.
@@ -131,7 +138,7 @@ class _Means:
     significance: float
 
 
-def learn_residual(table, peaks, samples, log_fwhm, rounds=2):
+def learn_residual(table, peaks, samples, groups, log_fwhm, rounds=2):
     """Learn what matched spectra share beyond their shapes, and what they scatter by.
 
     Parameters
@@ -142,6 +149,8 @@ def learn_residual(table, peaks, samples, log_fwhm, rounds=2):
         Spectra that it was trained on, and where they are pure.
     samples : sequence of Sample
         The same spectra, channel by channel.
+    groups : ChannelGroups
+        Those in which they are registered.
     log_fwhm : Normal
         Mean and standard deviation of ln(FWHM / eV).
     rounds : int
@@ -151,18 +160,17 @@ def learn_residual(table, peaks, samples, log_fwhm, rounds=2):
     -------
     LearntResidual
     """
-    groups = groups_of(samples)
     peaks = replace(peaks, spectra=group_samples(samples, groups, peaks.spectra.curvature))
     per_fwhm = np.exp(log_fwhm.mean) / (samples[0].energy[1] - samples[0].energy[0])
     nodes = _nodes(peaks, per_fwhm)
     table = replace(table, log_fwhm=log_fwhm.mean)
     for _ in range(rounds):
-        matched = _matched(table.in_groups(per_fwhm), peaks, samples, log_fwhm)
+        matched = _matched(table.in_groups(per_fwhm), peaks, samples, groups, log_fwhm)
         points = _points(table, peaks, samples, matched, groups)
         log_width = np.log(matched.fwhm) - log_fwhm.mean
         learnt = _learn(points, nodes, samples[0].energy.size, log_width, table.grid)
         table = replace(table, residual=learnt.residual, scatter=learnt.scatter)
-    return learnt
+    return replace(learnt, mode_scale=_mode_scale(matched))
 
 
 def flattened(samples, peaks, residual, log_fwhm):
@@ -205,7 +213,7 @@ def _nodes(peaks, per_fwhm):
     return step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
 
 
-def _matched(table, peaks, samples, log_fwhm):
+def _matched(table, peaks, samples, groups, log_fwhm):
     """Match the spectra, free of the pattern of the detector, where they are pure."""
     start = MatchStart(peaks.matched.centre, peaks.matched.fwhm, peaks.log_intensity, peaks.window)
     pattern = table.residual.pattern
@@ -214,7 +222,7 @@ def _matched(table, peaks, samples, log_fwhm):
             replace(one, counts=one.counts / (1 + pattern)) if one.energy.size == pattern.size else one
             for one in samples
         ]
-        spectra = group_samples(samples, groups_of(samples), peaks.spectra.curvature)
+        spectra = group_samples(samples, groups, peaks.spectra.curvature)
         peaks = replace(peaks, spectra=spectra)
     return match(peaks.spectra, start, table, peaks.noise, width_prior=log_fwhm)
 
@@ -329,7 +337,7 @@ def _learn(points, nodes, n_channels, log_width, grid):
         pattern=pattern if pattern.any() else np.zeros(0),
         pattern_error=pattern_error if pattern.any() else np.zeros(0),
     )
-    return LearntResidual(residual, shared, most)
+    return LearntResidual(residual, shared, most, mode_scale=np.ones(0))
 
 
 def _curve(points, nodes, log_width):
@@ -365,16 +373,15 @@ def _fine_curve(points, nodes, x_nodes):
     curve, variance = np.zeros(nodes.size), np.zeros(nodes.size)
     levels = [_centres(x_nodes, x_nodes, width) for width in _FINE_CELLS]
     for together in _NODES_TOGETHER:
-        centres = x_nodes[:: together] if together == 1 else to_grid(
-            nodes[0] + step * (together * np.arange(nodes.size // together + 2))
-        )
+        centres = to_grid(nodes[0] + step * together * np.arange(nodes.size // together + 2))
         levels.append((centres, np.round(np.arange(nodes.size) / together).astype(int)))
     for centres, cell in levels:
         total = np.bincount(cell, weight, minlength=centres.size)
         known = np.maximum(total, 1e-300)
         mean = np.bincount(cell, score, minlength=centres.size) / known
         error = np.maximum(np.bincount(cell, squared, minlength=centres.size) / known**2, 1 / known)
-        means = _shrunk(mean, np.where(total > 0, error, np.inf), centres)
+        error = np.where(total > 0, error, np.inf)
+        means = _shrunk(mean, error, centres, _FINE_NEIGHBOURS)
         add = np.interp(x_nodes, centres, means.value)
         score = score - weight * add
         curve += add
@@ -413,7 +420,7 @@ def _means_over_spectra(points, cell, centres, by=None):
     return _shrunk(mean, np.where(information > 0, variance, np.inf), centres)
 
 
-def _shrunk(mean, variance, x=None):
+def _shrunk(mean, variance, x=None, reach=_NEIGHBOURS):
     """Draw means towards zero by ``V / (V + s**2)``, ``V`` from neighbours in x (or from all)."""
     precision = np.where(np.isfinite(variance), variance, np.inf) ** -2.0
     excess = np.where(precision > 0, mean**2 - np.where(precision > 0, variance, 0.0), 0.0)
@@ -422,7 +429,7 @@ def _shrunk(mean, variance, x=None):
     if x is None:
         weights = precision.sum(), (precision * excess).sum()
     else:
-        weights = _neighbouring(precision, x), _neighbouring(precision * excess, x)
+        weights = _neighbouring(precision, x, reach), _neighbouring(precision * excess, x, reach)
     total = np.maximum(weights[0], 1e-300)
     found, sigma = weights[1] / total, np.sqrt(2 / total)
     true = _non_negative(found, sigma)
@@ -433,15 +440,15 @@ def _shrunk(mean, variance, x=None):
     return _Means(share * mean, error, float(significance))
 
 
-def _neighbouring(values, x):
+def _neighbouring(values, x, reach=_NEIGHBOURS):
     """Sum values over neighbours in x, weighed by their distance."""
     step = 0.02
     low = x[0]
     place = np.round((x - low) / step).astype(int)
     binned = np.bincount(place, values)
-    smooth = gaussian_filter1d(binned, _NEIGHBOURS / step, mode="constant", truncate=3)
+    smooth = gaussian_filter1d(binned, reach / step, mode="constant", truncate=3)
     # Of unit height: it counts the neighbours.
-    return smooth[place] * (_NEIGHBOURS / step) * np.sqrt(2 * np.pi)
+    return smooth[place] * (reach / step) * np.sqrt(2 * np.pi)
 
 
 def _non_negative(variance, sigma):
@@ -463,6 +470,26 @@ def _pattern(points, n_channels):
     if means.significance < _PATTERN_SIGNIFICANT:
         return np.zeros(n_channels), np.zeros(n_channels)
     return means.value, means.error
+
+
+def _mode_scale(matched):
+    """Compare how far spectra follow the modes with how far the replicas do.
+
+    Replicas differ by what networks make of the same data too, which no spectrum shows.
+
+    Returns
+    -------
+    ndarray of shape (n_modes,)
+        1 where the spectra do not tell.
+    """
+    left = np.clip(np.einsum("pii->pi", matched.covariance)[:, N_PEAK:], 1e-9, 1 - 1e-9)
+    information = 1 / left - 1
+    # Without the prior the coefficient would be larger, and of variance 1 / information.
+    alone = matched.coefficients / (1 - left)
+    total = (information**2).sum(0)
+    variance = (information**2 * alone**2 - information).sum(0) / total
+    unsure = _NOT_EXCLUDED * np.sqrt(2 / total)
+    return np.sqrt(np.clip(1.0, variance - unsure, np.maximum(variance, 0) + unsure))
 
 
 def _misplaced(points, nodes, curve):
@@ -501,10 +528,10 @@ def _scatter(points, grid):
     """
     cell, n_cells = _cells(to_grid(points.u), _SCATTER_CELL)
     squared = points.weight**2
-    total = np.bincount(cell, squared, minlength=n_cells)
+    known = np.maximum(np.bincount(cell, squared, minlength=n_cells), 1e-300)
     excess = squared * points.residual**2 - points.weight
-    each = np.bincount(cell, excess, minlength=n_cells) / np.maximum(total, 1e-300)
-    each_error = np.sqrt(2 / np.maximum(total, 1e-300))
+    each = np.bincount(cell, excess, minlength=n_cells) / known
+    each_error = np.sqrt(2 / known)
     place = points.spectrum * n_cells + cell
     weight = np.bincount(place, points.weight)
     score = np.bincount(place, points.weight * points.residual)
@@ -512,7 +539,9 @@ def _scatter(points, grid):
     total = np.bincount(name, weight**2, minlength=n_cells)
     common = np.bincount(name, score**2 - weight, minlength=n_cells) / np.maximum(total, 1e-300)
     common_error = np.sqrt(2 / np.maximum(total, 1e-300))
-    own = np.clip(each - common - _CAUTION * np.hypot(each_error, common_error), 0, None)
+    noise = np.bincount(cell, points.weight, minlength=n_cells) / known
+    unsure = _CAUTION * np.hypot(each_error, common_error) + _NOISE_UNSURE * noise
+    own = np.clip(each - common - unsure, 0, None)
     upper = np.clip(common, 0, None) + _NOT_EXCLUDED * common_error
     common = np.where(common > _SIGNIFICANT * common_error, common, 0.0)
     centres = (np.floor(to_grid(points.u).min() / _SCATTER_CELL) + np.arange(n_cells) + 0.5)

@@ -103,9 +103,12 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     beam = log_beam(samples, peaks.grid, peaks.log_reference)
     ensemble = with_clusters(trained.ensemble, beam, clusters)
     table = replace(ensemble.tabulate(), residual=image.residual)
-    learnt = learn_residual(table, peaks, samples, ensemble.seen.log_fwhm)
+    learnt = learn_residual(table, peaks, samples, groups_of(samples), ensemble.seen.log_fwhm)
     ensemble = ensemble.with_scatter(
-        learnt.scatter.astype(np.float32), learnt.residual, learnt.seen_share(table.rest[-1])
+        learnt.scatter.astype(np.float32),
+        residual=learnt.residual,
+        rest_share=learnt.seen_share(table.rest[-1]),
+        mode_scale=learnt.mode_scale,
     )
     return replace(trained, ensemble=ensemble)
 
@@ -139,11 +142,14 @@ def _without_residual(image, samples, n_clusters, limits):
     thinnest = peaks.label == peaks.label.min()
     log_fwhm = peaks.select(thinnest).log_fwhm
     chosen = [one for one in _split(samples, thinnest) if len(one.label)]
-    learnt = learn_residual(peaks.table, peaks.select(thinnest), chosen, log_fwhm, rounds=1)
+    groups = groups_of(samples)
+    learnt = learn_residual(
+        peaks.table, peaks.select(thinnest), chosen, groups, log_fwhm, rounds=1
+    )
     # What depends on the width is left to the modes, which follow more than a straight line.
     residual = replace(learnt.residual, widening=0 * learnt.residual.widening)
     flat = flattened(samples, peaks, residual, log_fwhm)
-    spectra = group_samples(flat, groups_of(flat), peaks.spectra.curvature)
+    spectra = group_samples(flat, groups, peaks.spectra.curvature)
     image = separate(replace(peaks, spectra=spectra, spill_tables={}), n_clusters, limits)
     return replace(image, residual=residual)
 
