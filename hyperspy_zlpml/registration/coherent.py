@@ -36,8 +36,6 @@ _NODES_PER_CHANNEL = 4.0
 _FURTHEST = 60.0
 #: The variance of means is that of neighbours within about this distance in x (standard deviation).
 _NEIGHBOURS = 0.25
-#: The same at the finer levels.
-_FINE_NEIGHBOURS = 0.5
 #: Residuals beyond this many robust standard deviations are spikes.
 _SPIKE = 6.0
 #: Width in x of the cells within which the scatter is one number.
@@ -381,7 +379,7 @@ def _fine_curve(points, nodes, x_nodes):
         mean = np.bincount(cell, score, minlength=centres.size) / known
         error = np.maximum(np.bincount(cell, squared, minlength=centres.size) / known**2, 1 / known)
         error = np.where(total > 0, error, np.inf)
-        means = _shrunk(mean, error, centres, _FINE_NEIGHBOURS)
+        means = _shrunk(mean, error, centres)
         add = np.interp(x_nodes, centres, means.value)
         score = score - weight * add
         curve += add
@@ -420,35 +418,48 @@ def _means_over_spectra(points, cell, centres, by=None):
     return _shrunk(mean, np.where(information > 0, variance, np.inf), centres)
 
 
-def _shrunk(mean, variance, x=None, reach=_NEIGHBOURS):
-    """Draw means towards zero by ``V / (V + s**2)``, ``V`` from neighbours in x (or from all)."""
-    precision = np.where(np.isfinite(variance), variance, np.inf) ** -2.0
-    excess = np.where(precision > 0, mean**2 - np.where(precision > 0, variance, 0.0), 0.0)
-    all_sigma = np.sqrt(2 / max(precision.sum(), 1e-300))
-    significance = (precision * excess).sum() / max(precision.sum(), 1e-300) / all_sigma
-    if x is None:
-        weights = precision.sum(), (precision * excess).sum()
-    else:
-        weights = _neighbouring(precision, x, reach), _neighbouring(precision * excess, x, reach)
-    total = np.maximum(weights[0], 1e-300)
-    found, sigma = weights[1] / total, np.sqrt(2 / total)
-    true = _non_negative(found, sigma)
-    certain = np.clip(found - _CAUTION * sigma, 0, None)
-    share = np.where(precision > 0, certain / (certain + variance), 0.0)
-    known = np.where(precision > 0, variance, 0.0)
-    error = np.sqrt((1 - share) ** 2 * true + share**2 * known)
-    return _Means(share * mean, error, float(significance))
+def _shrunk(mean, variance, x=None):
+    """Draw means towards zero by ``V / (V + s**2)``, ``V`` from neighbours in x (or from all).
+
+    ``V / s**2`` of neighbours is averaged: the structure of measured peaks grows outward with their
+    errors, and the best known means must not speak for all.
+    """
+    known = np.isfinite(variance)
+    noise = np.where(known, variance, 1.0)
+    excess = np.where(known, mean**2 / noise - 1, 0.0)
+    n = max(known.sum(), 1)
+    ratio, unsure = excess.sum() / n, np.sqrt(2 / n)
+    significance = ratio / unsure
+    true, certain = _non_negative(ratio, unsure), max(ratio - _CAUTION * unsure, 0)
+    if x is not None:
+        count = np.maximum(_neighbouring(known.astype(float), x), 1.0)
+        here, unsure = _neighbouring(excess, x) / count, np.sqrt(2 / count)
+        # Neighbours that differ from the rest speak for themselves.
+        differ = np.abs(here - ratio) > _SIGNIFICANT * unsure
+        true = np.where(differ, _non_negative(here, unsure), true)
+        certain = np.where(differ, np.clip(here - _CAUTION * unsure, 0, None), certain)
+    share = np.where(known, certain / (certain + 1), 0.0)
+    error = np.sqrt(noise * ((1 - share) ** 2 * true + share**2 * known))
+    return _Means(share * mean, _held(error, known), float(significance))
 
 
-def _neighbouring(values, x, reach=_NEIGHBOURS):
+def _held(values, known):
+    """Continue values from known cells into the others."""
+    if not known.any():
+        return np.zeros(values.size)
+    places = np.flatnonzero(known)
+    return np.interp(np.arange(values.size), places, values[places])
+
+
+def _neighbouring(values, x):
     """Sum values over neighbours in x, weighed by their distance."""
     step = 0.02
     low = x[0]
     place = np.round((x - low) / step).astype(int)
     binned = np.bincount(place, values)
-    smooth = gaussian_filter1d(binned, reach / step, mode="constant", truncate=3)
+    smooth = gaussian_filter1d(binned, _NEIGHBOURS / step, mode="constant", truncate=3)
     # Of unit height: it counts the neighbours.
-    return smooth[place] * (reach / step) * np.sqrt(2 * np.pi)
+    return smooth[place] * (_NEIGHBOURS / step) * np.sqrt(2 * np.pi)
 
 
 def _non_negative(variance, sigma):
