@@ -313,7 +313,7 @@ class Ensemble:
         """
         return tabulation.tabulate(self, confidence)
 
-    def with_scatter(self, scatter, *, residual=None, rest_share=None, mode_scale=None):
+    def with_scatter(self, scatter, residual=None, beside=None):
         """Take another scatter of measured spectra about their shapes.
 
         Parameters
@@ -321,11 +321,9 @@ class Ensemble:
         scatter : ndarray of shape (grid.n,)
             Relative standard deviation.
         residual : CoherentResidual, optional
-            What all of them share beside; by default what it was.
-        rest_share : ndarray of shape (grid.n,), optional
-            Share of the spread of the replicas beside their modes that spectra allow.
-        mode_scale : ndarray of shape (n_modes,), optional
-            Standard deviation of the modes in spectra, in units of that over the replicas.
+            What all of them share beside the shapes; by default what it was.
+        beside : Beside, optional
+            What single spectra show beside; by default what it was.
 
         Returns
         -------
@@ -335,8 +333,7 @@ class Ensemble:
             self.reference,
             scatter=scatter,
             residual=residual or self.reference.residual,
-            rest_share=self.reference.rest_share if rest_share is None else rest_share,
-            mode_scale=self.reference.mode_scale if mode_scale is None else mode_scale,
+            beside=beside or self.reference.beside,
         )
         return replace(self, reference=reference)
 

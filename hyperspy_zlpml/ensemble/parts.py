@@ -12,9 +12,17 @@ from dataclasses import asdict
 import numpy as np
 
 #: Number of the file format; it is raised when older files could not be read any more.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: First letters of the names that arrays of conditions have in a file.
 CONDITIONS_PREFIX = "conditions_"
+#: First letters of the names that arrays of the coherent residual have in a file.
+RESIDUAL_PREFIX = "residual_"
+#: Names of the arrays of :class:`~hyperspy_zlpml.zlp.residual.CoherentResidual`.
+RESIDUAL_ARRAYS = ("curve", "pattern", "pattern_error")
+#: First letters of the names that arrays of what spectra show beside have in a file.
+BESIDE_PREFIX = "beside_"
+#: Names of the arrays of :class:`~hyperspy_zlpml.ensemble.records.Beside`.
+BESIDE_ARRAYS = ("widening", "group_error", "channel_error", "rest_share", "mode_scale")
 #: Names of the arrays of :class:`~hyperspy_zlpml.ensemble.conditions.Conditions`.
 CONDITIONS_ARRAYS = ("settings", "values", "errors", "spread", "scores")
 
@@ -40,14 +48,24 @@ def to_parts(ensemble):
     """
     arrays, facts = _arrays_of(ensemble), _facts_of(ensemble)
     conditions = ensemble.conditions
+    reference = ensemble.reference
+    if reference.beside is not None:
+        # Files of format 1 hold none of this: the fingerprints of their models stay what they were.
+        arrays |= _named(RESIDUAL_PREFIX, reference.residual, RESIDUAL_ARRAYS)
+        arrays |= _named(BESIDE_PREFIX, reference.beside, BESIDE_ARRAYS)
+        facts["residual"] = {"start": reference.residual.start, "step": reference.residual.step}
     if conditions is not None:
-        for name in CONDITIONS_ARRAYS:
-            arrays[CONDITIONS_PREFIX + name] = getattr(conditions, name)
+        arrays |= _named(CONDITIONS_PREFIX, conditions, CONDITIONS_ARRAYS)
         facts["conditions"] = {
             "names": list(conditions.names),
             "logarithmic": list(conditions.logarithmic),
         }
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, facts
+
+
+def _named(prefix, record, names):
+    """Collect arrays of a record under the names that they have in a file."""
+    return {prefix + name: getattr(record, name) for name in names}
 
 
 def _arrays_of(ensemble):

@@ -7,13 +7,22 @@ from pathlib import Path
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.file import HEADER_KEY, LARGEST_FILE, LONGEST_HEADER
 from hyperspy_zlpml.ensemble.inputs import InputScaling
-from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION, EnsembleFileError, checksum
-from hyperspy_zlpml.ensemble.records import Networks, Origin, Reference, SeenSpectra
+from hyperspy_zlpml.ensemble.parts import (
+    BESIDE_ARRAYS,
+    BESIDE_PREFIX,
+    FORMAT_VERSION,
+    RESIDUAL_ARRAYS,
+    RESIDUAL_PREFIX,
+    EnsembleFileError,
+    checksum,
+)
+from hyperspy_zlpml.ensemble.records import Beside, Networks, Origin, Reference, SeenSpectra
 from hyperspy_zlpml.ensemble.validation import checked_parts, is_integer
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import SpillTables
 
 
@@ -169,7 +178,20 @@ def _reference_of(arrays, facts):
         scores=arrays["reference_scores"],
         scatter=arrays["scatter"],
         spill=SpillTables(arrays["spill_log_intensity"], arrays["spill"]),
+        **_residual_of(arrays, facts),
     )
+
+
+def _residual_of(arrays, facts):
+    """Read the coherent residual and what spectra show beside; files of format 1 hold none."""
+    if "residual" not in facts:
+        return {}
+    curve = {name: arrays[RESIDUAL_PREFIX + name] for name in RESIDUAL_ARRAYS}
+    beside = {name: arrays[BESIDE_PREFIX + name] for name in BESIDE_ARRAYS}
+    return {
+        "residual": CoherentResidual(**facts["residual"], **curve),
+        "beside": Beside(**beside),
+    }
 
 
 def _seen_of(arrays, facts):

@@ -70,6 +70,47 @@ class Networks:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What single spectra were found to show beside their shapes and what all share.
+
+    Attributes
+    ----------
+    widening : ndarray of shape (grid.n,)
+        Change of the logarithm of the shape where a peak is wider than the mean, per ln(FWHM).
+    group_error : ndarray of shape (grid.n,)
+        Standard error of the residual that neighbouring groups of channels do not share.
+    channel_error : ndarray of shape (grid.n,)
+        Standard error of the residual, and scatter of single spectra about it, that neighbouring
+        channels do not share.
+    rest_share : ndarray of shape (grid.n,)
+        Share that spectra allow of the spread of the replicas beside their modes.
+    mode_scale : ndarray of shape (n_modes,)
+        Standard deviation of the modes in spectra, in units of that over the replicas.
+    """
+
+    widening: np.ndarray
+    group_error: np.ndarray
+    channel_error: np.ndarray
+    rest_share: np.ndarray
+    mode_scale: np.ndarray
+
+    @classmethod
+    def none(cls, n_grid):
+        """Make what is known where nobody looked.
+
+        Parameters
+        ----------
+        n_grid : int
+
+        Returns
+        -------
+        Beside
+        """
+        none = np.zeros(n_grid)
+        return cls(none, none, none, rest_share=np.ones(n_grid), mode_scale=np.ones(0))
+
+
+@dataclass(frozen=True)
 class Reference:
     """Shape that the networks correct, and how well it is known.
 
@@ -89,10 +130,8 @@ class Reference:
         Losses that the response carried into region I of the spectra trained on.
     residual : CoherentResidual
         What the smooth shapes do not follow, but all spectra trained on share.
-    rest_share : ndarray of shape (grid.n,) or None
-        Share of the spread of the replicas beside their modes that spectra allow; None for all.
-    mode_scale : ndarray of shape (n_modes,) or None
-        Standard deviation of the modes in spectra, in units of that over the replicas.
+    beside : Beside or None
+        What single spectra show beside shapes and residual; None where nobody looked.
     """
 
     grid: Grid
@@ -102,8 +141,7 @@ class Reference:
     scatter: np.ndarray
     spill: SpillTables
     residual: CoherentResidual = field(default_factory=CoherentResidual.none)
-    rest_share: np.ndarray | None = None
-    mode_scale: np.ndarray | None = None
+    beside: Beside | None = None
 
     def deviations(self, u):
         """Look up how the reference of every replica differs from the common one.

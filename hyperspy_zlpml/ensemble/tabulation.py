@@ -4,6 +4,7 @@
 import numpy as np
 from scipy.stats import norm
 
+from hyperspy_zlpml.ensemble.records import Beside
 from hyperspy_zlpml.statistics import interval, principal_modes, without_outliers
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
@@ -43,19 +44,23 @@ def tabulate(ensemble, confidence=0.68):
     modes, rest = principal_modes(samples, _MODE_FLOOR, _MOST_MODES)
     below, above = _quantiles(samples, confidence, lower - median, upper - median)
     shape = (n_nodes, reference.grid.n)
-    if reference.mode_scale is not None and len(reference.mode_scale) == len(modes):
-        modes = modes * reference.mode_scale[:, None]
+    beside = reference.beside or Beside.none(reference.grid.n)
+    if len(beside.mode_scale) == len(modes):
+        modes = modes * beside.mode_scale[:, None]
     return ShapeTable(
         grid=reference.grid,
         log_intensity_nodes=nodes,
         log_shape=median.reshape(shape),
         modes=modes.reshape((-1,) + shape),
-        rest=rest.reshape(shape) * (1.0 if reference.rest_share is None else reference.rest_share),
+        rest=rest.reshape(shape) * beside.rest_share,
         scatter=reference.scatter.astype(float),
         lower=below.reshape(shape),
         upper=above.reshape(shape),
         spill=reference.spill.at(nodes),
         residual=reference.residual,
+        widening=beside.widening,
+        group_error=beside.group_error,
+        channel_error=beside.channel_error,
         log_fwhm=ensemble.seen.log_fwhm.mean,
         coherent=np.zeros(reference.grid.n),
         grain=np.zeros(reference.grid.n),

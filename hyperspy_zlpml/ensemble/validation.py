@@ -10,8 +10,12 @@ import numpy as np
 
 from hyperspy_zlpml.ensemble.conditions import MOST_SETTINGS, TIMES, Conditions
 from hyperspy_zlpml.ensemble.parts import (
+    BESIDE_ARRAYS,
+    BESIDE_PREFIX,
     CONDITIONS_ARRAYS,
     CONDITIONS_PREFIX,
+    RESIDUAL_ARRAYS,
+    RESIDUAL_PREFIX,
     EnsembleFileError,
 )
 from hyperspy_zlpml.zlp.grid import Grid
@@ -26,6 +30,10 @@ _WIDEST_LAYER = 64
 _LARGEST_GRID = 20_000
 #: Most replicas.
 _MOST_REPLICAS = 10_000
+#: Most nodes of the curve of the coherent residual, and most channels of a pattern.
+_LONGEST_CURVE = 1_000_000
+#: Deviations of peaks from their shapes, and of channels, lie above this: counts are positive.
+_LEAST_DEVIATION = -1.0
 #: Inputs without conditions: reduced energy and ln N0.
 _N_INPUTS = 2
 #: Names of the arrays, with their numbers of dimensions and the largest magnitude they may have.
@@ -67,9 +75,12 @@ def checked_parts(arrays, facts):
     """
     try:
         conditions = _conditions(arrays, facts["conditions"])
+        residual = _residual_arrays(arrays, facts)
         arrays = {name: _array(arrays, name, *_ARRAYS[name]) for name in _ARRAYS}
         _check_facts(facts)
         _check_shapes(arrays, facts)
+        _check_residual(residual, facts)
+        arrays |= residual
         _check_conditions(conditions, arrays, facts)
     except KeyError as error:
         raise EnsembleFileError(f"the parts of an ensemble are incomplete: no {error}.") from error
@@ -93,6 +104,34 @@ def _conditions(arrays, facts):
         for name in CONDITIONS_ARRAYS
     }
     return Conditions(tuple(facts["names"]), logarithmic=tuple(facts["logarithmic"]), **values)
+
+
+def _residual_arrays(arrays, facts):
+    """Look up the arrays of the coherent residual; files of format 1 hold none."""
+    if "residual" not in facts:
+        return {}
+    if not _is_record({"start": _is_number, "step": _is_scale})(facts["residual"]):
+        raise TypeError("residual cannot be that")
+    names = [RESIDUAL_PREFIX + name for name in RESIDUAL_ARRAYS]
+    names += [BESIDE_PREFIX + name for name in BESIDE_ARRAYS]
+    return {name: _array(arrays, name, 1, _LARGEST_NUMBER) for name in names}
+
+
+def _check_residual(residual, facts):
+    """Check shapes and ranges of the arrays of the coherent residual."""
+    if not residual:
+        return
+    n_grid = facts["grid"]["n"]
+    curve, pattern, error = (residual[RESIDUAL_PREFIX + name] for name in RESIDUAL_ARRAYS)
+    *on_grid, scale = (residual[BESIDE_PREFIX + name] for name in BESIDE_ARRAYS)
+    if any(one.shape != (n_grid,) for one in on_grid) or pattern.shape != error.shape:
+        raise ValueError("shapes of the coherent residual do not agree")
+    if not 2 <= curve.size <= _LONGEST_CURVE or pattern.size > _LONGEST_CURVE:
+        raise ValueError(f"{curve.size} nodes or {pattern.size} channels of the residual")
+    least = min(one.min(initial=0.0) for one in (curve, pattern))
+    negative = min(one.min(initial=0.0) for one in (*on_grid[1:], scale, error)) < 0
+    if least <= _LEAST_DEVIATION or negative:
+        raise ValueError("the coherent residual leaves no counts, or has negative errors")
 
 
 def _array(arrays, name, n_dimensions, largest):

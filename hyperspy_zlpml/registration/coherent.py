@@ -33,7 +33,7 @@ _NODES_TOGETHER = (4, 2, 1)
 #: Nodes of the curve for each channel.
 _NODES_PER_CHANNEL = 4.0
 #: The curve ends at this many FWHM at the latest.
-_FURTHEST = 60.0
+_FURTHEST = 40.0
 #: The variance of means is that of neighbours within about this distance in x (standard deviation).
 _NEIGHBOURS = 0.25
 #: Residuals beyond this many robust standard deviations are spikes.
@@ -60,11 +60,18 @@ _OTHER_SPECTRUM = 3.0
 
 @dataclass(frozen=True)
 class LearntResidual:
-    """Coherent residual, and the scatter of spectra beyond it.
+    """Coherent residual, and what single spectra show beside it; on the grid of the shapes.
 
     Attributes
     ----------
     residual : CoherentResidual
+    widening : ndarray of shape (grid.n,)
+        Change of the logarithm of the shape where a peak is wider than the mean, per ln(FWHM).
+    group_error : ndarray of shape (grid.n,)
+        Standard error of the residual that neighbouring groups of channels do not share.
+    channel_error : ndarray of shape (grid.n,)
+        Standard error of the residual, and scatter of single spectra about it, that neighbouring
+        channels do not share.
     scatter : ndarray of shape (grid.n,)
         Relative scatter of single spectra that neighbouring groups of channels share.
     most : ndarray of shape (grid.n,)
@@ -74,6 +81,9 @@ class LearntResidual:
     """
 
     residual: CoherentResidual
+    widening: np.ndarray
+    group_error: np.ndarray
+    channel_error: np.ndarray
     scatter: np.ndarray
     most: np.ndarray
     mode_scale: np.ndarray
@@ -91,6 +101,20 @@ class LearntResidual:
             Between 0 and 1.
         """
         return np.minimum(1.0, self.most / np.maximum(rest, 1e-12))
+
+    def put_into(self, table):
+        """Put what was learnt into a table of shapes.
+
+        Parameters
+        ----------
+        table : ShapeTable
+
+        Returns
+        -------
+        ShapeTable
+        """
+        names = ("residual", "widening", "group_error", "channel_error", "scatter")
+        return replace(table, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -136,7 +160,7 @@ class _Means:
     significance: float
 
 
-def learn_residual(table, peaks, samples, groups, log_fwhm, rounds=2):
+def learn_residual(table, peaks, samples, groups, log_fwhm, *, rounds=2, known=False):
     """Learn what matched spectra share beyond their shapes, and what they scatter by.
 
     Parameters
@@ -153,6 +177,9 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, rounds=2):
         Mean and standard deviation of ln(FWHM / eV).
     rounds : int
         Rounds in which matches and residual improve each other.
+    known : bool
+        Whether the residual in the table comes from other spectra. It is then corrected as far as
+        these differ from it by more than its errors; otherwise it is learnt anew.
 
     Returns
     -------
@@ -162,16 +189,46 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, rounds=2):
     per_fwhm = np.exp(log_fwhm.mean) / (samples[0].energy[1] - samples[0].energy[0])
     nodes = _nodes(peaks, per_fwhm)
     table = replace(table, log_fwhm=log_fwhm.mean)
+    prior = _Prior.of(table, nodes) if known else _Prior.none(nodes.size)
     for _ in range(rounds):
         matched = _matched(table.in_groups(per_fwhm), peaks, samples, groups, log_fwhm)
         points = _points(table, peaks, samples, matched, groups)
         log_width = np.log(matched.fwhm) - log_fwhm.mean
-        learnt = _learn(points, nodes, samples[0].energy.size, log_width, table.grid)
-        table = replace(table, residual=learnt.residual, scatter=learnt.scatter)
+        learnt = _learn(points, nodes, samples[0].energy.size, log_width, table.grid, prior)
+        table = learnt.put_into(table)
     return replace(learnt, mode_scale=_mode_scale(matched))
 
 
-def flattened(samples, peaks, residual, log_fwhm):
+@dataclass(frozen=True)
+class _Prior:
+    """Residual known from other spectra, at the nodes of the curve.
+
+    Attributes
+    ----------
+    curve, widening : ndarray of shape (n_nodes,)
+    group_variance, channel_variance : ndarray of shape (n_nodes,)
+        Squared standard errors.
+    """
+
+    curve: np.ndarray
+    widening: np.ndarray
+    group_variance: np.ndarray
+    channel_variance: np.ndarray
+
+    @classmethod
+    def none(cls, n_nodes):
+        """Know nothing."""
+        return cls(*(np.zeros(n_nodes) for _ in range(4)))
+
+    @classmethod
+    def of(cls, table, nodes):
+        """Look up what a table holds."""
+        on_grid = (table.widening, table.group_error**2, table.channel_error**2)
+        values = (np.interp(nodes, table.grid.u, one) for one in on_grid)
+        return cls(table.residual.at(nodes), *values)
+
+
+def flattened(samples, peaks, residual):
     """Divide the counts of registered samples by what they share beyond a smooth shape.
 
     Parameters
@@ -180,8 +237,6 @@ def flattened(samples, peaks, residual, log_fwhm):
     peaks : RegisteredPeaks
         The same spectra.
     residual : CoherentResidual
-    log_fwhm : Normal
-        Mean and standard deviation of ln(FWHM / eV).
 
     Returns
     -------
@@ -193,9 +248,6 @@ def flattened(samples, peaks, residual, log_fwhm):
         centre, fwhm = peaks.matched.centre[rows], peaks.matched.fwhm[rows]
         u = (sample.energy - centre[:, None]) / fwhm[:, None]
         factor = 1 + residual.at(u)
-        if residual.widening.any():
-            wider = np.log(fwhm) - log_fwhm.mean
-            factor *= np.exp(wider[:, None] * np.interp(u, residual.u, residual.widening))
         if residual.pattern.size == sample.energy.size:
             factor *= 1 + residual.pattern
         flat.append(replace(sample, counts=sample.counts / factor))
@@ -308,12 +360,15 @@ def _cells(x, width):
     return cell, int(cell.max(initial=0)) + 1
 
 
-def _learn(points, nodes, n_channels, log_width, grid):
+def _learn(points, nodes, n_channels, log_width, grid, prior):
     """Learn curve, widening, pattern and scatter from points."""
+    known = np.interp(points.u, nodes, prior.curve)
+    known += log_width[points.spectrum] * np.interp(points.u, nodes, prior.widening)
+    points = points.without(known)
     pattern = pattern_error = np.zeros(n_channels)
     for _ in range(_ROUNDS):
-        curve, widening, errors = _curve(points.without(pattern[points.channel]), nodes, log_width)
-        step = nodes[1] - nodes[0]
+        found = _curve(points.without(pattern[points.channel]), nodes, log_width, prior)
+        curve, widening, group_error, channel_error = found
         flat = points.without(
             np.interp(points.u, nodes, curve)
             + log_width[points.spectrum] * np.interp(points.u, nodes, widening)
@@ -321,53 +376,60 @@ def _learn(points, nodes, n_channels, log_width, grid):
         pattern, pattern_error = _pattern(flat, n_channels)
         if not pattern.any():
             break
+    curve = prior.curve + curve
     flat = flat.without(pattern[flat.channel])
     shared, own, most = _scatter(flat, grid)
-    own = np.maximum(np.interp(nodes, grid.u, own), _misplaced(flat, nodes, curve))
-    own = np.hypot(errors[1], own)
-    residual = CoherentResidual(
-        start=float(nodes[0]),
-        step=float(step),
-        curve=curve,
-        widening=widening,
-        group_error=errors[0],
-        channel_error=own,
-        pattern=pattern if pattern.any() else np.zeros(0),
-        pattern_error=pattern_error if pattern.any() else np.zeros(0),
+    misplaced = np.interp(grid.u, nodes, _misplaced(flat, nodes, curve))
+    channel_error = np.interp(grid.u, nodes, channel_error)
+    some = pattern.any()
+    return LearntResidual(
+        residual=CoherentResidual(
+            start=float(nodes[0]),
+            step=float(nodes[1] - nodes[0]),
+            curve=curve,
+            pattern=pattern if some else np.zeros(0),
+            pattern_error=pattern_error if some else np.zeros(0),
+        ),
+        widening=np.interp(grid.u, nodes, prior.widening + widening),
+        group_error=np.interp(grid.u, nodes, group_error),
+        channel_error=np.hypot(channel_error, np.maximum(own, misplaced)),
+        scatter=shared,
+        most=most,
+        mode_scale=np.ones(0),
     )
-    return LearntResidual(residual, shared, most, mode_scale=np.ones(0))
 
 
-def _curve(points, nodes, log_width):
+def _curve(points, nodes, log_width, prior):
     """Learn the curve from coarse to fine cells.
 
     Returns
     -------
-    curve, widening : ndarray of shape (n_nodes,)
-    errors : list of two ndarrays of shape (n_nodes,)
-        Of the first level, and of the others.
+    curve, widening, group_error, channel_error : ndarray of shape (n_nodes,)
+        Errors of the first level, and of the others.
     """
     x, x_nodes = to_grid(points.u), to_grid(nodes)
     centres, cell = _centres(x_nodes, x, _COARSE_CELL)
-    means = _means_over_spectra(points, cell, centres)
+    known = np.interp(centres, x_nodes, prior.group_variance)
+    means = _shrunk(*_means_over_spectra(points, cell, centres.size), centres, known)
     points = points.without(np.interp(x, centres, means.value))
-    slope = _means_over_spectra(points, cell, centres, by=log_width)
+    slope = _shrunk(*_means_over_spectra(points, cell, centres.size, by=log_width), centres)
     widening = np.zeros(nodes.size)
     if slope.significance > _PATTERN_SIGNIFICANT:
         widening = np.interp(x_nodes, centres, slope.value)
         points = points.without(log_width[points.spectrum] * np.interp(x, centres, slope.value))
     curve, error = (np.interp(x_nodes, centres, values) for values in (means.value, means.error))
-    finer, fine_error = _fine_curve(points, nodes, x_nodes)
-    return curve + finer, widening, [error, fine_error]
+    finer, fine_error = _fine_curve(points, nodes, prior)
+    return curve + finer, widening, error, fine_error
 
 
-def _fine_curve(points, nodes, x_nodes):
+def _fine_curve(points, nodes, prior):
     """Learn what is left by the first level from the means of all spectra at the nodes."""
-    step = nodes[1] - nodes[0]
+    step, x_nodes = nodes[1] - nodes[0], to_grid(nodes)
     node = np.clip(np.round((points.u - nodes[0]) / step).astype(int), 0, nodes.size - 1)
     weight = np.bincount(node, points.weight, minlength=nodes.size)
     score = np.bincount(node, points.weight * points.residual, minlength=nodes.size)
-    squared = np.bincount(node, (points.weight * points.residual) ** 2, minlength=nodes.size)
+    # Where spectra scatter beyond their noise the means do so too.
+    larger = max(float((points.weight * points.residual**2).mean()), 1.0)
     curve, variance = np.zeros(nodes.size), np.zeros(nodes.size)
     levels = [_centres(x_nodes, x_nodes, width) for width in _FINE_CELLS]
     for together in _NODES_TOGETHER:
@@ -377,9 +439,9 @@ def _fine_curve(points, nodes, x_nodes):
         total = np.bincount(cell, weight, minlength=centres.size)
         known = np.maximum(total, 1e-300)
         mean = np.bincount(cell, score, minlength=centres.size) / known
-        error = np.maximum(np.bincount(cell, squared, minlength=centres.size) / known**2, 1 / known)
-        error = np.where(total > 0, error, np.inf)
-        means = _shrunk(mean, error, centres)
+        error = np.where(total > 0, larger / known, np.inf)
+        before = np.interp(centres, x_nodes, prior.channel_variance) / len(levels)
+        means = _shrunk(mean, error, centres, before)
         add = np.interp(x_nodes, centres, means.value)
         score = score - weight * add
         curve += add
@@ -395,12 +457,15 @@ def _centres(x_nodes, x, width):
     return (low + np.arange(n) + 0.5) * width, cell
 
 
-def _means_over_spectra(points, cell, centres, by=None):
+def _means_over_spectra(points, cell, n, by=None):
     """Average residuals in cells, with the errors that spectra differing as a whole make.
 
     ``by`` holds a regressor of each spectrum, of which the slope is found instead of the mean.
+
+    Returns
+    -------
+    mean, variance : ndarray of shape (n,)
     """
-    n = centres.size
     n_spectra = int(points.spectrum.max(initial=0)) + 1
     place = points.spectrum * n + cell
     size = n_spectra * n
@@ -415,14 +480,14 @@ def _means_over_spectra(points, cell, centres, by=None):
     count = np.maximum((weight > 0).sum(0), 1)
     few = count / np.maximum(count - 1, 1)
     variance = np.maximum((factor**2 * left**2).sum(0) * few / known**2, 1 / known)
-    return _shrunk(mean, np.where(information > 0, variance, np.inf), centres)
+    return mean, np.where(information > 0, variance, np.inf)
 
 
-def _shrunk(mean, variance, x=None):
+def _shrunk(mean, variance, x=None, prior=0.0):
     """Draw means towards zero by ``V / (V + s**2)``, ``V`` from neighbours in x (or from all).
 
     ``V / s**2`` of neighbours is averaged: the structure of measured peaks grows outward with their
-    errors, and the best known means must not speak for all.
+    errors, and the best known means must not speak for all. ``V`` is at least ``prior``.
     """
     known = np.isfinite(variance)
     noise = np.where(known, variance, 1.0)
@@ -438,6 +503,9 @@ def _shrunk(mean, variance, x=None):
         differ = np.abs(here - ratio) > _SIGNIFICANT * unsure
         true = np.where(differ, _non_negative(here, unsure), true)
         certain = np.where(differ, np.clip(here - _CAUTION * unsure, 0, None), certain)
+    if np.any(prior):
+        # What was known before was known to that: more only where these spectra say so.
+        true = certain = np.maximum(certain, prior / noise)
     share = np.where(known, certain / (certain + 1), 0.0)
     error = np.sqrt(noise * ((1 - share) ** 2 * true + share**2 * known))
     return _Means(share * mean, _held(error, known), float(significance))
@@ -474,9 +542,8 @@ def _pattern(points, n_channels):
     mean = np.bincount(points.channel, points.weight * points.residual, minlength=n_channels)
     known = np.maximum(weight, 1e-300)
     mean = mean / known
-    squared = points.weight**2 * (points.residual - mean[points.channel]) ** 2
-    variance = np.bincount(points.channel, squared, minlength=n_channels) / known**2
-    variance = np.where(weight > 0, np.maximum(variance, 1 / known), np.inf)
+    squared = points.weight * (points.residual - mean[points.channel]) ** 2
+    variance = np.where(weight > 0, max(squared.mean(), 1.0) / known, np.inf)
     means = _shrunk(mean, variance)
     if means.significance < _PATTERN_SIGNIFICANT:
         return np.zeros(n_channels), np.zeros(n_channels)

@@ -7,10 +7,15 @@ import numpy as np
 
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.samples import log_intensities
+from hyperspy_zlpml.registration.coherent import flattened, learn_residual
 from hyperspy_zlpml.registration.find_regions import separate
-from hyperspy_zlpml.registration.register import log_beam, register_to_shape
+from hyperspy_zlpml.registration.register import (
+    group_samples,
+    groups_of,
+    log_beam,
+    register_to_shape,
+)
 from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
-from hyperspy_zlpml.registration.scatter import unexplained_scatter
 from hyperspy_zlpml.removal.applicability import ShapeDifference, check_same_shape
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Normal, Range
 from hyperspy_zlpml.training.summary import TrainingSummary
@@ -128,18 +133,40 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     own = ensemble.grid.held_to(table.grid, ensemble.reference.modes.astype(float))
     # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
+    groups = groups_of(samples)
+    flat = flattened(samples, peaks, table.residual)
+    peaks = replace(peaks, spectra=group_samples(flat, groups, peaks.spectra.curvature))
     latest = _no_later_than(ensemble, peaks.label, n_clusters)
     image = separate(peaks, n_clusters, limits, latest)
     spill = image.peaks.spill_by_intensity.at(table.log_intensity_nodes)
-    table = replace(table, spill=spill)
+    table = _with_thickness_mode(replace(table, spill=spill))
     log_fwhm = _typical_width(image.peaks)
-    scatter = unexplained_scatter(table, image.peaks, log_fwhm)
+    learnt = learn_residual(table, image.peaks, samples, groups, log_fwhm, known=True)
     return Adapted(
-        table=replace(table, scatter=scatter),
+        table=_with_learnt(table, learnt, log_fwhm),
         log_fwhm=log_fwhm,
         regions=image.regions,
         log_dose=log_dose,
         difference=difference,
+    )
+
+
+def _with_thickness_mode(table):
+    """Add the learnt dependence on thickness as a mode: it may be that of one image alone.
+
+    Where peaks drift slowly over an image, thickness and drift are one.
+    """
+    dependence = table.log_shape - table.log_shape[-1:]
+    return replace(table, modes=np.concatenate([table.modes, dependence[None]]))
+
+
+def _with_learnt(table, learnt, log_fwhm):
+    """Put what the spectra of an image show into the table of an ensemble."""
+    return replace(
+        learnt.put_into(table),
+        modes=table.modes * learnt.mode_scale[:, None, None],
+        rest=table.rest * learnt.seen_share(table.rest[-1]),
+        log_fwhm=log_fwhm.mean,
     )
 
 

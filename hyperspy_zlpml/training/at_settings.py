@@ -8,18 +8,23 @@ the peak and brightness of the beam follow laws of the settings (Roest 2021, sec
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from hyperspy_zlpml.ensemble.conditions import Conditions
+from hyperspy_zlpml.ensemble.records import Beside
 from hyperspy_zlpml.image.clusters import Clusters
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.samples import VACUUM, Sample
-from hyperspy_zlpml.registration.register import log_beam
-from hyperspy_zlpml.registration.scatter import unexplained_scatter
+from hyperspy_zlpml.registration.coherent import learn_residual
+from hyperspy_zlpml.registration.register import groups_of, log_beam
 from hyperspy_zlpml.training.train import register_image, train_on_registered, with_clusters
+from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Standard deviation of ln N0 and ln FWHM where there is one spectrum at each setting.
 _UNKNOWN_SPREAD = 0.01
+#: Steps of the grid over which what spectra share at one setting is averaged (standard deviation).
+_SHARED_OVER = 25.0
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ def train_ensemble_at_settings(images, names, options, progress=None):
     trained = train_on_registered(brought, options, rng, progress)
     ensemble = with_clusters(trained.ensemble, beams[first], images[first].clusters)
     ensemble = replace(ensemble, conditions=conditions.select(trained.kept))
-    scatter = _scatter_at_all(ensemble, brought, [images[n].values for n in order])
-    return replace(trained, ensemble=ensemble.with_scatter(scatter.astype(np.float32)))
+    learnt = [_learnt_at(ensemble, brought[k], images[n]) for k, n in enumerate(order)]
+    return replace(trained, ensemble=ensemble.with_scatter(*_at_any(learnt)))
 
 
 def _conditions_of(names, images, *, registered, beams, scores):
@@ -175,14 +180,36 @@ def _reaching_all(images):
     )
 
 
-def _scatter_at_all(ensemble, images, values):
-    """Measure the unexplained scatter, root mean square over the settings."""
-    scatter = [_scatter_at(ensemble, *pair) for pair in zip(images, values, strict=True)]
-    return np.sqrt(np.mean(np.square(scatter), 0))
+def _learnt_at(ensemble, registered, image):
+    """Learn what the spectra at one setting show beside their shapes.
 
-
-def _scatter_at(ensemble, image, values):
-    """Measure the unexplained scatter at one setting, on the grid of the ensemble."""
+    What they share at this setting is an error at any other.
+    """
     # Here ln N0 still counts from the beam of the first setting: the dose stays as it is.
-    table = replace(ensemble, setting=tuple(values)).tabulate()
-    return unexplained_scatter(table, image.peaks, image.peaks.log_fwhm)
+    table = replace(ensemble, setting=tuple(image.values)).tabulate()
+    peaks, groups = registered.peaks, groups_of(image.samples)
+    learnt = learn_residual(table, peaks, image.samples, groups, peaks.log_fwhm)
+    shared = gaussian_filter1d(learnt.residual.at(table.grid.u) ** 2, _SHARED_OVER)
+    return replace(learnt, channel_error=np.sqrt(learnt.channel_error**2 + shared))
+
+
+def _at_any(learnt):
+    """Take what was learnt at some settings for any other.
+
+    Returns
+    -------
+    scatter : ndarray of shape (grid.n,)
+    residual : CoherentResidual
+    beside : Beside
+    """
+
+    def typical(name):
+        values = [getattr(one, name) for one in learnt]
+        return np.sqrt(np.mean(np.square(values), 0)).astype(np.float32)
+
+    beside = replace(
+        Beside.none(learnt[0].scatter.size),
+        group_error=typical("group_error"),
+        channel_error=typical("channel_error"),
+    )
+    return typical("scatter"), CoherentResidual.none(), beside

@@ -7,7 +7,7 @@ import numpy as np
 
 from hyperspy_zlpml.compute.workers import active_client, map_on
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.ensemble.records import Networks, Reference, SeenSpectra
+from hyperspy_zlpml.ensemble.records import Beside, Networks, Reference, SeenSpectra
 from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual
 from hyperspy_zlpml.registration.find_regions import describe_tail_of, separate, with_known_tail
@@ -104,13 +104,37 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     ensemble = with_clusters(trained.ensemble, beam, clusters)
     table = replace(ensemble.tabulate(), residual=image.residual)
     learnt = learn_residual(table, peaks, samples, groups_of(samples), ensemble.seen.log_fwhm)
-    ensemble = ensemble.with_scatter(
-        learnt.scatter.astype(np.float32),
-        residual=learnt.residual,
-        rest_share=learnt.seen_share(table.rest[-1]),
-        mode_scale=learnt.mode_scale,
+    return replace(trained, ensemble=with_residual(ensemble, learnt, table.rest[-1]))
+
+
+def with_residual(ensemble, learnt, rest):
+    """Add to an ensemble what the spectra that it was trained on show beside its shapes.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    learnt : LearntResidual
+    rest : ndarray of shape (grid.n,)
+        Spread of the replicas of the thinnest spectra beside their modes.
+
+    Returns
+    -------
+    Ensemble
+    """
+    beside = Beside(
+        widening=learnt.widening.astype(np.float32),
+        group_error=learnt.group_error.astype(np.float32),
+        channel_error=learnt.channel_error.astype(np.float32),
+        rest_share=learnt.seen_share(rest).astype(np.float32),
+        mode_scale=learnt.mode_scale.astype(np.float32),
     )
-    return replace(trained, ensemble=ensemble)
+    residual = replace(
+        learnt.residual,
+        curve=learnt.residual.curve.astype(np.float32),
+        pattern=learnt.residual.pattern.astype(np.float32),
+        pattern_error=learnt.residual.pattern_error.astype(np.float32),
+    )
+    return ensemble.with_scatter(learnt.scatter.astype(np.float32), residual, beside)
 
 
 def register_image(samples, noise, n_clusters, limits):
@@ -147,11 +171,10 @@ def _without_residual(image, samples, n_clusters, limits):
         peaks.table, peaks.select(thinnest), chosen, groups, log_fwhm, rounds=1
     )
     # What depends on the width is left to the modes, which follow more than a straight line.
-    residual = replace(learnt.residual, widening=0 * learnt.residual.widening)
-    flat = flattened(samples, peaks, residual, log_fwhm)
+    flat = flattened(samples, peaks, learnt.residual)
     spectra = group_samples(flat, groups, peaks.spectra.curvature)
     image = separate(replace(peaks, spectra=spectra, spill_tables={}), n_clusters, limits)
-    return replace(image, residual=residual)
+    return replace(image, residual=learnt.residual)
 
 
 def _split(samples, chosen):

@@ -16,7 +16,7 @@ from hyperspy_zlpml.zlp.groups import group_widths
 
 @dataclass(frozen=True)
 class CoherentResidual:
-    """Relative deviation of all peaks from their smooth shapes, and how well it is known.
+    """Relative deviation of all peaks from their smooth shapes.
 
     Attributes
     ----------
@@ -24,12 +24,6 @@ class CoherentResidual:
         First node in reduced energy and distance of the nodes, FWHM.
     curve : ndarray of shape (n,)
         Deviation at the nodes: counts over the smooth shape, less one.
-    widening : ndarray of shape (n,)
-        Change of the logarithm of the shape where a peak is wider than the mean, per ln(FWHM).
-    group_error : ndarray of shape (n,)
-        Standard error of ``curve`` that neighbouring groups of channels do not share.
-    channel_error : ndarray of shape (n,)
-        Standard error, and scatter of single spectra, that neighbouring channels do not share.
     pattern : ndarray of shape (n_channels,)
         Deviation of each channel of the detector; empty where none stands out of the noise.
     pattern_error : ndarray of shape (n_channels,)
@@ -41,8 +35,7 @@ class CoherentResidual:
 
     >>> import numpy as np
     >>> from hyperspy_zlpml.zlp.residual import CoherentResidual
-    >>> u, none = np.linspace(-2, 2, 161), np.zeros(161)
-    >>> ripple = CoherentResidual(-2.0, 0.025, 0.01 * np.sin(9 * u), none, none, none)
+    >>> ripple = CoherentResidual(-2.0, 0.025, 0.01 * np.sin(9 * np.linspace(-2, 2, 161)))
     >>> ripple.at(np.array([0.0, np.pi / 18, 5.0])).round(4)
     array([0.  , 0.01, 0.  ])
     """
@@ -50,9 +43,6 @@ class CoherentResidual:
     start: float
     step: float
     curve: np.ndarray
-    widening: np.ndarray
-    group_error: np.ndarray
-    channel_error: np.ndarray
     pattern: np.ndarray = field(default_factory=lambda: np.zeros(0))
     pattern_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
@@ -64,7 +54,7 @@ class CoherentResidual:
         -------
         CoherentResidual
         """
-        return cls(0.0, 1.0, *(np.zeros(2) for _ in range(4)))
+        return cls(0.0, 1.0, np.zeros(2))
 
     @property
     def u(self):
@@ -94,20 +84,6 @@ class CoherentResidual:
         ndarray of the shape of ``u``
         """
         return np.interp(u, self.u, self.curve, left=0.0, right=0.0)
-
-    def on_grid(self, grid, values):
-        """Put values at the nodes on a grid of shapes, constant beyond.
-
-        Parameters
-        ----------
-        grid : Grid
-        values : ndarray of shape (n,)
-
-        Returns
-        -------
-        ndarray of shape (grid.n,)
-        """
-        return np.interp(grid.u, self.u, values)
 
     def in_groups(self, grid, channels_per_fwhm):
         """Average the deviation over the groups of channels in which spectra are matched.

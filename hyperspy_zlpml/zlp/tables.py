@@ -26,6 +26,9 @@ _TABLES = (
     "lower",
     "upper",
     "spill",
+    "widening",
+    "group_error",
+    "channel_error",
     "coherent",
     "grain",
 )
@@ -126,8 +129,15 @@ class ShapeTable:
         Counts in region I that are not ZLP but losses spilled by the response, relative to it.
     residual : CoherentResidual
         What the shapes do not follow, but all spectra share.
+    widening : ndarray of shape (n_grid,)
+        Change of the logarithm of the shape where a peak is wider than the mean, per ln(FWHM).
+    group_error : ndarray of shape (n_grid,)
+        Standard error of the residual that neighbouring groups of channels do not share.
+    channel_error : ndarray of shape (n_grid,)
+        Standard error of the residual, and scatter of single spectra about it, that neighbouring
+        channels do not share.
     log_fwhm : float
-        Mean of ln(FWHM / eV), from which the widening of the residual counts.
+        Mean of ln(FWHM / eV), from which the widening counts.
     coherent : ndarray of shape (n_grid,)
         The residual averaged over the groups of channels that spectra are matched in, see
         :meth:`in_groups`.
@@ -145,6 +155,9 @@ class ShapeTable:
     upper: np.ndarray
     spill: np.ndarray
     residual: CoherentResidual
+    widening: np.ndarray
+    group_error: np.ndarray
+    channel_error: np.ndarray
     log_fwhm: float
     coherent: np.ndarray
     grain: np.ndarray
@@ -187,6 +200,9 @@ class ShapeTable:
             upper=none + 1,
             spill=none,
             residual=CoherentResidual.none(),
+            widening=none[0],
+            group_error=none[0],
+            channel_error=none[0],
             log_fwhm=0.0,
             coherent=none[0],
             grain=none[0],
@@ -255,7 +271,7 @@ class ShapeTable:
         if after:
             slope = self._slope_at_edge(self.log_shape)
             log_shape[:, log_shape.shape[1] - after :] += slope[:, None] * steps[:after]
-        others = ("modes", "scatter", "lower", "upper", "spill", "coherent", "grain")
+        others = set(_TABLES) - {"log_shape", "rest"}
         return replace(
             self,
             grid=grid,
@@ -284,22 +300,17 @@ class ShapeTable:
         ShapeTable
             With ``coherent`` and ``grain``.
         """
-        residual, grid = self.residual, self.grid
-        widths = group_widths(grid.u, channels_per_fwhm)
-        group, channel = (
-            residual.on_grid(grid, error)
-            for error in (residual.group_error, residual.channel_error)
-        )
+        widths = group_widths(self.grid.u, channels_per_fwhm)
         return replace(
             self,
-            coherent=residual.in_groups(grid, channels_per_fwhm),
-            grain=np.hypot(group, channel / np.sqrt(widths)),
+            coherent=self.residual.in_groups(self.grid, channels_per_fwhm),
+            grain=np.hypot(self.group_error, self.channel_error / np.sqrt(widths)),
         )
 
     @property
     def widens(self):
         """Whether the shape depends on the width of the peak."""
-        return bool(self.residual.widening.any())
+        return bool(self.widening.any())
 
     def __getstate__(self):
         # What is cached is made anew where it is wanted: it need not travel.
@@ -372,8 +383,7 @@ class ShapeTable:
         """Table of the change of the shape with ln FWHM; none where it does not change."""
         if not self.widens:
             return []
-        widening = self.residual.on_grid(self.grid, self.residual.widening)
-        return [np.broadcast_to(widening, self.rest.shape).astype(self.dtype)]
+        return [np.broadcast_to(self.widening, self.rest.shape)]
 
     @cached_property
     def peak(self):
@@ -395,9 +405,7 @@ class ShapeTable:
         alone.
         """
         shared = np.hypot(self.rest, self.scatter)
-        residual = self.residual
-        own = residual.on_grid(self.grid, np.hypot(residual.group_error, residual.channel_error))
-        own = np.broadcast_to(own, self.rest.shape).astype(self.dtype)
+        own = np.broadcast_to(np.hypot(self.group_error, self.channel_error), self.rest.shape)
         tables = [self.log_shape, self._slope, self.lower, self.upper, shared, own]
         return Lookup.of(np.stack([*tables, *self._widening]))
 
