@@ -5,12 +5,17 @@ In vacuum hardly any electron lies far behind the peak, the fraction is the same
 the counts never rise again, nor is there a hump. All of that is true of many a film too: what shows
 that pixels are vacuum is that others of the same image scatter clearly more. Where all pixels are
 alike, nothing does.
+
+Where the axis ends within some FWHM a specimen scatters hardly more there than the tail of the peak
+is high. There vacuum pixels are also the brightest: many of one :math:`N_0`, with few below it, and
+pixels that are darker scatter more on average.
 """
 
 import numpy as np
 
 from hyperspy_zlpml.image.falling import never_rises, without_spikes
 from hyperspy_zlpml.image.peaks import SCATTERED_FROM
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: At most this fraction of a vacuum pixel's electrons lies beyond 8 FWHM.
 _LARGEST_FRACTION = 0.02
@@ -22,6 +27,12 @@ _CLEARLY = 2.0
 _SIGMAS = 4.0
 #: Losses nearer to the peak than this many FWHM tell nothing of vacuum.
 _NEAREST = 2.0
+#: Vacuum pixels agree in ln N0 to this, where the axis ends early.
+_SAME_BEAM = 0.05
+#: They are this many times as many as the pixels that are a little darker.
+_MANY = 2.0
+#: The median of the darker pixels scatters more by at least this fraction.
+_LEAST_EXCESS = 0.05
 #: So many pixels that scatter clearly more are evidence, ...
 _FEWEST_OTHERS = 3
 #: ... or this fraction of the pixels of a small image.
@@ -91,6 +102,8 @@ def find_vacuum(parameters, noise, energy, index, counts):
     )
     if not alone:
         return np.zeros_like(candidates), False
+    if _ends_early(parameters, energy):
+        return candidates, _darker_scatter_more(sampled, seen)
     return candidates, _others_scatter_more(sampled, seen, counts, energy=energy, noise=noise)
 
 
@@ -134,7 +147,54 @@ def vacuum_candidates(parameters, noise, energy):
         if not chosen.any():
             return chosen
         lowest = np.median(fraction[chosen])
-    return chosen & (lowest < largest)
+    chosen = chosen & (lowest < largest)
+    if _ends_early(parameters, energy) and chosen.any():
+        return _of_one_beam(parameters, noise, energy, chosen)
+    return chosen
+
+
+def _ends_early(parameters, energy):
+    """Tell whether the axis ends so early that scattered electrons lie on the tail of the peak."""
+    return np.median(parameters.scattered_from(energy)[parameters.usable]) < SCATTERED_FROM
+
+
+def _of_one_beam(parameters, noise, energy, chosen):
+    """Choose the brightest pixels: none where they fade into darker ones, as on a wedge."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        brightness = np.log(np.where(parameters.usable, parameters.intensity, np.nan))
+    n_channels = 2 * parameters.fwhm / (energy[1] - energy[0])
+    sigma = np.sqrt(noise.variance(parameters.intensity, n_channels)) / parameters.intensity
+    allowed = _SAME_BEAM + _SIGMAS * sigma
+    level = np.percentile(brightness[chosen], 95)
+    for _ in range(3):
+        bright = chosen & (np.abs(brightness - level) <= allowed)
+        if not bright.any():
+            return bright
+        level = np.median(brightness[bright])
+    darker = (brightness < level - allowed) & (brightness > level - 3 * allowed)
+    return bright & (bright.sum() >= _MANY * darker.sum())
+
+
+def _darker_scatter_more(sampled, candidates):
+    """Tell whether darker spectra, and those with clear losses, scatter more on the whole."""
+    fraction = sampled.scattered / sampled.intensity
+    level = np.median(sampled.intensity[candidates])
+    clearly = fraction > np.median(fraction[candidates]) * (1 + _CLEARLY * _TOLERANCE)
+    darker = sampled.intensity < level * np.exp(-2 * _SAME_BEAM)
+    others = ~candidates & (darker | clearly)
+    if others.sum() < min(_FEWEST_OTHERS, _LEAST_SHARE * candidates.size):
+        return False
+    (lowest, error), (median, uncertain) = (
+        _median_and_error(fraction[which]) for which in (candidates, others)
+    )
+    return bool(median - lowest > max(_LEAST_EXCESS * lowest, _SIGMAS * np.hypot(error, uncertain)))
+
+
+def _median_and_error(values):
+    """Compute a median and its standard error from the spread of the values."""
+    median = np.median(values)
+    spread = MAD_TO_SIGMA * np.median(np.abs(values - median))
+    return median, np.sqrt(np.pi / 2) * spread / np.sqrt(values.size)
 
 
 def _fractions(parameters, noise, energy):
