@@ -152,14 +152,17 @@ class PeakParameters(PerSpectrum):
 
         Examples
         --------
-        An axis that ends 4.55 FWHM behind the peak:
+        An axis that ends 4.5 FWHM behind the peak, and one that ends far from it:
 
         >>> import numpy as np
         >>> from hyperspy_zlpml.image.peaks import peak_parameters
-        >>> energy = 0.05 * np.arange(-100, 46)
-        >>> counts = 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.495) ** 2)
-        >>> peak_parameters(counts, energy).scattered_from(energy).round(2)
-        array([3.03])
+        >>> energy = 0.05 * np.arange(-100, 200)
+        >>> counts = 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.5) ** 2)
+        >>> parameters = peak_parameters(counts, energy)
+        >>> parameters.scattered_from(energy[energy < 2.3]).round(1)
+        array([3.])
+        >>> parameters.scattered_from(energy)
+        array([8.])
         """
         return scattered_from(self.centre, self.fwhm, energy)
 

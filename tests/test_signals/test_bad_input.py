@@ -308,11 +308,6 @@ def test_vacuum_without_a_peak(small, method):
         method(small, vacuum=vacuum)
 
 
-def test_vacuum_map_without_vacuum(small, method):
-    with pytest.raises(ValueError, match="vacuum: expected at least one vacuum pixel"):
-        method(small, vacuum=np.zeros((3, 4), bool))
-
-
 @pytest.mark.parametrize("argument", ["vacuum", "navigation_mask"])
 @pytest.mark.parametrize("shape", [(4, 3), (3,), (3, 4, 512), ()])
 def test_boolean_map_of_the_wrong_shape(small, method, argument, shape):
