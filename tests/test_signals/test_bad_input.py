@@ -322,8 +322,16 @@ def test_map_that_is_not_boolean(small, method, argument, dtype):
         method(small, **{argument: np.ones((3, 4), dtype)})
 
 
-@pytest.mark.parametrize("argument", ["vacuum", "navigation_mask"])
-@pytest.mark.parametrize("value", [True, "auto", 3])
+@pytest.mark.parametrize(
+    "argument, value",
+    [
+        ("vacuum", "auto"),
+        ("vacuum", 3),
+        ("navigation_mask", True),
+        ("navigation_mask", "auto"),
+        ("navigation_mask", 3),
+    ],
+)
 def test_map_that_is_no_map(small, method, argument, value):
     with pytest.raises(ValueError, match=f"{argument}: expected"):
         method(small, **{argument: value})
