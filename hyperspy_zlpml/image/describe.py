@@ -146,10 +146,8 @@ def describe_image(  # noqa: PLR0913
     clean = parameters.without_pedestal(detector.pedestal, energy)
     note = ""
     if vacuum is None:
-        vacuum, has_evidence = find_vacuum(clean, detector.noise, energy, index, counts)
-        if vacuum.any() and not has_evidence and not alike_is_vacuum:
-            note = ALIKE.format(n=vacuum.sum())
-            vacuum = np.zeros_like(vacuum)
+        found = find_vacuum(clean, detector.noise, energy, index, counts)
+        vacuum, note = _settled(*found, alike_is_vacuum)
     return Image(
         energy=energy,
         parameters=clean,
@@ -159,6 +157,13 @@ def describe_image(  # noqa: PLR0913
         vacuum=vacuum & clean.usable,
         vacuum_note=note,
     )
+
+
+def _settled(candidates, has_evidence, alike_is_vacuum):
+    """Decide which candidates are vacuum, and say what was assumed."""
+    if not candidates.any() or has_evidence or alike_is_vacuum:
+        return candidates, ""
+    return np.zeros_like(candidates), ALIKE.format(n=candidates.sum())
 
 
 def _why_no_peak(parameters):

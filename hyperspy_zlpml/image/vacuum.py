@@ -218,10 +218,16 @@ def _others_scatter_more(sampled, candidates, counts, *, energy, noise):
     looked_at = others[:: max(1, others.size // _LOOKED_AT)]
     if not looked_at.size:
         return False
-    spikes = counts[looked_at] - without_spikes(counts[looked_at], noise)
     some = sampled.select(looked_at)
-    distance = (energy - some.centre[:, None]) / some.fwhm[:, None]
-    cut = np.where(distance > some.scattered_from(energy)[:, None], spikes, 0.0).sum(-1)
-    still = fraction[looked_at] - cut / some.intensity - lowest > clearly[looked_at]
+    spikes = _spiked_fraction(some, counts[looked_at], energy, noise)
+    still = fraction[looked_at] - spikes - lowest > clearly[looked_at]
     needed = min(_FEWEST_OTHERS, _LEAST_SHARE * candidates.size)
     return bool(still.any() and still.mean() * others.size >= needed)
+
+
+def _spiked_fraction(parameters, counts, energy, noise):
+    """Compute the part of the scattered fraction that spikes make."""
+    spikes = counts - without_spikes(counts, noise)
+    distance = (energy - parameters.centre[:, None]) / parameters.fwhm[:, None]
+    beyond = distance > parameters.scattered_from(energy)[:, None]
+    return np.where(beyond, spikes, 0.0).sum(-1) / parameters.intensity
