@@ -29,6 +29,7 @@ from hyperspy_zlpml.image.describe import (
     Image,
     describe_image,
     describe_vacuum,
+    vacuum_messages,
 )
 from hyperspy_zlpml.image.peaks import measure_peaks
 from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
@@ -95,7 +96,7 @@ class Options:
     cluster_by : str or ndarray of the navigation shape
     n_replicas : int
     regions : dict or None
-    vacuum : ndarray of bool of the navigation shape, Spectra or None
+    vacuum : bool, ndarray of bool of the navigation shape, Spectra or None
     navigation_mask : ndarray of bool of the navigation shape, or None
     confidence : float
     replica_kind : str
@@ -112,7 +113,7 @@ class Options:
     cluster_by: str | np.ndarray = "zlp"
     n_replicas: int = 100
     regions: dict | None = None
-    vacuum: np.ndarray | Spectra | None = None
+    vacuum: bool | np.ndarray | Spectra | None = None
     navigation_mask: np.ndarray | None = None
     confidence: float = 0.68
     replica_kind: str = "gaussian"
@@ -217,10 +218,13 @@ def remove_zlp(  # noqa: PLR0913
     regions : dict, optional
         Limits that override those found from the data, eV from the peak: ``E_I``, end of the pure
         ZLP; ``E_II``, where it has fallen below the noise; ``gain_limit``, the end of the pure ZLP
-        on the gain side (negative). One number or one per cluster.
-    vacuum : array of bool of the navigation shape, or Spectra, optional
-        Which spectra see vacuum, or vacuum spectra measured with the same dispersion, as
-        ``Spectra(counts, energy)``. By default such spectra are looked for.
+        on the gain side (negative). One number or one per cluster. ``E_I`` and ``gain_limit``
+        bind every spectrum, those of vacuum too: none is matched beyond them.
+    vacuum : bool, array of bool of the navigation shape, or Spectra, optional
+        Which spectra see vacuum: True for all, False for none, or a map; or vacuum spectra measured
+        with the same dispersion, as ``Spectra(counts, energy)``, none of ``counts`` is vacuum then.
+        By default such spectra are looked for, and found where others scatter clearly more: where
+        all are alike none is vacuum, and a warning says so.
     navigation_mask : array of bool of the navigation shape, optional
         Spectra to leave out (True): not trained on, NaN in every result.
     ensemble : Ensemble, optional
@@ -371,7 +375,8 @@ def train_zlp_at_settings(  # noqa: PLR0913
     Parameters
     ----------
     images : sequence of Spectra
-        Best of vacuum, some dozens of spectra at each setting. Their axes may differ.
+        Best of vacuum, some dozens of spectra at each setting. Their axes may differ. Spectra that
+        are all alike and never rise behind the peak are taken for vacuum here.
     conditions : dict of str to sequence of float
         Values of what differs between the images, one for each: ``{"beam_energy": [60, 200]}``.
     n_clusters, cluster_by, n_replicas, regions, replica_kind, random_state, show_progressbar, \
@@ -460,7 +465,11 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
         else:
             fitted = adapt_to(ensemble, first, choice, options)
         application = Application.prepare(
-            first.image, choice.labels, fitted.adapted, fitted.distance
+            first.image,
+            choice.labels,
+            fitted.adapted,
+            distance=fitted.distance,
+            given_limits=first.limits,
         )
         report = check_and_report(application, first, choice, fitted, options.confidence)
         results = application.subtract(
@@ -538,7 +547,8 @@ def train_at_settings(images, conditions, options):
     check_device(options.device)
     with one_blas_thread:
         looks = [
-            look(spectra, options, f"setting {number}: ") for number, spectra in enumerate(images)
+            look(spectra, options, f"setting {number}: ", alike_is_vacuum=True)
+            for number, spectra in enumerate(images)
         ]
         choices = [choose(first, options) for first in looks]
         at_settings = [
@@ -616,7 +626,7 @@ class Choice:
         return self.clusters.labels
 
 
-def look(spectra, options, name=""):
+def look(spectra, options, name="", alike_is_vacuum=False):
     """Measure the peaks of all spectra, and describe the image.
 
     Parameters
@@ -625,6 +635,8 @@ def look(spectra, options, name=""):
     options : Options
     name : str
         Said before every warning, where there are several images.
+    alike_is_vacuum : bool
+        Whether spectra that are all alike and never rise are vacuum without further evidence.
 
     Returns
     -------
@@ -646,12 +658,20 @@ def look(spectra, options, name=""):
     )
     parameters = parameters.excluding(excluded)
     noise = known_noise(spectra, index, counts)
-    image = describe_image(parameters, spectra.energy, index, counts, noise=noise, vacuum=vacuum)
-    messages = (*measurement_messages(image), *left_out)
-    warn_of_all((*messages, unusable_message(parameters)), name)
-    return FirstLook(
-        spectra, image, reference, cluster_by, limits=options.limits, messages=messages
+    image = describe_image(
+        parameters,
+        spectra.energy,
+        index,
+        counts,
+        noise=noise,
+        vacuum=vacuum,
+        alike_is_vacuum=alike_is_vacuum,
     )
+    limits = options.limits
+    doubts = vacuum_messages(image, vacuum, limits)
+    messages = (*measurement_messages(image), *doubts, *left_out)
+    warn_of_all((*messages, unusable_message(parameters)), name)
+    return FirstLook(spectra, image, reference, cluster_by, limits=limits, messages=messages)
 
 
 def choose(first, options):
@@ -881,17 +901,17 @@ def _vacuum_of(vacuum, spectra):
     if vacuum is None:
         return None, None
     if isinstance(vacuum, Spectra):
-        return None, describe_vacuum(vacuum, spectra.step)
+        # Who measures vacuum elsewhere does not mean that there is some in view.
+        return np.zeros(spectra.n_spectra, bool), describe_vacuum(vacuum, spectra.step)
+    if isinstance(vacuum, (bool, np.bool_)):
+        return np.full(spectra.n_spectra, bool(vacuum)), None
     if isinstance(vacuum, str) or _is_like_spectra(vacuum, spectra):
         got = repr(vacuum) if isinstance(vacuum, str) else f"a {type(vacuum).__name__}"
         raise ValueError(
-            f"vacuum: expected spectra, a boolean map or None, got {got}; spectra measured "
-            "elsewhere come as a signal or as Spectra(counts, energy)."
+            f"vacuum: expected spectra, a boolean map, True, False or None, got {got}; spectra "
+            "measured elsewhere come as a signal or as Spectra(counts, energy)."
         )
-    mask = spectra.flat_map(vacuum, "vacuum", bool)
-    if not mask.any():
-        raise ValueError("vacuum: expected at least one vacuum pixel (True), got none.")
-    return mask, None
+    return spectra.flat_map(vacuum, "vacuum", bool), None
 
 
 def _is_like_spectra(array, spectra):

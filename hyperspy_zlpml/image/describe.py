@@ -11,9 +11,10 @@ import numpy as np
 
 from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.image.detector import Detector, describe_detector
+from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.peaks import NO_PEAK, STATUS_TEXT, PeakParameters, measure_peaks
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
-from hyperspy_zlpml.image.vacuum import never_rises, vacuum_candidates
+from hyperspy_zlpml.image.vacuum import ALIKE, find_vacuum
 
 #: Peaks narrower than this many channels (FWHM) have no shape at all.
 _NARROWEST_PEAK = 1.0
@@ -42,6 +43,8 @@ class Image:
         Free of pedestal.
     vacuum : ndarray of bool of shape (n_spectra,)
         Spectra that see no specimen.
+    vacuum_note : str
+        What was assumed of vacuum without evidence; empty where it was found or given.
     """
 
     energy: np.ndarray
@@ -50,6 +53,7 @@ class Image:
     sample_index: np.ndarray
     sample_counts: np.ndarray
     vacuum: np.ndarray
+    vacuum_note: str = ""
 
     @property
     def usable(self):
@@ -73,7 +77,10 @@ class Image:
         return np.log(np.where(self.usable, self.parameters.intensity, np.nan))
 
 
-def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
+# Of an image, of its sample, and what is known of them.
+def describe_image(  # noqa: PLR0913
+    parameters, energy, index, counts, *, noise=None, vacuum=None, alike_is_vacuum=False
+):
     """Find detector, usable spectra and vacuum pixels of an image.
 
     Parameters
@@ -89,7 +96,9 @@ def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
     noise : NoiseModel, optional
         Where the signal carries its own.
     vacuum : ndarray of bool of shape (n_spectra,), optional
-        Given by the user; otherwise found.
+        Given by the user, then no others are looked for; otherwise found.
+    alike_is_vacuum : bool
+        Whether pixels that look like vacuum are, where no others scatter clearly more.
 
     Returns
     -------
@@ -104,7 +113,7 @@ def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
 
     Examples
     --------
-    Spectra of peaks alone are all vacuum; one without a peak is not.
+    Spectra of peaks alone are vacuum if somebody says so; one without a peak is not.
 
     >>> import numpy as np
     >>> from hyperspy_zlpml.image.describe import describe_image
@@ -112,9 +121,12 @@ def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
     >>> energy = 0.05 * np.arange(-100, 200)
     >>> height = np.array([9e4, 0.0, 1e5])
     >>> counts = height[:, None] * np.exp(-4 * np.log(2) * (energy / 0.5) ** 2)
-    >>> image = describe_image(peak_parameters(counts, energy), energy, np.arange(3), counts)
+    >>> spectra = (peak_parameters(counts, energy), energy, np.arange(3), counts)
+    >>> image = describe_image(*spectra, vacuum=np.ones(3, bool))
     >>> image.vacuum, image.sample_index
     (array([ True, False,  True]), array([0, 2]))
+    >>> describe_image(*spectra).vacuum_note[:44]
+    '2 pixels could be vacuum or a thin film: no '
     """
     good = parameters.usable[index]
     if not good.any():
@@ -132,10 +144,10 @@ def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
     detector = describe_detector(counts, energy, sampled, noise)
     counts = counts - detector.pedestal
     clean = parameters.without_pedestal(detector.pedestal, energy)
+    note = ""
     if vacuum is None:
-        vacuum = _find_vacuum(
-            parameters=clean, noise=detector.noise, energy=energy, index=index, counts=counts
-        )
+        found = find_vacuum(clean, detector.noise, energy, index, counts)
+        vacuum, note = _settled(*found, alike_is_vacuum)
     return Image(
         energy=energy,
         parameters=clean,
@@ -143,7 +155,15 @@ def describe_image(parameters, energy, index, counts, noise=None, vacuum=None):
         sample_index=index,
         sample_counts=counts,
         vacuum=vacuum & clean.usable,
+        vacuum_note=note,
     )
+
+
+def _settled(candidates, has_evidence, alike_is_vacuum):
+    """Decide which candidates are vacuum, and say what was assumed."""
+    if not candidates.any() or has_evidence or alike_is_vacuum:
+        return candidates, ""
+    return np.zeros_like(candidates), ALIKE.format(n=candidates.sum())
 
 
 def _why_no_peak(parameters):
@@ -163,42 +183,71 @@ def _why_no_peak(parameters):
     )
 
 
-def _find_vacuum(parameters, noise, energy, index, counts):
-    """Find the vacuum pixels: none where the sampled ones rise again behind the peak."""
-    vacuum = vacuum_candidates(parameters, noise, energy)
-    seen = vacuum[index]
-    if not seen.any():
-        return np.zeros_like(vacuum)
-    sampled = parameters.select(index[seen])
-    alone = never_rises(
-        counts=counts[seen],
-        energy=energy,
-        centre=sampled.centre,
-        fwhm=sampled.fwhm,
-        noise=noise,
-    )
-    return vacuum if alone else np.zeros_like(vacuum)
-
-
-def is_pure(image):
+def is_pure(image, chosen=slice(None)):
     """Tell whether the mean of the sampled spectra only falls behind the peak.
 
     Parameters
     ----------
     image : Image
+    chosen : ndarray of bool of shape (n_sample,), optional
+        Those of the sampled spectra that are meant; default all.
 
     Returns
     -------
     bool
     """
-    sampled = image.parameters.select(image.sample_index)
+    sampled = image.parameters.select(image.sample_index[chosen])
     return never_rises(
-        counts=image.sample_counts,
+        counts=image.sample_counts[chosen],
         energy=image.energy,
         centre=sampled.centre,
         fwhm=sampled.fwhm,
         noise=image.detector.noise,
     )
+
+
+def vacuum_messages(image, given, limits):
+    """Say what is doubtful about the vacuum of an image.
+
+    Parameters
+    ----------
+    image : Image
+    given : ndarray of bool of shape (n_spectra,), or None
+        Vacuum pixels as the user gave them.
+    limits : dict
+        Limits of the regions given by the user: an ``E_I`` says where losses begin.
+
+    Returns
+    -------
+    tuple of str
+        Empty where nothing is doubtful.
+
+    Examples
+    --------
+    Spectra with losses, of which the user says that they are vacuum:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.describe import describe_image, vacuum_messages
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> energy = 0.05 * np.arange(-100, 600)
+    >>> counts = 1e5 / (1 + (energy / 0.25) ** 2) + 5e3 * np.exp(-(((energy - 20) / 5) ** 2))
+    >>> counts, mask = np.tile(counts, (4, 1)), np.ones(4, bool)
+    >>> spectra = (peak_parameters(counts, energy), energy, np.arange(4), counts)
+    >>> image = describe_image(*spectra, vacuum=mask)
+    >>> vacuum_messages(image, mask, {})[0][:54]
+    'vacuum: the 4 pixels given rise again behind the peak '
+    """
+    messages = []
+    marked = image.vacuum[image.sample_index]
+    if given is not None and marked.any() and not is_pure(image, marked):
+        messages.append(
+            f"vacuum: the {image.vacuum.sum()} pixels given rise again behind the peak or have a "
+            "hump there, as spectra of a specimen do; what they lose is taken for zero-loss peak. "
+            "Is the map inverted? True is vacuum."
+        )
+    if image.vacuum_note and "E_I" not in limits:
+        messages.append(image.vacuum_note)
+    return tuple(messages)
 
 
 def describe_vacuum(vacuum, step):
@@ -225,7 +274,7 @@ def describe_vacuum(vacuum, step):
     Warns
     -----
     UserWarning
-        If the spectra rise again behind the peak.
+        If the spectra rise again behind the peak, or have a hump there.
     """
     if abs(vacuum.step / step - 1) > _SAME_DISPERSION:
         raise ValueError(
@@ -240,7 +289,7 @@ def describe_vacuum(vacuum, step):
         raise NoZeroLossPeakError(f"vacuum: {error}") from error
     if not is_pure(image):
         warn_user(
-            "vacuum: the spectra given rise again behind the peak, as spectra of a specimen do; "
-            "what they lose there is taken for zero-loss peak."
+            "vacuum: the spectra given rise again behind the peak or have a hump there, as spectra "
+            "of a specimen do; what they lose is taken for zero-loss peak."
         )
     return image

@@ -34,6 +34,8 @@ STATUS_TEXT = {
 _SIGNIFICANCE = 10.0
 #: Losses beyond this many FWHM count as scattered: the ZLP has nearly died out there.
 SCATTERED_FROM = 8.0
+#: Where the axis ends early they count beyond this fraction of the way from the peak to its end.
+_OUTER_PART = 2 / 3
 #: Peaks narrower than this many channels have no flanks to interpolate.
 _COARSE = 4.5
 #: Neighbours of a coarse peak hold at least this fraction of its height.
@@ -67,7 +69,7 @@ class PeakParameters(PerSpectrum):
     total : ndarray
         Counts of the whole spectrum.
     scattered : ndarray
-        Counts beyond 8 FWHM.
+        Counts beyond :meth:`scattered_from`: 8 FWHM, or less where the axis ends early.
     channel : ndarray of int
         Highest channel.
     status : ndarray of int
@@ -135,6 +137,35 @@ class PeakParameters(PerSpectrum):
             scattered=self.scattered - pedestal * self.n_scattered(energy),
         )
 
+    def scattered_from(self, energy):
+        """Tell the distance from the peak beyond which ``scattered`` was summed.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Axis of the spectra, eV.
+
+        Returns
+        -------
+        ndarray of the navigation shape
+            FWHM, 8 or two thirds of the way to the end of the axis.
+
+        Examples
+        --------
+        An axis that ends 4.5 FWHM behind the peak, and one that ends far from it:
+
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.image.peaks import peak_parameters
+        >>> energy = 0.05 * np.arange(-100, 200)
+        >>> counts = 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.5) ** 2)
+        >>> parameters = peak_parameters(counts, energy)
+        >>> parameters.scattered_from(energy[energy < 2.3]).round(1)
+        array([3.])
+        >>> parameters.scattered_from(energy)
+        array([8.])
+        """
+        return scattered_from(self.centre, self.fwhm, energy)
+
     def n_scattered(self, energy):
         """Count the channels in which ``scattered`` was summed.
 
@@ -149,7 +180,7 @@ class PeakParameters(PerSpectrum):
             Fractions of channels count.
         """
         step = energy[1] - energy[0]
-        beyond = (energy[-1] - self.centre) / step - SCATTERED_FROM * self.fwhm / step
+        beyond = (energy[-1] - self.centre - self.scattered_from(energy) * self.fwhm) / step
         return np.clip(beyond, 0, None)
 
     def excluding(self, excluded):
@@ -168,6 +199,26 @@ class PeakParameters(PerSpectrum):
             for name in ("centre", "fwhm", "intensity", "total", "scattered")
         }
         return replace(self, **blank, status=np.where(excluded, EXCLUDED, self.status))
+
+
+def scattered_from(centre, fwhm, energy):
+    """Tell from which distance on the losses of spectra count as scattered.
+
+    Each spectrum is asked alone, so that the answer does not depend on others of an image.
+
+    Parameters
+    ----------
+    centre, fwhm : ndarray
+        Position and width of the peaks, eV.
+    energy : ndarray of shape (n_energy,)
+        Axis of the spectra, eV.
+
+    Returns
+    -------
+    ndarray of the shape of ``centre``
+        FWHM.
+    """
+    return np.minimum(SCATTERED_FROM, _OUTER_PART * (energy[-1] - centre) / fwhm)
 
 
 def measure_peaks(data, energy, index=(), show_progressbar=False):
@@ -305,7 +356,8 @@ def peak_parameters(counts, energy):
     fwhm = step * (crossings[1] - crossings[0]) * blank
 
     first = energy[0] - step / 2
-    limits = [(centre + far * fwhm - first) / step for far in (-1, 1, SCATTERED_FROM)]
+    beyond = scattered_from(centre, fwhm, energy)
+    limits = [(centre + far * fwhm - first) / step for far in (-1, 1, beyond)]
     sums = (_sum_between(spectra, *limits[:2]), *_sums_beyond(spectra, limits[2]))
     intensity, total, scattered = (_rounded(value * blank) for value in sums)
     values = (centre, fwhm, intensity, total, scattered, channel, status)

@@ -158,7 +158,9 @@ def draw_samples(image, labels, reference, rng):
     >>> from hyperspy_zlpml.image.samples import draw_samples
     >>> energy = 0.05 * np.arange(-100, 200)
     >>> counts = 1e5 * np.exp(-4 * np.log(2) * (np.tile(energy, (50, 1)) / 0.5) ** 2)
-    >>> image = describe_image(peak_parameters(counts, energy), energy, np.arange(50), counts)
+    >>> vacuum = np.ones(50, bool)
+    >>> spectra = (peak_parameters(counts, energy), energy, np.arange(50), counts)
+    >>> image = describe_image(*spectra, vacuum=vacuum)
     >>> samples = draw_samples(image, np.zeros(50, int), None, np.random.default_rng(0))
     >>> len(samples.training[0].label), len(samples.held_out.label)
     (40, 10)

@@ -1,21 +1,110 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Vacuum: the pixels of an image that see no specimen.
+"""Vacuum: the pixels of an image that see no specimen, where the image itself shows it.
 
-In vacuum hardly any electron lies beyond 8 FWHM, the fraction is the same in all pixels, and the
-counts never rise again behind the peak. All three are asked for: a thin specimen fails the
-second where there is vacuum beside it, and the third where there is none.
+In vacuum hardly any electron lies far behind the peak, the fraction is the same in all pixels, and
+the counts never rise again, nor is there a hump. All of that is true of many a film too: what shows
+that pixels are vacuum is that others of the same image scatter clearly more. Where all pixels are
+alike, nothing does.
+
+Where the axis ends within some FWHM a specimen scatters hardly more there than the tail of the peak
+is high. There vacuum pixels are also the brightest: many of one :math:`N_0`, with few below it, and
+pixels that are darker scatter more on average.
 """
 
 import numpy as np
+
+from hyperspy_zlpml.image.falling import never_rises, without_spikes
+from hyperspy_zlpml.image.peaks import SCATTERED_FROM
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: At most this fraction of a vacuum pixel's electrons lies beyond 8 FWHM.
 _LARGEST_FRACTION = 0.02
 #: Vacuum pixels agree on that fraction to this fraction of it, beside their noise.
 _TOLERANCE = 0.5
+#: Pixels that scatter clearly more differ by this many times the tolerance, beside their noise.
+_CLEARLY = 2.0
 #: Deviations up to this many standard errors are noise.
 _SIGMAS = 4.0
-#: Windows behind the peak are compared from this many FWHM on.
-_WINDOWS_FROM = 2.0
+#: Losses nearer to the peak than this many FWHM tell nothing of vacuum.
+_NEAREST = 2.0
+#: Vacuum pixels agree in ln N0 to this, where the axis ends early.
+_SAME_BEAM = 0.05
+#: They are this many times as many as the pixels that are a little darker.
+_MANY = 2.0
+#: The median of the darker pixels scatters more by at least this fraction.
+_LEAST_EXCESS = 0.05
+#: So many pixels that scatter clearly more are evidence, ...
+_FEWEST_OTHERS = 3
+#: ... or this fraction of the pixels of a small image.
+_LEAST_SHARE = 0.1
+#: Pixels that scatter clearly more and are looked at for spikes, at most.
+_LOOKED_AT = 256
+#: Message where pixels look like vacuum and no other is there to compare them with.
+ALIKE = (
+    "{n} pixels could be vacuum or a thin film: no other pixels scatter clearly more, so nothing "
+    "in the image tells. None is taken for vacuum, and what lies on their tails for losses where it "
+    "stands out. If you know better, say so: vacuum=True where every pixel is vacuum, "
+    "vacuum=False where none is, a map, vacuum spectra, or regions=dict(E_I=...)."
+)
+
+
+def find_vacuum(parameters, noise, energy, index, counts):
+    """Find the vacuum pixels of an image, and tell what shows that they are.
+
+    Parameters
+    ----------
+    parameters : PeakParameters
+        Of all spectra, free of pedestal.
+    noise : NoiseModel
+    energy : ndarray of shape (n_energy,)
+        eV.
+    index : ndarray of int of shape (n_sample,)
+        Usable spectra whose counts were read.
+    counts : ndarray of shape (n_sample, n_energy)
+        Free of pedestal.
+
+    Returns
+    -------
+    candidates : ndarray of bool of shape (n_spectra,)
+        Pixels that look like vacuum; none where their mean rises again or has a hump.
+    has_evidence : bool
+        Whether others of the image scatter clearly more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> from hyperspy_zlpml.image.vacuum import find_vacuum
+    >>> energy = 0.05 * np.arange(-100, 600)
+    >>> plasmon = np.array([[0.0], [0.0], [2e3]]) * np.exp(-(((energy - 20) / 5) ** 2))
+    >>> counts = 1e5 * np.exp(-4 * np.log(2) * (energy / 0.5) ** 2) + plasmon
+    >>> parameters, noise = peak_parameters(counts, energy), NoiseModel(1.0, 1.0)
+    >>> find_vacuum(parameters, noise, energy, np.arange(3), counts)
+    (array([ True,  True, False]), True)
+
+    Without the third pixel nothing tells whether the first two are vacuum:
+
+    >>> find_vacuum(parameters.select(slice(2)), noise, energy, np.arange(2), counts[:2])
+    (array([ True,  True]), False)
+    """
+    candidates = vacuum_candidates(parameters, noise, energy)
+    seen = candidates[index]
+    if not seen.any():
+        return np.zeros_like(candidates), False
+    sampled = parameters.select(index)
+    alone = never_rises(
+        counts=counts[seen],
+        energy=energy,
+        centre=sampled.centre[seen],
+        fwhm=sampled.fwhm[seen],
+        noise=noise,
+    )
+    if not alone:
+        return np.zeros_like(candidates), False
+    if _ends_early(parameters, energy):
+        return candidates, _darker_scatter_more(sampled, seen)
+    return candidates, _others_scatter_more(sampled, seen, counts, energy=energy, noise=noise)
 
 
 def vacuum_candidates(parameters, noise, energy):
@@ -45,66 +134,100 @@ def vacuum_candidates(parameters, noise, energy):
     >>> vacuum_candidates(peak_parameters(counts, energy), NoiseModel(1.0, 1.0), energy)
     array([ True,  True, False])
     """
-    n_beyond = parameters.n_scattered(energy)
-    sigma = np.sqrt(noise.variance(parameters.scattered, n_beyond)) / parameters.intensity
-    fraction = parameters.scattered / parameters.intensity
-    usable = parameters.usable & (n_beyond > 0) & (fraction < _LARGEST_FRACTION + _SIGMAS * sigma)
+    fraction, sigma = _fractions(parameters, noise, energy)
+    start = parameters.scattered_from(energy)
+    largest = _LARGEST_FRACTION * SCATTERED_FROM / start
+    usable = parameters.usable & (start >= _NEAREST) & (fraction < largest + _SIGMAS * sigma)
     if not usable.any():
         return usable
     lowest = np.percentile(fraction[usable], 5)
     for _ in range(3):
-        allowed = _TOLERANCE * abs(lowest) + _SIGMAS * sigma
+        allowed = _tolerance(parameters, energy) * abs(lowest) + _SIGMAS * sigma
         chosen = usable & (np.abs(fraction - lowest) <= allowed)
         if not chosen.any():
             return chosen
         lowest = np.median(fraction[chosen])
-    return chosen & (lowest < _LARGEST_FRACTION)
+    chosen = chosen & (lowest < largest)
+    if _ends_early(parameters, energy) and chosen.any():
+        return _of_one_beam(parameters, noise, energy, chosen)
+    return chosen
 
 
-def never_rises(counts, energy, centre, fwhm, noise):
-    """Tell whether the mean of some spectra only falls behind the peak, within its noise.
+def _ends_early(parameters, energy):
+    """Tell whether the axis ends so early that scattered electrons lie on the tail of the peak."""
+    return np.median(parameters.scattered_from(energy)[parameters.usable]) < SCATTERED_FROM
 
-    Compares the counts per channel in windows from 2 FWHM on, two for each doubling of the
-    distance.
 
-    Parameters
-    ----------
-    counts : ndarray of shape (n_spectra, n_energy)
-        Free of pedestal.
-    energy : ndarray of shape (n_energy,)
-        eV.
-    centre, fwhm : ndarray of shape (n_spectra,)
-        Position and width of the peaks, eV.
-    noise : NoiseModel
+def _of_one_beam(parameters, noise, energy, chosen):
+    """Choose the brightest pixels: none where they fade into darker ones, as on a wedge."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        brightness = np.log(np.where(parameters.usable, parameters.intensity, np.nan))
+    n_channels = 2 * parameters.fwhm / (energy[1] - energy[0])
+    sigma = np.sqrt(noise.variance(parameters.intensity, n_channels)) / parameters.intensity
+    allowed = _SAME_BEAM + _SIGMAS * sigma
+    level = np.percentile(brightness[chosen], 95)
+    for _ in range(3):
+        bright = chosen & (np.abs(brightness - level) <= allowed)
+        if not bright.any():
+            return bright
+        level = np.median(brightness[bright])
+    darker = (brightness < level - allowed) & (brightness > level - 3 * allowed)
+    return bright & (bright.sum() >= _MANY * darker.sum())
 
-    Returns
-    -------
-    bool
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
-    >>> from hyperspy_zlpml.image.vacuum import never_rises
-    >>> energy = 0.05 * np.arange(-100, 600)
-    >>> tail = 1e5 / (1 + (energy[None] / 0.25) ** 2)
-    >>> of_peaks = {"centre": np.zeros(1), "fwhm": np.full(1, 0.5), "noise": NoiseModel(1.0, 1.0)}
-    >>> never_rises(tail, energy, **of_peaks)
-    True
-    >>> never_rises(tail + 500 * np.exp(-((energy - 20) / 5) ** 2), energy, **of_peaks)
-    False
-    """
-    u = (energy - np.median(centre)) / np.median(fwhm)
-    mean = counts.mean(0)
-    error = np.sqrt(noise.variance(mean) / len(counts))
-    edges = _WINDOWS_FROM * np.sqrt(2.0) ** np.arange(24)
-    previous = None
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        window = (u >= low) & (u < high)
-        if window.sum() < 2:
-            continue
-        density, sigma = mean[window].mean(), np.sqrt((error[window] ** 2).sum()) / window.sum()
-        if previous is not None and density - previous[0] > _SIGMAS * np.hypot(sigma, previous[1]):
-            return False
-        previous = density, sigma
-    return True
+def _darker_scatter_more(sampled, candidates):
+    """Tell whether darker spectra, and those with clear losses, scatter more on the whole."""
+    fraction = sampled.scattered / sampled.intensity
+    level = np.median(sampled.intensity[candidates])
+    clearly = fraction > np.median(fraction[candidates]) * (1 + _CLEARLY * _TOLERANCE)
+    darker = sampled.intensity < level * np.exp(-2 * _SAME_BEAM)
+    others = ~candidates & (darker | clearly)
+    if others.sum() < min(_FEWEST_OTHERS, _LEAST_SHARE * candidates.size):
+        return False
+    (lowest, error), (median, uncertain) = (
+        _median_and_error(fraction[which]) for which in (candidates, others)
+    )
+    return bool(median - lowest > max(_LEAST_EXCESS * lowest, _SIGMAS * np.hypot(error, uncertain)))
+
+
+def _median_and_error(values):
+    """Compute a median and its standard error from the spread of the values."""
+    median = np.median(values)
+    spread = MAD_TO_SIGMA * np.median(np.abs(values - median))
+    return median, np.sqrt(np.pi / 2) * spread / np.sqrt(values.size)
+
+
+def _fractions(parameters, noise, energy):
+    """Compute the scattered fraction of every pixel and its standard error."""
+    n_beyond = parameters.n_scattered(energy)
+    sigma = np.sqrt(noise.variance(parameters.scattered, n_beyond)) / parameters.intensity
+    return parameters.scattered / parameters.intensity, sigma
+
+
+def _tolerance(parameters, energy):
+    """Tell to what fraction of it scattered fractions agree: losses are fewer nearer to the peak."""
+    return _TOLERANCE * parameters.scattered_from(energy) / SCATTERED_FROM
+
+
+def _others_scatter_more(sampled, candidates, counts, *, energy, noise):
+    """Tell whether enough spectra scatter clearly more than the candidates, spikes left out."""
+    fraction, sigma = _fractions(sampled, noise, energy)
+    lowest = np.median(fraction[candidates])
+    clearly = _CLEARLY * _tolerance(sampled, energy) * abs(lowest) + _SIGMAS * sigma
+    others = np.flatnonzero(~candidates & (fraction - lowest > clearly))
+    looked_at = others[:: max(1, others.size // _LOOKED_AT)]
+    if not looked_at.size:
+        return False
+    some = sampled.select(looked_at)
+    spikes = _spiked_fraction(some, counts[looked_at], energy, noise)
+    still = fraction[looked_at] - spikes - lowest > clearly[looked_at]
+    needed = min(_FEWEST_OTHERS, _LEAST_SHARE * candidates.size)
+    return bool(still.any() and still.mean() * others.size >= needed)
+
+
+def _spiked_fraction(parameters, counts, energy, noise):
+    """Compute the part of the scattered fraction that spikes make."""
+    spikes = counts - without_spikes(counts, noise)
+    distance = (energy - parameters.centre[:, None]) / parameters.fwhm[:, None]
+    beyond = distance > parameters.scattered_from(energy)[:, None]
+    return np.where(beyond, spikes, 0.0).sum(-1) / parameters.intensity

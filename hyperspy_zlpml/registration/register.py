@@ -29,6 +29,7 @@ from hyperspy_zlpml.zlp.regions import (
     NO_LIMIT,
     SMALLEST_RISE_WITHOUT_VACUUM,
     flattening,
+    hump_start,
     onset,
 )
 from hyperspy_zlpml.zlp.tables import ShapeTable
@@ -293,16 +294,27 @@ def _limited_reference(peaks, first, given):
     """Fit the reference to the brightest cluster alone, where it is pure, without vacuum.
 
     Pure is what lies below the energies where thicker clusters leave the brightest one, where
-    the brightest leaves the power law on which its flank ends, and where it has flattened.
-    Beyond the least of them the reference follows the gain side.
+    the brightest leaves the power law on which its flank ends, where it has flattened, and where
+    a hump begins. Beyond the least of them the reference follows the gain side. Clusters that
+    never leave the brightest one are of its thickness, and fitted with it.
     """
-    limits = [
+    onsets = [
         onset(*mean_ratio(peaks, peaks.label == name), SMALLEST_RISE_WITHOUT_VACUUM)
         for name in peaks.labels[1:]
     ]
+    alike = first | np.isin(peaks.label, peaks.labels[1:][np.isinf(onsets)])
+    if alike.sum() > first.sum():
+        log_reference, modes = _refit(peaks, alike, NO_LIMIT)
+        peaks, first = replace(peaks, log_reference=log_reference, reference_modes=modes), alike
     flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK)[0])
-    limits.append(onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE))
-    limits.append(flattening(peaks.grid.u, peaks.log_reference))
+    u = peaks.grid.u[peaks.grid.u > 0]
+    smooth = peaks.grid.interpolate(peaks.log_reference, u)
+    limits = [
+        *onsets,
+        onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE),
+        flattening(u, smooth),
+        hump_start(u, smooth, peaks.reference_error(u)),
+    ]
     limit = min(limits) if given is None else given / np.median(peaks.matched.fwhm)
     if not np.isfinite(limit):
         return peaks

@@ -10,7 +10,7 @@ from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
 from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction, results_type
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
-from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Application:
     scanned: ScannedSpectra
 
     @classmethod
-    def prepare(cls, image, labels, adapted, distance=0.0):
+    def prepare(cls, image, labels, adapted, *, distance=0.0, given_limits=()):
         """Prepare what the spectra of an image need.
 
         Parameters
@@ -47,12 +47,16 @@ class Application:
             Ensemble as the image sees it.
         distance : float
             How far the image lies outside what the ensemble has seen.
+        given_limits : collection of str
+            Names of the limits that the user gave, see :func:`known_peaks`.
 
         Returns
         -------
         Application
         """
-        peaks = known_peaks(image, labels, adapted.regions, adapted.log_dose)
+        peaks = known_peaks(
+            image, labels, adapted.regions, log_dose=adapted.log_dose, given_limits=given_limits
+        )
         subtraction = Subtraction.prepare(
             adapted.table,
             adapted.log_fwhm,
@@ -158,7 +162,7 @@ class Application:
         return scan_regions(self.subtraction, self.scanned, self.regions, window)
 
 
-def known_peaks(image, labels, regions, log_dose=0.0):
+def known_peaks(image, labels, regions, *, log_dose=0.0, given_limits=()):
     """Collect what is known of the peak of every spectrum before it is matched.
 
     Parameters
@@ -167,9 +171,12 @@ def known_peaks(image, labels, regions, log_dose=0.0):
     labels : ndarray of int of shape (n_spectra,)
         Cluster of each spectrum.
     regions : Regions
-        Limits of the clusters; vacuum has none.
+        Limits of the clusters; vacuum has none but those that the user gave.
     log_dose : float
         Logarithm of the dose over that of the ensemble, to which ln N0 is brought.
+    given_limits : collection of str
+        Names of the limits that the user gave: who says where the pure peak ends means every
+        pixel, whatever it is taken for.
 
     Returns
     -------
@@ -178,14 +185,19 @@ def known_peaks(image, labels, regions, log_dose=0.0):
     """
     parameters = image.parameters
     cluster = np.clip(labels, 0, None)
+
+    def limit(name, none):
+        free = image.vacuum & (name not in given_limits)
+        return np.where(free, none, getattr(regions, name)[cluster])
+
     unused = ~image.usable | (labels < 0)
     columns = {
         "channel": parameters.channel,
         "centre": parameters.centre,
         "fwhm": parameters.fwhm,
         "log_intensity": image.log_intensity - log_dose,
-        "gain_limit": np.where(image.vacuum, -np.inf, regions.gain_limit[cluster]),
-        "loss_limit": np.where(image.vacuum, np.inf, regions.E_I[cluster]),
+        "gain_limit": limit("gain_limit", -NO_LIMIT),
+        "loss_limit": limit("E_I", NO_LIMIT),
     }
     return KnownPeaks(**{name: np.where(unused, np.nan, value) for name, value in columns.items()})
 

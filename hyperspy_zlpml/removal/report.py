@@ -136,7 +136,8 @@ class Report:
         if GUESS in self.tail:
             found.append(
                 f"no vacuum is known and the spectra do not tell the tail of the ZLP: {self.tail}. "
-                "It can be wrong by a factor of two; give vacuum=... if you can."
+                "It can be wrong by a factor of two; give vacuum=... if you can (True where every "
+                "pixel is vacuum), or regions=dict(E_I=...)."
             )
         return found
 

@@ -55,10 +55,13 @@ class EELSZLPSpectrum(EELSSpectrum):
             Limits that override those found from the data, in the units of the energy axis from
             the peak: ``E_I``, end of the pure ZLP; ``E_II``, where it has fallen below the noise;
             ``gain_limit``, the end of the pure ZLP on the gain side (negative). One number or one
-            per cluster. (The report is in eV, whatever the axis.)
-        vacuum : signal or boolean map, optional
-            Vacuum spectra measured with the same dispersion, or which pixels see vacuum. By
-            default such pixels are looked for.
+            per cluster. ``E_I`` and ``gain_limit`` bind every pixel, those of vacuum too: none is
+            matched beyond them. (The report is in eV, whatever the axis.)
+        vacuum : signal, boolean map or bool, optional
+            Vacuum spectra measured with the same dispersion: no pixel of the image is vacuum then;
+            or which pixels see vacuum: a map, True for all, False for none. By default such pixels
+            are looked for, and found where others scatter clearly more: where all are alike none is
+            vacuum, and a warning says so.
         navigation_mask : boolean map, optional
             Pixels to leave out (True): not trained on, NaN in every result.
         ensemble : Ensemble, optional

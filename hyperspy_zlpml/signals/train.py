@@ -35,7 +35,8 @@ def train_zlp_ml(  # noqa: PLR0913
     ----------
     signals : signal or list of signals
         EELS spectra of zero to three navigation dimensions; best vacuum, some dozens of spectra at
-        each setting. Their axes may differ.
+        each setting. Their axes may differ. With ``conditions``, spectra that are all alike and
+        never rise behind the peak are taken for vacuum.
     conditions : list of str, or dict, optional
         Names of what differs between the signals, read from their metadata: ``beam_energy`` (keV),
         ``exposure``, ``dwell_time`` (s), ``convergence_angle``, ``collection_angle`` (mrad). A

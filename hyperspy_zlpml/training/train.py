@@ -207,7 +207,7 @@ def train_on_registered(images, options, rng, progress=None):
         If fewer than half of the networks could be trained.
     """
     peaks = images[0].peaks
-    scores = rng.standard_normal((options.n_replicas, len(peaks.reference_modes)))
+    scores = paired_scores(rng, options.n_replicas, len(peaks.reference_modes))
     scaling, data = training_data(images, scores, options, rng)
     trained = _train_networks(data, options, rng, progress)
     selection = select(trained.chi2, trained.chi2_validation, trained.rise)
@@ -219,6 +219,37 @@ def train_on_registered(images, options, rng, progress=None):
     reference = _reference_of(peaks, scores[selection.kept])
     ensemble = Ensemble(networks, reference, _seen_of(images))
     return TrainedEnsemble(ensemble, TrainingSummary.of(trained, selection), selection.kept)
+
+
+def paired_scores(rng, n_replicas, n_modes):
+    """Draw scores of modes in pairs of opposite signs, so that their median is that of the modes.
+
+    Drawn independently, the median of 100 replicas is off by an eighth of a standard deviation:
+    where a tail is a guess to 25 %, that is more than the losses of a thin film.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    n_replicas, n_modes : int
+
+    Returns
+    -------
+    ndarray of shape (n_replicas, n_modes)
+        Of unit variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.training.train import paired_scores
+    >>> scores = paired_scores(np.random.default_rng(0), n_replicas=4, n_modes=2)
+    >>> scores[:2] + scores[2:]
+    array([[0., 0.],
+           [0., 0.]])
+    """
+    scores = rng.standard_normal((n_replicas, n_modes))
+    half = n_replicas // 2
+    scores[half : 2 * half] = -scores[:half]
+    return scores
 
 
 def _reference_of(peaks, scores):

@@ -27,6 +27,14 @@ SMALLEST_RISE = 0.005
 SMALLEST_RISE_WITHOUT_VACUUM = 0.03
 #: The fraction against a reference that is itself extrapolated.
 EXTRAPOLATED_RISE = 0.1
+#: A flank is straight on double-logarithmic axes where its slope is the steepest to this.
+_STEEPEST = 0.05
+#: A hump stands out of the straight flank by this fraction at its top, ...
+_HUMP = 0.1
+#: ... comes back to this, ...
+_BACK = 0.05
+#: ... before so many times the energy at which it begins.
+_HUMP_WITHIN = 4.0
 #: ``E_I`` given by the user lies at least this many FWHM behind the peak.
 _OUTSIDE_THE_CORE = 0.5
 #: Stands for a limit where there is none, eV or FWHM.
@@ -178,6 +186,51 @@ def flattening(u, log_shape):
     slope = np.gradient(log_shape[flank], np.log(u[flank]))
     flat = slope > 0.5 * np.minimum.accumulate(slope)
     return float(u[flank][flat][0]) if flat.any() else NO_LIMIT
+
+
+def hump_start(u, log_shape, sigma):
+    """Find the reduced energy at which a hump begins: signal that ends again behind it.
+
+    A phonon or an exciton in a gap stands on the tail, which goes on below and behind it. It is
+    no :func:`onset`, for it does not rise for good, and need not flatten the flank by half. On
+    double-logarithmic axes it stands above the straight continuation of the flank and comes back
+    to it; tails of a ZLP that flatten never do.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n,)
+        Distance from the peak, FWHM, positive and increasing.
+    log_shape, sigma : ndarray of shape (n,)
+        Smooth, and its standard error.
+
+    Returns
+    -------
+    float
+        FWHM, where the flank is steepest before the hump; infinity where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.regions import hump_start
+    >>> u, known = np.geomspace(0.5, 50, 2000), np.zeros(2000)
+    >>> flank = (1 + 4 * u**2) ** -1.3
+    >>> hump = 1e-3 * np.exp(-(((u - 7) / 1.5) ** 2))
+    >>> bool(3 < hump_start(u, np.log(flank + hump), known) < 5)
+    True
+    >>> hump_start(u, np.log(flank + 1e-3 / (1 + (u / 6) ** 2)), known)
+    inf
+    """
+    flank = u >= _NEAREST
+    x, log_shape, sigma = np.log(u[flank]), log_shape[flank], sigma[flank]
+    slope = np.gradient(log_shape, x)
+    for i in np.flatnonzero(slope <= np.minimum.accumulate(slope) + _STEEPEST):
+        near = slice(i, np.searchsorted(x, x[i] + np.log(_HUMP_WITHIN)))
+        excess = log_shape[near] - log_shape[i] - slope[i] * (x[near] - x[i])
+        above = excess > _HUMP + _SIGMAS * sigma[near]
+        if above.any() and (excess[above.argmax() :] < _BACK).any():
+            before = slice(i, i + above.argmax() + 1)
+            return float(np.exp(x[before][slope[before].argmin()]))
+    return NO_LIMIT
 
 
 def below_noise(u, expected, noise_sigma):

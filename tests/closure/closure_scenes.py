@@ -176,7 +176,8 @@ def scene(kind, seed, shape, n_replicas=40, n_clusters=5, n_scored=None, **setti
     """
     sample = data.SAMPLE_KINDS[kind](shape, random_state=seed, **settings)
     n = sample.signal.data.shape[-1]
-    vacuum = None
+    # Nothing in an image of vacuum alone tells that it is: the user does.
+    vacuum = True if settings.get("vacuum_fraction") == 1 else None
     if kind in SINGLE:
         vacuum = data.vacuum_reference(random_state=seed + 1000, n_channels=n).signal
     result = sample.signal.remove_zlp_ml(

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.falling import never_rises, without_spikes
 from hyperspy_zlpml.image.peaks import peak_parameters
-from hyperspy_zlpml.image.vacuum import never_rises, vacuum_candidates
+from hyperspy_zlpml.image.vacuum import find_vacuum, vacuum_candidates
 
 STEP = 0.05
 FWHM = 0.45
@@ -72,8 +73,8 @@ def test_unusable_spectra_are_never_vacuum():
     assert not candidates(counts).any()
 
 
-def test_without_channels_beyond_eight_widths_nothing_is_known():
-    near = ENERGY < 7.5 * FWHM
+def test_an_axis_that_ends_within_three_widths_tells_nothing():
+    near = ENERGY < 2.8 * FWHM
     counts = spectra(np.zeros(10))[:, near]
     assert not vacuum_candidates(peak_parameters(counts, ENERGY[near]), NOISE, ENERGY[near]).any()
 
@@ -102,3 +103,110 @@ def test_noise_decides_whether_a_rise_is_seen():
     # One electron in a thousand scattered, at a thousand counts: nothing to see.
     assert not rises(spectra([0.001], height=1e3))
     assert rises(spectra(np.full(200, 0.001), height=1e7))
+
+
+# --- evidence -------------------------------------------------------------------------------------
+
+
+def found(counts, energy=ENERGY):
+    parameters = peak_parameters(counts, energy)
+    return find_vacuum(parameters, NOISE, energy, np.arange(len(counts)), counts)
+
+
+@pytest.mark.parametrize("height", [1e3, 1e6])
+@pytest.mark.parametrize("n_vacuum", [2, 50])
+def test_a_specimen_beside_it_is_evidence(height, n_vacuum):
+    n_specimen = 100 - n_vacuum
+    counts = spectra(np.r_[np.zeros(n_vacuum), np.linspace(0.3, 1.0, n_specimen)], height)
+    vacuum, has_evidence = found(counts)
+    assert has_evidence
+    assert not vacuum[n_vacuum:].any()
+    assert vacuum[:n_vacuum].sum() >= n_vacuum - 1
+
+
+@pytest.mark.parametrize("height", [1e3, 1e6])
+def test_pixels_that_are_all_alike_are_no_evidence(height):
+    vacuum, has_evidence = found(spectra(np.zeros(60), height))
+    assert vacuum.sum() >= 59
+    assert not has_evidence
+
+
+def test_neither_spikes_nor_one_bad_spectrum_are_evidence():
+    counts = spectra(np.zeros(60))
+    counts[::3, 600] += 5e4
+    counts[::4, 650:652] += 5e4
+    counts[7, 500:] += 300.0
+    vacuum, has_evidence = found(counts)
+    assert vacuum.any()
+    assert not has_evidence
+    counts[20:24, 500:] += 300.0
+    assert found(counts)[1]
+
+
+@pytest.mark.parametrize("thickness", [np.full(60, 0.3), np.linspace(0.05, 1.0, 60)])
+def test_films_and_wedges_without_vacuum(thickness):
+    assert not found(spectra(thickness, 1e6))[0].any()
+
+
+def test_the_thinner_of_two_specimens_is_no_vacuum():
+    assert not found(spectra(np.r_[np.full(30, 0.1), np.full(30, 0.6)]))[0].any()
+
+
+@pytest.mark.parametrize("end", [4.0, 5.0, 8.0])
+@pytest.mark.parametrize("height", [1e5, 1e6])
+def test_vacuum_on_an_axis_that_ends_early(end, height):
+    near = end * FWHM > ENERGY
+    counts = spectra(np.r_[np.zeros(200), np.linspace(0.2, 1.5, 200)], height)[:, near]
+    vacuum, has_evidence = found(counts, ENERGY[near])
+    assert has_evidence
+    assert vacuum[:200].mean() > 0.95
+    assert not vacuum[200:].any()
+
+
+@pytest.mark.parametrize("thickness", [np.full(200, 0.5), np.linspace(0.05, 1.0, 200)])
+def test_no_vacuum_on_an_axis_that_ends_early(thickness):
+    near = ENERGY < 5 * FWHM
+    vacuum, has_evidence = found(spectra(thickness)[:, near], ENERGY[near])
+    assert not (vacuum.any() and has_evidence)
+
+
+# --- humps ----------------------------------------------------------------------------------------
+
+
+def phonons(n, height=15.0, seed=0):
+    """Films with a vibration at 7 FWHM that is weaker than the tail it stands on."""
+    energy = -0.1 + 0.002 * np.arange(300)
+    peak = 2e4 * (1 + 2.817 * (energy / 0.013) ** 2) ** -1.3
+    hump = height * np.exp(-(((energy - 0.09) / 0.02) ** 2))
+    counts = np.random.default_rng(seed).poisson(np.tile(peak + hump, (n, 1))).astype(float)
+    of_peaks = {"centre": np.zeros(n), "fwhm": np.full(n, 0.013), "noise": NoiseModel(1.0, 0.0)}
+    return counts, {"energy": energy, **of_peaks}
+
+
+@pytest.mark.parametrize("height, falls", [(0.0, True), (15.0, False), (100.0, False)])
+def test_a_hump_that_does_not_rise_is_seen(height, falls):
+    counts, of_peaks = phonons(256, height)
+    assert never_rises(counts, **of_peaks) == falls
+
+
+def test_tails_without_a_hump_have_none():
+    for seed in range(40):
+        counts, of_peaks = phonons(64, 0.0, seed)
+        assert never_rises(counts, **of_peaks)
+
+
+def test_neither_spikes_nor_one_bad_spectrum_rise():
+    counts = spectra(np.zeros(30))
+    counts[::3, 400] += 1e5
+    counts[4, 300:] += 500.0
+    assert not rises(counts)
+    counts[10:20, 300:] += 500.0
+    assert rises(counts)
+
+
+def test_only_spikes_are_cut():
+    counts = spectra(np.linspace(0.0, 1.0, 20), height=1e3)
+    assert (without_spikes(counts, NOISE) == counts).mean() > 0.999
+    spiked = counts.copy()
+    spiked[:, 300] += 2e3
+    np.testing.assert_allclose(without_spikes(spiked, NOISE)[:, 300], counts[:, 300], atol=40.0)

@@ -31,6 +31,21 @@ def test_peaks_to_apply_hold_the_limits_of_each_cluster():
         assert (peaks.gain_limit[i], peaks.loss_limit[i]) == limits
 
 
+@pytest.mark.parametrize("given", [("E_I",), ("gain_limit",), ("E_I", "gain_limit", "E_II")])
+def test_limits_of_the_user_bind_vacuum_too(given):
+    image, labels = described(), np.clip((THICKNESS * 2.5).astype(int), 0, 2)
+    peaks = known_peaks(image, labels, REGIONS, given_limits=given)
+    vacuum = image.vacuum
+    assert vacuum.any()
+    for name, limit, none in (
+        ("E_I", peaks.loss_limit, np.inf),
+        ("gain_limit", peaks.gain_limit, -np.inf),
+    ):
+        expected = getattr(REGIONS, name)[labels]
+        np.testing.assert_array_equal(limit[~vacuum], expected[~vacuum])
+        np.testing.assert_array_equal(limit[vacuum], expected[vacuum] if name in given else none)
+
+
 def test_range_of_channels_holds_all_usable_peaks():
     counts = np.stack([np.roll(COUNTS[0], k) for k in (-20, 0, 33)] + [np.zeros(ENERGY.size)])
     low, high = channel_range(described(counts))

@@ -328,20 +328,22 @@ REMOVED = {"random_state": 0, "n_clusters": 1}
 
 
 def test_a_removal_is_done_at_the_setting_that_the_metadata_tell(ensemble, measured):
-    by_itself = measured.remove_zlp_ml(ensemble=ensemble, **REMOVED)
-    chosen = measured.remove_zlp_ml(ensemble=ensemble.at(**BETWEEN), **REMOVED)
+    # Of vacuum alone: nothing in the image tells, so that it is said.
+    by_itself = measured.remove_zlp_ml(ensemble=ensemble, vacuum=True, **REMOVED)
+    chosen = measured.remove_zlp_ml(ensemble=ensemble.at(**BETWEEN), vacuum=True, **REMOVED)
     assert_same_results(by_itself, chosen)
     assert by_itself.ensemble.setting == (80.0, 0.3)
     assert not any("other data" in message for message in by_itself.report.messages)
     # A setting that was chosen is taken, whatever the metadata say.
-    other = measured.remove_zlp_ml(ensemble=ensemble.at(beam_energy=100, exposure=0.3), **REMOVED)
+    there = ensemble.at(beam_energy=100, exposure=0.3)
+    other = measured.remove_zlp_ml(ensemble=there, vacuum=True, **REMOVED)
     assert other.ensemble.setting == (100.0, 0.3)
     assert not np.array_equal(other.zlp.data, by_itself.zlp.data)
 
 
 def test_vacuum_at_an_unmeasured_setting_vanishes(ensemble, measured):
     """Its counts over 1 to 8 FWHM, within four standard deviations of the model."""
-    result = measured.remove_zlp_ml(ensemble=ensemble, **REMOVED)
+    result = measured.remove_zlp_ml(ensemble=ensemble, vacuum=True, **REMOVED)
     energy = measured.axes_manager[-1].axis
     fwhm, *_ = setting_laws(80, 0.3)
     there = (energy > fwhm) & (energy < 8 * fwhm)
