@@ -126,7 +126,8 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
         If the peaks are of another shape than those that the ensemble was trained on.
     """
     reach = reach_of(samples)
-    table = ensemble.tabulate(confidence).reaching(reach.low, reach.high)
+    table = _as_uncertain_as_replicas(ensemble).tabulate(confidence)
+    table = table.reaching(reach.low, reach.high)
     log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.seen.log_beam
     peaks = register_to_shape(table, samples, noise, log_intensities(samples) - log_dose)
     difference = check_same_shape(peaks, ensemble.seen.log_fwhm.mean)
@@ -151,6 +152,15 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     )
 
 
+def _as_uncertain_as_replicas(ensemble):
+    """Take back what the spectra trained on say of the modes: other spectra say something else."""
+    beside = ensemble.reference.beside
+    if beside is None:
+        return ensemble
+    beside = replace(beside, mode_scale=np.ones(0), rest_share=np.ones(ensemble.grid.n))
+    return replace(ensemble, reference=replace(ensemble.reference, beside=beside))
+
+
 def _with_thickness_mode(table):
     """Add the learnt dependence on thickness as a mode: it may be that of one image alone.
 
@@ -164,7 +174,7 @@ def _with_learnt(table, learnt, log_fwhm):
     """Put what the spectra of an image show into the table of an ensemble."""
     return replace(
         learnt.put_into(table),
-        modes=table.modes * learnt.mode_scale[:, None, None],
+        modes=table.modes,
         rest=table.rest * learnt.seen_share(table.rest[-1]),
         log_fwhm=log_fwhm.mean,
     )
