@@ -78,7 +78,7 @@ class Beside:
     widening : ndarray of shape (grid.n,)
         Change of the logarithm of the shape where a peak is wider than the mean, per ln(FWHM).
     group_error : ndarray of shape (grid.n,)
-        Standard error of the residual that neighbouring groups of channels do not share.
+        Standard error of the residual that neighbouring groups of channels share.
     channel_error : ndarray of shape (grid.n,)
         Standard error of the residual, and scatter of single spectra about it, that neighbouring
         channels do not share.

@@ -132,7 +132,7 @@ class ShapeTable:
     widening : ndarray of shape (n_grid,)
         Change of the logarithm of the shape where a peak is wider than the mean, per ln(FWHM).
     group_error : ndarray of shape (n_grid,)
-        Standard error of the residual that neighbouring groups of channels do not share.
+        Standard error of the residual that neighbouring groups of channels share.
     channel_error : ndarray of shape (n_grid,)
         Standard error of the residual, and scatter of single spectra about it, that neighbouring
         channels do not share.
@@ -304,7 +304,7 @@ class ShapeTable:
         return replace(
             self,
             coherent=self.residual.in_groups(self.grid, channels_per_fwhm),
-            grain=np.hypot(self.group_error, self.channel_error / np.sqrt(widths)),
+            grain=self.channel_error / np.sqrt(widths),
         )
 
     @property
@@ -388,7 +388,8 @@ class ShapeTable:
     @cached_property
     def peak(self):
         """Look-up of the shape that a spectrum shows: logarithm, slope, scatter (and widening)."""
-        scatter = np.broadcast_to(np.hypot(self.scatter, self.grain), self.rest.shape)
+        scatter = np.sqrt(self.scatter**2 + self.group_error**2 + self.grain**2)
+        scatter = np.broadcast_to(scatter, self.rest.shape)
         log_seen = self.log_shape + np.log1p(self.spill) + np.log1p(self.coherent)
         return Lookup.of(np.stack([log_seen, self._slope, scatter, *self._widening]))
 
@@ -404,8 +405,8 @@ class ShapeTable:
         The errors are those that no mode holds: shared by neighbouring groups, and of a channel
         alone.
         """
-        shared = np.hypot(self.rest, self.scatter)
-        own = np.broadcast_to(np.hypot(self.group_error, self.channel_error), self.rest.shape)
+        shared = np.sqrt(self.rest**2 + self.scatter**2 + self.group_error**2)
+        own = np.broadcast_to(self.channel_error, self.rest.shape)
         tables = [self.log_shape, self._slope, self.lower, self.upper, shared, own]
         return Lookup.of(np.stack([*tables, *self._widening]))
 
