@@ -39,7 +39,7 @@ def unexplained_scatter(table, peaks, log_fwhm):
     log_shape = values[0] + np.einsum("pj,jpg->pg", matched.coefficients, values[1:])
     scale = peaks.spectra.n_channels * peaks.spectra.curvature
     expected = scale * np.exp(matched.log_height[:, None] + log_shape)
-    variance = peaks.noise.variance(expected, peaks.spectra.n_channels) / expected**2
+    variance = peaks.noise.of_sum(expected, peaks.spectra.n_channels) / expected**2
     inside = peaks.spectra.complete & inside_window(u, peaks.window)
     excess = (peaks.spectra.sums / expected - 1) ** 2 - variance
 

@@ -234,7 +234,11 @@ def build_report(image, clusters, fitted, checks, *, n_reference, messages):
 
 
 def _describe_noise(noise):
-    return f"gain {noise.gain:.3g}, read-out {noise.readout:.3g} counts ({noise.source})"
+    text = f"gain {noise.gain:.3g}, read-out {noise.readout:.3g} counts ({noise.source})"
+    if len(noise.correlation) > 1:
+        lags = ", ".join(f"{value:.2f}" for value in noise.correlation)
+        text += f"; neighbouring channels correlated: {lags}"
+    return text
 
 
 def _cluster_rows(clusters, regions):
