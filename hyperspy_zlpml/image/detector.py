@@ -29,9 +29,11 @@ _SPECTRA_LOOKED_AT = 256
 #: Source of noise that was estimated.
 _FROM_DATA = "estimated from the data"
 #: Levels, as quantiles of all, at which a pattern is looked for: ...
-_TYPICAL = (0.1, 0.5, 0.99)
+_TYPICAL = (0.5, 0.99)
 #: ... there it makes neighbours scatter more than spectra do, by this factor.
-_PATTERNED = 1.05
+_PATTERNED = 1.1
+#: Electrons in a channel, at least, before a pattern of sensitivity stands out of their noise.
+_PATTERN_SEEN = 300.0
 #: A pedestal stands out of the peak's tail where the axis starts this many FWHM before the
 #: peak. It is looked for in the outer half of those channels: a tail would double across them.
 _PEDESTAL_FROM = 10.0
@@ -269,7 +271,8 @@ def _uncorrelated(counts, used, of_differences):
     other = NoiseModel(of_differences.gain, of_differences.readout, _FROM_DATA)
     typical = np.quantile(level, _TYPICAL)
     patterned = noise.variance(typical) > _PATTERNED * other.variance(typical)
-    return other if patterned.any() and other.gain > 0 else noise
+    seen = typical[-1] > _PATTERN_SEEN * other.gain > 0
+    return other if seen and patterned.all() else noise
 
 
 def fit_noise(level, squared, source, trimmed=True):

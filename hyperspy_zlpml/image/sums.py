@@ -6,7 +6,7 @@ electrons do, and sums of 2, 3, 4 ... channels more and more; how fast the scatt
 length of the sums and with their level tells gain, read-out noise and the correlation of the noise.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
@@ -18,11 +18,15 @@ FEW_SPECTRA = 16
 #: Lengths of the sums, in channels.
 _LENGTHS = (1, 2, 3, 4, 6, 8)
 #: Lengths where a single spectrum must be told from its noise by its smoothness.
-_LENGTHS_OF_FEW = (1, 2, 3, 4, 6)
+_LENGTHS_OF_FEW = (1, 2, 3, 4)
 #: Channels over which noise is correlated, at most.
 _MOST_LAGS = 5
+#: The same where spectra are few.
+_MOST_LAGS_OF_FEW = 3
 #: Differences of this order remove what is smooth.
 _ORDER = 3
+#: The same where nothing else was taken off.
+_ORDER_OF_FEW = 4
 #: Spectra for each number by which they may differ in shape.
 _SPECTRA_PER_SHAPE = 3
 #: Numbers by which spectra may differ in shape, at most.
@@ -47,12 +51,16 @@ _N_PARTS = 24
 _N_PARTS_OF_FEW = 8
 #: Classes of equal level in each part.
 _N_LEVELS = 3
-#: Fewest deviations for a number, and for classes of equal level.
-_FEWEST = (40, 300)
+#: Fewest deviations for a number ...
+_FEWEST = 40
+#: ... and for classes of equal level.
+_FEWEST_IN_LEVELS = 300
 #: Scatter is reproduced to this fraction at best.
 _ACCURACY = 0.02
 #: Scatter that exceeds the model by more than some standard errors is structure, no noise.
 _OUTLYING = 3.0
+#: ... more so than scatter that falls short of it.
+_STRUCTURE = 1.3
 #: A lag is needed where the misfit falls by more than this.
 _SIGNIFICANT_LAG = 6.0
 #: Noise is correlated where the misfit falls by more than this, ...
@@ -74,20 +82,29 @@ class ScatterOfSums:
     level : ndarray of shape (n,)
         Counts per channel.
     squared : ndarray of shape (n,)
-        Mean square of normalised third differences of sums, counts squared.
+        Mean square of normalised differences of sums, counts squared.
     error : ndarray of shape (n,)
         Its relative standard error.
+    order : int
+        Order of the differences.
     """
 
     length: np.ndarray
     level: np.ndarray
     squared: np.ndarray
     error: np.ndarray
+    order: int
+
+    @property
+    def most_lags(self):
+        """Channels over which correlation is looked for."""
+        return _MOST_LAGS if self.order == _ORDER else _MOST_LAGS_OF_FEW
 
     def of_channels(self):
         """Select the scatter of single channels."""
         one = self.length == 1
-        return ScatterOfSums(self.length[one], self.level[one], self.squared[one], self.error[one])
+        parts = {name: getattr(self, name)[one] for name in ("length", "level", "squared", "error")}
+        return replace(self, **parts)
 
 
 @dataclass(frozen=True)
@@ -177,13 +194,15 @@ def deviations(counts, u, centre):
 
     Examples
     --------
+    Beyond the core nothing is left but noise of standard deviation 1.
+
     >>> import numpy as np
     >>> from hyperspy_zlpml.image.sums import deviations
     >>> rng, u = np.random.default_rng(0), np.linspace(-5, 20, 500)
     >>> shape = 1e5 * np.exp(-(u**2)) + np.outer(np.linspace(1, 2, 90), 1e3 / (1 + u**2))
     >>> counts = shape * (1 + 0.01 * rng.standard_normal(500)) + rng.standard_normal((90, 500))
     >>> left = deviations(counts, np.tile(u, (90, 1)), np.zeros(90))
-    >>> bool(abs(left.std() - 1) < 0.02)
+    >>> bool(abs(left[:, 200:].std() - 1) < 0.02)
     True
     """
     scaled = _scaled(counts)
@@ -224,7 +243,7 @@ def _shapes(scaled, known):
 def scatter_of_sums(left, level, used):
     """Measure how sums of channels scatter, in classes of equal length and level.
 
-    Third differences of neighbouring sums remove what is smooth.
+    Third differences of neighbouring sums, fourth ones of few spectra, remove what is smooth.
 
     Parameters
     ----------
@@ -240,48 +259,72 @@ def scatter_of_sums(left, level, used):
     ScatterOfSums
     """
     few = len(left) < FEW_SPECTRA
+    order = _ORDER_OF_FEW if few else _ORDER
     n_parts = _N_PARTS_OF_FEW if few else _N_PARTS
-    classes = [
-        found
-        for length in (_LENGTHS_OF_FEW if few else _LENGTHS)
-        for first in sorted({0, length // 2})
-        for found in _classes(left, level, used, length=length, first=first, n_parts=n_parts)
-    ]
+    classes = []
+    for length in _LENGTHS_OF_FEW if few else _LENGTHS:
+        for first in sorted({0, length // 2}):
+            sums = _Sums(length, first, order)
+            classes += sums.classes(left, level, used, n_parts)
     length, levels, squared, size = np.reshape(classes, (-1, 4)).T
-    # Third differences share their sums with their neighbours, sums of half a length their channels.
+    # Differences share their sums with their neighbours, sums half a length apart their channels.
     error = np.sqrt(2 * np.where(length > 1, 4, 3) / np.maximum(size, 1) + _ACCURACY**2)
-    return ScatterOfSums(length, np.clip(levels, 0, None), squared, error)
+    return ScatterOfSums(length, np.clip(levels, 0, None), squared, error, order)
 
 
-def _classes(left, level, used, *, length, first, n_parts):
-    """Collect length, level, mean square and number of the differences of sums of one length."""
-    n = (left.shape[-1] - first) // length
-    if n < 2 * (_ORDER + 1):
-        return []
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of some channels, and their differences.
 
-    def sums(values):
-        cut = values[:, first : first + n * length]
-        return cut.reshape(len(values), n, length).sum(-1)
+    Attributes
+    ----------
+    length : int
+        Channels in a sum.
+    first : int
+        First channel of the first sum.
+    order : int
+        Order of the differences.
+    """
 
-    difference = np.diff(sums(left), _ORDER, axis=-1) ** 2 / comb(2 * _ORDER, _ORDER)
-    between = _running(sums(level)) / (length * (_ORDER + 1))
-    whole = _running(sums(used)) == length * (_ORDER + 1)
-    found = []
-    for part in np.array_split(np.arange(n - _ORDER), max(min(n_parts, (n - _ORDER) // 8), 1)):
-        inside = whole[:, part]
-        squared, at = difference[:, part][inside], between[:, part][inside]
-        if squared.size < _FEWEST[0]:
-            continue
-        n_levels = _N_LEVELS if squared.size > _FEWEST[1] else 1
-        for chosen in np.array_split(at.argsort(kind="stable"), n_levels):
-            found.append((length, at[chosen].mean(), squared[chosen].mean(), chosen.size))
-    return found
+    length: int
+    first: int
+    order: int
 
+    def classes(self, left, level, used, n_parts):
+        """Collect length, level, mean square and number of differences, part by part."""
+        order = self.order
+        if left.shape[-1] - self.first < 2 * (order + 1) * self.length:
+            return []
+        squared = np.diff(self.of(left), order, axis=-1) ** 2 / comb(2 * order, order)
+        between = self.running(level) / (self.length * (order + 1))
+        whole = self.running(used) == self.length * (order + 1)
+        n, found = squared.shape[-1], []
+        for part in np.array_split(np.arange(n), max(min(n_parts, n // 8), 1)):
+            inside = whole[:, part]
+            found += self._levels(squared[:, part][inside], between[:, part][inside])
+        return found
 
-def _running(values):
-    """Sum the values that a difference takes."""
-    n = values.shape[-1] - _ORDER
-    return sum(values[:, first : first + n] for first in range(_ORDER + 1))
+    def _levels(self, squared, level):
+        """Average in classes of equal level, unless there is too little."""
+        if squared.size < _FEWEST:
+            return []
+        n_levels = _N_LEVELS if squared.size > _FEWEST_IN_LEVELS else 1
+        return [
+            (self.length, level[chosen].mean(), squared[chosen].mean(), chosen.size)
+            for chosen in np.array_split(level.argsort(kind="stable"), n_levels)
+        ]
+
+    def of(self, values):
+        """Compute the sums."""
+        n = (values.shape[-1] - self.first) // self.length
+        cut = values[:, self.first : self.first + n * self.length]
+        return cut.reshape(len(values), n, self.length).sum(-1)
+
+    def running(self, values):
+        """Sum all channels that a difference takes."""
+        sums = self.of(values)
+        n = sums.shape[-1] - self.order
+        return sum(sums[:, first : first + n] for first in range(self.order + 1))
 
 
 def fit_correlation(scatter):
@@ -309,15 +352,15 @@ def fit_correlation(scatter):
     >>> noise = 2 * (np.random.default_rng(0).poisson(level / 2) - level / 2)
     >>> spread = 0.6 * noise + 0.2 * (np.roll(noise, 1, -1) + np.roll(noise, -1, -1))
     >>> found = fit_correlation(scatter_of_sums(spread, level, level > 110))
-    >>> round(found.gain), np.round(found.correlation, 2)[:2]
-    (2, array([0.44, 0.24]))
+    >>> round(found.gain), [round(value, 2) for value in found.correlation[:2]]
+    (2, [0.44, 0.24])
     """
     if not scatter.squared.size or not scatter.squared.max() > 0:
         return None
-    design = _design(scatter, _MOST_LAGS)
+    design = _design(scatter, scatter.most_lags)
     white = misfit = _fit(design[:, :2], scatter)[1]
     solutions, n_lags = [], 0
-    for lag in range(1, _MOST_LAGS + 1):
+    for lag in range(1, scatter.most_lags + 1):
         # No covariance is larger than that of channels that are closer.
         solution, found = _fit(design[:, : lag + 2], scatter)
         solutions.append(solution)
@@ -325,7 +368,7 @@ def fit_correlation(scatter):
             misfit, n_lags = found, lag
     if not misfit < white - _SIGNIFICANT:
         return None
-    solution = solutions[min(n_lags + 1, _MOST_LAGS) - 1]
+    solution = solutions[min(n_lags + 1, scatter.most_lags) - 1]
     covariance = np.cumsum(solution[:0:-1])[::-1]
     gain = covariance[0] + 2 * covariance[1:].sum()
     if not 1 - covariance[0] / max(gain, 1e-300) > _LEAST_CORRELATION:
@@ -360,17 +403,17 @@ def _design(scatter, n_lags):
     -------
     ndarray of shape (n, 2 + n_lags)
     """
-    of_lags = np.array([_weights(int(length), n_lags) for length in scatter.length])
+    of_lags = np.array([_weights(int(length), scatter.order, n_lags) for length in scatter.length])
     return np.concatenate(
         [of_lags[:, :1], scatter.level[:, None] * np.cumsum(of_lags, axis=-1)], axis=-1
     )
 
 
-def _weights(length, n_lags):
-    """Compute how often each covariance occurs in the third difference of sums."""
-    signs = [(-1) ** i * comb(_ORDER, i) for i in range(_ORDER + 1)]
+def _weights(length, order, n_lags):
+    """Compute how often each covariance occurs in the difference of sums."""
+    signs = [(-1) ** i * comb(order, i) for i in range(order + 1)]
     taken = np.repeat(np.array(signs, float), length)
-    weights = np.correlate(taken, taken, "full")[taken.size - 1 :] / comb(2 * _ORDER, _ORDER)
+    weights = np.correlate(taken, taken, "full")[taken.size - 1 :] / comb(2 * order, order)
     weights = np.pad(weights, (0, n_lags + 1))[: n_lags + 1]
     return weights * np.where(np.arange(n_lags + 1) > 0, 2, 1)
 
@@ -388,5 +431,6 @@ def _fit(design, scatter):
         solution = nnls(scaled / norm, squared * scale)[0] / norm
         fitted = np.maximum(design @ solution, least)
         deviation = (squared / fitted - 1) / error / _OUTLYING
+        deviation[deviation > 0] *= _STRUCTURE
         weight = 1 / (1 + deviation**2)
     return solution, _OUTLYING**2 * np.log1p(deviation**2).sum()
