@@ -269,7 +269,8 @@ def scatter_of_sums(left, level, used):
     length, levels, squared, size = np.reshape(classes, (-1, 4)).T
     # Differences share their sums with their neighbours, sums half a length apart their channels.
     error = np.sqrt(2 * np.where(length > 1, 4, 3) / np.maximum(size, 1) + _ACCURACY**2)
-    return ScatterOfSums(length, np.clip(levels, 0, None), squared, error, order)
+    level = np.clip(levels, 0, None)
+    return ScatterOfSums(length=length, level=level, squared=squared, error=error, order=order)
 
 
 @dataclass(frozen=True)
