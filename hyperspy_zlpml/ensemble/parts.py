@@ -98,7 +98,7 @@ def _facts_of(ensemble):
         "log_beam": seen.log_beam,
         "u_range": seen.u_range,
         "cluster_by": seen.cluster_by,
-        "noise": asdict(seen.noise),
+        "noise": _noise_facts(seen.noise),
         "tail": seen.tail,
         "microscope": ensemble.origin.microscope,
         "provenance": ensemble.origin.provenance,
@@ -106,6 +106,14 @@ def _facts_of(ensemble):
         "setting": ensemble.setting,
         "conditions": None,
     }
+
+
+def _noise_facts(noise):
+    """Describe the noise; without correlation as files did before it was known."""
+    facts = asdict(noise)
+    if len(noise.correlation) == 1:
+        del facts["correlation"]
+    return facts
 
 
 def fingerprint(ensemble):

@@ -194,6 +194,11 @@ def _residual_of(arrays, facts):
     }
 
 
+def _noise_of(facts):
+    # Files of before correlations were known have none.
+    return NoiseModel(**{**facts, "correlation": tuple(facts.get("correlation", (1.0,)))})
+
+
 def _seen_of(arrays, facts):
     return SeenSpectra(
         log_intensity_range=Range(*facts["log_intensity_range"]),
@@ -203,6 +208,6 @@ def _seen_of(arrays, facts):
         regions=Regions(arrays["gain_limit"], arrays["E_I"], arrays["E_II"]),
         cluster_centres=arrays["cluster_centres"],
         cluster_by=facts["cluster_by"],
-        noise=NoiseModel(**facts["noise"]),
+        noise=_noise_of(facts["noise"]),
         tail=facts["tail"],
     )

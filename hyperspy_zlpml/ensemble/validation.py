@@ -24,6 +24,10 @@ from hyperspy_zlpml.zlp.grid import Grid
 _LARGEST_NUMBER = 1e6
 #: Furthest end of the grid, in x = asinh(2 u): 10^12 FWHM.
 _LARGEST_X = 30.0
+#: Most channels over which noise can be correlated.
+_MOST_LAGS = 100
+#: The correlation of noise adds up to 1 to this.
+_NORMALISED = 1e-6
 #: Most units of a layer: a file of a few megabytes must not keep the machine busy.
 _WIDEST_LAYER = 64
 #: Most nodes of the grid.
@@ -306,6 +310,20 @@ def _is_counts(value):
     return _is_number(value, np.finfo(float).max) and value >= 0
 
 
+def _is_noise(value):
+    """Tell whether a value describes the noise; files of the first format have no correlation."""
+    kinds = {"gain": _is_counts, "readout": _is_counts, "source": _is_text}
+    known = {**kinds, "correlation": _is_correlation}
+    return _is_record(kinds)(value) or _is_record(known)(value)
+
+
+def _is_correlation(value):
+    """Tell whether a value can be the correlation of the noise between channels."""
+    if not _are_numbers(value) or not 0 < len(value) <= _MOST_LAGS or not value[0] > 0:
+        return False
+    return abs(value[0] + 2 * sum(value[1:]) - 1) < _NORMALISED
+
+
 def _is_start(value):
     return _is_number(value, _LARGEST_X) and value < 0
 
@@ -340,5 +358,5 @@ _KINDS = {
         }
     ),
     "grid": _is_record({"start": _is_start, "n": is_integer}),
-    "noise": _is_record({"gain": _is_counts, "readout": _is_counts, "source": _is_text}),
+    "noise": _is_noise,
 }

@@ -2,7 +2,8 @@
 """Noise of the counts: ``variance = gain * expected counts + readout**2``, and the pedestal.
 
 Camera counts are not electrons. The gain and the read-out noise follow from how the scatter of
-neighbouring channels grows with their level; the pedestal from the channels before the peak.
+neighbouring channels, and of their sums (:mod:`hyperspy_zlpml.image.sums`), grows with their level;
+the pedestal from the channels before the peak.
 """
 
 from dataclasses import dataclass
@@ -10,12 +11,29 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from hyperspy_zlpml.image.sums import (
+    FEW_SPECTRA,
+    deviations,
+    fit_correlation,
+    fit_white,
+    scatter_of_sums,
+    without_spikes,
+)
+
 #: Channels within this many FWHM of the peak are too curved for differences of channels.
 _CURVED_WITHIN = 3.0
 #: Classes of equal level, at most, whose scatter a line is fitted to.
 _N_LEVELS = 24
 #: More spectra than about this many tell nothing new of the noise.
 _SPECTRA_LOOKED_AT = 256
+#: Source of noise that was estimated.
+_FROM_DATA = "estimated from the data"
+#: Levels, as quantiles of all, at which a pattern is looked for: ...
+_TYPICAL = (0.5, 0.99)
+#: ... there it makes neighbours scatter more than spectra do, by this factor.
+_PATTERNED = 1.1
+#: Electrons in a channel, at least, before a pattern of sensitivity stands out of their noise.
+_PATTERN_SEEN = 300.0
 #: A pedestal stands out of the peak's tail where the axis starts this many FWHM before the
 #: peak. It is looked for in the outer half of those channels: a tail would double across them.
 _PEDESTAL_FROM = 10.0
@@ -27,24 +45,46 @@ _PEDESTAL_SIGNIFICANCE = 5.0
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """Model of the variance of a channel: ``gain * expected + readout**2``.
+    """Model of the noise of channels and of their sums.
+
+    Electrons arrive at random, the detector spreads each over neighbouring channels, and every
+    channel is read out with noise of its own: ``counts = spread * (gain * Poisson) + read-out``.
+    The spread correlates neighbours: they differ by less than electrons do, and only the sum of
+    many has the variance ``gain * expected + n_channels * readout**2``.
 
     Attributes
     ----------
     gain : float
         Counts per detected electron (times the detector's excess noise).
     readout : float
-        Standard deviation of an empty channel, counts.
+        Standard deviation of an empty channel, counts; white.
     source : str
         Where the numbers come from, for the report.
+    correlation : tuple of float
+        Covariance of the electrons' noise between channels 0, 1, 2, ... apart, over
+        ``gain * expected``. The first plus twice the others is 1; (1.0,) without spread.
+
+    Examples
+    --------
+    A detector that leaves 60 % of an electron in its channel:
+
+    >>> from hyperspy_zlpml.image.detector import NoiseModel, correlation_of_spread
+    >>> spread = correlation_of_spread([0.2, 0.6, 0.2])
+    >>> noise = NoiseModel(gain=2.0, readout=0.0, correlation=spread)
+    >>> noise.of_sum(100.0, [1, 2, 1000]).round(1)
+    array([ 88. , 136. , 199.9])
     """
 
     gain: float
     readout: float
     source: str = "given"
+    correlation: tuple[float, ...] = (1.0,)
 
     def variance(self, expected, n_channels=1):
-        """Compute the variance of a sum of channels from the counts expected in it.
+        """Compute the variance of a sum of many channels from the counts expected in it.
+
+        It governs the errors of all that is fitted to many channels, too. Sums of few channels
+        vary by less where neighbours are correlated: :meth:`of_sum`.
 
         Parameters
         ----------
@@ -66,27 +106,111 @@ class NoiseModel:
         """
         return self.gain * np.clip(expected, 0, None) + n_channels * self.readout**2
 
-    def of_measured(self, counts):
+    def of_sum(self, expected, n_channels=1):
+        """Compute the variance of a sum of neighbouring channels, however few they are.
+
+        Parameters
+        ----------
+        expected : float or ndarray
+            Counts expected in the sum, evenly spread; negative ones count as none.
+        n_channels : int or ndarray
+            Channels in the sum.
+
+        Returns
+        -------
+        float or ndarray
+            Counts squared.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.image.detector import NoiseModel
+        >>> noise = NoiseModel(gain=1.0, readout=3.0, correlation=(0.5, 0.25))
+        >>> noise.of_sum(100.0, [1, 2, 100]).round(1)
+        array([ 59. ,  93. , 999.5])
+        """
+        electrons = self.gain * np.clip(expected, 0, None) * self.seen_by_sums(n_channels)
+        return electrons + np.asarray(n_channels) * self.readout**2
+
+    def seen_by_sums(self, n_channels):
+        """Compute the fraction of the electrons' variance that a sum of few channels shows.
+
+        Parameters
+        ----------
+        n_channels : int or ndarray
+            Channels in the sum, at least 1.
+
+        Returns
+        -------
+        ndarray
+            1 without correlation.
+        """
+        n = np.asarray(n_channels, float)
+        fraction = np.full(n.shape, self.correlation[0])
+        for lag, value in enumerate(self.correlation[1:], start=1):
+            fraction += 2 * np.clip(1 - lag / n, 0, None) * value
+        return fraction
+
+    def of_measured(self, counts, n_channels=1):
         """Compute the variance of measured channels; an empty one has that of a single electron.
 
         Parameters
         ----------
         counts : ndarray
             Counts of single channels.
+        n_channels : int or ndarray
+            What each of this many neighbours adds to the variance of their sum.
 
         Returns
         -------
         ndarray
             Counts squared, of the same shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.image.detector import NoiseModel
+        >>> noise = NoiseModel(gain=1.0, readout=3.0, correlation=(0.5, 0.25))
+        >>> noise.of_measured(np.array([0.0, 100.0]))
+        array([ 9.5, 59. ])
         """
-        return self.gain * np.maximum(counts, self.gain) + self.readout**2
+        # A number, where it is one: counts in single precision stay in it.
+        gain = self.gain * self.seen_by_sums(n_channels)[()]
+        if np.ndim(gain) == 0:
+            gain = float(gain)
+        return gain * np.maximum(counts, self.gain) + self.readout**2
+
+
+def correlation_of_spread(kernel):
+    """Compute the correlation of the noise from how a detector spreads an electron.
+
+    Parameters
+    ----------
+    kernel : array_like of shape (n,)
+        Share of each channel.
+
+    Returns
+    -------
+    tuple of float
+        As in :class:`NoiseModel`.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.image.detector import correlation_of_spread
+    >>> [round(value, 2) for value in correlation_of_spread([0.2, 0.6, 0.2])]
+    [0.44, 0.24, 0.04]
+    """
+    kernel = np.asarray(kernel, float) / np.sum(kernel)
+    return tuple(np.correlate(kernel, kernel, "full")[kernel.size - 1 :].tolist())
 
 
 def estimate_noise(counts, energy, centre, fwhm):
-    """Estimate gain and read-out noise from the scatter of neighbouring channels.
+    """Estimate gain, read-out noise and correlation from how channels and their sums scatter.
 
-    Third differences remove the smooth spectrum; their mean square in classes of equal level
-    is fitted by a straight line.
+    Third differences remove the smooth spectrum; where there are many spectra, what they share
+    is taken off before, with any fixed pattern (:func:`~hyperspy_zlpml.image.sums.deviations`).
+    The scatter of sums of 1 to 8 channels grows with their length as the correlation of the noise
+    says. Where it says that there is none, the mean square of single channels in classes of equal
+    level is fitted by a straight line.
 
     Parameters
     ----------
@@ -111,18 +235,44 @@ def estimate_noise(counts, energy, centre, fwhm):
     >>> electrons = 1e4 / (1 + (energy / 0.25) ** 2) + 2e3 * np.exp(-(((energy - 15) / 8) ** 2))
     >>> counts = 3 * np.random.default_rng(0).poisson(electrons, (50, 600))
     >>> noise = estimate_noise(counts, energy, centre=np.zeros(50), fwhm=np.full(50, 0.5))
-    >>> bool(abs(noise.gain / 3 - 1) < 0.05)
-    True
+    >>> bool(abs(noise.gain / 3 - 1) < 0.05), noise.correlation
+    (True, (1.0,))
     """
     some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
-    counts, centre, fwhm = counts[some], centre[some], fwhm[some]
+    counts, spiked = without_spikes(counts[some])
+    u = (energy - centre[some, None]) / fwhm[some, None]
+    used = np.abs(u) > _CURVED_WITHIN
+    if used[:, 1:-2].sum() < 4 * _N_LEVELS:
+        used = np.ones_like(used)
+    several = len(counts) >= FEW_SPECTRA
+    left = deviations(counts, u, centre[some]) if several else counts
+    level = uniform_filter1d(counts - left if several else counts, 9, axis=-1)
+    clean = used & ~spiked
+    if several:
+        clean &= ~without_spikes(left)[1]
+    scatter = scatter_of_sums(left, level, clean)
+    noise = fit_correlation(scatter)
+    if noise is None:
+        return _uncorrelated(counts, used, fit_white(scatter) if several else None)
+    return NoiseModel(noise.gain, noise.readout, _FROM_DATA, noise.correlation)
+
+
+def _uncorrelated(counts, used, of_differences):
+    """Fit the scatter of neighbouring channels, or that of differences between spectra.
+
+    A pattern that all spectra share is in the one and not in the other.
+    """
     difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
     level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2]
-    u = (energy[1:-2] - centre[:, None]) / fwhm[:, None]
-    use = np.abs(u) > _CURVED_WITHIN
-    if use.sum() < 4 * _N_LEVELS:
-        use = np.ones_like(use)
-    return fit_noise(level[use], difference[use] ** 2, "estimated from the data")
+    level, squared = level[used[:, 1:-2]], difference[used[:, 1:-2]] ** 2
+    noise = fit_noise(level, squared, _FROM_DATA)
+    if of_differences is None:
+        return noise
+    other = NoiseModel(of_differences.gain, of_differences.readout, _FROM_DATA)
+    typical = np.quantile(level, _TYPICAL)
+    patterned = noise.variance(typical) > _PATTERNED * other.variance(typical)
+    seen = typical[-1] > _PATTERN_SEEN * other.gain > 0
+    return other if seen and patterned.all() else noise
 
 
 def fit_noise(level, squared, source, trimmed=True):

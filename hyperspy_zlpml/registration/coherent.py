@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.stats import norm
 
 from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.registration.register import group_samples
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.expansion import Expansion
@@ -130,13 +131,22 @@ class _Points(PerSpectrum):
         Counts over the matched shape, less one.
     weight : ndarray
         One over the variance of the residual by noise.
+    noise : NoiseModel
     """
+
+    shared = ("noise",)
 
     u: np.ndarray
     spectrum: np.ndarray
     channel: np.ndarray
     residual: np.ndarray
     weight: np.ndarray
+    noise: NoiseModel
+
+    def by_channels(self, n_channels):
+        """Compare the noise of sums of channels with what it were if channels were independent."""
+        alone = self.noise.seen_by_sums(1)
+        return self.noise.seen_by_sums(np.maximum(n_channels, 1)) / alone
 
     def without(self, values):
         """Take values off the residuals."""
@@ -328,7 +338,8 @@ def _points_of(sample, *, log_seen, matched, window, noise, cubic, groups, first
                 spectrum=spectrum + start + first,
                 channel=channel,
                 residual=sample.counts[rows][inside] / expected - 1,
-                weight=expected**2 / np.maximum(noise.variance(expected), 1e-300),
+                weight=expected**2 / np.maximum(noise.of_sum(expected), 1e-300),
+                noise=noise,
             )
         )
     return _Points.join(found)
@@ -439,7 +450,8 @@ def _fine_curve(points, nodes, prior):
         total = np.bincount(cell, weight, minlength=centres.size)
         known = np.maximum(total, 1e-300)
         mean = np.bincount(cell, score, minlength=centres.size) / known
-        error = np.where(total > 0, larger / known, np.inf)
+        n_channels = np.bincount(cell, minlength=centres.size) / _NODES_PER_CHANNEL
+        error = np.where(total > 0, larger * points.by_channels(n_channels) / known, np.inf)
         before = np.interp(centres, x_nodes, prior.channel_variance) / len(levels)
         means = _shrunk(mean, error, centres, before)
         add = np.interp(x_nodes, centres, means.value)
@@ -614,11 +626,13 @@ def _scatter(points, grid):
     weight = np.bincount(place, points.weight)
     score = np.bincount(place, points.weight * points.residual)
     name = np.arange(weight.size) % n_cells
+    noise_of_score = weight * points.by_channels(np.bincount(place))
     total = np.bincount(name, weight**2, minlength=n_cells)
-    common = np.bincount(name, score**2 - weight, minlength=n_cells) / np.maximum(total, 1e-300)
+    common = np.bincount(name, score**2 - noise_of_score, minlength=n_cells)
+    common /= np.maximum(total, 1e-300)
     common_error = np.sqrt(2 / np.maximum(total, 1e-300))
-    noise = np.bincount(cell, points.weight, minlength=n_cells) / known
-    unsure = _CAUTION * np.hypot(each_error, common_error) + _NOISE_UNSURE * noise
+    of_noise = np.bincount(cell, points.weight, minlength=n_cells) / known
+    unsure = _CAUTION * np.hypot(each_error, common_error) + _NOISE_UNSURE * of_noise
     own = np.clip(each - common - unsure, 0, None)
     upper = np.clip(common, 0, None) + _NOT_EXCLUDED * common_error
     common = np.where(common > _SIGNIFICANT * common_error, common, 0.0)

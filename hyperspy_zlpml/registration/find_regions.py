@@ -85,7 +85,7 @@ def _below_noise_of(peaks, chosen):
     u = np.linspace(1, peaks.grid.u[-1], 4000)
     height = np.median(np.exp(peaks.matched.log_height[chosen]))
     expected = height * np.exp(peaks.grid.interpolate(peaks.log_reference, u))
-    return below_noise(u, expected, np.sqrt(peaks.noise.variance(expected)))
+    return below_noise(u, expected, np.sqrt(peaks.noise.of_sum(expected)))
 
 
 @dataclass(frozen=True)

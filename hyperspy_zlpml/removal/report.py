@@ -9,6 +9,8 @@ from hyperspy_zlpml.registration.find_regions import GUESS
 from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck
 from hyperspy_zlpml.training.summary import TrainingSummary
 
+#: Smallest correlation of channels that is worth a word.
+_SHOWN = 0.005
 #: Median chi2 above which a message says that the networks miss the spectra.
 _LARGEST_CHI2 = 100.0
 
@@ -235,7 +237,11 @@ def build_report(image, clusters, fitted, checks, *, n_reference, messages):
 
 
 def _describe_noise(noise):
-    return f"gain {noise.gain:.3g}, read-out {noise.readout:.3g} counts ({noise.source})"
+    text = f"gain {noise.gain:.3g}, read-out {noise.readout:.3g} counts ({noise.source})"
+    if len(noise.correlation) > 1:
+        lags = ", ".join(f"{value:.2f}" for value in noise.correlation if value > _SHOWN)
+        text += f"; neighbouring channels correlated: {lags}"
+    return text
 
 
 def _cluster_rows(clusters, regions):

@@ -388,7 +388,8 @@ class Subtraction:
         inside = (distance >= low) & (distance < high)
         data = self._free_of_pedestal(counts)
         model = self._integral_std(matched, peaks, zlp * inside)
-        counting = np.sqrt((self.noise.of_measured(data) * inside).sum(-1))
+        n_channels = np.maximum(inside.sum(-1, keepdims=True), 1)
+        counting = np.sqrt((self.noise.of_measured(data, n_channels) * inside).sum(-1))
         return Integrals(
             integral=((data - zlp) * inside).sum(-1),
             model_std=model,

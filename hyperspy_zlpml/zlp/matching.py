@@ -392,10 +392,11 @@ class _Fit(PerSpectrum):
             log_expected += wider.astype(self.table.dtype, copy=False) * change
         scale = spectra.n_channels * spectra.curvature
         expected = scale * np.exp(np.clip(log_expected, -80, 80))
-        variance = self.noise.variance(expected, spectra.n_channels) + (scatter * expected) ** 2
-        variance = np.maximum(variance, _FLOOR**2 * expected**2 + 1e-12)
-        inverse = np.where(self.inside, 1 / np.sqrt(variance), 0.0)
-        residual = (spectra.sums - expected) * inverse
+        extra = (scatter * expected) ** 2
+        variance = self.noise.variance(expected, spectra.n_channels) + extra
+        inverse = self._inverse_sigma(variance, expected)
+        deviation = spectra.sums - expected
+        residual = deviation * inverse
         # Sums in double precision: they must not depend on the spectra worked on beside.
         jacobian = np.empty((N_PEAK + len(modes),) + u.shape)
         jacobian[HEIGHT] = expected * inverse
@@ -414,7 +415,17 @@ class _Fit(PerSpectrum):
             gradient[:, WIDTH] += (mean - np.log(now.fwhm)) / sigma**2
             diagonal[:, WIDTH] += sigma**-2.0
         diagonal += 1e-9 * diagonal.sum(-1, keepdims=True) + 1e-12
+        if len(self.noise.correlation) > 1:
+            # The fitted numbers are as uncertain as the noise of many channels makes them, but
+            # single groups deviate by the noise of their few.
+            variance = self.noise.of_sum(expected, spectra.n_channels) + extra
+            residual = deviation * self._inverse_sigma(variance, expected)
         return normal, gradient, np.einsum("pg,pg->p", residual, residual)
+
+    def _inverse_sigma(self, variance, expected):
+        """Compute one over the standard deviation of groups, 0 outside of their windows."""
+        variance = np.maximum(variance, _FLOOR**2 * expected**2 + 1e-12)
+        return np.where(self.inside, 1 / np.sqrt(variance), 0.0)
 
     def moved(self, now, step):
         """Take a step, which is kept from being too long."""

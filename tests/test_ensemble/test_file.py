@@ -81,6 +81,7 @@ CASES = {
                   "cluster_centres": np.array([15.0])},
     "numbers of NumPy": {"log_fwhm": Normal(np.log(0.45), np.float64(0.02)), "log_beam": np.float64(15.5)},
     "counts of one": {"noise": NoiseModel(0.0, 1e-12, "measured")},
+    "point spread": {"noise": NoiseModel(3.5, 5.0, "measured", (0.44, 0.24, 0.04))},
 }  # fmt: skip
 
 
@@ -262,7 +263,8 @@ def other_values():
         yield "regions", replace(regions, **{name: nudged(getattr(regions, name))})
     yield "cluster_centres", nudged(one.seen.cluster_centres)
     yield "cluster_by", "map"
-    for name, value in (("gain", 1.1), ("readout", 31.0), ("source", "other")):
+    other = {"gain": 1.1, "readout": 31.0, "source": "other", "correlation": (0.6, 0.2)}
+    for name, value in other.items():
         yield "noise", replace(noise, **{name: value})
     yield "tail", "other"
     yield "fingerprint", "0" * 64
@@ -575,6 +577,11 @@ def test_a_fact_that_is_missing_or_of_another_kind(parts, name):
     ("noise", {"gain": -1.0, "readout": 1.0, "source": ""}),
     ("noise", {"gain": 1.0, "readout": np.nan, "source": ""}),
     ("noise", {"gain": 1.0, "readout": 1.0, "source": 5}),
+    ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "correlation": []}),
+    ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "correlation": [0.5, 0.5]}),
+    ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "correlation": [np.nan]}),
+    ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "correlation": [-1.0, 1.0]}),
+    ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "correlation": 1.0}),
     ("log_fwhm", [0.0, -0.1]), ("log_fwhm", [400.0, 0.1]), ("log_intensity_range", [2.0, 1.0]),
     ("log_intensity_range", [1.0, 2.0, 3.0]), ("microscope", {"beam_energy": "200"}),
     ("microscope", {"beam_energy": np.nan}), ("provenance", "me"), ("tail", None),

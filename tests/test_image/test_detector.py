@@ -5,14 +5,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.ndimage import convolve1d
 
+from hyperspy_zlpml.data import make_sample
 from hyperspy_zlpml.image.detector import (
     NoiseModel,
+    correlation_of_spread,
     describe_detector,
     estimate_noise,
     estimate_pedestal,
     fit_noise,
 )
+from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.workflow import remove_zlp
 
 STEP = 0.025
 FWHM = 0.45
@@ -26,6 +31,24 @@ def spectra(n, height=1e5, gain=1.0, readout=0.0, pedestal=0.0, losses=0.0, seed
     expected = height * SHAPE + losses * np.clip(1 - np.exp(-(ENERGY - 1.5) / 3), 0, None)
     counts = gain * rng.poisson(expected / gain, (n, ENERGY.size)) + pedestal
     return counts + readout * rng.standard_normal(counts.shape)
+
+
+def spread(electrons, kernel):
+    return convolve1d(electrons.astype(float), kernel, axis=-1, mode="nearest")
+
+
+def image(n, height, gain, readout, kernel, seed=0):
+    """Spectra that drift by a channel and differ in thickness, as a detector with spread sees them."""
+    rng = np.random.default_rng(seed)
+    shift = STEP * rng.normal(0, 1, (n, 1))
+    thickness = rng.uniform(0, 1, (n, 1))
+    u = (ENERGY - shift) / FWHM
+    peaks = (1 + 1.66 * u**2) ** -2 + 5e-4 / (1 + (u / 6) ** 2)
+    plasmon = 0.02 * np.exp(-0.5 * ((ENERGY - shift - 12) / 2.5) ** 2)
+    exciton = 0.01 * np.exp(-0.5 * ((ENERGY - shift - 4) / 0.2) ** 2)
+    expected = height * np.exp(-thickness) * (peaks + thickness * (plasmon + exciton))
+    counts = spread(gain * rng.poisson(expected / gain), kernel)
+    return counts + readout * rng.standard_normal(counts.shape), shift[:, 0]
 
 
 def peak(n):
@@ -61,6 +84,46 @@ def test_measured_channels_never_claim_less_than_one_electron():
     assert full == model.variance(300.0)
 
 
+def test_correlation_of_a_spread_is_the_sum_of_products_of_its_shares():
+    kernel = np.array([0.1, 0.2, 0.4, 0.2, 0.1])
+    found = correlation_of_spread(kernel)
+    by_hand = [sum(kernel[i] * kernel[i + j] for i in range(5 - j)) for j in range(5)]
+    np.testing.assert_allclose(found, by_hand, rtol=1e-12)
+    assert found[0] + 2 * sum(found[1:]) == pytest.approx(1)  # no electron is lost
+    np.testing.assert_allclose(correlation_of_spread(7 * kernel), found)
+
+
+def test_variance_of_few_channels_is_that_of_simulated_sums():
+    # 200 000 samples of each sum, 0.3 % each: five of them.
+    rng = np.random.default_rng(0)
+    kernel = [0.2, 0.6, 0.2]
+    model = NoiseModel(3.5, 4.0, correlation=correlation_of_spread(kernel))
+    counts = spread(3.5 * rng.poisson(100.0, (200_000, 20)), kernel)
+    counts += 4.0 * rng.standard_normal(counts.shape)
+    length = np.array([1, 2, 3, 7])
+    found = [counts[:, 5 : 5 + n].sum(-1).var() for n in length]
+    np.testing.assert_allclose(found, model.of_sum(350.0 * length, length), rtol=0.016)
+    assert model.of_measured(np.array([350.0])) == pytest.approx(model.of_sum(350.0, 1))
+
+
+def test_sums_of_many_channels_have_the_variance_of_electrons():
+    model = NoiseModel(2.0, 5.0, correlation=(0.44, 0.24, 0.04))
+    n = 10_000
+    assert model.of_sum(1e6, n) == pytest.approx(model.variance(1e6, n), rel=1e-4)
+    each = model.of_measured(np.full(n, 100.0), n)
+    assert each.sum() == pytest.approx(model.of_sum(100.0 * n, n))
+
+
+def test_without_correlation_all_sums_are_as_before():
+    model = NoiseModel(1.7, 12.0)
+    expected, n = np.array([-3.0, 0.0, 5.3, 1e4]), np.array([1, 2, 30, 4])
+    np.testing.assert_array_equal(model.of_sum(expected, n), model.variance(expected, n))
+    single = np.array([3.0, 500.0], np.float32)
+    before = 1.7 * np.maximum(single, 1.7) + 12.0**2
+    np.testing.assert_array_equal(model.of_measured(single), before)
+    assert model.of_measured(single).dtype == np.float32
+
+
 # --- estimates ------------------------------------------------------------------------------------
 
 
@@ -87,6 +150,84 @@ def test_a_counting_detector_has_the_gain_one(level):
     counts = rng.poisson(expected, (100, ENERGY.size)).astype(float)
     found = estimate_noise(counts, ENERGY, *peak(100))
     assert found.variance(level) == pytest.approx(level, rel=0.12)
+
+
+KERNELS = {
+    "narrow": [0.2, 0.6, 0.2],
+    "wide": [0.1, 0.2, 0.4, 0.2, 0.1],
+    "tail": np.exp(-np.arange(5) / 1.5) / np.exp(-np.arange(5) / 1.5).sum(),
+    "gauss": np.exp(-0.5 * np.arange(-4, 5) ** 2) / np.exp(-0.5 * np.arange(-4, 5) ** 2).sum(),
+}
+
+
+def odd(kernel):
+    """Kernel in the middle of an odd number of channels."""
+    return np.concatenate([np.zeros(len(kernel) - 1), kernel])
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("gain, readout", [(0.3, 3.0), (3.5, 10.0), (10.0, 30.0)])
+@pytest.mark.parametrize("height", [1e5, 1e6])
+def test_gain_is_found_behind_a_point_spread(name, gain, readout, height):
+    # Third differences of channels find 0.003 to 0.3 of it.
+    kernel = odd(KERNELS[name]) if name == "tail" else KERNELS[name]
+    counts, centre = image(60, height, gain, readout, kernel)
+    found = estimate_noise(counts, ENERGY, centre, peak(60)[1])
+    assert found.gain == pytest.approx(gain, rel=0.1)
+    assert found.readout == pytest.approx(readout, rel=0.15)
+    true = np.array(correlation_of_spread(kernel))[: len(found.correlation)]
+    np.testing.assert_allclose(found.correlation[: true.size], true, atol=0.06)
+    assert found.correlation[0] + 2 * sum(found.correlation[1:]) == pytest.approx(1)
+
+
+def test_detector_that_gave_a_tenth_of_its_gain():
+    # 3.5 counts for each electron, 60 % of them in its channel: 0.37 by third differences.
+    counts, centre = image(100, 1e5, 3.5, 0.0, [0.2, 0.6, 0.2], seed=1)
+    found = estimate_noise(counts, ENERGY, centre, peak(100)[1])
+    assert found.gain == pytest.approx(3.5, abs=0.3)
+    np.testing.assert_allclose(found.correlation[:3], (0.44, 0.24, 0.04), atol=0.03)
+
+
+@pytest.mark.parametrize("kernel", [[1.0], [0.2, 0.6, 0.2]])
+def test_spikes_and_dead_channels_are_no_noise(kernel):
+    counts, centre = image(60, 1e5, 2.0, 10.0, kernel)
+    rng = np.random.default_rng(1)
+    spikes = (rng.random(counts.shape) < 1e-3) * rng.exponential(3e3, counts.shape)
+    counts = counts + spikes
+    counts[:, [600, 900]] = 0.0
+    found = estimate_noise(counts, ENERGY, centre, peak(60)[1])
+    assert found.gain == pytest.approx(2.0, rel=0.1)
+    assert found.readout == pytest.approx(10.0, rel=0.1)
+
+
+@pytest.mark.parametrize("kernel", [[1.0], [0.2, 0.6, 0.2]])
+def test_a_fixed_pattern_is_no_noise(kernel):
+    # 0.5 % of 2e5 counts is more than their noise: neighbours differ by it in every spectrum.
+    counts, centre = image(60, 1e7, 1.0, 10.0, kernel)
+    counts = counts * (1 + 0.005 * np.random.default_rng(2).standard_normal(ENERGY.size))
+    found = estimate_noise(counts, ENERGY, centre, peak(60)[1])
+    assert found.gain == pytest.approx(1.0, rel=0.1)
+
+
+def test_order_of_the_spectra_is_of_no_importance():
+    counts, centre = image(60, 1e5, 3.5, 10.0, [0.2, 0.6, 0.2])
+    order = np.random.default_rng(3).permutation(60)
+    one = estimate_noise(counts, ENERGY, centre, peak(60)[1])
+    other = estimate_noise(counts[order], ENERGY, centre[order], peak(60)[1])
+    assert other.gain == pytest.approx(one.gain, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_correlation_is_invented(seed):
+    counts, centre = image(60, 1e5, 1.0, 10.0, [1.0], seed=seed)
+    assert estimate_noise(counts, ENERGY, centre, peak(60)[1]).correlation == (1.0,)
+
+
+def test_a_single_spectrum_shows_a_point_spread_roughly():
+    # 1100 channels: the scatter of sums of four is known to 10 %, what they miss must be guessed.
+    counts, centre = image(1, 1e6, 3.5, 10.0, [0.2, 0.6, 0.2], seed=4)
+    found = estimate_noise(counts, ENERGY, centre, peak(1)[1])
+    assert found.gain == pytest.approx(3.5, rel=0.4)
 
 
 def test_counts_without_readout_noise():
@@ -150,6 +291,47 @@ def test_negative_slopes_and_offsets_are_not_believed():
 def test_counts_without_any_noise_are_taken_for_electrons():
     found = estimate_noise(np.zeros((3, ENERGY.size)), ENERGY, *peak(3))
     assert (found.gain, found.readout) == (1.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def removed():
+    """Image behind a point spread: what is known of it, its noise as it is, and what was found."""
+    kernel = [0.2, 0.6, 0.2]
+    sample = make_sample((12, 12), 640, peak_counts=3e5, readout=0.0, random_state=0)
+    expected = (sample.zlp.data + sample.inelastic.data).reshape(-1, 640)
+    electrons = np.random.default_rng(0).poisson(expected / 3.5)
+    counts = spread(3.5 * electrons, kernel)
+    energy = sample.signal.axes_manager.signal_axes[0].axis
+    found = remove_zlp(counts, energy, n_replicas=8, random_state=0)
+    return counts, counts - spread(expected, kernel), found
+
+
+def test_matches_behind_a_point_spread_miss_by_their_noise(removed):
+    # The chi2 of some 100 groups scatters by 15 % from spectrum to spectrum, its median by 2 %;
+    # correlated noise is fitted a little better than white.
+    counts, _, found = removed
+    application = found.application
+    match = application.subtraction.match_rows(counts, application.peaks)
+    assert np.median(match.reduced_chi2) == pytest.approx(1.0, abs=0.1)
+
+
+def test_variance_behind_a_point_spread_is_that_of_channels(removed):
+    # Their own noise, beside that of the zero-loss peak: a quarter of it by third differences.
+    _, noise, found = removed
+    tail = slice(400, None)
+    own = found.variance[:, tail] - found.std[:, tail] ** 2
+    assert own.mean() == pytest.approx((noise[:, tail] ** 2).mean(), rel=0.1)
+
+
+def test_integrals_behind_a_point_spread_know_their_counting_noise(removed):
+    counts, noise, found = removed
+    application = found.application
+    low, high = 6.0, 9.0
+    got = application.subtraction.integrate(counts, application.peaks, Range(low, high))
+    energy = application.subtraction.energy
+    inside = (energy >= low) & (energy < high)
+    # 144 spectra: 6 %.
+    assert (noise[:, inside].sum(-1) / got.counting_std).std() == pytest.approx(1.0, abs=0.2)
 
 
 # --- pedestal -------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@
 import numpy as np
 import pytest
 
+from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.removal.report import _describe_noise
 from hyperspy_zlpml.workflow import remove_zlp
 
 
@@ -50,3 +52,11 @@ def test_limits_that_were_given_are_in_the_rows(removed):
 
 def test_what_was_left_out_is_said(removed):
     assert "left out    1 spectra, NaN in every result" in str(removed.report)
+
+
+def test_correlated_noise_is_put_into_words():
+    white = NoiseModel(3.5, 5.0, "estimated")
+    assert _describe_noise(white) == "gain 3.5, read-out 5 counts (estimated)"
+    spread = NoiseModel(3.5, 5.0, "estimated", (0.44, 0.238, 0.04, 0.002))
+    said = "; neighbouring channels correlated: 0.44, 0.24, 0.04"
+    assert _describe_noise(spread) == _describe_noise(white) + said
