@@ -171,7 +171,9 @@ def recorded(
     zlp, inelastic = zlp * sensitivity, inelastic * sensitivity
     electrons = rng.poisson((zlp + inelastic) / sample.gain).astype(float)
     if len(spread):
-        electrons = convolve1d(electrons, spread, mode="nearest")
+        electrons, zlp, inelastic = (
+            convolve1d(values, spread, mode="nearest") for values in (electrons, zlp, inelastic)
+        )
     counts = sample.gain * electrons + pedestal + rng.normal(0, sample.readout, zlp.shape)
     counts += (rng.random(zlp.shape) < spikes) * rng.exponential(3000, zlp.shape)
     if padded:

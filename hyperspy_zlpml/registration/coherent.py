@@ -18,7 +18,7 @@ from scipy.stats import norm
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
-from hyperspy_zlpml.registration.register import group_samples
+from hyperspy_zlpml.registration.register import regrouped
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import from_grid, to_grid
@@ -195,7 +195,7 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, rounds=2, known=F
     -------
     LearntResidual
     """
-    peaks = replace(peaks, spectra=group_samples(samples, groups, peaks.spectra.curvature))
+    peaks = regrouped(peaks, samples, groups)
     per_fwhm = np.exp(log_fwhm.mean) / (samples[0].energy[1] - samples[0].energy[0])
     nodes = _nodes(peaks, per_fwhm)
     table = replace(table, log_fwhm=log_fwhm.mean)
@@ -282,8 +282,7 @@ def _matched(table, peaks, samples, groups, log_fwhm):
             replace(one, counts=one.counts / (1 + pattern)) if one.energy.size == pattern.size else one
             for one in samples
         ]
-        spectra = group_samples(samples, groups, peaks.spectra.curvature)
-        peaks = replace(peaks, spectra=spectra)
+        peaks = regrouped(peaks, samples, groups)
     return match(peaks.spectra, start, table, peaks.noise, width_prior=log_fwhm)
 
 

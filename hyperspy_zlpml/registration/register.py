@@ -13,7 +13,7 @@ from scipy.integrate import trapezoid
 
 from hyperspy_zlpml.image.samples import VACUUM, log_intensities
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
-from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import (
     ChannelGroups,
@@ -39,6 +39,12 @@ from hyperspy_zlpml.zlp.tails import extrapolate_by_gain_side, hold_beyond, tail
 _REGISTERED_WITHIN = 1.0
 #: Rounds in which reference and peaks improve each other.
 _REFERENCE_ROUNDS = 3
+#: Counts that differ from those of the cluster by this many standard deviations are spikes.
+_SPIKE = 8.0
+#: Fewer spectra of a cluster do not tell a spike.
+_FEWEST_TO_COMPARE = 12
+#: Spectra of a cluster that are compared.
+_SPECTRA_COMPARED = 128
 #: End of the flank, in FWHM, that shows how the tail would go on without inelastic signal.
 _FLANK = 1.8
 
@@ -99,6 +105,7 @@ def register_peaks(samples, noise, given_limit=None):
         start = MatchStart(centre, fwhm, log_intensity=np.zeros(len(label)), window=core)
         matched = match(spectra, start, table, noise, width_prior=None)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
+        spectra = _without_spikes(spectra, matched, label=label, noise=noise)
     peaks = RegisteredPeaks(
         spectra=spectra,
         label=label,
@@ -138,11 +145,13 @@ def register_to_shape(table, samples, noise, log_intensity):
     start = MatchStart(
         joined.centre, joined.fwhm, log_intensity=np.zeros(n_spectra), window=_core(n_spectra)
     )
+    matched = match(spectra, start, reference, noise, width_prior=None)
+    spectra = _without_spikes(spectra, matched, label=joined.label, noise=noise)
     return RegisteredPeaks(
         spectra=spectra,
         label=joined.label,
         log_intensity=log_intensity,
-        matched=match(spectra, start, reference, noise, width_prior=None),
+        matched=matched,
         grid=table.grid,
         log_reference=log_reference,
         noise=noise,
@@ -180,6 +189,46 @@ def _join(samples):
         channels_per_fwhm=per_fwhm,
         groups=make_groups(per_fwhm, n_energy, n_energy),
     )
+
+
+def _without_spikes(spectra, matched, label, noise):
+    """Take groups that differ from those of all spectra of a cluster for incomplete: spikes."""
+    complete = spectra.complete.copy()
+    for name in np.unique(label):
+        rows = np.flatnonzero(label == name)
+        if rows.size < _FEWEST_TO_COMPARE:
+            continue
+        height = np.exp(matched.log_height[rows])[:, None]
+        some = rows[:: max(rows.size // _SPECTRA_COMPARED, 1)]
+        relative = spectra.sums[some] / np.exp(matched.log_height[some])[:, None]
+        middle = np.median(relative, axis=0)
+        spread = MAD_TO_SIGMA * np.median(np.abs(relative - middle), axis=0)
+        expected = height * middle
+        sigma = np.hypot(
+            height * spread, np.sqrt(noise.variance(expected, spectra.n_channels) + noise.gain**2)
+        )
+        complete[rows] &= np.abs(spectra.sums[rows] - expected) < _SPIKE * sigma
+    return replace(spectra, complete=complete)
+
+
+def regrouped(peaks, samples, groups):
+    """Give registered spectra other counts, but for the groups that hold spikes.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    samples : sequence of Sample
+        The same spectra.
+    groups : ChannelGroups
+        Those in which they are registered.
+
+    Returns
+    -------
+    RegisteredPeaks
+    """
+    spectra = group_samples(samples, groups, peaks.spectra.curvature)
+    complete = spectra.complete & peaks.spectra.complete
+    return replace(peaks, spectra=replace(spectra, complete=complete))
 
 
 def groups_of(samples):

@@ -10,10 +10,10 @@ from hyperspy_zlpml.image.samples import log_intensities
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual
 from hyperspy_zlpml.registration.find_regions import separate
 from hyperspy_zlpml.registration.register import (
-    group_samples,
     groups_of,
     log_beam,
     register_to_shape,
+    regrouped,
 )
 from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
 from hyperspy_zlpml.removal.applicability import ShapeDifference, check_same_shape
@@ -136,7 +136,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
     groups = groups_of(samples)
     flat = flattened(samples, peaks, table.residual)
-    peaks = replace(peaks, spectra=group_samples(flat, groups, peaks.spectra.curvature))
+    peaks = regrouped(peaks, flat, groups)
     latest = _no_later_than(ensemble, peaks.label, n_clusters)
     image = separate(peaks, n_clusters, limits, latest)
     spill = image.peaks.spill_by_intensity.at(table.log_intensity_nodes)

@@ -12,10 +12,10 @@ from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual
 from hyperspy_zlpml.registration.find_regions import describe_tail_of, separate, with_known_tail
 from hyperspy_zlpml.registration.register import (
-    group_samples,
     groups_of,
     log_beam,
     register_peaks,
+    regrouped,
 )
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.training.pseudo_data import training_data
@@ -172,8 +172,8 @@ def _without_residual(image, samples, n_clusters, limits):
     )
     # What depends on the width is left to the modes, which follow more than a straight line.
     flat = flattened(samples, peaks, learnt.residual)
-    spectra = group_samples(flat, groups, peaks.spectra.curvature)
-    image = separate(replace(peaks, spectra=spectra, spill_tables={}), n_clusters, limits)
+    peaks = replace(regrouped(peaks, flat, groups), spill_tables={})
+    image = separate(peaks, n_clusters, limits)
     return replace(image, residual=learnt.residual)
 
 

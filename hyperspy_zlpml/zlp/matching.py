@@ -10,6 +10,7 @@ left of the spread after the fit is the uncertainty of the ZLP in that spectrum.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
@@ -33,6 +34,11 @@ _WIDTH_SIGMA_COARSE = 0.2
 _WIDTH_SIGMA_COUNTING = 5.0
 #: No group of channels is believed to be better known than this, relatively.
 _FLOOR = 1e-3
+#: Groups that are off by this many standard deviations, and by as many times what their neighbours
+#: are off, hold a spike.
+_SPIKE = 6.0
+#: Neighbouring groups that are looked at.
+_SPIKE_NEIGHBOURS = 9
 #: Spectra worked on at once.
 _SPECTRA_AT_ONCE = 256
 #: A spectrum is matched when a step is shorter than this, in standard deviations squared.
@@ -396,6 +402,8 @@ class _Fit(PerSpectrum):
         variance = self.noise.variance(expected, spectra.n_channels) + extra
         inverse = self._inverse_sigma(variance, expected)
         deviation = spectra.sums - expected
+        spikes = _spikes(deviation * inverse)
+        inverse[spikes] = 0.0
         residual = deviation * inverse
         # Sums in double precision: they must not depend on the spectra worked on beside.
         jacobian = np.empty((N_PEAK + len(modes),) + u.shape)
@@ -420,6 +428,7 @@ class _Fit(PerSpectrum):
             # single groups deviate by the noise of their few.
             variance = self.noise.of_sum(expected, spectra.n_channels) + extra
             residual = deviation * self._inverse_sigma(variance, expected)
+            residual[spikes] = 0.0
         return normal, gradient, np.einsum("pg,pg->p", residual, residual)
 
     def _inverse_sigma(self, variance, expected):
@@ -438,6 +447,20 @@ class _Fit(PerSpectrum):
             fwhm=np.exp(np.clip(log_fwhm, lowest, highest)),
             coefficients=now.coefficients + step[:, N_PEAK:],
         )
+
+
+def _spikes(residual):
+    """Find groups whose residuals stand out of those of their neighbours, as spikes do.
+
+    Where the shape is not that of the peak, neighbours are off together: nothing stands out.
+    """
+    spikes = np.abs(residual) > _SPIKE
+    rows = np.flatnonzero(spikes.any(-1))
+    if rows.size:
+        size = np.abs(residual[rows])
+        typical = median_filter(size, size=(1, _SPIKE_NEIGHBOURS), mode="nearest")
+        spikes[rows] &= size > _SPIKE * np.maximum(typical, 1.0)
+    return spikes
 
 
 def _span(used):
