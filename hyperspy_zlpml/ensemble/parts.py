@@ -64,8 +64,9 @@ def to_parts(ensemble):
 
 
 def _named(prefix, record, names):
-    """Collect arrays of a record under the names that they have in a file."""
-    return {prefix + name: getattr(record, name) for name in names}
+    """Collect arrays of a record under the names that they have in a file, but for empty ones."""
+    found = {prefix + name: getattr(record, name) for name in names}
+    return {name: array for name, array in found.items() if array.size}
 
 
 def _arrays_of(ensemble):

@@ -18,11 +18,11 @@ from scipy.stats import norm
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
-from hyperspy_zlpml.registration.register import regrouped
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.expansion import Expansion
-from hyperspy_zlpml.zlp.grid import from_grid, to_grid
-from hyperspy_zlpml.zlp.matching import N_PEAK, MatchStart, match
+from hyperspy_zlpml.zlp.grid import to_grid
+from hyperspy_zlpml.zlp.groups import group_samples
+from hyperspy_zlpml.zlp.matching import N_PEAK, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 
 #: Width in x of the cells of the first level.
@@ -55,6 +55,14 @@ _CAUTION = 1.0
 _ROUNDS = 2
 #: Points that robust standard deviations are found from, at most.
 _POINTS_LOOKED_AT = 200_000
+#: Fewer spectra show nothing that they share.
+_FEWEST_SPECTRA = 5
+#: Deviations of the means are at most this: more is no fine structure.
+_LARGEST = 0.5
+#: Spectra worked on at once.
+_SPECTRA_AT_ONCE = 256
+#: Channels that know the shape to less than this (one over the squared relative error) are left out.
+_LEAST_WEIGHT = 1e-9
 #: Spectra whose residuals exceed the typical ones by this factor are left out.
 _OTHER_SPECTRUM = 3.0
 
@@ -206,7 +214,8 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, rounds=2, known=F
         log_width = np.log(matched.fwhm) - log_fwhm.mean
         learnt = _learn(points, nodes, samples[0].energy.size, log_width, table.grid, prior)
         table = learnt.put_into(table)
-    return replace(learnt, mode_scale=_mode_scale(matched))
+    few = len(matched.fwhm) < _FEWEST_SPECTRA
+    return replace(learnt, mode_scale=np.ones(table.n_modes) if few else _mode_scale(matched))
 
 
 @dataclass(frozen=True)
@@ -236,6 +245,26 @@ class _Prior:
         on_grid = (table.widening, table.group_error**2, table.channel_error**2)
         values = (np.interp(nodes, table.grid.u, one) for one in on_grid)
         return cls(table.residual.at(nodes), *values)
+
+
+def regrouped(peaks, samples, groups):
+    """Give registered spectra other counts, but for the groups that hold spikes.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    samples : sequence of Sample
+        The same spectra.
+    groups : ChannelGroups
+        Those in which they are registered.
+
+    Returns
+    -------
+    RegisteredPeaks
+    """
+    spectra = group_samples(samples, groups, peaks.spectra.curvature)
+    complete = spectra.complete & peaks.spectra.complete
+    return replace(peaks, spectra=replace(spectra, complete=complete))
 
 
 def flattened(samples, peaks, residual):
@@ -299,46 +328,38 @@ def _points(table, peaks, samples, matched, groups):
     found, first = [], 0
     for sample in samples:
         rows = slice(first, first + len(sample.label))
-        found.append(
-            _points_of(
-                sample,
-                log_seen=log_seen[rows],
-                matched=matched.select(rows),
-                window=peaks.select(rows).window,
-                noise=peaks.noise,
-                cubic=cubic,
-                groups=groups,
-                first=first,
-            )
-        )
+        of_sample = replace(peaks.select(rows), matched=matched.select(rows))
+        found.append(_points_of(sample, log_seen[rows], of_sample, cubic, first, -groups.edges[0]))
         first += len(sample.label)
     return _without_spikes(_Points.join(found))
 
 
-def _points_of(sample, *, log_seen, matched, window, noise, cubic, groups, first):
-    """Collect the residuals of one sample."""
-    step = sample.energy[1] - sample.energy[0]
+def _points_of(sample, log_seen, peaks, cubic, first, before):
+    """Collect the residuals of one sample, whose first spectrum has the number ``first``.
+
+    ``before`` is the number of channels that the groups hold before the peak.
+    """
     found = []
-    for start in range(0, len(sample.label), 256):
-        rows = slice(start, start + 256)
-        expected = np.exp(
-            cubic(log_seen[rows], out=np.empty((len(log_seen[rows]), cubic.n_channels)))
-        )
-        u = (sample.energy - matched.centre[rows, None]) / matched.fwhm[rows, None]
-        offset = -groups.edges[0] - sample.parameters.channel[rows]
-        columns = offset[:, None] + np.arange(sample.energy.size)
-        inside = (u >= window.low[rows, None]) & (u <= window.high[rows, None])
-        inside &= np.abs(u) < _FURTHEST
-        expected = np.take_along_axis(expected, columns, -1)[inside]
+    for start in range(0, len(sample.label), _SPECTRA_AT_ONCE):
+        rows = slice(start, start + _SPECTRA_AT_ONCE)
+        some, matched = sample.select(rows), peaks.matched.select(rows)
+        window = peaks.select(rows).window
+        expected = cubic(log_seen[rows], out=np.empty((len(some.label), cubic.n_channels)))
+        u = (sample.energy - matched.centre[:, None]) / matched.fwhm[:, None]
+        columns = before - some.parameters.channel[:, None] + np.arange(sample.energy.size)
+        expected = np.exp(np.take_along_axis(expected, columns, -1))
+        weight = expected**2 / np.maximum(peaks.noise.of_sum(expected), 1e-300)
+        inside = inside_window(u, window) & (np.abs(u) < _FURTHEST)
+        inside &= np.isfinite(weight) & (weight > _LEAST_WEIGHT)
         spectrum, channel = np.nonzero(inside)
         found.append(
             _Points(
                 u=u[inside],
                 spectrum=spectrum + start + first,
                 channel=channel,
-                residual=sample.counts[rows][inside] / expected - 1,
-                weight=expected**2 / np.maximum(noise.of_sum(expected), 1e-300),
-                noise=noise,
+                residual=some.counts[inside] / expected[inside] - 1,
+                weight=weight[inside],
+                noise=peaks.noise,
             )
         )
     return _Points.join(found)
@@ -372,6 +393,8 @@ def _cells(x, width):
 
 def _learn(points, nodes, n_channels, log_width, grid, prior):
     """Learn curve, widening, pattern and scatter from points."""
+    if np.unique(points.spectrum).size < _FEWEST_SPECTRA:
+        return _of_few(points, nodes, grid, prior)
     known = np.interp(points.u, nodes, prior.curve)
     known += log_width[points.spectrum] * np.interp(points.u, nodes, prior.widening)
     points = points.without(known)
@@ -386,7 +409,7 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
         pattern, pattern_error = _pattern(flat, n_channels)
         if not pattern.any():
             break
-    curve = prior.curve + curve
+    curve = np.clip(prior.curve + curve, -_LARGEST, _LARGEST)
     flat = flat.without(pattern[flat.channel])
     shared, own, most = _scatter(flat, grid)
     misplaced = np.interp(grid.u, nodes, _misplaced(flat, nodes, curve))
@@ -405,6 +428,23 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
         channel_error=np.hypot(channel_error, np.maximum(own, misplaced)),
         scatter=shared,
         most=most,
+        mode_scale=np.ones(0),
+    )
+
+
+def _of_few(points, nodes, grid, prior):
+    """Keep what is known: in few spectra structure is told from noise by what is known of noise."""
+    known = np.interp(points.u, nodes, prior.curve)
+    none = np.zeros(grid.n)
+    shared, own, _ = _scatter(points.without(known), grid) if points.u.size else (none, none, none)
+    channel_error = np.interp(grid.u, nodes, np.sqrt(prior.channel_variance))
+    return LearntResidual(
+        residual=CoherentResidual(float(nodes[0]), float(nodes[1] - nodes[0]), prior.curve),
+        widening=np.interp(grid.u, nodes, prior.widening),
+        group_error=np.interp(grid.u, nodes, np.sqrt(prior.group_variance)),
+        channel_error=np.hypot(channel_error, own),
+        scatter=shared,
+        most=np.full(grid.n, np.inf),
         mode_scale=np.ones(0),
     )
 
@@ -575,7 +615,7 @@ def _mode_scale(matched):
     information = 1 / left - 1
     # Without the prior the coefficient would be larger, and of variance 1 / information.
     alone = matched.coefficients / (1 - left)
-    total = (information**2).sum(0)
+    total = np.maximum((information**2).sum(0), 1e-300)
     variance = (information**2 * alone**2 - information).sum(0) / total
     unsure = _NOT_EXCLUDED * np.sqrt(2 / total)
     return np.sqrt(np.clip(1.0, variance - unsure, np.maximum(variance, 0) + unsure))

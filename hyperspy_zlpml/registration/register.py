@@ -17,9 +17,8 @@ from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import (
     ChannelGroups,
-    GroupedSpectra,
     group_curvature,
-    group_spectra,
+    group_samples,
     make_groups,
 )
 from hyperspy_zlpml.zlp.matching import MatchStart, match
@@ -211,26 +210,6 @@ def _without_spikes(spectra, matched, label, noise):
     return replace(spectra, complete=complete)
 
 
-def regrouped(peaks, samples, groups):
-    """Give registered spectra other counts, but for the groups that hold spikes.
-
-    Parameters
-    ----------
-    peaks : RegisteredPeaks
-    samples : sequence of Sample
-        The same spectra.
-    groups : ChannelGroups
-        Those in which they are registered.
-
-    Returns
-    -------
-    RegisteredPeaks
-    """
-    spectra = group_samples(samples, groups, peaks.spectra.curvature)
-    complete = spectra.complete & peaks.spectra.complete
-    return replace(peaks, spectra=replace(spectra, complete=complete))
-
-
 def groups_of(samples):
     """Make the groups of channels in which samples are registered.
 
@@ -243,35 +222,6 @@ def groups_of(samples):
     ChannelGroups
     """
     return _join(samples).groups
-
-
-def group_samples(samples, groups, curvature):
-    """Collect the counts of several samples in the same groups.
-
-    Parameters
-    ----------
-    samples : sequence of Sample
-    groups : ChannelGroups
-    curvature : ndarray of shape (n_groups,)
-        See :func:`~hyperspy_zlpml.zlp.groups.group_curvature`.
-
-    Returns
-    -------
-    GroupedSpectra
-        Of all samples, one after the other.
-    """
-    return GroupedSpectra.join(
-        [
-            group_spectra(
-                counts=sample.counts,
-                energy=sample.energy,
-                channel=sample.parameters.channel,
-                groups=groups,
-                curvature=curvature,
-            )
-            for sample in samples
-        ]
-    )
 
 
 def _heights(sample):

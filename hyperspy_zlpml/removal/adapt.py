@@ -7,13 +7,12 @@ import numpy as np
 
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.samples import log_intensities
-from hyperspy_zlpml.registration.coherent import flattened, learn_residual
+from hyperspy_zlpml.registration.coherent import flattened, learn_residual, regrouped
 from hyperspy_zlpml.registration.find_regions import separate
 from hyperspy_zlpml.registration.register import (
     groups_of,
     log_beam,
     register_to_shape,
-    regrouped,
 )
 from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
 from hyperspy_zlpml.removal.applicability import ShapeDifference, check_same_shape

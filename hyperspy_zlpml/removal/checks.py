@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.samples import FEWEST_TO_HOLD_OUT
-from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 
 #: Vacuum spectra are predicted from E_I up to this many FWHM ...
@@ -28,6 +28,12 @@ _LEVEL_ERRORS = 1.5
 _LEVEL_FRACTION = 0.02
 #: Errors found are smaller than this many errors claimed where the check is passed.
 _LARGEST_PULL = 2.0
+#: The same for errors free of counting noise.
+_LARGEST_RATIO = 1.5
+#: Single channels are looked at up to this many FWHM on both sides.
+_CHANNELS_UP_TO = 12.0
+#: Channels that are off by more than this many standard deviations hold spikes.
+_SPIKE = 6.0
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,16 @@ class VacuumCheck:
         What the coverage should be.
     window : Range
         Energies from the peak, eV.
+    error_ratio : float
+        Errors of the ZLP found, over those claimed, at the least: of single channels in the mean of
+        the spectra, or of the integrals; see :func:`errors_over_claims`.
 
     Examples
     --------
     Errors twice as large as claimed are not accepted:
 
     >>> from hyperspy_zlpml.removal.checks import VacuumCheck
-    >>> from hyperspy_zlpml.statistics import Range
+    >>> from hyperspy_zlpml.statistics import Normal, Range
     >>> check = VacuumCheck(
     ...     n_spectra=20,
     ...     residual=0.003,
@@ -73,11 +82,12 @@ class VacuumCheck:
     coverage: float
     confidence: float
     window: Range
+    error_ratio: float = 0.0
 
     @property
     def passed(self):
-        """Whether the errors found agree with the errors claimed within a factor of two."""
-        return bool(self.pull < _LARGEST_PULL)
+        """Whether the errors found agree with those claimed: pull below 2, ratio below 1.5."""
+        return bool(self.pull < _LARGEST_PULL and self.error_ratio < _LARGEST_RATIO)
 
     def __str__(self):
         verdict = "passed" if self.passed else "FAILED"
@@ -86,7 +96,8 @@ class VacuumCheck:
             f"{verdict}: {self.n_spectra} vacuum spectra predicted from below {low:.3g} eV "
             f"over {low:.3g}-{high:.3g} eV: mean residual {self.residual:+.2%} "
             f"of the ZLP, rms pull {self.pull:.2f}, {self.coverage:.0%} inside the "
-            f"{self.confidence:.0%} band"
+            f"{self.confidence:.0%} band; errors at least {self.error_ratio:.2g} times as large as "
+            "claimed"
         )
 
 
@@ -224,11 +235,14 @@ class Checks:
         Why no check on vacuum was made, where there is vacuum.
     scan : RegionScan or None
         Stability against ``E_I``; None where no cluster has one.
+    pure_ratio : float
+        Errors found over those claimed where spectra of the specimen are pure ZLP, at the least.
     """
 
     vacuum: VacuumCheck | None
     note: str
     scan: RegionScan | None
+    pure_ratio: float = 0.0
 
 
 def run_checks(application, image, held_out, adapted, confidence):
@@ -256,7 +270,65 @@ def run_checks(application, image, held_out, adapted, confidence):
         vacuum=vacuum,
         note=_why_no_check(image, held_out),
         scan=scan_regions(subtraction, application.scanned, adapted.regions),
+        pure_ratio=_ratio_in_region_one(subtraction, application.scanned),
     )
+
+
+def _ratio_in_region_one(subtraction, scanned):
+    """Hold the errors claimed in region I of some spectra against what is left there."""
+    if not len(scanned.labels):
+        return 0.0
+    peaks = scanned.peaks
+    window = Range(peaks.gain_limit, peaks.loss_limit)
+    found = errors_over_claims(subtraction, scanned.counts, peaks, window)
+    return _at_least(found)
+
+
+def errors_over_claims(subtraction, counts, peaks, window):
+    """Compare errors that many spectra share with those claimed, channel by channel.
+
+    What is left of pure spectra is averaged in bins of one channel about the peak. Its square
+    beyond the noise of the mean is the squared error that all spectra share; where it exceeds the
+    squared error that is claimed, bands are too narrow, however little a single spectrum shows.
+
+    Parameters
+    ----------
+    subtraction : Subtraction
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured.
+    peaks : KnownPeaks
+        All usable; what they are matched in.
+    window : Range
+        Energies from the peak that are pure zero-loss peak, eV; numbers, or one for each spectrum.
+
+    Returns
+    -------
+    Normal
+        Ratio of the squares, and its standard error.
+    """
+    subtracted, zlp, std, _, _, variance = subtraction.apply(counts.astype(float), peaks)
+    step = subtraction.energy[1] - subtraction.energy[0]
+    distance = subtraction.energy - peaks.centre[:, None]
+    low, high = (np.reshape(limit, (-1, 1)) for limit in window)
+    reach = _CHANNELS_UP_TO * peaks.fwhm[:, None]
+    noise = np.maximum(variance - std**2, 1e-300)
+    used = (distance > low) & (distance < high) & (np.abs(distance) < reach)
+    used &= subtracted**2 < _SPIKE**2 * variance
+    if not used.any():
+        return Normal(0.0, 0.0)
+    channel = np.round(distance[used] / step).astype(int)
+    channel -= channel.min()
+    weight = (zlp**2 / noise)[used]
+    total = np.maximum(np.bincount(channel, weight), 1e-300)
+    mean = np.bincount(channel, weight * (subtracted / zlp)[used]) / total
+    claimed = np.bincount(channel, weight * ((std / zlp) ** 2)[used]) / total
+    seen = claimed > 0
+    excess = ((mean**2 - 1 / total) / claimed)[seen]
+    error = (np.sqrt(2) / total / claimed)[seen]
+    # Channels whose noise hides what is claimed count little.
+    share = 1 / (1 + error**2)
+    ratio = (share * excess).sum() / share.sum()
+    return Normal(float(ratio), float(np.sqrt((share**2 * error**2).sum()) / share.sum()))
 
 
 def _why_no_check(image, held_out):
@@ -306,7 +378,10 @@ def check_on_vacuum(subtraction, sample, adapted, confidence):
         gain_limit=np.full(n, regions.gain_limit[0]),
         loss_limit=np.full(n, limit),
     )
-    found = subtraction.integrate(sample.counts + subtraction.pedestal, peaks, window)
+    counts = sample.counts + subtraction.pedestal
+    found = subtraction.integrate(counts, peaks, window)
+    channels = errors_over_claims(subtraction, counts, peaks, Range(-np.inf, np.inf))
+    integrals = _integrals_over_claims(found)
     pull = found.integral / np.hypot(found.model_std, found.counting_std)
     inside = np.abs(pull) <= norm.ppf(0.5 + confidence / 2)
     return VacuumCheck(
@@ -316,7 +391,22 @@ def check_on_vacuum(subtraction, sample, adapted, confidence):
         coverage=float(inside.mean()),
         confidence=confidence,
         window=window,
+        error_ratio=_at_least(channels, integrals),
     )
+
+
+def _integrals_over_claims(found):
+    """Compare squared errors of integrals, free of counting noise, with those claimed."""
+    claimed = max((found.model_std**2).mean(), 1e-300)
+    square = found.integral**2
+    n = len(square)
+    ratio = (square - found.counting_std**2).mean() / claimed
+    return Normal(float(ratio), float(np.sqrt(2 / n) * square.mean() / claimed))
+
+
+def _at_least(*ratios):
+    """Find the largest root of some ratios, each less its standard error."""
+    return float(np.sqrt(max(0.0, *(one.mean - one.sigma for one in ratios))))
 
 
 class _ScannedCluster(NamedTuple):

@@ -13,6 +13,8 @@ from hyperspy_zlpml.training.summary import TrainingSummary
 _SHOWN = 0.005
 #: Median chi2 above which a message says that the networks miss the spectra.
 _LARGEST_CHI2 = 100.0
+#: Errors found over those claimed above which bands are too narrow.
+_LARGEST_RATIO = 1.5
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Report:
         Not made without vacuum pixels to spare.
     scan : RegionScan or None
         Stability against ``E_I``; None where no cluster has one.
+    pure_ratio : float
+        Errors found over those claimed where spectra of the specimen are pure ZLP, at the least.
     tail : str
         How the tail of the ZLP was found without vacuum.
     n_vacuum : int
@@ -100,6 +104,7 @@ class Report:
     chi2_validation: float
     vacuum: VacuumCheck | None = None
     scan: RegionScan | None = None
+    pure_ratio: float = 0.0
     tail: str = ""
     n_vacuum: int = 0
     n_reference: int = 0
@@ -127,6 +132,12 @@ class Report:
                 f"the check on vacuum spectra failed ({self.vacuum}). The error bars are too small: "
                 "look at regions and at the spectra taken for vacuum."
             )
+        if self.pure_ratio > _LARGEST_RATIO:
+            found.append(
+                "the check on region I failed: below E_I, where specimen spectra are pure ZLP, errors "
+                f"that they share are {self.pure_ratio:.2g} times as large as claimed. The error bars "
+                "are too small: look at E_I, and at the spectra for what they have in common."
+            )
         if self.scan is not None and not self.scan.stable.all():
             found_stable = zip(self.scan.clusters, self.scan.stable, strict=True)
             unsure = ", ".join(str(name) for name, stable in found_stable if not stable)
@@ -152,6 +163,12 @@ class Report:
             *self._training_lines(),
             *self._vacuum_lines(),
         ]
+        if self.pure_ratio:
+            verdict = "passed" if self.pure_ratio < _LARGEST_RATIO else "FAILED"
+            lines.append(
+                f"  region I    check {verdict}: shared errors of the specimen's ZLP below E_I at least "
+                f"{self.pure_ratio:.2g} times as large as claimed"
+            )
         if self.scan is not None:
             lines.append(f"  E_I scan    {self.scan} eV (cluster)")
         if self.n_unusable:
@@ -226,6 +243,7 @@ def build_report(image, clusters, fitted, checks, *, n_reference, messages):
         **asdict(fitted.training or before),
         vacuum=checks.vacuum,
         scan=checks.scan,
+        pure_ratio=checks.pure_ratio,
         tail=fitted.ensemble.seen.tail,
         n_vacuum=int(image.vacuum.sum()),
         n_reference=n_reference,

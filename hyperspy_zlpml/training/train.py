@@ -9,13 +9,12 @@ from hyperspy_zlpml.compute.workers import active_client, map_on
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Beside, Networks, Reference, SeenSpectra
 from hyperspy_zlpml.network.selection import select
-from hyperspy_zlpml.registration.coherent import flattened, learn_residual
+from hyperspy_zlpml.registration.coherent import flattened, learn_residual, regrouped
 from hyperspy_zlpml.registration.find_regions import describe_tail_of, separate, with_known_tail
 from hyperspy_zlpml.registration.register import (
     groups_of,
     log_beam,
     register_peaks,
-    regrouped,
 )
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.training.pseudo_data import training_data
@@ -104,6 +103,9 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     ensemble = with_clusters(trained.ensemble, beam, clusters)
     table = replace(ensemble.tabulate(), residual=image.residual)
     learnt = learn_residual(table, peaks, samples, groups_of(samples), ensemble.seen.log_fwhm)
+    if not peaks.has_vacuum:
+        # What spectra show below their losses says nothing of the tails under them.
+        learnt = replace(learnt, most=np.full(table.grid.n, np.inf), mode_scale=np.ones(0))
     return replace(trained, ensemble=with_residual(ensemble, learnt, table.rest[-1]))
 
 

@@ -262,6 +262,35 @@ def group_spectra(counts, energy, channel, groups, curvature):
     )
 
 
+def group_samples(samples, groups, curvature):
+    """Collect the counts of several samples in the same groups.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    groups : ChannelGroups
+    curvature : ndarray of shape (n_groups,)
+        See :func:`~hyperspy_zlpml.zlp.groups.group_curvature`.
+
+    Returns
+    -------
+    GroupedSpectra
+        Of all samples, one after the other.
+    """
+    return GroupedSpectra.join(
+        [
+            group_spectra(
+                counts=sample.counts,
+                energy=sample.energy,
+                channel=sample.parameters.channel,
+                groups=groups,
+                curvature=curvature,
+            )
+            for sample in samples
+        ]
+    )
+
+
 def group_curvature(grid, log_shape, groups, channels_per_fwhm):
     """Divide the mean of a shape over each group by its value in the middle.
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hyperspy_zlpml.zlp.groups import group_widths
-
 
 @dataclass(frozen=True)
 class CoherentResidual:
@@ -85,27 +83,24 @@ class CoherentResidual:
         """
         return np.interp(u, self.u, self.curve, left=0.0, right=0.0)
 
-    def in_groups(self, grid, channels_per_fwhm):
-        """Average the deviation over the groups of channels in which spectra are matched.
+    def averaged(self, u, half_width):
+        """Average the deviation about reduced energies.
 
         Parameters
         ----------
-        grid : Grid
-        channels_per_fwhm : float
-            FWHM of the peaks, channels.
+        u, half_width : ndarray of shape (n,)
+            Middles and half widths of the averages, FWHM.
 
         Returns
         -------
-        ndarray of shape (grid.n,)
-            At the middle of a group.
+        ndarray of shape (n,)
         """
         if not self.has_curve:
-            return np.zeros(grid.n)
-        half = 0.5 * (group_widths(grid.u, channels_per_fwhm) - 1) / channels_per_fwhm
-        half = np.maximum(half, 0.25 * self.step)
+            return np.zeros(u.shape)
+        half = np.maximum(half_width, 0.25 * self.step)
         total = np.concatenate([[0.0], np.cumsum(0.5 * (self.curve[1:] + self.curve[:-1]))])
 
         def integral(u):
             return np.interp(u, self.u, total * self.step)
 
-        return (integral(grid.u + half) - integral(grid.u - half)) / (2 * half)
+        return (integral(u + half) - integral(u - half)) / (2 * half)

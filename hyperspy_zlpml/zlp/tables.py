@@ -303,7 +303,7 @@ class ShapeTable:
         widths = group_widths(self.grid.u, channels_per_fwhm)
         return replace(
             self,
-            coherent=self.residual.in_groups(self.grid, channels_per_fwhm),
+            coherent=self.residual.averaged(self.grid.u, 0.5 * (widths - 1) / channels_per_fwhm),
             grain=self.channel_error / np.sqrt(widths),
         )
 

@@ -10,6 +10,7 @@ from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import GroupedSpectra, group_curvature, group_spectra, make_groups
 from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, MatchStart, inside_window, match
+from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 STEP = 0.025
@@ -39,6 +40,8 @@ def table(modes=(), nodes=(0.0,), **changes):
         "log_shape": np.broadcast_to(LOG_SHAPE, (n, GRID.n)),
         "modes": np.array([np.broadcast_to(m, (n, GRID.n)) for m in modes]).reshape(-1, n, GRID.n),
         "rest": none, "scatter": none[0], "lower": none - 1, "upper": none + 1, "spill": none,
+        "residual": CoherentResidual.none(), "log_fwhm": 0.0,
+        **{name: none[0] for name in ("widening", "group_error", "channel_error", "coherent", "grain")},
     }  # fmt: skip
     return ShapeTable(
         grid=GRID, log_intensity_nodes=np.array(nodes, float), **{**values, **changes}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, Grid, to_grid
+from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 GRID = Grid.covering(-8, 20)
@@ -31,10 +32,18 @@ def table(exponents=(1.8, 2.0, 2.2)):
         lower=-rng.uniform(0.9, 1.1, (N_NODES, GRID.n)),
         upper=rng.uniform(0.9, 1.1, (N_NODES, GRID.n)),
         spill=rng.uniform(0, 0.1, (N_NODES, GRID.n)),
+        residual=CoherentResidual.none(),
+        widening=rng.uniform(-0.1, 0.1, GRID.n),
+        group_error=rng.uniform(0, 0.01, GRID.n),
+        channel_error=rng.uniform(0, 0.01, GRID.n),
+        log_fwhm=-1.0,
+        coherent=rng.uniform(-0.01, 0.01, GRID.n),
+        grain=rng.uniform(0, 0.01, GRID.n),
     )
 
 
 TABLES = ("log_shape", "modes", "rest", "scatter", "lower", "upper", "spill")
+TABLES += ("widening", "group_error", "channel_error", "coherent", "grain")
 REACHES = [(-30.0, 20.0), (-8.0, 300.0), (-30.0, 300.0)]
 
 
