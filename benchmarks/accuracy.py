@@ -22,6 +22,7 @@ import peers
 from accuracy_report import CONFIDENCES, OURS, WINDOWS, Score
 from hyperspy.signals import BaseSignal
 from scipy.stats import norm
+from troubles import TROUBLES
 
 from hyperspy_zlpml import ZLPRemoval, data
 from hyperspy_zlpml.image.detector import Detector
@@ -68,6 +69,8 @@ class Scene:
     def make(cls, kind, seed, size):
         """Simulate an image of a kind; images are ``size`` pixels wide and high."""
         shape = {} if kind in REPEATS else {"navigation_shape": (size, size)}
+        if kind in TROUBLES:
+            return cls(kind, seed, TROUBLES[kind]((size, size), seed))
         sample = data.SAMPLE_KINDS[kind](random_state=seed, **shape)
         vacuum = None
         if kind == "single_spectrum":
@@ -495,7 +498,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--parts", nargs="*", default=PARTS, choices=PARTS, metavar="PART", help=", ".join(PARTS))
-    add("--kinds", nargs="*", default=list(data.SAMPLE_KINDS))
+    add("--kinds", nargs="*", default=[*data.SAMPLE_KINDS, *TROUBLES])
     add("--seeds", nargs="*", type=int, default=[101, 102, 103])
     add("--size", type=int, default=48, help="pixels along an edge of the images")
     add("--dose-size", type=int, default=24, help="the same for the images of different dose")

@@ -139,7 +139,16 @@ class FixedWings:
 
 
 def recorded(
-    sample, seed, *, pattern=0.0, spread=(), pedestal=0.0, spikes=0.0, padded=0, first=None, last=None
+    sample,
+    seed,
+    *,
+    pattern=0.0,
+    spread=(),
+    pedestal=0.0,
+    spikes=0.0,
+    padded=0,
+    first=None,
+    last=None,
 ):
     """Record an image anew with another detector.
 

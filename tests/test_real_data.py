@@ -189,7 +189,8 @@ def test_silicon_with_its_own_ensemble_given(silicon, data_dir):
     result = remove(load(data_dir, "si_16x16_200kV.dm3"), ensemble=silicon.ensemble)
     assert not [told for told in result.report.messages if "other data" in told]
     pull = (result.zlp.data - silicon.zlp.data) / silicon.std.data
-    assert np.sqrt((pull**2).mean()) < 1
+    # Not the same: its own means are learnt anew, as if the ensemble came from other spectra.
+    assert np.sqrt((pull**2).mean()) < 1.5
 
 
 # --- others --------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Beside:
-    """What single spectra were found to show beside their shapes and what all share.
+    """Scatter, errors and scales that single spectra show beside their shapes.
 
     Attributes
     ----------

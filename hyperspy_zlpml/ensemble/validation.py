@@ -119,7 +119,7 @@ def _residual_arrays(arrays, facts):
     names = [RESIDUAL_PREFIX + name for name in RESIDUAL_ARRAYS]
     names += [BESIDE_PREFIX + name for name in BESIDE_ARRAYS]
     # Some records cannot hold empty arrays.
-    arrays = {name: arrays.get(name, np.zeros(0)) for name in names}
+    arrays = {name: arrays.get(name, np.zeros(0, np.float32)) for name in names}
     return {name: _array(arrays, name, 1, _LARGEST_NUMBER) for name in names}
 
 

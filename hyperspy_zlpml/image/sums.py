@@ -67,6 +67,10 @@ _SIGNIFICANT_LAG = 6.0
 _SIGNIFICANT = 12.0
 #: ... and neighbours miss at least this part of the variance.
 _LEAST_CORRELATION = 0.1
+#: The electrons' noise is looked at in levels as high as this quantile, ...
+_BRIGHT = 0.9
+#: ... where it is at least this fraction of the variance of the read-out.
+_STANDS_OUT = 0.3
 #: Rounds of weighting by the fit itself.
 _N_ROUNDS = 20
 
@@ -373,6 +377,9 @@ def fit_correlation(scatter):
     covariance = np.cumsum(solution[:0:-1])[::-1]
     gain = covariance[0] + 2 * covariance[1:].sum()
     if not 1 - covariance[0] / max(gain, 1e-300) > _LEAST_CORRELATION:
+        return None
+    # Under read-out noise the electrons' own shows too little to tell how it is correlated.
+    if not covariance[0] * np.quantile(scatter.level, _BRIGHT) > _STANDS_OUT * solution[0]:
         return None
     correlation = np.trim_zeros(covariance / gain, "b")
     return FittedNoise(float(gain), float(np.sqrt(solution[0])), tuple(correlation.tolist()))

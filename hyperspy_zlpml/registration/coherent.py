@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.stats import norm
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
@@ -209,10 +208,17 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, rounds=2, known=F
     table = replace(table, log_fwhm=log_fwhm.mean)
     prior = _Prior.of(table, nodes) if known else _Prior.none(nodes.size)
     for _ in range(rounds):
-        matched = _matched(table.in_groups(per_fwhm), peaks, samples, groups, log_fwhm)
-        points = _points(table, peaks, samples, matched, groups)
-        log_width = np.log(matched.fwhm) - log_fwhm.mean
-        learnt = _learn(points, nodes, samples[0].energy.size, log_width, table.grid, prior)
+        in_groups = table.in_groups(per_fwhm)
+        matched = _matched(in_groups, peaks, samples, groups=groups, log_fwhm=log_fwhm)
+        points = _points(table, peaks, samples, matched=matched, groups=groups)
+        learnt = _learn(
+            points,
+            nodes=nodes,
+            n_channels=samples[0].energy.size,
+            log_width=np.log(matched.fwhm) - log_fwhm.mean,
+            grid=table.grid,
+            prior=prior,
+        )
         table = learnt.put_into(table)
     few = len(matched.fwhm) < _FEWEST_SPECTRA
     return replace(learnt, mode_scale=np.ones(table.n_modes) if few else _mode_scale(matched))
@@ -308,7 +314,9 @@ def _matched(table, peaks, samples, groups, log_fwhm):
     pattern = table.residual.pattern
     if pattern.any():
         samples = [
-            replace(one, counts=one.counts / (1 + pattern)) if one.energy.size == pattern.size else one
+            replace(one, counts=one.counts / (1 + pattern))
+            if one.energy.size == pattern.size
+            else one
             for one in samples
         ]
         peaks = regrouped(peaks, samples, groups)
@@ -329,7 +337,17 @@ def _points(table, peaks, samples, matched, groups):
     for sample in samples:
         rows = slice(first, first + len(sample.label))
         of_sample = replace(peaks.select(rows), matched=matched.select(rows))
-        found.append(_points_of(sample, log_seen[rows], of_sample, cubic, first, -groups.edges[0]))
+        points = _points_of(
+            sample,
+            log_seen=log_seen[rows],
+            peaks=of_sample,
+            cubic=cubic,
+            first=first,
+            before=-groups.edges[0],
+        )
+        if sample.energy.size != samples[0].energy.size:
+            points = replace(points, channel=np.full_like(points.channel, samples[0].energy.size))
+        found.append(points)
         first += len(sample.label)
     return _without_spikes(_Points.join(found))
 
@@ -398,7 +416,8 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
     known = np.interp(points.u, nodes, prior.curve)
     known += log_width[points.spectrum] * np.interp(points.u, nodes, prior.widening)
     points = points.without(known)
-    pattern = pattern_error = np.zeros(n_channels)
+    # Spectra of another axis see other channels: they are counted in a channel of their own.
+    pattern = pattern_error = np.zeros(n_channels + 1)
     for _ in range(_ROUNDS):
         found = _curve(points.without(pattern[points.channel]), nodes, log_width, prior)
         curve, widening, group_error, channel_error = found
@@ -406,7 +425,7 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
             np.interp(points.u, nodes, curve)
             + log_width[points.spectrum] * np.interp(points.u, nodes, widening)
         )
-        pattern, pattern_error = _pattern(flat, n_channels)
+        pattern, pattern_error = _pattern(flat, n_channels + 1)
         if not pattern.any():
             break
     curve = np.clip(prior.curve + curve, -_LARGEST, _LARGEST)
@@ -420,8 +439,8 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
             start=float(nodes[0]),
             step=float(nodes[1] - nodes[0]),
             curve=curve,
-            pattern=pattern if some else np.zeros(0),
-            pattern_error=pattern_error if some else np.zeros(0),
+            pattern=pattern[:-1] if some else np.zeros(0, np.float32),
+            pattern_error=pattern_error[:-1] if some else np.zeros(0, np.float32),
         ),
         widening=np.interp(grid.u, nodes, prior.widening + widening),
         group_error=np.interp(grid.u, nodes, group_error),
@@ -530,7 +549,7 @@ def _means_over_spectra(points, cell, n, by=None):
     left = score - weight * factor * mean
     count = np.maximum((weight > 0).sum(0), 1)
     few = count / np.maximum(count - 1, 1)
-    variance = np.maximum((factor**2 * left**2).sum(0) * few / known**2, 1 / known)
+    variance = np.maximum((factor**2 * left**2).sum(0) * few / known / known, 1 / known)
     return mean, np.where(information > 0, variance, np.inf)
 
 
@@ -546,20 +565,20 @@ def _shrunk(mean, variance, x=None, prior=0.0):
     n = max(known.sum(), 1)
     ratio, unsure = excess.sum() / n, np.sqrt(2 / n)
     significance = ratio / unsure
-    true, certain = _non_negative(ratio, unsure), max(ratio - _CAUTION * unsure, 0)
+    true, certain = max(ratio, 0.0), max(ratio - _CAUTION * unsure, 0.0)
     if x is not None:
         count = np.maximum(_neighbouring(known.astype(float), x), 1.0)
         here, unsure = _neighbouring(excess, x) / count, np.sqrt(2 / count)
         # Neighbours that differ from the rest speak for themselves.
         differ = np.abs(here - ratio) > _SIGNIFICANT * unsure
-        true = np.where(differ, _non_negative(here, unsure), true)
+        true = np.where(differ, np.clip(here, 0, None), true)
         certain = np.where(differ, np.clip(here - _CAUTION * unsure, 0, None), certain)
     if np.any(prior):
         # What was known before was known to that: more only where these spectra say so.
         true = certain = np.maximum(certain, prior / noise)
     share = np.where(known, certain / (certain + 1), 0.0)
     error = np.sqrt(noise * ((1 - share) ** 2 * true + share**2 * known))
-    return _Means(share * mean, _held(error, known), float(significance))
+    return _Means(_held(share * mean, known), _held(error, known), float(significance))
 
 
 def _held(values, known):
@@ -581,12 +600,6 @@ def _neighbouring(values, x):
     return smooth[place] * (_NEIGHBOURS / step) * np.sqrt(2 * np.pi)
 
 
-def _non_negative(variance, sigma):
-    """Expect a variance, of which an estimate and its error are known, given that none is negative."""
-    ratio = np.clip(variance / sigma, -30, 30)
-    return np.maximum(variance + sigma * np.exp(norm.logpdf(ratio) - norm.logcdf(ratio)), 0)
-
-
 def _pattern(points, n_channels):
     """Learn the sensitivity of the channels; zeros where they do not differ."""
     weight = np.bincount(points.channel, points.weight, minlength=n_channels)
@@ -598,7 +611,8 @@ def _pattern(points, n_channels):
     means = _shrunk(mean, variance)
     if means.significance < _PATTERN_SIGNIFICANT:
         return np.zeros(n_channels), np.zeros(n_channels)
-    return means.value, means.error
+    own = np.arange(n_channels) < n_channels - 1
+    return own * means.value, own * means.error
 
 
 def _mode_scale(matched):
@@ -675,10 +689,11 @@ def _scatter(points, grid):
     own = np.clip(each - common - unsure, 0, None)
     upper = np.clip(common, 0, None) + _NOT_EXCLUDED * common_error
     common = np.where(common > _SIGNIFICANT * common_error, common, 0.0)
-    centres = (np.floor(to_grid(points.u).min() / _SCATTER_CELL) + np.arange(n_cells) + 0.5)
+    centres = np.floor(to_grid(points.u).min() / _SCATTER_CELL) + np.arange(n_cells) + 0.5
     centres = centres * _SCATTER_CELL
     shared, own, most = (
-        np.interp(grid.x, centres, np.minimum(np.sqrt(value), 1.0)) for value in (common, own, upper)
+        np.interp(grid.x, centres, np.minimum(np.sqrt(value), 1.0))
+        for value in (common, own, upper)
     )
     unseen = (grid.x < centres[0]) | (grid.x > centres[-1])
     return shared, own, np.where(unseen, np.inf, most)

@@ -141,7 +141,9 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     spill = image.peaks.spill_by_intensity.at(table.log_intensity_nodes)
     table = _with_thickness_mode(replace(table, spill=spill))
     log_fwhm = _typical_width(image.peaks)
-    learnt = learn_residual(table, image.peaks, samples, groups, log_fwhm, known=True)
+    learnt = learn_residual(
+        table, image.peaks, samples, groups=groups, log_fwhm=log_fwhm, known=True
+    )
     return Adapted(
         table=_with_learnt(table, learnt, log_fwhm),
         log_fwhm=log_fwhm,

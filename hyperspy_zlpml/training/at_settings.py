@@ -188,7 +188,7 @@ def _learnt_at(ensemble, registered, image):
     # Here ln N0 still counts from the beam of the first setting: the dose stays as it is.
     table = replace(ensemble, setting=tuple(image.values)).tabulate()
     peaks, groups = registered.peaks, groups_of(image.samples)
-    learnt = learn_residual(table, peaks, image.samples, groups, peaks.log_fwhm)
+    learnt = learn_residual(table, peaks, image.samples, groups=groups, log_fwhm=peaks.log_fwhm)
     shared = gaussian_filter1d(learnt.residual.at(table.grid.u) ** 2, _SHARED_OVER)
     return replace(learnt, channel_error=np.sqrt(learnt.channel_error**2 + shared))
 

@@ -102,7 +102,9 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     beam = log_beam(samples, peaks.grid, peaks.log_reference)
     ensemble = with_clusters(trained.ensemble, beam, clusters)
     table = replace(ensemble.tabulate(), residual=image.residual)
-    learnt = learn_residual(table, peaks, samples, groups_of(samples), ensemble.seen.log_fwhm)
+    learnt = learn_residual(
+        table, peaks, samples, groups=groups_of(samples), log_fwhm=ensemble.seen.log_fwhm
+    )
     if not peaks.has_vacuum:
         # What spectra show below their losses says nothing of the tails under them.
         learnt = replace(learnt, most=np.full(table.grid.n, np.inf), mode_scale=np.ones(0))
@@ -170,7 +172,7 @@ def _without_residual(image, samples, n_clusters, limits):
     chosen = [one for one in _split(samples, thinnest) if len(one.label)]
     groups = groups_of(samples)
     learnt = learn_residual(
-        peaks.table, peaks.select(thinnest), chosen, groups, log_fwhm, rounds=1
+        peaks.table, peaks.select(thinnest), chosen, groups=groups, log_fwhm=log_fwhm, rounds=1
     )
     # What depends on the width is left to the modes, which follow more than a straight line.
     flat = flattened(samples, peaks, learnt.residual)
@@ -183,7 +185,9 @@ def _split(samples, chosen):
     """Select spectra of several samples by one mask over all of them."""
     ends = np.cumsum([len(sample.label) for sample in samples])
     masks = np.split(chosen, ends[:-1])
-    return [sample.select(np.flatnonzero(mask)) for sample, mask in zip(samples, masks, strict=True)]
+    return [
+        sample.select(np.flatnonzero(mask)) for sample, mask in zip(samples, masks, strict=True)
+    ]
 
 
 def train_on_registered(images, options, rng, progress=None):

@@ -14,6 +14,10 @@ GRID_STEP = 0.01
 SLOWEST_TAIL = -1.0
 #: Standard deviation of the power of the energy by which an extrapolated tail may be wrong.
 TAIL_POWER_SIGMA = 0.5
+#: A group of channels is this fraction of its distance from the peak wide ...
+GROWTH = 0.05
+#: ... and at least this fraction of the FWHM.
+CORE_WIDTH = 1 / 12
 
 
 def to_grid(u):
@@ -60,6 +64,31 @@ def from_grid(x):
     array([-3.,  0., 40.])
     """
     return np.sinh(x) / 2.0
+
+
+def group_widths(u, channels_per_fwhm):
+    """Tell how many channels the group at a reduced energy holds.
+
+    Parameters
+    ----------
+    u : ndarray of any shape
+        Reduced energies, FWHM.
+    channels_per_fwhm : float
+        FWHM of the peaks, channels.
+
+    Returns
+    -------
+    ndarray of the shape of ``u``
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.grid import group_widths
+    >>> group_widths(np.array([0.0, 10.0]), channels_per_fwhm=18.0)
+    array([2., 9.])
+    """
+    smallest = max(1, int(round(channels_per_fwhm * CORE_WIDTH)))
+    return np.maximum(smallest, np.floor(GROWTH * np.abs(u) * channels_per_fwhm))
 
 
 @dataclass(frozen=True)

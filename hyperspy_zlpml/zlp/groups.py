@@ -11,11 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-
-#: A group is this fraction of its distance from the peak wide ...
-_GROWTH = 0.05
-#: ... and at least this fraction of the FWHM.
-_CORE_WIDTH = 1 / 12
+from hyperspy_zlpml.zlp.grid import CORE_WIDTH, GROWTH
 
 
 @dataclass(frozen=True)
@@ -145,12 +141,12 @@ def make_groups(channels_per_fwhm, n_before, n_after):
     >>> groups.size, int(groups.n_channels.min()), int(groups.n_channels.max())
     (157, 2, 90)
     """
-    smallest = max(1, int(round(channels_per_fwhm * _CORE_WIDTH)))
+    smallest = max(1, int(round(channels_per_fwhm * CORE_WIDTH)))
 
     def outward(n_channels):
         edges = [0]
         while edges[-1] < n_channels:
-            edges.append(edges[-1] + max(smallest, int(_GROWTH * edges[-1])))
+            edges.append(edges[-1] + max(smallest, int(GROWTH * edges[-1])))
         return np.array(edges)
 
     # The group that holds the peak is centred on it.
@@ -158,31 +154,6 @@ def make_groups(channels_per_fwhm, n_before, n_after):
     after = outward(max(n_after - (smallest - half), 1)) + smallest - half
     before = -(outward(max(n_before - half, 1)) + half)
     return ChannelGroups(np.concatenate([before[::-1], after]))
-
-
-def group_widths(u, channels_per_fwhm):
-    """Tell how many channels the group at a reduced energy holds.
-
-    Parameters
-    ----------
-    u : ndarray of any shape
-        Reduced energies, FWHM.
-    channels_per_fwhm : float
-        FWHM of the peaks, channels.
-
-    Returns
-    -------
-    ndarray of the shape of ``u``
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.zlp.groups import group_widths
-    >>> group_widths(np.array([0.0, 10.0]), channels_per_fwhm=18.0)
-    array([2., 9.])
-    """
-    smallest = max(1, int(round(channels_per_fwhm * _CORE_WIDTH)))
-    return np.maximum(smallest, np.floor(_GROWTH * np.abs(u) * channels_per_fwhm))
 
 
 @dataclass(frozen=True)

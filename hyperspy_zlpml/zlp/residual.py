@@ -41,8 +41,8 @@ class CoherentResidual:
     start: float
     step: float
     curve: np.ndarray
-    pattern: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    pattern_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    pattern: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    pattern_error: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @classmethod
     def none(cls):

@@ -11,8 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, Grid, to_grid
-from hyperspy_zlpml.zlp.groups import group_widths
+from hyperspy_zlpml.zlp.grid import (
+    GRID_STEP,
+    SLOWEST_TAIL,
+    TAIL_POWER_SIGMA,
+    Grid,
+    group_widths,
+    to_grid,
+)
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 
 #: Steps of the grid over which the slope at an edge is taken.

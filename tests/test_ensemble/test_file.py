@@ -26,11 +26,13 @@ from hyperspy_zlpml.ensemble.conditions import Conditions
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.parts import to_parts
 from hyperspy_zlpml.ensemble.reading import from_parts
+from hyperspy_zlpml.ensemble.records import Beside
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
+from hyperspy_zlpml.zlp.residual import CoherentResidual
 
 ENERGY = np.linspace(-3, 8, 200)
 DATA = ROOT / "tests" / "data"
@@ -46,6 +48,17 @@ def whole(n_replicas=6, **changes):
         "cluster_centres": np.array([15.2, 14.8]),
         "tail": "beyond 3 eV a guess – “so”",
         "microscope": {"beam_energy": 200.0, "collection_angle": 15.0},
+        "residual": CoherentResidual(
+            -4.0,
+            0.1,
+            curve=0.01 * np.sin(np.arange(121, dtype="f4")),
+            pattern=0.01 * np.cos(np.arange(64, dtype="f4")),
+            pattern_error=np.full(64, 1e-3, "f4"),
+        ),
+        "beside": Beside(
+            *(np.full(GRID.n, value, "f4") for value in (0.1, 1e-3, 2e-3, 0.5)),
+            mode_scale=np.full(2, 0.7, "f4"),
+        ),
         "provenance": {"title": "flake µ", "arguments": {"regions": {"gain_limit": -np.inf}}},
     }
     return random_ensemble(n_replicas, **{**values, **changes})
@@ -172,7 +185,12 @@ def test_conditions_are_asked_for_as_before(tmp_path):
 def test_every_field_of_an_ensemble_is_stored():
     """A field that was forgotten would come back as its default, and nobody would notice."""
     arrays, facts = to_parts(whole())
-    elsewhere = {"spill": "spill_log_intensity", "regions": "E_I", "fingerprint": "origin"}
+    elsewhere = {
+        "spill": "spill_log_intensity",
+        "regions": "E_I",
+        "fingerprint": "origin",
+        "beside": "beside_widening",
+    }
     for part in all_parts():
         stored = {part, elsewhere.get(part)}
         assert stored & (set(arrays) | set(facts)), f"{part} is in no file"
@@ -267,6 +285,14 @@ def other_values():
     for name, value in other.items():
         yield "noise", replace(noise, **{name: value})
     yield "tail", "other"
+    residual, beside = one.reference.residual, one.reference.beside
+    for field in fields(residual):
+        value = getattr(residual, field.name)
+        other = nudged(value) if np.ndim(value) else 1.5 * value
+        yield "residual", replace(residual, **{field.name: other})
+    for field in fields(beside):
+        value = nudged(getattr(beside, field.name))
+        yield "beside", replace(beside, **{field.name: value})
     yield "fingerprint", "0" * 64
     yield "microscope", {**one.origin.microscope, "beam_energy": 200.1}
 
@@ -372,7 +398,7 @@ def test_an_altered_byte_in_the_arrays(path, where):
     (b"15.5", b"15.6", "its checksum"),
     (b"sha256", b"sha255", "altered"),
     (b"format_version", b"format_versiom", "no format version"),
-    (b'\\"format_version\\": 1', b'\\"format_version\\": 0', "no format version"),
+    (b'\\"format_version\\": 2', b'\\"format_version\\": 0', "no format version"),
     (b"hyperspy_zlpml", b"hyperspy_other", "not an ensemble"),
     (b"data_offsets", b"data_offsetz", "header was altered"),
     (b'{"__metadata__"', b'["__metadata__"', "not an ensemble"),

@@ -13,7 +13,6 @@ from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.removal.checks import ScannedSpectra
-from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.removal.subtract import (
     _OPENING,
     MODEL_FLOOR,
@@ -21,6 +20,7 @@ from hyperspy_zlpml.removal.subtract import (
     Subtraction,
 )
 from hyperspy_zlpml.statistics import Normal, Range
+from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.zlp.grid import Grid, to_grid
 from hyperspy_zlpml.zlp.groups import make_groups
 from hyperspy_zlpml.zlp.matching import KnownPeaks

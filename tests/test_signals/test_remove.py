@@ -538,8 +538,9 @@ def test_train_then_apply_is_remove(small, small_removal):
     )
     np.testing.assert_allclose(found, expected, rtol=0.1)
     pull = (result.zlp.data - small_removal.zlp.data) / small_removal.std.data
-    assert np.abs(pull).max() < 0.5
-    assert np.median(result.std.data / small_removal.std.data) == pytest.approx(1, rel=0.05)
+    # Modes are as wide as the replicas again: other images vary in ways of their own.
+    assert np.abs(pull).max() < 1.5
+    assert 0.9 < np.median(result.std.data / small_removal.std.data) < 1.6
 
 
 def test_a_given_ensemble_is_not_modified(small, small_removal):
