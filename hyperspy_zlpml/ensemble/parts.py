@@ -53,7 +53,12 @@ def to_parts(ensemble):
         # Files of format 1 hold none of this: the fingerprints of their models stay what they were.
         arrays |= _named(RESIDUAL_PREFIX, reference.residual, RESIDUAL_ARRAYS)
         arrays |= _named(BESIDE_PREFIX, reference.beside, BESIDE_ARRAYS)
-        facts["residual"] = {"start": reference.residual.start, "step": reference.residual.step}
+        facts["residual"] = {
+            "start": reference.residual.start,
+            "step": reference.residual.step,
+            "n": reference.residual.curve.size,
+            "n_modes": reference.beside.mode_scale.size,
+        }
     if conditions is not None:
         arrays |= _named(CONDITIONS_PREFIX, conditions, CONDITIONS_ARRAYS)
         facts["conditions"] = {
@@ -64,9 +69,8 @@ def to_parts(ensemble):
 
 
 def _named(prefix, record, names):
-    """Collect arrays of a record under the names that they have in a file, but for empty ones."""
-    found = {prefix + name: getattr(record, name) for name in names}
-    return {name: array for name, array in found.items() if array.size}
+    """Collect arrays of a record under the names that they have in a file."""
+    return {prefix + name: getattr(record, name) for name in names}
 
 
 def _arrays_of(ensemble):

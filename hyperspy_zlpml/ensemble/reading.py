@@ -186,10 +186,11 @@ def _residual_of(arrays, facts):
     """Read the coherent residual and what spectra show beside; files of format 1 hold none."""
     if "residual" not in facts:
         return {}
+    start, step = facts["residual"]["start"], facts["residual"]["step"]
     curve = {name: arrays[RESIDUAL_PREFIX + name] for name in RESIDUAL_ARRAYS}
     beside = {name: arrays[BESIDE_PREFIX + name] for name in BESIDE_ARRAYS}
     return {
-        "residual": CoherentResidual(**facts["residual"], **curve),
+        "residual": CoherentResidual(start, step, **curve),
         "beside": Beside(**beside),
     }
 

@@ -107,7 +107,7 @@ class Beside:
         Beside
         """
         none = np.zeros(n_grid)
-        return cls(none, none, none, rest_share=np.ones(n_grid), mode_scale=np.ones(0))
+        return cls(none, none, none, rest_share=np.ones(n_grid), mode_scale=np.ones(1))
 
 
 @dataclass(frozen=True)

@@ -112,14 +112,13 @@ def _conditions(arrays, facts):
 
 def _residual_arrays(arrays, facts):
     """Look up the arrays of the coherent residual; files of format 1 hold none."""
-    if "residual" not in facts:
+    if not any(name.startswith((RESIDUAL_PREFIX, BESIDE_PREFIX)) for name in arrays):
         return {}
-    if not _is_record({"start": _is_number, "step": _is_scale})(facts["residual"]):
+    kinds = {"start": _is_number, "step": _is_scale, "n": is_integer, "n_modes": is_integer}
+    if not _is_record(kinds)(facts["residual"]):
         raise TypeError("residual cannot be that")
     names = [RESIDUAL_PREFIX + name for name in RESIDUAL_ARRAYS]
     names += [BESIDE_PREFIX + name for name in BESIDE_ARRAYS]
-    # Some records cannot hold empty arrays.
-    arrays = {name: arrays.get(name, np.zeros(0, np.float32)) for name in names}
     return {name: _array(arrays, name, 1, _LARGEST_NUMBER) for name in names}
 
 
@@ -130,8 +129,9 @@ def _check_residual(residual, facts):
     n_grid = facts["grid"]["n"]
     curve, pattern, error = (residual[RESIDUAL_PREFIX + name] for name in RESIDUAL_ARRAYS)
     *on_grid, scale = (residual[BESIDE_PREFIX + name] for name in BESIDE_ARRAYS)
-    if any(one.shape != (n_grid,) for one in on_grid) or pattern.shape != error.shape:
-        raise ValueError("shapes of the coherent residual do not agree")
+    sizes = (curve.size, scale.size) == (facts["residual"]["n"], facts["residual"]["n_modes"])
+    if any(one.shape != (n_grid,) for one in on_grid) or pattern.shape != error.shape or not sizes:
+        raise ValueError("shapes do not agree: those of the coherent residual")
     if not 2 <= curve.size <= _LONGEST_CURVE or pattern.size > _LONGEST_CURVE:
         raise ValueError(f"{curve.size} nodes or {pattern.size} channels of the residual")
     least = min(one.min(initial=0.0) for one in (curve, pattern))

@@ -36,6 +36,8 @@ _NODES_PER_CHANNEL = 4.0
 _FURTHEST = 40.0
 #: The variance of means is that of neighbours within about this distance in x (standard deviation).
 _NEIGHBOURS = 0.25
+#: Distance in x over which the curve fades beyond what is known.
+_FADES_OVER = 0.3
 #: Residuals beyond this many robust standard deviations are spikes.
 _SPIKE = 6.0
 #: Width in x of the cells within which the scatter is one number.
@@ -50,6 +52,10 @@ _NOISE_UNSURE = 0.02
 _PATTERN_SIGNIFICANT = 5.0
 #: Means are corrected for by the variance that is certain by this many standard errors.
 _CAUTION = 1.0
+#: Standard deviation of the sensitivities of the channels of a detector, at most ...
+_LARGEST_PATTERN = 0.03
+#: ... and correlation of those of neighbours: more is no pattern, but a peak of another shape.
+_ALIKE = 0.5
 #: Rounds in which curve and pattern, or shapes and curve, improve each other.
 _ROUNDS = 2
 #: Points that robust standard deviations are found from, at most.
@@ -439,15 +445,15 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
             start=float(nodes[0]),
             step=float(nodes[1] - nodes[0]),
             curve=curve,
-            pattern=pattern[:-1] if some else np.zeros(0, np.float32),
-            pattern_error=pattern_error[:-1] if some else np.zeros(0, np.float32),
+            pattern=pattern[:-1] if some else np.zeros(1),
+            pattern_error=pattern_error[:-1] if some else np.zeros(1),
         ),
         widening=np.interp(grid.u, nodes, prior.widening + widening),
         group_error=np.interp(grid.u, nodes, group_error),
         channel_error=np.hypot(channel_error, np.maximum(own, misplaced)),
         scatter=shared,
         most=most,
-        mode_scale=np.ones(0),
+        mode_scale=np.ones(1),
     )
 
 
@@ -464,7 +470,7 @@ def _of_few(points, nodes, grid, prior):
         channel_error=np.hypot(channel_error, own),
         scatter=shared,
         most=np.full(grid.n, np.inf),
-        mode_scale=np.ones(0),
+        mode_scale=np.ones(1),
     )
 
 
@@ -578,7 +584,13 @@ def _shrunk(mean, variance, x=None, prior=0.0):
         true = certain = np.maximum(certain, prior / noise)
     share = np.where(known, certain / (certain + 1), 0.0)
     error = np.sqrt(noise * ((1 - share) ** 2 * true + share**2 * known))
-    return _Means(_held(share * mean, known), _held(error, known), float(significance))
+    value = share * mean
+    if x is not None:
+        # Beyond the last known cell the deviation fades: a step there were no better.
+        places = x[known] if known.any() else np.zeros(1)
+        distance = np.abs(x - np.clip(x, places.min(), places.max()))
+        value = _held(value, known) * np.exp(-distance / _FADES_OVER)
+    return _Means(value, _held(error, known), float(significance))
 
 
 def _held(values, known):
@@ -607,12 +619,20 @@ def _pattern(points, n_channels):
     known = np.maximum(weight, 1e-300)
     mean = mean / known
     squared = points.weight * (points.residual - mean[points.channel]) ** 2
-    variance = np.where(weight > 0, max(squared.mean(), 1.0) / known, np.inf)
-    means = _shrunk(mean, variance)
-    if means.significance < _PATTERN_SIGNIFICANT:
+    variance = max(squared.mean(), 1.0) / known
+    own = (weight > 0) & (np.arange(n_channels) < n_channels - 1)
+    # A sensitivity is a relative one: the best known channels tell how far it varies.
+    precision = np.where(own, variance**-2.0, 0.0)
+    total = max(precision.sum(), 1e-300)
+    true, unsure = (precision * (mean**2 - variance)).sum() / total, np.sqrt(2 / total)
+    # Sensitivities of neighbours have little to do with each other, and differ by some per cent.
+    pairs = np.sqrt(precision[1:] * precision[:-1])
+    alike = (pairs * mean[1:] * mean[:-1]).sum() / max(pairs.sum(), 1e-300) > _ALIKE * true
+    if true < _PATTERN_SIGNIFICANT * unsure or true > _LARGEST_PATTERN**2 or alike:
         return np.zeros(n_channels), np.zeros(n_channels)
-    own = np.arange(n_channels) < n_channels - 1
-    return own * means.value, own * means.error
+    share = np.where(own, true / (true + variance), 0.0)
+    pattern = np.clip(share * mean, -_LARGEST, _LARGEST)
+    return pattern, np.sqrt(true * np.where(own, 1 - share, 1.0))
 
 
 def _mode_scale(matched):

@@ -158,7 +158,7 @@ def _as_uncertain_as_replicas(ensemble):
     beside = ensemble.reference.beside
     if beside is None:
         return ensemble
-    beside = replace(beside, mode_scale=np.ones(0), rest_share=np.ones(ensemble.grid.n))
+    beside = replace(beside, mode_scale=np.ones(1), rest_share=np.ones(ensemble.grid.n))
     return replace(ensemble, reference=replace(ensemble.reference, beside=beside))
 
 

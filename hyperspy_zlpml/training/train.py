@@ -107,7 +107,7 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     )
     if not peaks.has_vacuum:
         # What spectra show below their losses says nothing of the tails under them.
-        learnt = replace(learnt, most=np.full(table.grid.n, np.inf), mode_scale=np.ones(0))
+        learnt = replace(learnt, most=np.full(table.grid.n, np.inf), mode_scale=np.ones(1))
     return replace(trained, ensemble=with_residual(ensemble, learnt, table.rest[-1]))
 
 

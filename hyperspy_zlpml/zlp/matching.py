@@ -37,6 +37,9 @@ _FLOOR = 1e-3
 #: Groups that are off by this many standard deviations, and by as many times what their neighbours
 #: are off, hold a spike.
 _SPIKE = 6.0
+#: Steps of a match, by number, up to which spikes are looked for: weights that change for ever would
+#: keep it from converging.
+_WEIGHED_UP_TO = 3
 #: Neighbouring groups that are looked at.
 _SPIKE_NEIGHBOURS = 9
 #: Spectra worked on at once.
@@ -308,7 +311,11 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
         # Modes are smooth: after two steps the peak moves too little to look them up again.
         if number in _MODES_LOOKED_UP:
             modes = table.shape_modes(places)
-        normal, gradient, chi2 = fit.normal_equations(now, places.u, shape, modes)
+        if number <= _WEIGHED_UP_TO:
+            believed = None
+        normal, gradient, chi2, believed = fit.normal_equations(
+            now, places.u, shape=shape, modes=modes, believed=believed
+        )
         step = np.linalg.solve(normal, gradient[..., None])[..., 0]
         now = fit.moved(now, step)
         done = np.einsum("pi,pi->p", gradient, step) < _CONVERGED
@@ -319,7 +326,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
             found.covariance[rows] = np.linalg.inv(normal[done])
             found.chi2[rows] = chi2[done]
             left = ~done
-            active, modes = active[left], modes[:, left]
+            active, modes, believed = active[left], modes[:, left], believed[left]
             fit, now = fit.select(left), now.select(left)
         if not active.size:
             break
@@ -382,8 +389,8 @@ class _Fit(PerSpectrum):
         counts = np.maximum((self.spectra.sums * core).sum(-1), 1e-9)
         return np.log(counts / (np.exp(log_shape) * scale * core).sum(-1))
 
-    def normal_equations(self, now, u, shape, modes):
-        """Compute normal matrices, gradients and chi2 of the linearised fits.
+    def normal_equations(self, now, u, *, shape, modes, believed=None):
+        """Compute normal matrices, gradients, chi2 and weights of the linearised fits.
 
         ``shape`` holds the logarithm, slope and scatter of the table at ``u``, ``modes`` its
         modes; all of shape (..., n_spectra, n_groups).
@@ -402,8 +409,9 @@ class _Fit(PerSpectrum):
         variance = self.noise.variance(expected, spectra.n_channels) + extra
         inverse = self._inverse_sigma(variance, expected)
         deviation = spectra.sums - expected
-        spikes = _spikes(deviation * inverse)
-        inverse[spikes] = 0.0
+        if believed is None:
+            believed = _believed(deviation * inverse)
+        inverse *= believed
         residual = deviation * inverse
         # Sums in double precision: they must not depend on the spectra worked on beside.
         jacobian = np.empty((N_PEAK + len(modes),) + u.shape)
@@ -427,9 +435,8 @@ class _Fit(PerSpectrum):
             # The fitted numbers are as uncertain as the noise of many channels makes them, but
             # single groups deviate by the noise of their few.
             variance = self.noise.of_sum(expected, spectra.n_channels) + extra
-            residual = deviation * self._inverse_sigma(variance, expected)
-            residual[spikes] = 0.0
-        return normal, gradient, np.einsum("pg,pg->p", residual, residual)
+            residual = deviation * self._inverse_sigma(variance, expected) * believed
+        return normal, gradient, np.einsum("pg,pg->p", residual, residual), believed
 
     def _inverse_sigma(self, variance, expected):
         """Compute one over the standard deviation of groups, 0 outside of their windows."""
@@ -449,18 +456,19 @@ class _Fit(PerSpectrum):
         )
 
 
-def _spikes(residual):
-    """Find groups whose residuals stand out of those of their neighbours, as spikes do.
+def _believed(residual):
+    """Weigh groups less whose residuals stand out of those of their neighbours, as spikes do.
 
     Where the shape is not that of the peak, neighbours are off together: nothing stands out.
     """
-    spikes = np.abs(residual) > _SPIKE
-    rows = np.flatnonzero(spikes.any(-1))
+    weight = np.ones_like(residual)
+    rows = np.flatnonzero((np.abs(residual) > _SPIKE).any(-1))
     if rows.size:
         size = np.abs(residual[rows])
         typical = median_filter(size, size=(1, _SPIKE_NEIGHBOURS), mode="nearest")
-        spikes[rows] &= size > _SPIKE * np.maximum(typical, 1.0)
-    return spikes
+        limit = _SPIKE * np.maximum(typical, 1.0)
+        weight[rows] = np.where(size > limit, (limit / np.maximum(size, limit)) ** 2, 1.0)
+    return weight
 
 
 def _span(used):

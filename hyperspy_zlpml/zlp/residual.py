@@ -23,7 +23,7 @@ class CoherentResidual:
     curve : ndarray of shape (n,)
         Deviation at the nodes: counts over the smooth shape, less one.
     pattern : ndarray of shape (n_channels,)
-        Deviation of each channel of the detector; empty where none stands out of the noise.
+        Deviation of each channel of the detector; a single zero where none stands out of the noise.
     pattern_error : ndarray of shape (n_channels,)
         Its standard error.
 
@@ -41,8 +41,8 @@ class CoherentResidual:
     start: float
     step: float
     curve: np.ndarray
-    pattern: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    pattern_error: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    pattern: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    pattern_error: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     @classmethod
     def none(cls):
