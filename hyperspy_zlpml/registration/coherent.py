@@ -311,7 +311,8 @@ def _nodes(peaks, per_fwhm):
     low, high = peaks.u_range
     low, high = max(low, -_FURTHEST), min(high, _FURTHEST)
     step = 1 / (_NODES_PER_CHANNEL * per_fwhm)
-    return step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
+    # No channel lies at an end, where rounding would decide whether it is on the curve.
+    return step * np.arange(np.floor(low / step) - 2, np.ceil(high / step) + 3)
 
 
 def _matched(table, peaks, samples, groups, log_fwhm):
