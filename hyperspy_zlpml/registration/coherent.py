@@ -32,6 +32,8 @@ _FINE_CELLS = (0.03, 0.015)
 _NODES_TOGETHER = (4, 2, 1)
 #: Nodes of the curve for each channel.
 _NODES_PER_CHANNEL = 4.0
+#: Channels over which the curve runs out at its ends.
+_RUNS_OUT_OVER = 4
 #: The curve ends at this many FWHM at the latest.
 _FURTHEST = 40.0
 #: The variance of means is that of neighbours within about this distance in x (standard deviation).
@@ -435,7 +437,7 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
         pattern, pattern_error = _pattern(flat, n_channels + 1)
         if not pattern.any():
             break
-    curve = np.clip(prior.curve + curve, -_LARGEST, _LARGEST)
+    curve = _ending_at_zero(np.clip(prior.curve + curve, -_LARGEST, _LARGEST))
     flat = flat.without(pattern[flat.channel])
     shared, own, most = _scatter(flat, grid)
     misplaced = np.interp(grid.u, nodes, _misplaced(flat, nodes, curve))
@@ -456,6 +458,12 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
         most=most,
         mode_scale=np.ones(1),
     )
+
+
+def _ending_at_zero(curve):
+    """Let a curve run out at its ends: no channel may depend on which side of a step it lies."""
+    rise = np.minimum(np.arange(curve.size) / (_NODES_PER_CHANNEL * _RUNS_OUT_OVER), 1.0)
+    return curve * rise * rise[::-1]
 
 
 def _of_few(points, nodes, grid, prior):

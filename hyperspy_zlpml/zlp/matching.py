@@ -299,6 +299,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
         table=table,
         noise=noise,
     )
+    believed = None
     now = _Peaks(np.zeros(len(centre)), centre, fwhm, np.zeros((len(centre), table.n_modes)))
     found = Match.empty(len(centre), table.n_modes)
     found.n_points[:] = inside.sum(-1)
@@ -465,7 +466,9 @@ def _believed(residual):
     rows = np.flatnonzero((np.abs(residual) > _SPIKE).any(-1))
     if rows.size:
         size = np.abs(residual[rows])
-        typical = median_filter(size, size=(1, _SPIKE_NEIGHBOURS), mode="nearest")
+        # Zero beyond the groups that are looked at, as outside of the windows: neighbours in a block
+        # of spectra must not decide.
+        typical = median_filter(size, size=(1, _SPIKE_NEIGHBOURS), mode="constant")
         limit = _SPIKE * np.maximum(typical, 1.0)
         weight[rows] = np.where(size > limit, (limit / np.maximum(size, limit)) ** 2, 1.0)
     return weight
