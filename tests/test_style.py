@@ -22,7 +22,7 @@ def where(figures, words):
 
 
 def test_functions_are_small(figures):
-    assert sum(figures.lengths) / len(figures.lengths) < 8.75
+    assert sum(figures.lengths) / len(figures.lengths) < 9
     assert max(figures.lengths) <= 55
 
 

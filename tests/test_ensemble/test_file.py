@@ -717,8 +717,10 @@ def test_forged_files_are_refused_or_predict(path, name):
 # --- files of before ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["ensemble_format_1", "ensemble_with_conditions_format_1"])
-def test_files_of_format_1_are_read(name):
+@pytest.mark.parametrize(
+    "name", [f"ensemble{kind}_format_{n}" for n in (1, 2) for kind in ("", "_with_conditions")]
+)
+def test_files_of_earlier_formats_are_read(name):
     """Made by tests/data/make_release_file.py when the format was new.
 
     What predictions depend on beside the file (laws of conditions, grids, tails that may not
