@@ -735,4 +735,4 @@ def test_files_of_earlier_formats_are_read(name):
         found = one.predict(energy, log_intensity=log_intensity)
         # Machines differ in the last digits of single precision.
         np.testing.assert_allclose(found, np.array(expected, float), rtol=1e-5)
-    assert (DATA / f"{name}.zlp").stat().st_size < 70_000
+    assert (DATA / f"{name}.zlp").stat().st_size < 90_000
