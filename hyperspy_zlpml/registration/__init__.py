@@ -9,5 +9,5 @@ In the order in which :func:`hyperspy_zlpml.training.train.register_image` uses 
 - ``find_regions``: where a cluster is pure zero-loss peak
 - ``spill``: losses that the response carries into region I
 - ``variation``: modes by which shapes differ from spectrum to spectrum
-- ``scatter``: what of it no mode explains
+- ``coherent``: what all spectra share beyond smooth shapes, and what they scatter by
 """

@@ -568,8 +568,8 @@ def _means_over_spectra(points, cell, n, by=None):
     return mean, np.where(information > 0, variance, np.inf)
 
 
-def _shrunk(mean, variance, x=None, prior=0.0):
-    """Draw means towards zero by ``V / (V + s**2)``, ``V`` from neighbours in x (or from all).
+def _shrunk(mean, variance, x, prior=0.0):
+    """Draw means at places in x towards zero by ``V / (V + s**2)``.
 
     ``V / s**2`` of neighbours is averaged: the structure of measured peaks grows outward with their
     errors, and the best known means must not speak for all. ``V`` is at least ``prior``.
@@ -577,29 +577,38 @@ def _shrunk(mean, variance, x=None, prior=0.0):
     known = np.isfinite(variance)
     noise = np.where(known, variance, 1.0)
     excess = np.where(known, mean**2 / noise - 1, 0.0)
-    n = max(known.sum(), 1)
-    ratio, unsure = excess.sum() / n, np.sqrt(2 / n)
-    significance = ratio / unsure
-    true, certain = max(ratio, 0.0), max(ratio - _CAUTION * unsure, 0.0)
-    if x is not None:
-        count = np.maximum(_neighbouring(known.astype(float), x), 1.0)
-        here, unsure = _neighbouring(excess, x) / count, np.sqrt(2 / count)
-        # Neighbours that differ from the rest speak for themselves.
-        differ = np.abs(here - ratio) > _SIGNIFICANT * unsure
-        true = np.where(differ, np.clip(here, 0, None), true)
-        certain = np.where(differ, np.clip(here - _CAUTION * unsure, 0, None), certain)
+    true, certain, significance = _excess_variance(excess, known, x)
     if np.any(prior):
         # What was known before was known to that: more only where these spectra say so.
         true = certain = np.maximum(certain, prior / noise)
     share = np.where(known, certain / (certain + 1), 0.0)
     error = np.sqrt(noise * ((1 - share) ** 2 * true + share**2 * known))
-    value = share * mean
-    if x is not None:
-        # Beyond the last known cell the deviation fades: a step there were no better.
-        places = x[known] if known.any() else np.zeros(1)
-        distance = np.abs(x - np.clip(x, places.min(), places.max()))
-        value = _held(value, known) * np.exp(-distance / _FADES_OVER)
+    # Beyond the last known cell the deviation fades: a step there were no better.
+    places = x[known] if known.any() else np.zeros(1)
+    distance = np.abs(x - np.clip(x, places.min(), places.max()))
+    value = _held(share * mean, known) * np.exp(-distance / _FADES_OVER)
     return _Means(value, _held(error, known), float(significance))
+
+
+def _excess_variance(excess, known, x):
+    """Estimate the variance of true means over that of their noise, from that of neighbours.
+
+    Returns
+    -------
+    true, certain : ndarray of the shape of ``x``
+        Most likely, and as far as it is certain.
+    significance : float
+        Of all together.
+    """
+    n = max(known.sum(), 1)
+    ratio, unsure = excess.sum() / n, np.sqrt(2 / n)
+    count = np.maximum(_neighbouring(known.astype(float), x), 1.0)
+    here, unsure_here = _neighbouring(excess, x) / count, np.sqrt(2 / count)
+    # Neighbours that differ from the rest speak for themselves.
+    differ = np.abs(here - ratio) > _SIGNIFICANT * unsure_here
+    found = np.where(differ, here, ratio)
+    error = np.where(differ, unsure_here, unsure)
+    return np.clip(found, 0, None), np.clip(found - _CAUTION * error, 0, None), ratio / unsure
 
 
 def _held(values, known):

@@ -8,6 +8,8 @@ Each uses only those before it:
 - ``tails``: tails that fall outward, and go on where nobody measured them
 - ``reference``: mean shape that the networks correct
 - ``regions``: where a ratio to the reference starts to rise, and limits that a user gives
+- ``expansion``: values of groups expanded to channels
+- ``residual``: what all spectra share beyond smooth shapes
 - ``tables``: shape, band and modes of an ensemble, looked up for many spectra
 - ``matching``: joining the ensemble to every spectrum
 """

@@ -19,7 +19,7 @@ FLANKS = [(1.5, 4.0), (4.0, 10.0)]
 
 @dataclass(frozen=True)
 class Rippled:
-    """A response times a ripple of 0.5 %, five to four tenths of a FWHM."""
+    """A response times a ripple of 0.5 %, of five periods in a FWHM."""
 
     def __call__(self, u, tail=0.0):
         return Response()(u, tail) * (1 + 0.005 * np.sin(2 * np.pi * u * 5))
