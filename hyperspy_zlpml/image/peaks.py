@@ -11,7 +11,7 @@ import numpy as np
 
 from hyperspy_zlpml.compute import compute, map_spectra, take_spectra
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.statistics import MAD_TO_SIGMA
+from hyperspy_zlpml.image.find_peaks import find_peaks
 
 #: ``PeakParameters.status`` of a usable peak.
 OK = 0
@@ -30,8 +30,6 @@ STATUS_TEXT = {
     AT_EDGE: "with the peak cut by the edge of the axis",
 }
 
-#: A peak must stand out of the channel noise by this many standard deviations.
-_SIGNIFICANCE = 10.0
 #: Losses beyond this many FWHM count as scattered: the ZLP has nearly died out there.
 SCATTERED_FROM = 8.0
 #: Where the axis ends early they count beyond this fraction of the way from the peak to its end.
@@ -42,8 +40,6 @@ _COARSE = 4.5
 _NARROWEST = 2e-3
 #: Spectra worked on at once.
 _SPECTRA_AT_ONCE = 512
-#: Channels whose scatter is looked at for the noise.
-_CHANNELS_LOOKED_AT = 256
 #: Half-height crossings are looked for within so many channels first.
 _NEAR = 64
 #: Sums are taken of so many channels first.
@@ -324,21 +320,18 @@ def peak_parameters(counts, energy):
     spectra = spectra.astype(float)
     spectra[~finite] = 0.0
 
-    channel, height = _highest(spectra)
-    level = _level_before(spectra, channel)
-    height = height - level
-    noise = _channel_noise(spectra) / np.sqrt(3)
-    found = height > _SIGNIFICANCE * np.maximum(noise, 1e-300)
-
-    left, right = _first_crossings(spectra, channel, level + height / 2)
+    peaks = find_peaks(spectra)
+    channel, level = peaks.channel, peaks.level
+    half = level + peaks.height / 2
+    left, right = _first_crossings(spectra, channel, half)
     inside = (left >= 0) & (right < n_energy)
     status = np.where(
-        ~finite, NOT_FINITE, np.where(~found, NO_PEAK, np.where(~inside, AT_EDGE, OK))
+        ~finite, NOT_FINITE, np.where(~peaks.stands_out, NO_PEAK, np.where(~inside, AT_EDGE, OK))
     )
 
     usable = status == OK
     rough = np.where(usable, right - left, 4.0)
-    coarse = _is_coarse(spectra, channel, level + height / 2, rough)
+    coarse = _is_coarse(spectra, channel, half, rough)
     vertex, crossings = _refine(
         spectra=spectra,
         level=level,
@@ -362,40 +355,6 @@ def peak_parameters(counts, energy):
     intensity, total, scattered = (_rounded(value * blank) for value in sums)
     values = (centre, fwhm, intensity, total, scattered, channel, status)
     return PeakParameters(*(value.reshape(leading) for value in values))
-
-
-def _highest(spectra):
-    """Find the highest channel, and the mean of the three neighbours that are highest together."""
-    triple = spectra[:, :-2] + spectra[:, 1:-1]
-    triple += spectra[:, 2:]
-    channel = triple.argmax(-1) + 1
-    height = triple[np.arange(len(spectra)), channel - 1] / 3
-    around = channel[:, None] + np.arange(-1, 2)
-    return channel - 1 + np.take_along_axis(spectra, around, -1).argmax(-1), height
-
-
-def _level_before(spectra, channel):
-    """Take the median of the first half of the channels before the peak: a rough baseline."""
-    n_before = channel // 2
-    level = np.zeros(len(spectra))
-    enough = np.flatnonzero(n_before >= 8)
-    if not enough.size:
-        return level
-    n_before = n_before[enough]
-    values = spectra[enough, : n_before.max()]
-    values[np.arange(values.shape[1]) >= n_before[:, None]] = np.inf
-    values.sort(axis=-1)
-    middle = np.stack([(n_before - 1) // 2, n_before // 2], -1)
-    level[enough] = np.take_along_axis(values, middle, -1).mean(-1)
-    return level
-
-
-def _channel_noise(spectra):
-    """Estimate the standard deviation of one channel from third differences of some channels."""
-    step = max(spectra.shape[-1] // _CHANNELS_LOOKED_AT, 1)
-    a, b, c, d = (spectra[:, i : spectra.shape[-1] - 3 + i : step] for i in range(4))
-    difference = (d - a) - 3 * (c - b)
-    return MAD_TO_SIGMA / np.sqrt(20) * np.median(np.abs(difference), axis=-1)
 
 
 def _first_crossings(spectra, channel, half, smoothed=True):
