@@ -24,6 +24,7 @@ from hyperspy_zlpml.compute.user_warnings import warn_of_all
 from hyperspy_zlpml.ensemble.conditions import check_conditions, condition_values
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Origin
+from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.image.clusters import Clusters, check_clustering, cluster_image
 from hyperspy_zlpml.image.describe import (
     Image,
@@ -31,7 +32,7 @@ from hyperspy_zlpml.image.describe import (
     describe_vacuum,
     vacuum_messages,
 )
-from hyperspy_zlpml.image.peaks import measure_peaks
+from hyperspy_zlpml.image.measure import measure
 from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
 from hyperspy_zlpml.image.samples import Samples, choose_sample, draw_samples
 from hyperspy_zlpml.image.spectra import Spectra, known_noise
@@ -470,11 +471,12 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
             fitted.adapted,
             distance=fitted.distance,
             given_limits=first.limits,
+            channels=first.channels,
         )
         report = check_and_report(application, first, choice, fitted, options.confidence)
         results = application.subtract(
-            spectra.counts,
-            spectra.variance,
+            first.spectra.counts,
+            first.spectra.variance,
             lazy=spectra.is_lazy if lazy_output is None else bool(lazy_output),
             show_progressbar=options.show_progressbar,
         )
@@ -583,6 +585,7 @@ class FirstLook:
     Attributes
     ----------
     spectra : Spectra
+        Recorded channels, bad ones bridged.
     image : Image
     reference : Image or None
         A separate vacuum measurement.
@@ -592,6 +595,8 @@ class FirstLook:
         Limits of the regions given by the user, eV.
     messages : tuple of str
         What was noticed.
+    channels : Channels
+        Which of the given channels ``spectra`` are made of.
     """
 
     spectra: Spectra
@@ -600,6 +605,7 @@ class FirstLook:
     cluster_by: str | np.ndarray
     limits: dict[str, np.ndarray]
     messages: tuple[str, ...]
+    channels: Channels
 
     @property
     def n_reference(self):
@@ -653,25 +659,32 @@ def look(spectra, options, name="", alike_is_vacuum=False):
     cluster_by, excluded, left_out = _used_spectra(options, spectra)
     rng = np.random.default_rng(options.seed)
     index = choose_sample(spectra.n_spectra, excluded, vacuum, rng)
-    parameters, counts = measure_peaks(
-        spectra.counts, spectra.energy, index, options.show_progressbar
-    )
-    parameters = parameters.excluding(excluded)
-    noise = known_noise(spectra, index, counts)
+    given = spectra
+    measured = measure(spectra, index, excluded, options.show_progressbar)
+    spectra = measured.spectra
     image = describe_image(
-        parameters,
+        measured.parameters,
         spectra.energy,
         index,
-        counts,
-        noise=noise,
+        measured.counts,
+        noise=known_noise(spectra, index, measured.counts),
         vacuum=vacuum,
         alike_is_vacuum=alike_is_vacuum,
     )
     limits = options.limits
     doubts = vacuum_messages(image, vacuum, limits)
-    messages = (*measurement_messages(image), *doubts, *left_out)
-    warn_of_all((*messages, unusable_message(parameters)), name)
-    return FirstLook(spectra, image, reference, cluster_by, limits=limits, messages=messages)
+    wrong = measured.channels.describe(given.energy)
+    messages = (*wrong, *measurement_messages(image), *doubts, *left_out)
+    warn_of_all((*messages, unusable_message(image.parameters)), name)
+    return FirstLook(
+        spectra,
+        image,
+        reference,
+        cluster_by,
+        limits=limits,
+        messages=messages,
+        channels=measured.channels,
+    )
 
 
 def choose(first, options):

@@ -10,9 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspy_zlpml.compute.user_warnings import warn_user
+from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import Detector, describe_detector
 from hyperspy_zlpml.image.falling import never_rises
-from hyperspy_zlpml.image.peaks import NO_PEAK, STATUS_TEXT, PeakParameters, measure_peaks
+from hyperspy_zlpml.image.measure import measure
+from hyperspy_zlpml.image.odd_peaks import of_other_shape
+from hyperspy_zlpml.image.peaks import (
+    MISSHAPEN,
+    NO_PEAK,
+    STATUS_TEXT,
+    PeakParameters,
+    peak_parameters,
+)
+from hyperspy_zlpml.image.quality import check_baseline
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
 from hyperspy_zlpml.image.vacuum import ALIKE, find_vacuum
 
@@ -143,6 +153,14 @@ def describe_image(  # noqa: PLR0913
         )
     detector = describe_detector(counts, energy, sampled, noise)
     counts = counts - detector.pedestal
+    check_baseline(counts, energy, detector.noise)
+    spikes = find_spikes(counts, sampled.channel, width, detector.noise)
+    counts = without_spikes(counts, spikes)
+    parameters = _without(spikes, counts + detector.pedestal, index, parameters, energy)
+    sampled = parameters.select(index)
+    odd = of_other_shape(counts, energy, sampled, detector.noise)
+    parameters = parameters.marked(index[odd], MISSHAPEN)
+    index, counts = index[~odd], counts[~odd]
     clean = parameters.without_pedestal(detector.pedestal, energy)
     note = ""
     if vacuum is None:
@@ -157,6 +175,15 @@ def describe_image(  # noqa: PLR0913
         vacuum=vacuum & clean.usable,
         vacuum_note=note,
     )
+
+
+def _without(spikes, counts, index, parameters, energy):
+    """Measure the peaks of a sample once more where they held spikes."""
+    spiked = spikes.any(-1)
+    if not spiked.any():
+        return parameters
+    again = peak_parameters(counts[spiked], energy)
+    return parameters.with_rows(index[spiked][again.usable], again.select(again.usable))
 
 
 def _settled(candidates, has_evidence, alike_is_vacuum):
@@ -282,9 +309,12 @@ def describe_vacuum(vacuum, step):
             f"got {vacuum.step:.6g}; measure or interpolate the vacuum at the same dispersion."
         )
     index = np.arange(vacuum.n_spectra)[:LARGEST_SAMPLE]
-    parameters, counts = measure_peaks(vacuum.counts, vacuum.energy, index)
+    measured = measure(vacuum, index)
+    parameters = measured.parameters
     try:
-        image = describe_image(parameters, vacuum.energy, index, counts, vacuum=parameters.usable)
+        image = describe_image(
+            parameters, measured.spectra.energy, index, measured.counts, vacuum=parameters.usable
+        )
     except NoZeroLossPeakError as error:
         raise NoZeroLossPeakError(f"vacuum: {error}") from error
     if not is_pure(image):

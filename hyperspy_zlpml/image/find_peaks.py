@@ -177,7 +177,9 @@ def _are_spikes(spectra, channel):
     position = channel[:, None] + np.arange(-reach, reach + 1)
     outside = (position < 0) | (position >= spectra.shape[1])
     near = np.take_along_axis(spectra, np.clip(position, 0, spectra.shape[1] - 1), -1)
-    above = np.where(outside, 0.0, near - np.median(spectra[:, :: _stride(spectra)], axis=-1)[:, None])
+    above = np.where(
+        outside, 0.0, near - np.median(spectra[:, :: _stride(spectra)], axis=-1)[:, None]
+    )
     top = above[:, reach]
     # Of all runs of one channel more than a spike has: the least of each, and the highest of those.
     length = _SPIKE_CHANNELS + 1

@@ -21,13 +21,18 @@ NOT_FINITE = 1
 NO_PEAK = 2
 #: ``PeakParameters.status`` of a spectrum with a peak that the edge of the axis cuts.
 AT_EDGE = 3
+#: ``PeakParameters.status`` of a spectrum whose peak is not of the shape that others have.
+MISSHAPEN = 4
 #: ``PeakParameters.status`` of a spectrum that the user left out.
 EXCLUDED = -1
+#: Numbers of ``PeakParameters`` that are NaN where a peak is not usable.
+_NUMBERS = ("centre", "fwhm", "intensity", "total", "scattered")
 #: Words for a status that is a complaint.
 STATUS_TEXT = {
     NOT_FINITE: "with NaN or infinite counts",
     NO_PEAK: "without a zero-loss peak",
     AT_EDGE: "with the peak cut by the edge of the axis",
+    MISSHAPEN: "with a peak of another width or shape than spectra as bright (a jump, a spike?)",
 }
 
 #: Losses beyond this many FWHM count as scattered: the ZLP has nearly died out there.
@@ -190,11 +195,43 @@ class PeakParameters(PerSpectrum):
         -------
         PeakParameters
         """
-        blank = {
-            name: np.where(excluded, np.nan, getattr(self, name))
-            for name in ("centre", "fwhm", "intensity", "total", "scattered")
-        }
-        return replace(self, **blank, status=np.where(excluded, EXCLUDED, self.status))
+        return self.marked(excluded, EXCLUDED)
+
+    def with_rows(self, rows, others):
+        """Replace the parameters of some spectra.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (n,)
+        others : PeakParameters
+            n of them.
+
+        Returns
+        -------
+        PeakParameters
+        """
+        stacked = self.stack()
+        stacked[rows] = others.stack()
+        return PeakParameters.unstack(stacked)
+
+    def marked(self, chosen, status):
+        """Mark spectra as not usable, with NaN for their numbers.
+
+        Parameters
+        ----------
+        chosen : ndarray of bool of the navigation shape, or of int
+        status : int
+            One of the codes of this module.
+
+        Returns
+        -------
+        PeakParameters
+        """
+        values = {name: getattr(self, name).copy() for name in (*_NUMBERS, "status")}
+        for name in _NUMBERS:
+            values[name][chosen] = np.nan
+        values["status"][chosen] = status
+        return replace(self, **values)
 
 
 def scattered_from(centre, fwhm, energy):

@@ -2,9 +2,11 @@
 """Messages on peaks of an image that cannot be trusted as they were measured."""
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
+from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.image.peaks import STATUS_TEXT
-from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 
 #: Flat tops must be this many times as frequent as by chance to speak of a saturated detector.
 _MORE_THAN_CHANCE = 10.0
@@ -14,6 +16,71 @@ _FEWEST_COUNTS = 50
 _FEWEST_CHANNELS = 2
 #: FWHM between which peaks of electron microscopes lie by a wide margin, eV.
 _PLAUSIBLE_FWHM = Range(1e-3, 20.0)
+#: Parts of the axis, each of which may hold a negative level.
+_PARTS = 32
+#: A level is negative by this many standard errors, ...
+_NEGATIVE = 8.0
+#: ... by this part of the peak to be told of, ...
+_LEAST_NEGATIVE = 1e-5
+#: ... and by this to be refused.
+_MOST_NEGATIVE = 5e-3
+
+
+def check_baseline(counts, energy, noise):
+    """Raise ValueError where counts are negative on average.
+
+    A dark reference that was too bright, or a mean that was subtracted, leaves the tail of the peak
+    without its level: nothing tells what part of it is missing.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        Of usable peaks, free of pedestal.
+    energy : ndarray of shape (n_energy,)
+        eV.
+    noise : NoiseModel
+
+    Raises
+    ------
+    ValueError
+        If they are, by a visible part of the peak.
+
+    Warns
+    -----
+    UserWarning
+        If they are by less than that, but clearly.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.quality import check_baseline
+    >>> energy = 0.05 * np.arange(-40, 200)
+    >>> counts = 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.5) ** 2) - 5e3
+    >>> check_baseline(counts, energy, NoiseModel(gain=1.0, readout=0.0))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: counts: -5e+03 per channel on average near 2.05 eV, -5.3 % of the peak: ...
+    """
+    n_together = max(energy.size // _PARTS, 1)
+    mean = np.median(counts, axis=0)
+    smooth = uniform_filter1d(mean, n_together, mode="nearest")
+    lowest = int(smooth.argmin())
+    scatter = MAD_TO_SIGMA * np.median(np.abs(np.diff(mean))) / np.sqrt(2)
+    single = np.sqrt(noise.variance(0.0, 1) / len(counts))
+    error = max(scatter, single) / np.sqrt(n_together)
+    part = smooth[lowest] / mean.max()
+    if smooth[lowest] > -_NEGATIVE * error or part > -_LEAST_NEGATIVE:
+        return
+    message = (
+        f"counts: {smooth[lowest]:.3g} per channel on average near {energy[lowest]:.3g} eV, "
+        f"{100 * part:.2g} % of the peak: what was subtracted from them was too much. "
+    )
+    if part < -_MOST_NEGATIVE:
+        raise ValueError(
+            message + "Add it back, or record from ten FWHM before the peak on, where the "
+            "level shows."
+        )
+    warn_user(message + "The tail of the ZLP is too low by as much.")
 
 
 def measurement_messages(image):

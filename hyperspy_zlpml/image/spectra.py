@@ -2,7 +2,7 @@
 """Counts on an energy axis, as every function of arrays takes them."""
 
 import numbers
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import dask.array as da
 import numpy as np
@@ -89,6 +89,30 @@ class Spectra:
     def step(self):
         """Dispersion, eV per channel."""
         return self.energy[1] - self.energy[0]
+
+    def repaired(self, channels):
+        """Take the recorded channels, bad ones bridged.
+
+        Parameters
+        ----------
+        channels : Channels
+
+        Returns
+        -------
+        Spectra
+            Lazy where these are.
+        """
+        counts, recorded = self.counts, channels.recorded
+        if self.is_lazy:
+            dtype = channels.repair(np.zeros(channels.bad.size, counts.dtype)).dtype
+            chunks = counts.chunks[:-1] + ((channels.stop - channels.first,),)
+            counts = counts.map_blocks(channels.repair, dtype=dtype, chunks=chunks)
+        else:
+            counts = channels.repair(counts)
+        variance = self.variance
+        if np.ndim(variance) and variance.shape[-1] == channels.bad.size:
+            variance = variance[..., recorded]
+        return replace(self, counts=counts, energy=self.energy[recorded], variance=variance)
 
     def flat_map(self, value, name, dtype):
         """Check that a map has the navigation shape, and flatten it.

@@ -3,9 +3,11 @@
 
 from dataclasses import dataclass
 
+import dask.array as da
 import numpy as np
 
-from hyperspy_zlpml.compute import map_spectra
+from hyperspy_zlpml.compute import as_blocks, map_spectra
+from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
 from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction, results_type
 from hyperspy_zlpml.statistics import Range
@@ -27,15 +29,21 @@ class Application:
         Limits of the clusters.
     scanned : ScannedSpectra
         Spectra to try other limits on.
+    channels : Channels, optional
+        Which of the channels as measured it is applied to; default all.
     """
 
     subtraction: Subtraction
     peaks: KnownPeaks
     regions: Regions
     scanned: ScannedSpectra
+    channels: Channels | None = None
 
+    # Of an image, of its ensemble, and what is known of both.
     @classmethod
-    def prepare(cls, image, labels, adapted, *, distance=0.0, given_limits=()):
+    def prepare(  # noqa: PLR0913
+        cls, image, labels, adapted, *, distance=0.0, given_limits=(), channels=None
+    ):
         """Prepare what the spectra of an image need.
 
         Parameters
@@ -49,6 +57,8 @@ class Application:
             How far the image lies outside what the ensemble has seen.
         given_limits : collection of str
             Names of the limits that the user gave, see :func:`known_peaks`.
+        channels : Channels, optional
+            Which of the channels as measured the image is made of; default all.
 
         Returns
         -------
@@ -73,7 +83,7 @@ class Application:
             peaks=peaks.select(index),
             labels=labels[index],
         )
-        return cls(subtraction, peaks, adapted.regions, scanned)
+        return cls(subtraction, peaks, adapted.regions, scanned, channels)
 
     def subtract(self, data, variance=None, lazy=False, show_progressbar=False):
         """Subtract the ZLP from all spectra of an image.
@@ -90,9 +100,10 @@ class Application:
         Returns
         -------
         dict of str to ndarray or dask array of shape (..., n_energy)
-            Under the names of ``RESULTS``.
+            Under the names of ``RESULTS``. In channels that were not recorded they are those of the
+            nearest one that was.
         """
-        return map_spectra(
+        results = map_spectra(
             self.subtraction.apply_stacked,
             data,
             self.peaks.stack().reshape(data.shape[:-1] + (-1,)),
@@ -104,6 +115,16 @@ class Application:
             show_progressbar=show_progressbar,
             title="Subtracting the ZLP",
         )
+        return {name: self._on_all_channels(values) for name, values in results.items()}
+
+    def _on_all_channels(self, values):
+        """Continue a result to the channels that were not recorded."""
+        if self.channels is None or self.channels.all_recorded:
+            return values
+        width = [(0, 0)] * (values.ndim - 1) + [self.channels.not_recorded]
+        library = da if isinstance(values, da.Array) else np
+        padded = library.pad(values, width, mode="edge")
+        return as_blocks(padded) if library is da else padded
 
     def integrate(self, counts, window):
         """Integrate the subtracted signal of all spectra between two energies.
@@ -128,6 +149,8 @@ class Application:
         usable = self.peaks.usable
         energy = self.subtraction.energy
         check_window(window.low, window.high)
+        if self.channels is not None and np.shape(counts)[-1:] == self.channels.bad.shape:
+            counts = counts[..., self.channels.recorded]
         if np.shape(counts) != (usable.size, energy.size):
             raise ValueError(
                 f"counts: expected all spectra as measured, of shape {(usable.size, energy.size)}, "

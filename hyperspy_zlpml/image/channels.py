@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Channels that do not count what arrives: dead and hot ones, those never recorded, and spikes.
+
+A channel of the detector that is wrong is wrong in all spectra; a cosmic ray hits a channel of one.
+Both are narrower than anything that an energy loss makes, and are bridged by their neighbours before
+a peak is looked at. Nothing of this changes the counts that the user holds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d, median_filter
+
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA
+
+#: More spectra than about this many tell nothing new of the channels.
+_SPECTRA_LOOKED_AT = 256
+#: Channels are compared with the median of this many about them: three of those may be wrong.
+_COMPARED_WITH = 7
+#: A wrong channel differs by this many standard errors, ...
+_SIGNIFICANT = 8.0
+#: ... and by this fraction of the counts beside it: patterns of sensitivity are smaller.
+_DIFFERENT = 0.25
+#: Nearer to a peak than this many FWHM its top is told from a wrong channel only ...
+_CORE = 1.5
+#: ... where counts are lower than this fraction of the channels beside it, or higher than one over it.
+_DIFFERENT_IN_CORE = 0.3
+#: Fewer spectra cannot tell a wrong channel from a spike.
+_FEWEST_SPECTRA = 3
+#: Channels behind a padding hold this many electrons.
+_PADDED = 10.0
+#: Channels behind it, none of which is empty.
+_STEP = 8
+#: Fewer channels of one value at an edge are no padding.
+_SHORTEST_PADDING = 3
+#: At most this fraction of an axis is padding.
+_MOST_PADDING = 0.5
+#: A spike exceeds what is two channels beside it by this many standard deviations of the noise.
+_SPIKE = 10.0
+#: Peaks of fewer channels (FWHM) hide spikes.
+_HIDING = 4.0
+#: Good channels on each side of a bad one that bridge it.
+_BRIDGED_BY = 2
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Channels of a detector that can be trusted.
+
+    Attributes
+    ----------
+    bad : ndarray of bool of shape (n_energy,)
+        Dead or hot in all spectra.
+    first, stop : int
+        Those recorded; others are padding.
+    """
+
+    bad: np.ndarray
+    first: int
+    stop: int
+
+    @property
+    def all_good(self):
+        """Whether nothing is wrong with any."""
+        return not self.bad.any() and self.all_recorded
+
+    @property
+    def all_recorded(self):
+        """Whether none is padding."""
+        return self.stop - self.first == self.bad.size
+
+    @property
+    def not_recorded(self):
+        """Numbers of channels of padding before and behind the others."""
+        return self.first, self.bad.size - self.stop
+
+    @property
+    def recorded(self):
+        """Those recorded, as a slice."""
+        return slice(self.first, self.stop)
+
+    def repair(self, counts):
+        """Bridge the bad channels, and take the recorded ones.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (..., n_energy)
+
+        Returns
+        -------
+        ndarray of shape (..., stop - first)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.image.channels import Channels
+        >>> bad = np.array([False, False, False, True, False, False])
+        >>> Channels(bad, first=1, stop=6).repair(np.array([0.0, 1.0, 2.0, 99.0, 4.0, 5.0]))
+        array([1., 2., 3., 4., 5.])
+        """
+        counts = np.asarray(counts)[..., self.recorded]
+        bad = self.bad[self.recorded]
+        if not bad.any():
+            return counts
+        counts = counts.astype(np.result_type(counts.dtype, np.float32))
+        for channel in np.flatnonzero(bad):
+            place, weight = _bridge_of(channel, bad)
+            counts[..., channel] = counts[..., place] @ weight.astype(counts.dtype)
+        return counts
+
+    def describe(self, energy):
+        """Say which channels are not used.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Of all channels, eV.
+
+        Returns
+        -------
+        tuple of str
+        """
+        messages = []
+        bad = np.flatnonzero(self.bad)
+        if bad.size:
+            listed = ", ".join(f"{channel} ({energy[channel]:.4g} eV)" for channel in bad[:8])
+            more = f" and {bad.size - 8} more" if bad.size > 8 else ""
+            messages.append(
+                f"{bad.size} of {self.bad.size} channels are dead or hot in all spectra: {listed}{more}; "
+                "they are bridged by their neighbours in every result."
+            )
+        if self.stop - self.first < self.bad.size:
+            messages.append(
+                f"{self.first} channels before {energy[self.first]:.4g} eV and "
+                f"{self.bad.size - self.stop} behind {energy[self.stop - 1]:.4g} eV hold one value, as "
+                "padding does: nothing is learnt from them, and results there mean nothing."
+            )
+        return tuple(messages)
+
+
+def _bridge_of(channel, bad):
+    """Find the good channels that bridge a bad one, and their weights: a cubic through them."""
+    good = np.flatnonzero(~bad)
+    at = np.searchsorted(good, channel)
+    place = good[max(at - _BRIDGED_BY, 0) : at + _BRIDGED_BY]
+    if at < _BRIDGED_BY or place.size < 2 * _BRIDGED_BY:
+        place = place[np.abs(place - channel).argsort(kind="stable")[:2]]
+    distance = (channel - place).astype(float)
+    between = place[:, None] - place.astype(float)
+    np.fill_diagonal(between, 1.0)
+    others = np.where(np.eye(place.size, dtype=bool), 1.0, distance[None, :])
+    return place, (others / between).prod(-1)
+
+
+def inspect_channels(counts, channel, width):
+    """Find the channels of a detector that cannot be trusted in any spectrum.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured.
+    channel : ndarray of int of shape (n_spectra,)
+        Highest channel of each peak.
+    width : float
+        FWHM of the peaks, channels.
+
+    Returns
+    -------
+    Channels
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.channels import inspect_channels
+    >>> rng = np.random.default_rng(0)
+    >>> peak = 1e5 / (1 + ((np.arange(400) - 100) / 5) ** 2)
+    >>> counts = rng.poisson(peak, (20, 400)).astype(float)
+    >>> counts[:, 300] = 0
+    >>> counts[:, -20:] = 0
+    >>> found = inspect_channels(counts, np.full(20, 100), width=10.0)
+    >>> np.flatnonzero(found.bad), found.first, found.stop
+    (array([300]), 0, 380)
+    """
+    some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
+    counts, channel = np.asarray(counts[some], float), channel[some]
+    first, stop = _recorded(counts)
+    bad = np.zeros(counts.shape[1], bool)
+    if len(counts) >= _FEWEST_SPECTRA:
+        bad[first:stop] = _wrong_in_all(counts[:, first:stop], channel - first, width)
+    return Channels(bad, first, stop)
+
+
+def _recorded(counts):
+    """Find the channels between the paddings of all spectra."""
+    n_energy = counts.shape[1]
+    before, behind = (_padding(side) for side in (counts, counts[:, ::-1]))
+    if before + behind > _MOST_PADDING * n_energy:
+        return 0, n_energy
+    return before, n_energy - behind
+
+
+def _padding(counts):
+    """Count the channels of padding at the beginning of spectra."""
+    # Padding that all have shows in their sum where that of each would be lost in its noise.
+    together = np.concatenate([counts, counts.sum(0, keepdims=True)])
+    same = together == together[:, :1]
+    length = np.where(same.all(-1), 0, (~same).argmax(-1))
+    rows = np.flatnonzero(length >= _SHORTEST_PADDING)
+    return max((int(length[row]) for row in rows if _steps(together[row], length[row])), default=0)
+
+
+def _steps(spectrum, n):
+    """Tell whether the counts begin with a step behind the first channels, as no tail does."""
+    behind = np.abs(spectrum[n : n + _STEP] - spectrum[0])
+    if behind.size < _STEP or not behind.all():
+        return False
+    # Where channels hold few electrons, one of them counts about as much as the least that differs.
+    level = np.median(behind)
+    electron = max(
+        min(behind.min(), level / _PADDED), np.median(np.abs(np.diff(behind))) ** 2 / level
+    )
+    return level > _PADDED * electron
+
+
+def _wrong_in_all(counts, channel, width):
+    """Find channels that differ from those beside them in nearly all spectra."""
+    beside = median_filter(counts, size=(1, _COMPARED_WITH), mode="nearest")
+    away = np.abs(np.arange(counts.shape[1]) - channel[:, None]) > _CORE * width
+    differing = _differ(counts - beside, beside, away) & (away.sum(0) >= _FEWEST_SPECTRA)
+    core = ~away.any(0)
+    if core.any():
+        low, high = _beside(counts)
+        below = (counts < _DIFFERENT_IN_CORE * low).mean(0) > 0.5
+        above = (counts > np.maximum(high, 0) / _DIFFERENT_IN_CORE).mean(0) > 0.5
+        differing |= core & (below | above)
+    return differing
+
+
+def _differ(difference, beside, used):
+    """Tell in which channels the median difference is neither noise nor a pattern."""
+    difference = np.where(used, difference, np.nan)
+    n = np.maximum(used.sum(0), 1)
+    known = used.any(0)
+    median, spread = np.zeros((2, difference.shape[1]))
+    median[known] = np.nanmedian(difference[:, known], axis=0)
+    spread[known] = MAD_TO_SIGMA * np.nanmedian(
+        np.abs(difference[:, known] - median[known]), axis=0
+    )
+    # Where counts change sign, or rise steeply, the level is that of the channels about.
+    level = maximum_filter1d(np.median(np.abs(beside), axis=0), _COMPARED_WITH, mode="nearest")
+    # A stuck channel does not scatter: its neighbours tell what noise there is.
+    spread = np.maximum(spread, median_filter(spread, size=_COMPARED_WITH, mode="nearest"))
+    significant = np.abs(median) > _SIGNIFICANT * 1.25 * spread / np.sqrt(n)
+    return significant & (np.abs(median) > np.maximum(_DIFFERENT * level, spread / 2))
+
+
+def _beside(counts):
+    """Find the lower and the higher of the two channels two steps beside each, and next to it."""
+    padded = np.pad(counts, ((0, 0), (1, 1)), mode="edge")
+    left, right = padded[:, :-2], padded[:, 2:]
+    return np.minimum(left, right), np.maximum(left, right)
+
+
+def find_spikes(counts, channel, width, noise):
+    """Find channels of single spectra that stand out of those beside them as no loss does.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        Free of pedestal.
+    channel : ndarray of int of shape (n_spectra,)
+        Highest channel of each peak.
+    width : float
+        FWHM of the peaks, channels.
+    noise : NoiseModel
+
+    Returns
+    -------
+    ndarray of bool of shape (n_spectra, n_energy)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.channels import find_spikes
+    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> counts = 1e5 / (1 + ((np.arange(400) - 100) / 5) ** 2)
+    >>> counts[[300, 301]] += 9e4
+    >>> spikes = find_spikes(counts[None], np.array([100]), width=10.0, noise=NoiseModel(1.0, 0.0))
+    >>> np.flatnonzero(spikes[0])
+    array([300, 301])
+    """
+    left, right = counts[:, :-4], counts[:, 4:]
+    middle = counts[:, 2:-2]
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    # Where counts are higher by ten deviations of the noise their own noise is larger still.
+    above = middle - high > _SPIKE * np.sqrt(noise.of_measured(high))
+    above |= low - middle > _SPIKE * np.sqrt(noise.of_measured(low))
+    spikes = np.zeros(counts.shape, bool)
+    rows, places = np.nonzero(above)
+    if not rows.size:
+        return spikes
+    value, low, high = middle[rows, places], low[rows, places], high[rows, places]
+    # The top of a peak stands out by itself; so does the point where it meets a straight line.
+    top = np.exp(16 * np.log(2) / width**2) if width > _HIDING else np.inf
+    near = np.abs(places + 2 - channel[rows]) < _CORE * width
+    allowed = np.where(near, 1.5 * top, 1 + _DIFFERENT)
+    stands_out = (value - high > (allowed - 1) * np.maximum(high, 0)) | (
+        low - value > (1 - 1 / allowed) * np.maximum(low, 0)
+    )
+    spikes[rows[stands_out], places[stands_out] + 2] = True
+    return spikes
+
+
+def without_spikes(counts, spikes):
+    """Bridge the spikes of spectra by the channels beside them.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    spikes : ndarray of bool of the same shape
+
+    Returns
+    -------
+    ndarray
+        The counts themselves where there is no spike.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.channels import without_spikes
+    >>> counts = np.array([[1.0, 2.0, 90.0, 4.0, 5.0]])
+    >>> without_spikes(counts, counts > 50)
+    array([[1., 2., 3., 4., 5.]])
+    """
+    rows = np.flatnonzero(spikes.any(-1))
+    if not rows.size:
+        return counts
+    counts = counts.copy()
+    for row in rows:
+        for channel in np.flatnonzero(spikes[row]):
+            place, weight = _bridge_of(channel, spikes[row])
+            counts[row, channel] = counts[row, place] @ weight
+    return counts

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""First pass over an image: its peaks, counts of a sample, and which channels can be trusted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hyperspy_zlpml.compute import compute, take_spectra
+from hyperspy_zlpml.image.channels import Channels, find_spikes, inspect_channels, without_spikes
+from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, of_other_width
+from hyperspy_zlpml.image.peaks import MISSHAPEN, PeakParameters, measure_peaks, peak_parameters
+from hyperspy_zlpml.image.spectra import Spectra
+
+#: More spectra of other widths than this are not read once more.
+_MOST_READ_AGAIN = 4096
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Peaks of an image as they were measured.
+
+    Attributes
+    ----------
+    spectra : Spectra
+        Recorded channels, bad ones bridged.
+    channels : Channels
+        Of the spectra as they were given.
+    parameters : PeakParameters
+        Of all spectra, shape (n_spectra,).
+    index : ndarray of int of shape (n_sample,)
+    counts : ndarray of shape (n_sample, n_energy)
+        Of the spectra of the sample.
+    """
+
+    spectra: Spectra
+    channels: Channels
+    parameters: PeakParameters
+    index: np.ndarray
+    counts: np.ndarray
+
+
+def measure(spectra, index, excluded=None, show_progressbar=False):
+    """Measure the peaks of all spectra, and read a sample of them.
+
+    Where channels of the detector are dead, hot or were not recorded, peaks are measured once more
+    without them. Peaks that are not as wide as those of other spectra as bright are measured once
+    more without what may be a spike in them, and left out if that does not help.
+
+    Parameters
+    ----------
+    spectra : Spectra
+    index : ndarray of int of shape (n_sample,)
+        Spectra of the sample, in flattened navigation order.
+    excluded : ndarray of bool of shape (n_spectra,), optional
+        Spectra that the user left out.
+    show_progressbar : bool
+
+    Returns
+    -------
+    Measured
+    """
+    parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+    channels = _channels_of(counts, parameters.select(index), spectra)
+    if not channels.all_good:
+        spectra = spectra.repaired(channels)
+        parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+    if excluded is not None:
+        parameters = parameters.excluding(excluded)
+    return Measured(spectra, channels, _without_odd(parameters, spectra), index, counts)
+
+
+def _channels_of(counts, sampled, spectra):
+    """Find the channels that can be trusted by the usable spectra of a sample."""
+    usable = sampled.usable
+    if not usable.any():
+        return Channels(np.zeros(spectra.energy.size, bool), 0, spectra.energy.size)
+    width = np.median(sampled.fwhm[usable]) / spectra.step
+    return inspect_channels(counts[usable], sampled.channel[usable], width)
+
+
+def _without_odd(parameters, spectra):
+    """Measure peaks of other widths once more, and mark those that stay so."""
+    usable = np.flatnonzero(parameters.usable & (parameters.intensity > 0))
+    if usable.size < FEWEST_SPECTRA:
+        return parameters
+    rows = usable[_odd_among(parameters, usable)]
+    if not rows.size:
+        return parameters
+    rows = rows[:_MOST_READ_AGAIN]
+    others = np.setdiff1d(usable, rows)
+    typical = parameters.select(others)
+    (counts,) = compute(take_spectra(spectra.counts, rows), show_progressbar=False, title="")
+    counts = np.asarray(counts, float)
+    spikes = find_spikes(
+        counts,
+        np.full(len(rows), int(np.median(typical.channel))),
+        width=np.median(typical.fwhm) / spectra.step,
+        noise=NoiseModel(gain=0.0, readout=0.0),
+    )
+    again = peak_parameters(without_spikes(counts, spikes), spectra.energy)
+    measured = parameters.with_rows(rows, again)
+    still = _odd_among(measured, usable)
+    return measured.marked(usable[still], MISSHAPEN)
+
+
+def _odd_among(parameters, rows):
+    """Tell which of some spectra have a peak of another width."""
+    some = parameters.select(rows)
+    usable = some.usable & (some.intensity > 0)
+    odd = np.zeros(len(rows), bool)
+    odd[usable] = of_other_width(np.log(some.fwhm[usable]), some.intensity[usable])
+    return odd

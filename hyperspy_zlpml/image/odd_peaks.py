@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Spectra whose peak is not of the shape that the others have: the beam jumped while they were taken.
+
+What a peak looks like in the others is known very well. A spectrum that differs from those of like
+brightness by many times the scatter of all, and by several per cent, says nothing of the rest and is
+left out.
+"""
+
+import numpy as np
+from scipy.ndimage import median_filter, minimum_filter1d
+
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA
+
+#: Spectra of like brightness that one is compared with.
+_COMPARED_WITH = 31
+#: Fewer spectra have no common shape.
+FEWEST_SPECTRA = 8
+#: An odd one differs by this many standard deviations, ...
+_SIGNIFICANT = 12.0
+#: ... its width by this fraction, ...
+_OTHER_WIDTH = 0.06
+#: ... or its counts between two energies by this fraction of the peak's.
+_OTHER_SHARE = 0.01
+#: Edges of those energies, in FWHM.
+_EDGES = np.arange(-1.5, 1.51, 0.25)
+#: Where more than this fraction of spectra differ there is no common shape.
+_MOST_ODD = 0.2
+#: A second peak as narrow as the first has at least this fraction of its height.
+_SECOND = 0.25
+#: It is narrower than this many FWHM ...
+_NARROW = 2.5
+#: ... and further away than this many.
+_AWAY = 1.5
+#: No more than this fraction of spectra, or one, have it at the same distance: those do not share a loss.
+_SHARED_BY = 0.02
+#: Spectra have it, too, where it has this fraction of that relative height.
+_ALIKE = 0.2
+
+
+def of_other_width(log_fwhm, intensity):
+    """Find peaks whose width is not that of others as bright.
+
+    Parameters
+    ----------
+    log_fwhm : ndarray of shape (n_spectra,)
+        ln FWHM.
+    intensity : ndarray of shape (n_spectra,)
+        Counts of the peaks.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_spectra,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.odd_peaks import of_other_width
+    >>> widths = np.random.default_rng(0).normal(1.0, 0.01, 50)
+    >>> widths[7] = 1.5
+    >>> np.flatnonzero(of_other_width(np.log(widths), np.linspace(1, 2, 50)))
+    array([7])
+    """
+    deviation = _from_neighbours(log_fwhm[:, None], intensity)
+    return _few(_stand_out(deviation, least=_OTHER_WIDTH).any(-1))
+
+
+def of_other_shape(counts, energy, parameters, noise):
+    """Find peaks whose core is not of the shape that others as bright have, or that are two.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        Free of pedestal and spikes.
+    energy : ndarray of shape (n_energy,)
+        eV.
+    parameters : PeakParameters
+        All usable.
+    noise : NoiseModel
+
+    Returns
+    -------
+    ndarray of bool of shape (n_spectra,)
+    """
+    if len(counts) < FEWEST_SPECTRA:
+        return np.zeros(len(counts), bool)
+    sums = _core_sums(counts, energy, parameters)
+    total = np.maximum(sums.sum(-1, keepdims=True), np.finfo(float).tiny)
+    deviation = _from_neighbours(sums / total, parameters.intensity)
+    step = energy[1] - energy[0]
+    n_channels = (_EDGES[1] - _EDGES[0]) * parameters.fwhm[:, None] / step
+    counting = np.sqrt(noise.variance(np.maximum(sums, noise.gain), n_channels)) / total
+    odd = _stand_out(deviation, least=_OTHER_SHARE, sigma=counting).any(-1)
+    return _few(odd | _are_two(counts, energy, parameters, noise))
+
+
+def _few(odd):
+    """Keep what was found unless it is so many that there is no common shape."""
+    return odd if odd.mean() <= _MOST_ODD else np.zeros_like(odd)
+
+
+def _from_neighbours(values, intensity):
+    """Subtract from numbers of spectra their median over spectra of like brightness."""
+    order = np.argsort(intensity, kind="stable")
+    window = min(_COMPARED_WITH, len(values) - 1 + len(values) % 2)
+    typical = median_filter(values[order], size=(window, 1), mode="nearest")
+    deviation = np.empty_like(values)
+    deviation[order] = values[order] - typical
+    return deviation
+
+
+def _stand_out(deviation, least, sigma=0.0):
+    """Tell which deviations are neither the scatter of all nor noise nor small."""
+    spread = MAD_TO_SIGMA * np.median(np.abs(deviation), axis=0)
+    scale = np.maximum(spread, sigma)
+    return np.abs(deviation) > np.maximum(_SIGNIFICANT * scale, least)
+
+
+def _core_sums(counts, energy, parameters):
+    """Sum the counts between energies about the peaks, fractions of channels included."""
+    step = energy[1] - energy[0]
+    edges = parameters.centre[:, None] + _EDGES * parameters.fwhm[:, None]
+    edge = np.clip((edges - energy[0]) / step + 0.5, 0, energy.size)
+    first = max(int(edge.min()), 0)
+    stop = min(int(np.ceil(edge.max())) + 1, energy.size)
+    zero = np.zeros((len(counts), 1))
+    cumulative = np.concatenate([zero, np.cumsum(counts[:, first:stop], -1)], -1)
+    place = np.minimum((edge - first).astype(int), cumulative.shape[1] - 2)
+    share = edge - first - place
+    low = np.take_along_axis(cumulative, place, -1)
+    high = np.take_along_axis(cumulative, place + 1, -1)
+    return np.diff(low + share * (high - low), axis=-1)
+
+
+def _are_two(counts, energy, parameters, noise):
+    """Find spectra with a second peak as narrow as the first, where no others have a loss."""
+    step = energy[1] - energy[0]
+    width = np.median(parameters.fwhm) / step
+    size = int(np.ceil(_NARROW * width))
+    height = np.take_along_axis(counts, parameters.channel[:, None], -1)[:, 0]
+    apart = np.arange(energy.size) - parameters.channel[:, None]
+    # What a filter of the least values leaves standing is narrower than it.
+    base = minimum_filter1d(counts, size, axis=-1, mode="nearest")
+    left = np.roll(base, size // 2, axis=-1)
+    right = np.roll(base, -(size // 2), axis=-1)
+    narrow = np.where(np.abs(apart) > _AWAY * width, counts - np.maximum(left, right), 0.0)
+    place = narrow.argmax(-1)
+    second = np.take_along_axis(narrow, place[:, None], -1)[:, 0]
+    seen = second > _SIGNIFICANT * np.sqrt(noise.variance(np.maximum(second, noise.gain)))
+    two = seen & (second > _SECOND * height)
+    for row in np.flatnonzero(two):
+        at = parameters.channel + place[row] - parameters.channel[row]
+        on_axis = (at >= 1) & (at < energy.size - 1)
+        around = np.clip(at[:, None] + np.arange(-1, 2), 0, energy.size - 1)
+        others = np.take_along_axis(narrow, around, -1).max(-1) / height
+        alike = on_axis & (others > _ALIKE * second[row] / height[row])
+        two[row] = alike.sum() <= max(1, _SHARED_BY * len(counts))
+    return two
