@@ -30,6 +30,7 @@ from hyperspy_zlpml.image.describe import (
     Image,
     describe_image,
     describe_vacuum,
+    in_counts_of,
     vacuum_messages,
 )
 from hyperspy_zlpml.image.measure import measure
@@ -671,6 +672,8 @@ def look(spectra, options, name="", alike_is_vacuum=False):
         vacuum=vacuum,
         alike_is_vacuum=alike_is_vacuum,
     )
+    if reference is not None:
+        reference = in_counts_of(reference, image)
     limits = options.limits
     doubts = vacuum_messages(image, vacuum, limits)
     wrong = measured.channels.describe(given.energy)

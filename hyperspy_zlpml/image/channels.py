@@ -214,12 +214,11 @@ def _steps(spectrum, n):
     behind = np.abs(spectrum[n : n + _STEP] - spectrum[0])
     if behind.size < _STEP or not behind.all():
         return False
-    # Where channels hold few electrons, one of them counts about as much as the least that differs.
     level = np.median(behind)
-    electron = max(
-        min(behind.min(), level / _PADDED), np.median(np.abs(np.diff(behind))) ** 2 / level
-    )
-    return level > _PADDED * electron
+    difference = np.abs(np.diff(behind))
+    # Counts of few electrons differ by one of them at least, others by their noise.
+    least = np.min(difference[difference > 0], initial=level)
+    return level > _PADDED * max(least, np.median(difference) ** 2 / level)
 
 
 def _wrong_in_all(counts, channel, width):

@@ -5,11 +5,11 @@ Between the first pass over the data (peak parameters of all spectra, counts of 
 second (subtraction) all decisions are taken here, on arrays flattened over navigation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hyperspy_zlpml.compute.user_warnings import warn_user
+from hyperspy_zlpml.compute.user_warnings import warn_of_all, warn_user
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import Detector, describe_detector
 from hyperspy_zlpml.image.falling import never_rises
@@ -22,14 +22,17 @@ from hyperspy_zlpml.image.peaks import (
     PeakParameters,
     peak_parameters,
 )
-from hyperspy_zlpml.image.quality import check_baseline
+from hyperspy_zlpml.image.quality import check_baseline, measurement_messages, unusable_message
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
 from hyperspy_zlpml.image.vacuum import ALIKE, find_vacuum
+from hyperspy_zlpml.statistics import Range
 
 #: Peaks narrower than this many channels (FWHM) have no shape at all.
 _NARROWEST_PEAK = 1.0
 #: Dispersions of a vacuum measurement and of the data agree to this fraction.
 _SAME_DISPERSION = 1e-3
+#: Electrons count the same in an image and in a vacuum measurement, as far as noise tells.
+_SAME_COUNTS = Range(0.5, 2.0)
 
 
 class NoZeroLossPeakError(ValueError):
@@ -277,6 +280,55 @@ def vacuum_messages(image, given, limits):
     return tuple(messages)
 
 
+def in_counts_of(reference, image):
+    """Bring a separate measurement to the scale of the counts of an image.
+
+    Counts may have been divided by a mean or a maximum, or summed over many exposures: what an
+    electron counts in them is told by their noise.
+
+    Parameters
+    ----------
+    reference, image : Image
+
+    Returns
+    -------
+    Image
+        The reference, its electrons counted as in the image; as it is where that is nearly so.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.describe import describe_image, in_counts_of
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> energy = 0.05 * np.arange(-100, 200)
+    >>> peak = 1e5 * np.exp(-4 * np.log(2) * (np.tile(energy, (9, 1)) / 0.5) ** 2) + 100
+    >>> counts = np.random.default_rng(0).poisson(peak).astype(float)
+    >>> def image(counts):
+    ...     return describe_image(peak_parameters(counts, energy), energy, np.arange(9), counts)
+    >>> scaled = in_counts_of(image(counts / 1e5), image(counts))
+    >>> bool(0.8 < scaled.sample_counts.max() / 1e5 < 1.2)
+    True
+    """
+    own, noise = reference.detector.noise, image.detector.noise
+    ratio = noise.gain / own.gain if own.gain > 0 and noise.gain > 0 else 0.0
+    if _SAME_COUNTS.low < ratio < _SAME_COUNTS.high:
+        return reference
+    if not ratio:
+        # Noise that electrons did not make says nothing of them.
+        ratio = float(np.nanmedian(image.parameters.intensity[image.usable]))
+        ratio /= float(np.nanmedian(reference.parameters.intensity[reference.usable]))
+    scaled = {
+        name: ratio * getattr(reference.parameters, name)
+        for name in ("intensity", "total", "scattered")
+    }
+    return replace(
+        reference,
+        parameters=replace(reference.parameters, **scaled),
+        sample_counts=ratio * reference.sample_counts,
+        detector=replace(image.detector, pedestal=0.0),
+    )
+
+
 def describe_vacuum(vacuum, step):
     """Describe a separate measurement of vacuum as an image.
 
@@ -317,6 +369,8 @@ def describe_vacuum(vacuum, step):
         )
     except NoZeroLossPeakError as error:
         raise NoZeroLossPeakError(f"vacuum: {error}") from error
+    messages = (*measured.channels.describe(vacuum.energy), *measurement_messages(image))
+    warn_of_all((*messages, unusable_message(image.parameters)), "vacuum: ")
     if not is_pure(image):
         warn_user(
             "vacuum: the spectra given rise again behind the peak or have a hump there, as spectra "

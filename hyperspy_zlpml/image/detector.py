@@ -80,6 +80,14 @@ class NoiseModel:
     source: str = "given"
     correlation: tuple[float, ...] = (1.0,)
 
+    @property
+    def unit(self):
+        """Counts of an electron, or of the read-out noise where those are more.
+
+        Far less than this is nothing, whatever counts are scaled by.
+        """
+        return max(self.gain, self.readout, np.finfo(float).tiny)
+
     def variance(self, expected, n_channels=1):
         """Compute the variance of a sum of many channels from the counts expected in it.
 

@@ -9,7 +9,14 @@ from hyperspy_zlpml.compute import compute, take_spectra
 from hyperspy_zlpml.image.channels import Channels, find_spikes, inspect_channels, without_spikes
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, of_other_width
-from hyperspy_zlpml.image.peaks import MISSHAPEN, PeakParameters, measure_peaks, peak_parameters
+from hyperspy_zlpml.image.peaks import (
+    MISSHAPEN,
+    OVERFLOWED,
+    PeakParameters,
+    measure_peaks,
+    peak_parameters,
+)
+from hyperspy_zlpml.image.quality import overflowed
 from hyperspy_zlpml.image.spectra import Spectra
 
 #: More spectra of other widths than this are not read once more.
@@ -60,11 +67,14 @@ def measure(spectra, index, excluded=None, show_progressbar=False):
     -------
     Measured
     """
+    index = np.asarray(index, int)
     parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
     channels = _channels_of(counts, parameters.select(index), spectra)
     if not channels.all_good:
         spectra = spectra.repaired(channels)
         parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+    wrong = overflowed(counts, parameters.channel[index])
+    parameters = parameters.marked(index[wrong], OVERFLOWED)
     if excluded is not None:
         parameters = parameters.excluding(excluded)
     return Measured(spectra, channels, _without_odd(parameters, spectra), index, counts)

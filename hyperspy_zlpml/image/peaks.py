@@ -23,6 +23,8 @@ NO_PEAK = 2
 AT_EDGE = 3
 #: ``PeakParameters.status`` of a spectrum whose peak is not of the shape that others have.
 MISSHAPEN = 4
+#: ``PeakParameters.status`` of a spectrum whose integers overflowed.
+OVERFLOWED = 5
 #: ``PeakParameters.status`` of a spectrum that the user left out.
 EXCLUDED = -1
 #: Numbers of ``PeakParameters`` that are NaN where a peak is not usable.
@@ -32,6 +34,7 @@ STATUS_TEXT = {
     NOT_FINITE: "with NaN or infinite counts",
     NO_PEAK: "without a zero-loss peak",
     AT_EDGE: "with the peak cut by the edge of the axis",
+    OVERFLOWED: "with a peak that overflowed the integers it was stored in",
     MISSHAPEN: "with a peak of another width or shape than spectra as bright (a jump, a spike?)",
 }
 

@@ -10,12 +10,28 @@ from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 
 #: Flat tops must be this many times as frequent as by chance to speak of a saturated detector.
 _MORE_THAN_CHANCE = 10.0
-#: Peaks of fewer counts than this are not looked at for a flat top.
-_FEWEST_COUNTS = 50
+#: Peaks of fewer electrons than this are not looked at for a flat top.
+_FEWEST_ELECTRONS = 50
 #: Peaks narrower than this many channels (FWHM) do not show their shape.
 _FEWEST_CHANNELS = 2
 #: FWHM between which peaks of electron microscopes lie by a wide margin, eV.
 _PLAUSIBLE_FWHM = Range(1e-3, 20.0)
+#: Fraction of the height above which the top of a peak is looked at, ...
+_NEAR_TOP = 0.8
+#: ... the height being that of the channel of this rank, in FWHM.
+_TOP = 0.1
+#: Channels above, in FWHM, that no peak has.
+_FLAT = 0.68
+#: Peaks of fewer channels (FWHM) do not show their top.
+_RESOLVED = 5.0
+#: More than this fraction of spectra with a flat top is worth a word.
+_MOST_FLAT = 0.05
+#: Bits of integers that counts may have overflowed in.
+_INTEGERS = (8, 16, 32)
+#: Counts that overflowed reach this fraction of the range.
+_FULL = 0.9
+#: Channels from the highest within which they are looked for.
+_NEIGHBOURHOOD = 64
 #: Parts of the axis, each of which may hold a negative level.
 _PARTS = 32
 #: A level is negative by this many standard errors, ...
@@ -109,14 +125,23 @@ def measurement_messages(image):
     '9 of 9 spectra looked at have a peak that is cut off flat: the detecto'
     """
     messages = []
-    saturated = _flat_tops(image.sample_counts)
+    sampled = image.parameters.select(image.sample_index)
+    electrons = image.sample_counts / max(image.detector.noise.gain, np.finfo(float).tiny)
+    saturated = _flat_tops(electrons)
     # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
-    by_chance = (1 / (4 * np.pi * np.maximum(image.sample_counts.max(-1), 1))).sum()
+    by_chance = (1 / (4 * np.pi * np.maximum(electrons.max(-1), 1))).sum()
     if saturated.sum() > _MORE_THAN_CHANCE * by_chance:
         messages.append(
             f"{saturated.sum()} of {saturated.size} spectra looked at have a peak that is cut off "
             "flat: the detector was saturated. Their ZLP is not to be trusted; shorten "
             "the exposure."
+        )
+    flat = _flatter_than_peaks(image.sample_counts, sampled, image.energy) & ~saturated
+    if flat.mean() > _MOST_FLAT:
+        messages.append(
+            f"{flat.sum()} of {flat.size} spectra looked at have a peak that is flatter at its top "
+            "than electron sources make it: the detector was saturated, or did not count all. "
+            "Their ZLP is not to be trusted; shorten the exposure."
         )
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:
@@ -173,4 +198,61 @@ def _flat_tops(counts):
     top = np.take_along_axis(counts, around, -1)
     equal = np.isclose(top, counts.max(-1, keepdims=True), rtol=1e-9, atol=0)
     runs = equal[:, :-2] & equal[:, 1:-1] & equal[:, 2:]
-    return runs.any(-1) & (counts.max(-1) > _FEWEST_COUNTS)
+    return runs.any(-1) & (counts.max(-1) > _FEWEST_ELECTRONS)
+
+
+def _flatter_than_peaks(counts, parameters, energy):
+    """Find peaks whose width near the top is too near to that at half of their height.
+
+    The ratio is 0.57 for a Gaussian, 0.5 for a Lorentzian, and 1 for a box.
+    """
+    step = energy[1] - energy[0]
+    n = max(int(np.ceil(parameters.fwhm.max() / step)), 2)
+    around = parameters.channel[:, None] + np.arange(-n, n + 1)
+    near = np.take_along_axis(counts, np.clip(around, 0, energy.size - 1), -1)
+    # The mean of the highest is the height of a flat top, whatever its noise is.
+    ordered = np.sort(near, axis=-1)
+    wide = parameters.fwhm / step
+    rank = np.clip((_TOP * wide).astype(int), 1, n)
+    top = np.take_along_axis(ordered, 2 * n + 1 - rank[:, None], -1)
+    near_top = (near > _NEAR_TOP * top).sum(-1) / wide
+    counted = top[:, 0] > 0
+    return counted & (wide > _RESOLVED) & (near_top > _FLAT)
+
+
+def overflowed(counts, channel):
+    """Find spectra that fall and rise by half of the range of an integer within their peak.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured.
+    channel : ndarray of int of shape (n_spectra,)
+        Highest channel of each.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_spectra,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.quality import overflowed
+    >>> peak = np.round(9e4 * np.exp(-(((np.arange(200) - 100) / 10) ** 2)))[None]
+    >>> overflowed(peak, np.array([100])), overflowed(peak % 2**16, np.array([94]))
+    (array([False]), array([ True]))
+    """
+    highest = counts.max(initial=0)
+    found = np.zeros(len(counts), bool)
+    for bits in _INTEGERS:
+        whole = 2.0**bits
+        signed = counts.min(initial=0) < -whole / 4 and highest < whole / 2
+        if not (_FULL * whole <= highest < whole or (signed and highest > _FULL * whole / 2)):
+            continue
+        around = channel[:, None] + np.arange(-_NEIGHBOURHOOD, _NEIGHBOURHOOD + 1)
+        near = np.take_along_axis(counts, np.clip(around, 0, counts.shape[1] - 1), -1)
+        difference = np.diff(near, axis=-1)
+        falls, rises = difference < -whole / 2, difference > whole / 2
+        last = difference.shape[1] - 1 - rises[:, ::-1].argmax(-1)
+        found |= falls.any(-1) & rises.any(-1) & (falls.argmax(-1) < last)
+    return found

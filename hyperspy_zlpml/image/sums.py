@@ -228,10 +228,18 @@ def deviations(counts, u, centre):
 def _scaled(counts):
     """Scale channels to about equal noise, and draw in what lies far out in each."""
     typical = uniform_filter1d(np.median(counts, axis=0), 9)
-    scaled = counts / np.sqrt(np.maximum(typical, max(1e-5 * np.abs(typical).max(), 1.0)))
+    scaled = counts / np.sqrt(
+        np.maximum(typical, max(1e-5 * np.abs(typical).max(), _electron(counts)))
+    )
     median = np.median(scaled, axis=0)
     reach = _CLIPPED * 1.4826 * np.median(np.abs(scaled - median), axis=0) + 1e-9
     return np.clip(scaled, median - reach, median + reach)
+
+
+def _electron(counts):
+    """Estimate roughly what an electron counts, from how neighbouring channels differ."""
+    squared = (np.diff(counts, 3, axis=-1) ** 2).mean(0) / 20
+    return np.median(squared) / max(np.median(np.abs(counts)), np.finfo(float).tiny)
 
 
 def _shapes(scaled, known):

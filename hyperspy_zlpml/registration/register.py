@@ -227,7 +227,7 @@ def groups_of(samples):
 def _heights(sample):
     """Look up the counts of the highest channel of every spectrum."""
     highest = np.take_along_axis(sample.counts, sample.parameters.channel[:, None], -1)[:, 0]
-    return np.maximum(highest, 1e-9)
+    return np.maximum(highest, np.finfo(float).tiny)
 
 
 def log_beam(samples, grid, log_reference):

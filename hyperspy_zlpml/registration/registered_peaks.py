@@ -20,6 +20,8 @@ from hyperspy_zlpml.zlp.tables import ShapeTable, SpillTables
 FEW_SPECTRA = 30
 #: Least standard deviation of ln FWHM from spectrum to spectrum.
 _LEAST_WIDTH_SPREAD = 0.005
+#: Expected counts, in electrons, that are none.
+_NOTHING = 1e-12
 
 
 class Ratios(NamedTuple):
@@ -173,7 +175,7 @@ class RegisteredPeaks(PerSpectrum):
         Ratios
         """
         shape = np.exp(self.grid.interpolate(self.table.log_shape[0], self.u))
-        expected = np.maximum(self.scale * shape, 1e-12)
+        expected = np.maximum(self.scale * shape, _NOTHING * self.noise.unit)
         typical = np.ones_like(expected)
         for name in self.labels:
             rows = self.label == name

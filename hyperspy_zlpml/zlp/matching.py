@@ -34,6 +34,8 @@ _WIDTH_SIGMA_COARSE = 0.2
 _WIDTH_SIGMA_COUNTING = 5.0
 #: No group of channels is believed to be better known than this, relatively.
 _FLOOR = 1e-3
+#: Counts, in electrons, that are none.
+_NOTHING = 1e-6
 #: Groups that are off by this many standard deviations, and by as many times what their neighbours
 #: are off, hold a spike.
 _SPIKE = 6.0
@@ -270,7 +272,9 @@ def _width_priors(spectra, start, noise, width_prior):
     step = spectra.energy[:, 1] - spectra.energy[:, 0]
     step = np.abs(step) / (0.5 * (spectra.n_channels[0] + spectra.n_channels[1]))
     core = np.abs(spectra.energy - centre[:, None]) < fwhm[:, None]
-    electrons = np.maximum((spectra.sums * core).sum(-1) / max(noise.gain, 1e-3), 1.0)
+    electrons = np.maximum(
+        (spectra.sums * core).sum(-1) / max(noise.gain, np.finfo(float).tiny), 1.0
+    )
     relative = np.sqrt(
         _WIDTH_SIGMA**2
         + (_WIDTH_SIGMA_COARSE * step / fwhm) ** 2
@@ -387,7 +391,7 @@ class _Fit(PerSpectrum):
         """Find the ln(height) at which the counts of the core are those of the shape."""
         core = self.inside & (np.abs(u) < 1)
         scale = self.spectra.n_channels * self.spectra.curvature
-        counts = np.maximum((self.spectra.sums * core).sum(-1), 1e-9)
+        counts = np.maximum((self.spectra.sums * core).sum(-1), _NOTHING * self.noise.unit)
         return np.log(counts / (np.exp(log_shape) * scale * core).sum(-1))
 
     def normal_equations(self, now, u, *, shape, modes, believed=None):
@@ -441,7 +445,7 @@ class _Fit(PerSpectrum):
 
     def _inverse_sigma(self, variance, expected):
         """Compute one over the standard deviation of groups, 0 outside of their windows."""
-        variance = np.maximum(variance, _FLOOR**2 * expected**2 + 1e-12)
+        variance = np.maximum(variance, _FLOOR**2 * expected**2 + (_NOTHING * self.noise.unit) ** 2)
         return np.where(self.inside, 1 / np.sqrt(variance), 0.0)
 
     def moved(self, now, step):
