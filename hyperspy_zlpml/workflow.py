@@ -28,6 +28,7 @@ from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.image.clusters import Clusters, check_clustering, cluster_image
 from hyperspy_zlpml.image.describe import (
     Image,
+    NoZeroLossPeakError,
     describe_image,
     describe_vacuum,
     in_counts_of,
@@ -474,13 +475,15 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
             given_limits=first.limits,
             channels=first.channels,
         )
-        report = check_and_report(application, first, choice, fitted, options.confidence)
         results = application.subtract(
             first.spectra.counts,
             first.spectra.variance,
             lazy=spectra.is_lazy if lazy_output is None else bool(lazy_output),
             show_progressbar=options.show_progressbar,
         )
+        application, lost = without_lost(application, first, results)
+        fitted = replace(fitted, messages=(*fitted.messages, *lost))
+        report = check_and_report(application, first, choice, fitted, options.confidence)
     return RemovedZLP(
         **results,
         **maps_of(first.image, application, choice.labels, spectra.navigation_shape),
@@ -782,6 +785,50 @@ def adapt_to(ensemble, first, choice, options):
     messages = (applicability.message,) if applicability.message else ()
     warn_of_all(messages)
     return Fitted(ensemble, adapted, messages=messages, distance=applicability.distance)
+
+
+def without_lost(application, first, results):
+    """Leave out spectra whose matched peak is not where their counts are: a last look.
+
+    Parameters
+    ----------
+    application : Application
+    first : FirstLook
+    results : dict of str to ndarray or dask array
+        Of the subtraction; NaN in such spectra. Where they are lazy only the spectra that were read
+        before are looked at: others are NaN without being counted.
+
+    Returns
+    -------
+    Application
+    messages : tuple of str
+
+    Raises
+    ------
+    NoZeroLossPeakError
+        If no spectrum is left.
+
+    Warns
+    -----
+    UserWarning
+        If there are any.
+    """
+    n_used = int(application.peaks.usable.sum())
+    lost = application.lost(results["zlp"], first.image)
+    if not lost.any():
+        return application, ()
+    if lost.sum() == n_used:
+        raise NoZeroLossPeakError(
+            f"the zero-loss peak could be matched to none of {n_used} spectra: their peaks are of no "
+            "common shape, or hold losses below E_I; look at the data, and set "
+            "regions=dict(E_I=...) below the first loss."
+        )
+    message = (
+        f"{lost.sum()} of {n_used} spectra are left out and NaN in every result: the matched "
+        "zero-loss peak is far above their counts, or unknown."
+    )
+    warn_of_all((message,))
+    return application.without(lost), (message,)
 
 
 def check_and_report(application, first, choice, fitted, confidence):

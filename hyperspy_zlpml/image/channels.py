@@ -21,6 +21,8 @@ _COMPARED_WITH = 7
 _SIGNIFICANT = 8.0
 #: ... and by this fraction of the counts beside it: patterns of sensitivity are smaller.
 _DIFFERENT = 0.25
+#: ... and by this factor more than the top of a Gaussian as wide as the peak.
+_TOPS = 1.5
 #: Nearer to a peak than this many FWHM its top is told from a wrong channel only ...
 _CORE = 1.5
 #: ... where counts are lower than this fraction of the channels beside it, or higher than one over it.
@@ -37,8 +39,6 @@ _SHORTEST_PADDING = 3
 _MOST_PADDING = 0.5
 #: A spike exceeds what is two channels beside it by this many standard deviations of the noise.
 _SPIKE = 10.0
-#: Peaks of fewer channels (FWHM) hide spikes.
-_HIDING = 4.0
 #: Good channels on each side of a bad one that bridge it.
 _BRIDGED_BY = 2
 
@@ -225,7 +225,9 @@ def _wrong_in_all(counts, channel, width):
     """Find channels that differ from those beside them in nearly all spectra."""
     beside = median_filter(counts, size=(1, _COMPARED_WITH), mode="nearest")
     away = np.abs(np.arange(counts.shape[1]) - channel[:, None]) > _CORE * width
-    differing = _differ(counts - beside, beside, away) & (away.sum(0) >= _FEWEST_SPECTRA)
+    differing = _differ(counts - beside, beside, away, _most_different(width)) & (
+        away.sum(0) >= _FEWEST_SPECTRA
+    )
     core = ~away.any(0)
     if core.any():
         low, high = _beside(counts)
@@ -235,7 +237,15 @@ def _wrong_in_all(counts, channel, width):
     return differing
 
 
-def _differ(difference, beside, used):
+def _most_different(width):
+    """Tell by which fraction a channel may exceed those two beside it, as tops of peaks do.
+
+    Nothing is narrower than the zero-loss peak: every loss is spread as it is.
+    """
+    return max(_DIFFERENT, _TOPS * np.expm1(16 * np.log(2) / width**2))
+
+
+def _differ(difference, beside, used, least):
     """Tell in which channels the median difference is neither noise nor a pattern."""
     difference = np.where(used, difference, np.nan)
     n = np.maximum(used.sum(0), 1)
@@ -250,7 +260,7 @@ def _differ(difference, beside, used):
     # A stuck channel does not scatter: its neighbours tell what noise there is.
     spread = np.maximum(spread, median_filter(spread, size=_COMPARED_WITH, mode="nearest"))
     significant = np.abs(median) > _SIGNIFICANT * 1.25 * spread / np.sqrt(n)
-    return significant & (np.abs(median) > np.maximum(_DIFFERENT * level, spread / 2))
+    return significant & (np.abs(median) > np.maximum(least * level, spread / 2))
 
 
 def _beside(counts):
@@ -260,15 +270,13 @@ def _beside(counts):
     return np.minimum(left, right), np.maximum(left, right)
 
 
-def find_spikes(counts, channel, width, noise):
+def find_spikes(counts, width, noise):
     """Find channels of single spectra that stand out of those beside them as no loss does.
 
     Parameters
     ----------
     counts : ndarray of shape (n_spectra, n_energy)
         Free of pedestal.
-    channel : ndarray of int of shape (n_spectra,)
-        Highest channel of each peak.
     width : float
         FWHM of the peaks, channels.
     noise : NoiseModel
@@ -284,7 +292,7 @@ def find_spikes(counts, channel, width, noise):
     >>> from hyperspy_zlpml.image.detector import NoiseModel
     >>> counts = 1e5 / (1 + ((np.arange(400) - 100) / 5) ** 2)
     >>> counts[[300, 301]] += 9e4
-    >>> spikes = find_spikes(counts[None], np.array([100]), width=10.0, noise=NoiseModel(1.0, 0.0))
+    >>> spikes = find_spikes(counts[None], width=10.0, noise=NoiseModel(1.0, 0.0))
     >>> np.flatnonzero(spikes[0])
     array([300, 301])
     """
@@ -299,10 +307,7 @@ def find_spikes(counts, channel, width, noise):
     if not rows.size:
         return spikes
     value, low, high = middle[rows, places], low[rows, places], high[rows, places]
-    # The top of a peak stands out by itself; so does the point where it meets a straight line.
-    top = np.exp(16 * np.log(2) / width**2) if width > _HIDING else np.inf
-    near = np.abs(places + 2 - channel[rows]) < _CORE * width
-    allowed = np.where(near, 1.5 * top, 1 + _DIFFERENT)
+    allowed = 1 + _most_different(width)
     stands_out = (value - high > (allowed - 1) * np.maximum(high, 0)) | (
         low - value > (1 - 1 / allowed) * np.maximum(low, 0)
     )

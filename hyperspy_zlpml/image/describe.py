@@ -157,7 +157,7 @@ def describe_image(  # noqa: PLR0913
     detector = describe_detector(counts, energy, sampled, noise)
     counts = counts - detector.pedestal
     check_baseline(counts, energy, detector.noise)
-    spikes = find_spikes(counts, sampled.channel, width, detector.noise)
+    spikes = find_spikes(counts, width, detector.noise)
     counts = without_spikes(counts, spikes)
     parameters = _without(spikes, counts + detector.pedestal, index, parameters, energy)
     sampled = parameters.select(index)

@@ -104,7 +104,6 @@ def _without_odd(parameters, spectra):
     counts = np.asarray(counts, float)
     spikes = find_spikes(
         counts,
-        np.full(len(rows), int(np.median(typical.channel))),
         width=np.median(typical.fwhm) / spectra.step,
         noise=NoiseModel(gain=0.0, readout=0.0),
     )

@@ -14,11 +14,13 @@ from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 #: Spectra of like brightness that one is compared with.
 _COMPARED_WITH = 31
 #: Fewer spectra have no common shape.
-FEWEST_SPECTRA = 8
+FEWEST_SPECTRA = 4
 #: An odd one differs by this many standard deviations, ...
 _SIGNIFICANT = 12.0
 #: ... its width by this fraction, ...
 _OTHER_WIDTH = 0.06
+#: Logarithm of a ratio of widths that no noise makes.
+_FAR_WIDTH = np.log(2.5)
 #: ... or its counts between two energies by this fraction of the peak's.
 _OTHER_SHARE = 0.01
 #: Edges of those energies, in FWHM.
@@ -61,7 +63,9 @@ def of_other_width(log_fwhm, intensity):
     array([7])
     """
     deviation = _from_neighbours(log_fwhm[:, None], intensity)
-    return _few(_stand_out(deviation, least=_OTHER_WIDTH).any(-1))
+    far = np.abs(log_fwhm - np.median(log_fwhm)) > _FAR_WIDTH
+    far &= far.mean() < 0.5
+    return far | _few(_stand_out(deviation, least=_OTHER_WIDTH).any(-1))
 
 
 def of_other_shape(counts, energy, parameters, noise):

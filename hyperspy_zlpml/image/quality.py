@@ -126,7 +126,7 @@ def measurement_messages(image):
     """
     messages = []
     sampled = image.parameters.select(image.sample_index)
-    electrons = image.sample_counts / max(image.detector.noise.gain, np.finfo(float).tiny)
+    electrons = image.sample_counts / image.detector.noise.unit
     saturated = _flat_tops(electrons)
     # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
     by_chance = (1 / (4 * np.pi * np.maximum(electrons.max(-1), 1))).sum()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Application of an ensemble to an image, kept for integrals and scans afterwards."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dask.array as da
 import numpy as np
@@ -13,6 +13,9 @@ from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction, results_type
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
+
+#: Spectra of a lazy image whose matches are looked at before it is computed.
+_LOOKED_AT = 512
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,42 @@ class Application:
             title="Subtracting the ZLP",
         )
         return {name: self._on_all_channels(values) for name, values in results.items()}
+
+    def lost(self, zlp, image):
+        """Find the spectra that should have a ZLP and have none.
+
+        Parameters
+        ----------
+        zlp : ndarray or dask array of shape (..., n_energy)
+            Of :meth:`subtract`. Where it is lazy only the spectra that were read are looked at.
+        image : Image
+
+        Returns
+        -------
+        ndarray of bool of shape (n_spectra,)
+        """
+        if not isinstance(zlp, da.Array):
+            return self.peaks.usable & np.isnan(zlp.reshape(-1, zlp.shape[-1])[:, 0])
+        lost = np.zeros(self.peaks.usable.size, bool)
+        rows = image.sample_index[self.peaks.usable[image.sample_index]][:_LOOKED_AT]
+        counts = image.sample_counts[np.isin(image.sample_index, rows)]
+        found = self.subtraction.apply(counts + self.subtraction.pedestal, self.peaks.select(rows))
+        lost[rows] = np.isnan(found[1][:, 0])
+        return lost
+
+    def without(self, lost):
+        """Leave out spectra.
+
+        Parameters
+        ----------
+        lost : ndarray of bool of shape (n_spectra,)
+
+        Returns
+        -------
+        Application
+        """
+        centre = np.where(lost, np.nan, self.peaks.centre)
+        return replace(self, peaks=replace(self.peaks, centre=centre))
 
     def _on_all_channels(self, values):
         """Continue a result to the channels that were not recorded."""

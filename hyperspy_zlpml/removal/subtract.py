@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.removal.applicability import log_intensity_distance
 from hyperspy_zlpml.statistics import Normal
@@ -34,6 +35,10 @@ _OPENING = 0.1
 _SHARED_OVER = 0.25
 #: No ZLP is claimed to be known better than this, relatively.
 MODEL_FLOOR = 1e-4
+#: Matches with a larger chi2 per degree of freedom are tried once more without spikes.
+_POOR = 10.0
+#: A ZLP above its counts by this many standard deviations of all that is uncertain is no result.
+_ABOVE = 20.0
 #: Results of :meth:`Subtraction.apply`, in order.
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
 
@@ -227,8 +232,10 @@ class Subtraction:
         start = self._start(peaks.channel.astype(int))
         data = self._aligned(self._free_of_pedestal(counts), start, dtype)
         sensitivity = self._sensitivity(start, dtype)
-        matched = self._match(data if sensitivity is None else data / sensitivity, peaks)
+        spectra = self._grouped(data if sensitivity is None else data / sensitivity, peaks)
+        matched = self._match(data, spectra, peaks)
         log_zlp, sigma, below, above = self.at_groups(matched, peaks)
+        lost = ~self._is_credible(spectra, matched, log_zlp, sigma)
         std, lower, upper = self._relative_errors(sigma, below, above, dtype)
         zlp = self._peak(log_zlp, matched, peaks, dtype)
         if sensitivity is not None:
@@ -245,6 +252,8 @@ class Subtraction:
             variance = self._aligned(measured_variance, start, dtype)
         variance += std**2
         values = subtracted, zlp, std, lower, upper, variance
+        for value in values:
+            value[lost] = np.nan
         return tuple(_cut(value, start, counts.shape[-1]) for value in values)
 
     def _peak(self, log_zlp, matched, peaks, dtype):
@@ -321,18 +330,59 @@ class Subtraction:
         windows[offsets] = counts
         return aligned
 
-    def _match(self, data, peaks):
-        """Fit the peaks of aligned spectra; see :func:`hyperspy_zlpml.zlp.matching.match`."""
+    def _grouped(self, data, peaks):
+        """Collect aligned spectra in groups of channels."""
         channel = peaks.channel.astype(int)
         sums, complete = self.groups.collect_aligned(data, channel, self.energy.size)
-        spectra = GroupedSpectra(
+        return GroupedSpectra(
             sums=sums,
             n_channels=self.groups.n_channels,
             curvature=self.curvature,
             energy=self._middle(channel),
             complete=complete,
         )
+
+    def _match(self, data, spectra, peaks):
+        """Fit the peaks of aligned spectra; see :func:`hyperspy_zlpml.zlp.matching.match`.
+
+        Those that fit poorly may hold a spike: they are fitted once more without.
+        """
+        matched = self._match_groups(spectra, peaks)
+        poor = np.flatnonzero(~(matched.reduced_chi2 < _POOR))
+        if not poor.size:
+            return matched
+        step = self.energy[1] - self.energy[0]
+        spikes = find_spikes(
+            data[poor],
+            width=np.exp(self.log_fwhm.mean) / step,
+            noise=self.noise,
+        )
+        poor, spikes = poor[spikes.any(-1)], spikes[spikes.any(-1)]
+        if not poor.size:
+            return matched
+        some = peaks.select(poor)
+        clean = self._grouped(without_spikes(data[poor], spikes), some)
+        return matched.with_rows(poor, self._match_groups(clean, some))
+
+    def _match_groups(self, spectra, peaks):
+        """Fit the peaks of grouped spectra."""
         return match(spectra, peaks.start, self.table, noise=self.noise, width_prior=self.log_fwhm)
+
+    def _is_credible(self, spectra, matched, log_zlp, sigma):
+        """Tell which peaks are where their counts are; NaN or far above them is no result."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            zlp = np.exp(log_zlp) * self.groups.n_channels * self.curvature
+            error = np.sinh(sigma) * zlp
+            known = np.hypot(np.sqrt(self.noise.variance(zlp, self.groups.n_channels)), error)
+            above = spectra.complete & (zlp - spectra.sums > _ABOVE * known)
+            above &= zlp > 2 * np.maximum(spectra.sums, 0)
+            per_channel = np.where(spectra.complete, error / self.groups.n_channels, 0.0)
+            unknown = per_channel.max(-1) > np.exp(matched.log_height)
+        finite = np.isfinite(log_zlp).all(-1) & np.isfinite(sigma).all(-1)
+        finite &= np.isfinite(matched.log_height)
+        # A hole in a spectrum is one group of channels, or two.
+        far_above = above[:, :-2] & above[:, 1:-1] & above[:, 2:]
+        return finite & ~unknown & ~far_above.any(-1)
 
     def match_rows(self, counts, peaks):
         """Match spectra.
@@ -350,7 +400,8 @@ class Subtraction:
         start = self._start(peaks.channel.astype(int))
         data = self._aligned(self._free_of_pedestal(counts), start, float)
         sensitivity = self._sensitivity(start, float)
-        return self._match(data if sensitivity is None else data / sensitivity, peaks)
+        data = data if sensitivity is None else data / sensitivity
+        return self._match(data, self._grouped(data, peaks), peaks)
 
     def _free_of_pedestal(self, counts):
         """Take the pedestal off, where there is one."""

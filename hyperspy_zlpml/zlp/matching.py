@@ -102,6 +102,24 @@ class Match(PerSpectrum):
             n_points=np.empty(n_spectra),
         )
 
+    def with_rows(self, rows, others):
+        """Replace the matches of some spectra.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (n,)
+        others : Match
+            n of them.
+
+        Returns
+        -------
+        Match
+        """
+        values = {name: value.copy() for name, value in vars(self).items()}
+        for name, value in values.items():
+            value[rows] = getattr(others, name)
+        return Match(**values)
+
     @property
     def reduced_chi2(self):
         """Misfit per degree of freedom."""
@@ -321,6 +339,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
         normal, gradient, chi2, believed = fit.normal_equations(
             now, places.u, shape=shape, modes=modes, believed=believed
         )
+        broken = _settle_broken(normal, gradient)
         step = np.linalg.solve(normal, gradient[..., None])[..., 0]
         now = fit.moved(now, step)
         done = np.einsum("pi,pi->p", gradient, step) < _CONVERGED
@@ -329,6 +348,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
             rows = active[done]
             _write(found, rows, now.select(done))
             found.covariance[rows] = np.linalg.inv(normal[done])
+            found.log_height[active[broken]] = np.nan
             found.chi2[rows] = chi2[done]
             left = ~done
             active, modes, believed = active[left], modes[:, left], believed[left]
@@ -336,6 +356,14 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
         if not active.size:
             break
     return found
+
+
+def _settle_broken(normal, gradient):
+    """Let fits that have run away end where they are, in place; tell which do."""
+    broken = ~(np.isfinite(normal).all((-1, -2)) & np.isfinite(gradient).all(-1))
+    normal[broken] = np.eye(normal.shape[-1])
+    gradient[broken] = 0.0
+    return broken
 
 
 def _write(found, rows, peaks):

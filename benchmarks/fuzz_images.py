@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removal of the ZLP from random images with everything that goes wrong with data.
+
+Each image must give a result or an error of ours that says why: an exception from inside NumPy, SciPy
+or torch is a crash, and numbers of used spectra that are not finite or far above their own counts are
+absurd. A second part spoils one spectrum of a clean image: the others must be what they are if the
+user leaves it out, or if it is not spoilt where it is used nevertheless.
+"""
+
+import argparse
+import sys
+import time
+import traceback
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from hyperspy_zlpml import TooFewReplicasError
+from hyperspy_zlpml.workflow import remove_zlp
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from spoilt_images import SPOILERS, random_image, spoilt_image  # noqa: E402
+
+PACKAGE = str(Path(__file__).resolve().parents[1] / "hyperspy_zlpml")
+RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
+N_REPLICAS = 4
+#: A ZLP or its standard deviation above this many times the largest counts of its spectrum is absurd.
+ABSURD = 2.0
+#: An image may take this long, seconds.
+LONGEST = 60.0
+
+
+def main():
+    """Print the outcomes; 1 if anything is not as it must be."""
+    options = arguments()
+    start = time.perf_counter()
+    outcomes = Counter()
+    for seed in range(options.seed, options.seed + options.images):
+        kind, words = outcome(seed)
+        outcomes[kind] += 1
+        if kind not in ("result", "refused") or options.verbose:
+            print(f"{seed}: {kind}: {words}", flush=True)
+    print(f"{options.images} random images: {dict(outcomes)}, {time.perf_counter() - start:.0f} s")
+    changes = [changed(seed) for seed in range(options.seed, options.seed + options.spoilt)]
+    changes = [change for change in changes if change is not None]
+    for change, words in sorted(changes)[-5:]:
+        print(f"one spoilt spectrum changes others by up to {change:.2g} std ({words})")
+    failed = sum(outcomes.values()) > outcomes["result"] + outcomes["refused"]
+    return int(failed or max(change for change, _ in changes) > 0.1)
+
+
+def arguments():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--spoilt", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--verbose", action="store_true")
+    return parser.parse_args()
+
+
+def outcome(seed):
+    """Remove the ZLP from one random image, and judge what comes back."""
+    rng = np.random.default_rng(seed)
+    image, names = spoilt_image(rng)
+    words = f"{image.shape} x {image.energy.size} {names}"
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            removed = remove_zlp(image.stacked, image.energy, n_replicas=N_REPLICAS, random_state=0)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+            if is_ours(error):
+                return "refused", f"{words}: {error}"
+            return "crash", f"{words}: {error!r} at {place(error)}"
+    if time.perf_counter() - start > LONGEST:
+        return "slow", words
+    foreign = [str(one.message) for one in caught if one.category is RuntimeWarning]
+    wrong = absurd(image, removed)
+    if wrong:
+        return "absurd", f"{words}: {wrong}"
+    return ("foreign warning", f"{words}: {foreign[0]}") if foreign else ("result", words)
+
+
+def is_ours(error):
+    """Tell whether an error was raised by a line of the package that says so."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.filename.startswith(PACKAGE) and last.line.startswith("raise")
+
+
+def place(error):
+    """Say where in the package an error comes from."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(PACKAGE)]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
+
+
+def absurd(image, removed):
+    """Say what is wrong with the numbers of used spectra; empty where nothing is."""
+    used = removed.clusters.ravel() >= 0
+    counts = np.asarray(image.counts, float)[used]
+    for name in RESULTS:
+        values = getattr(removed, name).reshape(len(used), -1)
+        if not np.isfinite(values[used]).all():
+            return f"{name} is not finite in used spectra"
+        if not np.isnan(values[~used]).all():
+            return f"{name} is not NaN in spectra that are not used"
+    largest = ABSURD * np.abs(counts).max(-1, initial=0)
+    for name in ("zlp", "std"):
+        values = getattr(removed, name).reshape(len(used), -1)[used]
+        if (values.max(-1, initial=0) > largest).any():
+            worst = (values.max(-1) / largest).max() * ABSURD
+            return f"{name} is {worst:.2g} times the largest counts"
+        if (values < 0).any():
+            return f"{name} is negative"
+    return ""
+
+
+def changed(seed):
+    """Spoil one spectrum, and find by how many standard deviations others change.
+
+    Returns
+    -------
+    float and str, or None where the image is refused anyway.
+    """
+    rng = np.random.default_rng(seed)
+    image = random_image(rng, most_counts=7.0)
+    row = int(rng.integers(len(image.counts)))
+    spoiler = SPOILERS[seed % len(SPOILERS)]
+    spoilt = spoiler(image.counts.copy(), row, image.energy, rng)
+    left_out = np.zeros(len(image.counts), bool)
+    left_out[row] = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            got = removed_from(spoilt, image)
+            is_used = got.clusters.ravel()[row] >= 0
+            mask = None if is_used else left_out.reshape(image.shape)
+            right = removed_from(image.counts, image, mask)
+    except (ValueError, TooFewReplicasError):
+        return None
+    others = (right.clusters.ravel() >= 0) & ~left_out
+    if not others.any():
+        return None
+    zlp, expected, std = (
+        values.reshape(len(others), -1)[others] for values in (got.zlp, right.zlp, right.std)
+    )
+    words = f"{seed}: {spoiler.__name__}, {image.shape} x {image.energy.size}"
+    words += ", used" if is_used else ", left out"
+    return float(np.nan_to_num(np.abs(zlp - expected) / std, nan=np.inf).max()), words
+
+
+def removed_from(counts, image, mask=None):
+    """Remove the ZLP from the counts of an image."""
+    return remove_zlp(
+        counts.reshape(image.shape + counts.shape[-1:]),
+        image.energy,
+        n_replicas=N_REPLICAS,
+        random_state=0,
+        navigation_mask=mask,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
