@@ -23,6 +23,8 @@ _SIGNIFICANT = 8.0
 _DIFFERENT = 0.25
 #: ... and by this factor more than the top of a Gaussian as wide as the peak.
 _TOPS = 1.5
+#: ... and by as many of the standard deviations with which this many channels about it do.
+_PATTERN_OVER = 51
 #: Nearer to a peak than this many FWHM its top is told from a wrong channel only ...
 _CORE = 1.5
 #: ... where counts are lower than this fraction of the channels beside it, or higher than one over it.
@@ -260,7 +262,14 @@ def _differ(difference, beside, used, least):
     # A stuck channel does not scatter: its neighbours tell what noise there is.
     spread = np.maximum(spread, median_filter(spread, size=_COMPARED_WITH, mode="nearest"))
     significant = np.abs(median) > _SIGNIFICANT * 1.25 * spread / np.sqrt(n)
+    # What all spectra share may be the noise of an average, or a pattern: most channels have it.
+    significant &= np.abs(median) > _SIGNIFICANT * _typical(np.abs(median))
     return significant & (np.abs(median) > np.maximum(least * level, spread / 2))
+
+
+def _typical(values):
+    """Take the median of the channels about each."""
+    return median_filter(values, size=_PATTERN_OVER, mode="nearest") * MAD_TO_SIGMA
 
 
 def _beside(counts):

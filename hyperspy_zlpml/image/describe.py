@@ -159,8 +159,10 @@ def describe_image(  # noqa: PLR0913
     check_baseline(counts, energy, detector.noise)
     spikes = find_spikes(counts, width, detector.noise)
     counts = without_spikes(counts, spikes)
-    parameters = _without(spikes, counts + detector.pedestal, index, parameters, energy)
-    sampled = parameters.select(index)
+    if spikes.any():
+        parameters = _without(spikes, counts + detector.pedestal, index, parameters, energy)
+        sampled = parameters.select(index)
+        detector = describe_detector(counts + detector.pedestal, energy, sampled, noise)
     odd = of_other_shape(counts, energy, sampled, detector.noise)
     parameters = parameters.marked(index[odd], MISSHAPEN)
     index, counts = index[~odd], counts[~odd]

@@ -6,7 +6,7 @@ neighbouring channels, and of their sums (:mod:`hyperspy_zlpml.image.sums`), gro
 the pedestal from the channels before the peak.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -441,6 +441,9 @@ def describe_detector(counts, energy, parameters, noise=None):
     pedestal, note = estimate_pedestal(counts, energy, centre, fwhm)
     if noise is None:
         noise = estimate_noise(counts - pedestal, energy, centre, fwhm)
+    if not noise.variance(np.median(counts[counts > 0])) > 0:
+        # Counts without noise are taken for electrons.
+        noise = replace(noise, gain=1.0)
     return Detector(pedestal, note, noise)
 
 

@@ -88,7 +88,7 @@ def of_other_shape(counts, energy, parameters, noise):
     if len(counts) < FEWEST_SPECTRA:
         return np.zeros(len(counts), bool)
     sums = _core_sums(counts, energy, parameters)
-    total = np.maximum(sums.sum(-1, keepdims=True), np.finfo(float).tiny)
+    total = np.maximum(sums.sum(-1, keepdims=True), noise.unit)
     deviation = _from_neighbours(sums / total, parameters.intensity)
     step = energy[1] - energy[0]
     n_channels = (_EDGES[1] - _EDGES[0]) * parameters.fwhm[:, None] / step

@@ -44,6 +44,8 @@ SCATTERED_FROM = 8.0
 _OUTER_PART = 2 / 3
 #: Peaks narrower than this many channels have no flanks to interpolate.
 _COARSE = 4.5
+#: Peaks of fewer channels (FWHM) have no width.
+_NARROWEST_FWHM = 0.3
 #: Neighbours of a coarse peak hold at least this fraction of its height.
 _NARROWEST = 2e-3
 #: Spectra worked on at once.
@@ -384,6 +386,9 @@ def peak_parameters(counts, energy):
     # is trained on these numbers must not depend on the chunks of a lazy image.
     vertex, *crossings = (np.round(value, _DECIMALS) for value in (vertex, *crossings))
     step = energy[1] - energy[0]
+    collapsed = usable & ~(crossings[1] - crossings[0] > _NARROWEST_FWHM)
+    status[collapsed] = NO_PEAK
+    usable &= ~collapsed
     blank = np.where(usable, 1.0, np.nan)
     centre = (energy[0] + step * (channel + vertex)) * blank
     fwhm = step * (crossings[1] - crossings[0]) * blank

@@ -20,6 +20,8 @@ _PLAUSIBLE_FWHM = Range(1e-3, 20.0)
 _NEAR_TOP = 0.8
 #: ... the height being that of the channel of this rank, in FWHM.
 _TOP = 0.1
+#: Fewer electrons in a channel do not show what a top is like.
+_SHOWN_BY = 1e3
 #: Channels above, in FWHM, that no peak has.
 _FLAT = 0.68
 #: Peaks of fewer channels (FWHM) do not show their top.
@@ -136,7 +138,7 @@ def measurement_messages(image):
             "flat: the detector was saturated. Their ZLP is not to be trusted; shorten "
             "the exposure."
         )
-    flat = _flatter_than_peaks(image.sample_counts, sampled, image.energy) & ~saturated
+    flat = _flatter_than_peaks(electrons, sampled, image.energy) & ~saturated
     if flat.mean() > _MOST_FLAT:
         messages.append(
             f"{flat.sum()} of {flat.size} spectra looked at have a peak that is flatter at its top "
@@ -216,7 +218,7 @@ def _flatter_than_peaks(counts, parameters, energy):
     rank = np.clip((_TOP * wide).astype(int), 1, n)
     top = np.take_along_axis(ordered, 2 * n + 1 - rank[:, None], -1)
     near_top = (near > _NEAR_TOP * top).sum(-1) / wide
-    counted = top[:, 0] > 0
+    counted = top[:, 0] > _SHOWN_BY
     return counted & (wide > _RESOLVED) & (near_top > _FLAT)
 
 

@@ -21,7 +21,7 @@ from hyperspy_zlpml.zlp.groups import (
     group_samples,
     make_groups,
 )
-from hyperspy_zlpml.zlp.matching import MatchStart, match
+from hyperspy_zlpml.zlp.matching import Match, MatchStart, match
 from hyperspy_zlpml.zlp.reference import fit_reference
 from hyperspy_zlpml.zlp.regions import (
     EXTRAPOLATED_RISE,
@@ -38,6 +38,8 @@ from hyperspy_zlpml.zlp.tails import extrapolate_by_gain_side, hold_beyond, tail
 _REGISTERED_WITHIN = 1.0
 #: Rounds in which reference and peaks improve each other.
 _REFERENCE_ROUNDS = 3
+#: A match whose logarithm of the height differs by this from that measured has run away.
+_RUN_AWAY = 1.0
 #: Counts that differ from those of the cluster by this many standard deviations are spikes.
 _SPIKE = 8.0
 #: Fewer spectra of a cluster do not tell a spike.
@@ -103,6 +105,7 @@ def register_peaks(samples, noise, given_limit=None):
         table = ShapeTable.of_reference(grid, log_reference)
         start = MatchStart(centre, fwhm, log_intensity=np.zeros(len(label)), window=core)
         matched = match(spectra, start, table, noise, width_prior=None)
+        spectra, matched = _without_run_away(spectra, matched, start, height)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
         spectra = _without_spikes(spectra, matched, label=label, noise=noise)
     peaks = RegisteredPeaks(
@@ -145,6 +148,8 @@ def register_to_shape(table, samples, noise, log_intensity):
         joined.centre, joined.fwhm, log_intensity=np.zeros(n_spectra), window=_core(n_spectra)
     )
     matched = match(spectra, start, reference, noise, width_prior=None)
+    height = np.concatenate([_heights(sample) for sample in samples])
+    spectra, matched = _without_run_away(spectra, matched, start, height)
     spectra = _without_spikes(spectra, matched, label=joined.label, noise=noise)
     return RegisteredPeaks(
         spectra=spectra,
@@ -188,6 +193,34 @@ def _join(samples):
         channels_per_fwhm=per_fwhm,
         groups=make_groups(per_fwhm, n_energy, n_energy),
     )
+
+
+def _without_run_away(spectra, matched, start, height):
+    """Take nothing of spectra whose match is not the peak that was measured.
+
+    Returns
+    -------
+    spectra : GroupedSpectra
+        No group of such spectra is complete.
+    matched : Match
+        They are as they were measured.
+    """
+    log_height = np.log(height)
+    with np.errstate(invalid="ignore"):
+        lost = ~(np.abs(matched.log_height - log_height) < _RUN_AWAY)
+        lost |= ~(np.abs(matched.centre - start.centre) < start.fwhm)
+    if not lost.any():
+        return spectra, matched
+    rows = np.flatnonzero(lost)
+    as_measured = Match.empty(rows.size, matched.coefficients.shape[1])
+    as_measured.log_height[:] = log_height[rows]
+    as_measured.centre[:] = start.centre[rows]
+    as_measured.fwhm[:] = start.fwhm[rows]
+    for values in (as_measured.coefficients, as_measured.covariance, as_measured.chi2):
+        values[:] = 0.0
+    as_measured.n_points[:] = 0.0
+    complete = spectra.complete & ~lost[:, None]
+    return replace(spectra, complete=complete), matched.with_rows(rows, as_measured)
 
 
 def _without_spikes(spectra, matched, label, noise):

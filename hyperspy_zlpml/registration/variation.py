@@ -30,6 +30,8 @@ _FEWEST_REPETITIONS = 10
 _EM_STEPS = 30
 #: Fraction of its mean diagonal that is added to an information matrix.
 _RIDGE = 1e-9
+#: Information that is none: a coefficient known to a factor of a thousand.
+_LEAST_INFORMATION = 1e-6
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,8 @@ def _coefficients(clusters, basis):
 def _first_loadings(information, score, freedom):
     """Find the significant principal components of the whitened coefficients."""
     n_functions = score.shape[1]
-    ridge = _RIDGE * np.trace(information.mean(0)) / n_functions * np.eye(n_functions)
+    size = max(np.trace(information.mean(0)) / n_functions, _LEAST_INFORMATION)
+    ridge = _RIDGE * size * np.eye(n_functions)
     factor = np.linalg.cholesky(information + ridge)
     whitened = np.linalg.solve(factor, score[..., None])[..., 0]
     values, vectors = np.linalg.eigh(whitened.T @ whitened / freedom)
@@ -262,7 +265,8 @@ def _maximised_loadings(loadings, information, score, freedom):
     n_functions, n_modes = loadings.shape
     difference = np.diff(np.eye(n_functions), axis=0) / _MODE_STEP
     prior = np.kron(np.eye(n_modes), difference.T @ difference)
-    prior += _RIDGE * np.trace(information.sum(0)) / n_functions * np.eye(len(prior))
+    size = max(np.trace(information.sum(0)) / n_functions, _LEAST_INFORMATION)
+    prior += _RIDGE * size * np.eye(len(prior))
     for _ in range(_EM_STEPS):
         precision = np.eye(n_modes) + loadings.T @ information @ loadings
         covariance = np.linalg.inv(precision)

@@ -12,6 +12,8 @@ from hyperspy_zlpml.image.samples import FEWEST_TO_HOLD_OUT
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 
+#: A relative variance of less than this is no claim.
+_CLAIMED = 1e-12
 #: Vacuum spectra are predicted from E_I up to this many FWHM ...
 _CHECK_UP_TO = 8.0
 #: ... or this many times E_I.
@@ -311,20 +313,23 @@ def errors_over_claims(subtraction, counts, peaks, window):
     distance = subtraction.energy - peaks.centre[:, None]
     low, high = (np.reshape(limit, (-1, 1)) for limit in window)
     reach = _CHANNELS_UP_TO * peaks.fwhm[:, None]
-    noise = np.maximum(variance - std**2, 1e-300)
+    noise = np.maximum(variance - std**2, np.finfo(variance.dtype).tiny)
     used = (distance > low) & (distance < high) & (np.abs(distance) < reach)
     used &= subtracted**2 < _SPIKE**2 * variance
     if not used.any():
         return Normal(0.0, 0.0)
     channel = np.round(distance[used] / step).astype(int)
     channel -= channel.min()
-    weight = (zlp**2 / noise)[used]
+    weight = (zlp / np.sqrt(noise))[used] ** 2
     total = np.maximum(np.bincount(channel, weight), 1e-300)
     mean = np.bincount(channel, weight * (subtracted / zlp)[used]) / total
     claimed = np.bincount(channel, weight * ((std / zlp) ** 2)[used]) / total
-    seen = claimed > 0
-    excess = ((mean**2 - 1 / total) / claimed)[seen]
-    error = (np.sqrt(2) / total / claimed)[seen]
+    seen = claimed > _CLAIMED
+    if not seen.any():
+        return Normal(0.0, 0.0)
+    mean, total, claimed = mean[seen], total[seen], claimed[seen]
+    excess = (mean**2 - 1 / total) / claimed
+    error = np.sqrt(2) / total / claimed
     # Channels whose noise hides what is claimed count little.
     share = 1 / (1 + error**2)
     ratio = (share * excess).sum() / share.sum()

@@ -39,6 +39,8 @@ MODEL_FLOOR = 1e-4
 _POOR = 10.0
 #: A ZLP above its counts by this many standard deviations of all that is uncertain is no result.
 _ABOVE = 20.0
+#: A ZLP higher than this many times the highest counts, or as uncertain, is no result.
+_HIGHEST = 1.5
 #: Results of :meth:`Subtraction.apply`, in order.
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
 
@@ -376,8 +378,9 @@ class Subtraction:
             known = np.hypot(np.sqrt(self.noise.variance(zlp, self.groups.n_channels)), error)
             above = spectra.complete & (zlp - spectra.sums > _ABOVE * known)
             above &= zlp > 2 * np.maximum(spectra.sums, 0)
-            per_channel = np.where(spectra.complete, error / self.groups.n_channels, 0.0)
-            unknown = per_channel.max(-1) > np.exp(matched.log_height)
+            highest = np.where(spectra.complete, spectra.sums / self.groups.n_channels, 0.0).max(-1)
+            largest = np.where(spectra.complete, np.maximum(zlp, error), 0.0)
+            unknown = (largest / self.groups.n_channels).max(-1) > _HIGHEST * highest
         finite = np.isfinite(log_zlp).all(-1) & np.isfinite(sigma).all(-1)
         finite &= np.isfinite(matched.log_height)
         # A hole in a spectrum is one group of channels, or two.

@@ -26,6 +26,8 @@ SHIFT = 1
 WIDTH = 2
 #: Largest correction of centre (in FWHM) and of ln(FWHM) in one step.
 _LARGEST_STEP = 0.2
+#: Furthest that ln(height) goes from what the counts of the core say.
+_LARGEST_CHANGE = 1.5
 #: Half-height widths agree with fitted ones to this fraction ...
 _WIDTH_SIGMA = 0.005
 #: ... plus this over the channels per FWHM ...
@@ -290,9 +292,7 @@ def _width_priors(spectra, start, noise, width_prior):
     step = spectra.energy[:, 1] - spectra.energy[:, 0]
     step = np.abs(step) / (0.5 * (spectra.n_channels[0] + spectra.n_channels[1]))
     core = np.abs(spectra.energy - centre[:, None]) < fwhm[:, None]
-    electrons = np.maximum(
-        (spectra.sums * core).sum(-1) / max(noise.gain, np.finfo(float).tiny), 1.0
-    )
+    electrons = np.maximum((spectra.sums * core).sum(-1) / noise.unit, 1.0)
     relative = np.sqrt(
         _WIDTH_SIGMA**2
         + (_WIDTH_SIGMA_COARSE * step / fwhm) ** 2
@@ -317,6 +317,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
         inside=inside[:, groups],
         at=table.at(start.log_intensity),
         first_log_fwhm=np.log(fwhm),
+        first_log_height=np.zeros(len(fwhm)),
         widths=_width_priors(spectra, start, noise, width_prior),
         table=table,
         noise=noise,
@@ -331,6 +332,7 @@ def _match_block(spectra, start, table, noise, width_prior, n_steps):
         shape = table.peak(places)
         if number == 0:
             now = replace(now, log_height=fit.first_height(shape[0], places.u))
+            fit = replace(fit, first_log_height=now.log_height)
         # Modes are smooth: after two steps the peak moves too little to look them up again.
         if number in _MODES_LOOKED_UP:
             modes = table.shape_modes(places)
@@ -392,8 +394,8 @@ class _Fit(PerSpectrum):
     inside : ndarray of bool of shape (n_spectra, n_groups)
     at : Between
         Nodes of ln N0 in the table that each lies between.
-    first_log_fwhm : ndarray of shape (n_spectra,)
-        ln(FWHM) at the start.
+    first_log_fwhm, first_log_height : ndarray of shape (n_spectra,)
+        ln(FWHM) and ln(height) at the start.
     widths : list of Normal
         Priors of ln(FWHM).
     table : ShapeTable
@@ -406,6 +408,7 @@ class _Fit(PerSpectrum):
     inside: np.ndarray
     at: Between
     first_log_fwhm: np.ndarray
+    first_log_height: np.ndarray
     widths: list[Normal]
     table: ShapeTable
     noise: NoiseModel
@@ -420,7 +423,8 @@ class _Fit(PerSpectrum):
         core = self.inside & (np.abs(u) < 1)
         scale = self.spectra.n_channels * self.spectra.curvature
         counts = np.maximum((self.spectra.sums * core).sum(-1), _NOTHING * self.noise.unit)
-        return np.log(counts / (np.exp(log_shape) * scale * core).sum(-1))
+        expected = np.maximum((np.exp(log_shape) * scale * core).sum(-1), _NOTHING)
+        return np.log(counts / expected)
 
     def normal_equations(self, now, u, *, shape, modes, believed=None):
         """Compute normal matrices, gradients, chi2 and weights of the linearised fits.
@@ -481,8 +485,14 @@ class _Fit(PerSpectrum):
         move = np.clip(step[:, :N_PEAK], -_LARGEST_STEP, _LARGEST_STEP)
         log_fwhm = np.log(now.fwhm) + move[:, WIDTH]
         lowest, highest = self.first_log_fwhm - 0.5, self.first_log_fwhm + 0.5
+        # The sum of the core tells the height: further away a fit has run off.
+        log_height = np.clip(
+            now.log_height + step[:, HEIGHT],
+            self.first_log_height - _LARGEST_CHANGE,
+            self.first_log_height + _LARGEST_CHANGE,
+        )
         return _Peaks(
-            log_height=now.log_height + step[:, HEIGHT],
+            log_height=log_height,
             centre=now.centre + move[:, SHIFT] * now.fwhm,
             fwhm=np.exp(np.clip(log_fwhm, lowest, highest)),
             coefficients=now.coefficients + step[:, N_PEAK:],
