@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from . import components, data, signals, workflow
 from .ensemble import Ensemble, EnsembleFileError, load
-from .image.describe import NoZeroLossPeakError
+from .image.quality import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
 from .removal.applicability import OtherZeroLossPeakError
 from .removal.report import Report

@@ -28,14 +28,17 @@ from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.image.clusters import Clusters, check_clustering, cluster_image
 from hyperspy_zlpml.image.describe import (
     Image,
-    NoZeroLossPeakError,
     describe_image,
     describe_vacuum,
     in_counts_of,
     vacuum_messages,
 )
 from hyperspy_zlpml.image.measure import measure
-from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
+from hyperspy_zlpml.image.quality import (
+    NoZeroLossPeakError,
+    measurement_messages,
+    unusable_message,
+)
 from hyperspy_zlpml.image.samples import Samples, choose_sample, draw_samples
 from hyperspy_zlpml.image.spectra import Spectra, known_noise
 from hyperspy_zlpml.removal.adapt import Fitted, adapt, as_trained, typical_reach_of

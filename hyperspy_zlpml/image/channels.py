@@ -13,6 +13,8 @@ from scipy.ndimage import maximum_filter1d, median_filter
 
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
+#: Fewer channels than this cannot hold a peak and its tails.
+FEWEST_CHANNELS = 64
 #: More spectra than about this many tell nothing new of the channels.
 _SPECTRA_LOOKED_AT = 256
 #: Channels are compared with the median of this many about them: three of those may be wrong.
@@ -170,6 +172,11 @@ def inspect_channels(counts, channel, width):
     -------
     Channels
 
+    Raises
+    ------
+    ValueError
+        If too few were recorded.
+
     Examples
     --------
     >>> import numpy as np
@@ -186,6 +193,11 @@ def inspect_channels(counts, channel, width):
     some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
     counts, channel = np.asarray(counts[some], float), channel[some]
     first, stop = _recorded(counts)
+    if stop - first < FEWEST_CHANNELS:
+        raise ValueError(
+            f"counts: expected at least {FEWEST_CHANNELS} channels that were recorded, got "
+            f"{stop - first}: {first} before and {counts.shape[1] - stop} behind them hold one value."
+        )
     bad = np.zeros(counts.shape[1], bool)
     if len(counts) >= _FEWEST_SPECTRA:
         bad[first:stop] = _wrong_in_all(counts[:, first:stop], channel - first, width)
@@ -225,7 +237,7 @@ def _steps(spectrum, n):
 
 def _wrong_in_all(counts, channel, width):
     """Find channels that differ from those beside them in nearly all spectra."""
-    beside = median_filter(counts, size=(1, _COMPARED_WITH), mode="nearest")
+    beside = median_filter(counts, size=(1, _COMPARED_WITH), mode="mirror")
     away = np.abs(np.arange(counts.shape[1]) - channel[:, None]) > _CORE * width
     differing = _differ(counts - beside, beside, away, _most_different(width)) & (
         away.sum(0) >= _FEWEST_SPECTRA
@@ -260,7 +272,7 @@ def _differ(difference, beside, used, least):
     # Where counts change sign, or rise steeply, the level is that of the channels about.
     level = maximum_filter1d(np.median(np.abs(beside), axis=0), _COMPARED_WITH, mode="nearest")
     # A stuck channel does not scatter: its neighbours tell what noise there is.
-    spread = np.maximum(spread, median_filter(spread, size=_COMPARED_WITH, mode="nearest"))
+    spread = np.maximum(spread, median_filter(spread, size=_COMPARED_WITH, mode="mirror"))
     significant = np.abs(median) > _SIGNIFICANT * 1.25 * spread / np.sqrt(n)
     # What all spectra share may be the noise of an average, or a pattern: most channels have it.
     significant &= np.abs(median) > _SIGNIFICANT * _typical(np.abs(median))
@@ -269,7 +281,7 @@ def _differ(difference, beside, used, least):
 
 def _typical(values):
     """Take the median of the channels about each."""
-    return median_filter(values, size=_PATTERN_OVER, mode="nearest") * MAD_TO_SIGMA
+    return median_filter(values, size=_PATTERN_OVER, mode="mirror") * MAD_TO_SIGMA
 
 
 def _beside(counts):

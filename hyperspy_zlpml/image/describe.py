@@ -22,7 +22,13 @@ from hyperspy_zlpml.image.peaks import (
     PeakParameters,
     peak_parameters,
 )
-from hyperspy_zlpml.image.quality import check_baseline, measurement_messages, unusable_message
+from hyperspy_zlpml.image.quality import (
+    NoZeroLossPeakError,
+    check_baseline,
+    check_zero,
+    measurement_messages,
+    unusable_message,
+)
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
 from hyperspy_zlpml.image.vacuum import ALIKE, find_vacuum
 from hyperspy_zlpml.statistics import Range
@@ -33,10 +39,6 @@ _NARROWEST_PEAK = 1.0
 _SAME_DISPERSION = 1e-3
 #: Electrons count the same in an image and in a vacuum measurement, as far as noise tells.
 _SAME_COUNTS = Range(0.5, 2.0)
-
-
-class NoZeroLossPeakError(ValueError):
-    """No spectrum has a usable zero-loss peak."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def describe_image(  # noqa: PLR0913
     >>> describe_image(*spectra).vacuum_note[:44]
     '2 pixels could be vacuum or a thin film: no '
     """
+    check_zero(energy, parameters)
     good = parameters.usable[index]
     if not good.any():
         raise NoZeroLossPeakError(_why_no_peak(parameters))

@@ -21,8 +21,8 @@ _FRACTION = 0.1
 _VALLEY = 0.5
 #: A valley is as deep as this many standard deviations of the counts beside it.
 _DEEP = 5.0
-#: A spectrum has at most so many peaks before its highest.
-_MOST_PEAKS = 6
+#: A spectrum has at most so many peaks and spikes before its highest.
+_MOST_PEAKS = 12
 #: A feature this many times as high as the second channel beside it is no peak: where a peak has
 #: a FWHM of 1.4 channels or more, its own neighbours are higher.
 _SPIKE = 20.0
@@ -191,13 +191,18 @@ def _are_spikes(spectra, channel):
 def _take_off_spikes(spectra, rows, channel):
     """Replace the spikes above the peak of some spectra by the channels beside them, in place."""
     for _ in range(_MOST_SPIKES):
-        spiked, high = _are_spikes(spectra[rows], channel)
-        rows, channel, high = rows[spiked], channel[spiked], high[spiked]
+        rows = rows[_bridge_spikes(spectra, rows, channel)]
         if not rows.size:
             break
-        for row, middle, above in zip(rows, channel, high, strict=True):
-            _bridge(spectra[row], middle + np.flatnonzero(above) - above.size // 2)
         channel = _highest(spectra[rows]).channel
+
+
+def _bridge_spikes(spectra, rows, channel):
+    """Write a straight line over the channels of some spectra that are spikes; tell which were."""
+    spiked, high = _are_spikes(spectra[rows], channel)
+    for row, middle, above in zip(rows[spiked], channel[spiked], high[spiked], strict=True):
+        _bridge(spectra[row], middle + np.flatnonzero(above) - above.size // 2)
+    return spiked
 
 
 def _bridge(spectrum, bad):
@@ -224,8 +229,10 @@ def _first_before(spectra, highest, noise):
         rows, before, deep = rows[found], before[found], deep[found]
         if not rows.size:
             break
-        middle, height[rows] = _highest_middle(np.where(deep, before, -np.inf))
-        channel[rows] = _highest_of_three(spectra[rows], middle)
+        middle, candidate = _highest_middle(np.where(deep, before, -np.inf))
+        place = _highest_of_three(spectra[rows], middle)
+        spiked = _bridge_spikes(spectra, rows, place)
+        channel[rows[~spiked]], height[rows[~spiked]] = place[~spiked], candidate[~spiked]
     return channel, height
 
 

@@ -34,6 +34,10 @@ _INTEGERS = (8, 16, 32)
 _FULL = 0.9
 #: Channels from the highest within which they are looked for.
 _NEIGHBOURHOOD = 64
+#: An axis that begins above so many eV, ...
+_FAR_FROM_ZERO = 20.0
+#: ... and above so many FWHM, does not hold the zero-loss peak.
+_FAR_IN_FWHM = 10.0
 #: Parts of the axis, each of which may hold a negative level.
 _PARTS = 32
 #: A level is negative by this many standard errors, ...
@@ -42,6 +46,40 @@ _NEGATIVE = 8.0
 _LEAST_NEGATIVE = 1e-5
 #: ... and by this to be refused.
 _MOST_NEGATIVE = 5e-3
+
+
+class NoZeroLossPeakError(ValueError):
+    """No spectrum has a usable zero-loss peak."""
+
+
+def check_zero(energy, parameters):
+    """Raise NoZeroLossPeakError where the axis begins far above zero, as those of core losses do.
+
+    Parameters
+    ----------
+    energy : ndarray of shape (n_energy,)
+        eV.
+    parameters : PeakParameters
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> from hyperspy_zlpml.image.quality import check_zero
+    >>> energy = 350 + 0.25 * np.arange(400)
+    >>> white_line = 1e4 * np.exp(-(((energy[None] - 400) / 2) ** 2))
+    >>> check_zero(energy, peak_parameters(white_line, energy))
+    Traceback (most recent call last):
+    hyperspy_zlpml.image.quality.NoZeroLossPeakError: no zero-loss peak found: ...
+    """
+    fwhm = parameters.fwhm[parameters.usable]
+    typical = float(np.median(fwhm)) if fwhm.size else 0.0
+    if energy[0] > max(_FAR_FROM_ZERO, _FAR_IN_FWHM * typical):
+        raise NoZeroLossPeakError(
+            f"no zero-loss peak found: the energy axis runs from {energy[0]:.4g} to "
+            f"{energy[-1]:.4g} eV and does not hold zero, as that of core losses; give low-loss "
+            "spectra, or calibrate the axis if its offset is wrong."
+        )
 
 
 def check_baseline(counts, energy, noise):

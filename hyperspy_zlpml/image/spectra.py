@@ -8,12 +8,11 @@ import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml.compute import as_blocks, compute, take_spectra
+from hyperspy_zlpml.image.channels import FEWEST_CHANNELS
 from hyperspy_zlpml.image.detector import noise_of_variance
 
 #: Settings of the microscope that shape a zero-loss peak.
 SHAPING_SETTINGS = ("beam_energy", "convergence_angle", "collection_angle")
-#: Fewer channels than this cannot hold a peak and its tails.
-FEWEST_CHANNELS = 64
 #: Energies of a uniform axis agree with a straight line to this fraction of a step, or to
 #: single precision.
 _UNIFORM = 1e-3

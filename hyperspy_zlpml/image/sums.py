@@ -239,7 +239,7 @@ def _scaled(counts):
 def _electron(counts):
     """Estimate roughly what an electron counts, from how neighbouring channels differ."""
     squared = (np.diff(counts, 3, axis=-1) ** 2).mean(0) / 20
-    return np.median(squared) / max(np.median(np.abs(counts)), np.finfo(float).tiny)
+    return np.median(squared) / max(np.abs(counts).mean(), np.finfo(float).tiny)
 
 
 def _shapes(scaled, known):

@@ -374,7 +374,7 @@ def _points_of(sample, log_seen, peaks, cubic, first, before):
         expected = cubic(log_seen[rows], out=np.empty((len(some.label), cubic.n_channels)))
         u = (sample.energy - matched.centre[:, None]) / matched.fwhm[:, None]
         columns = before - some.parameters.channel[:, None] + np.arange(sample.energy.size)
-        expected = np.exp(np.take_along_axis(expected, columns, -1))
+        expected = np.exp(np.clip(np.take_along_axis(expected, columns, -1), -80, 80))
         weight = expected**2 / np.maximum(peaks.noise.of_sum(expected), 1e-300)
         inside = inside_window(u, window) & (np.abs(u) < _FURTHEST)
         inside &= np.isfinite(weight) & (weight > _LEAST_WEIGHT)
@@ -634,7 +634,7 @@ def _pattern(points, n_channels):
     """Learn the sensitivity of the channels; zeros where they do not differ."""
     weight = np.bincount(points.channel, points.weight, minlength=n_channels)
     mean = np.bincount(points.channel, points.weight * points.residual, minlength=n_channels)
-    known = np.maximum(weight, 1e-300)
+    known = np.maximum(weight, _LEAST_WEIGHT)
     mean = mean / known
     squared = points.weight * (points.residual - mean[points.channel]) ** 2
     variance = max(squared.mean(), 1.0) / known

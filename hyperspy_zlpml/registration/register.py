@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.integrate import trapezoid
 
+from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.image.samples import VACUUM, log_intensities
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
@@ -311,6 +312,11 @@ def log_beam(samples, grid, log_reference):
 def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, limit=NO_LIMIT):
     """Fit the mean shape of the chosen spectra below a limit in reduced energy."""
     use = spectra.complete & chosen[:, None] & (u < limit)
+    if not use.any():
+        raise NoZeroLossPeakError(
+            f"the {chosen.sum()} brightest spectra have peaks of no common shape: none can be matched "
+            "to the others; look at the data, and at the maps of s.estimate_zlp_parameters()."
+        )
     # An empty group has the variance of a single electron.
     variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)
     return fit_reference(

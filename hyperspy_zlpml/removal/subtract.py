@@ -39,8 +39,10 @@ MODEL_FLOOR = 1e-4
 _POOR = 10.0
 #: A ZLP above its counts by this many standard deviations of all that is uncertain is no result.
 _ABOVE = 20.0
-#: A ZLP higher than this many times the highest counts, or as uncertain, is no result.
+#: A ZLP higher than this many times the highest counts is no result.
 _HIGHEST = 1.5
+#: Nor is one whose height is uncertain by this (standard deviation of its logarithm).
+_UNKNOWN = 1.0
 #: Results of :meth:`Subtraction.apply`, in order.
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
 
@@ -238,6 +240,7 @@ class Subtraction:
         matched = self._match(data, spectra, peaks)
         log_zlp, sigma, below, above = self.at_groups(matched, peaks)
         lost = ~self._is_credible(spectra, matched, log_zlp, sigma)
+        sigma, below, above = self._limited(spectra, log_zlp, (sigma, below, above))
         std, lower, upper = self._relative_errors(sigma, below, above, dtype)
         zlp = self._peak(log_zlp, matched, peaks, dtype)
         if sensitivity is not None:
@@ -378,14 +381,36 @@ class Subtraction:
             known = np.hypot(np.sqrt(self.noise.variance(zlp, self.groups.n_channels)), error)
             above = spectra.complete & (zlp - spectra.sums > _ABOVE * known)
             above &= zlp > 2 * np.maximum(spectra.sums, 0)
-            highest = np.where(spectra.complete, spectra.sums / self.groups.n_channels, 0.0).max(-1)
-            largest = np.where(spectra.complete, np.maximum(zlp, error), 0.0)
-            unknown = (largest / self.groups.n_channels).max(-1) > _HIGHEST * highest
+            on_axis = self._on_axis(spectra)
+            largest = np.where(on_axis, zlp / self.groups.n_channels, 0.0).max(-1)
+            unknown = largest > _HIGHEST * self._highest(spectra)
+            core = self.groups.middle == self.groups.middle[np.abs(self.groups.middle).argmin()]
+            unknown |= sigma[:, core][:, 0] > _UNKNOWN
         finite = np.isfinite(log_zlp).all(-1) & np.isfinite(sigma).all(-1)
         finite &= np.isfinite(matched.log_height)
         # A hole in a spectrum is one group of channels, or two.
         far_above = above[:, :-2] & above[:, 1:-1] & above[:, 2:]
         return finite & ~unknown & ~far_above.any(-1)
+
+    def _highest(self, spectra):
+        """Find the highest counts per channel of grouped spectra."""
+        per_channel = np.where(spectra.complete, spectra.sums, 0.0) / self.groups.n_channels
+        return per_channel.max(-1)
+
+    def _on_axis(self, spectra):
+        """Tell which groups have a channel on the axis of their spectrum."""
+        step = self.energy[1] - self.energy[0]
+        half = (self.groups.n_channels + 1) / 2 * step
+        return (spectra.energy + half > self.energy[0]) & (spectra.energy - half < self.energy[-1])
+
+    def _limited(self, spectra, log_zlp, errors):
+        """Keep errors of ln(ZLP) below those of a ZLP as high as its peak: it is no higher."""
+        sigma, below, above = errors
+        with np.errstate(over="ignore", divide="ignore"):
+            highest = np.maximum(self._highest(spectra), self.noise.unit)[:, None]
+            most = np.arcsinh(highest * np.exp(-log_zlp)).astype(sigma.dtype, copy=False)
+        share = np.minimum(1.0, most / np.maximum(sigma, np.finfo(sigma.dtype).tiny))
+        return sigma * share, below * share, above * share
 
     def match_rows(self, counts, peaks):
         """Match spectra.
