@@ -463,33 +463,71 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
         check_device(options.device)
     else:
         ensemble = _at_setting_of(ensemble, spectra.microscope)
+    lazy = spectra.is_lazy if lazy_output is None else bool(lazy_output)
     with one_blas_thread:
         first = look(spectra, options)
-        choice = choose(first, options)
-        if ensemble is None:
-            fitted = train_on(first, choice, options)
-        else:
-            fitted = adapt_to(ensemble, first, choice, options)
-        application = Application.prepare(
-            first.image,
-            choice.labels,
-            fitted.adapted,
-            distance=fitted.distance,
-            given_limits=first.limits,
-            channels=first.channels,
+        removed, lost = fit_and_subtract(first, options, ensemble, lazy)
+        if lost.any():
+            # Nothing is learnt from spectra whose peak is not found again.
+            first = look(spectra, options, lost=lost)
+            removed, _ = fit_and_subtract(first, options, ensemble, lazy)
+    return removed
+
+
+def fit_and_subtract(first, options, ensemble=None, lazy=False):
+    """Remove the zero-loss peak from an image that was looked at.
+
+    Parameters
+    ----------
+    first : FirstLook
+    options : Options
+    ensemble : Ensemble, optional
+        Trained before; nothing is trained then.
+    lazy : bool
+        Whether to return dask arrays.
+
+    Returns
+    -------
+    RemovedZLP
+    lost : ndarray of bool of shape (n_spectra,)
+        Spectra whose matched peak is not where their counts are; NaN in every result.
+
+    Raises
+    ------
+    NoZeroLossPeakError
+        If no spectrum is left.
+    """
+    choice = choose(first, options)
+    if ensemble is None:
+        fitted = train_on(first, choice, options)
+    else:
+        fitted = adapt_to(ensemble, first, choice, options)
+    application = Application.prepare(
+        first.image,
+        choice.labels,
+        fitted.adapted,
+        distance=fitted.distance,
+        given_limits=first.limits,
+        channels=first.channels,
+    )
+    results = application.subtract(
+        first.spectra.counts,
+        first.spectra.variance,
+        lazy=lazy,
+        show_progressbar=options.show_progressbar,
+    )
+    lost = application.lost(results["zlp"], first.image)
+    application = application.without(lost)
+    if not application.peaks.usable.any():
+        raise NoZeroLossPeakError(
+            f"the zero-loss peak could be matched to none of {lost.sum()} spectra: their peaks are of "
+            "no common shape, or hold losses below E_I; look at the data, and set "
+            "regions=dict(E_I=...) below the first loss."
         )
-        results = application.subtract(
-            first.spectra.counts,
-            first.spectra.variance,
-            lazy=spectra.is_lazy if lazy_output is None else bool(lazy_output),
-            show_progressbar=options.show_progressbar,
-        )
-        application, lost = without_lost(application, first, results)
-        fitted = replace(fitted, messages=(*fitted.messages, *lost))
-        report = check_and_report(application, first, choice, fitted, options.confidence)
-    return RemovedZLP(
+    report = check_and_report(application, first, choice, fitted, options.confidence)
+    removed = RemovedZLP(
         **results,
-        **maps_of(first.image, application, choice.labels, spectra.navigation_shape),
+        **maps_of(first.image, application, choice.labels, first.spectra.navigation_shape),
         ensemble=fitted.ensemble,
         report=report,
         application=application,
@@ -501,6 +539,7 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
             confidence=options.confidence,
         ),
     )
+    return removed, lost
 
 
 def train(spectra, options):
@@ -639,7 +678,7 @@ class Choice:
         return self.clusters.labels
 
 
-def look(spectra, options, name="", alike_is_vacuum=False):
+def look(spectra, options, name="", alike_is_vacuum=False, lost=None):
     """Measure the peaks of all spectra, and describe the image.
 
     Parameters
@@ -650,6 +689,8 @@ def look(spectra, options, name="", alike_is_vacuum=False):
         Said before every warning, where there are several images.
     alike_is_vacuum : bool
         Whether spectra that are all alike and never rise are vacuum without further evidence.
+    lost : ndarray of bool of shape (n_spectra,), optional
+        Spectra whose peak could not be matched before.
 
     Returns
     -------
@@ -668,6 +709,8 @@ def look(spectra, options, name="", alike_is_vacuum=False):
     index = choose_sample(spectra.n_spectra, excluded, vacuum, rng)
     given = spectra
     measured = measure(spectra, index, excluded, options.show_progressbar)
+    if lost is not None:
+        measured = measured.without(lost)
     spectra = measured.spectra
     image = describe_image(
         measured.parameters,
@@ -788,50 +831,6 @@ def adapt_to(ensemble, first, choice, options):
     messages = (applicability.message,) if applicability.message else ()
     warn_of_all(messages)
     return Fitted(ensemble, adapted, messages=messages, distance=applicability.distance)
-
-
-def without_lost(application, first, results):
-    """Leave out spectra whose matched peak is not where their counts are: a last look.
-
-    Parameters
-    ----------
-    application : Application
-    first : FirstLook
-    results : dict of str to ndarray or dask array
-        Of the subtraction; NaN in such spectra. Where they are lazy only the spectra that were read
-        before are looked at: others are NaN without being counted.
-
-    Returns
-    -------
-    Application
-    messages : tuple of str
-
-    Raises
-    ------
-    NoZeroLossPeakError
-        If no spectrum is left.
-
-    Warns
-    -----
-    UserWarning
-        If there are any.
-    """
-    n_used = int(application.peaks.usable.sum())
-    lost = application.lost(results["zlp"], first.image)
-    if not lost.any():
-        return application, ()
-    if lost.sum() == n_used:
-        raise NoZeroLossPeakError(
-            f"the zero-loss peak could be matched to none of {n_used} spectra: their peaks are of no "
-            "common shape, or hold losses below E_I; look at the data, and set "
-            "regions=dict(E_I=...) below the first loss."
-        )
-    message = (
-        f"{lost.sum()} of {n_used} spectra are left out and NaN in every result: the matched "
-        "zero-loss peak is far above their counts, or unknown."
-    )
-    warn_of_all((message,))
-    return application.without(lost), (message,)
 
 
 def check_and_report(application, first, choice, fitted, confidence):

@@ -27,6 +27,8 @@ _DIFFERENT = 0.25
 _TOPS = 1.5
 #: ... and by as many of the standard deviations with which this many channels about it do.
 _PATTERN_OVER = 51
+#: Fewer than this fraction of the channels of a detector are bad.
+_MOST_BAD = 0.03
 #: Nearer to a peak than this many FWHM its top is told from a wrong channel only ...
 _CORE = 1.5
 #: ... where counts are lower than this fraction of the channels beside it, or higher than one over it.
@@ -109,7 +111,8 @@ class Channels:
         counts = counts.astype(np.result_type(counts.dtype, np.float32))
         for channel in np.flatnonzero(bad):
             place, weight = _bridge_of(channel, bad)
-            counts[..., channel] = counts[..., place] @ weight.astype(counts.dtype)
+            with np.errstate(invalid="ignore"):
+                counts[..., channel] = counts[..., place] @ weight.astype(counts.dtype)
         return counts
 
     def describe(self, energy):
@@ -248,7 +251,8 @@ def _wrong_in_all(counts, channel, width):
         below = (counts < _DIFFERENT_IN_CORE * low).mean(0) > 0.5
         above = (counts > np.maximum(high, 0) / _DIFFERENT_IN_CORE).mean(0) > 0.5
         differing |= core & (below | above)
-    return differing
+    # A detector has few bad channels: where there are many, it is something else.
+    return differing if differing.mean() < _MOST_BAD else np.zeros_like(differing)
 
 
 def _most_different(width):

@@ -18,6 +18,7 @@ from hyperspy_zlpml.image.odd_peaks import of_other_shape
 from hyperspy_zlpml.image.peaks import (
     MISSHAPEN,
     NO_PEAK,
+    SATURATED,
     STATUS_TEXT,
     PeakParameters,
     peak_parameters,
@@ -27,6 +28,7 @@ from hyperspy_zlpml.image.quality import (
     check_baseline,
     check_zero,
     measurement_messages,
+    saturated_peaks,
     unusable_message,
 )
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
@@ -166,10 +168,15 @@ def describe_image(  # noqa: PLR0913
         parameters = _without(spikes, counts + detector.pedestal, index, parameters, energy)
         sampled = parameters.select(index)
         detector = describe_detector(counts + detector.pedestal, energy, sampled, noise)
-    odd = of_other_shape(counts, energy, sampled, detector.noise)
-    parameters = parameters.marked(index[odd], MISSHAPEN)
-    index, counts = index[~odd], counts[~odd]
+    parameters = _without_odd(parameters, index, counts, energy, detector.noise)
+    good = parameters.usable[index]
+    index, counts = index[good], counts[good]
     clean = parameters.without_pedestal(detector.pedestal, energy)
+    if not (clean.intensity[index] > 0).any():
+        raise NoZeroLossPeakError(
+            f"no zero-loss peak found in any of {clean.status.size} spectra: none holds counts above "
+            f"the level before its peak, {detector.pedestal:.4g}."
+        )
     note = ""
     if vacuum is None:
         found = find_vacuum(clean, detector.noise, energy, index, counts)
@@ -192,6 +199,17 @@ def _without(spikes, counts, index, parameters, energy):
         return parameters
     again = peak_parameters(counts[spiked], energy)
     return parameters.with_rows(index[spiked][again.usable], again.select(again.usable))
+
+
+def _without_odd(parameters, index, counts, energy, noise):
+    """Mark spectra of a sample whose peak differs from that of most others."""
+    sampled = parameters.select(index)
+    saturated = np.any(saturated_peaks(counts / noise.unit, sampled, energy), axis=0)
+    if saturated.mean() < 0.5:
+        parameters = parameters.marked(index[saturated], SATURATED)
+        index, counts = index[~saturated], counts[~saturated]
+    odd = of_other_shape(counts, energy, parameters.select(index), noise)
+    return parameters.marked(index[odd], MISSHAPEN)
 
 
 def _settled(candidates, has_evidence, alike_is_vacuum):

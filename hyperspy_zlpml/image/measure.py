@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """First pass over an image: its peaks, counts of a sample, and which channels can be trusted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, of_other_width
 from hyperspy_zlpml.image.peaks import (
     MISSHAPEN,
     OVERFLOWED,
+    UNMATCHED,
     PeakParameters,
     measure_peaks,
     peak_parameters,
@@ -45,6 +46,19 @@ class Measured:
     parameters: PeakParameters
     index: np.ndarray
     counts: np.ndarray
+
+    def without(self, lost):
+        """Leave out spectra whose peak could not be matched.
+
+        Parameters
+        ----------
+        lost : ndarray of bool of shape (n_spectra,)
+
+        Returns
+        -------
+        Measured
+        """
+        return replace(self, parameters=self.parameters.marked(lost, UNMATCHED))
 
 
 def measure(spectra, index, excluded=None, show_progressbar=False):
@@ -118,5 +132,5 @@ def _odd_among(parameters, rows):
     some = parameters.select(rows)
     usable = some.usable & (some.intensity > 0)
     odd = np.zeros(len(rows), bool)
-    odd[usable] = of_other_width(np.log(some.fwhm[usable]), some.intensity[usable])
+    odd[usable] = of_other_width(some.centre[usable], some.fwhm[usable], some.intensity[usable])
     return odd

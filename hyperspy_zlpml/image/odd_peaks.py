@@ -21,6 +21,11 @@ _SIGNIFICANT = 12.0
 _OTHER_WIDTH = 0.06
 #: Logarithm of a ratio of widths that no noise makes.
 _FAR_WIDTH = np.log(2.5)
+#: Peaks further from the others than this many FWHM, and narrower by this logarithm, are rays.
+_FAR_AWAY = 5.0
+_NARROWER = 0.25
+#: Peaks brighter than others by this factor are of another dose.
+_BRIGHTER = 300.0
 #: ... or its counts between two energies by this fraction of the peak's.
 _OTHER_SHARE = 0.01
 #: Edges of those energies, in FWHM.
@@ -39,15 +44,15 @@ _SHARED_BY = 0.02
 _ALIKE = 0.2
 
 
-def of_other_width(log_fwhm, intensity):
-    """Find peaks whose width is not that of others as bright.
+def of_other_width(centre, fwhm, intensity):
+    """Find peaks whose width is not that of others as bright, or that are brighter by far.
 
     Parameters
     ----------
-    log_fwhm : ndarray of shape (n_spectra,)
-        ln FWHM.
+    centre, fwhm : ndarray of shape (n_spectra,)
+        Position and width of the peaks, eV.
     intensity : ndarray of shape (n_spectra,)
-        Counts of the peaks.
+        Their counts.
 
     Returns
     -------
@@ -59,12 +64,19 @@ def of_other_width(log_fwhm, intensity):
     >>> from hyperspy_zlpml.image.odd_peaks import of_other_width
     >>> widths = np.random.default_rng(0).normal(1.0, 0.01, 50)
     >>> widths[7] = 1.5
-    >>> np.flatnonzero(of_other_width(np.log(widths), np.linspace(1, 2, 50)))
+    >>> np.flatnonzero(of_other_width(np.zeros(50), widths, np.linspace(1, 2, 50)))
     array([7])
     """
-    deviation = _from_neighbours(log_fwhm[:, None], intensity)
-    far = np.abs(log_fwhm - np.median(log_fwhm)) > _FAR_WIDTH
+    log_fwhm = np.log(fwhm)
+    typical = np.median(log_fwhm)
+    far = np.abs(log_fwhm - typical) > _FAR_WIDTH
+    # A ray in a dark spectrum is narrow, and anywhere.
+    away = np.abs(centre - np.median(centre))
+    lost = away > max(_FAR_AWAY * np.exp(typical), _SIGNIFICANT * MAD_TO_SIGMA * np.median(away))
+    far |= lost & (log_fwhm < typical - _NARROWER)
+    far |= intensity > _BRIGHTER * np.median(intensity)
     far &= far.mean() < 0.5
+    deviation = _from_neighbours(log_fwhm[:, None], intensity)
     return far | _few(_stand_out(deviation, least=_OTHER_WIDTH).any(-1))
 
 

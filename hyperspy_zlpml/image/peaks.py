@@ -25,6 +25,10 @@ AT_EDGE = 3
 MISSHAPEN = 4
 #: ``PeakParameters.status`` of a spectrum whose integers overflowed.
 OVERFLOWED = 5
+#: ``PeakParameters.status`` of a spectrum that saturated the detector where others do not.
+SATURATED = 6
+#: ``PeakParameters.status`` of a spectrum whose matched peak is not where its counts are.
+UNMATCHED = 7
 #: ``PeakParameters.status`` of a spectrum that the user left out.
 EXCLUDED = -1
 #: Numbers of ``PeakParameters`` that are NaN where a peak is not usable.
@@ -35,7 +39,9 @@ STATUS_TEXT = {
     NO_PEAK: "without a zero-loss peak",
     AT_EDGE: "with the peak cut by the edge of the axis",
     OVERFLOWED: "with a peak that overflowed the integers it was stored in",
-    MISSHAPEN: "with a peak of another width or shape than spectra as bright (a jump, a spike?)",
+    UNMATCHED: "with a matched peak far above their counts, or of unknown height",
+    SATURATED: "with a peak that is cut off flat, where the detector was saturated",
+    MISSHAPEN: "with a peak unlike those of other spectra in width, shape or height (a jump, a ray?)",
 }
 
 #: Losses beyond this many FWHM count as scattered: the ZLP has nearly died out there.
@@ -46,6 +52,8 @@ _OUTER_PART = 2 / 3
 _COARSE = 4.5
 #: Peaks of fewer channels (FWHM) have no width.
 _NARROWEST_FWHM = 0.3
+#: Peaks of a larger part of the axis (FWHM) leave nothing beside them.
+_WIDEST_FWHM = 1 / 3
 #: Neighbours of a coarse peak hold at least this fraction of its height.
 _NARROWEST = 2e-3
 #: Spectra worked on at once.
@@ -386,12 +394,13 @@ def peak_parameters(counts, energy):
     # is trained on these numbers must not depend on the chunks of a lazy image.
     vertex, *crossings = (np.round(value, _DECIMALS) for value in (vertex, *crossings))
     step = energy[1] - energy[0]
-    collapsed = usable & ~(crossings[1] - crossings[0] > _NARROWEST_FWHM)
-    status[collapsed] = NO_PEAK
-    usable &= ~collapsed
+    width = crossings[1] - crossings[0]
+    shapeless = usable & ~((width > _NARROWEST_FWHM) & (width < _WIDEST_FWHM * n_energy))
+    status[shapeless] = NO_PEAK
+    usable &= ~shapeless
     blank = np.where(usable, 1.0, np.nan)
     centre = (energy[0] + step * (channel + vertex)) * blank
-    fwhm = step * (crossings[1] - crossings[0]) * blank
+    fwhm = step * width * blank
 
     first = energy[0] - step / 2
     beyond = scattered_from(centre, fwhm, energy)

@@ -167,17 +167,14 @@ def measurement_messages(image):
     messages = []
     sampled = image.parameters.select(image.sample_index)
     electrons = image.sample_counts / image.detector.noise.unit
-    saturated = _flat_tops(electrons)
-    # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
-    by_chance = (1 / (4 * np.pi * np.maximum(electrons.max(-1), 1))).sum()
-    if saturated.sum() > _MORE_THAN_CHANCE * by_chance:
+    saturated, flat = saturated_peaks(electrons, sampled, image.energy)
+    if saturated.any():
         messages.append(
             f"{saturated.sum()} of {saturated.size} spectra looked at have a peak that is cut off "
             "flat: the detector was saturated. Their ZLP is not to be trusted; shorten "
             "the exposure."
         )
-    flat = _flatter_than_peaks(electrons, sampled, image.energy) & ~saturated
-    if flat.mean() > _MOST_FLAT:
+    if flat.any():
         messages.append(
             f"{flat.sum()} of {flat.size} spectra looked at have a peak that is flatter at its top "
             "than electron sources make it: the detector was saturated, or did not count all. "
@@ -195,6 +192,31 @@ def measurement_messages(image):
             "is the energy axis in eV?"
         )
     return messages
+
+
+def saturated_peaks(electrons, parameters, energy):
+    """Find peaks that are cut off, and peaks that are flatter than any source makes them.
+
+    Parameters
+    ----------
+    electrons : ndarray of shape (n_spectra, n_energy)
+        Free of pedestal.
+    parameters : PeakParameters
+        All usable.
+    energy : ndarray of shape (n_energy,)
+        eV.
+
+    Returns
+    -------
+    saturated, flat : ndarray of bool of shape (n_spectra,)
+        None where no more are found than chance makes.
+    """
+    saturated = _flat_tops(electrons)
+    # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
+    by_chance = (1 / (4 * np.pi * np.maximum(electrons.max(-1), 1))).sum()
+    saturated &= saturated.sum() > _MORE_THAN_CHANCE * by_chance
+    flat = _flatter_than_peaks(electrons, parameters, energy) & ~saturated
+    return saturated, flat & (flat.mean() > _MOST_FLAT)
 
 
 def unusable_message(parameters):

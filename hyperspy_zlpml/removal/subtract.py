@@ -257,9 +257,11 @@ class Subtraction:
             variance = self._aligned(measured_variance, start, dtype)
         variance += std**2
         values = subtracted, zlp, std, lower, upper, variance
+        values = tuple(_cut(value, start, counts.shape[-1]) for value in values)
+        lost |= ~(values[1].max(-1) < _HIGHEST * self._highest(spectra))
         for value in values:
             value[lost] = np.nan
-        return tuple(_cut(value, start, counts.shape[-1]) for value in values)
+        return values
 
     def _peak(self, log_zlp, matched, peaks, dtype):
         """Expand ln(ZLP) of groups to channels, with the coherent residual; (n_spectra, n)."""
