@@ -28,6 +28,8 @@ RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
 N_REPLICAS = 4
 #: A ZLP or its standard deviation above this many times the largest counts of its spectrum is absurd.
 ABSURD = 2.0
+#: A change of this many standard deviations of the counting noise is none.
+NOTHING = 0.01
 #: An image may take this long, seconds.
 LONGEST = 60.0
 
@@ -143,9 +145,12 @@ def changed(seed):
     others = (right.clusters.ravel() >= 0) & ~left_out
     if not others.any():
         return None
-    zlp, expected, std = (
-        values.reshape(len(others), -1)[others] for values in (got.zlp, right.zlp, right.std)
+    zlp, expected, std, variance = (
+        values.reshape(len(others), -1)[others]
+        for values in (got.zlp, right.zlp, right.std, right.variance)
     )
+    # Where the ZLP is nothing beside the noise, so is its error.
+    std = np.hypot(std, NOTHING * np.sqrt(variance))
     words = f"{seed}: {spoiler.__name__}, {image.shape} x {image.energy.size}"
     words += ", used" if is_used else ", left out"
     return float(np.nan_to_num(np.abs(zlp - expected) / std, nan=np.inf).max()), words

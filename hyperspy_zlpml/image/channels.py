@@ -321,8 +321,9 @@ def find_spikes(counts, width, noise):
     >>> np.flatnonzero(spikes[0])
     array([300, 301])
     """
-    left, right = counts[:, :-4], counts[:, 4:]
-    middle = counts[:, 2:-2]
+    # At the edges both channels beside are on the same side.
+    beside = np.pad(counts, ((0, 0), (2, 2)), mode="reflect")
+    left, middle, right = beside[:, :-4], counts, beside[:, 4:]
     low, high = np.minimum(left, right), np.maximum(left, right)
     # Where counts are higher by ten deviations of the noise their own noise is larger still.
     above = middle - high > _SPIKE * np.sqrt(noise.of_measured(high))
@@ -336,7 +337,7 @@ def find_spikes(counts, width, noise):
     stands_out = (value - high > (allowed - 1) * np.maximum(high, 0)) | (
         low - value > (1 - 1 / allowed) * np.maximum(low, 0)
     )
-    spikes[rows[stands_out], places[stands_out] + 2] = True
+    spikes[rows[stands_out], places[stands_out]] = True
     return spikes
 
 

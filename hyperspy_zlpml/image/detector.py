@@ -26,6 +26,8 @@ _CURVED_WITHIN = 3.0
 _N_LEVELS = 24
 #: More spectra than about this many tell nothing new of the noise.
 _SPECTRA_LOOKED_AT = 256
+#: Quantile of the levels beside a peak in which electrons show best.
+_BRIGHT = 0.99
 #: Source of noise that was estimated.
 _FROM_DATA = "estimated from the data"
 #: Levels, as quantiles of all, at which a pattern is looked for: ...
@@ -37,6 +39,14 @@ _PATTERN_SEEN = 300.0
 #: A pedestal stands out of the peak's tail where the axis starts this many FWHM before the
 #: peak. It is looked for in the outer half of those channels: a tail would double across them.
 _PEDESTAL_FROM = 10.0
+#: Levels up to this many times the lowest tell the pedestal from the noise.
+_DARK_UP_TO = 3.0
+#: Channels that scatter less than this fraction of others hold no electrons.
+_SILENT = 1e-6
+#: Variance of a mean of squared third differences, over that of independent ones.
+_SHARED = 4.0
+#: Rounds in which weights and a line improve each other.
+_N_ROUNDS = 10
 #: Fewest channels in that outer half.
 _PEDESTAL_CHANNELS = 16
 #: A pedestal exceeds this many standard errors.
@@ -271,9 +281,13 @@ def _uncorrelated(counts, used, of_differences):
     A pattern that all spectra share is in the one and not in the other.
     """
     difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
-    level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2]
-    level, squared = level[used[:, 1:-2]], difference[used[:, 1:-2]] ** 2
+    every_level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2]
+    level, squared = every_level[used[:, 1:-2]], difference[used[:, 1:-2]] ** 2
     noise = fit_noise(level, squared, _FROM_DATA)
+    if noise.gain * np.quantile(level, _BRIGHT) < noise.readout**2:
+        # Nothing beside the peak shows electrons: the peak does, with what it is curved.
+        with_peak = fit_noise(every_level.ravel(), difference.ravel() ** 2, _FROM_DATA)
+        noise = replace(noise, gain=max(noise.gain, with_peak.gain))
     if of_differences is None:
         return noise
     other = NoiseModel(of_differences.gain, of_differences.readout, _FROM_DATA)
@@ -311,31 +325,51 @@ def fit_noise(level, squared, source, trimmed=True):
     >>> round(noise.gain, 6), round(noise.readout, 6)
     (1.5, 6.0)
     """
-    classes = np.array_split(level.argsort(kind="stable"), min(_N_LEVELS, max(level.size // 20, 1)))
-    x = np.array([level[c].mean() for c in classes])
-    # The largest 1 % may be spikes or edges. For normal noise they hold 7.7 % of the sum.
-    if trimmed:
-        kept = [np.sort(squared[c])[: max(int(0.99 * c.size), 1)].mean() for c in classes]
-        y = np.array(kept) / 0.923
-    else:
-        y = np.array([squared[c].mean() for c in classes])
+    x, y, _ = _levels(level, squared, trimmed)
     gain, offset = _non_negative_line(x, y)
     if gain == 0 and offset == 0:
         gain = 1.0
     return NoiseModel(float(gain), float(np.sqrt(offset)), source)
 
 
+def _levels(level, squared, trimmed=True):
+    """Average levels and squared deviations over classes of equal level.
+
+    Returns
+    -------
+    x, y : ndarray of shape (n_classes,)
+    n : ndarray of int of shape (n_classes,)
+        Channels in each.
+    """
+    classes = np.array_split(level.argsort(kind="stable"), min(_N_LEVELS, max(level.size // 20, 1)))
+    x = np.array([level[c].mean() for c in classes])
+    y = np.array([squared[c].mean() for c in classes])
+    n = np.array([c.size for c in classes])
+    if trimmed:
+        # The largest 1 % may be spikes or edges. For normal noise they hold 7.7 % of the sum, but
+        # where electrons are rare they hold all of them.
+        kept = [np.sort(squared[c])[: max(int(0.99 * c.size), 1)].mean() for c in classes]
+        kept = np.array(kept) / 0.923
+        most = kept.max(initial=0.0) or y.max(initial=0.0)
+        y = np.where(kept > 0, kept, np.minimum(y, most))
+    return x, y, n
+
+
 def _non_negative_line(x, y):
     """Fit ``y = gain * x + offset`` with relative errors on ``y``, both at least 0."""
     if not y.max(initial=0.0) > 0:
         return 0.0, 0.0
-    fitted = np.maximum(y, 1e-12 * max(y.max(initial=0.0), 1e-300))
+    least = 1e-6 * y.max()
+    positive = x > 0
+    typical = np.median(y[positive] / x[positive]) if positive.any() else 0.0
+    fitted = np.maximum(typical * np.clip(x, 0, None), max(y.min(), least))
     gain = offset = 0.0
     for _ in range(20):
-        weight = 1 / fitted
+        # No class counts for more than twice what is expected of it: one may hold an edge.
+        weight = 1 / np.maximum(fitted, y / 2)
         design = np.stack([np.clip(x, 0, None), np.ones_like(x)], -1) * weight[:, None]
         gain, offset = _nnls2(design, y * weight)
-        fitted = np.maximum(gain * np.clip(x, 0, None) + offset, 1e-6 * max(y.max(), 1e-300))
+        fitted = np.maximum(gain * np.clip(x, 0, None) + offset, least)
     return gain, offset
 
 
@@ -401,6 +435,72 @@ def estimate_pedestal(counts, energy, centre, fwhm):
     return float(far.mean()), note
 
 
+def dark_level(counts, energy, centre, fwhm):
+    """Estimate the level of a detector at which its noise vanishes.
+
+    Electrons bring noise, a pedestal brings none: the variance of channels grows in proportion to
+    their counts above the pedestal. Read-out noise makes the pedestal look smaller than it is.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    energy : ndarray of shape (n_energy,)
+        eV.
+    centre, fwhm : ndarray of shape (n_spectra,)
+        Position and width of the peaks, eV.
+
+    Returns
+    -------
+    float
+        Counts per channel; 0 where the noise does not tell that there is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import dark_level
+    >>> energy = 0.05 * np.arange(-20, 400)
+    >>> electrons = 1e5 / (1 + (energy / 0.25) ** 2)
+    >>> counts = 100 + np.random.default_rng(0).poisson(electrons, (50, 420))
+    >>> level = dark_level(counts, energy, centre=np.zeros(50), fwhm=np.full(50, 0.5))
+    >>> bool(abs(level - 100) < 10)
+    True
+    """
+    some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
+    counts, _ = without_spikes(counts[some])
+    used = np.abs((energy - centre[some, None]) / fwhm[some, None]) > _CURVED_WITHIN
+    used = used[:, 1:-2]
+    if used.sum() < 20 * _N_LEVELS:
+        return 0.0
+    squared = (np.diff(counts, 3, axis=-1) ** 2 / 20)[used]
+    level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2][used]
+    x, y, n = _levels(level, squared)
+    # Where a pattern of sensitivity shows the variance grows faster than the counts.
+    low = x < max(np.median(x), _DARK_UP_TO * x[0])
+    return _where_it_vanishes(x[low], y[low], n[low])
+
+
+def _where_it_vanishes(x, y, n):
+    """Find where a straight line through variances goes through zero; 0 where it need not."""
+    if x.size < 4 or x[0] <= 0 or not y.max() > 0:
+        return 0.0
+    silent = y < _SILENT * y.max()
+    if silent.any():
+        return float(x[silent].max())
+    fitted = np.maximum(y, y.mean() * 1e-3)
+    for _ in range(_N_ROUNDS):
+        # A mean of n squares of normal numbers; third differences of neighbours have much in common.
+        weight = np.sqrt(n / _SHARED) / fitted
+        design = np.stack([x, np.ones_like(x)], -1) * weight[:, None]
+        (gain, offset), *_ = np.linalg.lstsq(design, y * weight, rcond=None)
+        fitted = np.maximum(gain * x + offset, y.mean() * 1e-3)
+    covariance = np.linalg.inv(design.T @ design)
+    misfit = (((y - fitted) * weight) ** 2).mean()
+    error = np.sqrt(covariance[1, 1] * max(misfit, 1.0))
+    if gain <= 0 or offset > -_PEDESTAL_SIGNIFICANCE * error:
+        return 0.0
+    return float(min(-offset / gain, x[0]))
+
+
 @dataclass(frozen=True)
 class Detector:
     """Pedestal and noise of the counts.
@@ -439,6 +539,10 @@ def describe_detector(counts, energy, parameters, noise=None):
     """
     centre, fwhm = parameters.centre, parameters.fwhm
     pedestal, note = estimate_pedestal(counts, energy, centre, fwhm)
+    if not pedestal and noise is None:
+        pedestal = dark_level(counts, energy, centre, fwhm)
+        if pedestal:
+            note = f"{pedestal:.4g} counts per channel, from how the noise grows with the counts"
     if noise is None:
         noise = estimate_noise(counts - pedestal, energy, centre, fwhm)
     if not noise.variance(np.median(counts[counts > 0])) > 0:

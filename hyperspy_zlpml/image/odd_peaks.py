@@ -15,6 +15,8 @@ from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 _COMPARED_WITH = 31
 #: Fewer spectra have no common shape.
 FEWEST_SPECTRA = 4
+#: Among fewer spectra only those are told that differ beyond doubt.
+_FEWEST_TO_COMPARE = 12
 #: An odd one differs by this many standard deviations, ...
 _SIGNIFICANT = 12.0
 #: ... its width by this fraction, ...
@@ -76,6 +78,8 @@ def of_other_width(centre, fwhm, intensity):
     far |= lost & (log_fwhm < typical - _NARROWER)
     far |= intensity > _BRIGHTER * np.median(intensity)
     far &= far.mean() < 0.5
+    if len(fwhm) < _FEWEST_TO_COMPARE:
+        return far
     deviation = _from_neighbours(log_fwhm[:, None], intensity)
     return far | _few(_stand_out(deviation, least=_OTHER_WIDTH).any(-1))
 
@@ -106,6 +110,7 @@ def of_other_shape(counts, energy, parameters, noise):
     n_channels = (_EDGES[1] - _EDGES[0]) * parameters.fwhm[:, None] / step
     counting = np.sqrt(noise.variance(np.maximum(sums, noise.gain), n_channels)) / total
     odd = _stand_out(deviation, least=_OTHER_SHARE, sigma=counting).any(-1)
+    odd &= len(counts) >= _FEWEST_TO_COMPARE
     return _few(odd | _are_two(counts, energy, parameters, noise))
 
 
@@ -117,8 +122,9 @@ def _few(odd):
 def _from_neighbours(values, intensity):
     """Subtract from numbers of spectra their median over spectra of like brightness."""
     order = np.argsort(intensity, kind="stable")
-    window = min(_COMPARED_WITH, len(values) - 1 + len(values) % 2)
-    typical = median_filter(values[order], size=(window, 1), mode="nearest")
+    if len(values) < 2 * _COMPARED_WITH:
+        return values - np.median(values, axis=0)
+    typical = median_filter(values[order], size=(_COMPARED_WITH, 1), mode="nearest")
     deviation = np.empty_like(values)
     deviation[order] = values[order] - typical
     return deviation

@@ -67,6 +67,8 @@ _SIGNIFICANT_LAG = 6.0
 _SIGNIFICANT = 12.0
 #: ... and neighbours miss at least this part of the variance.
 _LEAST_CORRELATION = 0.1
+#: ... and beyond the last lag it is less than this fraction of it.
+_ENDS_AT = 0.3
 #: The electrons' noise is looked at in levels as high as this quantile, ...
 _BRIGHT = 0.9
 #: ... where it is at least this fraction of the variance of the read-out.
@@ -390,6 +392,9 @@ def fit_correlation(scatter):
     if not covariance[0] * np.quantile(scatter.level, _BRIGHT) > _STANDS_OUT * solution[0]:
         return None
     correlation = np.trim_zeros(covariance / gain, "b")
+    # A point spread ends within the lags: what does not is structure that spectra do not share.
+    if correlation[-1] > _ENDS_AT * correlation[0] and correlation.size > scatter.most_lags:
+        return None
     return FittedNoise(float(gain), float(np.sqrt(solution[0])), tuple(correlation.tolist()))
 
 
