@@ -321,9 +321,10 @@ def find_spikes(counts, width, noise):
     >>> np.flatnonzero(spikes[0])
     array([300, 301])
     """
-    # At the edges both channels beside are on the same side.
-    beside = np.pad(counts, ((0, 0), (2, 2)), mode="reflect")
-    left, middle, right = beside[:, :-4], counts, beside[:, 4:]
+    middle = counts
+    # At the edges the only channel beside stands for both.
+    left = np.concatenate([counts[:, 2:4], counts[:, :-2]], axis=-1)
+    right = np.concatenate([counts[:, 2:], counts[:, -4:-2]], axis=-1)
     low, high = np.minimum(left, right), np.maximum(left, right)
     # Where counts are higher by ten deviations of the noise their own noise is larger still.
     above = middle - high > _SPIKE * np.sqrt(noise.of_measured(high))
@@ -334,10 +335,18 @@ def find_spikes(counts, width, noise):
         return spikes
     value, low, high = middle[rows, places], low[rows, places], high[rows, places]
     allowed = 1 + _most_different(width)
-    stands_out = (value - high > (allowed - 1) * np.maximum(high, 0)) | (
-        low - value > (1 - 1 / allowed) * np.maximum(low, 0)
-    )
-    spikes[rows[stands_out], places[stands_out]] = True
+    above, below = value - high, low - value
+    stands_out = above > (allowed - 1) * np.maximum(high, 0)
+    stands_out |= below > (1 - 1 / allowed) * np.maximum(low, 0)
+    rows, places = rows[stands_out], places[stands_out]
+    size = np.zeros(counts.shape)
+    size[rows, places] = np.maximum(above, below)[stands_out]
+    # Beside a spike others seem to stand out the other way.
+    padded = np.pad(size[rows], ((0, 0), (2, 2)))
+    number = np.arange(rows.size)
+    larger = np.maximum(padded[number, places], padded[number, places + 4])
+    kept = size[rows, places] >= larger
+    spikes[rows[kept], places[kept]] = True
     return spikes
 
 

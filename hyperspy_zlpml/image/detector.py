@@ -28,6 +28,8 @@ _N_LEVELS = 24
 _SPECTRA_LOOKED_AT = 256
 #: Quantile of the levels beside a peak in which electrons show best.
 _BRIGHT = 0.99
+#: Significant digits to which noise is estimated.
+_DIGITS = 3
 #: Source of noise that was estimated.
 _FROM_DATA = "estimated from the data"
 #: Levels, as quantiles of all, at which a pattern is looked for: ...
@@ -548,6 +550,10 @@ def describe_detector(counts, energy, parameters, noise=None):
     if not noise.variance(np.median(counts[counts > 0])) > 0:
         # Counts without noise are taken for electrons.
         noise = replace(noise, gain=1.0)
+    if noise.source == _FROM_DATA:
+        # Noise is not known better, and what is learnt must not hang on a single channel.
+        gain, readout = (float(f"{value:.{_DIGITS}g}") for value in (noise.gain, noise.readout))
+        noise = replace(noise, gain=gain, readout=readout)
     return Detector(pedestal, note, noise)
 
 

@@ -21,6 +21,8 @@ _FEWEST_TO_COMPARE = 12
 _SIGNIFICANT = 12.0
 #: ... its width by this fraction, ...
 _OTHER_WIDTH = 0.06
+#: Widths of few electrons scatter by more than this, and not normally.
+_WELL_MEASURED = 0.02
 #: Logarithm of a ratio of widths that no noise makes.
 _FAR_WIDTH = np.log(2.5)
 #: Peaks further from the others than this many FWHM, and narrower by this logarithm, are rays.
@@ -78,9 +80,10 @@ def of_other_width(centre, fwhm, intensity):
     far |= lost & (log_fwhm < typical - _NARROWER)
     far |= intensity > _BRIGHTER * np.median(intensity)
     far &= far.mean() < 0.5
-    if len(fwhm) < _FEWEST_TO_COMPARE:
-        return far
     deviation = _from_neighbours(log_fwhm[:, None], intensity)
+    scatter = MAD_TO_SIGMA * np.median(np.abs(deviation))
+    if len(fwhm) < _FEWEST_TO_COMPARE or scatter > _WELL_MEASURED:
+        return far
     return far | _few(_stand_out(deviation, least=_OTHER_WIDTH).any(-1))
 
 

@@ -7,10 +7,14 @@ from images import COUNTS, ENERGY, N_VACUUM, STEP, THICKNESS, N, counts_of, desc
 
 from hyperspy_zlpml.image import samples as module
 from hyperspy_zlpml.image.clusters import cluster_image
-from hyperspy_zlpml.image.describe import NoZeroLossPeakError
+from hyperspy_zlpml.image.describe import describe_image
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
-from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
+from hyperspy_zlpml.image.quality import (
+    NoZeroLossPeakError,
+    measurement_messages,
+    unusable_message,
+)
 from hyperspy_zlpml.image.samples import VACUUM, choose_sample, draw_samples
 
 # --- samples --------------------------------------------------------------------------------------
@@ -114,8 +118,44 @@ def test_saturated_peaks_are_told():
     assert measurement_messages(described()) == []
     (message,) = measurement_messages(described(np.minimum(COUNTS, 5e4)))
     assert "saturated" in message
-    half = np.where(np.arange(N)[:, None] < 10, np.minimum(COUNTS, 2e4), COUNTS)
-    assert "10 of 100" in measurement_messages(described(half))[0]
+
+
+def test_saturated_peaks_among_others_are_left_out():
+    some = np.where(np.arange(N)[:, None] < 10, np.minimum(COUNTS, 2e4), COUNTS)
+    image = described(some)
+    assert "10 with a peak that is cut off flat" in unusable_message(image.parameters)
+    np.testing.assert_array_equal(image.usable, np.arange(N) >= 10)
+
+
+def test_saturation_is_seen_through_noise():
+    rng = np.random.default_rng(0)
+    cut = np.minimum(COUNTS, 0.3 * COUNTS.max()) * rng.normal(1, 0.003, COUNTS.shape)
+    (message,) = measurement_messages(described(cut))
+    assert "flatter at its top than electron sources make it" in message
+
+
+def test_axes_far_from_zero_hold_no_zero_loss_peak():
+    parameters = peak_parameters(COUNTS, ENERGY + 400)
+    with pytest.raises(NoZeroLossPeakError, match="axis runs from .* does not hold zero"):
+        describe_image(parameters, ENERGY + 400, np.arange(N), COUNTS)
+
+
+def test_counts_below_zero_are_refused_where_they_are_a_part_of_the_peak():
+    near = ENERGY > -1.5  # too near to see the level before the peak
+
+    def describe(counts):
+        spectra = (peak_parameters(counts, ENERGY[near]), ENERGY[near], np.arange(N), counts)
+        return describe_image(*spectra)
+
+    with pytest.raises(ValueError, match="counts: .* per channel on average near .* Add it back"):
+        describe(COUNTS[:, near] - 0.05 * COUNTS.max())
+    with pytest.warns(UserWarning, match="The tail of the ZLP is too low"):
+        describe(COUNTS[:, near] - 0.002 * COUNTS.max())
+
+
+def test_a_negative_level_is_fitted_where_it_shows():
+    detector = described(COUNTS - 0.05 * COUNTS.max()).detector
+    assert detector.pedestal == pytest.approx(-0.05 * COUNTS.max(), rel=1e-3)
 
 
 def test_peaks_of_few_channels_are_told():

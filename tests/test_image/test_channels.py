@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad channels and spikes: those that are there are found, in clean data none."""
+
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.image.channels import (
+    Channels,
+    find_spikes,
+    inspect_channels,
+    without_spikes,
+)
+from hyperspy_zlpml.image.detector import NoiseModel
+
+N_ENERGY = 600
+ZERO = 120
+NOISE = NoiseModel(1.0, 0.0)
+
+
+def spectra(n=40, width=10.0, height=1e5, seed=0, thickness=1.0):
+    """Peaks with a plasmon three times as wide, of random thickness."""
+    rng = np.random.default_rng(seed)
+    distance = np.arange(N_ENERGY) - ZERO
+    peak = (1 + 4 * (2 ** (1 / 1.5) - 1) * (distance / width) ** 2) ** -1.5
+    plasmon = 0.3 * np.exp(-(((distance - 12 * width) / (2 * width)) ** 2))
+    t = thickness * rng.random((n, 1))
+    return rng.poisson(height * (np.exp(-t) * peak + t * plasmon) + 20).astype(float)
+
+
+def inspected(counts, width=10.0):
+    return inspect_channels(counts, np.full(len(counts), ZERO), width)
+
+
+# --- channels of the detector ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [2.0, 4.0, 20.0])
+@pytest.mark.parametrize("height", [30.0, 1e4, 1e7])
+def test_good_detectors_have_no_bad_channels(width, height):
+    found = [inspected(spectra(seed=seed, width=width, height=height), width) for seed in range(5)]
+    assert all(one.all_good for one in found)
+
+
+def test_patterns_of_sensitivity_are_no_bad_channels():
+    pattern = 1 + 0.02 * np.random.default_rng(0).standard_normal(N_ENERGY)
+    assert inspected(spectra(height=1e6) * pattern).all_good
+
+
+@pytest.mark.parametrize("channel", [0, 50, ZERO, ZERO + 3, 400, N_ENERGY - 1])
+@pytest.mark.parametrize("value", [0.0, -(2.0**31), 65535.0])
+def test_stuck_channels_are_found(channel, value):
+    counts = spectra(height=1e4)
+    counts[:, channel] = value
+    expected = [channel]
+    np.testing.assert_array_equal(np.flatnonzero(inspected(counts).bad), expected)
+
+
+def test_hot_channels_are_found_whatever_the_thickness():
+    counts = spectra()
+    counts[:, [300, 450, 451]] += 5e4
+    np.testing.assert_array_equal(np.flatnonzero(inspected(counts).bad), [300, 450, 451])
+
+
+def test_padding_is_told_from_tails_that_end():
+    counts = spectra()
+    counts[:, :20], counts[:, -30:] = 0, 0
+    found = inspected(counts)
+    assert (found.first, found.stop) == (20, N_ENERGY - 30)
+    # Losses that die out leave zeros as well.
+    distance = np.arange(N_ENERGY) - ZERO
+    fading = np.random.default_rng(0).poisson(1e4 * np.exp(-np.abs(distance) / 20), (40, N_ENERGY))
+    assert (fading[:, -60:] == 0).all()
+    assert inspected(fading.astype(float)).all_good
+
+
+def test_too_few_recorded_channels_are_refused():
+    counts = spectra()
+    counts[:, :100], counts[:, 160:] = 0, 0
+    with pytest.raises(ValueError, match="at least 64 channels that were recorded, got 60"):
+        inspect_channels(counts[:, 80:190], np.full(len(counts), ZERO - 80), 10.0)
+
+
+def test_repair_bridges_smoothly_and_changes_nothing_else():
+    counts = np.sin(np.linspace(0, 3, 200))[None] + 2
+    bad = np.zeros(200, bool)
+    bad[[0, 60, 61, 199]] = True
+    before = counts.copy()
+    repaired = Channels(bad, 0, 200).repair(counts)
+    np.testing.assert_allclose(repaired, before, atol=1e-3)
+    np.testing.assert_array_equal(repaired[:, ~bad], before[:, ~bad])
+    np.testing.assert_array_equal(counts, before)
+
+
+def test_messages_name_the_channels():
+    bad = np.arange(100) == 7
+    (dead, padded) = Channels(bad, 0, 90).describe(np.arange(100) * 0.5)
+    assert "1 of 100 channels are dead or hot in all spectra: 7 (3.5 eV)" in dead
+    assert "10 behind 44.5 eV hold one value" in padded
+
+
+# --- spikes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [2.0, 4.0, 20.0])
+@pytest.mark.parametrize("height", [30.0, 1e4, 1e7])
+def test_clean_spectra_have_no_spikes(width, height):
+    # Ten standard deviations: none of 24 000 channels by chance.
+    assert not find_spikes(spectra(width=width, height=height), width, NOISE).any()
+
+
+@pytest.mark.parametrize("channel", [0, 1, ZERO, ZERO + 8, 400, N_ENERGY - 1])
+@pytest.mark.parametrize("size", [-(2.0**31), 1e5, 1e9])
+def test_spikes_are_found_and_bridged(channel, size):
+    clean = spectra()
+    spiked = clean.copy()
+    spiked[7, channel] += size
+    spikes = find_spikes(spiked, 10.0, NOISE)
+    np.testing.assert_array_equal(np.argwhere(spikes), [[7, channel]])
+    bridged = without_spikes(spiked, spikes)
+    sigma = np.sqrt(clean[7, channel] + 1)
+    # A cubic through four channels, each with its own noise; the ends of an axis have two.
+    assert abs(bridged[7, channel] - clean[7, channel]) < 8 * sigma + 0.01 * clean.max()
+
+
+def test_counts_without_spikes_are_not_copied():
+    counts = spectra(5)
+    assert without_spikes(counts, np.zeros(counts.shape, bool)) is counts

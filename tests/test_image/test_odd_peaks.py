@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Spectra unlike the others are left out; those that differ for a reason are not."""
+
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.odd_peaks import of_other_shape, of_other_width
+from hyperspy_zlpml.image.peaks import peak_parameters
+
+ENERGY = 0.025 * np.arange(-80, 432)
+NOISE = NoiseModel(1.0, 0.0)
+
+
+def spectra(n=60, height=1e5, thickness=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    t = thickness * np.linspace(0, 1, n)[:, None]
+    u = (ENERGY - 0.02 * rng.standard_normal((n, 1))) / 0.4
+    peak = np.exp(-4 * np.log(2) * u**2) + 0.01 / (1 + u**2)
+    losses = 0.3 * t * np.exp(-(((ENERGY - 6) / 0.8) ** 2))
+    return rng.poisson(height * np.exp(-t) * (peak + losses)).astype(float)
+
+
+def odd_among(counts):
+    parameters = peak_parameters(counts, ENERGY)
+    width = of_other_width(parameters.centre, parameters.fwhm, parameters.intensity)
+    return np.flatnonzero(width | of_other_shape(counts, ENERGY, parameters, NOISE))
+
+
+@pytest.mark.parametrize("height", [1e2, 1e4, 1e6])
+def test_none_is_odd_by_chance(height):
+    # 12 standard deviations of the scatter of all.
+    assert not any(odd_among(spectra(height=height, seed=seed)).size for seed in range(20))
+
+
+@pytest.mark.parametrize("n", [4, 6, 15])
+def test_few_spectra_are_not_called_odd_for_their_noise(n):
+    found = [odd_among(spectra(n, height=1e3, seed=seed)).size > 0 for seed in range(100)]
+    assert np.mean(found) <= 0.02
+
+
+def test_thick_spectra_are_not_odd():
+    assert not odd_among(spectra(thickness=3.0)).size
+
+
+@pytest.mark.parametrize("channels", [6, 20, 60, -60])
+def test_a_beam_that_jumped_is(channels):
+    counts = spectra()
+    counts[13] = (counts[13] + np.roll(counts[13], channels)) / 2
+    np.testing.assert_array_equal(odd_among(counts), [13])
+
+
+def test_a_beam_that_moved_is_not():
+    counts = spectra()
+    counts[13] = np.roll(counts[13], 40)
+    assert not odd_among(counts).size
+
+
+def test_a_ray_in_a_dark_spectrum_is():
+    counts = spectra()
+    counts[13] = 0
+    counts[13, 400:402] = 1e4
+    np.testing.assert_array_equal(odd_among(counts), [13])
+
+
+def test_a_spectrum_of_another_dose_is():
+    counts = spectra()
+    counts[13] *= 1e3
+    np.testing.assert_array_equal(odd_among(counts), [13])
+
+
+def test_where_many_differ_none_is_odd():
+    counts = spectra()
+    wider = (np.roll(counts[::3], 8, -1) + counts[::3]) / 2
+    counts[::3] = wider
+    assert not odd_among(counts).size
