@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from hyperspy.component import Component
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.components.shapes import MODE_LIMITS, Shapes, check_mode
 from hyperspy_zlpml.compute import as_blocks
 from hyperspy_zlpml.compute.user_warnings import warn_user
@@ -91,14 +92,13 @@ def _checked_ensemble(ensemble):
 
 
 def _checked_thickness(thickness):
-    value = np.asarray(thickness)
-    number = value.size == 1 and value.dtype.kind in "fiu"
-    if not number or not np.isfinite(value.item()) or value.item() < 0:
-        raise ValueError(
-            "thickness: expected t/lambda of the spectra, a number of at least 0, "
-            f"got {thickness!r}."
-        )
-    return float(value.item())
+    value = arguments.array(thickness, "thickness")
+    return arguments.number(
+        value.item() if value.size == 1 else thickness,  # files make an array of it
+        "thickness",
+        "t/lambda of the spectra, a number of at least 0",
+        lambda one: one >= 0,
+    )
 
 
 # The signals bring scikit-learn, which models that are only looked at can do without.
@@ -401,6 +401,7 @@ class ZLPNet(Component):
         ValueError
             If the axis is not one of energies, or the range holds too few channels.
         """
+        arguments.flag(only_current, "only_current")
         energy, unit = _energies(signal)
         axis = signal.axes_manager.signal_axes[0]
         channels = _channels(axis, x1, x2)
@@ -444,6 +445,9 @@ def _rebuild(cls, state, ev_per_unit):
 
 def _channels(axis, x1, x2):
     """Find the slice of the channels within limits, which are of the axis and may be None."""
+    for name, value in (("x1", x1), ("x2", x2)):
+        if value is not None:
+            arguments.number(value, name)
     first, last = axis.value_range_to_indices(x1, x2)
     if last + 1 - first < _FEWEST_CHANNELS:
         raise ValueError(

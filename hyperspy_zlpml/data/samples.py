@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ready-made sample images: their parameters, maps, and the wrapping into signals."""
 
+import math
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -9,6 +10,7 @@ from hyperspy.signals import BaseSignal, Signal1D
 from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.data.forward import (
     Camera,
     Material,
@@ -24,6 +26,24 @@ _BLOCK = 256
 _GAP_VARIATION = 0.05
 #: Relative standard deviation of the beam over pixels.
 _BEAM_DRIFT = 0.01
+#: Longest energy axis, most channels of all spectra, steps of an axis (eV).
+_MOST_CHANNELS = 2**16
+_MOST_NUMBERS = 2**31
+_SCALES = (1e-6, 1e3)
+#: Largest t/lambda: what is left of the peak behind it is nothing.
+_THICKEST = 30.0
+#: Largest standard deviations over the pixels; wider ones would make widths negative.
+_MOST_DRIFT = {
+    "centre_drift": 100.0,
+    "width_drift": 0.2,
+    "tail_drift": 1.0,
+    "specimen_broadening": 10.0,
+}
+#: Counts in the highest channel that 32 bits hold with all that fluctuates.
+_MOST_INTEGER_COUNTS = 5e8
+#: Beam energies (keV) and exposures (s) that there are.
+_BEAM_ENERGIES = (1.0, 1e4)
+_EXPOSURES = (1e-9, 1e5)
 
 
 @dataclass(frozen=True)
@@ -140,10 +160,23 @@ def make_sample(  # noqa: PLR0913
     >>> round(float(chi2), 1)
     1.0
     """
-    rng = np.random.default_rng(random_state)
-    response = response or Response()
-    material = material or Material()
-    shape = tuple(navigation_shape)[::-1]
+    rng = arguments.generator(random_state)
+    response = arguments.instance(response or Response(), "response", Response)
+    material = arguments.instance(material or Material(), "material", Material)
+    navigation_shape = _checked_shape(navigation_shape, n_channels)
+    _check_axis(n_channels, offset, scale, fwhm)
+    _check_camera(peak_counts, gain, readout, integer)
+    arguments.text(title, "title")
+    arguments.pair(thickness_range, "thickness_range", 0, _THICKEST)
+    arguments.within(vacuum_fraction, "vacuum_fraction", 0, 1)
+    for name, value in (
+        ("centre_drift", centre_drift),
+        ("width_drift", width_drift),
+        ("tail_drift", tail_drift),
+        ("specimen_broadening", specimen_broadening),
+    ):
+        arguments.within(value, name, 0, _MOST_DRIFT[name])
+    shape = navigation_shape[::-1]
     energy = offset + scale * np.arange(n_channels)
     peak = _Peak(
         fwhm=fwhm,
@@ -171,6 +204,42 @@ def make_sample(  # noqa: PLR0913
         gain=gain,
         readout=readout,
     )
+
+
+def _checked_shape(shape, n_channels):
+    """Take a navigation shape as integers; raise ValueError unless it is one of a size in reach."""
+    arguments.count(n_channels, "n_channels", 2, _MOST_CHANNELS)
+    sizes = arguments.integers(shape, "navigation_shape")
+    is_shape = arguments.is_sequence(shape) and len(sizes) <= 3 and all(n >= 1 for n in sizes)
+    if not is_shape or math.prod(sizes) * n_channels > _MOST_NUMBERS:
+        arguments.refuse(
+            shape,
+            "navigation_shape",
+            f"up to three sizes of at least 1 that make at most {_MOST_NUMBERS:.0e} channels in all",
+        )
+    return sizes
+
+
+def _check_axis(n_channels, offset, scale, fwhm):
+    """Raise ValueError unless the axis holds the peak."""
+    arguments.within(scale, "scale", *_SCALES)
+    arguments.number(offset, "offset")
+    length = scale * (n_channels - 1)
+    if not -length < offset < length:
+        raise ValueError(
+            f"offset: expected an energy axis that holds the peak at 0 or comes close, got one from "
+            f"{offset:g} to {offset + length:g} eV."
+        )
+    arguments.within(fwhm, "fwhm", 0.25 * scale, max(length, scale))
+
+
+def _check_camera(peak_counts, gain, readout, integer):
+    """Raise ValueError unless a camera can record so many counts."""
+    arguments.flag(integer, "integer")
+    most = _MOST_INTEGER_COUNTS if integer else arguments.LARGEST
+    arguments.within(peak_counts, "peak_counts", 1e-6, most)
+    arguments.within(gain, "gain", 1e-6, 1e6)
+    arguments.within(readout, "readout", 0, most)
 
 
 def _area_over_height(response):
@@ -495,6 +564,8 @@ def setting_laws(beam_energy, exposure):
     >>> float(long / short), round(float(long_fwhm / short_fwhm), 3)
     (2.0, 1.014)
     """
+    arguments.within(beam_energy, "beam_energy", *_BEAM_ENERGIES)
+    arguments.within(exposure, "exposure", *_EXPOSURES)
     relative = beam_energy / 100
     fwhm = np.hypot(0.3, 0.02 * beam_energy**0.5) * (exposure / 0.1) ** 0.02
     peak_counts = 2e7 * relative**0.6 * exposure
@@ -539,7 +610,10 @@ def vacuum_at_settings(
     list of SampleImage
         Beam energy by beam energy; their metadata hold the settings.
     """
-    rng = np.random.default_rng(random_state)
+    rng = arguments.generator(random_state)
+    arguments.within(reproducibility, "reproducibility", 0, 1)
+    beam_energies = _settings(beam_energies, "beam_energies", _BEAM_ENERGIES)
+    exposures = _settings(exposures, "exposures", _EXPOSURES)
     defaults = {
         "n_channels": 1024,
         "thickness_range": (0.0, 0.0),
@@ -559,6 +633,15 @@ def vacuum_at_settings(
         )
         for beam_energy, exposure in product(beam_energies, exposures)
     ]
+
+
+def _settings(values, name, limits):
+    """Take settings of a microscope as numbers; raise ValueError unless there are some."""
+    numbers = arguments.finite_array(values, name)
+    low, high = limits
+    if numbers.ndim != 1 or not numbers.size or not ((low <= numbers) & (numbers <= high)).all():
+        arguments.refuse(values, name, f"numbers from {low:g} to {high:g}")
+    return numbers.tolist()
 
 
 def _vacuum_at(beam_energy, exposure, off, rng, parameters):

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Counts on an energy axis, as every function of arrays takes them."""
 
-import numbers
 from dataclasses import dataclass, field
 
 import dask.array as da
 import numpy as np
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import as_blocks, compute, take_spectra
 from hyperspy_zlpml.image.detector import noise_of_variance
 
@@ -65,6 +65,8 @@ class Spectra:
         _check_energy(energy)
         counts = _checked_counts(self.counts, energy.size)
         variance = _checked_variance(self.variance, counts.shape)
+        _check_values_of(variance, counts)
+        arguments.text(self.title, "title")
         object.__setattr__(self, "energy", energy)
         object.__setattr__(self, "counts", as_blocks(counts) if self.is_lazy else counts)
         object.__setattr__(self, "variance", variance)
@@ -118,7 +120,7 @@ class Spectra:
         >>> spectra.flat_map([[1, 2], [3, 4]], "thickness", float)
         array([1., 2., 3., 4.])
         """
-        data = np.asarray(value if dtype is bool else _real_numbers(value, name))
+        data = np.asarray((arguments.array if dtype is bool else _real_numbers)(value, name))
         shape = self.navigation_shape
         if not shape and data.size == 1:
             data = data.reshape(())
@@ -188,6 +190,22 @@ def _checked_variance(variance, shape):
     return variance
 
 
+def _check_values_of(variance, counts):
+    """Raise ValueError unless variances in memory are known and not negative where counts are."""
+    if not isinstance(variance, np.ndarray) or not isinstance(counts, np.ndarray):
+        return  # those that are read later are looked at in a sample
+    if (variance < 0).any():
+        raise ValueError(
+            f"variance: expected at least 0 in every channel, got {np.nanmin(variance):g}; clip it."
+        )
+    n_unknown = int((~np.isfinite(variance) & np.isfinite(counts)).sum())
+    if n_unknown:
+        raise ValueError(
+            f"variance: expected finite values where counts are, got {n_unknown} that are not; "
+            "leave it out, or mark these counts by NaN."
+        )
+
+
 def _real_numbers(values, name):
     """Take values as an array; raise ValueError unless they are real numbers without a mask."""
     if isinstance(values, np.ma.MaskedArray):
@@ -195,7 +213,7 @@ def _real_numbers(values, name):
             f"{name}: expected an array without a mask, got a masked one; mark what is unknown by "
             f"NaN, with {name}.astype(float).filled(np.nan)."
         )
-    values = values if isinstance(values, da.Array) else np.asarray(values)
+    values = values if isinstance(values, da.Array) else arguments.array(values, name)
     if values.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected real numbers, got dtype {values.dtype}.")
     return values
@@ -216,8 +234,7 @@ def _checked_settings(settings):
             f"microscope: expected a dict with keys among {list(SHAPING_SETTINGS)}, got {settings!r}."
         )
     for name, value in settings.items():
-        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not is_number or not (np.isfinite(value) and value > 0):
+        if not arguments.is_number(value) or value <= 0:
             raise ValueError(
                 f"microscope: expected a positive number for {name}, got {value!r}; leave it out "
                 "where it is not known."

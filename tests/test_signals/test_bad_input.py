@@ -380,9 +380,9 @@ OPTIONS = {
     ),
 }
 EXPECTED = {
-    "n_clusters": "expected a positive integer or 'auto'",
+    "n_clusters": "expected an integer from 1 to 50 or 'auto'",
     "cluster_by": r"expected one of \['log_ratio', 'total', 'zlp'\] or a map",
-    "n_replicas": "expected an integer of at least 2",
+    "n_replicas": "expected an integer from 2 to 10000",
     "replica_kind": r"expected one of \['gaussian', 'spectra'\]",
     "random_state": "expected an int",
     "regions": "expected",
