@@ -7,7 +7,7 @@ done, so that nobody waits for an error. Errors say what was expected and what w
 
 import numbers
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import numpy as np
 
@@ -410,6 +410,35 @@ def finite_array(value, name, shape=None):
     return found
 
 
+def broadcast(arrays):
+    """Bring arrays to a common shape.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+        By their names.
+
+    Returns
+    -------
+    tuple of ndarray
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.arguments import broadcast
+    >>> broadcast({"u": np.zeros(3), "log_intensity": np.zeros(2)})
+    Traceback (most recent call last):
+    ValueError: u, log_intensity: expected shapes that broadcast, got (3,), (2,).
+    """
+    try:
+        return tuple(np.broadcast_arrays(*arrays.values()))
+    except ValueError as error:
+        shapes = ", ".join(str(one.shape) for one in arrays.values())
+        raise ValueError(
+            f"{', '.join(arrays)}: expected shapes that broadcast, got {shapes}."
+        ) from error
+
+
 def integers(value, name):
     """Check a sequence of integers; one alone is a sequence of one.
 
@@ -437,7 +466,7 @@ def integers(value, name):
 
 
 def is_sequence(value):
-    """Tell whether a value holds others in an order.
+    """Tell whether a value holds others in an order, and can be looked at more than once.
 
     Parameters
     ----------
@@ -453,7 +482,7 @@ def is_sequence(value):
     >>> is_sequence([60, 200]), is_sequence({60, 200}), is_sequence("60")
     (True, False, False)
     """
-    has_no_order = isinstance(value, (str, bytes, Mapping, Set))
+    has_no_order = isinstance(value, (str, bytes, Mapping, Set, Iterator))
     return isinstance(value, Iterable) and not has_no_order and getattr(value, "ndim", 1) > 0
 
 

@@ -249,6 +249,7 @@ class ZLPNet(Component):
 
     def _reduced(self, x, centre=None, width=None):
         """Compute energies from the centre in FWHM, and the FWHM in the units of the axis."""
+        x = arguments.finite_array(x, "x")
         centre = self.centre.value if centre is None else centre
         width = self.width.value if width is None else width
         fwhm = np.maximum(width, _NARROWEST) * (self._fwhm / self._ev_per_unit())
@@ -358,6 +359,11 @@ class ZLPNet(Component):
         ndarray of shape (..., n_energy)
             Counts per unit of the axis; of shape (n_energy,) where there is no navigation space.
         """
+        axis = arguments.finite_array(axis, "axis")
+        if axis.ndim != 1:
+            arguments.refuse(axis, "axis", "energies in one dimension")
+        if parameters_values is not None:
+            parameters_values = _checked_values(parameters_values, len(self.parameters))
         if not self._is_navigation_multidimensional:
             return self.function(axis)
         if parameters_values is None:
@@ -441,6 +447,15 @@ def _rebuild(cls, state, ev_per_unit):
     component._load_dictionary(state)
     component._own_ev_per_unit = ev_per_unit
     return component
+
+
+def _checked_values(values, n_parameters):
+    """Take values of all parameters as arrays; raise ValueError unless they are of one shape."""
+    if not arguments.is_sequence(values) or len(values) != n_parameters:
+        arguments.refuse(values, "parameters_values", f"{n_parameters} arrays, one per parameter")
+    names = [f"parameters_values[{number}]" for number in range(n_parameters)]
+    arrays = [arguments.real_array(value, name) for value, name in zip(values, names, strict=True)]
+    return arguments.broadcast(dict(zip(names, arrays, strict=True)))
 
 
 def _channels(axis, x1, x2):

@@ -85,8 +85,9 @@ class Response:
         -------
         ndarray of the shape of ``u``
         """
-        u = arguments.real_array(u, "u")
+        u = arguments.finite_array(u, "u")
         tail = arguments.finite_array(tail, "tail")
+        u, tail = arguments.broadcast({"u": u, "tail": tail})
         exponent = np.where(u < 0, self.exponent_gain, self.exponent_loss)
         width = 4 * (2 ** (1 / exponent) - 1)
         peak = (1 + width * u**2) ** -exponent
@@ -160,6 +161,8 @@ class Material:
         """
         energy = arguments.finite_array(energy, "energy")
         band_gap = arguments.finite_array(band_gap, "band_gap")
+        if band_gap.ndim and band_gap.shape[-1] != 1:
+            arguments.refuse(band_gap, "band_gap", "an array whose last axis is of length 1")
         area = self._losses(_ALL_LOSSES, band_gap).sum(-1, keepdims=True)
         return self._losses(energy, band_gap) / (area * (_ALL_LOSSES[1] - _ALL_LOSSES[0]))
 

@@ -190,7 +190,9 @@ class Ensemble:
         -------
         ndarray of shape (n_replicas, ...)
         """
-        u, log_intensity = np.broadcast_arrays(u, log_intensity)
+        u = arguments.finite_array(u, "u")
+        log_intensity = arguments.finite_array(log_intensity, "log_intensity")
+        u, log_intensity = arguments.broadcast({"u": u, "log_intensity": log_intensity})
         values = self.reference.deviations(u.ravel())
         self.networks.add_outputs(values, u.ravel(), log_intensity.ravel(), self._scaled_setting)
         return values.reshape((self.n_replicas,) + u.shape)
@@ -295,8 +297,11 @@ class Ensemble:
         ValueError
             If it was trained with conditions, and none are chosen.
         """
+        log_intensities = arguments.finite_array(log_intensities, "log_intensities")
+        if log_intensities.ndim != 1:
+            arguments.refuse(log_intensities, "log_intensities", "numbers in one dimension")
         self.check_setting()
-        ratio = self.log_ratio(self.grid.u[None, :], np.asarray(log_intensities)[:, None])
+        ratio = self.log_ratio(self.grid.u[None, :], log_intensities[:, None])
         shapes = level_ripples(self.reference.log_shape + ratio, self.grid.u)
         outside = self.conditions.outside(self.setting) if self.setting else 0.0
         if not outside:

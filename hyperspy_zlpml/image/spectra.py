@@ -120,7 +120,9 @@ class Spectra:
         >>> spectra.flat_map([[1, 2], [3, 4]], "thickness", float)
         array([1., 2., 3., 4.])
         """
-        data = np.asarray((arguments.array if dtype is bool else _real_numbers)(value, name))
+        data = np.asarray(
+            arguments.array(value, name) if dtype is bool else _real_numbers(value, name, "fiub")
+        )
         shape = self.navigation_shape
         if not shape and data.size == 1:
             data = data.reshape(())
@@ -206,7 +208,7 @@ def _check_values_of(variance, counts):
         )
 
 
-def _real_numbers(values, name):
+def _real_numbers(values, name, kinds="fiu"):
     """Take values as an array; raise ValueError unless they are real numbers without a mask."""
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(
@@ -214,7 +216,7 @@ def _real_numbers(values, name):
             f"NaN, with {name}.astype(float).filled(np.nan)."
         )
     values = values if isinstance(values, da.Array) else arguments.array(values, name)
-    if values.dtype.kind not in "fiub":
+    if values.dtype.kind not in kinds:
         raise ValueError(f"{name}: expected real numbers, got dtype {values.dtype}.")
     return values
 
