@@ -40,7 +40,11 @@ from hyperspy_zlpml.image.describe import (
     vacuum_messages,
 )
 from hyperspy_zlpml.image.peaks import measure_peaks
-from hyperspy_zlpml.image.quality import measurement_messages, unusable_message
+from hyperspy_zlpml.image.quality import (
+    edges_message,
+    measurement_messages,
+    unusable_message,
+)
 from hyperspy_zlpml.image.samples import Samples, choose_sample, draw_samples
 from hyperspy_zlpml.image.spectra import Spectra, known_noise
 from hyperspy_zlpml.removal.adapt import Fitted, adapt, as_trained, typical_reach_of
@@ -683,7 +687,7 @@ def look(spectra, options, name="", alike_is_vacuum=False):
     limits = options.limits
     doubts = vacuum_messages(image, vacuum, limits)
     messages = (*measurement_messages(image), *doubts, *left_out)
-    warn_of_all((*messages, unusable_message(parameters)), name)
+    warn_of_all((*messages, unusable_message(parameters), edges_message(counts)), name)
     return FirstLook(spectra, image, reference, cluster_by, limits=limits, messages=messages)
 
 

@@ -40,6 +40,8 @@ def got(value):
     text = repr(value)
     if len(text) <= _LONGEST and "\n" not in text:
         return text
+    if isinstance(value, (str, bytes)):
+        return f"{value[: _LONGEST // 2]!r}..."
     shape = getattr(value, "shape", None)
     return type(value).__name__ + (f" of shape {shape}" if isinstance(shape, tuple) else "")
 

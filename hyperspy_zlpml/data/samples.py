@@ -86,6 +86,10 @@ class _Peak:
     tail_drift: float
     specimen_broadening: float
 
+    def __post_init__(self):
+        for name, most in _MOST_DRIFT.items():
+            arguments.within(getattr(self, name), name, 0, most)
+
 
 # Every keyword is a property of the measurement that may be chosen.
 def make_sample(  # noqa: PLR0913
@@ -161,21 +165,12 @@ def make_sample(  # noqa: PLR0913
     1.0
     """
     rng = arguments.generator(random_state)
-    response = arguments.instance(response or Response(), "response", Response)
-    material = arguments.instance(material or Material(), "material", Material)
+    response = _given_or_default(response, "response", Response)
+    material = _given_or_default(material, "material", Material)
     navigation_shape = _checked_shape(navigation_shape, n_channels)
     _check_axis(n_channels, offset, scale, fwhm)
-    _check_camera(peak_counts, gain, readout, integer)
+    camera = _checked_camera(peak_counts, gain, readout, integer)
     arguments.text(title, "title")
-    arguments.pair(thickness_range, "thickness_range", 0, _THICKEST)
-    arguments.within(vacuum_fraction, "vacuum_fraction", 0, 1)
-    for name, value in (
-        ("centre_drift", centre_drift),
-        ("width_drift", width_drift),
-        ("tail_drift", tail_drift),
-        ("specimen_broadening", specimen_broadening),
-    ):
-        arguments.within(value, name, 0, _MOST_DRIFT[name])
     shape = navigation_shape[::-1]
     energy = offset + scale * np.arange(n_channels)
     peak = _Peak(
@@ -188,7 +183,6 @@ def make_sample(  # noqa: PLR0913
     )
     thickness = thickness_map(shape, thickness_range, vacuum_fraction, rng)
     truth = _draw_truth(shape, thickness, material.band_gap, peak=peak, rng=rng)
-    camera = Camera(gain, readout, integer)
     counts, zlp, inelastic = _simulate(
         energy, truth, response=response, material=material, camera=camera, rng=rng
     )
@@ -233,13 +227,18 @@ def _check_axis(n_channels, offset, scale, fwhm):
     arguments.within(fwhm, "fwhm", 0.25 * scale, max(length, scale))
 
 
-def _check_camera(peak_counts, gain, readout, integer):
-    """Raise ValueError unless a camera can record so many counts."""
+def _given_or_default(value, name, kind):
+    return kind() if value is None else arguments.instance(value, name, kind)
+
+
+def _checked_camera(peak_counts, gain, readout, integer):
+    """Make a camera; raise ValueError unless it can record so many counts."""
     arguments.flag(integer, "integer")
     most = _MOST_INTEGER_COUNTS if integer else arguments.LARGEST
     arguments.within(peak_counts, "peak_counts", 1e-6, most)
     arguments.within(gain, "gain", 1e-6, 1e6)
     arguments.within(readout, "readout", 0, most)
+    return Camera(gain, readout, integer)
 
 
 def _area_over_height(response):
@@ -305,7 +304,8 @@ def thickness_map(shape, thickness_range, vacuum_fraction, rng):
     >>> int((thickness == 0).sum()), bool(thickness.max() <= 2.0)
     (30, True)
     """
-    low, high = thickness_range
+    low, high = arguments.pair(thickness_range, "thickness_range", 0, _THICKEST)
+    arguments.within(vacuum_fraction, "vacuum_fraction", 0, 1)
     n_spectra = int(np.prod(shape, dtype=int))
     if n_spectra == 1:
         return np.array([high])

@@ -13,6 +13,7 @@ from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.image.detector import Detector, describe_detector
 from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.peaks import NO_PEAK, STATUS_TEXT, PeakParameters, measure_peaks
+from hyperspy_zlpml.image.quality import edges_message
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
 from hyperspy_zlpml.image.vacuum import ALIKE, find_vacuum
 
@@ -130,7 +131,7 @@ def describe_image(  # noqa: PLR0913
     """
     good = parameters.usable[index]
     if not good.any():
-        raise NoZeroLossPeakError(_why_no_peak(parameters))
+        raise NoZeroLossPeakError(_why_no_peak(parameters, edges_message(counts)))
     index = index[good]
     counts = np.asarray(counts[good], float)
     sampled = parameters.select(index)
@@ -166,7 +167,7 @@ def _settled(candidates, has_evidence, alike_is_vacuum):
     return np.zeros_like(candidates), ALIKE.format(n=candidates.sum())
 
 
-def _why_no_peak(parameters):
+def _why_no_peak(parameters, edges):
     status = parameters.status
     reasons = [
         f"{(status == code).sum()} {text}"
@@ -179,7 +180,8 @@ def _why_no_peak(parameters):
         else "check the data, the navigation_mask and that the whole peak is on the energy axis"
     )
     return (
-        f"no zero-loss peak found in any of {status.size} spectra ({', '.join(reasons)}); {advice}."
+        f"no zero-loss peak found in any of {status.size} spectra ({', '.join(reasons)}); "
+        f"{edges or advice + '.'}"
     )
 
 

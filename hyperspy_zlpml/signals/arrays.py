@@ -7,6 +7,7 @@ import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 import pint
+from hyperspy.misc.utils import DictionaryTreeBrowser
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.image.spectra import FEWEST_CHANNELS, Spectra
@@ -60,12 +61,14 @@ def energy_axis(signal, name="signal"):
             "interpolate with s.interpolate_on_axis('uniform', axis=-1)."
         )
     _check_size(signal, axis, name)
-    if not (arguments.is_number(axis.scale) and arguments.is_number(axis.offset)):
+    is_finite = arguments.is_number(axis.scale) and arguments.is_number(axis.offset)
+    if not is_finite or axis.offset + axis.scale == axis.offset:
         raise ValueError(
-            f"{name}: expected an energy axis of finite scale and offset, got {axis.scale:g} and "
-            f"{axis.offset:g}; set s.axes_manager.signal_axes[0].scale and .offset."
+            f"{name}: expected an energy axis of finite offset and positive scale, got an offset of "
+            f"{axis.offset:g} and a scale of {axis.scale:g}; set "
+            "s.axes_manager.signal_axes[0].offset and .scale."
         )
-    if axis.scale <= 0:
+    if axis.scale < 0:
         raise ValueError(
             f"{name}: expected an increasing energy axis, got a scale of {axis.scale:g}; "
             "reverse it with s.isig[::-1]."
@@ -166,11 +169,8 @@ def spectra_of(signal, name="signal"):
     ((3, 4, 256), 1.0, 'WS2-like flake')
     """
     energy, factor = energy_axis(signal, name)
-    if signal.data.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{name}: expected real numbers as data, got dtype {signal.data.dtype}; convert them "
-            "with s.change_dtype('float32'), complex ones after s.real or s.amplitude."
-        )
+    _check_data(signal, name)
+    _check_metadata(signal, name)
     spectra = Spectra(
         signal.data,
         energy,
@@ -179,6 +179,31 @@ def spectra_of(signal, name="signal"):
         title=str(signal.metadata.get_item("General.title", "")),
     )
     return spectra, factor
+
+
+def _check_data(signal, name):
+    """Raise ValueError unless the data are real numbers without a mask."""
+    data = signal.data
+    if isinstance(data, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name}: expected data without a mask, got masked ones; mark what is unknown by NaN, "
+            "with s.data = s.data.astype(float).filled(np.nan)."
+        )
+    if data.dtype.kind not in "fiu":
+        advice = "take s.real or s.amplitude" if data.dtype.kind == "c" else "convert s.data"
+        raise ValueError(
+            f"{name}: expected real numbers as data, got dtype {data.dtype}; {advice}."
+        )
+
+
+def _check_metadata(signal, name):
+    """Raise ValueError unless the metadata have the nodes that results need, before there are any."""
+    for key in ("General", "Signal"):
+        if not isinstance(signal.metadata.get_item(key), DictionaryTreeBrowser):
+            raise ValueError(
+                f"{name}: expected metadata with the node {key}, got none or something else of that "
+                "name; make the signal anew from its data."
+            )
 
 
 def given_noise(signal):

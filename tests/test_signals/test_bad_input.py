@@ -420,9 +420,10 @@ def test_wrong_number_of_regions(small, method):
         method(small, n_clusters=2, regions={"E_I": [1.0, 1.1, 1.2]})
 
 
-def test_regions_that_are_not_numbers(small, method):
-    with pytest.raises(ValueError, match="regions: expected"):
-        method(small, n_clusters=2, regions={"E_I": "1 eV"})
+@pytest.mark.parametrize("value", ["1 eV", "1", True, None, [], [[1.0]], {}])
+def test_regions_that_are_not_numbers(small, method, value):
+    with pytest.raises(ValueError, match="regions: E_I: expected"):
+        method(small, n_clusters=2, regions={"E_I": value})
 
 
 def test_regions_in_the_wrong_order(small, method):
