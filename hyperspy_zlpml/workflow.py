@@ -666,6 +666,8 @@ def look(spectra, options, name="", alike_is_vacuum=False):
         If a map is not of the navigation shape, or the vacuum does not fit.
     """
     _check_spectra(spectra, options)
+    text(name, "name")
+    flag(alike_is_vacuum, "alike_is_vacuum")
     vacuum, reference = _vacuum_of(options.vacuum, spectra)
     cluster_by, excluded, left_out = _used_spectra(options, spectra)
     rng = np.random.default_rng(options.seed)

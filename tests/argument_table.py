@@ -74,7 +74,8 @@ def _texts(word):
     return {
         "text": word, "empty text": "", "number as text": "1", "no": "no", "nan text": "nan",
         "null character": "a\0b", "bytes": word.encode(), "long text": word * 2000,
-        "unicode": "\u03bc\u2603", "np text": np.str_(word),
+        "unicode": "\u03bc\u2603", "np text": np.str_(word), "zlp": "zlp", "gaussian": "gaussian",
+        "cpu": "cpu", "mps": "mps", "no such GPU": "cuda:99", "meta": "meta", "auto": "auto",
     }  # fmt: skip
 
 
@@ -188,6 +189,12 @@ def increasing(value):
     return is_numbers(value) and np.ndim(value) == 1 and len(value) > 1 and value[0] < value[1]
 
 
+def is_empty(value):
+    """Without any peaks; of the values here none holds triples."""
+    is_row = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim)
+    return bool(is_row) and len(value) == 0
+
+
 def is_thicknesses(value):
     return shaped(2)(value) and 0 <= value[0] <= value[1] <= 30
 
@@ -236,7 +243,7 @@ KINDS = {
     "none of these": never,
     "None": lambda value: value is None,
     "limits or None": optional(is_limits),
-    "clusters": count(1, 50),
+    "clusters": either(count(1, 50), one_of("auto")),
     "replicas": count(2, 10_000),
     "proxy": one_of("zlp", "total", "log_ratio"),
     "replica kind": one_of("gaussian", "spectra"),
@@ -262,9 +269,7 @@ KINDS = {
     "ln N0": optional(number(-100, 100)),
     "response or None": instance(data.Response, type(None)),
     "material or None": instance(data.Material, type(None)),
-    "peaks of losses": lambda value: (
-        isinstance(value, (list, tuple, np.ndarray)) and not len(value)
-    ),
+    "peaks of losses": is_empty,
     "spectra": instance(workflow.Spectra),
     "options": instance(workflow.Options),
     "ensemble or None": instance(Ensemble, type(None)),
@@ -416,7 +421,8 @@ def _array_functions(scene):
         Called("workflow.train_at_settings", workflow.train_at_settings,
                {"images": "none of these", "conditions": "none of these", "options": "options"},
                {**settings, "options": options}, is_slow=True),
-        Called("look", workflow.look, {"spectra": "none of these", "options": "options"},
+        Called("look", workflow.look, {"spectra": "none of these", "options": "options",
+                                       "name": "text", "alike_is_vacuum": "a flag"},
                {"spectra": spectra, "options": options}, is_slow=True),
         Called("choose", workflow.choose, {"first": "none of these", "options": "options"},
                {"first": first, "options": options}),
