@@ -109,7 +109,7 @@ def _objects(whole, wrong_shape, word):
         "image": hs.signals.Signal2D(np.zeros(wrong_shape)),
         "signal without axes": hs.signals.BaseSignal(np.zeros(wrong_shape)).T,
         "spectra": workflow.Spectra(np.ones((3, 80)), np.arange(80.0)),
-        "options": workflow.Options(), "response": data.Response(), "material": data.Material(),
+        "options": workflow.Options(n_clusters=1, n_replicas=2), "response": data.Response(), "material": data.Material(),
     }  # fmt: skip
 
 
@@ -180,7 +180,9 @@ def shaped(*shape):
 def is_shape(value):
     """Up to three sizes of an image that is not too large."""
     is_sequence = isinstance(value, (list, tuple)) or (
-        isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "i"
+        isinstance(value, np.ndarray)
+        and value.ndim == 1
+        and (value.dtype.kind == "i" or not value.size)
     )
     return is_sequence and len(value) <= 3 and all(count(1, 1000)(n) for n in value)
 
@@ -233,15 +235,29 @@ KINDS = {
     "a positive number": positive,
     "a positive number or None": optional(positive),
     "a probability": probability,
+    "variance or None": optional(
+        lambda value: (
+            value == [0.5] if isinstance(value, list) else is_real(value) and value >= 1e-24
+        )
+    ),
     "a fraction": number(0, 1),
     "not negative": number(0),
     "an array": an_array,
     "numbers in a row": lambda value: is_numbers(value) and np.ndim(value) == 1,
+    "channels in a row": lambda value: is_numbers(value) and np.ndim(value) == 1 and len(value) > 0,
     "gaps": lambda value: an_array(value) and (np.ndim(value) == 0 or np.shape(value)[-1] == 1),
     "text": text,
     "a path": is_path,
     "none of these": never,
     "None": lambda value: value is None,
+    "values of parameters": optional(
+        lambda value: (
+            isinstance(value, tuple)
+            and len(value) == 4
+            and all(map(is_real, value))
+            and min(value) > 0
+        )
+    ),
     "limits or None": optional(is_limits),
     "clusters": either(count(1, 50), one_of("auto")),
     "replicas": count(2, 10_000),
@@ -274,7 +290,7 @@ KINDS = {
     "options": instance(workflow.Options),
     "ensemble or None": instance(Ensemble, type(None)),
     "microscope or None": optional(is_limits),
-    "indices": optional(lambda value: value == (3, 2) if isinstance(value, tuple) else False),
+    "indices": optional(lambda value: isinstance(value, tuple) and value in ((3, 2), (-1, 2))),
     "counts of spectra": never,
 }
 
@@ -385,13 +401,14 @@ def _array_functions(scene):
     applied = {**quick, "ensemble": scene.ensemble}
     arrays = {
         "counts": "none of these", "energy": "none of these",
-        "variance": "a positive number or None", "microscope": "microscope or None",
+        "variance": "variance or None", "microscope": "microscope or None",
     }  # fmt: skip
     spectra = workflow.Spectra(counts, energy)
     options = workflow.Options(n_clusters=1, n_replicas=2, random_state=0)
     first = workflow.look(spectra, options)
     choice = workflow.choose(first, options)
     fitted = workflow.train_on(first, choice, options)
+    removed = workflow.remove(spectra, options)
     settings = {"images": [spectra, spectra], "conditions": {"beam_energy": [60, 200]}}
     steps = {"first": "none of these", "choice": "none of these", "options": "options"}
     given = {"first": first, "choice": choice, "options": options}
@@ -410,7 +427,8 @@ def _array_functions(scene):
         Called("train_zlp_at_settings", workflow.train_zlp_at_settings, {
             "images": "none of these", "conditions": "none of these", **TRAINING,
             "show_progressbar": "a flag",
-        }, {**settings, "n_clusters": 1, "n_replicas": 2, "random_state": 0}, is_slow=True),
+        }, {**settings, "n_clusters": 1, "n_replicas": 2, "random_state": 0},
+               names=("conditions",), is_slow=True),
         Called("workflow.remove", workflow.remove, {
             "spectra": "none of these", "options": "options", "ensemble": "ensemble or None",
             "lazy_output": "a flag or None",
@@ -420,7 +438,7 @@ def _array_functions(scene):
                {"spectra": spectra, "options": options}, is_slow=True),
         Called("workflow.train_at_settings", workflow.train_at_settings,
                {"images": "none of these", "conditions": "none of these", "options": "options"},
-               {**settings, "options": options}, is_slow=True),
+               {**settings, "options": options}, names=("conditions",), is_slow=True),
         Called("look", workflow.look, {"spectra": "none of these", "options": "options",
                                        "name": "text", "alike_is_vacuum": "a flag"},
                {"spectra": spectra, "options": options}, is_slow=True),
@@ -432,7 +450,7 @@ def _array_functions(scene):
         Called("check_and_report", workflow.check_and_report, {
             "application": "none of these", "first": "none of these", "choice": "none of these",
             "fitted": "none of these", "confidence": "a probability",
-        }, {"application": scene.removed.application, "first": first, "choice": choice,
+        }, {"application": removed.application, "first": first, "choice": choice,
             "fitted": fitted, "confidence": 0.68}),
         Called("check_ensemble", workflow.check_ensemble, {"ensemble": "none of these"}),
     ]  # fmt: skip
@@ -452,8 +470,8 @@ def _result_methods(scene):
                names=("left", "right")),
         Called("compute", removal.compute, {"show_progressbar": "a flag or None"}),
         Called("save", removal.save, {
-            "directory": "none of these", "overwrite": "a flag", "show_progressbar": "a flag or None",
-        }, {"directory": scene.folder / "result", "overwrite": True, "show_progressbar": False}),
+            "directory": "a path", "overwrite": "a flag or None", "show_progressbar": "a flag or None",
+        }, {"directory": "result", "overwrite": True, "show_progressbar": False}),
     ]  # fmt: skip
 
 
@@ -504,7 +522,7 @@ def _sample_functions():
     }  # fmt: skip
     steps = np.arange(5.0)
     return [
-        Called("make_sample", data.make_sample, SAMPLE, small, names=("offset",)),
+        Called("make_sample", data.make_sample, SAMPLE, small, names=("offset", "fwhm")),
         *kinds,
         Called("vacuum_reference", data.vacuum_reference,
                {"navigation_shape": "a shape", "random_state": "a seed"}, {"n_channels": 1000}),
@@ -546,7 +564,7 @@ def _component_methods(scene):
             "only_current": "a flag",
         }, {"signal": scene.image}, names=("x1", "x2")),
         Called("function_nd", component.function_nd,
-               {"axis": "numbers in a row", "parameters_values": "None"}, {"axis": x}),
+               {"axis": "channels in a row", "parameters_values": "values of parameters"}, {"axis": x}),
         *curves,
     ]  # fmt: skip
 

@@ -66,12 +66,14 @@ def refuse(value, name, expected):
     raise ValueError(f"{name}: expected {expected}, got {got(value)}.")
 
 
-def is_number(value):
+def is_number(value, largest=LARGEST):
     """Tell whether a value is a finite real number of a size that a quantity can have.
 
     Parameters
     ----------
     value : anything
+    largest : float
+        Of which a finite number is not larger.
 
     Returns
     -------
@@ -88,14 +90,18 @@ def is_number(value):
     if isinstance(value, (bool, np.bool_)):
         return False
     value = value.item() if isinstance(value, np.ndarray) and not value.ndim else value
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and _is_finite(value)
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and _is_within(value, largest)
+    )
 
 
-def _is_finite(value):
-    return abs(value) <= LARGEST if isinstance(value, int) else bool(np.abs(value) <= LARGEST)
+def _is_within(value, largest):
+    return abs(value) <= largest if isinstance(value, int) else bool(np.abs(value) <= largest)
 
 
-def number(value, name, expected="a finite number", allows=None):
+def number(value, name, expected="a finite number", allows=None, largest=LARGEST):
     """Check a number.
 
     Parameters
@@ -106,6 +112,8 @@ def number(value, name, expected="a finite number", allows=None):
         What it must be, in words.
     allows : callable, optional
         Whether a number is what it must be.
+    largest : float
+        Of which a finite number is not larger.
 
     Returns
     -------
@@ -120,12 +128,12 @@ def number(value, name, expected="a finite number", allows=None):
     Traceback (most recent call last):
     ValueError: left: expected a finite number, got '2'.
     """
-    if not is_number(value) or not (allows is None or allows(value)):
+    if not is_number(value, largest) or not (allows is None or allows(value)):
         refuse(value, name, expected)
     return float(value)
 
 
-def positive(value, name, unit=""):
+def positive(value, name, unit="", largest=LARGEST):
     """Check a positive number.
 
     Parameters
@@ -134,13 +142,15 @@ def positive(value, name, unit=""):
     name : str
     unit : str
         Said in the error.
+    largest : float
+        Of which it is not larger, nor smaller than its inverse.
 
     Returns
     -------
     float
     """
     expected = f"a positive number ({unit})" if unit else "a positive number"
-    return number(value, name, expected, lambda one: one >= 1 / LARGEST)
+    return number(value, name, expected, lambda one: one >= 1 / largest, largest)
 
 
 def within(value, name, low, high):

@@ -360,7 +360,7 @@ class ZLPNet(Component):
             Counts per unit of the axis; of shape (n_energy,) where there is no navigation space.
         """
         axis = arguments.finite_array(axis, "axis")
-        if axis.ndim != 1:
+        if axis.ndim != 1 or not axis.size:
             arguments.refuse(axis, "axis", "energies in one dimension")
         if parameters_values is not None:
             parameters_values = _checked_values(parameters_values, len(self.parameters))

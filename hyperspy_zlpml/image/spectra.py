@@ -14,6 +14,8 @@ from hyperspy_zlpml.image.detector import noise_of_variance
 SHAPING_SETTINGS = ("beam_energy", "convergence_angle", "collection_angle")
 #: Fewer channels than this cannot hold a peak and its tails.
 FEWEST_CHANNELS = 64
+#: Square of the largest number of counts.
+LARGEST_VARIANCE = arguments.LARGEST**2
 #: Energies of a uniform axis agree with a straight line to this fraction of a step, or to
 #: single precision.
 _UNIFORM = 1e-3
@@ -181,9 +183,7 @@ def _checked_variance(variance, shape):
         return None
     variance = _real_numbers(variance, "variance")
     if not variance.ndim:
-        if not (np.isfinite(variance) and variance > 0):
-            raise ValueError(f"variance: expected a positive number, got {variance}.")
-        return float(variance)
+        return arguments.positive(variance[()], "variance", "counts squared", LARGEST_VARIANCE)
     if not _broadcasts(variance.shape, shape):
         raise ValueError(
             f"variance: expected a number or an array that broadcasts with the counts, of "

@@ -10,7 +10,7 @@ import pint
 from hyperspy.misc.utils import DictionaryTreeBrowser
 
 from hyperspy_zlpml import arguments
-from hyperspy_zlpml.image.spectra import FEWEST_CHANNELS, Spectra
+from hyperspy_zlpml.image.spectra import FEWEST_CHANNELS, LARGEST_VARIANCE, Spectra
 from hyperspy_zlpml.signals.microscope import microscope_settings
 
 #: Name of a unit, with its prefix.
@@ -234,7 +234,8 @@ def given_noise(signal):
         return None
     if isinstance(variance, hs.signals.BaseSignal):
         return variance.data
-    return arguments.positive(variance, "variance: metadata.Signal.Noise_properties.variance")
+    name = "variance: metadata.Signal.Noise_properties.variance"
+    return arguments.positive(variance, name, "counts squared", LARGEST_VARIANCE)
 
 
 def map_of(value):
