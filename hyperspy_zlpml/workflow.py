@@ -222,12 +222,12 @@ def remove_zlp(  # noqa: PLR0913
         Settings that are known: ``beam_energy`` (keV), ``convergence_angle``,
         ``collection_angle`` (mrad).
     n_clusters : int or "auto"
-        Clusters of equal thickness.
+        Clusters of equal thickness, at most 50.
     cluster_by : "zlp", "total", "log_ratio", or array of the navigation shape
         Proxy of thickness: logarithm of the ZLP's intensity, of the total counts, of the
         total over the ZLP; or a map that grows with thickness.
     n_replicas : int
-        Networks to train. The cost per spectrum does not depend on it.
+        Networks to train, 2 to 10 000. The cost per spectrum does not depend on it.
     regions : dict, optional
         Limits that override those found from the data, eV from the peak: ``E_I``, end of the pure
         ZLP; ``E_II``, where it has fallen below the noise; ``gain_limit``, the end of the pure ZLP

@@ -486,11 +486,11 @@ def _ensemble_methods(scene):
             "beam_energy": "none of these",
         }, {"energy": energy}, names=("at", "conditions")),
         Called("predict at a setting", several.predict, {
-            "beam_energy": "a positive number", "fwhm": "a positive number or None",
+            "beam_energy": "beam energy", "fwhm": "a positive number or None",
             "log_intensity": "ln N0", "height": "a positive number or None",
             "exposure": "none of these",
         }, {"energy": energy, "beam_energy": 100.0}, names=("conditions",)),
-        Called("at", several.at, {"beam_energy": "a positive number", "spot": "none of these"},
+        Called("at", several.at, {"beam_energy": "beam energy", "spot": "none of these"},
                {"beam_energy": 100.0}, names=("conditions",)),
         Called("log_ratio", one.log_ratio, {"u": "an array", "log_intensity": "an array"},
                {"u": 0.0, "log_intensity": 15.0}),

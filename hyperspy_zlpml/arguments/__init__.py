@@ -13,6 +13,14 @@ import numpy as np
 
 #: No quantity is larger in a unit that somebody uses for it.
 LARGEST = 1e12
+#: Settings of a microscope that there are: keV, s, mrad.
+SETTINGS = {
+    "beam_energy": (1.0, 1e4),
+    "exposure": (1e-9, 1e5),
+    "dwell_time": (1e-9, 1e5),
+    "convergence_angle": (0.0, 1e3),
+    "collection_angle": (0.0, 1e3),
+}
 #: Seeds below this can be stored in every file.
 _SEEDS = 2**63
 #: Longest part of a value that errors repeat.
@@ -168,6 +176,32 @@ def within(value, name, low, high):
     """
     expected = f"a number from {low:g} to {high:g}"
     return number(value, name, expected, lambda one: low <= one <= high)
+
+
+def setting(value, name):
+    """Check a setting of a microscope; those without a name that is known are any number.
+
+    Parameters
+    ----------
+    value : anything
+    name : str
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.arguments import setting
+    >>> setting(200, "beam_energy"), setting(-3, "tilt")
+    (200.0, -3.0)
+    >>> setting(0, "beam_energy")
+    Traceback (most recent call last):
+    ValueError: beam_energy: expected a number from 1 to 10000, got 0.
+    """
+    if name not in SETTINGS:
+        return number(value, name)
+    return within(value, name, *SETTINGS[name])
 
 
 def probability(value, name="confidence"):

@@ -41,9 +41,6 @@ _MOST_DRIFT = {
 }
 #: Counts in the highest channel that 32 bits hold with all that fluctuates.
 _MOST_INTEGER_COUNTS = 5e8
-#: Beam energies (keV) and exposures (s) that there are.
-_BEAM_ENERGIES = (1.0, 1e4)
-_EXPOSURES = (1e-9, 1e5)
 
 
 @dataclass(frozen=True)
@@ -564,8 +561,8 @@ def setting_laws(beam_energy, exposure):
     >>> float(long / short), round(float(long_fwhm / short_fwhm), 3)
     (2.0, 1.014)
     """
-    arguments.within(beam_energy, "beam_energy", *_BEAM_ENERGIES)
-    arguments.within(exposure, "exposure", *_EXPOSURES)
+    arguments.setting(beam_energy, "beam_energy")
+    arguments.setting(exposure, "exposure")
     relative = beam_energy / 100
     fwhm = np.hypot(0.3, 0.02 * beam_energy**0.5) * (exposure / 0.1) ** 0.02
     peak_counts = 2e7 * relative**0.6 * exposure
@@ -612,8 +609,8 @@ def vacuum_at_settings(
     """
     rng = arguments.generator(random_state)
     arguments.within(reproducibility, "reproducibility", 0, 1)
-    beam_energies = _settings(beam_energies, "beam_energies", _BEAM_ENERGIES)
-    exposures = _settings(exposures, "exposures", _EXPOSURES)
+    beam_energies = _settings(beam_energies, "beam_energies", "beam_energy")
+    exposures = _settings(exposures, "exposures", "exposure")
     defaults = {
         "n_channels": 1024,
         "thickness_range": (0.0, 0.0),
@@ -635,10 +632,10 @@ def vacuum_at_settings(
     ]
 
 
-def _settings(values, name, limits):
+def _settings(values, name, kind):
     """Take settings of a microscope as numbers; raise ValueError unless there are some."""
     numbers = arguments.finite_array(values, name)
-    low, high = limits
+    low, high = arguments.SETTINGS[kind]
     if numbers.ndim != 1 or not numbers.size or not ((low <= numbers) & (numbers <= high)).all():
         arguments.refuse(values, name, f"numbers from {low:g} to {high:g}")
     return numbers.tolist()

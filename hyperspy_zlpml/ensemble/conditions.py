@@ -22,8 +22,6 @@ _SUM_TO_ONE = 1e4
 _INSIDE = 1e-6
 #: Conditions that the counts of a spectrum are in proportion to.
 TIMES = ("exposure", "dwell_time")
-#: Conditions that are never zero.
-POSITIVE = ("beam_energy", *TIMES)
 #: Units of the conditions that HyperSpy's metadata know.
 UNITS = {
     "beam_energy": "keV",
@@ -201,8 +199,9 @@ class Conditions:
             )
         values = []
         for name, is_log in zip(self.names, self.logarithmic, strict=True):
-            kind = arguments.positive if is_log or name in POSITIVE else arguments.number
-            values.append(kind(given[name], name))
+            if is_log:
+                arguments.positive(given[name], name)
+            values.append(arguments.setting(given[name], name))
         return tuple(values)
 
     def outside(self, setting):
@@ -428,11 +427,19 @@ def check_condition_names(names):
         )
 
 
+def _check_setting(value, name):
+    """Raise ValueError unless a microscope can stand at a value of a condition."""
+    try:
+        arguments.setting(value, name)
+    except ValueError as error:
+        raise ValueError(f"conditions: {error}") from error
+
+
 def _check_independent(names, values):
-    """Raise ValueError unless energies and times are positive and no condition follows from the others."""
+    """Raise ValueError unless settings are possible and no condition follows from the others."""
     for name, column in zip(names, values.T, strict=True):
-        if name in POSITIVE and not (column > 0).all():
-            raise ValueError(f"conditions: expected {name} to be positive, got {column.min():g}.")
+        for value in column:
+            _check_setting(float(value), name)
     settings = with_logarithms(values, (values > 0).all(0))
     settings = (settings - settings.mean(0)) / settings.std(0)
     if np.linalg.matrix_rank(settings, tol=_INDEPENDENT) < len(names):

@@ -596,8 +596,8 @@ HYPERSPY_KNOWS = (
     ({"beam_energy": None, "current": [1, 2]}, "at least 3 settings for 2 conditions, got 2"),
     ({"centre": [1, 2]}, r"can be keywords and are no arguments of Ensemble.predict, got \['centre'\]"),
     ({"spot size": [1, 2]}, r"can be keywords .* got \['spot size'\]"),
-    ({"exposure": [-0.1, 0.2]}, "expected exposure to be positive, got -0.1"),
-    ({"exposure": [0, 0.2]}, "expected exposure to be positive, got 0"),
+    ({"exposure": [-0.1, 0.2]}, "conditions: exposure: expected a number from .* got -0.1"),
+    ({"exposure": [0, 0.2]}, "conditions: exposure: expected a number from .* got 0"),
 ])  # fmt: skip
 def test_conditions_that_cannot_be_used(two, conditions, told):
     with pytest.raises(ValueError, match=told):
