@@ -23,6 +23,7 @@ from hyperspy_zlpml.arguments import (
     is_sequence,
     optional_flag,
     probability,
+    refuse,
     settle_random_state,
     text,
 )
@@ -151,7 +152,8 @@ class Options:
         check_replicas(self.n_replicas, self.replica_kind)
         probability(self.confidence, "confidence")
         flag(self.show_progressbar, "show_progressbar")
-        text(self.device, "device")
+        if not isinstance(self.device, str):
+            refuse(self.device, "device", "a device of torch by its name, as 'cpu', or 'auto'")
         check_limits(self.regions, self.ev_per_unit)
         random_state = settle_random_state(self.random_state)
         arguments = self.arguments or self.described()

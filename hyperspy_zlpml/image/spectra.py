@@ -183,7 +183,7 @@ def _checked_variance(variance, shape):
         return None
     variance = _real_numbers(variance, "variance")
     if not variance.ndim:
-        return arguments.positive(variance[()], "variance", "counts squared", LARGEST_VARIANCE)
+        return arguments.positive(float(variance), "variance", largest=LARGEST_VARIANCE)
     if not _broadcasts(variance.shape, shape):
         raise ValueError(
             f"variance: expected a number or an array that broadcasts with the counts, of "

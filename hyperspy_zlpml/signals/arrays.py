@@ -235,7 +235,7 @@ def given_noise(signal):
     if isinstance(variance, hs.signals.BaseSignal):
         return variance.data
     name = "variance: metadata.Signal.Noise_properties.variance"
-    return arguments.positive(variance, name, "counts squared", LARGEST_VARIANCE)
+    return arguments.positive(variance, name, largest=LARGEST_VARIANCE)
 
 
 def map_of(value):

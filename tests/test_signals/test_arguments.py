@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from fuzz_files import random_ensemble  # noqa: E402
 
 #: Values of each argument that are tried here; the benchmark tries all.
-N_WRONG = 6
+N_WRONG = 7
 #: Words of an error that may not be: a value was taken, or somebody else complained.
 WRONG = ("from inside", "silent and wrong", "hang")
 

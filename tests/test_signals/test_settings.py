@@ -664,7 +664,7 @@ def test_settings_that_are_the_same_are_counted_once(two):
 
 @pytest.mark.parametrize("wrong, told", [
     ([], r"signals: expected one signal or a list of signals, got \[\]"),
-    (["a.hspy", "b.hspy"], r"signals: expected one signal or a list of signals, got 'a.hspy'"),
+    (["a.hspy", "b.hspy"], r"signals: expected one signal or a list of signals, got \['str'\]"),
     ("a.hspy", r"signals: expected one signal or a list of signals, got 'a.hspy'"),
     ([np.zeros(512)], r"signals: expected .* got \['ndarray'\]"),
     (None, "signals: expected one signal or a list of signals"),
