@@ -9,7 +9,7 @@ AGAINST ?=
 PLACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse fingerprints bench-peers docs style lint clean
+.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse fuzz fingerprints bench-peers docs style lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings
 	$(BIN)/python benchmarks/reuse.py
 	$(BIN)/python benchmarks/fuzz_files.py
 	$(BIN)/python benchmarks/component.py
+
+fuzz: $(VENV)/.installed  ## try every argument with values of all kinds (minutes)
+	$(BIN)/python benchmarks/fuzz_arguments.py
 
 fingerprints: $(VENV)/.installed  ## print fingerprints of results, to hold against those of other code
 	$(BIN)/python benchmarks/fingerprints.py $(if $(AGAINST),--against "$(AGAINST)")

@@ -5,7 +5,6 @@ Use :func:`interval` for a band, :func:`principal_modes` for the correlations be
 :func:`coverage` and :func:`pull` to hold both against a known truth.
 """
 
-import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -26,31 +25,6 @@ class Range(NamedTuple):
 
     low: float | np.ndarray
     high: float | np.ndarray
-
-
-def check_confidence(confidence):
-    """Raise ValueError unless a confidence is a number between 0 and 1.
-
-    Parameters
-    ----------
-    confidence : float
-        Probability inside an interval.
-
-    Raises
-    ------
-    ValueError
-        If it is no number between 0 and 1.
-
-    Examples
-    --------
-    >>> from hyperspy_zlpml.statistics import check_confidence
-    >>> check_confidence(0.68)
-    >>> check_confidence(68)
-    Traceback (most recent call last):
-    ValueError: confidence: expected a number between 0 and 1, got 68.
-    """
-    if not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
-        raise ValueError(f"confidence: expected a number between 0 and 1, got {confidence!r}.")
 
 
 def interval(samples, confidence=0.68):
@@ -210,37 +184,3 @@ def coverage(lower, upper, truth):
     known = np.isfinite(lower) & np.isfinite(upper) & np.isfinite(truth)
     inside = (lower <= truth) & (truth <= upper)
     return float(inside[known].mean()) if known.any() else np.nan
-
-
-def settle_random_state(random_state):
-    """Settle on an integer that gives the same numbers again, for the record.
-
-    Parameters
-    ----------
-    random_state : int, numpy.random.Generator or None
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If it is none of these, or negative.
-
-    Examples
-    --------
-    >>> from hyperspy_zlpml.statistics import settle_random_state
-    >>> settle_random_state(3)
-    3
-    """
-    if random_state is None:
-        return int(np.random.default_rng().integers(2**31))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31))
-    if isinstance(random_state, (int, np.integer)) and random_state >= 0:
-        return int(random_state)
-    raise ValueError(
-        "random_state: expected an int of at least 0, a numpy.random.Generator or None, "
-        f"got {random_state!r}."
-    )

@@ -13,11 +13,20 @@ take, as arrays, and need no HyperSpy. :func:`remove` is the method itself and r
 6. match and subtract, spectrum by spectrum (:meth:`.Application.subtract`)
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hyperspy_zlpml.arguments import (
+    flag,
+    instance,
+    is_sequence,
+    optional_flag,
+    probability,
+    refuse,
+    settle_random_state,
+    text,
+)
 from hyperspy_zlpml.compute import one_blas_thread
 from hyperspy_zlpml.compute.progress import training_bar
 from hyperspy_zlpml.compute.user_warnings import warn_of_all
@@ -36,6 +45,7 @@ from hyperspy_zlpml.image.describe import (
 from hyperspy_zlpml.image.measure import measure
 from hyperspy_zlpml.image.quality import (
     NoZeroLossPeakError,
+    edges_message,
     measurement_messages,
     unusable_message,
 )
@@ -52,7 +62,6 @@ from hyperspy_zlpml.removal.provenance import (
 )
 from hyperspy_zlpml.removal.removed import RemovedZLP, maps_of
 from hyperspy_zlpml.removal.report import build_report
-from hyperspy_zlpml.statistics import check_confidence, settle_random_state
 from hyperspy_zlpml.training.at_settings import AtSetting, train_ensemble_at_settings
 from hyperspy_zlpml.training.replicas import check_replicas
 from hyperspy_zlpml.training.train import LAYERS, TrainingOptions, check_device, train_ensemble
@@ -144,7 +153,10 @@ class Options:
         """
         check_clustering(self.n_clusters, self.cluster_by)
         check_replicas(self.n_replicas, self.replica_kind)
-        check_confidence(self.confidence)
+        probability(self.confidence, "confidence")
+        flag(self.show_progressbar, "show_progressbar")
+        if not isinstance(self.device, str):
+            refuse(self.device, "device", "a device of torch by its name, as 'cpu', or 'auto'")
         check_limits(self.regions, self.ev_per_unit)
         random_state = settle_random_state(self.random_state)
         arguments = self.arguments or self.described()
@@ -215,12 +227,12 @@ def remove_zlp(  # noqa: PLR0913
         Settings that are known: ``beam_energy`` (keV), ``convergence_angle``,
         ``collection_angle`` (mrad).
     n_clusters : int or "auto"
-        Clusters of equal thickness.
+        Clusters of equal thickness, at most 50.
     cluster_by : "zlp", "total", "log_ratio", or array of the navigation shape
         Proxy of thickness: logarithm of the ZLP's intensity, of the total counts, of the
         total over the ZLP; or a map that grows with thickness.
     n_replicas : int
-        Networks to train. The cost per spectrum does not depend on it.
+        Networks to train, 2 to 10 000. The cost per spectrum does not depend on it.
     regions : dict, optional
         Limits that override those found from the data, eV from the peak: ``E_I``, end of the pure
         ZLP; ``E_II``, where it has fallen below the noise; ``gain_limit``, the end of the pure ZLP
@@ -458,6 +470,8 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
     -------
     RemovedZLP
     """
+    _check_spectra(spectra, options)
+    optional_flag(lazy_output, "lazy_output")
     options = options.checked()
     if ensemble is None:
         check_device(options.device)
@@ -554,6 +568,7 @@ def train(spectra, options):
     -------
     Ensemble
     """
+    _check_spectra(spectra, options)
     options = options.checked()
     check_device(options.device)
     with one_blas_thread:
@@ -585,7 +600,7 @@ def train_at_settings(images, conditions, options):
     ValueError
         If the conditions do not tell the images apart, or an argument is not what it must be.
     """
-    images = list(images) if isinstance(images, Iterable) else [images]
+    images = list(images) if is_sequence(images) else [images]
     n_images = len(images)
     _check_settings(images, conditions, options)
     columns = [condition_values(name, given, n_images) for name, given in conditions.items()]
@@ -703,6 +718,9 @@ def look(spectra, options, name="", alike_is_vacuum=False, lost=None):
     ValueError
         If a map is not of the navigation shape, or the vacuum does not fit.
     """
+    _check_spectra(spectra, options)
+    text(name, "name")
+    flag(alike_is_vacuum, "alike_is_vacuum")
     vacuum, reference = _vacuum_of(options.vacuum, spectra)
     cluster_by, excluded, left_out = _used_spectra(options, spectra)
     rng = np.random.default_rng(options.seed)
@@ -727,7 +745,9 @@ def look(spectra, options, name="", alike_is_vacuum=False, lost=None):
     doubts = vacuum_messages(image, vacuum, limits)
     wrong = measured.channels.describe(given.energy)
     messages = (*wrong, *measurement_messages(image), *doubts, *left_out)
-    warn_of_all((*messages, unusable_message(image.parameters)), name)
+    warn_of_all(
+        (*messages, unusable_message(image.parameters), edges_message(measured.counts)), name
+    )
     return FirstLook(
         spectra,
         image,
@@ -756,6 +776,8 @@ def choose(first, options):
     ValueError
         If the limits given by the user do not fit the clusters or the axis.
     """
+    instance(first, "first", FirstLook, ", as look() returns")
+    instance(options, "options", Options)
     clusters = cluster_image(first.image, first.cluster_by, options.n_clusters, options.seed)
     check_number_of_limits(first.limits, clusters.centres.size)
     check_reach(first.limits, first.image.fwhm, first.image.end, options.ev_per_unit)
@@ -778,6 +800,7 @@ def train_on(first, choice, options):
     -------
     Fitted
     """
+    _check_steps(first, choice, options)
     noise = first.image.detector.noise
     training = _training_options(first, options)
     with training_bar(options.show_progressbar) as progress:
@@ -806,6 +829,8 @@ def adapt_to(ensemble, first, choice, options):
     -------
     Fitted
     """
+    check_ensemble(ensemble)
+    _check_steps(first, choice, options)
     image, samples = first.image, choice.samples.training
     adapted = adapt(
         ensemble,
@@ -854,6 +879,11 @@ def check_and_report(application, first, choice, fitted, confidence):
     UserWarning
         For every complaint of the report.
     """
+    instance(application, "application", Application)
+    instance(first, "first", FirstLook, ", as look() returns")
+    instance(choice, "choice", Choice, ", as choose() returns")
+    instance(fitted, "fitted", Fitted, ", as train_on() and adapt_to() return")
+    probability(confidence, "confidence")
     held_out = choice.samples.held_out
     checks = run_checks(application, first.image, held_out, fitted.adapted, confidence)
     report = build_report(
@@ -878,11 +908,13 @@ def check_ensemble(ensemble):
     ----------
     ensemble : Ensemble
     """
-    if not isinstance(ensemble, Ensemble):
-        raise ValueError(
-            "ensemble: expected an Ensemble, as a training and hyperspy_zlpml.load return, "
-            f"got {type(ensemble).__name__}."
-        )
+    instance(ensemble, "ensemble", Ensemble, ", as a training and hyperspy_zlpml.load return")
+
+
+def _check_spectra(spectra, options):
+    """Raise ValueError unless there are spectra and options."""
+    instance(spectra, "spectra", Spectra, ", as Spectra(counts, energy) makes")
+    instance(options, "options", Options)
 
 
 def _at_setting_of(ensemble, microscope):
@@ -896,8 +928,16 @@ def _at_setting_of(ensemble, microscope):
     return ensemble
 
 
+def _check_steps(first, choice, options):
+    """Raise ValueError unless the results of the steps before are given, and options."""
+    instance(first, "first", FirstLook, ", as look() returns")
+    instance(choice, "choice", Choice, ", as choose() returns")
+    instance(options, "options", Options)
+
+
 def _check_settings(images, conditions, options):
     """Raise ValueError unless there are images and conditions, and no maps of one image."""
+    instance(options, "options", Options)
     if not images or not all(isinstance(one, Spectra) for one in images):
         kinds = sorted({type(one).__name__ for one in images})
         raise ValueError(f"images: expected a sequence of Spectra, got {kinds}.")

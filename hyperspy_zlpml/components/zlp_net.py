@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from hyperspy.component import Component
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.components.shapes import MODE_LIMITS, Shapes, check_mode
 from hyperspy_zlpml.compute import as_blocks
 from hyperspy_zlpml.compute.user_warnings import warn_user
@@ -91,14 +92,13 @@ def _checked_ensemble(ensemble):
 
 
 def _checked_thickness(thickness):
-    value = np.asarray(thickness)
-    number = value.size == 1 and value.dtype.kind in "fiu"
-    if not number or not np.isfinite(value.item()) or value.item() < 0:
-        raise ValueError(
-            "thickness: expected t/lambda of the spectra, a number of at least 0, "
-            f"got {thickness!r}."
-        )
-    return float(value.item())
+    value = arguments.array(thickness, "thickness")
+    return arguments.number(
+        value.item() if value.size == 1 else thickness,  # files make an array of it
+        "thickness",
+        "t/lambda of the spectra, a number of at least 0",
+        lambda one: one >= 0,
+    )
 
 
 # The signals bring scikit-learn, which models that are only looked at can do without.
@@ -249,6 +249,7 @@ class ZLPNet(Component):
 
     def _reduced(self, x, centre=None, width=None):
         """Compute energies from the centre in FWHM, and the FWHM in the units of the axis."""
+        x = arguments.finite_array(x, "x")
         centre = self.centre.value if centre is None else centre
         width = self.width.value if width is None else width
         fwhm = np.maximum(width, _NARROWEST) * (self._fwhm / self._ev_per_unit())
@@ -358,6 +359,11 @@ class ZLPNet(Component):
         ndarray of shape (..., n_energy)
             Counts per unit of the axis; of shape (n_energy,) where there is no navigation space.
         """
+        axis = arguments.finite_array(axis, "axis")
+        if axis.ndim != 1 or not axis.size:
+            arguments.refuse(axis, "axis", "energies in one dimension")
+        if parameters_values is not None:
+            parameters_values = _checked_values(parameters_values, len(self.parameters))
         if not self._is_navigation_multidimensional:
             return self.function(axis)
         if parameters_values is None:
@@ -401,6 +407,7 @@ class ZLPNet(Component):
         ValueError
             If the axis is not one of energies, or the range holds too few channels.
         """
+        arguments.flag(only_current, "only_current")
         energy, unit = _energies(signal)
         axis = signal.axes_manager.signal_axes[0]
         channels = _channels(axis, x1, x2)
@@ -442,8 +449,20 @@ def _rebuild(cls, state, ev_per_unit):
     return component
 
 
+def _checked_values(values, n_parameters):
+    """Take values of all parameters as arrays; raise ValueError unless they are of one shape."""
+    if not arguments.is_sequence(values) or len(values) != n_parameters:
+        arguments.refuse(values, "parameters_values", f"{n_parameters} arrays, one per parameter")
+    names = [f"parameters_values[{number}]" for number in range(n_parameters)]
+    arrays = [arguments.real_array(value, name) for value, name in zip(values, names, strict=True)]
+    return arguments.broadcast(dict(zip(names, arrays, strict=True)))
+
+
 def _channels(axis, x1, x2):
     """Find the slice of the channels within limits, which are of the axis and may be None."""
+    for name, value in (("x1", x1), ("x2", x2)):
+        if value is not None:
+            arguments.number(value, name)
     first, last = axis.value_range_to_indices(x1, x2)
     if last + 1 - first < _FEWEST_CHANNELS:
         raise ValueError(

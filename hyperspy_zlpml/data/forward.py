@@ -14,6 +14,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute.records import PerSpectrum
 
 #: Fraction that is left of losses that wrap around.
@@ -22,6 +23,12 @@ _WRAPPED = 1e-7
 _ALL_LOSSES = np.arange(0.0, 500.0, 0.1)
 #: FWHM of a Gaussian over its standard deviation.
 _FWHM_OVER_SIGMA = 2.3548
+#: Pearson VII exponents: below the first a flank has no area, the last is as good as a Gaussian.
+_EXPONENTS = (0.51, 1e4)
+#: Largest exponent of an onset.
+_STEEPEST_ONSET = 10.0
+#: Narrowest peak of losses, eV.
+_NARROWEST = 1e-4
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,12 @@ class Response:
     halo: float = 5e-4
     halo_width: float = 6.0
 
+    def __post_init__(self):
+        for name in ("exponent_gain", "exponent_loss"):
+            arguments.within(getattr(self, name), name, *_EXPONENTS)
+        arguments.within(self.halo, "halo", 0, 1)
+        arguments.positive(self.halo_width, "halo_width", "FWHM")
+
     def __call__(self, u, tail=0.0):
         """Compute the height relative to the maximum.
 
@@ -72,6 +85,9 @@ class Response:
         -------
         ndarray of the shape of ``u``
         """
+        u = arguments.finite_array(u, "u")
+        tail = arguments.finite_array(tail, "tail")
+        u, tail = arguments.broadcast({"u": u, "tail": tail})
         exponent = np.where(u < 0, self.exponent_gain, self.exponent_loss)
         width = 4 * (2 ** (1 / exponent) - 1)
         peak = (1 + width * u**2) ** -exponent
@@ -118,6 +134,15 @@ class Material:
     excitons: tuple[tuple[float, float, float], ...] = ((0.4, 0.25, 0.004), (0.8, 0.35, 0.006))
     gains: tuple[tuple[float, float, float], ...] = ()
 
+    def __post_init__(self):
+        arguments.within(self.band_gap, "band_gap", 0, _ALL_LOSSES[-1])
+        arguments.within(self.onset_exponent, "onset_exponent", 0, _STEEPEST_ONSET)
+        for name in ("plasmon_energy", "plasmon_width"):
+            arguments.within(getattr(self, name), name, 1e-3, _ALL_LOSSES[-1])
+        arguments.within(self.interband, "interband", 0, 1)
+        for name in ("excitons", "gains"):
+            _check_peaks(getattr(self, name), name)
+
     def single_scattering(self, energy, band_gap):
         """Compute the probability per eV of one loss.
 
@@ -134,6 +159,10 @@ class Material:
         -------
         ndarray of shape (..., n_energy)
         """
+        energy = arguments.finite_array(energy, "energy")
+        band_gap = arguments.finite_array(band_gap, "band_gap")
+        if band_gap.ndim and band_gap.shape[-1] != 1:
+            arguments.refuse(band_gap, "band_gap", "an array whose last axis is of length 1")
         area = self._losses(_ALL_LOSSES, band_gap).sum(-1, keepdims=True)
         return self._losses(energy, band_gap) / (area * (_ALL_LOSSES[1] - _ALL_LOSSES[0]))
 
@@ -149,6 +178,7 @@ class Material:
         -------
         ndarray of shape (n_energy,)
         """
+        energy = arguments.finite_array(energy, "energy")
         density = np.zeros(energy.shape)
         for position, fwhm, fraction in self.gains:
             density += _gaussian(energy + position, fwhm, fraction)
@@ -166,6 +196,16 @@ class Material:
             losses = losses + _gaussian(energy - band_gap - position, fwhm, fraction)
         onset = (above / (above + 0.5)) ** self.onset_exponent
         return losses * onset
+
+
+def _check_peaks(peaks, name):
+    """Raise ValueError unless peaks are triples of energy, positive width and fraction."""
+    if not arguments.is_sequence(peaks):
+        arguments.refuse(peaks, name, "a sequence of (energy, fwhm, fraction)")
+    for peak in peaks:
+        energy, fwhm, fraction = arguments.finite_array(peak, name, (3,))
+        if energy < 0 or fwhm < _NARROWEST or not 0 <= fraction <= 1:
+            arguments.refuse(peak, name, "energies and widths that are positive, fractions below 1")
 
 
 @dataclass(frozen=True)

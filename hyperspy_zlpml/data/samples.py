@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ready-made sample images: their parameters, maps, and the wrapping into signals."""
 
+import math
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -9,6 +10,7 @@ from hyperspy.signals import BaseSignal, Signal1D
 from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.data.forward import (
     Camera,
     Material,
@@ -24,6 +26,21 @@ _BLOCK = 256
 _GAP_VARIATION = 0.05
 #: Relative standard deviation of the beam over pixels.
 _BEAM_DRIFT = 0.01
+#: Longest energy axis, most channels of all spectra, steps of an axis (eV).
+_MOST_CHANNELS = 2**16
+_MOST_NUMBERS = 2**31
+_SCALES = (1e-6, 1e3)
+#: Largest t/lambda: what is left of the peak behind it is nothing.
+_THICKEST = 30.0
+#: Largest standard deviations over the pixels; wider ones would make widths negative.
+_MOST_DRIFT = {
+    "centre_drift": 100.0,
+    "width_drift": 0.2,
+    "tail_drift": 1.0,
+    "specimen_broadening": 10.0,
+}
+#: Counts in the highest channel that 32 bits hold with all that fluctuates.
+_MOST_INTEGER_COUNTS = 5e8
 
 
 @dataclass(frozen=True)
@@ -65,6 +82,10 @@ class _Peak:
     width_drift: float
     tail_drift: float
     specimen_broadening: float
+
+    def __post_init__(self):
+        for name, most in _MOST_DRIFT.items():
+            arguments.within(getattr(self, name), name, 0, most)
 
 
 # Every keyword is a property of the measurement that may be chosen.
@@ -140,10 +161,14 @@ def make_sample(  # noqa: PLR0913
     >>> round(float(chi2), 1)
     1.0
     """
-    rng = np.random.default_rng(random_state)
-    response = response or Response()
-    material = material or Material()
-    shape = tuple(navigation_shape)[::-1]
+    rng = arguments.generator(random_state)
+    response = _given_or_default(response, "response", Response)
+    material = _given_or_default(material, "material", Material)
+    navigation_shape = _checked_shape(navigation_shape, n_channels)
+    _check_axis(n_channels, offset, scale, fwhm)
+    camera = _checked_camera(peak_counts, gain, readout, integer)
+    arguments.text(title, "title")
+    shape = navigation_shape[::-1]
     energy = offset + scale * np.arange(n_channels)
     peak = _Peak(
         fwhm=fwhm,
@@ -155,7 +180,6 @@ def make_sample(  # noqa: PLR0913
     )
     thickness = thickness_map(shape, thickness_range, vacuum_fraction, rng)
     truth = _draw_truth(shape, thickness, material.band_gap, peak=peak, rng=rng)
-    camera = Camera(gain, readout, integer)
     counts, zlp, inelastic = _simulate(
         energy, truth, response=response, material=material, camera=camera, rng=rng
     )
@@ -171,6 +195,47 @@ def make_sample(  # noqa: PLR0913
         gain=gain,
         readout=readout,
     )
+
+
+def _checked_shape(shape, n_channels):
+    """Take a navigation shape as integers; raise ValueError unless it is one of a size in reach."""
+    arguments.count(n_channels, "n_channels", 2, _MOST_CHANNELS)
+    sizes = arguments.integers(shape, "navigation_shape")
+    is_shape = arguments.is_sequence(shape) and len(sizes) <= 3 and all(n >= 1 for n in sizes)
+    if not is_shape or math.prod(sizes) * n_channels > _MOST_NUMBERS:
+        arguments.refuse(
+            shape,
+            "navigation_shape",
+            f"up to three sizes of at least 1 that make at most {_MOST_NUMBERS:.0e} channels in all",
+        )
+    return sizes
+
+
+def _check_axis(n_channels, offset, scale, fwhm):
+    """Raise ValueError unless the axis holds the peak."""
+    arguments.within(scale, "scale", *_SCALES)
+    arguments.number(offset, "offset")
+    length = scale * (n_channels - 1)
+    if not -length < offset < length:
+        raise ValueError(
+            f"offset: expected an energy axis that holds the peak at 0 or comes close, got one from "
+            f"{offset:g} to {offset + length:g} eV."
+        )
+    arguments.within(fwhm, "fwhm", 0.25 * scale, max(length, scale))
+
+
+def _given_or_default(value, name, kind):
+    return kind() if value is None else arguments.instance(value, name, kind)
+
+
+def _checked_camera(peak_counts, gain, readout, integer):
+    """Make a camera; raise ValueError unless it can record so many counts."""
+    arguments.flag(integer, "integer")
+    most = _MOST_INTEGER_COUNTS if integer else arguments.LARGEST
+    arguments.within(peak_counts, "peak_counts", 1e-6, most)
+    arguments.within(gain, "gain", 1e-6, 1e6)
+    arguments.within(readout, "readout", 0, most)
+    return Camera(gain, readout, integer)
 
 
 def _area_over_height(response):
@@ -236,7 +301,8 @@ def thickness_map(shape, thickness_range, vacuum_fraction, rng):
     >>> int((thickness == 0).sum()), bool(thickness.max() <= 2.0)
     (30, True)
     """
-    low, high = thickness_range
+    low, high = arguments.pair(thickness_range, "thickness_range", 0, _THICKEST)
+    arguments.within(vacuum_fraction, "vacuum_fraction", 0, 1)
     n_spectra = int(np.prod(shape, dtype=int))
     if n_spectra == 1:
         return np.array([high])
@@ -495,6 +561,8 @@ def setting_laws(beam_energy, exposure):
     >>> float(long / short), round(float(long_fwhm / short_fwhm), 3)
     (2.0, 1.014)
     """
+    arguments.setting(beam_energy, "beam_energy")
+    arguments.setting(exposure, "exposure")
     relative = beam_energy / 100
     fwhm = np.hypot(0.3, 0.02 * beam_energy**0.5) * (exposure / 0.1) ** 0.02
     peak_counts = 2e7 * relative**0.6 * exposure
@@ -539,7 +607,10 @@ def vacuum_at_settings(
     list of SampleImage
         Beam energy by beam energy; their metadata hold the settings.
     """
-    rng = np.random.default_rng(random_state)
+    rng = arguments.generator(random_state)
+    arguments.within(reproducibility, "reproducibility", 0, 1)
+    beam_energies = _settings(beam_energies, "beam_energies", "beam_energy")
+    exposures = _settings(exposures, "exposures", "exposure")
     defaults = {
         "n_channels": 1024,
         "thickness_range": (0.0, 0.0),
@@ -559,6 +630,15 @@ def vacuum_at_settings(
         )
         for beam_energy, exposure in product(beam_energies, exposures)
     ]
+
+
+def _settings(values, name, kind):
+    """Take settings of a microscope as numbers; raise ValueError unless there are some."""
+    numbers = arguments.finite_array(values, name)
+    low, high = arguments.SETTINGS[kind]
+    if numbers.ndim != 1 or not numbers.size or not ((low <= numbers) & (numbers <= high)).all():
+        arguments.refuse(values, name, f"numbers from {low:g} to {high:g}")
+    return numbers.tolist()
 
 
 def _vacuum_at(beam_energy, exposure, off, rng, parameters):

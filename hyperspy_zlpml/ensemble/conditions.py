@@ -7,13 +7,13 @@ FWHM; its counts and its width follow laws of the settings (:mod:`hyperspy_zlpml
 """
 
 import keyword
-import numbers
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy.optimize import nnls
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble.laws import Law
 
 #: Weight of the equation that shares sum to one, beside equations of order one.
@@ -199,13 +199,9 @@ class Conditions:
             )
         values = []
         for name, is_log in zip(self.names, self.logarithmic, strict=True):
-            value = given[name]
-            if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
-                raise ValueError(f"{name}: expected a number, got {value!r}.")
-            if not np.isfinite(value) or (is_log and value <= 0):
-                kind = "positive finite" if is_log else "finite"
-                raise ValueError(f"{name}: expected a {kind} number, got {value!r}.")
-            values.append(float(value))
+            if is_log:
+                arguments.positive(given[name], name)
+            values.append(arguments.setting(given[name], name))
         return tuple(values)
 
     def outside(self, setting):
@@ -341,16 +337,13 @@ def condition_values(name, given, n_settings):
     >>> condition_values("exposure", [0.1, 0.4], 2)
     array([0.1, 0.4])
     """
-    try:
-        values = np.asarray(given, float)
-    except (TypeError, ValueError):
-        values = np.zeros(0)
-    if values.shape != (n_settings,) or not np.isfinite(values).all():
+    values = list(given) if arguments.is_sequence(given) else []
+    if len(values) != n_settings or not all(arguments.is_number(one) for one in values):
         raise ValueError(
             f"conditions: expected {n_settings} finite values of {name}, one for each "
-            f"setting, got {given!r}."
+            f"setting, got {arguments.got(given)}."
         )
-    return values
+    return np.array(values, float)
 
 
 def check_conditions(names, values):
@@ -434,11 +427,19 @@ def check_condition_names(names):
         )
 
 
+def _check_setting(value, name):
+    """Raise ValueError unless a microscope can stand at a value of a condition."""
+    try:
+        arguments.setting(value, name)
+    except ValueError as error:
+        raise ValueError(f"conditions: {error}") from error
+
+
 def _check_independent(names, values):
-    """Raise ValueError unless times are positive and no condition follows from the others."""
+    """Raise ValueError unless settings are possible and no condition follows from the others."""
     for name, column in zip(names, values.T, strict=True):
-        if name in TIMES and not (column > 0).all():
-            raise ValueError(f"conditions: expected {name} to be positive, got {column.min():g}.")
+        for value in column:
+            _check_setting(float(value), name)
     settings = with_logarithms(values, (values > 0).all(0))
     settings = (settings - settings.mean(0)) / settings.std(0)
     if np.linalg.matrix_rank(settings, tol=_INDEPENDENT) < len(names):

@@ -12,12 +12,17 @@ from functools import cached_property
 import numpy as np
 from scipy.integrate import trapezoid
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble import file, tabulation
 from hyperspy_zlpml.ensemble.conditions import Conditions
 from hyperspy_zlpml.ensemble.parts import fingerprint
-from hyperspy_zlpml.ensemble.records import Networks, Origin, Reference, SeenSpectra
-from hyperspy_zlpml.statistics import Normal, Range, check_confidence
+from hyperspy_zlpml.ensemble.records import Beside, Networks, Origin, Reference, SeenSpectra
+from hyperspy_zlpml.statistics import Normal, Range
+from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tails import level_ripples
+
+#: ln N0 that spectra can have, whatever their counts mean.
+_LOG_INTENSITIES = (-100.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,9 @@ class Ensemble:
         -------
         ndarray of shape (n_replicas, ...)
         """
-        u, log_intensity = np.broadcast_arrays(u, log_intensity)
+        u = arguments.finite_array(u, "u")
+        log_intensity = arguments.finite_array(log_intensity, "log_intensity")
+        u, log_intensity = arguments.broadcast({"u": u, "log_intensity": log_intensity})
         values = self.reference.deviations(u.ravel())
         self.networks.add_outputs(values, u.ravel(), log_intensity.ravel(), self._scaled_setting)
         return values.reshape((self.n_replicas,) + u.shape)
@@ -223,8 +230,13 @@ class Ensemble:
             a condition is missing or impossible.
         """
         energy = _checked_energy(energy)
-        if fwhm is not None and not fwhm > 0:
-            raise ValueError(f"fwhm: expected a positive number (eV), got {fwhm!r}.")
+        arguments.number(centre, "centre")
+        if fwhm is not None:
+            arguments.positive(fwhm, "fwhm", "eV")
+        if log_intensity is not None:
+            arguments.within(log_intensity, "log_intensity", *_LOG_INTENSITIES)
+        if height is not None:
+            arguments.positive(height, "height", "counts per channel")
         one = self.at(**setting) if setting else self
         if log_intensity is None:
             log_intensity = one.seen.log_intensity_range.high
@@ -285,8 +297,11 @@ class Ensemble:
         ValueError
             If it was trained with conditions, and none are chosen.
         """
+        log_intensities = arguments.finite_array(log_intensities, "log_intensities")
+        if log_intensities.ndim != 1:
+            arguments.refuse(log_intensities, "log_intensities", "numbers in one dimension")
         self.check_setting()
-        ratio = self.log_ratio(self.grid.u[None, :], np.asarray(log_intensities)[:, None])
+        ratio = self.log_ratio(self.grid.u[None, :], log_intensities[:, None])
         shapes = level_ripples(self.reference.log_shape + ratio, self.grid.u)
         outside = self.conditions.outside(self.setting) if self.setting else 0.0
         if not outside:
@@ -311,6 +326,7 @@ class Ensemble:
         ValueError
             If it was trained with conditions, and none are chosen.
         """
+        arguments.probability(confidence, "confidence")
         return tabulation.tabulate(self, confidence)
 
     def with_scatter(self, scatter, residual=None, beside=None):
@@ -329,6 +345,13 @@ class Ensemble:
         -------
         Ensemble
         """
+        scatter = arguments.finite_array(scatter, "scatter", (self.grid.n,))
+        if (scatter < 0).any():
+            arguments.refuse(scatter, "scatter", "relative standard deviations of at least 0")
+        if residual is not None:
+            arguments.instance(residual, "residual", CoherentResidual)
+        if beside is not None:
+            arguments.instance(beside, "beside", Beside)
         reference = replace(
             self.reference,
             scatter=scatter,
@@ -367,7 +390,7 @@ class Ensemble:
         """
         from hyperspy_zlpml.ensemble.figure import plot_conditions
 
-        check_confidence(confidence)
+        arguments.probability(confidence, "confidence")
         if self.conditions is None:
             raise ValueError(
                 "plot_conditions: expected an ensemble trained with conditions, got one without; "
@@ -393,12 +416,12 @@ class Ensemble:
         OSError
             If the file cannot be written.
         """
-        file.save(self, path)
+        file.save(self, arguments.path(path, "path"))
 
 
 def _checked_energy(energy):
     """Convert energies to an array; raise ValueError unless they are two or more and increase."""
-    energy = np.asarray(energy, float)
+    energy = arguments.finite_array(energy, "energy")
     if energy.ndim == 1 and energy.size >= 2 and (np.diff(energy) > 0).all():
         return energy
     found = f"an array of shape {energy.shape}"

@@ -4,6 +4,7 @@
 import json
 from pathlib import Path
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.file import HEADER_KEY, LARGEST_FILE, LONGEST_HEADER
 from hyperspy_zlpml.ensemble.inputs import InputScaling
@@ -66,7 +67,7 @@ def load(path):
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    path = Path(path)
+    path = Path(arguments.path(path, "path"))
     header = _header_of(path)
     if not is_integer(header.get("format_version")) or header["format_version"] < 1:
         raise EnsembleFileError(f"{path}: altered: its header holds no format version.")

@@ -33,7 +33,7 @@ _WIDEST_LAYER = 64
 #: Most nodes of the grid.
 _LARGEST_GRID = 20_000
 #: Most replicas.
-_MOST_REPLICAS = 10_000
+MOST_REPLICAS = 10_000
 #: Most nodes of the curve of the coherent residual, and most channels of a pattern.
 _LONGEST_CURVE = 1_000_000
 #: Deviations of peaks from their shapes, and of channels, lie above this: counts are positive.
@@ -168,7 +168,7 @@ def _check_shapes(arrays, facts):
     some = ("weights", "cluster_centres", "spill_log_intensity")
     if wrong or not all(len(arrays[name]) for name in some):
         raise ValueError(f"shapes do not agree or hold nothing: {', '.join(wrong)}")
-    if n > _MOST_REPLICAS or grid.n > _LARGEST_GRID:
+    if n > MOST_REPLICAS or grid.n > _LARGEST_GRID:
         raise ValueError(f"{n} replicas on {grid.n} nodes are too many")
     if not 0 < grid.x[-1] <= _LARGEST_X:
         raise ValueError(f"the grid of {grid.n} nodes does not hold the peak")

@@ -82,7 +82,7 @@ class Channels:
 
     @property
     def recorded(self):
-        """Those recorded, as a slice."""
+        """The recorded channels, as a slice."""
         return slice(self.first, self.stop)
 
     def repair(self, counts):

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clusters of pixels of equal thickness: K-means on a scalar proxy (Roest 2021, section 3.2)."""
 
-import numbers
 from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.cluster import KMeans
 
+from hyperspy_zlpml import arguments
+
 #: ``n_clusters="auto"`` makes the clusters about this wide, in t/lambda.
 _AUTO_WIDTH = 0.25
 #: Most clusters that ``n_clusters="auto"`` makes.
 _AUTO_MOST = 8
+#: Most clusters that can be asked for: a report tells of each.
+MOST_CLUSTERS = 50
 #: Clusters with fewer spectra are merged into their nearest neighbour.
 MIN_SIZE = 2
 
@@ -258,14 +261,9 @@ def check_clustering(n_clusters, cluster_by):
     >>> from hyperspy_zlpml.image.clusters import check_clustering
     >>> check_clustering(0, "zlp")
     Traceback (most recent call last):
-    ValueError: n_clusters: expected a positive integer or 'auto', got 0.
+    ValueError: n_clusters: expected an integer from 1 to 50 or 'auto', got 0.
     """
-    is_count = isinstance(n_clusters, numbers.Integral) and not isinstance(n_clusters, bool)
-    if not (isinstance(n_clusters, str) and n_clusters == "auto") and not (
-        is_count and n_clusters >= 1
-    ):
-        raise ValueError(f"n_clusters: expected a positive integer or 'auto', got {n_clusters!r}.")
-    if cluster_by is None or (isinstance(cluster_by, str) and cluster_by not in PROXIES):
-        raise ValueError(
-            f"cluster_by: expected one of {sorted(PROXIES)} or a map, got {cluster_by!r}."
-        )
+    if not (isinstance(n_clusters, str) and n_clusters == "auto"):
+        arguments.count(n_clusters, "n_clusters", 1, MOST_CLUSTERS, beside=" or 'auto'")
+    if cluster_by is None or isinstance(cluster_by, str):
+        arguments.choice(cluster_by, "cluster_by", PROXIES, beside=" or a map")

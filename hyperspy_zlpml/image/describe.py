@@ -27,6 +27,7 @@ from hyperspy_zlpml.image.quality import (
     NoZeroLossPeakError,
     check_baseline,
     check_zero,
+    edges_message,
     measurement_messages,
     saturated_peaks,
     unusable_message,
@@ -148,7 +149,7 @@ def describe_image(  # noqa: PLR0913
     check_zero(energy, parameters)
     good = parameters.usable[index]
     if not good.any():
-        raise NoZeroLossPeakError(_why_no_peak(parameters))
+        raise NoZeroLossPeakError(_why_no_peak(parameters, edges_message(counts)))
     index = index[good]
     counts = np.asarray(counts[good], float)
     sampled = parameters.select(index)
@@ -219,7 +220,7 @@ def _settled(candidates, has_evidence, alike_is_vacuum):
     return np.zeros_like(candidates), ALIKE.format(n=candidates.sum())
 
 
-def _why_no_peak(parameters):
+def _why_no_peak(parameters, edges):
     status = parameters.status
     reasons = [
         f"{(status == code).sum()} {text}"
@@ -232,7 +233,8 @@ def _why_no_peak(parameters):
         else "check the data, the navigation_mask and that the whole peak is on the energy axis"
     )
     return (
-        f"no zero-loss peak found in any of {status.size} spectra ({', '.join(reasons)}); {advice}."
+        f"no zero-loss peak found in any of {status.size} spectra ({', '.join(reasons)}); "
+        f"{edges or advice + '.'}"
     )
 
 

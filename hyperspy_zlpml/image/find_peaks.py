@@ -9,10 +9,12 @@ a bad channel. Each spectrum is looked at alone.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
+#: Standard deviation of normal noise over the median of its size.
+_SIGMA = 1 / ndtri(0.75)
 #: A peak must stand out of the channel noise by this many standard deviations.
 _SIGNIFICANCE = 10.0
 #: The first peak has at least this fraction of the height of the highest, ...
@@ -282,7 +284,7 @@ def _channel_noise(spectra):
     step = _stride(spectra)
     a, b, c, d = (spectra[:, i : spectra.shape[-1] - 3 + i : step] for i in range(4))
     difference = (d - a) - 3 * (c - b)
-    return MAD_TO_SIGMA / np.sqrt(20) * np.median(np.abs(difference), axis=-1)
+    return _SIGMA / np.sqrt(20) * np.median(np.abs(difference), axis=-1)
 
 
 def _stride(spectra):

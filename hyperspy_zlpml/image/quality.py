@@ -5,6 +5,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from hyperspy_zlpml.compute.user_warnings import warn_user
+from hyperspy_zlpml.image.channels import FEWEST_CHANNELS
 from hyperspy_zlpml.image.peaks import STATUS_TEXT
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 
@@ -217,6 +218,42 @@ def saturated_peaks(electrons, parameters, energy):
     saturated &= saturated.sum() > _MORE_THAN_CHANCE * by_chance
     flat = _flatter_than_peaks(electrons, parameters, energy) & ~saturated
     return saturated, flat & (flat.mean() > _MOST_FLAT)
+
+
+def edges_message(counts):
+    """Say which channels to crop where counts at the edges are NaN, as after a shift.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n, n_energy)
+
+    Returns
+    -------
+    str or None
+        None where no edges are NaN, or cropping would not help.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.quality import edges_message
+    >>> counts = np.ones((2, 100))
+    >>> counts[0, :3] = counts[1, 98:] = np.nan
+    >>> edges_message(counts)[:59]
+    'counts are NaN at the edges of the axis in 2 of 2 spectra l'
+    """
+    finite = np.isfinite(counts)
+    first, n_right = finite.argmax(-1), finite[:, ::-1].argmax(-1)
+    whole = finite.sum(-1) == counts.shape[-1] - first - n_right  # nothing else is missing
+    cut = finite.any(-1) & whole & (first + n_right > 0)
+    if not cut.any():
+        return None
+    start, stop = int(first[cut].max()), counts.shape[-1] - int(n_right[cut].max())
+    if stop - start < FEWEST_CHANNELS:
+        return None
+    return (
+        f"counts are NaN at the edges of the axis in {cut.sum()} of {cut.size} spectra looked at, "
+        f"as after a shift; keep channels {start} to {stop - 1} with s.isig[{start}:{stop}]."
+    )
 
 
 def unusable_message(parameters):

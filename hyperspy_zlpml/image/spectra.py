@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Counts on an energy axis, as every function of arrays takes them."""
 
-import numbers
 from dataclasses import dataclass, field, replace
 
 import dask.array as da
 import numpy as np
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import as_blocks, compute, take_spectra
 from hyperspy_zlpml.image.channels import FEWEST_CHANNELS
 from hyperspy_zlpml.image.detector import noise_of_variance
 
 #: Settings of the microscope that shape a zero-loss peak.
 SHAPING_SETTINGS = ("beam_energy", "convergence_angle", "collection_angle")
+#: Square of the largest number of counts.
+LARGEST_VARIANCE = arguments.LARGEST**2
 #: Energies of a uniform axis agree with a straight line to this fraction of a step, or to
 #: single precision.
 _UNIFORM = 1e-3
@@ -64,6 +66,8 @@ class Spectra:
         _check_energy(energy)
         counts = _checked_counts(self.counts, energy.size)
         variance = _checked_variance(self.variance, counts.shape)
+        _check_values_of(variance, counts)
+        arguments.text(self.title, "title")
         object.__setattr__(self, "energy", energy)
         object.__setattr__(self, "counts", as_blocks(counts) if self.is_lazy else counts)
         object.__setattr__(self, "variance", variance)
@@ -141,7 +145,9 @@ class Spectra:
         >>> spectra.flat_map([[1, 2], [3, 4]], "thickness", float)
         array([1., 2., 3., 4.])
         """
-        data = np.asarray(value if dtype is bool else _real_numbers(value, name))
+        data = np.asarray(
+            arguments.array(value, name) if dtype is bool else _real_numbers(value, name, "fiub")
+        )
         shape = self.navigation_shape
         if not shape and data.size == 1:
             data = data.reshape(())
@@ -200,9 +206,7 @@ def _checked_variance(variance, shape):
         return None
     variance = _real_numbers(variance, "variance")
     if not variance.ndim:
-        if not (np.isfinite(variance) and variance > 0):
-            raise ValueError(f"variance: expected a positive number, got {variance}.")
-        return float(variance)
+        return arguments.positive(float(variance), "variance", largest=LARGEST_VARIANCE)
     if not _broadcasts(variance.shape, shape):
         raise ValueError(
             f"variance: expected a number or an array that broadcasts with the counts, of "
@@ -211,15 +215,31 @@ def _checked_variance(variance, shape):
     return variance
 
 
-def _real_numbers(values, name):
+def _check_values_of(variance, counts):
+    """Raise ValueError unless variances in memory are known and not negative where counts are."""
+    if not isinstance(variance, np.ndarray) or not isinstance(counts, np.ndarray):
+        return  # those that are read later are looked at in a sample
+    if (variance < 0).any():
+        raise ValueError(
+            f"variance: expected at least 0 in every channel, got {np.nanmin(variance):g}; clip it."
+        )
+    n_unknown = int((~np.isfinite(variance) & np.isfinite(counts)).sum())
+    if n_unknown:
+        raise ValueError(
+            f"variance: expected finite values where counts are, got {n_unknown} that are not; "
+            "leave it out, or mark these counts by NaN."
+        )
+
+
+def _real_numbers(values, name, kinds="fiu"):
     """Take values as an array; raise ValueError unless they are real numbers without a mask."""
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(
             f"{name}: expected an array without a mask, got a masked one; mark what is unknown by "
             f"NaN, with {name}.astype(float).filled(np.nan)."
         )
-    values = values if isinstance(values, da.Array) else np.asarray(values)
-    if values.dtype.kind not in "fiub":
+    values = values if isinstance(values, da.Array) else arguments.array(values, name)
+    if values.dtype.kind not in kinds:
         raise ValueError(f"{name}: expected real numbers, got dtype {values.dtype}.")
     return values
 
@@ -239,8 +259,7 @@ def _checked_settings(settings):
             f"microscope: expected a dict with keys among {list(SHAPING_SETTINGS)}, got {settings!r}."
         )
     for name, value in settings.items():
-        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not is_number or not (np.isfinite(value) and value > 0):
+        if not arguments.is_number(value) or value <= 0:
             raise ValueError(
                 f"microscope: expected a positive number for {name}, got {value!r}; leave it out "
                 "where it is not known."

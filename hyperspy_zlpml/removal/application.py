@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import dask.array as da
 import numpy as np
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import as_blocks, map_spectra
 from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
@@ -314,9 +315,7 @@ def check_window(left, right):
     Traceback (most recent call last):
     ValueError: left: expected less than right = 2.0, got 3.0.
     """
-    for name, value in (("left", left), ("right", right)):
-        number = np.asarray(value)
-        if number.ndim or number.dtype.kind not in "fiu" or not np.isfinite(number):
-            raise ValueError(f"{name}: expected a finite number, got {value!r}.")
+    arguments.number(left, "left")
+    arguments.number(right, "right")
     if not left < right:
         raise ValueError(f"left: expected less than right = {right!r}, got {left!r}.")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import hyperspy.api as hs
 
+from hyperspy_zlpml.arguments import optional_flag
 from hyperspy_zlpml.signals.arrays import map_of, vacuum_of
 
 
@@ -22,14 +23,15 @@ def unwrap(options, factor):
     Options
         As the workflow takes them, with the arguments as they were given for the record.
     """
-    options = options.checked()
+    options = replace(
+        options, show_progressbar=wants_progressbar(options.show_progressbar)
+    ).checked()
     cluster_by = options.cluster_by
     return replace(
         options,
         cluster_by=cluster_by if isinstance(cluster_by, str) else map_of(cluster_by),
         vacuum=vacuum_of(options.vacuum),
         navigation_mask=map_of(options.navigation_mask),
-        show_progressbar=wants_progressbar(options.show_progressbar),
         ev_per_unit=factor,
     )
 
@@ -45,5 +47,11 @@ def wants_progressbar(show):
     Returns
     -------
     bool
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
     """
-    return hs.preferences.General.show_progressbar if show is None else bool(show)
+    show = optional_flag(show, "show_progressbar")
+    return hs.preferences.General.show_progressbar if show is None else show

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Take arrays from signals, with the checks at that boundary."""
 
+import re
+
 import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 import pint
+from hyperspy.misc.utils import DictionaryTreeBrowser
 
-from hyperspy_zlpml.image.spectra import FEWEST_CHANNELS, Spectra
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.image.spectra import FEWEST_CHANNELS, LARGEST_VARIANCE, Spectra
 from hyperspy_zlpml.signals.microscope import microscope_settings
+
+#: Name of a unit, with its prefix.
+_UNIT_NAME = re.compile(r"[^\W\d]{1,40}")
 
 
 def energy_axis(signal, name="signal"):
@@ -41,6 +48,7 @@ def energy_axis(signal, name="signal"):
     >>> float(energy[0].round(6)), factor
     (-4.0, 0.001)
     """
+    arguments.instance(signal, name, hs.signals.BaseSignal)
     if signal.axes_manager.signal_dimension != 1:
         raise ValueError(
             f"{name}: expected one signal axis (energy), got {signal.axes_manager.signal_dimension}; "
@@ -50,19 +58,37 @@ def energy_axis(signal, name="signal"):
     if not axis.is_uniform:
         raise ValueError(
             f"{name}: expected a uniform energy axis, got a non-uniform one; "
-            "interpolate with interpolate_on_axis('uniform')."
+            "interpolate with s.interpolate_on_axis('uniform', axis=-1)."
         )
-    if axis.size < FEWEST_CHANNELS:
+    _check_size(signal, axis, name)
+    is_finite = arguments.is_number(axis.scale) and arguments.is_number(axis.offset)
+    if not is_finite or axis.offset + axis.scale == axis.offset:
         raise ValueError(
-            f"{name}: expected at least {FEWEST_CHANNELS} channels of energy, got {axis.size}."
+            f"{name}: expected an energy axis of finite offset and positive scale, got an offset of "
+            f"{axis.offset:g} and a scale of {axis.scale:g}; set "
+            "s.axes_manager.signal_axes[0].offset and .scale."
         )
-    if axis.scale <= 0:
+    if axis.scale < 0:
         raise ValueError(
             f"{name}: expected an increasing energy axis, got a scale of {axis.scale:g}; "
             "reverse it with s.isig[::-1]."
         )
     factor = ev_per_unit(axis.units, name)
     return np.asarray(axis.axis, float) * factor, factor
+
+
+def _check_size(signal, axis, name):
+    """Raise ValueError unless the axes are as long as the data, and hold channels enough."""
+    sizes = tuple(one.size for one in signal.axes_manager._axes)
+    if sizes != signal.data.shape:
+        raise ValueError(
+            f"{name}: expected axes as long as the data, of shape {signal.data.shape}, got axes of "
+            f"{sizes}; make the signal anew from its data."
+        )
+    if axis.size < FEWEST_CHANNELS:
+        raise ValueError(
+            f"{name}: expected at least {FEWEST_CHANNELS} channels of energy, got {axis.size}."
+        )
 
 
 def ev_per_unit(units, name):
@@ -97,11 +123,20 @@ def ev_per_unit(units, name):
     if not isinstance(units, str) or not units.strip():
         raise ValueError(f"{name}: the energy axis has no units, expected eV, meV or keV; {advice}")
     try:
-        return float(pint.get_application_registry()(units).to("eV").magnitude)
+        return _pint_factor(units.strip())
     except Exception as error:  # pint raises many kinds, none of which says what to do
         raise ValueError(
-            f"{name}: the energy axis is in {units!r}, expected eV, meV or keV; {advice}"
+            f"{name}: the energy axis is in {arguments.got(units)}, expected eV, meV or keV; {advice}"
         ) from error
+
+
+def _pint_factor(units):
+    """Ask pint for eV per unit. Only names of units: pint would work out powers of powers."""
+    if not _UNIT_NAME.fullmatch(units):
+        raise ValueError("no name of a unit")
+    return arguments.positive(
+        float(pint.get_application_registry()(units).to("eV").magnitude), "eV"
+    )
 
 
 def spectra_of(signal, name="signal"):
@@ -134,14 +169,41 @@ def spectra_of(signal, name="signal"):
     ((3, 4, 256), 1.0, 'WS2-like flake')
     """
     energy, factor = energy_axis(signal, name)
+    _check_data(signal, name)
+    _check_metadata(signal, name)
     spectra = Spectra(
         signal.data,
         energy,
         given_noise(signal),
         microscope=microscope_settings(signal),
-        title=signal.metadata.get_item("General.title", ""),
+        title=str(signal.metadata.get_item("General.title", "")),
     )
     return spectra, factor
+
+
+def _check_data(signal, name):
+    """Raise ValueError unless the data are real numbers without a mask."""
+    data = signal.data
+    if isinstance(data, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name}: expected data without a mask, got masked ones; mark what is unknown by NaN, "
+            "with s.data = s.data.astype(float).filled(np.nan)."
+        )
+    if data.dtype.kind not in "fiu":
+        advice = "take s.real or s.amplitude" if data.dtype.kind == "c" else "convert s.data"
+        raise ValueError(
+            f"{name}: expected real numbers as data, got dtype {data.dtype}; {advice}."
+        )
+
+
+def _check_metadata(signal, name):
+    """Raise ValueError unless the metadata have the nodes that results need, before there are any."""
+    for key in ("General", "Signal"):
+        if not isinstance(signal.metadata.get_item(key), DictionaryTreeBrowser):
+            raise ValueError(
+                f"{name}: expected metadata with the node {key}, got none or something else of that "
+                "name; make the signal anew from its data."
+            )
 
 
 def given_noise(signal):
@@ -170,7 +232,10 @@ def given_noise(signal):
     variance = signal.get_noise_variance()
     if variance is None:
         return None
-    return variance.data if isinstance(variance, hs.signals.BaseSignal) else float(variance)
+    if isinstance(variance, hs.signals.BaseSignal):
+        return variance.data
+    name = "variance: metadata.Signal.Noise_properties.variance"
+    return arguments.positive(variance, name, largest=LARGEST_VARIANCE)
 
 
 def map_of(value):

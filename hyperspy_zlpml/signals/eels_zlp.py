@@ -44,13 +44,13 @@ class EELSZLPSpectrum(EELSSpectrum):
         Parameters
         ----------
         n_clusters : int or "auto"
-            Clusters of equal thickness.
+            Clusters of equal thickness, at most 50.
         cluster_by : "zlp", "total", "log_ratio", or map
             Proxy of thickness: logarithm of the ZLP's intensity, of the total counts, of the
             total over the ZLP; or a map (BaseSignal or array of the navigation shape) that
             grows with thickness.
         n_replicas : int
-            Networks to train. The cost per spectrum does not depend on it.
+            Networks to train, 2 to 10 000. The cost per spectrum does not depend on it.
         regions : dict, optional
             Limits that override those found from the data, in the units of the energy axis from
             the peak: ``E_I``, end of the pure ZLP; ``E_II``, where it has fallen below the noise;

@@ -8,6 +8,7 @@ pixels from thin to thick beside the map of clusters.
 import matplotlib.pyplot as plt
 import numpy as np
 
+from hyperspy_zlpml.arguments import integers
 from hyperspy_zlpml.compute import compute
 
 #: Colour of the measured spectrum.
@@ -166,12 +167,12 @@ def representative_pixels(result):
 def _checked(indices, manager):
     """Check navigation indices; negative ones count from the end."""
     shape = manager.navigation_shape
-    indices = np.atleast_1d(indices)
+    indices = integers(indices, "indices")
     if len(indices) != len(shape) or any(
         not -n <= i < n for i, n in zip(indices, shape, strict=True)
     ):
-        raise ValueError(f"indices: expected one within each of {shape}, got {tuple(indices)}.")
-    return tuple(int(i) % n for i, n in zip(indices, shape, strict=True))
+        raise ValueError(f"indices: expected one within each of {shape}, got {indices}.")
+    return tuple(i % n for i, n in zip(indices, shape, strict=True))
 
 
 def _draw_clusters(axes, result):

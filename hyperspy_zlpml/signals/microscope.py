@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Settings of the microscope, as the metadata of signals hold them."""
 
-import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
+from hyperspy_zlpml.arguments import is_number, is_sequence, refuse
 from hyperspy_zlpml.ensemble.conditions import check_condition_names, condition_values
 from hyperspy_zlpml.image.spectra import SHAPING_SETTINGS
 
@@ -40,7 +40,7 @@ def microscope_settings(signal):
     {'beam_energy': 200.0, 'convergence_angle': 10.0, 'collection_angle': 15.0}
     """
     found = {name: signal.metadata.get_item(_SETTINGS[name]) for name in SHAPING_SETTINGS}
-    return {name: float(value) for name, value in found.items() if _is_number(value) and value > 0}
+    return {name: float(value) for name, value in found.items() if is_number(value) and value > 0}
 
 
 def condition_of(signal, name, key=None, number=None):
@@ -72,7 +72,7 @@ def condition_of(signal, name, key=None, number=None):
         )
     key = key or _SETTINGS[name]
     value = signal.metadata.get_item(key)
-    if not _is_number(value):
+    if not is_number(value):
         raise ValueError(
             f"conditions: expected {name} of {which} in its metadata at {key}, got {value!r}; set "
             f"it with metadata.set_item, or give the values."
@@ -108,11 +108,12 @@ def read_conditions(signals, conditions):
     """
     if isinstance(conditions, str):
         conditions = [conditions]
-    if isinstance(conditions, Iterable) and not isinstance(conditions, Mapping):
-        conditions = dict.fromkeys(conditions)
-    is_dict = isinstance(conditions, Mapping) and len(conditions) > 0
-    if not is_dict or not all(isinstance(name, str) for name in conditions):
-        raise ValueError(f"conditions: expected names or a dict of them, got {conditions!r}.")
+    is_known = is_sequence(conditions) or isinstance(conditions, Mapping)
+    names = list(conditions) if is_known else []
+    if not names or not all(isinstance(name, str) for name in names):
+        refuse(conditions, "conditions", "names or a dict of them")
+    if not isinstance(conditions, Mapping):
+        conditions = dict.fromkeys(names)
     check_condition_names(conditions)
     return {
         name: np.asarray(_column(signals, name, given), float) for name, given in conditions.items()
@@ -156,7 +157,3 @@ def _column(signals, name, given):
     if given is None or isinstance(given, str):
         return [condition_of(signal, name, given, number) for number, signal in enumerate(signals)]
     return condition_values(name, given, len(signals))
-
-
-def _is_number(value):
-    return isinstance(value, numbers.Real) and np.isfinite(value)

@@ -2,6 +2,7 @@
 """Remove the peak from a signal, or map it: arrays from the signal, the method, results wrapped."""
 
 from hyperspy_zlpml import workflow
+from hyperspy_zlpml.arguments import optional_flag
 from hyperspy_zlpml.image.peaks import measure_peaks
 from hyperspy_zlpml.signals.arguments import unwrap, wants_progressbar
 from hyperspy_zlpml.signals.arrays import spectra_of
@@ -28,6 +29,7 @@ def remove(signal, options, ensemble=None, lazy_output=None):
     if ensemble is not None:
         workflow.check_ensemble(ensemble)
         ensemble = setting_of(signal, ensemble)
+    optional_flag(lazy_output, "lazy_output")
     spectra, factor = spectra_of(signal)
     removed = workflow.remove(spectra, unwrap(options, factor), ensemble, lazy_output)
     return ZLPRemoval.wrap(signal, removed, factor)
@@ -45,8 +47,7 @@ def peak_maps(signal, show_progressbar):
     -------
     centre, fwhm, intensity : BaseSignal
     """
+    show_progressbar = wants_progressbar(show_progressbar)
     spectra, factor = spectra_of(signal)
-    parameters, _ = measure_peaks(
-        spectra.counts, spectra.energy, show_progressbar=wants_progressbar(show_progressbar)
-    )
+    parameters, _ = measure_peaks(spectra.counts, spectra.energy, show_progressbar=show_progressbar)
     return tuple(peak_maps_like(signal, parameters, factor).values())

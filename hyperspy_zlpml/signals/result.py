@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import dask.array as da
-import hyperspy.api as hs
 import numpy as np
 from exspy.signals import EELSSpectrum
 from hyperspy.signals import BaseSignal
 
+from hyperspy_zlpml.arguments import flag, optional_flag, path
 from hyperspy_zlpml.compute import compute
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.removal.application import Application, check_window
 from hyperspy_zlpml.removal.removed import measured_counts
 from hyperspy_zlpml.removal.report import Report
+from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.saving import save_together
 from hyperspy_zlpml.signals.wrapping import blank_like, map_like, peak_maps_like, spectra_like
 from hyperspy_zlpml.statistics import Range
@@ -99,6 +100,8 @@ class ZLPRemoval:
         variance = spectra_like(signal, removed.variance, "variance")
         spectra["subtracted"].set_noise_variance(variance)
         for spectrum in spectra.values():
+            if "ZLP_ML" in spectrum.metadata:  # of what was removed before, of any kind
+                del spectrum.metadata.ZLP_ML
             spectrum.metadata.add_dictionary({"ZLP_ML": deepcopy(removed.record)})
         return cls(
             **spectra,
@@ -130,11 +133,10 @@ class ZLPRemoval:
         ----------
         show_progressbar : bool, optional
         """
+        show_progressbar = wants_progressbar(show_progressbar)
         waiting = [signal for signal in self._signals() if signal._lazy]
         if not waiting:
             return
-        if show_progressbar is None:
-            show_progressbar = hs.preferences.General.show_progressbar
         arrays = compute(
             *(signal.data for signal in waiting),
             show_progressbar=show_progressbar,
@@ -187,6 +189,7 @@ class ZLPRemoval:
         >>> bool((of_model.data < std.data).all())
         True
         """
+        flag(counting_noise, "counting_noise")
         found = self._integrals(left, right)
         std = np.hypot(found.model_std, found.counting_std) if counting_noise else found.model_std
         title = f"integral {left:g} to {right:g}"
@@ -217,11 +220,11 @@ class ZLPRemoval:
             Whether to replace files that exist; by default it is asked.
         show_progressbar : bool, optional
         """
-        directory = Path(directory)
+        optional_flag(overwrite, "overwrite")
+        show_progressbar = wants_progressbar(show_progressbar)
+        directory = Path(path(directory, "directory"))
         directory.mkdir(parents=True, exist_ok=True)
         signals = {name: getattr(self, name) for name in (*_SPECTRA, *_MAPS)}
-        if show_progressbar is None:
-            show_progressbar = hs.preferences.General.show_progressbar
         written = save_together(signals, directory, overwrite, show_progressbar)
         report = directory / "report.txt"
         if "subtracted" in written or not report.exists():
@@ -269,12 +272,14 @@ class ZLPRemoval:
         """
         from hyperspy_zlpml.signals.figures import plot_regions
 
+        if (left is None) != (right is None):
+            raise ValueError(f"left, right: expected both or neither, got {left!r}, {right!r}.")
+        if left is not None:
+            check_window(left, right)
         if self.report.scan is None:
             raise ValueError(
                 "plot_regions: expected a cluster with a finite E_I, got none: no losses were found."
             )
-        if (left is None) != (right is None) or (left is not None and not left < right):
-            raise ValueError(f"left, right: expected left < right or neither, got {left}, {right}.")
         axis = self.subtracted.axes_manager.signal_axes[0]
         if left is None:
             return plot_regions(self.report.scan, self._factor, axis.units)

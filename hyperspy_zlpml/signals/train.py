@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Train an ensemble on one signal, or on several taken at different settings."""
 
-from collections.abc import Iterable
-
 import hyperspy.api as hs
 
 from hyperspy_zlpml import workflow
+from hyperspy_zlpml.arguments import got, is_sequence
 from hyperspy_zlpml.signals.arguments import unwrap
 from hyperspy_zlpml.signals.arrays import spectra_of
 from hyperspy_zlpml.signals.microscope import read_conditions
@@ -124,10 +123,10 @@ def _checked_signals(signals, cluster_by):
     """Make a list of signals from one or several."""
     if isinstance(signals, hs.signals.BaseSignal):
         signals = [signals]
-    signals = list(signals) if isinstance(signals, Iterable) else signals
+    signals = list(signals) if is_sequence(signals) else signals
     is_list = isinstance(signals, list) and len(signals) > 0
     if not is_list or not all(isinstance(s, hs.signals.BaseSignal) for s in signals):
-        kinds = sorted({type(s).__name__ for s in signals}) if is_list else repr(signals)
+        kinds = sorted({type(s).__name__ for s in signals}) if is_list else got(signals)
         raise ValueError(f"signals: expected one signal or a list of signals, got {kinds}.")
     if not isinstance(cluster_by, str):
         raise ValueError(

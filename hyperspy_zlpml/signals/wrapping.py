@@ -28,7 +28,7 @@ def spectra_like(signal, data, title):
     <EELSZLPSpectrum, title: WS2-like flake halved, dimensions: (4, 3|256)>
     """
     new = signal._deepcopy_with_new_data(data)
-    new.metadata.General.title = _titled(signal, title)
+    new.metadata.set_item("General.title", _titled(signal, title))
     if "filename" in new.tmp_parameters:
         new.tmp_parameters.filename += "_" + title.replace(" ", "_")
     return new
@@ -63,7 +63,7 @@ def map_like(signal, data, title, quantity):
     new = signal._get_navigation_signal(data=np.asarray(data).reshape(shape))
     new.set_signal_type("")
     new = new.transpose(signal_axes=[])
-    new.metadata.General.title = _titled(signal, title)
+    new.metadata.set_item("General.title", _titled(signal, title))
     new.metadata.set_item("Signal.quantity", quantity)
     return new
 
@@ -119,4 +119,4 @@ def blank_like(signal, is_lazy):
 
 
 def _titled(signal, title):
-    return f"{signal.metadata.General.title} {title}".strip()
+    return f"{signal.metadata.get_item('General.title', '')} {title}".strip()

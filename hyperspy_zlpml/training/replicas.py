@@ -9,9 +9,10 @@ which the shape of measured peaks really differs from one spectrum to the next.
 spectra are too noisy, the mean of a bootstrap sample of several.
 """
 
-import numbers
-
 import numpy as np
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.ensemble.validation import MOST_REPLICAS
 
 #: Relative accuracy to which a drawn spectrum should be known on its flank.
 _DRAW_ACCURACY = 0.02
@@ -174,7 +175,7 @@ def check_replicas(n_replicas, replica_kind):
     Raises
     ------
     ValueError
-        If the number is no integer of at least 2, or the kind is not known.
+        If the number is no integer of at least 2, more than a file may hold, or the kind is unknown.
 
     Examples
     --------
@@ -182,12 +183,7 @@ def check_replicas(n_replicas, replica_kind):
     >>> check_replicas(100, "gaussian")
     >>> check_replicas(1, "gaussian")
     Traceback (most recent call last):
-    ValueError: n_replicas: expected an integer of at least 2, got 1.
+    ValueError: n_replicas: expected an integer from 2 to 10000, got 1.
     """
-    is_count = isinstance(n_replicas, numbers.Integral) and not isinstance(n_replicas, bool)
-    if not is_count or n_replicas < _FEWEST_REPLICAS:
-        raise ValueError(
-            f"n_replicas: expected an integer of at least {_FEWEST_REPLICAS}, got {n_replicas!r}."
-        )
-    if not isinstance(replica_kind, str) or replica_kind not in DRAW:
-        raise ValueError(f"replica_kind: expected one of {sorted(DRAW)}, got {replica_kind!r}.")
+    arguments.count(n_replicas, "n_replicas", _FEWEST_REPLICAS, MOST_REPLICAS)
+    arguments.choice(replica_kind, "replica_kind", DRAW)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hyperspy_zlpml import arguments
+
 #: No onset is looked for closer to the peak than this many FWHM.
 _NEAREST = 1.0
 #: Mean ratios in windows of this relative width below and above a candidate are compared.
@@ -293,23 +295,31 @@ def check_limits(regions, ev_per_unit=1.0):
         raise ValueError(
             f"regions: expected a dict with keys among {list(_LIMIT_NAMES)}, got {regions!r}."
         )
-    try:
-        limits = {name: np.asarray(value, float) * ev_per_unit for name, value in regions.items()}
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"regions: expected numbers in the units of the energy axis, got {regions!r}."
-        ) from error
+    limits = {
+        name: arguments.real_array(value, f"regions: {name}") * ev_per_unit
+        for name, value in regions.items()
+    }
     for name, value in limits.items():
+        if value.ndim > 1 or not value.size:
+            arguments.refuse(regions[name], f"regions: {name}", "one number or one per cluster")
         before = name == "gain_limit"
         wrong = value >= 0 if before else value <= 0
         if np.isnan(value).any() or wrong.any():
             side = "negative (before the peak)" if before else "positive (after the peak)"
             raise ValueError(f"regions: expected {name} to be {side}, got {regions[name]!r}.")
+    _check_same_number(limits)
     if "E_I" in limits and "E_II" in limits and (limits["E_I"] > limits["E_II"]).any():
         raise ValueError(
             f"regions: expected E_I below E_II, got {regions['E_I']!r} and {regions['E_II']!r}."
         )
     return limits
+
+
+def _check_same_number(limits):
+    """Raise ValueError unless all limits with a value per cluster are of as many clusters."""
+    sizes = {name: value.size for name, value in limits.items() if value.ndim}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"regions: expected limits of equally many clusters, got {sizes}.")
 
 
 def check_number_of_limits(limits, n_clusters):

@@ -166,9 +166,9 @@ def test_what_can_be_clustered(n_clusters, cluster_by):
     check_clustering(n_clusters, cluster_by)
 
 
-@pytest.mark.parametrize("n_clusters", [0, -1, 2.0, True, None, "five", [3]])
+@pytest.mark.parametrize("n_clusters", [0, -1, 51, 2.0, True, None, "five", [3]])
 def test_numbers_of_clusters_that_are_refused(n_clusters):
-    with pytest.raises(ValueError, match="n_clusters: expected a positive integer or 'auto'"):
+    with pytest.raises(ValueError, match="n_clusters: expected an integer from 1 to 50 or 'auto'"):
         check_clustering(n_clusters, "zlp")
 
 

@@ -380,9 +380,9 @@ OPTIONS = {
     ),
 }
 EXPECTED = {
-    "n_clusters": "expected a positive integer or 'auto'",
+    "n_clusters": "expected an integer from 1 to 50 or 'auto'",
     "cluster_by": r"expected one of \['log_ratio', 'total', 'zlp'\] or a map",
-    "n_replicas": "expected an integer of at least 2",
+    "n_replicas": "expected an integer from 2 to 10000",
     "replica_kind": r"expected one of \['gaussian', 'spectra'\]",
     "random_state": "expected an int",
     "regions": "expected",
@@ -420,9 +420,10 @@ def test_wrong_number_of_regions(small, method):
         method(small, n_clusters=2, regions={"E_I": [1.0, 1.1, 1.2]})
 
 
-def test_regions_that_are_not_numbers(small, method):
-    with pytest.raises(ValueError, match="regions: expected"):
-        method(small, n_clusters=2, regions={"E_I": "1 eV"})
+@pytest.mark.parametrize("value", ["1 eV", "1", True, None, [], [[1.0]], {}])
+def test_regions_that_are_not_numbers(small, method, value):
+    with pytest.raises(ValueError, match="regions: E_I: expected"):
+        method(small, n_clusters=2, regions={"E_I": value})
 
 
 def test_regions_in_the_wrong_order(small, method):

@@ -275,8 +275,8 @@ ASKED = r"conditions: expected a value for each of \['beam_energy', 'exposure'\]
 @pytest.mark.parametrize("setting, told", [
     ({"beam_energy": 80}, ASKED + r"\['beam_energy'\]"),
     ({"beam_energy": 80, "exposure": 0.1, "spot": 1}, ASKED + ".*'spot'"),
-    ({"beam_energy": -80, "exposure": 0.1}, "beam_energy: expected a positive finite number, got -80"),
-    ({"beam_energy": 80, "exposure": "short"}, "exposure: expected a number, got 'short'"),
+    ({"beam_energy": -80, "exposure": 0.1}, "beam_energy: expected a positive number, got -80"),
+    ({"beam_energy": 80, "exposure": "short"}, "exposure: expected a positive number, got 'short'"),
 ])  # fmt: skip
 def test_settings_that_are_none(ensemble, setting, told):
     for ask in (ensemble.at, lambda **s: ensemble.predict(ENERGY, **s)):
@@ -576,7 +576,7 @@ HYPERSPY_KNOWS = (
 @pytest.mark.parametrize("conditions, told", [
     (["spot"], f"conditions: expected {HYPERSPY_KNOWS}.* got 'spot'; for others give a dict"),
     ("spot", f"conditions: expected {HYPERSPY_KNOWS}"),
-    ([], r"conditions: expected names or a dict of them, got \{\}"),
+    ([], r"conditions: expected names or a dict of them, got \[\]"),
     ({}, r"conditions: expected names or a dict of them, got \{\}"),
     ([1, 2], "conditions: expected names or a dict of them"),
     (5, "conditions: expected names or a dict of them"),
@@ -596,8 +596,8 @@ HYPERSPY_KNOWS = (
     ({"beam_energy": None, "current": [1, 2]}, "at least 3 settings for 2 conditions, got 2"),
     ({"centre": [1, 2]}, r"can be keywords and are no arguments of Ensemble.predict, got \['centre'\]"),
     ({"spot size": [1, 2]}, r"can be keywords .* got \['spot size'\]"),
-    ({"exposure": [-0.1, 0.2]}, "expected exposure to be positive, got -0.1"),
-    ({"exposure": [0, 0.2]}, "expected exposure to be positive, got 0"),
+    ({"exposure": [-0.1, 0.2]}, "conditions: exposure: expected a number from .* got -0.1"),
+    ({"exposure": [0, 0.2]}, "conditions: exposure: expected a number from .* got 0"),
 ])  # fmt: skip
 def test_conditions_that_cannot_be_used(two, conditions, told):
     with pytest.raises(ValueError, match=told):
@@ -636,7 +636,9 @@ def test_an_ensemble_with_conditions_asks_for_a_setting(ensemble, measured):
     "energy", [1.0, [1.0], [2.0, 1.0], [0.0, np.nan, 1.0], [[0.0, 1.0]]], ids=str
 )
 def test_energies_that_are_none(ensemble, energy):
-    with pytest.raises(ValueError, match="energy: expected at least two increasing energies"):
+    with pytest.raises(
+        ValueError, match="energy: expected (at least two increasing energies|finite numbers)"
+    ):
         ensemble.predict(energy, **BETWEEN)
 
 
@@ -663,7 +665,7 @@ def test_settings_that_are_the_same_are_counted_once(two):
 @pytest.mark.parametrize("wrong, told", [
     ([], r"signals: expected one signal or a list of signals, got \[\]"),
     (["a.hspy", "b.hspy"], r"signals: expected one signal or a list of signals, got \['str'\]"),
-    ("a.hspy", r"signals: expected one signal or a list of signals, got \['str'\]"),
+    ("a.hspy", r"signals: expected one signal or a list of signals, got 'a.hspy'"),
     ([np.zeros(512)], r"signals: expected .* got \['ndarray'\]"),
     (None, "signals: expected one signal or a list of signals"),
     (3, "signals: expected one signal or a list of signals"),
@@ -688,7 +690,7 @@ def test_a_map_to_cluster_by_is_of_one_signal(two):
 
 
 @pytest.mark.parametrize("options, told", [
-    ({"n_replicas": 1}, "n_replicas: expected an integer of at least 2, got 1"),
+    ({"n_replicas": 1}, "n_replicas: expected an integer from 2 to 10000, got 1"),
     ({"replica_kind": "no"}, "replica_kind: expected one of"),
     ({"regions": {"E_I": -1}}, "regions: expected E_I to be positive"),
     ({"random_state": "a"}, "random_state: expected an int"),

@@ -146,9 +146,11 @@ def test_numbers_and_kinds_of_replicas(n_replicas, kind):
     check_replicas(n_replicas, kind)
 
 
-@pytest.mark.parametrize("n_replicas", [1, 0, -5, 10.0, np.float64(10), True, "10", None, [10]])
+@pytest.mark.parametrize(
+    "n_replicas", [1, 0, -5, 10_001, 10.0, np.float64(10), True, "10", None, [10]]
+)
 def test_numbers_of_replicas_that_are_none(n_replicas):
-    with pytest.raises(ValueError, match="n_replicas: expected an integer of at least 2, got "):
+    with pytest.raises(ValueError, match="n_replicas: expected an integer from 2 to 10000, got "):
         check_replicas(n_replicas, "gaussian")
 
 

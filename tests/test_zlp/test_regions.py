@@ -140,9 +140,9 @@ def test_names_that_are_no_limits(regions):
         check_limits(regions)
 
 
-@pytest.mark.parametrize("value", ["far", None, [1.0, [2.0, 3.0]], {}])
+@pytest.mark.parametrize("value", ["far", "1", True, None, [], [1.0, [2.0, 3.0]], {}])
 def test_limits_that_are_no_numbers(value):
-    with pytest.raises(ValueError, match="regions: expected"):
+    with pytest.raises(ValueError, match="regions: E_I: expected"):
         check_limits({"E_I": value})
 
 
