@@ -29,7 +29,7 @@ from killed_saves import contents, full, in_child, interrupt, kill, swap_of  # n
 #: Instants on both sides of the change of places that are all tried.
 ABOUT_SWAP = 20
 #: Bytes that a file may have on the disk that is full.
-FILE_SIZES = (0, 100, 1000, 4000, 20_000)
+FILE_SIZES = (0, 100, 1000, 2000, 4000)
 NOBODY = 65534
 COUNTS = ("old", "new", "absent until the next save", "LOST", "MIXED", "LEFTOVERS", "OTHER")
 
@@ -62,8 +62,8 @@ def arguments():
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--instants", type=int, default=200, help="instants to be killed at")
-    parser.add_argument("--errors", type=int, default=100, help="instants at which a call fails")
-    parser.add_argument("--times", type=int, default=30, help="random times to be killed at")
+    parser.add_argument("--errors", type=int, default=40, help="instants at which a call fails")
+    parser.add_argument("--times", type=int, default=20, help="random times to be killed at")
     parser.add_argument("--folder", help="where to save; default: that of temporary files")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -107,13 +107,17 @@ def _be_child(save, instants, exchange, before, writing):
 
 
 def contents(folder):
-    """Digest of all numbers and texts below a folder, and all names; None if there is none."""
+    """Digest of all numbers and texts below a folder, and all names; None if there is none.
+
+    But for the history of the signals, to which every save adds a line with its time.
+    """
     if not folder.is_dir():
         return None
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    paths = [path for path in sorted(folder.rglob("*")) if "General" not in path.parts]
+    for path in paths:
         digest.update(str(path.relative_to(folder)).encode())
-        # What describes the arrays holds the time of the save.
+        # What describes the arrays is of another order from save to save.
         if path.is_file() and not path.name.startswith(".z"):
             digest.update(path.read_bytes())
     return digest.hexdigest()

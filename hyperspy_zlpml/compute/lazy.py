@@ -91,7 +91,7 @@ def compute(*arrays, show_progressbar, title):
 
 def _computed(arrays, show_progressbar, title):
     """Compute dask arrays on the workers, or in threads of this process."""
-    client = workers.active_client()
+    client = workers.ready_client()
     if client is not None:
         return workers.gather(client, arrays, show_progressbar, title)
     with _in_threads(show_progressbar, title):
@@ -181,7 +181,7 @@ def store(sources, targets, show_progressbar, title):
     """
     stored = da.store(sources, targets, lock=False, compute=False)
     stored = stored if isinstance(stored, tuple) else (stored,)
-    client = workers.active_client()
+    client = workers.ready_client()
     if client is not None:
         workers.run(client, stored, show_progressbar, title)
         return
