@@ -6,8 +6,9 @@
 
 import re
 import sys
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 #: Extra of which the floors are ours, too; those of the tests and pages are tools.

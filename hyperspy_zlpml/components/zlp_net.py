@@ -85,7 +85,9 @@ def ensemble_from_dictionary(stored):
 
 def _check_sizes(stored):
     """Raise ValueError where arrays claim more than an ensemble can hold, before they are read."""
-    sizes = {name: len(v) if isinstance(v, (str, bytes)) else v.nbytes for name, v in stored.items()}
+    sizes = {
+        name: len(v) if isinstance(v, (str, bytes)) else v.nbytes for name, v in stored.items()
+    }
     largest = max(sizes, key=sizes.get)
     if not sum(sizes.values()) <= LARGEST_FILE:
         raise ValueError(f"{largest} claims {sizes[largest]} bytes")

@@ -18,7 +18,6 @@ import os
 import shutil
 import sys
 import uuid
-from pathlib import Path
 
 #: Ends, before a random one, of the names of folders that are not finished or not wanted any more.
 _UNFINISHED = "unfinished-"

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lazy signals: the same numbers, one pass to look and one to subtract, nothing but arrays sent."""
 
+import contextlib
+import os
+import signal as signals
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +16,7 @@ import pytest
 from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 from hyperspy_zlpml import LazyEELSZLPSpectrum
-from hyperspy_zlpml.compute import mapping, n_threads
+from hyperspy_zlpml.compute import mapping, n_threads, one_blas_thread
 from hyperspy_zlpml.network import training
 
 CHUNKINGS = {
@@ -649,3 +652,43 @@ def test_threads_of_blas_are_put_back_after_calls_that_overlap(small, small_reus
     assert n_threads() == before
     for result in results:
         assert_same_results(result, small_reused, rtol=1e-6)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
+@pytest.mark.parametrize("forks_inside", [False, True])
+def test_a_process_forked_during_a_call_limits_blas_no_longer_than_its_own(forks_inside):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def n_threads():
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    def in_child():
+        alone = one_blas_thread._inside == int(forks_inside)
+        if forks_inside:
+            one_blas_thread.__exit__()
+        with one_blas_thread:
+            limited = set(n_threads()) == {1}
+        return alone and limited and n_threads() == expected
+
+    entered, leave = threading.Event(), threading.Event()
+
+    def call():
+        with one_blas_thread:
+            entered.set()
+            leave.wait()
+
+    with threadpool_limits(limits=3, user_api="blas"):
+        expected = n_threads()
+        other = threading.Thread(target=call)
+        other.start()
+        entered.wait()
+        with one_blas_thread if forks_inside else contextlib.nullcontext():
+            pid = os.fork()
+            if not pid:
+                signals.alarm(20)
+                os._exit(0 if in_child() else 1)
+            _, status = os.waitpid(pid, 0)
+        leave.set()
+        other.join()
+        assert n_threads() == expected
+    assert status == 0

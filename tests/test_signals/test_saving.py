@@ -53,7 +53,7 @@ def instants_to_try(folder, exchange):
     """Instants on both sides of the change of places, and one before and after."""
     instants = in_child(lambda: save(folder, 1), exchange=exchange)
     swap = swap_of(instants)
-    return [swap // 2, *range(swap - 1, swap + 4), (swap + len(instants)) // 2]
+    return [swap // 2, *range(swap, swap + 4), (swap + len(instants)) // 2]
 
 
 @needs_fork
