@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Take arrays from signals, with the checks at that boundary."""
 
+import threading
+
 import dask.array as da
 import hyperspy.api as hs
 import numpy as np
@@ -8,6 +10,10 @@ import pint
 
 from hyperspy_zlpml.image.spectra import FEWEST_CHANNELS, Spectra
 from hyperspy_zlpml.signals.microscope import microscope_settings
+
+#: Held while signals are read and copied: HyperSpy empties a signal for as long as it copies it,
+#: and other threads may work on the same one.
+one_at_a_signal = threading.RLock()
 
 
 def energy_axis(signal, name="signal"):

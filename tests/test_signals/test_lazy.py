@@ -16,7 +16,7 @@ import pytest
 from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 from hyperspy_zlpml import LazyEELSZLPSpectrum
-from hyperspy_zlpml.compute import mapping, n_threads, one_blas_thread
+from hyperspy_zlpml.compute import mapping, n_threads, threads
 from hyperspy_zlpml.network import training
 
 CHUNKINGS = {
@@ -656,39 +656,47 @@ def test_threads_of_blas_are_put_back_after_calls_that_overlap(small, small_reus
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
 @pytest.mark.parametrize("forks_inside", [False, True])
-def test_a_process_forked_during_a_call_limits_blas_no_longer_than_its_own(forks_inside):
-    from threadpoolctl import threadpool_info, threadpool_limits
+def test_a_process_forked_during_a_call_limits_blas_no_longer_than_its_own(
+    forks_inside, monkeypatch
+):
+    n_threads = [4]
 
-    def n_threads():
-        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+    class Limits:
+        def __init__(self, limits, user_api):
+            n_threads[0] = limits
 
-    def in_child():
-        alone = one_blas_thread._inside == int(forks_inside)
-        if forks_inside:
-            one_blas_thread.__exit__()
-        with one_blas_thread:
-            limited = set(n_threads()) == {1}
-        return alone and limited and n_threads() == expected
+        def restore_original_limits(self):
+            n_threads[0] = 4
 
+    monkeypatch.setattr(threads, "threadpool_limits", Limits)
+    limit = threads._OneBlasThread()
     entered, leave = threading.Event(), threading.Event()
 
     def call():
-        with one_blas_thread:
+        with limit:
             entered.set()
             leave.wait()
 
-    with threadpool_limits(limits=3, user_api="blas"):
-        expected = n_threads()
-        other = threading.Thread(target=call)
-        other.start()
-        entered.wait()
-        with one_blas_thread if forks_inside else contextlib.nullcontext():
-            pid = os.fork()
-            if not pid:
-                signals.alarm(20)
-                os._exit(0 if in_child() else 1)
-            _, status = os.waitpid(pid, 0)
-        leave.set()
-        other.join()
-        assert n_threads() == expected
+    def in_child():
+        found = [n_threads[0]]
+        if forks_inside:
+            limit.__exit__()
+        found.append(n_threads[0])
+        with limit:
+            found.append(n_threads[0])
+        return [*found, n_threads[0]] == [1 if forks_inside else 4, 4, 1, 4]
+
+    other = threading.Thread(target=call)
+    other.start()
+    entered.wait()
+    with limit if forks_inside else contextlib.nullcontext():
+        pid = os.fork()
+        if not pid:
+            signals.alarm(20)
+            os._exit(0 if in_child() else 1)
+        _, status = os.waitpid(pid, 0)
+    assert n_threads == [1], "the other thread is within its call still"
+    leave.set()
+    other.join()
+    assert n_threads == [4]
     assert status == 0
