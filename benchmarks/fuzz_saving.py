@@ -152,8 +152,9 @@ class Trial:
         for size in FILE_SIZES:
             limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
             ended = self.run(counts, before=limit)
-            if not str(ended).startswith("!"):
-                counts["OTHER"] += 1
+            saved = not str(ended).startswith("!OSError")
+            counts["OTHER"] += saved
+            self.total["OTHER"] += saved
         return counts
 
     def read_only(self):

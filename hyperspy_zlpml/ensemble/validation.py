@@ -48,9 +48,7 @@ _LEAST_DEVIATION = -1.0
 #: Inputs without conditions: reduced energy and ln N0.
 _N_INPUTS = 2
 #: Errors of work with numbers and values of any kind.
-_WRONG_PARTS = (
-    TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RuntimeError,
-)  # fmt: skip
+_WRONG_PARTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 #: Names of the arrays, with their numbers of dimensions and the largest magnitude they may have.
 _ARRAYS = {
     "weights": (2, _LARGEST_NUMBER),
