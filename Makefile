@@ -52,7 +52,7 @@ bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings
 	$(BIN)/python benchmarks/fuzz_files.py
 	$(BIN)/python benchmarks/component.py
 
-fuzz-files: $(VENV)/.installed  ## interrupt saves, tamper with files and stored models (ten minutes)
+fuzz-files: $(VENV)/.installed  ## interrupt saves, tamper with files and stored models (a quarter of an hour)
 	$(BIN)/python benchmarks/fuzz_saving.py
 	$(BIN)/python benchmarks/fuzz_files.py
 
