@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PEERS = .venv-peers
+FLOORS = .venv-floors
 FILE ?=
 OUTPUT ?= demo_output
 AGAINST ?=
 PLACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse fuzz fingerprints bench-peers docs style lint clean
+.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse fuzz fuzz-files floors fingerprints bench-peers docs style lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,8 +52,22 @@ bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings
 	$(BIN)/python benchmarks/fuzz_files.py
 	$(BIN)/python benchmarks/component.py
 
-fuzz: $(VENV)/.installed  ## try every argument with values of all kinds (minutes)
+fuzz: $(VENV)/.installed  ## try every argument, and random images with everything that goes wrong (half an hour)
 	$(BIN)/python benchmarks/fuzz_arguments.py
+	$(BIN)/python benchmarks/fuzz_images.py
+
+fuzz-files: $(VENV)/.installed  ## interrupt saves, tamper with files and stored models (a quarter of an hour)
+	$(BIN)/python benchmarks/fuzz_saving.py
+	$(BIN)/python benchmarks/fuzz_files.py
+
+$(FLOORS)/.installed: pyproject.toml benchmarks/floors.py
+	$(PYTHON) -m venv $(FLOORS)
+	$(PYTHON) benchmarks/floors.py > $(FLOORS)/constraints.txt
+	$(FLOORS)/bin/python -m pip install --quiet -c $(FLOORS)/constraints.txt -e ".[tests,distributed]"
+	touch $@
+
+floors: $(FLOORS)/.installed  ## test with the lowest versions that pyproject.toml claims (ten minutes, 5 GB)
+	$(FLOORS)/bin/python -m pytest -n 2 tests/test_ensemble tests/test_components tests/test_compute tests/test_image tests/test_network tests/test_zlp tests/test_training tests/test_signals
 
 fingerprints: $(VENV)/.installed  ## print fingerprints of results, to hold against those of other code
 	$(BIN)/python benchmarks/fingerprints.py $(if $(AGAINST),--against "$(AGAINST)")
@@ -76,4 +91,4 @@ lint: $(VENV)/.installed  ## check style
 	$(BIN)/python -m ruff format --check .
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info docs/_build docs/reference/generated demo_output benchmarks/output
+	rm -rf $(VENV) $(PEERS) $(FLOORS) build dist *.egg-info docs/_build docs/reference/generated demo_output benchmarks/output

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ensemble files: size, time to load, and what becomes of thousands of damaged and forged ones.
+"""Ensemble files and stored models: size, time to load, and what becomes of tampered ones.
 
 A damaged file must be refused by an ``EnsembleFileError``, or hold the same model; a forged one,
-whose checksum is right, must be refused or predict. Everything else, a load of more than a second
+whose checksum is right, must be refused or predict numbers; so must a stored model, which has no
+checksum, and is refused by a ``ValueError``. Everything else, a load of more than a second
 and memory of more than 200 MB fail. Files are read in a process of its own, whose peak memory is
 compared with that after loading the intact file: memory of the parser, which is no Python, counts.
 """
@@ -10,6 +11,7 @@ compared with that after loading the intact file: memory of the parser, which is
 import argparse
 import json
 import resource
+import signal as signals
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from hyperspy_zlpml import EnsembleFileError, load
+from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.ensemble.inputs import InputScaling
 from hyperspy_zlpml.ensemble.parts import to_parts
 from hyperspy_zlpml.image.detector import NoiseModel
@@ -30,7 +33,7 @@ from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.tables import SpillTables
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from ensemble_mutations import damaged, forged  # noqa: E402
+from ensemble_mutations import damaged, forged, tampered  # noqa: E402
 from ensembles import make_ensemble  # noqa: E402
 
 LAYERS = (2, 10, 15, 5, 1)
@@ -40,7 +43,13 @@ N_SETS = 6
 #: What a load may take at most.
 MOST_SECONDS = 1.0
 MOST_MEGABYTES = 200.0
+#: Seconds after which reading a model and predicting ends the process: it hangs.
+MOST_MODEL_SECONDS = 20
+#: Networks of the ensemble of a model.
+FEW_REPLICAS = 6
 N_TIMED = 50
+#: What is read.
+READ = {"damaged": "damaged files", "forged": "forged files", "stored": "stored models, tampered"}
 ENERGY = np.linspace(-3, 12, 2048)
 #: What errors say, from the first that fits.
 KINDS = (
@@ -53,14 +62,15 @@ def main():
     """Print size, times and outcomes; 1 if anything is not as it must be."""
     options = arguments()
     if options.job:
-        print(json.dumps(fuzz(Path(options.job), options.mutations, options.forged, options.seed)))
+        print(json.dumps(fuzz(Path(options.job), options)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ensemble.zlp"
         is_equal = measure(file, options.replicas)
         command = [
             sys.executable, __file__, "--job", str(file), "--mutations", str(options.mutations),
-            "--forged", str(options.forged), "--seed", str(options.seed),
+            "--forged", str(options.forged), "--models", str(options.models),
+            "--seed", str(options.seed),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -75,6 +85,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mutations", type=int, default=10_000, help="damaged files")
     parser.add_argument("--forged", type=int, default=2_000, help="files with a right checksum")
+    parser.add_argument("--models", type=int, default=20_000, help="models tampered with")
     parser.add_argument("--replicas", type=int, default=100, help="networks of the ensemble")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--job", help=argparse.SUPPRESS)
@@ -146,15 +157,15 @@ def megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def fuzz(file, n_damaged, n_forged, seed):
-    """Outcomes of reading damaged and forged files, longest time and memory."""
-    rng = np.random.default_rng(seed)
+def fuzz(file, options):
+    """Outcomes of reading damaged and forged files and models, longest time and memory."""
+    rng = np.random.default_rng(options.seed)
     one, data = load(file), file.read_bytes()
     baseline = megabytes()
     expected, parts = one.fingerprint, to_parts(one)
     other = file.with_name("other.zlp")
-    outcomes, longest, wrong = {"damaged": Counter(), "forged": Counter()}, 0.0, []
-    for number in range(n_damaged):
+    outcomes, longest, wrong = {kind: Counter() for kind in READ}, 0.0, []
+    for number in range(options.mutations):
         content, kinds = damaged(data, rng)
         outcome, found, seconds = outcome_of(other, content)
         longest = max(longest, seconds)
@@ -164,7 +175,7 @@ def fuzz(file, n_damaged, n_forged, seed):
         if outcome.isupper():
             wrong.append(f"damaged {number} ({kinds}): {outcome}")
     memory = {"damaged": megabytes() - baseline}
-    for number in range(n_forged):
+    for number in range(options.forged):
         outcome, found, seconds = outcome_of(other, forged(*parts, rng))
         longest = max(longest, seconds)
         if found is not None:
@@ -172,6 +183,13 @@ def fuzz(file, n_damaged, n_forged, seed):
         outcomes["forged"][outcome] += 1
         if outcome.isupper():
             wrong.append(f"forged {number}: {outcome}")
+    parts = to_parts(random_ensemble(FEW_REPLICAS))
+    for number in range(options.models):
+        outcome, seconds = outcome_of_model(*tampered(*parts, rng))
+        longest = max(longest, seconds)
+        outcomes["stored"][outcome] += 1
+        if outcome.isupper():
+            wrong.append(f"stored {number}: {outcome}")
     memory["forged"] = megabytes() - baseline  # predictions included
     return {"outcomes": outcomes, "seconds": longest, "megabytes": memory, "wrong": wrong}
 
@@ -192,22 +210,47 @@ def outcome_of(file, content):
     return outcome, found, time.perf_counter() - start
 
 
+def outcome_of_model(stored, thickness):
+    """In words, in capitals if it is none that may be; seconds of reading."""
+    signals.alarm(MOST_MODEL_SECONDS)
+    start = time.perf_counter()
+    try:
+        component = ZLPNet(stored, thickness)
+        seconds = time.perf_counter() - start
+        outcome = predicts(component.ensemble)
+        with np.errstate(all="ignore"):
+            values = [component.function(ENERGY), component.grad_centre(ENERGY), component.fwhm]
+        if not np.isfinite(np.hstack(values)).all():
+            outcome = "A COMPONENT THAT IS NO NUMBER"
+    except ValueError as error:
+        seconds = time.perf_counter() - start
+        by_name = str(error).startswith(("ensemble: expected", "thickness: expected"))
+        outcome = str(error).split(":")[0] if by_name else repr(error)[:100].upper()
+    except Exception as error:
+        seconds, outcome = time.perf_counter() - start, repr(error)[:100].upper()
+    signals.alarm(0)
+    return outcome, seconds
+
+
 def predicts(found):
-    """Whether an ensemble that was loaded predicts."""
+    """Whether an ensemble that was loaded predicts numbers."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
-            shape = found.predict(ENERGY).shape
-            found.tabulate()
+            predicted = found.predict(ENERGY)
+            table = found.tabulate()
     except Exception as error:
         return repr(error)[:100].upper()
-    return "a model that predicts" if shape == (found.n_replicas, ENERGY.size) else "WRONG SHAPE"
+    if predicted.shape != (found.n_replicas, ENERGY.size):
+        return "WRONG SHAPE"
+    numbers = np.isfinite(predicted).all() and np.isfinite(table.log_shape).all()
+    return "a model that predicts" if numbers else "PREDICTS WHAT IS NO NUMBER"
 
 
 def show(found):
     """Print the outcomes; whether all are as they must be."""
     for name, outcomes in found["outcomes"].items():
-        print(f"{sum(outcomes.values())} {name} files")
+        print(f"{sum(outcomes.values())} {READ[name]}")
         for outcome, n in sorted(outcomes.items(), key=lambda item: -item[1]):
             refused = "" if outcome in ("equal model", "a model that predicts") else "refused: "
             print(f"  {n:6d}  {'WRONG: ' if outcome.isupper() else refused}{outcome}")

@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-#: File of the figure, in the directory of the results.
+#: Folder of the results and file of the figure, in the directory of the output.
+_RESULT = "result"
 _FIGURE = "zlp_removal.png"
 
 
@@ -41,16 +42,17 @@ def main(arguments=None):
             show_progressbar=True,
         )
         result.compute(show_progressbar=True)
+        seconds = time.perf_counter() - start
+        output = Path(options.output)
+        result.save(output / _RESULT, overwrite=True)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    seconds = time.perf_counter() - start
-    output = Path(options.output)
-    result.save(output, overwrite=True)
     plot_overview(result).savefig(output / _FIGURE, dpi=110)
     print(result.report)
     print(
-        f"\n{signal} in {seconds:.1f} s\nresults in {output}/*.zspy, figure in {output / _FIGURE}"
+        f"\n{signal} in {seconds:.1f} s\n"
+        f"results in {output / _RESULT}/*.zspy, figure in {output / _FIGURE}"
     )
     return 0
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Random damage to ensemble files, and files whose checksum is right but whose content is not.
 
-Shared by ``tests/test_ensemble/test_file.py`` and ``benchmarks/fuzz_files.py``.
+Stored models likewise. Shared by ``tests/test_ensemble/test_file.py``,
+``tests/test_components/test_zlp_net.py`` and ``benchmarks/fuzz_files.py``.
 """
 
 import json
 
+import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml.ensemble.file import HEADER_KEY
@@ -146,6 +148,11 @@ def another_array(array, rng):
 
 def forged(arrays, facts, rng):
     """Bytes of a file whose checksum is right, but whose facts or arrays were tampered with."""
+    return file_of(*forged_parts(arrays, facts, rng))
+
+
+def forged_parts(arrays, facts, rng):
+    """Arrays and facts of which some were tampered with."""
     intact, arrays, facts = arrays, dict(arrays), json.loads(json.dumps(facts))
     for _ in range(rng.integers(1, 4)):
         if rng.random() < 0.6:
@@ -156,7 +163,7 @@ def forged(arrays, facts, rng):
             arrays.pop(name, None)
         else:
             arrays[name] = another_array(intact[name], rng)
-    return file_of(arrays, facts)
+    return arrays, facts
 
 
 def file_of(arrays, facts, **header):
@@ -170,3 +177,48 @@ def file_of(arrays, facts, **header):
         "ensemble": facts,
     }
     return save(arrays, {HEADER_KEY: json.dumps({**ours, **header})})
+
+
+# --- stored models --------------------------------------------------------------------------------
+
+
+def another_text(text, rng):
+    """The JSON of a stored model damaged, far too deep, far too long, or no text."""
+    place = int(rng.integers(len(text)))
+    depth = int(10 ** rng.uniform(1, 5))
+    texts = (
+        text[:place], text[:place] + text[place + 1 :], text[:place] + "9" + text[place:],
+        "[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, "", "null", "3", "[]", "{}",
+        text[:-1] + ', "format_version": ' + "9" * depth + "}", " " * 2**22 + text,
+        text.replace("0.", "NaN", 1), text.replace("0.", "1e999", 1),
+        text.replace('"provenance": {', '"provenance": {"a": ' + "[" * depth + "]" * depth + ", "),
+    )  # fmt: skip
+    return texts[rng.integers(len(texts))]
+
+
+def another_value(value, rng):
+    """What a file may hold in place of an array or a text, and arrays that are not there."""
+    values = (
+        None, 0, 1e300, "text", b"\xff", [], [1, "a"], {}, {"a": value}, np.array(None),
+        np.array(["a", "b"]), np.array([{}, None]), np.zeros((0, 0)), np.zeros((2,) * 20),
+        da.zeros(10**13, chunks=10**10), da.ones((10**6, 10**6)), da.zeros(3),
+        np.broadcast_to(np.float32(0.1), (10**6, 10**6)), np.array([value]), float("nan"),
+        np.zeros(2, "datetime64[s]"), np.zeros(3, complex), np.zeros(2, "f4,f4"), np.zeros(2, "S5"),
+    )  # fmt: skip
+    return values[rng.integers(len(values))]
+
+
+def tampered(arrays, facts, rng):
+    """What a stored model holds of an ensemble, tampered with, and its thickness."""
+    if rng.random() < 0.7:
+        arrays, facts = forged_parts(arrays, facts, rng)
+    version = anything(rng) if rng.random() < 0.05 else FORMAT_VERSION
+    text = json.dumps({"format_version": version, "ensemble": facts})
+    if rng.random() < 0.15:
+        text = another_text(text, rng)
+    stored = {**arrays, "facts": text}
+    if rng.random() < 0.2:
+        name = list(stored)[rng.integers(len(stored))]
+        stored[name] = another_value(stored[name], rng)
+    thickness = anything(rng) if rng.random() < 0.1 else 0.1
+    return stored, thickness

@@ -16,8 +16,10 @@ from hyperspy_zlpml.components.shapes import MODE_LIMITS, Shapes, check_mode
 from hyperspy_zlpml.compute import as_blocks
 from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION, EnsembleFileError, to_parts
+from hyperspy_zlpml.ensemble.file import LARGEST_FILE, LONGEST_HEADER
+from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION, to_parts
 from hyperspy_zlpml.ensemble.reading import from_parts
+from hyperspy_zlpml.ensemble.validation import is_integer
 from hyperspy_zlpml.image.peaks import STATUS_TEXT, measure_peaks, peak_parameters
 
 #: Key under which what is not an array is stored, as JSON.
@@ -63,21 +65,36 @@ def ensemble_from_dictionary(stored):
         If it is no such dictionary, or one of a newer version of this package.
     """
     try:
-        text = np.asarray(stored[_FACTS]).item()
-        facts = json.loads(text)
+        _check_sizes(stored)
+        facts = json.loads(np.asarray(stored[_FACTS]).item())
         version = facts["format_version"]
-        arrays = {name: np.asarray(value) for name, value in stored.items() if name != _FACTS}
+        if not is_integer(version) or version < 1:
+            raise ValueError("no format version")
         if version <= FORMAT_VERSION:
+            arrays = {name: np.asarray(value) for name, value in stored.items() if name != _FACTS}
             return from_parts(arrays, facts["ensemble"])
-    except (KeyError, TypeError, ValueError, EnsembleFileError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(
             "ensemble: expected the dictionary that a stored model holds, got one that is not "
-            f"({error!r}); give the Ensemble itself."
+            f"({type(error).__name__}: {error}); give the Ensemble itself."
         ) from error
     raise ValueError(
         f"ensemble: expected a dictionary of format {FORMAT_VERSION} or older, got {version}: it "
         "is from a newer version of hyperspy_zlpml, update it."
     )
+
+
+def _check_sizes(stored):
+    """Raise ValueError where arrays claim more than an ensemble can hold, before they are read."""
+    sizes = {
+        name: len(v) if isinstance(v, (str, bytes)) else v.nbytes for name, v in stored.items()
+    }
+    largest = max(sizes, key=sizes.get)
+    if not sum(sizes.values()) <= LARGEST_FILE:
+        raise ValueError(f"{largest} claims {sizes[largest]} bytes")
+    text = sizes[_FACTS] / (4 if hasattr(stored[_FACTS], "nbytes") else 1)  # letters of four bytes
+    if text > LONGEST_HEADER:
+        raise ValueError(f"{_FACTS} claims {text:.0f} letters")
 
 
 def _checked_ensemble(ensemble):

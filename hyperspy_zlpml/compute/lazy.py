@@ -2,7 +2,9 @@
 """Blocks of whole spectra for dask, computed or stored together."""
 
 import contextlib
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dask
 import dask.array as da
@@ -89,7 +91,7 @@ def compute(*arrays, show_progressbar, title):
 
 def _computed(arrays, show_progressbar, title):
     """Compute dask arrays on the workers, or in threads of this process."""
-    client = workers.active_client()
+    client = workers.ready_client()
     if client is not None:
         return workers.gather(client, arrays, show_progressbar, title)
     with _in_threads(show_progressbar, title):
@@ -98,6 +100,61 @@ def _computed(arrays, show_progressbar, title):
         results = [np.empty(array.shape, array.dtype) for array in arrays]
         dask.compute(da.store(arrays, results, lock=False, compute=False))
     return results
+
+
+def reads_from(arrays, folder):
+    """Tell whether dask arrays are read from files within a folder.
+
+    Parameters
+    ----------
+    arrays : sequence of dask array
+    folder : Path
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import dask.array as da
+    >>> from hyperspy_zlpml.compute.lazy import reads_from
+    >>> reads_from([da.zeros(4)], Path.cwd())
+    False
+    """
+    layers = {}
+    for array in arrays:
+        layers.update(array.__dask_graph__().layers)
+    seen = {}  # the objects too: the number of one that is gone may be that of another
+    waiting = [dict(layer) for layer in layers.values()]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen[id(one)] = one
+        if _lies_in(one, folder):
+            return True
+        waiting.extend(_parts_of(one))
+    return False
+
+
+def _lies_in(one, folder):
+    """Tell whether an object of a graph is an array of a file within a folder."""
+    for holder, name in ((getattr(one, "chunk_store", None), "path"), (one, "filename")):
+        path = getattr(holder, name, None)
+        if isinstance(path, (str, os.PathLike)):
+            return Path(os.path.realpath(path)).is_relative_to(folder)
+    return False
+
+
+def _parts_of(one):
+    """List what an entry of a graph, of any version of dask, is made of."""
+    if isinstance(one, dict):
+        return list(one.values())
+    if isinstance(one, (list, tuple, set)):
+        return list(one)
+    names = ("args", "kwargs", "value", "dsk") if type(one).__module__.startswith("dask.") else ()
+    return [getattr(one, name) for name in names if hasattr(one, name)]
 
 
 def store(sources, targets, show_progressbar, title):
@@ -124,7 +181,7 @@ def store(sources, targets, show_progressbar, title):
     """
     stored = da.store(sources, targets, lock=False, compute=False)
     stored = stored if isinstance(stored, tuple) else (stored,)
-    client = workers.active_client()
+    client = workers.ready_client()
     if client is not None:
         workers.run(client, stored, show_progressbar, title)
         return

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Number of threads that work, with those of BLAS not on top."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,24 +41,41 @@ class _OneBlasThread:
     Spectra are worked on side by side: threads of BLAS on top wait for each other on busy machines,
     and change the last bits of sums. Their number is common to the whole process, and calls may
     overlap: the last to end puts it back, not the first. A limit that is set around our calls stays.
+    A process that is forked meanwhile has only the calls of the thread that forked it.
     """
 
     def __init__(self):
         self._lock = threading.Lock()
         self._inside = 0
+        self._of_thread = threading.local()
         self._limits = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._lock.acquire,
+                after_in_parent=self._lock.release,
+                after_in_child=self._forget_other_threads,
+            )
 
     def __enter__(self):
         with self._lock:
             if not self._inside:
                 self._limits = _in_a_thread(lambda: threadpool_limits(limits=1, user_api="blas"))
             self._inside += 1
+            self._of_thread.inside = getattr(self._of_thread, "inside", 0) + 1
 
     def __exit__(self, *_):
         with self._lock:
             self._inside -= 1
+            self._of_thread.inside -= 1
             if not self._inside:
                 _in_a_thread(self._limits.restore_original_limits)
+
+    def _forget_other_threads(self):
+        """Count the calls of this thread alone: in a forked process no other will ever end one."""
+        before, self._inside = self._inside, getattr(self._of_thread, "inside", 0)
+        if before and not self._inside:
+            self._limits.restore_original_limits()
+        self._lock.release()
 
 
 def _in_a_thread(function):

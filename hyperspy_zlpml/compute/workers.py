@@ -13,6 +13,12 @@ import numpy as np
 from dask.array.core import slices_from_chunks
 from dask.core import flatten
 
+from hyperspy_zlpml.compute.user_warnings import warn_user
+
+#: Name of this package.
+_PACKAGE = __name__.split(".")[0]
+#: Seconds without a worker after which the user is told.
+_PATIENCE = 5
 #: Times that a task may be tried again on another worker after an error of the first.
 _RETRIES = 2
 
@@ -35,6 +41,88 @@ def active_client():
     """
     client = getattr(dask.base.get_scheduler(), "__self__", None)
     return client if hasattr(client, "scheduler_info") and not _within_a_task() else None
+
+
+class WorkersError(RuntimeError):
+    """Error of a cluster that cannot do the work; the message says why."""
+
+
+def ready_client(*needs):
+    """Find the ``dask.distributed.Client`` that dask would use now, with workers that can work.
+
+    They are asked whether they can import this package and what else is needed: work that a worker
+    cannot even read may never come back. Where there is no worker the user is told, and one is
+    waited for.
+
+    Parameters
+    ----------
+    *needs : str
+        Names of packages needed besides this one.
+
+    Returns
+    -------
+    Client or None
+        As :func:`active_client` finds it.
+
+    Raises
+    ------
+    WorkersError
+        If the scheduler or a worker lacks one of them.
+
+    Examples
+    --------
+    >>> import dask
+    >>> from hyperspy_zlpml.compute.workers import ready_client
+    >>> with dask.config.set(scheduler="threads"):
+    ...     ready_client("torch") is None
+    True
+    """
+    client = active_client()
+    if client is None:
+        return None
+    _wait_for_a_worker(client)
+    missing = _import_errors(_PACKAGE, *needs)
+    answers = client.run(missing, on_error="return")
+    answers["the scheduler"] = client.run_on_scheduler(missing)
+    lacking = [f"{place}: {answer}" for place, answer in answers.items() if answer]
+    if lacking:
+        raise WorkersError(
+            f"the dask cluster cannot do this work: {lacking[0]} ({len(lacking)} of its "
+            f"{len(answers)} processes). Start all of them in the Python environment of this one, "
+            "or work here: dask.config.set(scheduler='threads')."
+        )
+    return client
+
+
+def _wait_for_a_worker(client):
+    """Wait until there is a worker; tell the user after some seconds."""
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError:
+        warn_user(
+            f"the dask cluster {client.scheduler.address} has no workers: waiting for the first. "
+            "Start one, or work in this process: dask.config.set(scheduler='threads')."
+        )
+        client.wait_for_workers(1)
+
+
+def _import_errors(*names):
+    """Make a function that says why one of these packages cannot be imported.
+
+    It is defined within this one so that it travels as it is, and not as a name in this package.
+    """
+
+    def missing():
+        from importlib import import_module
+
+        for name in names:
+            try:
+                import_module(name)
+            except Exception as error:
+                return f"{type(error).__name__}: {error}"
+        return ""
+
+    return missing
 
 
 def _within_a_task():

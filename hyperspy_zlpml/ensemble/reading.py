@@ -2,6 +2,7 @@
 """Reading of ensembles from files and from their parts, which may come from anywhere."""
 
 import json
+import stat
 from pathlib import Path
 
 from hyperspy_zlpml import arguments
@@ -94,7 +95,10 @@ def load(path):
 
 def _header_of(path):
     """Read our entry in the header of a file, and check what needs no more than the header."""
-    size, text = path.stat().st_size, _header_text(path)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise EnsembleFileError(f"{path}: expected a file, got a pipe, a socket or a device.")
+    size, text = status.st_size, _header_text(path)
     try:
         header = json.loads(text)
         entries = [entry for name, entry in header.items() if name != "__metadata__"]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hyperspy_zlpml.ensemble.conditions import MOST_SETTINGS, TIMES, Conditions
+from hyperspy_zlpml.ensemble.inputs import InputScaling
 from hyperspy_zlpml.ensemble.parts import (
     BESIDE_ARRAYS,
     BESIDE_PREFIX,
@@ -22,6 +23,12 @@ from hyperspy_zlpml.zlp.grid import Grid
 
 #: Largest magnitude of the numbers that predictions are made of: of order one, or logarithms.
 _LARGEST_NUMBER = 1e6
+#: Largest magnitude of the logarithm of a peak, over its height: its exponential is a number.
+_LARGEST_LOG = 500.0
+#: Largest magnitude of the logarithm of counts and widths.
+_LARGEST_LOG_COUNTS = 100.0
+#: Deepest nesting of what is known of the origin.
+_DEEPEST = 20
 #: Furthest end of the grid, in x = asinh(2 u): 10^12 FWHM.
 _LARGEST_X = 30.0
 #: Most channels over which noise can be correlated.
@@ -40,6 +47,8 @@ _LONGEST_CURVE = 1_000_000
 _LEAST_DEVIATION = -1.0
 #: Inputs without conditions: reduced energy and ln N0.
 _N_INPUTS = 2
+#: Errors of work with numbers and values of any kind.
+_WRONG_PARTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 #: Names of the arrays, with their numbers of dimensions and the largest magnitude they may have.
 _ARRAYS = {
     "weights": (2, _LARGEST_NUMBER),
@@ -86,9 +95,10 @@ def checked_parts(arrays, facts):
         _check_residual(residual, facts)
         arrays |= residual
         _check_conditions(conditions, arrays, facts)
+        _check_peaks(conditions, arrays, facts)
     except KeyError as error:
         raise EnsembleFileError(f"the parts of an ensemble are incomplete: no {error}.") from error
-    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except _WRONG_PARTS as error:
         raise EnsembleFileError(
             f"the parts of an ensemble are of the wrong kind: {error}."
         ) from error
@@ -224,6 +234,34 @@ def _check_conditions(conditions, arrays, facts):
         scaled = conditions.scaled(np.array([*conditions.settings, setting or conditions.middle]))
     if not (np.abs(scaled) < _LARGEST_NUMBER).all():
         raise ValueError("settings of conditions span no range, or are far outside of it")
+    with np.errstate(all="ignore"):
+        logarithms = np.array(conditions.of_replicas(setting or conditions.middle))
+    if not (np.abs(logarithms) <= _LARGEST_LOG_COUNTS).all():
+        raise ValueError("conditions give peaks that are no numbers")
+
+
+def _check_peaks(conditions, arrays, facts):
+    """Check that no peak of any replica can be larger or smaller than numbers go.
+
+    Hidden units lie between -1 and 1: outputs are not above the sum of the last weights.
+    """
+    layers, weights = facts["layers"], np.abs(arrays["weights"].astype(float))
+    modes = np.abs(arrays["reference_scores"].astype(float)).max(0, initial=0.0)
+    inputs = 1.0 if len(layers) > 2 else _largest_input(facts)
+    outputs = weights[:, -layers[-2] - 1 :].sum(1).max() * inputs
+    spread = outputs + (modes @ np.abs(arrays["reference_modes"].astype(float))).max()
+    setting = tuple(facts["setting"])
+    if setting:
+        spread *= 1 + conditions.outside(setting)
+    if not np.abs(arrays["log_reference"]).max() + spread <= _LARGEST_LOG:
+        raise ValueError("peaks are no numbers: weights, reference or modes are too large")
+
+
+def _largest_input(facts):
+    """Compute the largest input of the networks, 1 or more."""
+    grid, scaling = Grid(**facts["grid"]), InputScaling(**facts["scaling"])
+    ends = scaling(grid.u[[0, -1, 0, -1]], np.repeat(facts["log_intensity_range"], 2))
+    return max(1.0, np.abs(ends).max())
 
 
 # --- kinds of values that JSON can hold -----------------------------------------------------------
@@ -265,6 +303,14 @@ def _is_pair(value):
 
 def _is_range(value):
     return _is_pair(value) and value[0] <= value[1]
+
+
+def _is_log_counts(value):
+    return _is_number(value, _LARGEST_LOG_COUNTS)
+
+
+def _is_log_range(value):
+    return _is_range(value) and all(map(_is_log_counts, value))
 
 
 def _is_width(value):
@@ -334,23 +380,30 @@ def _are_settings(value):
     return isinstance(value, dict) and all(_is_text(k) and _is_number(v) for k, v in value.items())
 
 
-def _is_dictionary(value):
-    return isinstance(value, dict)
+def _is_shallow(value):
+    """Tell whether a value is a dictionary that JSON can write wherever it is called from."""
+    if not isinstance(value, dict):
+        return False
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [child for one in inner for child in one if isinstance(child, (dict, list, tuple))]
+    return not level
 
 
 #: Test of the kind of each fact.
 _KINDS = {
     "layers": _are_layers,
-    "log_intensity_range": _is_range,
+    "log_intensity_range": _is_log_range,
     "log_fwhm": _is_width,
     "u_range": _is_range,
-    "log_beam": _is_number,
+    "log_beam": _is_log_counts,
     "setting": _are_numbers,
     "cluster_by": _is_text,
     "tail": _is_text,
     "origin": _is_text,
     "microscope": _are_settings,
-    "provenance": _is_dictionary,
+    "provenance": _is_shallow,
     "scaling": _is_record(
         {
             "log_intensity_mean": _is_number,

@@ -82,7 +82,7 @@ class Channels:
 
     @property
     def recorded(self):
-        """The recorded channels, as a slice."""
+        """Slice the recorded channels out of all."""
         return slice(self.first, self.stop)
 
     def repair(self, counts):

@@ -6,12 +6,10 @@ highest, plasmons of thick specimens are higher; and what is narrower than any p
 a bad channel. Each spectrum is looked at alone.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
-
-from hyperspy_zlpml.compute.records import PerSpectrum
 
 #: Standard deviation of normal noise over the median of its size.
 _SIGMA = 1 / ndtri(0.75)
@@ -38,8 +36,7 @@ _CHANNELS_LOOKED_AT = 256
 _FEWEST_BEFORE = 8
 
 
-@dataclass(frozen=True)
-class FoundPeaks(PerSpectrum):
+class FoundPeaks(NamedTuple):
     """Peaks as they were found, not measured yet; arrays of shape (n_spectra,).
 
     Attributes
@@ -72,10 +69,10 @@ class FoundPeaks(PerSpectrum):
         -------
         FoundPeaks
         """
-        values = {name: value.copy() for name, value in vars(self).items()}
-        for name, value in values.items():
-            value[rows] = getattr(others, name)
-        return FoundPeaks(**values)
+        values = [value.copy() for value in self]
+        for value, other in zip(values, others, strict=True):
+            value[rows] = other
+        return FoundPeaks(*values)
 
 
 def find_peaks(spectra):
@@ -115,7 +112,9 @@ def find_peaks(spectra):
         beside = np.abs(found.channel[spiked] - channel) <= 2 * _SPIKE_CHANNELS
         rows = spiked[beside | ~found.stands_out[spiked]]
         spectra[rows] = as_measured[np.isin(spiked, rows)]
-        found = found.replaced(rows, _first_of(spectra[rows], highest.select(rows)))
+        found = found.replaced(
+            rows, _first_of(spectra[rows], _Highest(*(value[rows] for value in highest)))
+        )
     return found
 
 
@@ -133,8 +132,7 @@ def _first_of(spectra, highest):
     )
 
 
-@dataclass(frozen=True)
-class _Highest(PerSpectrum):
+class _Highest(NamedTuple):
     """Highest channel of every spectrum, and the mean of the three neighbours highest together."""
 
     channel: np.ndarray

@@ -6,6 +6,7 @@
 - ``arrays``, ``microscope``, ``arguments``: from signals to arrays and numbers
 - ``wrapping``: and back
 - ``result``, ``figures``, ``saving``: what is returned, drawn and written
+- ``folders``: folders that are replaced as a whole
 """
 
 import lazy_loader

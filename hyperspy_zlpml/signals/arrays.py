@@ -2,6 +2,7 @@
 """Take arrays from signals, with the checks at that boundary."""
 
 import re
+import threading
 
 import dask.array as da
 import hyperspy.api as hs
@@ -15,6 +16,9 @@ from hyperspy_zlpml.signals.microscope import microscope_settings
 
 #: Name of a unit, with its prefix.
 _UNIT_NAME = re.compile(r"[^\W\d]{1,40}")
+#: Held while signals are read and copied: HyperSpy empties a signal for as long as it copies it,
+#: and other threads may work on the same one.
+one_at_a_signal = threading.RLock()
 
 
 def energy_axis(signal, name="signal"):

@@ -5,7 +5,7 @@ from hyperspy_zlpml import workflow
 from hyperspy_zlpml.arguments import optional_flag
 from hyperspy_zlpml.image.peaks import measure_peaks
 from hyperspy_zlpml.signals.arguments import unwrap, wants_progressbar
-from hyperspy_zlpml.signals.arrays import spectra_of
+from hyperspy_zlpml.signals.arrays import one_at_a_signal, spectra_of
 from hyperspy_zlpml.signals.microscope import setting_of
 from hyperspy_zlpml.signals.result import ZLPRemoval
 from hyperspy_zlpml.signals.wrapping import peak_maps_like
@@ -30,9 +30,12 @@ def remove(signal, options, ensemble=None, lazy_output=None):
         workflow.check_ensemble(ensemble)
         ensemble = setting_of(signal, ensemble)
     optional_flag(lazy_output, "lazy_output")
-    spectra, factor = spectra_of(signal)
-    removed = workflow.remove(spectra, unwrap(options, factor), ensemble, lazy_output)
-    return ZLPRemoval.wrap(signal, removed, factor)
+    with one_at_a_signal:
+        spectra, factor = spectra_of(signal)
+        options = unwrap(options, factor)
+    removed = workflow.remove(spectra, options, ensemble, lazy_output)
+    with one_at_a_signal:
+        return ZLPRemoval.wrap(signal, removed, factor)
 
 
 def peak_maps(signal, show_progressbar):
@@ -48,6 +51,8 @@ def peak_maps(signal, show_progressbar):
     centre, fwhm, intensity : BaseSignal
     """
     show_progressbar = wants_progressbar(show_progressbar)
-    spectra, factor = spectra_of(signal)
+    with one_at_a_signal:
+        spectra, factor = spectra_of(signal)
     parameters, _ = measure_peaks(spectra.counts, spectra.energy, show_progressbar=show_progressbar)
-    return tuple(peak_maps_like(signal, parameters, factor).values())
+    with one_at_a_signal:
+        return tuple(peak_maps_like(signal, parameters, factor).values())

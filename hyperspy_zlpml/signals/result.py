@@ -3,7 +3,6 @@
 
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -206,29 +205,37 @@ class ZLPRemoval:
         return self._application.integrate(counts, window)
 
     def save(self, directory, overwrite=None, show_progressbar=None):
-        """Write all spectra and maps as ``.zspy`` and the report as text into a directory.
+        """Write all spectra and maps as ``.zspy`` and the report as text into a folder of its own.
 
         Lazy results are computed and written in one pass over the data, block by block, in
-        memory that does not depend on the size of the image. Files appear when they are
-        complete: an interrupted save leaves those that were there before.
+        memory that does not depend on the size of the image. All files are made aside, in a folder
+        beside, and take their place together: an interrupted save leaves those that were there
+        before.
 
         Parameters
         ----------
         directory : str or Path
-            Made if it does not exist.
+            Made if it does not exist. One that exists must be empty or hold an earlier result and
+            nothing else.
         overwrite : bool, optional
-            Whether to replace files that exist; by default it is asked.
+            Whether to replace an earlier result; by default it is asked.
         show_progressbar : bool, optional
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds anything but a result.
+        ValueError
+            If these lazy results are read from it, or it is the working directory.
+        OSError
+            If it cannot be written.
         """
         optional_flag(overwrite, "overwrite")
         show_progressbar = wants_progressbar(show_progressbar)
-        directory = Path(path(directory, "directory"))
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = path(directory, "directory")
         signals = {name: getattr(self, name) for name in (*_SPECTRA, *_MAPS)}
-        written = save_together(signals, directory, overwrite, show_progressbar)
-        report = directory / "report.txt"
-        if "subtracted" in written or not report.exists():
-            report.write_text(f"{self.report}\n", encoding="utf-8")
+        texts = {"report.txt": f"{self.report}\n"}
+        save_together(signals, texts, directory, overwrite, show_progressbar)
 
     def plot(self, indices=None):
         """Plot data, ZLP with its band, and what is left, at one pixel.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write several signals as ``.zspy``: lazy ones together, in one pass, block by block.
+"""Write all files of a result: lazy signals together, in one pass, block by block.
 
 HyperSpy computes and writes one signal at a time: six results of one subtraction would take six
 passes over the data. Here HyperSpy writes the files with blank data, which take no space, and all
@@ -9,8 +9,6 @@ blank arrays are then filled at once. Memory stays that of a few blocks whatever
 import contextlib
 import io
 import os
-import shutil
-import tempfile
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -20,57 +18,111 @@ import zarr
 from rsciio.utils.path import overwrite as ask_to_overwrite
 
 from hyperspy_zlpml.compute import store
+from hyperspy_zlpml.compute.lazy import reads_from
+from hyperspy_zlpml.signals.folders import clean_up, put_in_place, unfinished
 
 #: Where a ``.zspy`` file keeps the noise variance of a signal.
 _VARIANCE = "metadata/Signal/Noise_properties/_sig_variance/data"
+#: What systems and earlier versions of this package leave in folders.
+_IGNORED = (".DS_Store", "Thumbs.db", ".unfinished-")
 
 
-def save_together(signals, directory, overwrite=None, show_progressbar=False):
-    """Write signals into a directory, each under its name.
+def save_together(signals, texts, directory, overwrite=None, show_progressbar=False):
+    """Write signals and texts into a folder, each under its name.
 
-    Files are made aside and take their names when all of them are complete: an error leaves those
-    that were there before.
+    They are written into a folder beside it that takes its place when all are complete: an error,
+    or the end of the process, leaves what was there before.
 
     Parameters
     ----------
     signals : dict of str to BaseSignal
-    directory : Path
+        By their names; each becomes a ``.zspy``.
+    texts : dict of str to str
+        By the names of their files.
+    directory : str or Path
+        New, empty, or one that was written before.
     overwrite : bool, optional
-        Whether to replace files that exist; by default HyperSpy's question is asked.
+        Whether to replace a folder that was written before; by default HyperSpy's question is
+        asked.
     show_progressbar : bool
 
-    Returns
-    -------
-    list of str
-        Names that were written.
+    Raises
+    ------
+    FileExistsError
+        If the folder holds anything else.
+    ValueError
+        If the signals are read from the folder, or it is the working directory.
+    OSError
+        If it cannot be written.
     """
-    files = {name: Path(directory) / f"{name}.zspy" for name in signals}
-    files = {name: file for name, file in files.items() if _may_write(file, overwrite)}
-    aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory))
+    directory = Path(os.path.realpath(directory))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    clean_up(directory)
+    found = _checked_folder(directory, [f"{name}.zspy" for name in signals] + list(texts))
+    if found and not _may_replace(directory, overwrite):
+        return
+    _check_sources(signals, directory)
+    aside = unfinished(directory)
     try:
-        sources = []
-        targets = []
-        for name, file in files.items():
-            for source, target in _write(signals[name], aside / file.name):
-                # Two blocks that share a chunk of the file would overwrite each other.
-                sources.append(source.rechunk(target.chunks))
-                targets.append(target)
-        if sources:
-            store(sources, targets, show_progressbar, "Saving")
-        for name, file in files.items():
-            _replace(aside / file.name, file, aside)
-            signals[name].tmp_parameters.set_item("folder", file.parent)
-            signals[name].tmp_parameters.set_item("filename", file.stem)
+        for name, text in texts.items():
+            (aside / name).write_text(text, encoding="utf-8")
+        _write_signals(signals, aside, show_progressbar)
+        put_in_place(aside, directory)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return list(files)
+        clean_up(directory)
+    for name, signal in signals.items():
+        signal.tmp_parameters.set_item("folder", directory)
+        signal.tmp_parameters.set_item("filename", name)
 
 
-def _may_write(file, overwrite):
-    """Ask HyperSpy's question where a file exists and no answer was given."""
-    if not file.exists():
-        return True
-    return ask_to_overwrite(file) if overwrite is None else bool(overwrite)
+def _checked_folder(directory, names):
+    """List what a folder holds; raise an error unless one of these files may replace it."""
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"directory: expected a folder, got a file: {directory}.")
+    found = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    found = {name for name in found if not name.startswith(_IGNORED)}
+    others = sorted(found - set(names))
+    if others or (found and names[0] not in found):
+        raise FileExistsError(
+            "directory: expected a new folder, an empty one, or one that holds a result and "
+            f"nothing else, for all of it is replaced, got {directory} with "
+            f"{', '.join(others[:3] or found)}. Give one of its own: "
+            f"{str(directory / 'zlp_removal')!r}."
+        )
+    if Path.cwd().is_relative_to(directory):
+        raise ValueError(
+            f"directory: expected another folder than the working directory, got {directory}; "
+            "give a new name, for example 'zlp_removal'."
+        )
+    return found
+
+
+def _check_sources(signals, directory):
+    """Raise an error where lazy signals are read from the folder that they would replace."""
+    arrays = [signal.data for signal in signals.values() if signal._lazy]
+    if directory.exists() and reads_from(arrays, directory):
+        raise ValueError(
+            f"directory: expected another folder than that of the data, got {directory}, from "
+            "which these lazy results are read. Give another folder, or call compute() first."
+        )
+
+
+def _may_replace(directory, overwrite):
+    """Ask HyperSpy's question where no answer was given."""
+    return ask_to_overwrite(directory) if overwrite is None else bool(overwrite)
+
+
+def _write_signals(signals, folder, show_progressbar):
+    """Write signals into a folder, the numbers of the lazy ones all at once."""
+    sources = []
+    targets = []
+    for name, signal in signals.items():
+        for source, target in _write(signal, folder / f"{name}.zspy"):
+            # Two blocks that share a chunk of the file would overwrite each other.
+            sources.append(source.rechunk(target.chunks))
+            targets.append(target)
+    if sources:
+        store(sources, targets, show_progressbar, "Saving")
 
 
 class _ArrayOfFile:
@@ -129,16 +181,3 @@ def _silence():
     """Hide the bar of RosettaSciIO for signals within the metadata, which it always shows."""
     with _SILENT, contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-def _replace(unfinished, file, aside):
-    """Give a file its name; the old one goes only when the new one is in its place."""
-    old = aside / f"{file.name}.old"
-    if file.exists():
-        file.rename(old)
-    try:
-        unfinished.rename(file)
-    except BaseException:
-        if old.exists():
-            old.rename(file)
-        raise

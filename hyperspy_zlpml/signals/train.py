@@ -6,7 +6,7 @@ import hyperspy.api as hs
 from hyperspy_zlpml import workflow
 from hyperspy_zlpml.arguments import got, is_sequence
 from hyperspy_zlpml.signals.arguments import unwrap
-from hyperspy_zlpml.signals.arrays import spectra_of
+from hyperspy_zlpml.signals.arrays import one_at_a_signal, spectra_of
 from hyperspy_zlpml.signals.microscope import read_conditions
 from hyperspy_zlpml.workflow import Options
 
@@ -92,8 +92,10 @@ device
     signals = _checked_signals(signals, cluster_by)
     if conditions is not None:
         values = read_conditions(signals, conditions)
-        spectra, factors = zip(*(spectra_of(signal) for signal in signals), strict=True)
-        return workflow.train_at_settings(spectra, values, unwrap(options, factors[0]))
+        with one_at_a_signal:
+            spectra, factors = zip(*(spectra_of(signal) for signal in signals), strict=True)
+            options = unwrap(options, factors[0])
+        return workflow.train_at_settings(spectra, values, options)
     if len(signals) != 1:
         raise ValueError(
             f"conditions: expected what differs between {len(signals)} signals, for example "
@@ -115,8 +117,10 @@ def train_signal(signal, options):
     -------
     Ensemble
     """
-    spectra, factor = spectra_of(signal)
-    return workflow.train(spectra, unwrap(options, factor))
+    with one_at_a_signal:
+        spectra, factor = spectra_of(signal)
+        options = unwrap(options, factor)
+    return workflow.train(spectra, options)
 
 
 def _checked_signals(signals, cluster_by):

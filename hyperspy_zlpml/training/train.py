@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hyperspy_zlpml.compute.workers import active_client, map_on
+from hyperspy_zlpml.compute.workers import map_on, ready_client
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Beside, Networks, Reference, SeenSpectra
 from hyperspy_zlpml.network.selection import select
@@ -335,7 +335,7 @@ def check_device(device):
     """
     from hyperspy_zlpml.network.training import usable_device
 
-    client = active_client()
+    client = ready_client("torch")
     if client is None:
         usable_device(device)
     else:
@@ -352,7 +352,7 @@ def _train_networks(data, options, rng, progress):
     """Train on dask workers where a client is active, else in threads."""
     from hyperspy_zlpml.network.training import train_networks
 
-    client = active_client()
+    client = ready_client("torch")
     return train_networks(
         data,
         options.layers,

@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 import warnings
 
 import dask.array as da
@@ -14,11 +15,14 @@ import hyperspy.api as hs
 import numpy as np
 import pytest
 from conftest import ROOT
+from ensemble_mutations import tampered
 from ensembles import with_parts
+from scipy.integrate import trapezoid
 
 from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.components.shapes import cells_of
 from hyperspy_zlpml.components.zlp_net import ensemble_from_dictionary, ensemble_to_dictionary
+from hyperspy_zlpml.ensemble.parts import FORMAT_VERSION, to_parts
 from hyperspy_zlpml.image.peaks import peak_parameters
 
 #: Energies (eV) with a part beyond the grid of the shapes on both sides.
@@ -142,7 +146,7 @@ def test_intensity_is_the_area_over_the_grid(ensemble):
     zlp = component(ensemble, **SETTINGS)
     ends = SETTINGS["centre"] + ensemble.grid.u[[0, -1]] * zlp.fwhm
     energy = np.linspace(*ends, 400_001)
-    assert np.trapezoid(zlp.function(energy), energy) == pytest.approx(3e7, rel=1e-6)
+    assert trapezoid(zlp.function(energy), energy) == pytest.approx(3e7, rel=1e-6)
 
 
 def test_channels_of_a_binned_axis_sum_to_the_intensity(ensemble):
@@ -748,6 +752,61 @@ def test_dictionaries_can_be_stored(ensemble):
     """What HyperSpy keeps in both of its formats: arrays of some dimension, and text."""
     for value in ensemble_to_dictionary(ensemble).values():
         assert isinstance(value, str) or (isinstance(value, np.ndarray) and value.ndim)
+
+
+def deep(levels):
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+@pytest.mark.parametrize("name, value, told", [
+    ("facts", deep(100_000), "RecursionError"), ("facts", "3", "TypeError"),
+    ("facts", " " * 2**21, "facts claims 2097152 letters"), ("facts", None, "AttributeError"),
+    ("weights", [1.0], "AttributeError"), ("weights", da.zeros(10**13), "weights claims 8"),
+    ("scatter", np.broadcast_to(1.0, (10**6, 10**6)), "scatter claims 8000000000000 bytes"),
+    ("facts", '{"format_version": true, "ensemble": {}}', "no format version"),
+])  # fmt: skip
+def test_what_a_stored_model_cannot_hold_is_refused_at_once(ensemble, name, value, told):
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=f"ensemble: expected the dictionary .*{told}"):
+        ZLPNet({**ensemble_to_dictionary(ensemble), name: value})
+    assert time.perf_counter() - start < 2
+
+
+def test_an_origin_that_is_nested_too_deep_is_refused(ensemble):
+    """It would be read, but could not be written again from everywhere."""
+    arrays, facts = to_parts(ensemble)
+    facts["provenance"] = json.loads(deep(30))
+    text = json.dumps({"format_version": FORMAT_VERSION, "ensemble": facts})
+    with pytest.raises(ValueError, match="provenance cannot be that"):
+        ZLPNet({**arrays, "facts": text})
+
+
+@pytest.mark.parametrize("name, factor", [
+    ("log_reference", 1e3), ("reference_modes", 1e5), ("weights", 1e4), ("reference_scores", 1e5),
+])  # fmt: skip
+def test_peaks_that_are_no_numbers_are_refused(ensemble, name, factor):
+    stored = ensemble_to_dictionary(ensemble)
+    with pytest.raises(ValueError, match="peaks are no numbers|too large"):
+        ZLPNet({**stored, name: stored[name] * factor})
+
+
+def test_stored_models_tampered_with_are_refused_or_work(ensemble):
+    energy = np.linspace(-2, 8, 300)
+    rng = np.random.default_rng(0)
+    refused = []
+    for number in range(200):
+        stored, thickness = tampered(*to_parts(ensemble), rng)
+        try:
+            component = ZLPNet(stored, thickness)
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        predicted = component.ensemble.predict(energy)
+        assert np.isfinite(predicted).all(), number
+        assert np.isfinite(component.function(energy)).all(), number
+    by_name = ("ensemble: expected", "thickness: expected")
+    assert [text for text in refused if not text.startswith(by_name)] == []
+    assert 50 < len(refused) < 200
 
 
 @pytest.mark.parametrize("wrong", [None, 3, "ws2.zlp", np.ones(3), [1, 2]])

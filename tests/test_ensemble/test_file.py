@@ -445,6 +445,14 @@ def test_a_header_that_does_not_end_is_not_read(path, monkeypatch):
         whole().save(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.zlp")
+    for place in (tmp_path / "pipe.zlp", Path(os.devnull)):
+        with pytest.raises(EnsembleFileError, match=f"{place}: expected a file, got a pipe"):
+            load(place)
+
+
 # --- saving ---------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
@@ -282,7 +283,7 @@ def test_spilled_losses_are_the_convolution_with_the_tails(with_vacuum):
     tables = spilled_losses(peaks, regions)
     assert sorted(tables) == [0, 1]
     grid = peaks.grid
-    area = np.trapezoid(np.exp(peaks.log_reference), grid.u)
+    area = trapezoid(np.exp(peaks.log_reference), grid.u)
     rows = peaks.label == 1
     counts = peaks.spectra.sums[rows].sum(0) / peaks.spectra.n_channels
     height = np.exp(peaks.matched.log_height[rows]).sum()

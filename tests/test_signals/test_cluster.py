@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A dask cluster: same numbers as threads, only arrays travel, workers may die."""
 
+import contextlib
 import os
 import signal as signals
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,7 +13,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from conftest import QUICK, REUSE, assert_same_results
+from conftest import QUICK, REUSE, ROOT, assert_same_results
 
 from hyperspy_zlpml.compute import workers
 from hyperspy_zlpml.network import training
@@ -272,3 +275,76 @@ def test_a_task_may_remove_zlps_itself(client):
 def test_a_device_that_no_worker_has_is_refused_at_once(small, client):
     with pytest.raises(ValueError, match="device: expected a device of torch"):
         small.train_zlp_ml(device="nonsense", **QUICK)
+
+
+# --- workers that cannot work --------------------------------------------------------------------
+
+#: A Python that finds this in a folder of its path runs it at its start.
+HIDING = """
+import sys
+
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {name!r}:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+
+
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+@contextlib.contextmanager
+def cluster_of(folder, hidden):
+    """A client of a scheduler and a worker of their own; the worker finds no package of a name."""
+    (folder / "sitecustomize.py").write_text(HIDING.format(name=hidden))
+    places = [os.fspath(folder), os.fspath(ROOT)]
+    hiding = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    file = os.fspath(folder / "scheduler.json")
+    calls = [["scheduler", "--port", "0", "--host", "127.0.0.1", "--no-show", "--no-dashboard"]]
+    calls += [["worker", "--no-nanny", "--nthreads", "1", "--no-dashboard"]]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options,
+             "--scheduler-file", file],
+            env=hiding if kind == "worker" else {**os.environ, "PYTHONPATH": os.fspath(ROOT)},
+            cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        for kind, *options in calls
+    ]  # fmt: skip
+    try:
+        with distributed.Client(scheduler_file=file, timeout=60) as client:
+            client.wait_for_workers(1)
+            yield client
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("hidden", ["torch", "hyperspy_zlpml"])
+def test_workers_that_lack_a_package_are_told_of_at_once(small, tmp_path, hidden):
+    lazy = small.as_lazy(chunks=(2, 2, 512))
+    with cluster_of(tmp_path, hidden=hidden):
+        start = time.perf_counter()
+        with pytest.raises(
+            workers.WorkersError,
+            match=rf"tcp://.*: ModuleNotFoundError: No module named '{hidden}' \(1 of its 2 proc",
+        ):
+            (lazy if hidden == "hyperspy_zlpml" else small).remove_zlp_ml(n_clusters=2, **QUICK)
+        assert time.perf_counter() - start < 20, "seconds, on a machine that is busy with others"
+        with dask.config.set(scheduler="threads"):
+            assert small.train_zlp_ml(n_clusters=2, **QUICK).n_replicas
+
+
+def test_a_cluster_without_workers_is_told_of_and_waited_for(monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE", 0.2)
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        later = threading.Timer(1.0, cluster.scale, [1])
+        later.start()
+        with pytest.warns(UserWarning, match="has no workers: waiting for the first. Start one"):
+            assert workers.ready_client() is client
+        later.join()

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lazy signals: the same numbers, one pass to look and one to subtract, nothing but arrays sent."""
 
+import contextlib
+import os
+import signal as signals
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +16,7 @@ import pytest
 from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 from hyperspy_zlpml import LazyEELSZLPSpectrum
-from hyperspy_zlpml.compute import mapping, n_threads
+from hyperspy_zlpml.compute import mapping, n_threads, threads
 from hyperspy_zlpml.network import training
 
 CHUNKINGS = {
@@ -510,7 +513,6 @@ def test_files_that_exist_are_kept_or_replaced_as_asked(small, small_removal, tm
     after = contents(tmp_path)
     assert after["report.txt"] != b"mine"
     assert hs.load(tmp_path / "zlp.zspy", lazy=True).data.chunks == result.zlp.data.chunks
-    assert not [name for name in after if ".part" in name]
 
 
 def test_saved_files_hold_all_metadata(small, small_removal, tmp_path):
@@ -606,18 +608,6 @@ def test_a_save_that_fails_leaves_nothing_behind(small, small_removal, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_old_file_comes_back_where_the_new_one_cannot_take_its_name(tmp_path):
-    from hyperspy_zlpml.signals.saving import _replace
-
-    old, aside = tmp_path / "zlp.zspy", tmp_path / "aside"
-    old.mkdir()
-    aside.mkdir()
-    (old / "mine").write_text("kept")
-    with pytest.raises(FileNotFoundError):
-        _replace(aside / "missing.zspy", old, aside)
-    assert (old / "mine").read_text() == "kept"
-
-
 def test_saving_changes_no_signal_but_for_its_place(small, small_removal, tmp_path):
     small_removal.save(tmp_path / "a")
     parameters = small_removal.zlp.tmp_parameters
@@ -662,3 +652,51 @@ def test_threads_of_blas_are_put_back_after_calls_that_overlap(small, small_reus
     assert n_threads() == before
     for result in results:
         assert_same_results(result, small_reused, rtol=1e-6)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
+@pytest.mark.parametrize("forks_inside", [False, True])
+def test_a_process_forked_during_a_call_limits_blas_no_longer_than_its_own(
+    forks_inside, monkeypatch
+):
+    n_threads = [4]
+
+    class Limits:
+        def __init__(self, limits, user_api):
+            n_threads[0] = limits
+
+        def restore_original_limits(self):
+            n_threads[0] = 4
+
+    monkeypatch.setattr(threads, "threadpool_limits", Limits)
+    limit = threads._OneBlasThread()
+    entered, leave = threading.Event(), threading.Event()
+
+    def call():
+        with limit:
+            entered.set()
+            leave.wait()
+
+    def in_child():
+        found = [n_threads[0]]
+        if forks_inside:
+            limit.__exit__()
+        found.append(n_threads[0])
+        with limit:
+            found.append(n_threads[0])
+        return [*found, n_threads[0]] == [1 if forks_inside else 4, 4, 1, 4]
+
+    other = threading.Thread(target=call)
+    other.start()
+    entered.wait()
+    with limit if forks_inside else contextlib.nullcontext():
+        pid = os.fork()
+        if not pid:
+            signals.alarm(20)
+            os._exit(0 if in_child() else 1)
+        _, status = os.waitpid(pid, 0)
+    assert n_threads == [1], "the other thread is within its call still"
+    leave.set()
+    other.join()
+    assert n_threads == [4]
+    assert status == 0

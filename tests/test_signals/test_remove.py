@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``s.remove_zlp_ml()``: what comes back, and what it does with every kind of input."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import hyperspy.api as hs
@@ -939,3 +940,12 @@ def test_the_cpu_is_the_default_where_there_is_no_gpu(small, small_removal):
     np.testing.assert_array_equal(
         ensemble.networks.weights, small_removal.ensemble.networks.weights
     )
+
+
+def test_four_calls_on_one_signal_at_once_give_what_one_gives(small, small_removal):
+    before = small.data.copy()
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(small.remove_zlp_ml, n_clusters=2, **QUICK) for _ in range(4)]
+    for call in calls:
+        assert_same_results(call.result(), small_removal)
+    np.testing.assert_array_equal(small.data, before)
