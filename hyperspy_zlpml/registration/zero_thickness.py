@@ -247,7 +247,8 @@ def tail_from(peaks, found):
     grid, u = peaks.grid, peaks.u.mean(0)
     start = PURE_FRACTION * peaks.extrapolated_from
     beyond = np.clip(np.log(np.maximum(u, start) / start), 0, None)
-    prior = np.maximum(TAIL_POWER_SIGMA * beyond, _CORE_ERROR)
+    prior = np.hypot(TAIL_POWER_SIGMA * beyond, peaks.reference_error(u))
+    prior = np.maximum(prior, _CORE_ERROR)
     seen = peaks.spectra.complete.any(0)
     variance = np.where(seen, gaussian_filter1d((found.deviations**2).sum(0), _SMOOTHING), np.inf)
     variance = np.maximum(variance, 1e-12)
@@ -257,7 +258,7 @@ def tail_from(peaks, found):
     known = np.where(weight > 0, variance, 0.0)
     error = np.where(weight > 0, np.sqrt(weight * known), _CORE_ERROR)
     shape = np.exp(grid.interpolate(peaks.log_reference, u))
-    log_reference, _ = fit_reference(
+    log_reference, *_ = fit_reference(
         u=u,
         counts=shape * ratio,
         expected_scale=np.ones_like(u),
