@@ -46,6 +46,8 @@ _FEWEST_TO_COMPARE = 12
 _SPECTRA_COMPARED = 128
 #: End of the flank, in FWHM, that shows how the tail would go on without inelastic signal.
 _FLANK = 1.8
+#: Losses that are seen from some energy on begin before it: tails are joined at this fraction.
+JOINED_BEFORE = 0.8
 
 
 def register_peaks(samples, noise, given_limit=None):
@@ -294,7 +296,7 @@ def _limited_reference(peaks, first, given):
 
     Pure is what lies below the energies where thicker clusters leave the brightest one, where
     the brightest leaves the power law on which its flank ends, where it has flattened, and where
-    a hump begins. Beyond the least of them the reference follows the gain side. Clusters that
+    a hump begins. From before the least of them the reference follows the gain side. Clusters that
     never leave the brightest one are of its thickness, and fitted with it.
     """
     onsets = [
@@ -314,7 +316,10 @@ def _limited_reference(peaks, first, given):
         flattening(u, smooth),
         hump_start(u, smooth, peaks.reference_error(u)),
     ]
-    limit = min(limits) if given is None else given / np.median(peaks.matched.fwhm)
+    if given is None:
+        limit = JOINED_BEFORE * min(limits)
+    else:
+        limit = given / np.median(peaks.matched.fwhm)
     if not np.isfinite(limit):
         return peaks
     pure, modes, seen = _refit(peaks, first, limit)
@@ -322,7 +327,7 @@ def _limited_reference(peaks, first, given):
     modes = np.concatenate(
         [
             like_gain_side(modes, peaks.grid, limit, -seen.low),
-            tail_modes(pure, peaks.grid, limit),
+            tail_modes(pure, peaks.grid, limit, -seen.low),
         ]
     )
     return replace(

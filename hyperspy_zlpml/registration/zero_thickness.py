@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
+from scipy.stats import t as student_t
 
-from hyperspy_zlpml.zlp.grid import TAIL_POWER_SIGMA
+from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
 from hyperspy_zlpml.zlp.reference import fit_reference
 
 #: Fewer spectra show nothing.
@@ -28,20 +29,22 @@ _FEWEST_GROUPS = 5
 #: Far losses of thick pixels (95th percentile) over those of thin ones (5th), at least.
 _LEAST_RANGE = 1.3
 #: Far losses begin at this many times the limit of the pure peak.
-_FAR = 2.5
+_FAR = 3.1
 #: Far losses hold at least this many times the counts of the peak's own tail.
 _LEAST_FAR_LOSSES = 3.0
 #: The tail is read off from this fraction of the limit of the pure peak on: nearer to the limit
 #: there are losses already, which no single spectrum shows.
-PURE_FRACTION = 0.6
+PURE_FRACTION = 0.75
 #: Most blocks of neighbouring pixels, which are left out in turn.
 _MOST_BLOCKS = 6
+#: Probability that a normal value lies below one standard deviation.
+_WITHIN_SIGMA = 0.8413
 #: Rounds in which weights and scatter beyond noise improve each other.
 _WEIGHT_STEPS = 5
 #: Error of the parabola as a fraction of its difference from a straight line.
 _HIGHER_POWERS = 0.2
 #: Deviations of the blocks are smoothed over this many groups.
-_SMOOTHING = 3.0
+_SMOOTHING = 4.0
 #: Smallest ratio to the reference to which the tail may fall.
 _SMALLEST_RATIO = 0.05
 #: Relative error of the reference nearer to the peak than the tail that is read off.
@@ -155,6 +158,8 @@ def extrapolate(ratios, complete, losses, scores):
         [_solve(normal.sum(0) - n, right.sum(0) - r) for n, r in zip(normal, right, strict=True)]
     )
     deviations = (without[..., 0] - without[..., 0].mean(0)) * np.sqrt((n_blocks - 1) / n_blocks)
+    # Few blocks: as much wider as Student's distribution is for their degrees of freedom.
+    deviations *= student_t.ppf(_WITHIN_SIGMA, max(n_blocks - 1, 1))
     # Higher powers are taken to add a fraction of what the parabola adds to a straight line.
     straight = [0, 1, *range(3, n_terms)]
     line = _solve(normal.sum(0)[:, straight][:, :, straight], right.sum(0)[:, straight])
@@ -246,8 +251,8 @@ def tail_from(peaks, found):
     """
     grid, u = peaks.grid, peaks.u.mean(0)
     start = PURE_FRACTION * peaks.extrapolated_from
-    beyond = np.clip(np.log(np.maximum(u, start) / start), 0, None)
-    prior = np.hypot(TAIL_POWER_SIGMA * beyond, peaks.reference_error(u))
+    beyond = np.log(np.clip(u, start, peaks.extrapolated_from) / start)
+    prior = np.hypot(GAIN_SIDE_POWER_SIGMA * beyond, peaks.reference_error(u))
     prior = np.maximum(prior, _CORE_ERROR)
     seen = peaks.spectra.complete.any(0)
     variance = np.where(seen, gaussian_filter1d((found.deviations**2).sum(0), _SMOOTHING), np.inf)

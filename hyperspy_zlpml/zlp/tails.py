@@ -4,7 +4,13 @@
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, to_grid
+from hyperspy_zlpml.zlp.grid import (
+    GAIN_SIDE_POWER_SIGMA,
+    GRID_STEP,
+    SLOWEST_TAIL,
+    TAIL_POWER_SIGMA,
+    to_grid,
+)
 
 #: Outside the core (beyond this many FWHM from the peak) the tails may only fall.
 _FALLS_FROM = 0.75
@@ -170,11 +176,12 @@ def extrapolate_by_gain_side(log_shape, grid, u_limit, u_end):
     return falling_tails(joined, grid, grid.x[0], to_grid(max(u_end, u_limit)))
 
 
-def tail_modes(log_shape, grid, u_limit):
+def tail_modes(log_shape, grid, u_limit, u_end):
     """Make the modes by which a tail that follows the gain side may be wrong.
 
-    The first is a power of the energy; the second is half of what the sides are taken to differ
-    less by than where they join, see :func:`like_gain_side`.
+    The first is a power of the energy, a smaller one where the gain side is seen; the second is
+    half of what the sides are taken to differ less by than where they join, see
+    :func:`like_gain_side`.
 
     Parameters
     ----------
@@ -183,6 +190,8 @@ def tail_modes(log_shape, grid, u_limit):
     grid : Grid
     u_limit : float
         Reduced energy, FWHM, beyond which the tail is extrapolated.
+    u_end : float
+        Reduced energy up to which the gain side is known.
 
     Returns
     -------
@@ -196,12 +205,14 @@ def tail_modes(log_shape, grid, u_limit):
     >>> from hyperspy_zlpml.zlp.tails import tail_modes
     >>> grid = Grid.covering(-20, 20)
     >>> shape = np.where(grid.u > 0, np.log(2), 0.0) - np.log1p(4 * grid.u**2)
-    >>> power, fading = tail_modes(shape, grid, u_limit=4.0)
-    >>> grid.interpolate(power, np.array([-10.0, 4.0, 16.0])).round(2)
-    array([0.  , 0.  , 0.69])
+    >>> power, fading = tail_modes(shape, grid, u_limit=4.0, u_end=8.0)
+    >>> grid.interpolate(power, np.array([-10.0, 4.0, 8.0, 16.0])).round(2)
+    array([0.  , 0.  , 0.17, 0.52])
     >>> grid.interpolate(fading, np.array([-10.0, 4.0, 16.0])).round(2)
     array([0.  , 0.  , 0.26])
     """
-    beyond = np.maximum(grid.u, u_limit) / u_limit
+    beyond = np.maximum(grid.u / u_limit, 1.0)
+    unseen = np.maximum(grid.u / max(u_end, u_limit), 1.0)
+    power = GAIN_SIDE_POWER_SIGMA * np.log(beyond / unseen) + TAIL_POWER_SIGMA * np.log(unseen)
     here, there = grid.interpolate(log_shape, np.array([u_limit, -u_limit]))
-    return np.stack([TAIL_POWER_SIGMA * np.log(beyond), (here - there) / 2 * (1 - 1 / beyond)])
+    return np.stack([power, (here - there) / 2 * (1 - 1 / beyond)])
