@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from hyperspy_zlpml.image.pedestal import pedestal_by_intensity
 from hyperspy_zlpml.image.sums import (
     FEW_SPECTRA,
     deviations,
@@ -431,6 +432,10 @@ def describe_detector(counts, energy, parameters, noise=None):
     """
     centre, fwhm = parameters.centre, parameters.fwhm
     pedestal, note = estimate_pedestal(counts, energy, centre, fwhm)
+    if not pedestal:
+        pedestal = pedestal_by_intensity(counts, energy, parameters)
+        if pedestal:
+            note = f"{pedestal:.4g} counts per channel, which do not grow with the peak"
     if noise is None:
         noise = estimate_noise(counts - pedestal, energy, centre, fwhm)
     return Detector(pedestal, note, noise)
