@@ -140,8 +140,7 @@ def separate(peaks, n_clusters, limits, latest=None):
         regions = find_regions(peaks, n_clusters, limits, modes=modes, gain_limit=gain_limit)
         if latest is not None and "E_I" not in limits:
             regions = replace(regions, E_I=latest(regions.E_I))
-        spill = spilled_losses(peaks, regions)
-        peaks = replace(peaks, spill_tables=spill.tables, spill_errors=spill.errors).within(regions)
+        peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
         modes, gain_limit = shape_modes(cluster_spectra(peaks)), regions.gain_limit
     return RegisteredImage(peaks, regions, modes)
 

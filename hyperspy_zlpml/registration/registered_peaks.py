@@ -62,8 +62,6 @@ class RegisteredPeaks(PerSpectrum):
         Limits of the pure ZLP in reduced energy.
     spill_tables : dict of int to ndarray of shape (grid.n,)
         For each label, counts that losses spill into region I, relative to the ZLP.
-    spill_errors : dict of int to ndarray of shape (grid.n,)
-        Their standard errors.
     reference_modes : ndarray of shape (n_modes, grid.n)
         Deviations of one standard error by which the reference is uncertain.
     extrapolated_from : float
@@ -80,7 +78,6 @@ class RegisteredPeaks(PerSpectrum):
         "log_reference",
         "noise",
         "spill_tables",
-        "spill_errors",
         "reference_modes",
         "extrapolated_from",
         "tail_is_known",
@@ -96,7 +93,6 @@ class RegisteredPeaks(PerSpectrum):
     noise: NoiseModel
     window: Range
     spill_tables: dict[int, np.ndarray] = field(default_factory=dict)
-    spill_errors: dict[int, np.ndarray] = field(default_factory=dict)
     reference_modes: np.ndarray | None = None
     extrapolated_from: float = NO_LIMIT
     tail_is_known: bool = True
@@ -173,7 +169,7 @@ class RegisteredPeaks(PerSpectrum):
         -------
         RegisteredPeaks
         """
-        return replace(self, spill_tables={}, spill_errors={})
+        return replace(self, spill_tables={})
 
     def ratios(self):
         """Divide the counts by the matched reference.

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Losses that the tails of the response carry into region I, where only the peak should be."""
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.integrate import trapezoid
 
@@ -14,26 +12,10 @@ _SPILL_FROM = 1.0
 #: Standard deviation of the spill from beyond the axis, over what is expected, before the gain side
 #: is looked at.
 _PRIOR = 0.5
-#: What the gain side says of it holds for region I to this fraction.
-_SHAPE_ERROR = 0.1
 #: The gain side farther than this many FWHM from the peak tells it.
 _TOLD_FROM = 1.5
 #: Blocks of neighbouring spectra, each of which is left out in turn.
 _BLOCKS = 6
-
-
-class Spill(NamedTuple):
-    """Counts spilled into region I over the zero-loss peak, by label; the vacuum has none.
-
-    Attributes
-    ----------
-    tables : dict of int to ndarray of shape (grid.n,)
-    errors : dict of int to ndarray of shape (grid.n,)
-        Standard errors.
-    """
-
-    tables: dict[int, np.ndarray]
-    errors: dict[int, np.ndarray]
 
 
 def spilled_losses(peaks, regions):
@@ -53,18 +35,16 @@ def spilled_losses(peaks, regions):
 
     Returns
     -------
-    Spill
+    dict of int to ndarray of shape (grid.n,)
+        Spilled counts over the ZLP, by label; the vacuum has none.
     """
     shape = _whole_response(peaks)
     names = [int(name) for name in peaks.labels[peaks.labels != VACUUM]]
     near, far = {}, {}
     for name in names:
         near[name], far[name] = _spill_of(peaks, regions, name, shape)
-    factor, error = _far_factor(peaks, near, far)
-    return Spill(
-        tables={name: near[name] + factor * far[name] for name in names},
-        errors={name: np.hypot(error, _SHAPE_ERROR * factor) * far[name] for name in names},
-    )
+    factor = _far_factor(peaks, near, far)
+    return {name: near[name] + factor * far[name] for name in names}
 
 
 def _spill_of(peaks, regions, name, shape):
@@ -90,7 +70,7 @@ def _spill_of(peaks, regions, name, shape):
 
 
 def _far_factor(peaks, near, far):
-    """Fit the factor on the spill from beyond the axis to the gain sides; its error too."""
+    """Fit the factor on the spill from beyond the axis to the gain sides, about 1 at first."""
     ratio, variance, inside = peaks.without_spill().ratios()
     told = inside & (peaks.u < -_TOLD_FROM)
     weight = np.where(told, 1 / variance, 0.0)
@@ -107,11 +87,11 @@ def _far_factor(peaks, near, far):
     total = sums.sum(1)
     found, information = _fitted_factor(total)
     if not information or len(peaks.label) < FEW_SPECTRA:
-        return 1.0, _PRIOR
+        return 1.0
     without = np.array([_fitted_factor(total - one)[0] for one in np.moveaxis(sums, 1, 0)])
     error = np.sqrt((_BLOCKS - 1) * without.var() + 1 / information)
     share = _PRIOR**2 / (_PRIOR**2 + error**2)
-    return max(1 + share * (found - 1), 0.0), np.sqrt(share) * error
+    return max(1 + share * (found - 1), 0.0)
 
 
 def _fitted_factor(sums):

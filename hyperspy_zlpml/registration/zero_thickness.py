@@ -13,7 +13,7 @@ coefficients are how the tail follows them. Errors come from leaving out blocks 
 pixels, as pixels differ (in their band gap) smoothly.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -32,6 +32,8 @@ _LEAST_RANGE = 1.3
 _FAR = 3.1
 #: Far losses hold at least this many times the counts of the peak's own tail.
 _LEAST_FAR_LOSSES = 3.0
+#: Largest error of the logarithm of the tail under them.
+_LARGEST_TAIL_ERROR = 0.5
 #: The tail is read off from this fraction of the limit of the pure peak on: nearer to the limit
 #: there are losses already, which no single spectrum shows.
 PURE_FRACTION = 0.75
@@ -58,7 +60,7 @@ class ZeroThickness:
     Attributes
     ----------
     ratio : ndarray of shape (n_groups,)
-    deviations : ndarray of shape (n_blocks + 1, n_groups)
+    deviations : ndarray of shape (n_deviations, n_groups)
         Independent errors of ``ratio``, of one standard deviation each.
     responses : ndarray of shape (n_modes, n_groups)
         Change of the ratio by a score of one of each mode.
@@ -69,12 +71,14 @@ class ZeroThickness:
     responses: np.ndarray
 
 
-def far_losses(peaks):
+def far_losses(peaks, tail_errors=0.0):
     """Sum the counts far beyond the peak over its height, free of its own tail.
 
     Parameters
     ----------
     peaks : RegisteredPeaks
+    tail_errors : float
+        Standard errors by which the tail is taken to be higher.
 
     Returns
     -------
@@ -85,7 +89,8 @@ def far_losses(peaks):
     far = (u > _FAR * peaks.extrapolated_from) & peaks.spectra.complete.all(0)
     if far.sum() < _FEWEST_GROUPS or len(peaks.label) < _FEWEST:
         return None
-    tail = np.exp(peaks.grid.interpolate(peaks.log_reference, u[far]))
+    error = np.minimum(peaks.reference_error(u[far]), _LARGEST_TAIL_ERROR)
+    tail = np.exp(peaks.grid.interpolate(peaks.log_reference, u[far]) + tail_errors * error)
     tail = (tail * peaks.spectra.n_channels[far]).sum()
     counts = peaks.spectra.sums[:, far].sum(-1) / np.exp(peaks.matched.log_height)
     losses = counts - tail
@@ -228,7 +233,14 @@ def at_zero_thickness(peaks, modes):
         return None
     ratios = peaks.ratios()
     scores = mode_scores(ratios, modes)
-    return extrapolate(ratios, peaks.spectra.complete, losses, scores)
+    found = extrapolate(ratios, peaks.spectra.complete, losses, scores)
+    # Another tail under the far losses moves what counts as zero thickness.
+    others = [far_losses(peaks, tail_errors) for tail_errors in (-1.0, 1.0)]
+    if any(other is None for other in others):
+        return None
+    low, high = (extrapolate(ratios, peaks.spectra.complete, one, scores) for one in others)
+    moved = (high.ratio - low.ratio) / 2
+    return replace(found, deviations=np.vstack([found.deviations, moved]))
 
 
 def tail_from(peaks, found):

@@ -6,7 +6,14 @@ import functools
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.grid import GRID_STEP, TAIL_POWER_SIGMA, Grid, from_grid, to_grid
+from hyperspy_zlpml.zlp.grid import (
+    GAIN_SIDE_POWER_SIGMA,
+    GRID_STEP,
+    TAIL_POWER_SIGMA,
+    Grid,
+    from_grid,
+    to_grid,
+)
 from hyperspy_zlpml.zlp.reference import fit_reference
 from hyperspy_zlpml.zlp.tails import (
     extrapolate_by_gain_side,
@@ -308,11 +315,13 @@ def test_errors_of_both_sides_enter_where_the_tail_follows_the_gain_side():
 
 def test_tails_may_be_wrong_by_a_power_of_the_energy_and_by_how_the_sides_differ():
     shape = np.where(GRID.u > 0, -1.0, 0.0)
-    power, fading = tail_modes(shape, GRID, 4.0)
+    power, fading = tail_modes(shape, GRID, 4.0, 8.0)
     assert (power[GRID.u <= 4] == 0).all()
     assert (fading[GRID.u <= 4] == 0).all()
     u = np.array([8.0, 16.0, 32.0])
     np.testing.assert_allclose(
-        GRID.interpolate(power, u), TAIL_POWER_SIGMA * np.log([2, 4, 8]), atol=1e-4
+        GRID.interpolate(power, u),
+        GAIN_SIDE_POWER_SIGMA * np.log(2) + TAIL_POWER_SIGMA * np.log([1, 2, 4]),
+        atol=1e-3,
     )
     np.testing.assert_allclose(GRID.interpolate(fading, u), -0.5 * (1 - 4 / u), atol=1e-3)
