@@ -172,7 +172,8 @@ def recorded(
     Returns
     -------
     SampleImage
-        With its truth as recorded: the pattern is part of it, the pedestal is not.
+        With its truth as recorded: the pattern is part of it, and the pedestal of what lies under
+        the losses, its ``zlp``.
     """
     rng = np.random.default_rng([seed, 77])
     zlp, inelastic = (getattr(sample, name).data.astype(float) for name in ("zlp", "inelastic"))
@@ -188,7 +189,7 @@ def recorded(
     if padded:
         counts[..., :padded] = 0
         counts[..., -padded:] = 0
-    values = {"signal": counts.astype(np.float32), "zlp": zlp, "inelastic": inelastic}
+    values = {"signal": counts.astype(np.float32), "zlp": zlp + pedestal, "inelastic": inelastic}
     signals = {}
     for name, value in values.items():
         signal = getattr(sample, name).deepcopy()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from hyperspy_zlpml.image.pedestal import pedestal_by_intensity
 from hyperspy_zlpml.image.sums import (
     FEW_SPECTRA,
     deviations,
@@ -541,6 +542,10 @@ def describe_detector(counts, energy, parameters, noise=None):
     """
     centre, fwhm = parameters.centre, parameters.fwhm
     pedestal, note = estimate_pedestal(counts, energy, centre, fwhm)
+    if not pedestal:
+        pedestal = pedestal_by_intensity(counts, energy, parameters)
+        if pedestal:
+            note = f"{pedestal:.4g} counts per channel, which do not grow with the peak"
     if not pedestal and noise is None:
         pedestal = dark_level(counts, energy, centre, fwhm)
         if pedestal:

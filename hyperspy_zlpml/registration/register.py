@@ -33,7 +33,7 @@ from hyperspy_zlpml.zlp.regions import (
     onset,
 )
 from hyperspy_zlpml.zlp.tables import ShapeTable
-from hyperspy_zlpml.zlp.tails import extrapolate_by_gain_side, hold_beyond, tail_mode
+from hyperspy_zlpml.zlp.tails import extrapolate_by_gain_side, like_gain_side, tail_modes
 
 #: Half width of the core, in FWHM, in which a peak is registered before its regions are known.
 _REGISTERED_WITHIN = 1.0
@@ -49,6 +49,8 @@ _FEWEST_TO_COMPARE = 12
 _SPECTRA_COMPARED = 128
 #: End of the flank, in FWHM, that shows how the tail would go on without inelastic signal.
 _FLANK = 1.8
+#: Losses that are seen from some energy on begin before it: tails are joined at this fraction.
+JOINED_BEFORE = 0.8
 
 
 def register_peaks(samples, noise, given_limit=None):
@@ -98,7 +100,7 @@ def register_peaks(samples, noise, given_limit=None):
     for _ in range(_REFERENCE_ROUNDS):
         u = (spectra.energy - centre[:, None]) / fwhm[:, None]
         scale = height[:, None] * spectra.n_channels * spectra.curvature
-        log_reference, reference_modes = _fit_reference_to(
+        log_reference, reference_modes, _ = _fit_reference_to(
             spectra, u, scale, grid=grid, noise=noise, chosen=first
         )
         curvature = group_curvature(grid, log_reference, groups, joined.channels_per_fwhm)
@@ -333,7 +335,7 @@ def _limited_reference(peaks, first, given):
 
     Pure is what lies below the energies where thicker clusters leave the brightest one, where
     the brightest leaves the power law on which its flank ends, where it has flattened, and where
-    a hump begins. Beyond the least of them the reference follows the gain side. Clusters that
+    a hump begins. From before the least of them the reference follows the gain side. Clusters that
     never leave the brightest one are of its thickness, and fitted with it.
     """
     onsets = [
@@ -342,9 +344,9 @@ def _limited_reference(peaks, first, given):
     ]
     alike = first | np.isin(peaks.label, peaks.labels[1:][np.isinf(onsets)])
     if alike.sum() > first.sum():
-        log_reference, modes = _refit(peaks, alike, NO_LIMIT)
+        log_reference, modes, _ = _refit(peaks, alike, NO_LIMIT)
         peaks, first = replace(peaks, log_reference=log_reference, reference_modes=modes), alike
-    flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK)[0])
+    flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK).log_shape)
     u = peaks.grid.u[peaks.grid.u > 0]
     smooth = peaks.grid.interpolate(peaks.log_reference, u)
     limits = [
@@ -353,17 +355,23 @@ def _limited_reference(peaks, first, given):
         flattening(u, smooth),
         hump_start(u, smooth, peaks.reference_error(u)),
     ]
-    limit = min(limits) if given is None else given / np.median(peaks.matched.fwhm)
+    if given is None:
+        limit = JOINED_BEFORE * min(limits)
+    else:
+        limit = given / np.median(peaks.matched.fwhm)
     if not np.isfinite(limit):
         return peaks
-    pure, modes = _refit(peaks, first, limit)
-    pure = extrapolate_by_gain_side(pure, peaks.grid, limit)
+    pure, modes, seen = _refit(peaks, first, limit)
+    continued = extrapolate_by_gain_side(pure, peaks.grid, limit, -seen.low)
     modes = np.concatenate(
-        [hold_beyond(modes, peaks.grid, limit), tail_mode(peaks.grid, limit)[None]]
+        [
+            like_gain_side(modes, peaks.grid, limit, -seen.low),
+            tail_modes(pure, peaks.grid, limit, -seen.low),
+        ]
     )
     return replace(
         peaks,
-        log_reference=pure,
+        log_reference=continued,
         reference_modes=modes,
         extrapolated_from=limit,
         tail_is_known=False,

@@ -164,6 +164,15 @@ class RegisteredPeaks(PerSpectrum):
         spread = np.sqrt(max(logarithm.var() - noise, _LEAST_WIDTH_SPREAD**2))
         return Normal(float(logarithm.mean()), float(spread))
 
+    def without_spill(self):
+        """Take the spilled losses for unknown: they stay in the ratios.
+
+        Returns
+        -------
+        RegisteredPeaks
+        """
+        return replace(self, spill_tables={})
+
     def ratios(self):
         """Divide the counts by the matched reference.
 

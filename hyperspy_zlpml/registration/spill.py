@@ -5,9 +5,17 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from hyperspy_zlpml.image.samples import VACUUM
+from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
 
 #: Closer to a loss than this many FWHM the measured losses already hold their own broadening.
 _SPILL_FROM = 1.0
+#: Standard deviation of the spill from beyond the axis, over what is expected, before the gain side
+#: is looked at.
+_PRIOR = 0.5
+#: The gain side farther than this many FWHM from the peak tells it.
+_TOLD_FROM = 1.5
+#: Blocks of neighbouring spectra, each of which is left out in turn.
+_BLOCKS = 6
 
 
 def spilled_losses(peaks, regions):
@@ -16,7 +24,9 @@ def spilled_losses(peaks, regions):
     Every electron that lost energy is recorded with the same response as the ZLP, whose tails
     reach below the onset and to the gain side. The mean losses of each cluster beyond ``E_I``,
     spread by the tails of the reference, give these counts in region I, which are not ZLP
-    although nothing in their shape shows it.
+    although nothing in their shape shows it. Where the tails would have to be known beyond the
+    axis, they are taken to go on like the loss side times a factor, by which the gain sides of
+    thick spectra differ from those of thin ones.
 
     Parameters
     ----------
@@ -28,28 +38,76 @@ def spilled_losses(peaks, regions):
     dict of int to ndarray of shape (grid.n,)
         Spilled counts over the ZLP, by label; the vacuum has none.
     """
+    shape = _whole_response(peaks)
+    names = [int(name) for name in peaks.labels[peaks.labels != VACUUM]]
+    near, far = {}, {}
+    for name in names:
+        near[name], far[name] = _spill_of(peaks, regions, name, shape)
+    factor = _far_factor(peaks, near, far)
+    return {name: near[name] + factor * far[name] for name in names}
+
+
+def _spill_of(peaks, regions, name, shape):
+    """Spread the losses of a cluster by the tails on the axis, and by those beyond it."""
     grid = peaks.grid
-    response = np.exp(peaks.log_reference)
-    kernel_shape = _whole_response(peaks)
-    area = trapezoid(np.exp(kernel_shape), grid.u)
-    tables = {}
-    for name in peaks.labels[peaks.labels != VACUUM]:
-        rows = peaks.label == name
-        fwhm = np.median(peaks.matched.fwhm[rows])
-        u = peaks.u[rows].mean(0)
-        height = np.exp(peaks.matched.log_height[rows]).sum()
-        width = np.gradient(u)
-        channels = peaks.spectra.n_channels * peaks.spectra.complete[rows].any(0)
-        zlp = np.exp(grid.interpolate(peaks.log_reference, u))
-        losses = peaks.spectra.sums[rows].sum(0) / np.maximum(channels, 1) / height - zlp
-        losses = np.where((u > regions.E_I[name] / fwhm) & (channels > 0), losses, 0.0)
-        distance = grid.u[:, None] - u
-        kernel = np.exp(grid.interpolate(kernel_shape, distance)) / area
-        kernel = np.where(np.abs(distance) > _SPILL_FROM, kernel, 0.0)
-        spilled = np.clip(kernel @ (losses * width), 0, None)
-        inside = grid.u < regions.E_I[name] / fwhm
-        tables[int(name)] = np.where(inside, spilled / response, 0.0)
-    return tables
+    rows = peaks.label == name
+    fwhm = np.median(peaks.matched.fwhm[rows])
+    u = peaks.u[rows].mean(0)
+    height = np.exp(peaks.matched.log_height[rows]).sum()
+    channels = peaks.spectra.n_channels * peaks.spectra.complete[rows].any(0)
+    zlp = np.exp(grid.interpolate(peaks.log_reference, u))
+    losses = peaks.spectra.sums[rows].sum(0) / np.maximum(channels, 1) / height - zlp
+    losses = np.where((u > regions.E_I[name] / fwhm) & (channels > 0), losses, 0.0)
+    distance = grid.u[:, None] - u
+    kernel = np.exp(grid.interpolate(shape, distance)) / trapezoid(np.exp(shape), grid.u)
+    kernel = np.where(np.abs(distance) > _SPILL_FROM, kernel, 0.0) * np.gradient(u)
+    inside = (grid.u < regions.E_I[name] / fwhm) / np.exp(peaks.log_reference)
+    on_axis = distance > _first_seen(peaks)
+    return tuple(
+        inside * np.clip(np.where(part, kernel, 0.0) @ losses, 0, None)
+        for part in (on_axis, ~on_axis)
+    )
+
+
+def _far_factor(peaks, near, far):
+    """Fit the factor on the spill from beyond the axis to the gain sides, about 1 at first."""
+    ratio, variance, inside = peaks.without_spill().ratios()
+    told = inside & (peaks.u < -_TOLD_FROM)
+    weight = np.where(told, 1 / variance, 0.0)
+    blocks = np.arange(len(peaks.label)) * _BLOCKS // len(peaks.label)
+    sums = np.zeros((3, _BLOCKS, len(peaks.labels), weight.shape[1]))
+    for i, name in enumerate(peaks.labels):
+        none = np.zeros(peaks.grid.n)
+        for b in range(_BLOCKS):
+            rows = (peaks.label == name) & (blocks == b)
+            u, w = peaks.u[rows], weight[rows]
+            rest = ratio[rows] - 1 - peaks.grid.interpolate(near.get(name, none), u)
+            spill = peaks.grid.interpolate(far.get(name, none), u)
+            sums[:, b, i] = w.sum(0), (w * rest).sum(0), (w * spill).sum(0)
+    total = sums.sum(1)
+    found, information = _fitted_factor(total)
+    if not information or len(peaks.label) < FEW_SPECTRA:
+        return 1.0
+    without = np.array([_fitted_factor(total - one)[0] for one in np.moveaxis(sums, 1, 0)])
+    error = np.sqrt((_BLOCKS - 1) * without.var() + 1 / information)
+    share = _PRIOR**2 / (_PRIOR**2 + error**2)
+    return max(1 + share * (found - 1), 0.0)
+
+
+def _fitted_factor(sums):
+    """Fit the factor to weighted sums by cluster and group; what clusters share tells nothing."""
+    weight, rest, spill = sums
+    known = np.maximum(weight, 1e-300)
+    total = np.maximum(weight.sum(0), 1e-300)
+    spill = spill / known
+    contrast = np.where(weight > 0, spill - (weight * spill).sum(0) / total, 0.0)
+    information = (weight * contrast**2).sum()
+    return (contrast * rest).sum() / max(information, 1e-300), information
+
+
+def _first_seen(peaks):
+    """Find the reduced energy at which the axis begins for some spectra."""
+    return peaks.u.mean(0)[peaks.spectra.complete.any(0)].min()
 
 
 def _whole_response(peaks):
@@ -59,8 +117,7 @@ def _whole_response(peaks):
     What the sides differ by fades: far out, both are electrons scattered behind the specimen.
     """
     grid = peaks.grid
-    seen = peaks.spectra.complete.any(0)
-    first = peaks.u.mean(0)[seen].min()
+    first = _first_seen(peaks)
     mirrored = grid.interpolate(peaks.log_reference, -grid.u)
     here, there = grid.interpolate(peaks.log_reference, np.array([first, -first]))
     fading = first / np.minimum(grid.u, first)

@@ -13,12 +13,13 @@ coefficients are how the tail follows them. Errors come from leaving out blocks 
 pixels, as pixels differ (in their band gap) smoothly.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
+from scipy.stats import t as student_t
 
-from hyperspy_zlpml.zlp.grid import TAIL_POWER_SIGMA
+from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
 from hyperspy_zlpml.zlp.reference import fit_reference
 
 #: Fewer spectra show nothing.
@@ -28,20 +29,24 @@ _FEWEST_GROUPS = 5
 #: Far losses of thick pixels (95th percentile) over those of thin ones (5th), at least.
 _LEAST_RANGE = 1.3
 #: Far losses begin at this many times the limit of the pure peak.
-_FAR = 2.5
+_FAR = 3.1
 #: Far losses hold at least this many times the counts of the peak's own tail.
 _LEAST_FAR_LOSSES = 3.0
+#: Largest error of the logarithm of the tail under them.
+_LARGEST_TAIL_ERROR = 0.5
 #: The tail is read off from this fraction of the limit of the pure peak on: nearer to the limit
 #: there are losses already, which no single spectrum shows.
-PURE_FRACTION = 0.6
+PURE_FRACTION = 0.75
 #: Most blocks of neighbouring pixels, which are left out in turn.
 _MOST_BLOCKS = 6
+#: Probability that a normal value lies below one standard deviation.
+_WITHIN_SIGMA = 0.8413
 #: Rounds in which weights and scatter beyond noise improve each other.
 _WEIGHT_STEPS = 5
 #: Error of the parabola as a fraction of its difference from a straight line.
 _HIGHER_POWERS = 0.2
 #: Deviations of the blocks are smoothed over this many groups.
-_SMOOTHING = 3.0
+_SMOOTHING = 4.0
 #: Smallest ratio to the reference to which the tail may fall.
 _SMALLEST_RATIO = 0.05
 #: Relative error of the reference nearer to the peak than the tail that is read off.
@@ -55,7 +60,7 @@ class ZeroThickness:
     Attributes
     ----------
     ratio : ndarray of shape (n_groups,)
-    deviations : ndarray of shape (n_blocks + 1, n_groups)
+    deviations : ndarray of shape (n_deviations, n_groups)
         Independent errors of ``ratio``, of one standard deviation each.
     responses : ndarray of shape (n_modes, n_groups)
         Change of the ratio by a score of one of each mode.
@@ -66,12 +71,14 @@ class ZeroThickness:
     responses: np.ndarray
 
 
-def far_losses(peaks):
+def far_losses(peaks, tail_errors=0.0):
     """Sum the counts far beyond the peak over its height, free of its own tail.
 
     Parameters
     ----------
     peaks : RegisteredPeaks
+    tail_errors : float
+        Standard errors by which the tail is taken to be higher.
 
     Returns
     -------
@@ -82,7 +89,8 @@ def far_losses(peaks):
     far = (u > _FAR * peaks.extrapolated_from) & peaks.spectra.complete.all(0)
     if far.sum() < _FEWEST_GROUPS or len(peaks.label) < _FEWEST:
         return None
-    tail = np.exp(peaks.grid.interpolate(peaks.log_reference, u[far]))
+    error = np.minimum(peaks.reference_error(u[far]), _LARGEST_TAIL_ERROR)
+    tail = np.exp(peaks.grid.interpolate(peaks.log_reference, u[far]) + tail_errors * error)
     tail = (tail * peaks.spectra.n_channels[far]).sum()
     counts = peaks.spectra.sums[:, far].sum(-1) / np.exp(peaks.matched.log_height)
     losses = counts - tail
@@ -155,6 +163,8 @@ def extrapolate(ratios, complete, losses, scores):
         [_solve(normal.sum(0) - n, right.sum(0) - r) for n, r in zip(normal, right, strict=True)]
     )
     deviations = (without[..., 0] - without[..., 0].mean(0)) * np.sqrt((n_blocks - 1) / n_blocks)
+    # Few blocks: as much wider as Student's distribution is for their degrees of freedom.
+    deviations *= student_t.ppf(_WITHIN_SIGMA, max(n_blocks - 1, 1))
     # Higher powers are taken to add a fraction of what the parabola adds to a straight line.
     straight = [0, 1, *range(3, n_terms)]
     line = _solve(normal.sum(0)[:, straight][:, :, straight], right.sum(0)[:, straight])
@@ -223,7 +233,14 @@ def at_zero_thickness(peaks, modes):
         return None
     ratios = peaks.ratios()
     scores = mode_scores(ratios, modes)
-    return extrapolate(ratios, peaks.spectra.complete, losses, scores)
+    found = extrapolate(ratios, peaks.spectra.complete, losses, scores)
+    # Another tail under the far losses moves what counts as zero thickness.
+    others = [far_losses(peaks, tail_errors) for tail_errors in (-1.0, 1.0)]
+    if any(other is None for other in others):
+        return None
+    low, high = (extrapolate(ratios, peaks.spectra.complete, one, scores) for one in others)
+    moved = (high.ratio - low.ratio) / 2
+    return replace(found, deviations=np.vstack([found.deviations, moved]))
 
 
 def tail_from(peaks, found):
@@ -246,8 +263,9 @@ def tail_from(peaks, found):
     """
     grid, u = peaks.grid, peaks.u.mean(0)
     start = PURE_FRACTION * peaks.extrapolated_from
-    beyond = np.clip(np.log(np.maximum(u, start) / start), 0, None)
-    prior = np.maximum(TAIL_POWER_SIGMA * beyond, _CORE_ERROR)
+    beyond = np.log(np.clip(u, start, peaks.extrapolated_from) / start)
+    prior = np.hypot(GAIN_SIDE_POWER_SIGMA * beyond, peaks.reference_error(u))
+    prior = np.maximum(prior, _CORE_ERROR)
     seen = peaks.spectra.complete.any(0)
     variance = np.where(seen, gaussian_filter1d((found.deviations**2).sum(0), _SMOOTHING), np.inf)
     variance = np.maximum(variance, 1e-12)
@@ -257,7 +275,7 @@ def tail_from(peaks, found):
     known = np.where(weight > 0, variance, 0.0)
     error = np.where(weight > 0, np.sqrt(weight * known), _CORE_ERROR)
     shape = np.exp(grid.interpolate(peaks.log_reference, u))
-    log_reference, _ = fit_reference(
+    log_reference, *_ = fit_reference(
         u=u,
         counts=shape * ratio,
         expected_scale=np.ones_like(u),

@@ -176,7 +176,7 @@ def _without_residual(image, samples, n_clusters, limits):
     )
     # What depends on the width is left to the modes, which follow more than a straight line.
     flat = flattened(samples, peaks, learnt.residual)
-    peaks = replace(regrouped(peaks, flat, groups), spill_tables={})
+    peaks = regrouped(peaks, flat, groups).without_spill()
     image = separate(peaks, n_clusters, limits)
     return replace(image, residual=learnt.residual)
 

@@ -14,6 +14,8 @@ GRID_STEP = 0.01
 SLOWEST_TAIL = -1.0
 #: Standard deviation of the power of the energy by which an extrapolated tail may be wrong.
 TAIL_POWER_SIGMA = 0.5
+#: The same where it follows the gain side, as far as that is seen.
+GAIN_SIDE_POWER_SIGMA = 0.25
 #: A group of channels is this fraction of its distance from the peak wide ...
 GROWTH = 0.05
 #: ... and at least this fraction of the FWHM.

@@ -7,11 +7,14 @@ so carries only what differs. Shapes live on a uniform grid of ``x = asinh(2 u)`
 core, logarithmic in the tails, where a straight line is a power law.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.interpolate import BSpline
 from scipy.linalg import solveh_banded
 
-from hyperspy_zlpml.zlp.grid import to_grid
+from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.zlp.grid import from_grid, to_grid
 from hyperspy_zlpml.zlp.tails import falling_tails
 
 #: Distance of the knots of the spline, in x.
@@ -28,6 +31,30 @@ _MOST_DIRECTIONS = 24
 _LARGEST_ERROR = 1.0
 #: Largest absolute value of the logarithm of the shape during the fit.
 _LARGEST_LOG = 50.0
+#: A tail is above its noise where its mean over this distance in x ...
+_SEEN_OVER = 0.25
+#: ... exceeds its error by this factor.
+_SEEN_ERRORS = 3.0
+#: A misfit is certain that exceeds this many standard errors.
+_CERTAIN = 3.0
+
+
+class Reference(NamedTuple):
+    """Smooth shape of the peak.
+
+    Attributes
+    ----------
+    log_shape : ndarray of shape (n_grid,)
+        0 at u = 0.
+    modes : ndarray of shape (n_modes, n_grid)
+        Independent deviations of one standard error by which the data leave it uncertain.
+    seen : Range
+        Reduced energies between which the data show it above their noise.
+    """
+
+    log_shape: np.ndarray
+    modes: np.ndarray
+    seen: Range
 
 
 def fit_reference(u, counts, expected_scale, variance, grid):
@@ -35,7 +62,7 @@ def fit_reference(u, counts, expected_scale, variance, grid):
 
     A penalised spline in x with a logarithmic link, fitted to the counts themselves (which may
     be negative) by iterated least squares; the smoothing is the one that the data
-    make most likely. Beyond the data the spline goes on straight: a power law.
+    make most likely. Beyond what stands above the noise the tails go on as power laws.
 
     Parameters
     ----------
@@ -51,10 +78,7 @@ def fit_reference(u, counts, expected_scale, variance, grid):
 
     Returns
     -------
-    log_shape : ndarray of shape (grid.n,)
-        0 at u = 0.
-    modes : ndarray of shape (n_modes, grid.n)
-        Independent deviations of one standard error by which the data leave it uncertain.
+    Reference
 
     Examples
     --------
@@ -66,8 +90,8 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     >>> u = np.tile(np.linspace(-4, 4, 161), (10, 1))
     >>> counts = np.random.default_rng(0).poisson(1e5 / (1 + 4 * u**2)).astype(float)
     >>> grid = Grid.covering(-4, 4)
-    >>> log_shape, modes = fit_reference(u, counts, np.full(u.shape, 1e5), counts + 1, grid)
-    >>> bool(np.abs(log_shape + np.log1p(4 * grid.u**2)).max() < 0.02)
+    >>> found = fit_reference(u, counts, np.full(u.shape, 1e5), counts + 1, grid)
+    >>> bool(np.abs(found.log_shape + np.log1p(4 * grid.u**2)).max() < 0.02)
     True
     """
     covered = (u >= grid.u[0]) & (u <= grid.u[-1])
@@ -80,6 +104,22 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     difference = np.diff(np.eye(n_basis), 2, axis=0)
     roughness = difference.T @ difference
 
+    best, information = _most_likely(basis, ratio, sigma, roughness)
+    misfit = _misfit(x, ratio, sigma, np.exp(basis @ best))
+    if misfit.any():
+        best, information = _most_likely(basis, ratio, np.hypot(sigma, misfit), roughness)
+    on_grid = BSpline.design_matrix(grid.x, knots, 3).toarray()
+    on_grid -= grid.interpolate_rows(on_grid, np.zeros(1))
+    first, last = _above_noise(x, ratio, sigma)
+    return Reference(
+        log_shape=falling_tails(on_grid @ best, grid, first, last),
+        modes=_uncertain_directions(on_grid, information),
+        seen=Range(float(from_grid(first)), float(from_grid(last))),
+    )
+
+
+def _most_likely(basis, ratio, sigma, roughness):
+    """Fit a spline at the smoothing that the data make most likely; inverse covariance too."""
     best_score = np.inf
     for penalty in _PENALTIES:
         score, coefficient, system = _fit_spline(
@@ -87,10 +127,34 @@ def fit_reference(u, counts, expected_scale, variance, grid):
         )
         if score < best_score:
             best_score, best, information = score, coefficient, system
-    on_grid = BSpline.design_matrix(grid.x, knots, 3).toarray()
-    on_grid -= grid.interpolate_rows(on_grid, np.zeros(1))
-    log_shape = falling_tails(on_grid @ best, grid, x[0], x[-1])
-    return log_shape, _uncertain_directions(on_grid, information)
+    return best, information
+
+
+def _misfit(x, ratio, sigma, fitted):
+    """Find how far cells lie from a smooth fit for certain beyond their errors, near each x.
+
+    A fine structure that no spline follows would pull it about, most where the data end.
+    """
+    known = np.maximum(sigma / fitted, _FLOOR)
+    weight = known**-4.0
+    relative = np.clip(np.abs(ratio / fitted - 1), 0, 1) ** 2 - known**2
+    near = np.abs(x[:, None] - x) < _SEEN_OVER
+    total = near @ weight
+    excess = near @ (weight * relative) / total - _CERTAIN * np.sqrt(2 / total)
+    return fitted * np.sqrt(np.clip(excess, 0, None))
+
+
+def _above_noise(x, ratio, sigma):
+    """Find the first and the last x up to which, from the peak on, the ratio is above its noise."""
+    low, high = np.searchsorted(x, [x - _SEEN_OVER / 2, x + _SEEN_OVER / 2])
+    weight = np.concatenate([[0.0], np.cumsum(1 / sigma**2)])
+    total = np.concatenate([[0.0], np.cumsum(ratio / sigma**2)])
+    weight, total = weight[high] - weight[low], total[high] - total[low]
+    lost = np.flatnonzero((total < _SEEN_ERRORS * np.sqrt(weight)) & (np.abs(x) > _SEEN_OVER))
+    before, after = lost[x[lost] < 0], lost[x[lost] > 0]
+    first = before[-1] + 1 if before.size else 0
+    last = after[0] - 1 if after.size else -1
+    return x[first], x[last]
 
 
 def _uncertain_directions(on_grid, information):

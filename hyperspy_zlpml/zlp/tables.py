@@ -23,6 +23,8 @@ from hyperspy_zlpml.zlp.residual import CoherentResidual
 
 #: Steps of the grid over which the slope at an edge is taken.
 _EDGE_STEPS = 50
+#: Losses spilled to the gain side are known to this fraction.
+_SPILL_ERROR = 0.35
 #: Fields of :class:`ShapeTable` that are tables.
 _TABLES = (
     "log_shape",
@@ -411,7 +413,9 @@ class ShapeTable:
         The errors are those that no mode holds: shared by neighbouring groups, and of a channel
         alone.
         """
-        shared = np.sqrt(self.rest**2 + self.scatter**2 + self.group_error**2)
+        # On the gain side losses come from so far that the axis does not show how they spread.
+        spilled = np.where(self.grid.u < 0, _SPILL_ERROR * self.spill / (1 + self.spill), 0.0)
+        shared = np.sqrt(self.rest**2 + self.scatter**2 + self.group_error**2 + spilled**2)
         own = np.broadcast_to(self.channel_error, self.rest.shape)
         tables = [self.log_shape, self._slope, self.lower, self.upper, shared, own]
         return Lookup.of(np.stack([*tables, *self._widening]))

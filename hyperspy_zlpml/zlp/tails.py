@@ -4,14 +4,26 @@
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from hyperspy_zlpml.zlp.grid import GRID_STEP, SLOWEST_TAIL, TAIL_POWER_SIGMA, to_grid
+from hyperspy_zlpml.zlp.grid import (
+    GAIN_SIDE_POWER_SIGMA,
+    GRID_STEP,
+    SLOWEST_TAIL,
+    TAIL_POWER_SIGMA,
+    to_grid,
+)
 
 #: Outside the core (beyond this many FWHM from the peak) the tails may only fall.
 _FALLS_FROM = 0.75
+#: Beyond the data a tail goes on with its mean slope over this distance in x: a factor of two.
+_BASELINE = 0.7
+#: Slope in x of the steepest tail beyond the data.
+_STEEPEST_TAIL = -6.0
 
 
 def falling_tails(log_shape, grid, x_first, x_last):
-    """Force the tails to fall outward, at least slowly beyond the data.
+    """Force the tails to fall outward, and to go on as power laws beyond the data.
+
+    The power is that of the outer part of the data: a cliff or a shelf at their very end is noise.
 
     Parameters
     ----------
@@ -43,16 +55,20 @@ def falling_tails(log_shape, grid, x_first, x_last):
     core = int(np.ceil(to_grid(_FALLS_FROM) / GRID_STEP))
     for side, limit in ((1, x_last), (-1, x_first)):
         tail = shape[peak:][core:] if side > 0 else shape[: peak + 1][::-1][core:]
-        distance = (np.arange(tail.size) + core) * GRID_STEP
-        beyond = distance > abs(limit)
-        steps = np.diff(tail, prepend=tail[0])
-        steps = np.where(beyond, np.minimum(steps, SLOWEST_TAIL * GRID_STEP), np.minimum(steps, 0))
-        falling = tail[0] + np.cumsum(steps)
-        inside = tail.copy()
-        if not beyond.all():
-            inside[~beyond] = isotonic_regression(tail[~beyond], increasing=False).x
-        tail[:] = np.where(beyond, falling + (inside - falling)[~beyond][-1:].sum(), inside)
+        n_known = int(np.floor(abs(limit) / GRID_STEP + 1e-6)) + 1 - core
+        known = tail[: max(n_known, 1)]
+        known[:] = isotonic_regression(known, increasing=False).x
+        tail[known.size :] = known[-1] + _outer_slope(known) * GRID_STEP * np.arange(
+            1, tail.size - known.size + 1
+        )
     return shape
+
+
+def _outer_slope(tail):
+    """Compute the mean slope in x of the outer part of a tail, kept to what tails can have."""
+    outer = tail[-int(_BASELINE / GRID_STEP) :]
+    slope = (outer[-1] - outer[0]) / (GRID_STEP * max(outer.size - 1, 1))
+    return np.clip(slope, _STEEPEST_TAIL, SLOWEST_TAIL)
 
 
 def level_ripples(log_values, u):
@@ -85,12 +101,48 @@ def level_ripples(log_values, u):
     return np.where(inner, log_values, levelled)
 
 
-def extrapolate_by_gain_side(log_shape, grid, u_limit):
-    """Replace the loss-side tail beyond ``u_limit`` by the gain-side tail, raised to join it.
+def like_gain_side(log_shapes, grid, u_limit, u_end):
+    """Replace loss sides beyond a reduced energy by the gain sides, raised to join them.
 
     No electron gains the energies that specimens take, so the gain side shows how the tail goes
-    on; the two sides of measured peaks differ by a nearly constant factor (1.8 to 2.1 between
-    2 and 7 FWHM on the WS2 data of Roest 2021).
+    on. What the sides of measured peaks differ by fades outward (from a factor of 2.7 at 2 FWHM to
+    1.9 at 4 and 1.5 at 8 on the WS2 data of Roest 2021): the difference falls as 1 / E here.
+
+    Parameters
+    ----------
+    log_shapes : ndarray of shape (..., grid.n)
+        Logarithms of shapes, or deviations of one.
+    grid : Grid
+    u_limit : float
+        Reduced energy, FWHM, up to which the loss sides are kept.
+    u_end : float
+        Reduced energy up to which the gain sides are known; constant beyond, and beyond the limit.
+
+    Returns
+    -------
+    ndarray of shape (..., grid.n)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.grid import Grid
+    >>> from hyperspy_zlpml.zlp.tails import like_gain_side
+    >>> grid = Grid.covering(-20, 20)
+    >>> pure = -np.log1p(4 * grid.u**2)
+    >>> with_losses = np.where(grid.u > 3, -3.0, pure)
+    >>> bool(np.allclose(like_gain_side(with_losses, grid, u_limit=2.9, u_end=30), pure))
+    True
+    """
+    columns = np.moveaxis(np.atleast_2d(log_shapes), -1, 0)
+    u = np.clip(grid.u, u_limit, max(u_end, u_limit))
+    here, there = grid.interpolate_rows(columns, np.array([u_limit, -u_limit]))
+    joined = grid.interpolate_rows(columns, -u) + (u_limit / u)[:, None] * (here - there)
+    joined = np.moveaxis(joined, 0, -1).reshape(np.shape(log_shapes))
+    return np.where(grid.u > u_limit, joined, log_shapes)
+
+
+def extrapolate_by_gain_side(log_shape, grid, u_limit, u_end):
+    """Continue the loss side of a shape by its gain side, and as a power law beyond that.
 
     Parameters
     ----------
@@ -98,6 +150,8 @@ def extrapolate_by_gain_side(log_shape, grid, u_limit):
     grid : Grid
     u_limit : float
         Reduced energy, FWHM, up to which the loss side is kept.
+    u_end : float
+        Reduced energy up to which the gain side is known.
 
     Returns
     -------
@@ -105,74 +159,60 @@ def extrapolate_by_gain_side(log_shape, grid, u_limit):
 
     Examples
     --------
+    A gain side that is known up to 10 FWHM shows a loss side the power by which it goes on.
+
     >>> import numpy as np
     >>> from hyperspy_zlpml.zlp.grid import Grid
     >>> from hyperspy_zlpml.zlp.tails import extrapolate_by_gain_side
-    >>> grid = Grid.covering(-20, 20)
-    >>> pure = -np.log1p(4 * grid.u**2)
-    >>> with_losses = np.where(grid.u > 3, -3.0, pure)
-    >>> bool(np.allclose(extrapolate_by_gain_side(with_losses, grid, u_limit=2.9), pure))
-    True
+    >>> grid = Grid.covering(-80, 80)
+    >>> seen = (grid.u > -10) & (grid.u < 3)
+    >>> known = np.where(seen, -np.log1p(4 * grid.u**2), -3.0)
+    >>> tail = extrapolate_by_gain_side(known, grid, u_limit=2.9, u_end=9.9)
+    >>> beyond = np.array([8.0, 40.0])
+    >>> (grid.interpolate(tail, beyond) + np.log1p(4 * beyond**2)).round(2) + 0.0
+    array([0.  , 0.01])
     """
-    mirrored = grid.interpolate(log_shape, -grid.u)
-    limit = np.array([u_limit])
-    joined = mirrored + grid.interpolate(log_shape, limit) - grid.interpolate(log_shape, -limit)
-    return np.where(
-        grid.u > u_limit, np.minimum(joined, grid.interpolate(log_shape, limit)), log_shape
-    )
+    joined = like_gain_side(log_shape, grid, u_limit, u_end)
+    return falling_tails(joined, grid, grid.x[0], to_grid(max(u_end, u_limit)))
 
 
-def hold_beyond(modes, grid, u_limit):
-    """Hold modes beyond a reduced energy at the value that they have there.
+def tail_modes(log_shape, grid, u_limit, u_end):
+    """Make the modes by which a tail that follows the gain side may be wrong.
+
+    The first is a power of the energy, a smaller one where the gain side is seen; the second is
+    half of what the sides are taken to differ less by than where they join, see
+    :func:`like_gain_side`.
 
     Parameters
     ----------
-    modes : ndarray of shape (n_modes, grid.n)
-    grid : Grid
-    u_limit : float
-        FWHM.
-
-    Returns
-    -------
-    ndarray of shape (n_modes, grid.n)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.zlp.grid import Grid
-    >>> from hyperspy_zlpml.zlp.tails import hold_beyond
-    >>> grid = Grid.covering(-20, 20)
-    >>> held = hold_beyond(grid.x[None], grid, u_limit=5.0)[0]
-    >>> grid.interpolate(held, np.array([4.0, 5.0, 15.0])).round(2)
-    array([2.78, 3.  , 3.  ])
-    """
-    at = grid.interpolate_rows(modes.T, np.array([u_limit])).T
-    return np.where(grid.u > u_limit, at, modes)
-
-
-def tail_mode(grid, u_limit):
-    """Make the mode by which an extrapolated tail may be wrong: a power of the energy.
-
-    Parameters
-    ----------
+    log_shape : ndarray of shape (grid.n,)
+        Known up to the limit on both sides.
     grid : Grid
     u_limit : float
         Reduced energy, FWHM, beyond which the tail is extrapolated.
+    u_end : float
+        Reduced energy up to which the gain side is known.
 
     Returns
     -------
-    ndarray of shape (grid.n,)
-        Deviation of the logarithm by one standard error; 0 up to the limit.
+    ndarray of shape (2, grid.n)
+        Deviations of the logarithm by one standard error; 0 up to the limit.
 
     Examples
     --------
     >>> import numpy as np
     >>> from hyperspy_zlpml.zlp.grid import Grid
-    >>> from hyperspy_zlpml.zlp.tails import tail_mode
+    >>> from hyperspy_zlpml.zlp.tails import tail_modes
     >>> grid = Grid.covering(-20, 20)
-    >>> mode = tail_mode(grid, u_limit=4.0)
-    >>> grid.interpolate(mode, np.array([-10.0, 4.0, 16.0])).round(2)
-    array([0.  , 0.  , 0.69])
+    >>> shape = np.where(grid.u > 0, np.log(2), 0.0) - np.log1p(4 * grid.u**2)
+    >>> power, fading = tail_modes(shape, grid, u_limit=4.0, u_end=8.0)
+    >>> grid.interpolate(power, np.array([-10.0, 4.0, 8.0, 16.0])).round(2)
+    array([0.  , 0.  , 0.17, 0.52])
+    >>> grid.interpolate(fading, np.array([-10.0, 4.0, 16.0])).round(2)
+    array([0.  , 0.  , 0.26])
     """
-    beyond = np.log(np.maximum(grid.u, u_limit) / u_limit)
-    return TAIL_POWER_SIGMA * beyond
+    beyond = np.maximum(grid.u / u_limit, 1.0)
+    unseen = np.maximum(grid.u / max(u_end, u_limit), 1.0)
+    power = GAIN_SIDE_POWER_SIGMA * np.log(beyond / unseen) + TAIL_POWER_SIGMA * np.log(unseen)
+    here, there = grid.interpolate(log_shape, np.array([u_limit, -u_limit]))
+    return np.stack([power, (here - there) / 2 * (1 - 1 / beyond)])

@@ -6,14 +6,21 @@ import functools
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.zlp.grid import GRID_STEP, TAIL_POWER_SIGMA, Grid, from_grid, to_grid
+from hyperspy_zlpml.zlp.grid import (
+    GAIN_SIDE_POWER_SIGMA,
+    GRID_STEP,
+    TAIL_POWER_SIGMA,
+    Grid,
+    from_grid,
+    to_grid,
+)
 from hyperspy_zlpml.zlp.reference import fit_reference
 from hyperspy_zlpml.zlp.tails import (
     extrapolate_by_gain_side,
     falling_tails,
-    hold_beyond,
     level_ripples,
-    tail_mode,
+    like_gain_side,
+    tail_modes,
 )
 
 GRID = Grid.covering(-12.0, 40.0)
@@ -82,8 +89,7 @@ def test_interpolated_shapes_are_good_to_what_the_step_promises():
 
 
 def fitted(*arguments):
-    log_shape, _ = fit_reference(*arguments, GRID)
-    return log_shape
+    return fit_reference(*arguments, GRID).log_shape
 
 
 def measured(height=1e6, n=20, seed=0, readout=5.0, u_last=20.0):
@@ -159,8 +165,8 @@ def test_modes_are_the_errors_that_repeated_measurements_show(low, high):
     # The modes are directions of one standard error: their quadrature is the scatter of the fit
     # over 25 measurements, known to 14 % a point; the smoothing chosen makes it uneven.
     fits = [fit_reference(*measured(1e4, n=4, seed=seed), GRID) for seed in range(25)]
-    shapes = np.array([shape for shape, _ in fits])
-    claimed = np.median([np.sqrt((modes**2).sum(0)) for _, modes in fits], axis=0)
+    shapes = np.array([one.log_shape for one in fits])
+    claimed = np.median([np.sqrt((one.modes**2).sum(0)) for one in fits], axis=0)
     where = (GRID.u > low) & (GRID.u < high)
     assert 0.5 < np.median(shapes.std(0, ddof=1)[where] / claimed[where]) < 1.5
 
@@ -169,8 +175,8 @@ def test_modes_are_the_errors_that_repeated_measurements_show(low, high):
 def repeated(height, n):
     """Errors made and claimed of 30 measurements, shape (30, grid.n)."""
     fits = [fit_reference(*measured(height, n, seed=seed), GRID) for seed in range(30)]
-    errors = np.array([shape for shape, _ in fits]) - np.log(pearson(GRID.u))
-    return errors, np.array([np.sqrt((modes**2).sum(0)) for _, modes in fits])
+    errors = np.array([one.log_shape for one in fits]) - np.log(pearson(GRID.u))
+    return errors, np.array([np.sqrt((one.modes**2).sum(0)) for one in fits])
 
 
 @pytest.mark.parametrize("region", [(-3.0, -0.8), (0.2, 0.5), (0.8, 3.0), (3.0, 8.0)])
@@ -188,20 +194,40 @@ def test_errors_are_those_against_the_truth(height, n, region):
 
 
 def test_modes_vanish_at_the_peak_and_grow_where_less_is_measured():
-    _, modes = fit_reference(*measured(1e4, n=4), GRID)
-    claimed = np.sqrt((modes**2).sum(0))
+    claimed = np.sqrt((fit_reference(*measured(1e4, n=4), GRID).modes ** 2).sum(0))
     assert claimed[PEAK] == pytest.approx(0, abs=1e-9)  # the height is no part of the shape
     assert (np.diff(claimed[np.searchsorted(GRID.u, [1.0, 4.0, 10.0, 35.0])]) > 0).all()
 
 
-def test_modes_are_held_beyond_a_limit():
-    modes = np.stack([np.tanh(GRID.u), GRID.u**2])
-    held = hold_beyond(modes, GRID, 5.0)
-    np.testing.assert_array_equal(held[:, GRID.u <= 5], modes[:, GRID.u <= 5])
-    beyond = held[:, GRID.u > 5]
-    np.testing.assert_allclose(
-        beyond, np.broadcast_to([[np.tanh(5)], [25.0]], beyond.shape), rtol=1e-3
+def test_fine_structure_that_no_smooth_shape_follows_is_an_error_of_the_shape():
+    u, counts, scale, variance = measured(1e8)
+    ripple = 1 + 0.02 * np.sin(2 * np.pi * u / 0.15)
+    smooth, rippled = (
+        fit_reference(u, values, scale, variance, GRID) for values in (counts, counts * ripple)
     )
+    flank = (np.abs(GRID.u) > 1) & (np.abs(GRID.u) < 4)
+    of_smooth, of_rippled = (np.sqrt((one.modes**2).sum(0))[flank] for one in (smooth, rippled))
+    found = rippled.log_shape - np.log(pearson(GRID.u))
+    assert np.median(of_rippled) > 3 * np.median(of_smooth)
+    assert np.sqrt(np.mean((found[flank] / of_rippled) ** 2)) < 2
+
+
+def test_shape_is_seen_up_to_where_it_sinks_into_the_noise():
+    u, counts, scale, variance = measured(1e4, n=4, readout=20.0)
+    # A twelfth of 0.25 in x, 10 channels at 4 FWHM: 40 of them let 20 / sqrt(40) counts be seen.
+    seen = fit_reference(u, counts, scale, variance, GRID).seen
+    assert -6 < seen.low < -3
+    assert 3 < seen.high < 8
+    assert fit_reference(*measured(1e10), GRID).seen.high > 19
+
+
+@pytest.mark.parametrize("last", [0.1, 3.0])
+def test_what_the_last_channels_hold_makes_no_cliff_and_no_shelf(last):
+    u, counts, scale, variance = measured(1e8, u_last=8.0)
+    odd = np.where(u > 7.9, last, 1.0)
+    found = fitted(u, counts * odd, scale, variance)
+    off = GRID.interpolate(found, np.array([16.0, 30.0])) - np.log(pearson(np.array([16.0, 30.0])))
+    assert np.abs(off).max() < 1.5
 
 
 # --- tails ----------------------------------------------------------------------------------------
@@ -251,29 +277,51 @@ def test_falling_shapes_have_no_ripples_to_level():
 
 
 def test_extrapolation_by_the_gain_side_keeps_symmetric_shapes():
-    shape = -np.log1p(GRID.u**2)
     grid = Grid.covering(-40, 40)
     shape = -np.log1p(grid.u**2)
-    np.testing.assert_allclose(extrapolate_by_gain_side(shape, grid, 3.0), shape, atol=1e-9)
+    np.testing.assert_allclose(extrapolate_by_gain_side(shape, grid, 3.0, 50), shape, atol=1e-9)
 
 
-def test_extrapolation_by_the_gain_side_raises_it_to_join_the_loss_side():
+def test_extrapolation_by_the_gain_side_lets_the_difference_of_the_sides_fade():
     grid = Grid.covering(-40, 40)
-    symmetric = -np.log1p(grid.u**2)
+    symmetric = -2 * np.log1p(grid.u**2)
     shape = symmetric + np.where(grid.u > 0, np.log(2) * np.tanh(grid.u), 0.0)
     losses = np.where(grid.u > 3, 5.0, 0.0)
-    found = extrapolate_by_gain_side(shape + losses, grid, 2.9)
-    below = grid.u <= 2.9
+    found = extrapolate_by_gain_side(shape + losses, grid, 2.9, 30.0)
+    below, beyond = grid.u <= 2.9, (grid.u > 2.9) & (grid.u < 30)
     np.testing.assert_array_equal(found[below], shape[below])
-    # Both sides differ by a factor of 2 from 2.9 FWHM on, which then is the truth.
-    np.testing.assert_allclose(found[~below], shape[~below], atol=0.01)
+    excess = np.log(2) * 2.9 / grid.u[beyond]
+    np.testing.assert_allclose((found - symmetric)[beyond], excess, atol=0.01)
 
 
-def test_tail_mode_is_a_power_of_the_energy():
-    mode = tail_mode(GRID, 4.0)
-    assert (mode[GRID.u <= 4] == 0).all()
+def test_tails_go_on_as_a_power_law_where_the_gain_side_ends():
+    grid = Grid.covering(-60, 60)
+    u = grid.u
+    power = -2.0 * np.log(np.maximum(np.abs(u), 0.5))
+    # What lies beyond the gain side, zeros of an axis that begins there, plays no part.
+    found = extrapolate_by_gain_side(np.where(u < -6, -60.0, power), grid, 4.0, 5.9)
+    np.testing.assert_allclose(found[u > 0.8], power[u > 0.8], atol=0.04)
+
+
+def test_errors_of_both_sides_enter_where_the_tail_follows_the_gain_side():
+    grid = Grid.covering(-40, 40)
+    modes = np.stack([np.where(grid.u < 0, grid.u, 0.0), np.where(grid.u > 0, 1.0, 0.0)])
+    of_gain, of_loss = like_gain_side(modes, grid, u_limit=2.0, u_end=10.0)
+    u = np.array([1.0, 4.0, 10.0, 30.0])
+    # An error at the join moves the tail less, the further it has faded.
+    np.testing.assert_allclose(grid.interpolate(of_gain, u), [0, -3, -9.6, -9.6], atol=0.02)
+    np.testing.assert_allclose(grid.interpolate(of_loss, u), [1, 0.5, 0.2, 0.2], atol=0.02)
+
+
+def test_tails_may_be_wrong_by_a_power_of_the_energy_and_by_how_the_sides_differ():
+    shape = np.where(GRID.u > 0, -1.0, 0.0)
+    power, fading = tail_modes(shape, GRID, 4.0, 8.0)
+    assert (power[GRID.u <= 4] == 0).all()
+    assert (fading[GRID.u <= 4] == 0).all()
+    u = np.array([8.0, 16.0, 32.0])
     np.testing.assert_allclose(
-        GRID.interpolate(mode, np.array([8.0, 16.0, 32.0])),
-        TAIL_POWER_SIGMA * np.log([2, 4, 8]),
-        atol=1e-4,
+        GRID.interpolate(power, u),
+        GAIN_SIDE_POWER_SIGMA * np.log(2) + TAIL_POWER_SIGMA * np.log([1, 2, 4]),
+        atol=1e-3,
     )
+    np.testing.assert_allclose(GRID.interpolate(fading, u), -0.5 * (1 - 4 / u), atol=1e-3)
