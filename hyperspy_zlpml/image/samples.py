@@ -10,6 +10,8 @@ from hyperspy_zlpml.image.peaks import PeakParameters
 
 #: Label of vacuum spectra, which belong to no cluster.
 VACUUM = -1
+#: Fewer spectra in a cluster than this may hide where their losses begin, or differ in their tails.
+FEW_SPECTRA = 30
 #: Spectra read for training at most.
 LARGEST_SAMPLE = 4096
 #: Spectra of one cluster trained on at most.

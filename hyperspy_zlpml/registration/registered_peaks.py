@@ -8,7 +8,7 @@ import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.detector import NoiseModel
-from hyperspy_zlpml.image.samples import VACUUM
+from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import GroupedSpectra
@@ -16,8 +16,6 @@ from hyperspy_zlpml.zlp.matching import WIDTH, Match, MatchStart, inside_window,
 from hyperspy_zlpml.zlp.regions import NO_LIMIT
 from hyperspy_zlpml.zlp.tables import ShapeTable, SpillTables
 
-#: Fewer spectra in a cluster than this may hide where their losses begin, or differ in their tails.
-FEW_SPECTRA = 30
 #: Least standard deviation of ln FWHM from spectrum to spectrum.
 _LEAST_WIDTH_SPREAD = 0.005
 #: Expected counts, in electrons, that are none.

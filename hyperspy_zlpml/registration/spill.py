@@ -4,8 +4,7 @@
 import numpy as np
 from scipy.integrate import trapezoid
 
-from hyperspy_zlpml.image.samples import VACUUM
-from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
+from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
 
 #: Closer to a loss than this many FWHM the measured losses already hold their own broadening.
 _SPILL_FROM = 1.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.image.samples import log_intensities
+from hyperspy_zlpml.image.samples import FEW_SPECTRA, log_intensities
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual, regrouped
 from hyperspy_zlpml.registration.find_regions import separate
 from hyperspy_zlpml.registration.register import (
@@ -14,7 +14,6 @@ from hyperspy_zlpml.registration.register import (
     log_beam,
     register_to_shape,
 )
-from hyperspy_zlpml.registration.registered_peaks import FEW_SPECTRA
 from hyperspy_zlpml.removal.applicability import ShapeDifference, check_same_shape
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Normal, Range
 from hyperspy_zlpml.training.summary import TrainingSummary
