@@ -267,7 +267,6 @@ class Removed:
             old.energy,
             Detector(old.pedestal, "", old.noise),
             channels=Range(channels.min(), channels.max()),
-            recorded=old.recorded,
         )
 
     def integrate(self, rows, limits):

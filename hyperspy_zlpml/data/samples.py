@@ -137,8 +137,10 @@ def make_sample(  # noqa: PLR0913
         Counts per electron, and read-out noise in counts.
     integer : bool
         Round the counts (the signal is then of an integer type).
-    response, material : Response, Material, optional
-        Shapes of the peak and of the losses.
+    response : Response or callable, optional
+        Shape of the peak, as a function of the reduced energy and of what its tail differs by.
+    material : Material, optional
+        Shape of the losses.
     random_state : int or numpy.random.Generator, optional
         Same state, same image.
     title : str
@@ -162,8 +164,10 @@ def make_sample(  # noqa: PLR0913
     1.0
     """
     rng = arguments.generator(random_state)
-    response = _given_or_default(response, "response", Response)
-    material = _given_or_default(material, "material", Material)
+    response = _checked_response(response)
+    material = (
+        Material() if material is None else arguments.instance(material, "material", Material)
+    )
     navigation_shape = _checked_shape(navigation_shape, n_channels)
     _check_axis(n_channels, offset, scale, fwhm)
     camera = _checked_camera(peak_counts, gain, readout, integer)
@@ -224,8 +228,13 @@ def _check_axis(n_channels, offset, scale, fwhm):
     arguments.within(fwhm, "fwhm", 0.25 * scale, max(length, scale))
 
 
-def _given_or_default(value, name, kind):
-    return kind() if value is None else arguments.instance(value, name, kind)
+def _checked_response(response):
+    """Take a response, or any other function of reduced energy and tail, as measured peaks are."""
+    if response is None:
+        return Response()
+    if not callable(response) or isinstance(response, type):
+        arguments.refuse(response, "response", "a Response or another function of (u, tail)")
+    return response
 
 
 def _checked_camera(peak_counts, gain, readout, integer):

@@ -36,7 +36,7 @@ _DIFFERENT_IN_CORE = 0.3
 #: Fewer spectra cannot tell a wrong channel from a spike.
 _FEWEST_SPECTRA = 3
 #: Channels behind a padding hold this many electrons.
-_PADDED = 10.0
+_PADDED = 5.0
 #: Channels behind it, none of which is empty.
 _STEP = 8
 #: Fewer channels of one value at an edge are no padding.

@@ -20,7 +20,7 @@ from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import to_grid
-from hyperspy_zlpml.zlp.groups import group_samples, recorded_channels
+from hyperspy_zlpml.zlp.groups import group_samples
 from hyperspy_zlpml.zlp.matching import N_PEAK, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 
@@ -366,7 +366,7 @@ def _points_of(sample, log_seen, peaks, cubic, first, before):
 
     ``before`` is the number of channels that the groups hold before the peak.
     """
-    found, recorded = [], recorded_channels(sample.counts)
+    found = []
     for start in range(0, len(sample.label), _SPECTRA_AT_ONCE):
         rows = slice(start, start + _SPECTRA_AT_ONCE)
         some, matched = sample.select(rows), peaks.matched.select(rows)
@@ -378,7 +378,6 @@ def _points_of(sample, log_seen, peaks, cubic, first, before):
         weight = expected**2 / np.maximum(peaks.noise.of_sum(expected), 1e-300)
         inside = inside_window(u, window) & (np.abs(u) < _FURTHEST)
         inside &= np.isfinite(weight) & (weight > _LEAST_WEIGHT)
-        inside[:, : recorded.low] = inside[:, recorded.high :] = False
         spectrum, channel = np.nonzero(inside)
         found.append(
             _Points(

@@ -12,7 +12,6 @@ from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
 from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction, results_type
 from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.zlp.groups import recorded_channels
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
 
@@ -78,7 +77,6 @@ class Application:
             image.energy,
             image.detector,
             channels=channel_range(image),
-            recorded=recorded_channels(image.sample_counts),
             distance=distance,
         )
         index = image.sample_index

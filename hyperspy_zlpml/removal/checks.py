@@ -316,7 +316,6 @@ def errors_over_claims(subtraction, counts, peaks, window):
     noise = np.maximum(variance - std**2, np.finfo(variance.dtype).tiny)
     used = (distance > low) & (distance < high) & (np.abs(distance) < reach)
     used &= subtracted**2 < _SPIKE**2 * variance
-    used[:, : subtraction.recorded.low] = used[:, subtraction.recorded.high :] = False
     if not used.any():
         return Normal(0.0, 0.0)
     channel = np.round(distance[used] / step).astype(int)

@@ -13,7 +13,7 @@ from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.removal.applicability import log_intensity_distance
-from hyperspy_zlpml.statistics import Normal, Range
+from hyperspy_zlpml.statistics import Normal
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.groups import ChannelGroups, GroupedSpectra, group_curvature, make_groups
@@ -105,9 +105,6 @@ class Subtraction:
         Mean and standard deviation of ln FWHM.
     correlation : ndarray of shape (n_groups, n_groups)
         Of the errors that no mode holds, between groups.
-    recorded : Range of int
-        Channels of the axis that hold data, see
-        :func:`~hyperspy_zlpml.zlp.groups.recorded_channels`.
     distance : float
         How far the data lie outside what the ensemble has seen, see
         :mod:`hyperspy_zlpml.removal.applicability`.
@@ -123,11 +120,10 @@ class Subtraction:
     pedestal: float
     log_fwhm: Normal
     correlation: np.ndarray
-    recorded: Range
     distance: float = 0.0
 
     @classmethod
-    def prepare(cls, table, log_fwhm, energy, detector, channels, *, recorded=None, distance=0.0):
+    def prepare(cls, table, log_fwhm, energy, detector, channels, distance=0.0):
         """Prepare tables and groups of channels for one energy axis.
 
         Parameters
@@ -140,8 +136,6 @@ class Subtraction:
         detector : Detector
         channels : Range
             First and last channel that holds a peak.
-        recorded : Range of int, optional
-            Channels of the axis that hold data; all by default.
         distance : float
             How far the data lie outside what the ensemble has seen.
 
@@ -165,7 +159,6 @@ class Subtraction:
             pedestal=detector.pedestal,
             log_fwhm=log_fwhm,
             correlation=_correlation(to_grid(groups.middle / per_fwhm)),
-            recorded=recorded or Range(0, energy.size),
             distance=distance,
         )
 
@@ -347,7 +340,7 @@ class Subtraction:
     def _grouped(self, data, peaks):
         """Collect aligned spectra in groups of channels."""
         channel = peaks.channel.astype(int)
-        sums, complete = self.groups.collect_aligned(data, channel, self.recorded)
+        sums, complete = self.groups.collect_aligned(data, channel, self.energy.size)
         return GroupedSpectra(
             sums=sums,
             n_channels=self.groups.n_channels,

@@ -11,13 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.grid import CORE_WIDTH, GROWTH
-
-#: Channels that fill up an end of the axis are compared with this many times as many behind them.
-_BEHIND = 4
-#: They are equal by chance with at most this probability.
-_CHANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ class ChannelGroups:
         -------
         sums : ndarray of shape (n_spectra, n_groups)
         complete : ndarray of bool of the same shape
-            Groups that were recorded; the sums of others are zero.
+            Groups that lie on the axis; the sums of others are zero.
 
         Examples
         --------
@@ -75,14 +69,14 @@ class ChannelGroups:
         n_energy = counts.shape[-1]
         start = channel[:, None] + self.edges[:-1]
         stop = channel[:, None] + self.edges[1:]
-        complete = self.complete(channel, recorded_channels(counts))
+        complete = self.complete(channel, n_energy)
         zero = np.zeros((len(counts), 1))
         cumulative = np.concatenate([zero, np.cumsum(counts, -1, dtype=float)], -1)
         sums = np.take_along_axis(cumulative, np.clip(stop, 0, n_energy), -1)
         sums -= np.take_along_axis(cumulative, np.clip(start, 0, n_energy), -1)
         return np.where(complete, sums, 0.0), complete
 
-    def collect_aligned(self, aligned, channel, recorded):
+    def collect_aligned(self, aligned, channel, n_energy):
         """Sum the channels of each group of spectra that are already cut about their peaks.
 
         Parameters
@@ -91,8 +85,8 @@ class ChannelGroups:
             Counts, from the first edge of the groups to the last.
         channel : ndarray of int of shape (n_spectra,)
             Highest channel of each spectrum on its axis.
-        recorded : Range of int
-            Channels of that axis that were recorded.
+        n_energy : int
+            Channels of that axis.
 
         Returns
         -------
@@ -101,19 +95,19 @@ class ChannelGroups:
         """
         starts = self.edges[:-1] - self.edges[0]
         sums = np.add.reduceat(aligned, starts, axis=-1, dtype=float)
-        complete = self.complete(channel, recorded)
+        complete = self.complete(channel, n_energy)
         sums[~complete] = 0.0
         return sums, complete
 
-    def complete(self, channel, recorded):
-        """Tell which groups were recorded.
+    def complete(self, channel, n_energy):
+        """Tell which groups lie on the axis.
 
         Parameters
         ----------
         channel : ndarray of int of shape (n_spectra,)
             Highest channel of each spectrum.
-        recorded : Range of int
-            See :func:`recorded_channels`.
+        n_energy : int
+            Channels of the axis.
 
         Returns
         -------
@@ -121,44 +115,7 @@ class ChannelGroups:
         """
         start = channel[:, None] + self.edges[:-1]
         stop = channel[:, None] + self.edges[1:]
-        return (start >= recorded.low) & (stop <= recorded.high)
-
-
-def recorded_channels(counts):
-    """Find the channels that were recorded: all but those filled up at the ends of the axis.
-
-    Channels at an end that hold one number in all spectra are filling where those behind them
-    differ from it so often that chance is excluded. Few counts are no filling.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n_spectra, n_energy)
-
-    Returns
-    -------
-    Range of int
-        First channel, and the one behind the last.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.zlp.groups import recorded_channels
-    >>> counts = np.array([[0, 0, 0, 0, 7, 5, 9, 40, 99, 35, 8, 5, 6, 3, 4, 1, 2, 3, 1, 1, 0, 0]])
-    >>> recorded_channels(counts)
-    Range(low=4, high=22)
-    """
-    n_energy = counts.shape[-1]
-    before, after = (_n_filled(one) for one in (counts, counts[:, ::-1]))
-    return Range(before, n_energy - after) if before + after < n_energy else Range(0, n_energy)
-
-
-def _n_filled(counts):
-    """Count the channels that are filled up at the beginning of the axis."""
-    differs = counts != counts[:1, :1]
-    n_same = int(differs.any(0).argmax())
-    behind = differs[:, n_same : (1 + _BEHIND) * n_same]
-    by_chance = (1 - behind.sum() / (behind.size + 1)) ** (n_same * len(counts))
-    return n_same if by_chance < _CHANCE else 0
+        return (start >= 0) & (stop <= n_energy)
 
 
 def make_groups(channels_per_fwhm, n_before, n_after):
@@ -214,7 +171,7 @@ class GroupedSpectra(PerSpectrum):
     energy : ndarray of shape (n_spectra, n_groups)
         Energy of the middle of each group, eV.
     complete : ndarray of bool of shape (n_spectra, n_groups)
-        Groups that were recorded.
+        Groups that lie on the axis.
     """
 
     shared = ("n_channels", "curvature")

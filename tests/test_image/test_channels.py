@@ -73,6 +73,22 @@ def test_padding_is_told_from_tails_that_end():
     assert inspected(fading.astype(float)).all_good
 
 
+@pytest.mark.parametrize("level", [0.0, -12.5])
+@pytest.mark.parametrize("n_spectra", [1, 40])
+def test_what_fills_up_an_axis_need_not_be_zero(level, n_spectra):
+    counts = np.random.default_rng(0).poisson(30.0, (n_spectra, 200)) - 0.5
+    counts[:, :12] = counts[:, 190:] = level
+    found = inspect_channels(counts, np.full(n_spectra, 80), 10.0)
+    assert (found.first, found.stop) == (12, 190)
+
+
+def test_few_counts_are_no_filling():
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        counts = rng.poisson(0.3, (1, 200)).astype(float)
+        assert inspect_channels(counts, np.array([80]), 10.0).all_recorded
+
+
 def test_too_few_recorded_channels_are_refused():
     counts = spectra()
     counts[:, :100], counts[:, 160:] = 0, 0
