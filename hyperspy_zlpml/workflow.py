@@ -77,6 +77,7 @@ __all__ = [
     "train",
     "train_at_settings",
     "look",
+    "fit_and_subtract",
     "choose",
     "train_on",
     "adapt_to",
@@ -503,7 +504,7 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
     Returns
     -------
     RemovedZLP
-    lost : ndarray of bool of shape (n_spectra,)
+    lost : ndarray of bool of the navigation shape
         Spectra whose matched peak is not where their counts are; NaN in every result.
 
     Raises
@@ -511,6 +512,9 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
     NoZeroLossPeakError
         If no spectrum is left.
     """
+    if ensemble is not None:
+        check_ensemble(ensemble)
+    flag(lazy, "lazy")
     choice = choose(first, options)
     if ensemble is None:
         fitted = train_on(first, choice, options)
@@ -553,7 +557,7 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
             confidence=options.confidence,
         ),
     )
-    return removed, lost
+    return removed, lost.reshape(first.spectra.navigation_shape)
 
 
 def train(spectra, options):
@@ -704,7 +708,7 @@ def look(spectra, options, name="", alike_is_vacuum=False, lost=None):
         Said before every warning, where there are several images.
     alike_is_vacuum : bool
         Whether spectra that are all alike and never rise are vacuum without further evidence.
-    lost : ndarray of bool of shape (n_spectra,), optional
+    lost : ndarray of bool of the navigation shape, optional
         Spectra whose peak could not be matched before.
 
     Returns
@@ -728,7 +732,7 @@ def look(spectra, options, name="", alike_is_vacuum=False, lost=None):
     given = spectra
     measured = measure(spectra, index, excluded, options.show_progressbar)
     if lost is not None:
-        measured = measured.without(lost)
+        measured = measured.without(spectra.flat_map(lost, "lost", bool))
     spectra = measured.spectra
     image = describe_image(
         measured.parameters,

@@ -440,8 +440,12 @@ def _array_functions(scene):
                {"images": "none of these", "conditions": "none of these", "options": "options"},
                {**settings, "options": options}, names=("conditions",), is_slow=True),
         Called("look", workflow.look, {"spectra": "none of these", "options": "options",
-                                       "name": "text", "alike_is_vacuum": "a flag"},
+                                       "name": "text", "alike_is_vacuum": "a flag", "lost": "None"},
                {"spectra": spectra, "options": options}, is_slow=True),
+        Called("fit_and_subtract", workflow.fit_and_subtract, {
+            "first": "none of these", "options": "options", "ensemble": "ensemble or None",
+            "lazy": "a flag",
+        }, {"first": first, "options": options, "ensemble": scene.ensemble}),
         Called("choose", workflow.choose, {"first": "none of these", "options": "options"},
                {"first": first, "options": options}),
         Called("train_on", workflow.train_on, steps, given, is_slow=True),
