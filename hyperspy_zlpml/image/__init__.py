@@ -8,6 +8,7 @@ In the order in which :mod:`hyperspy_zlpml.workflow` uses them:
 - ``samples``: spectra to read, to train on, and to check the result on
 - ``describe``: usable spectra, detector and vacuum of an image
 - ``detector``: noise and pedestal
+- ``pedestal``: pedestal of axes that begin close to the peak
 - ``sums``: scatter of sums of channels, from which the noise is estimated
 - ``vacuum``: pixels that see no specimen
 - ``quality``: messages on peaks that cannot be trusted as they were measured

@@ -4,7 +4,7 @@
 import numpy as np
 from scipy.integrate import trapezoid
 
-from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
+from hyperspy_zlpml.image.samples import VACUUM
 
 #: Closer to a loss than this many FWHM the measured losses already hold their own broadening.
 _SPILL_FROM = 1.0
@@ -13,6 +13,8 @@ _SPILL_FROM = 1.0
 _PRIOR = 0.5
 #: The gain side farther than this many FWHM from the peak tells it.
 _TOLD_FROM = 1.5
+#: Fewer spectra do not tell it.
+_FEWEST = 30
 #: Blocks of neighbouring spectra, each of which is left out in turn.
 _BLOCKS = 6
 
@@ -85,7 +87,7 @@ def _far_factor(peaks, near, far):
             sums[:, b, i] = w.sum(0), (w * rest).sum(0), (w * spill).sum(0)
     total = sums.sum(1)
     found, information = _fitted_factor(total)
-    if not information or len(peaks.label) < FEW_SPECTRA:
+    if not information or len(peaks.label) < _FEWEST:
         return 1.0
     without = np.array([_fitted_factor(total - one)[0] for one in np.moveaxis(sums, 1, 0)])
     error = np.sqrt((_BLOCKS - 1) * without.var() + 1 / information)
