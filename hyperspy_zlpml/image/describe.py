@@ -161,17 +161,16 @@ def describe_image(  # noqa: PLR0913
             "not a spike."
         )
     detector = describe_detector(counts, energy, sampled, noise)
-    counts = counts - detector.pedestal
-    check_baseline(counts, energy, detector.noise)
-    spikes = find_spikes(counts, width, detector.noise)
+    check_baseline(counts - detector.pedestal, energy, detector.noise)
+    spikes = find_spikes(counts - detector.pedestal, width, detector.noise)
     counts = without_spikes(counts, spikes)
-    if spikes.any():
-        parameters = _without(spikes, counts + detector.pedestal, index, parameters, energy)
-        sampled = parameters.select(index)
-        detector = describe_detector(counts + detector.pedestal, energy, sampled, noise)
-    parameters = _without_odd(parameters, index, counts, energy, detector.noise)
+    parameters = _remeasured(spikes, counts, index, parameters, energy)
+    parameters = _without_odd(parameters, index, counts - detector.pedestal, energy, detector.noise)
     good = parameters.usable[index]
     index, counts = index[good], counts[good]
+    if spikes.any() or not good.all():
+        detector = describe_detector(counts, energy, parameters.select(index), noise)
+    counts = counts - detector.pedestal
     clean = parameters.without_pedestal(detector.pedestal, energy)
     if not (clean.intensity[index] > 0).any():
         raise NoZeroLossPeakError(
@@ -193,7 +192,7 @@ def describe_image(  # noqa: PLR0913
     )
 
 
-def _without(spikes, counts, index, parameters, energy):
+def _remeasured(spikes, counts, index, parameters, energy):
     """Measure the peaks of a sample once more where they held spikes."""
     spiked = spikes.any(-1)
     if not spiked.any():

@@ -63,6 +63,8 @@ def pedestal_by_intensity(counts, energy, parameters):
     if len(counts) < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
         return 0.0
     level = np.where(inside, counts, 0.0).sum(-1) / n_channels
+    if not np.median(level) > 0:
+        return 0.0
     # Their noise grows with the counts.
     weight = 1 / np.maximum(level, np.median(level) / 4)
     blocks = np.arange(len(level)) * _BLOCKS // len(level)

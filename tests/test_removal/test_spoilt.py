@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Data that are not right: a result that holds, or an error that says why; never a wrong number.
+
+``benchmarks/fuzz_images.py`` (``make fuzz``) tries a thousand random images of the same kinds.
+"""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from hyperspy_zlpml import NoZeroLossPeakError
+from hyperspy_zlpml.workflow import Spectra, remove_zlp, train_zlp
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import fuzz_images  # noqa: E402
+
+ENERGY = -2 + 0.025 * np.arange(512)
+PEAK = 1e6 * (np.exp(-4 * np.log(2) * (ENERGY / 0.4) ** 2) + 0.01 / (1 + (ENERGY / 0.3) ** 2))
+THICKNESS = np.linspace(0, 0.5, 30)[:, None]
+LOSSES = 2e4 * THICKNESS * np.clip(ENERGY - 1.8, 0, None) ** 0.5
+COUNTS = np.random.default_rng(0).poisson(np.exp(-THICKNESS) * PEAK + LOSSES).astype(float)
+OTHERS = np.arange(30) != 13
+
+
+def removed(counts, **arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return remove_zlp(counts, ENERGY, n_replicas=8, random_state=0, **arguments)
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return removed(COUNTS)
+
+
+@pytest.fixture(scope="module")
+def without_one():
+    return removed(COUNTS, navigation_mask=~OTHERS)
+
+
+def with_values(where, value):
+    counts = COUNTS.copy()
+    counts[where] = value
+    return counts
+
+
+def change(result, right, rows=OTHERS):
+    """Largest change of the ZLP of some spectra, in standard deviations."""
+    return np.abs((result.zlp - right.zlp)[rows] / right.std[rows]).max()
+
+
+# --- one spectrum --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [5e6, 2e6, -(2.0**31)])
+def test_a_spike_moves_no_other_spectrum(clean, value):
+    result = removed(with_values((13, 300), value))
+    assert (result.clusters >= 0).all()
+    # Networks are trained anew: what differs is how far they go.
+    assert change(result, clean) < 0.3
+    assert change(result, clean, [13]) < 1
+
+
+def test_a_spike_moves_nothing_with_an_ensemble(clean):
+    results = [
+        removed(counts, ensemble=clean.ensemble)
+        for counts in (COUNTS, with_values((13, 300), 5e6), with_values((13, 84), 5e6))
+    ]
+    for spiked in results[1:]:
+        assert change(spiked, results[0]) < 0.1
+        assert change(spiked, results[0], [13]) < 1
+
+
+def test_a_spike_in_the_core_is_seen_through(clean):
+    result = removed(with_values((13, 84), 5e6))
+    assert change(result, clean, [13]) < 2
+
+
+@pytest.mark.parametrize("shift", [6, 60, -40])
+def test_a_spectrum_whose_beam_jumped_is_as_if_it_were_not_there(without_one, shift):
+    jumped = COUNTS.copy()
+    jumped[13] = (COUNTS[13] + np.roll(COUNTS[13], shift)) / 2
+    with pytest.warns(UserWarning, match="1 of 30 spectra are left out .* unlike those of other"):
+        result = remove_zlp(jumped, ENERGY, n_replicas=8, random_state=0)
+    assert result.clusters[13] == -1
+    assert np.isnan(result.zlp[13]).all()
+    np.testing.assert_array_equal(result.zlp[OTHERS], without_one.zlp[OTHERS])
+
+
+def test_a_dark_spectrum_with_a_ray_is_left_out(without_one):
+    dark = COUNTS.copy()
+    dark[13] = 0
+    dark[13, 400] = 1e6
+    result = removed(dark)
+    np.testing.assert_array_equal(result.zlp[OTHERS], without_one.zlp[OTHERS])
+
+
+# --- channels ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channel, add", [(90, None), (400, 1e4), (300, -(2.0**31)), (0, 1e5)])
+def test_bad_channels_are_named_and_bridged(channel, add):
+    counts = with_values((slice(None), channel), 0)
+    if add is not None:
+        counts[:, channel] = COUNTS[:, channel] + add
+    with pytest.warns(UserWarning, match=rf"dead or hot in all spectra: {channel} \("):
+        result = remove_zlp(counts, ENERGY, n_replicas=8, random_state=0)
+    assert "dead or hot" in str(result.report)
+    pull = (result.zlp - np.exp(-THICKNESS) * PEAK) / result.std
+    pure = ENERGY < 1.5
+    assert np.abs(pull[:, pure]).mean() < 1.5
+    for name in ("subtracted", "zlp", "std", "variance"):
+        assert np.isfinite(getattr(result, name)).all()
+
+
+def test_padding_is_told_and_results_have_all_channels():
+    counts = COUNTS.copy()
+    counts[:, :20], counts[:, -40:] = 0, 0
+    with pytest.warns(UserWarning, match="20 channels before -1.5 eV and 40 behind"):
+        result = remove_zlp(counts, ENERGY, n_replicas=8, random_state=0)
+    assert result.zlp.shape == COUNTS.shape
+    assert np.isfinite(result.zlp).all()
+    whole = result.integrate(2.0, 4.0)
+    crop = slice(20, -40)
+    part = remove_zlp(counts[:, crop], ENERGY[crop], n_replicas=8, random_state=0)
+    np.testing.assert_allclose(whole.integral, part.integrate(2.0, 4.0).integral)
+    np.testing.assert_array_equal(result.zlp[:, crop], part.zlp)
+
+
+# --- all of it -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shift", [2e4, 3e5, COUNTS.mean(-1, keepdims=True)])
+def test_negative_baselines_are_refused(shift):
+    with pytest.raises(ValueError, match="counts: .* of the peak: what was subtracted .* Add it"):
+        removed(COUNTS - shift)
+
+
+def test_integers_that_overflowed_are_refused():
+    with pytest.raises(NoZeroLossPeakError, match="overflowed the integers"):
+        removed(COUNTS.astype(int) % 2**16)
+
+
+@pytest.mark.parametrize("factor", [1e-15, 1e-6, 1e12])
+def test_the_scale_of_the_counts_does_not_matter(clean, factor):
+    result = removed(COUNTS * factor)
+    assert np.abs((result.zlp / factor - clean.zlp) / clean.std).max() < 0.3
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e3])
+def test_vacuum_may_be_on_another_scale(factor):
+    specimen, vacuum = COUNTS[5:], COUNTS[:5] * np.exp(THICKNESS[:5])
+    right = removed(specimen, vacuum=Spectra(vacuum, ENERGY))
+    scaled = removed(specimen, vacuum=Spectra(vacuum * factor, ENERGY))
+    pull = (scaled.zlp - right.zlp) / np.hypot(scaled.std, right.std)
+    # The noise of five spectra tells the scale to some per cent: replicas are drawn anew.
+    assert np.sqrt((pull**2).mean()) < 1.5
+
+
+def test_training_alone_says_the_same():
+    with pytest.warns(UserWarning, match="dead or hot in all spectra: 90"):
+        train_zlp(with_values((slice(None), 90), 0), ENERGY, n_replicas=8, random_state=0)
+
+
+# --- random images -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20_000, 20_016))
+def test_random_images_give_results_or_errors_of_ours(seed):
+    kind, words = fuzz_images.outcome(seed)
+    assert kind in ("result", "refused"), words
+
+
+@pytest.mark.parametrize("seed", range(30_003, 30_006))
+def test_a_spectrum_left_out_changes_no_other(seed):
+    found = fuzz_images.changed(seed)
+    assert found is None or found[0] < 0.1 or "used" in found[1]
