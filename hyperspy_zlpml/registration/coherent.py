@@ -521,7 +521,7 @@ def _fine_curve(points, nodes, prior):
         levels.append((centres, np.round(np.arange(nodes.size) / together).astype(int)))
     for centres, cell in levels:
         total = np.bincount(cell, weight, minlength=centres.size)
-        known = np.maximum(total, 1e-300)
+        known = np.maximum(total, _LEAST_WEIGHT)
         mean = np.bincount(cell, score, minlength=centres.size) / known
         n_channels = np.bincount(cell, minlength=centres.size) / _NODES_PER_CHANNEL
         error = np.where(total > 0, larger * points.by_channels(n_channels) / known, np.inf)
@@ -559,7 +559,7 @@ def _means_over_spectra(points, cell, n, by=None):
     score = score.reshape(n_spectra, n)
     factor = np.ones((n_spectra, 1)) if by is None else by[:n_spectra, None]
     information = (factor**2 * weight).sum(0)
-    known = np.maximum(information, 1e-300)
+    known = np.maximum(information, _LEAST_WEIGHT)
     mean = (factor * score).sum(0) / known
     left = score - weight * factor * mean
     count = np.maximum((weight > 0).sum(0), 1)
@@ -709,7 +709,7 @@ def _scatter(points, grid):
     """
     cell, n_cells = _cells(to_grid(points.u), _SCATTER_CELL)
     squared = points.weight**2
-    known = np.maximum(np.bincount(cell, squared, minlength=n_cells), 1e-300)
+    known = np.maximum(np.bincount(cell, squared, minlength=n_cells), _LEAST_WEIGHT)
     excess = squared * points.residual**2 - points.weight
     each = np.bincount(cell, excess, minlength=n_cells) / known
     each_error = np.sqrt(2 / known)

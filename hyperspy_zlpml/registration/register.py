@@ -39,6 +39,8 @@ from hyperspy_zlpml.zlp.tails import extrapolate_by_gain_side, like_gain_side, t
 _REGISTERED_WITHIN = 1.0
 #: Rounds in which reference and peaks improve each other.
 _REFERENCE_ROUNDS = 3
+#: Part of the height of the highest peak that any has.
+_LEAST_HEIGHT = 1e-6
 #: A match whose logarithm of the height differs by this from that measured has run away.
 _RUN_AWAY = 1.0
 #: Counts that differ from those of the cluster by this many standard deviations are spikes.
@@ -263,7 +265,7 @@ def groups_of(samples):
 def _heights(sample):
     """Look up the counts of the highest channel of every spectrum."""
     highest = np.take_along_axis(sample.counts, sample.parameters.channel[:, None], -1)[:, 0]
-    return np.maximum(highest, np.finfo(float).tiny)
+    return np.maximum(highest, _LEAST_HEIGHT * highest.max())
 
 
 def log_beam(samples, grid, log_reference):

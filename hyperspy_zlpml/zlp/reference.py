@@ -105,7 +105,8 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     roughness = difference.T @ difference
 
     best, information = _most_likely(basis, ratio, sigma, roughness)
-    misfit = _misfit(x, ratio, sigma, np.exp(basis @ best))
+    fitted = np.exp(np.clip(basis @ best, -_LARGEST_LOG, _LARGEST_LOG))
+    misfit = _misfit(x, ratio, sigma, fitted)
     if misfit.any():
         best, information = _most_likely(basis, ratio, np.hypot(sigma, misfit), roughness)
     on_grid = BSpline.design_matrix(grid.x, knots, 3).toarray()
