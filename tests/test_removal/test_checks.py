@@ -137,7 +137,7 @@ def test_check_is_made_where_the_losses_begin_far_out():
 
 def test_pure_vacuum_has_nothing_to_scan():
     vacuum = data.ws2_like((8, 8), vacuum_fraction=1.0, random_state=0).signal
-    result = vacuum.remove_zlp_ml(**FEW)
+    result = vacuum.remove_zlp_ml(vacuum=True, **FEW)
     assert result.report.scan is None
     with pytest.raises(ValueError, match="plot_regions: expected a cluster with a finite E_I"):
         result.plot_regions()
