@@ -164,10 +164,7 @@ def make_sample(  # noqa: PLR0913
     1.0
     """
     rng = arguments.generator(random_state)
-    response = _checked_response(response)
-    material = (
-        Material() if material is None else arguments.instance(material, "material", Material)
-    )
+    response, material = _checked_response(response), _checked_material(material)
     navigation_shape = _checked_shape(navigation_shape, n_channels)
     _check_axis(n_channels, offset, scale, fwhm)
     camera = _checked_camera(peak_counts, gain, readout, integer)
@@ -199,6 +196,11 @@ def make_sample(  # noqa: PLR0913
         gain=gain,
         readout=readout,
     )
+
+
+def _checked_material(material):
+    """Take a material, or the usual one."""
+    return Material() if material is None else arguments.instance(material, "material", Material)
 
 
 def _checked_shape(shape, n_channels):

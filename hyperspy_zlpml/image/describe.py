@@ -204,7 +204,7 @@ def _remeasured(spikes, counts, index, parameters, energy):
 def _without_odd(parameters, index, counts, energy, noise):
     """Mark spectra of a sample whose peak differs from that of most others."""
     sampled = parameters.select(index)
-    saturated = np.any(saturated_peaks(counts / noise.unit, sampled, energy), axis=0)
+    saturated, _ = saturated_peaks(counts / noise.unit, sampled, energy)
     if saturated.mean() < 0.5:
         parameters = parameters.marked(index[saturated], SATURATED)
         index, counts = index[~saturated], counts[~saturated]

@@ -17,7 +17,7 @@ from hyperspy_zlpml.image.peaks import (
     measure_peaks,
     peak_parameters,
 )
-from hyperspy_zlpml.image.quality import overflowed
+from hyperspy_zlpml.image.quality import NoZeroLossPeakError, overflowed
 from hyperspy_zlpml.image.spectra import Spectra
 
 #: More spectra of other widths than this are not read once more.
@@ -80,18 +80,33 @@ def measure(spectra, index, excluded=None, show_progressbar=False):
     Returns
     -------
     Measured
+
+    Raises
+    ------
+    NoZeroLossPeakError
+        If nothing but bad channels looked like a peak.
+    ValueError
+        If too few channels were recorded.
     """
-    index = np.asarray(index, int)
+    given, index = spectra, np.asarray(index, int)
     parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
     channels = _channels_of(counts, parameters.select(index), spectra)
     if not channels.all_good:
         spectra = spectra.repaired(channels)
         parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+        _check_that_peaks_are_left(parameters, channels, given.energy)
     wrong = overflowed(counts, parameters.channel[index])
     parameters = parameters.marked(index[wrong], OVERFLOWED)
     if excluded is not None:
         parameters = parameters.excluding(excluded)
     return Measured(spectra, channels, _without_odd(parameters, spectra), index, counts)
+
+
+def _check_that_peaks_are_left(parameters, channels, energy):
+    """Raise NoZeroLossPeakError where all peaks were bad channels."""
+    if not parameters.usable.any():
+        told = " ".join(channels.describe(energy))
+        raise NoZeroLossPeakError(f"no zero-loss peak found beside channels that are wrong: {told}")
 
 
 def _channels_of(counts, sampled, spectra):

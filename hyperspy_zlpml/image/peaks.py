@@ -51,7 +51,7 @@ _OUTER_PART = 2 / 3
 #: Peaks narrower than this many channels have no flanks to interpolate.
 _COARSE = 4.5
 #: Peaks of fewer channels (FWHM) have no width.
-_NARROWEST_FWHM = 0.3
+_NARROWEST_FWHM = 0.0
 #: Peaks of a larger part of the axis (FWHM) leave nothing beside them.
 _WIDEST_FWHM = 1 / 3
 #: Neighbours of a coarse peak hold at least this fraction of its height.
@@ -359,13 +359,15 @@ def peak_parameters(counts, energy):
     """
     leading, n_energy = counts.shape[:-1], counts.shape[-1]
     spectra = np.asarray(counts).reshape(-1, n_energy)
-    if len(spectra) > _SPECTRA_AT_ONCE:
-        starts = range(0, len(spectra), _SPECTRA_AT_ONCE)
-        blocks = [
-            peak_parameters(spectra[start : start + _SPECTRA_AT_ONCE], energy).stack()
-            for start in starts
-        ]
-        return PeakParameters.unstack(np.concatenate(blocks).reshape(leading + (-1,)))
+    starts = range(0, max(len(spectra), 1), _SPECTRA_AT_ONCE)
+    blocks = [_of_block(spectra[start : start + _SPECTRA_AT_ONCE], energy) for start in starts]
+    stacked = np.concatenate([block.stack() for block in blocks])
+    return PeakParameters.unstack(stacked.reshape(leading + stacked.shape[-1:]))
+
+
+def _of_block(spectra, energy):
+    """Find the zero-loss peaks of some spectra, shape (n_spectra, n_energy)."""
+    n_energy = spectra.shape[-1]
     finite = np.isfinite(spectra).all(-1)
     spectra = spectra.astype(float)
     spectra[~finite] = 0.0
@@ -408,7 +410,7 @@ def peak_parameters(counts, energy):
     sums = (_sum_between(spectra, *limits[:2]), *_sums_beyond(spectra, limits[2]))
     intensity, total, scattered = (_rounded(value * blank) for value in sums)
     values = (centre, fwhm, intensity, total, scattered, channel, status)
-    return PeakParameters(*(value.reshape(leading) for value in values))
+    return PeakParameters(*values)
 
 
 def _first_crossings(spectra, channel, half, smoothed=True):

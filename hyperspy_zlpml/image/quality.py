@@ -24,7 +24,7 @@ _TOP = 0.1
 #: Fewer electrons in a channel do not show what a top is like.
 _SHOWN_BY = 1e3
 #: Channels above, in FWHM, that no peak has.
-_FLAT = 0.68
+_FLAT = 0.75
 #: Peaks of fewer channels (FWHM) do not show their top.
 _RESOLVED = 5.0
 #: More than this fraction of spectra with a flat top is worth a word.
@@ -36,7 +36,7 @@ _FULL = 0.9
 #: Channels from the highest within which they are looked for.
 _NEIGHBOURHOOD = 64
 #: An axis that begins above so many eV, ...
-_FAR_FROM_ZERO = 20.0
+_FAR_FROM_ZERO = 100.0
 #: ... and above so many FWHM, does not hold the zero-loss peak.
 _FAR_IN_FWHM = 10.0
 #: Parts of the axis, each of which may hold a negative level.

@@ -39,6 +39,8 @@ MODEL_FLOOR = 1e-4
 _POOR = 10.0
 #: A ZLP above its counts by this many standard deviations of all that is uncertain is no result.
 _ABOVE = 20.0
+#: ... and by this part of its height: tails that are wrong by less are wrong by their error.
+_VISIBLE = 0.01
 #: A ZLP higher than this many times the highest counts is no result.
 _HIGHEST = 1.5
 #: Nor is one whose height is uncertain by this (standard deviation of its logarithm).
@@ -383,6 +385,8 @@ class Subtraction:
             known = np.hypot(np.sqrt(self.noise.variance(zlp, self.groups.n_channels)), error)
             above = spectra.complete & (zlp - spectra.sums > _ABOVE * known)
             above &= zlp > 2 * np.maximum(spectra.sums, 0)
+            visible = _VISIBLE * self._highest(spectra)[:, None] * self.groups.n_channels
+            above &= zlp > visible
             on_axis = self._on_axis(spectra)
             largest = np.where(on_axis, zlp / self.groups.n_channels, 0.0).max(-1)
             unknown = largest > _HIGHEST * self._highest(spectra)
