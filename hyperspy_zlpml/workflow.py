@@ -482,10 +482,12 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
     with one_blas_thread:
         first = look(spectra, options)
         removed, lost = fit_and_subtract(first, options, ensemble, lazy)
-        if lost.any():
+        left_out = lost
+        while lost.any():
             # Nothing is learnt from spectra whose peak is not found again.
-            first = look(spectra, options, lost=lost)
-            removed, _ = fit_and_subtract(first, options, ensemble, lazy)
+            first = look(spectra, options, lost=left_out)
+            removed, lost = fit_and_subtract(first, options, ensemble, lazy)
+            left_out = left_out | lost
     return removed
 
 

@@ -9,7 +9,7 @@ a peak is looked at. Nothing of this changes the counts that the user holds.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, median_filter
+from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
@@ -29,6 +29,10 @@ _TOPS = 1.5
 _PATTERN_OVER = 51
 #: Fewer than this fraction of the channels of a detector are bad.
 _MOST_BAD = 0.03
+#: Channels of one value among so many about them ...
+_CONSTANT_OVER = 51
+#: ... are stuck where those hold this many electrons in all spectra.
+_CONSTANT_FOR = 30.0
 #: Nearer to a peak than this many FWHM its top is told from a wrong channel only ...
 _CORE = 1.5
 #: ... where counts are lower than this fraction of the channels beside it, or higher than one over it.
@@ -37,6 +41,8 @@ _DIFFERENT_IN_CORE = 0.3
 _FEWEST_SPECTRA = 3
 #: Channels behind a padding hold this many electrons.
 _PADDED = 5.0
+#: Fewer of the spectra are padded by themselves, not their axis.
+_PADDED_SPECTRA = 0.3
 #: Channels behind it, none of which is empty.
 _STEP = 8
 #: Fewer channels of one value at an edge are no padding.
@@ -137,10 +143,12 @@ class Channels:
                 "they are bridged by their neighbours in every result."
             )
         if self.stop - self.first < self.bad.size:
+            before, behind = self.not_recorded
+            parts = [f"{before} channels before {energy[self.first]:.4g} eV"] if before else []
+            parts += [f"{behind} channels behind {energy[self.stop - 1]:.4g} eV"] if behind else []
             messages.append(
-                f"{self.first} channels before {energy[self.first]:.4g} eV and "
-                f"{self.bad.size - self.stop} behind {energy[self.stop - 1]:.4g} eV hold one value, as "
-                "padding does: nothing is learnt from them, and results there mean nothing."
+                f"{' and '.join(parts)} hold one value, as padding does: nothing is learnt from them, "
+                "and results there mean nothing."
             )
         return tuple(messages)
 
@@ -195,7 +203,7 @@ def inspect_channels(counts, channel, width):
     """
     some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
     counts, channel = np.asarray(counts[some], float), channel[some]
-    first, stop = _recorded(counts)
+    first, stop = _recorded(counts, channel, width)
     if stop - first < FEWEST_CHANNELS:
         raise ValueError(
             f"counts: expected at least {FEWEST_CHANNELS} channels that were recorded, got "
@@ -207,23 +215,59 @@ def inspect_channels(counts, channel, width):
     return Channels(bad, first, stop)
 
 
-def _recorded(counts):
-    """Find the channels between the paddings of all spectra."""
+def _recorded(counts, channel, width):
+    """Find the channels between the paddings of most spectra."""
     n_energy = counts.shape[1]
-    before, behind = (_padding(side) for side in (counts, counts[:, ::-1]))
+    core = int(np.ceil(_CORE * width))
+    before = _padding(counts, channel - core)
+    behind = _padding(counts[:, ::-1], n_energy - 1 - channel - core)
     if before + behind > _MOST_PADDING * n_energy:
         return 0, n_energy
     return before, n_energy - behind
 
 
-def _padding(counts):
-    """Count the channels of padding at the beginning of spectra."""
+def padded_unlike_others(counts, channel, width):
+    """Find spectra whose axis is filled up where that of most others was recorded.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured, recorded channels.
+    channel : ndarray of int of shape (n_spectra,)
+        Highest channel of each peak.
+    width : float
+        FWHM of the peaks, channels.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_spectra,)
+    """
+    core = int(np.ceil(_CORE * width))
+    ends = ((counts, channel - core), (counts[:, ::-1], counts.shape[1] - 1 - channel - core))
+    filled = np.zeros(len(counts), bool)
+    for side, up_to in ends:
+        same = side == side[:, :1]
+        length = np.where(same.all(-1), 0, (~same).argmax(-1))
+        long = (length >= _SHORTEST_PADDING) & (length + _STEP <= up_to)
+        for row in np.flatnonzero(long):
+            filled[row] = _steps(side[row], length[row])
+    return filled
+
+
+def _padding(counts, up_to):
+    """Count the channels of padding at the beginning of spectra, before those next to the peak."""
     # Padding that all have shows in their sum where that of each would be lost in its noise.
     together = np.concatenate([counts, counts.sum(0, keepdims=True)])
     same = together == together[:, :1]
     length = np.where(same.all(-1), 0, (~same).argmax(-1))
-    rows = np.flatnonzero(length >= _SHORTEST_PADDING)
-    return max((int(length[row]) for row in rows if _steps(together[row], length[row])), default=0)
+    long = (length >= _SHORTEST_PADDING) & (length + _STEP <= np.append(up_to, up_to.min()))
+    lengths = [
+        int(length[row]) for row in np.flatnonzero(long) if _steps(together[row], length[row])
+    ]
+    # A few spectra whose read-out ended early say nothing of the axis of the others.
+    if len(lengths) < max(_PADDED_SPECTRA * len(counts), 1) and not (long[-1] and lengths):
+        return 0
+    return max(lengths, default=0)
 
 
 def _steps(spectrum, n):
@@ -252,7 +296,22 @@ def _wrong_in_all(counts, channel, width):
         above = (counts > np.maximum(high, 0) / _DIFFERENT_IN_CORE).mean(0) > 0.5
         differing |= core & (below | above)
     # A detector has few bad channels: where there are many, it is something else.
-    return differing if differing.mean() < _MOST_BAD else np.zeros_like(differing)
+    if differing.mean() > _MOST_BAD:
+        differing = np.zeros_like(differing)
+    return differing | _constant(counts)
+
+
+def _constant(counts):
+    """Find channels that hold one value in all spectra where others would scatter."""
+    same = (counts == counts[:1]).all(0)
+    if not same.any() or same.mean() > 0.5:
+        return np.zeros_like(same)
+    difference = np.abs(np.diff(counts, axis=0))
+    # Counts of few electrons differ by one of them at least.
+    electron = difference[difference > 0].min()
+    around = uniform_filter1d(difference.sum(0), _CONSTANT_OVER, mode="mirror")
+    scattering = uniform_filter1d((~same).astype(float), _CONSTANT_OVER, mode="mirror")
+    return same & (scattering > 0.5) & (around > _CONSTANT_FOR * electron)
 
 
 def _most_different(width):

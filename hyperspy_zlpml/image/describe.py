@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.compute.user_warnings import warn_of_all, warn_user
-from hyperspy_zlpml.image.channels import find_spikes, without_spikes
+from hyperspy_zlpml.image.channels import find_spikes, padded_unlike_others, without_spikes
 from hyperspy_zlpml.image.detector import Detector, describe_detector
 from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.measure import measure
@@ -208,7 +208,10 @@ def _without_odd(parameters, index, counts, energy, noise):
     if saturated.mean() < 0.5:
         parameters = parameters.marked(index[saturated], SATURATED)
         index, counts = index[~saturated], counts[~saturated]
-    odd = of_other_shape(counts, energy, parameters.select(index), noise)
+    sampled = parameters.select(index)
+    odd = of_other_shape(counts, energy, sampled, noise)
+    width = np.median(sampled.fwhm) / (energy[1] - energy[0])
+    odd |= padded_unlike_others(counts, sampled.channel, width)
     return parameters.marked(index[odd], MISSHAPEN)
 
 

@@ -78,7 +78,8 @@ def of_other_width(centre, fwhm, intensity):
     away = np.abs(centre - np.median(centre))
     lost = away > max(_FAR_AWAY * np.exp(typical), _SIGNIFICANT * MAD_TO_SIGMA * np.median(away))
     far |= lost & (log_fwhm < typical - _NARROWER)
-    far |= intensity > _BRIGHTER * np.median(intensity)
+    bright = intensity > _BRIGHTER * np.median(intensity)
+    far |= bright & (bright.sum() <= max(1, _SHARED_BY * bright.size))
     far &= far.mean() < 0.5
     deviation = _from_neighbours(log_fwhm[:, None], intensity)
     scatter = MAD_TO_SIGMA * np.median(np.abs(deviation))

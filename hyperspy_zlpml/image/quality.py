@@ -46,7 +46,7 @@ _NEGATIVE = 8.0
 #: ... by this part of the peak to be told of, ...
 _LEAST_NEGATIVE = 1e-5
 #: ... and by this to be refused.
-_MOST_NEGATIVE = 5e-3
+_MOST_NEGATIVE = 1e-3
 
 
 class NoZeroLossPeakError(ValueError):
@@ -180,6 +180,11 @@ def measurement_messages(image):
             f"{flat.sum()} of {flat.size} spectra looked at have a peak that is flatter at its top "
             "than electron sources make it: the detector was saturated, or did not count all. "
             "Their ZLP is not to be trusted; shorten the exposure."
+        )
+    if not image.energy[0] < 0 < image.energy[-1]:
+        messages.append(
+            f"the energy axis, from {image.energy[0]:.4g} to {image.energy[-1]:.4g} eV, does not hold "
+            "zero: is the first peak on it the zero-loss peak?"
         )
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:
@@ -341,6 +346,7 @@ def overflowed(counts, channel):
     >>> overflowed(peak, np.array([100])), overflowed(peak % 2**16, np.array([94]))
     (array([False]), array([ True]))
     """
+    counts = np.asarray(counts, float)
     highest = counts.max(initial=0)
     found = np.zeros(len(counts), bool)
     for bits in _INTEGERS:

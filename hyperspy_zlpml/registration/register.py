@@ -33,7 +33,12 @@ from hyperspy_zlpml.zlp.regions import (
     onset,
 )
 from hyperspy_zlpml.zlp.tables import ShapeTable
-from hyperspy_zlpml.zlp.tails import extrapolate_by_gain_side, like_gain_side, tail_modes
+from hyperspy_zlpml.zlp.tails import (
+    extrapolate_by_gain_side,
+    like_gain_side,
+    tail_modes,
+    unseen_modes,
+)
 
 #: Half width of the core, in FWHM, in which a peak is registered before its regions are known.
 _REGISTERED_WITHIN = 1.0
@@ -102,7 +107,7 @@ def register_peaks(samples, noise, given_limit=None):
     for _ in range(_REFERENCE_ROUNDS):
         u = (spectra.energy - centre[:, None]) / fwhm[:, None]
         scale = height[:, None] * spectra.n_channels * spectra.curvature
-        log_reference, reference_modes, _ = _fit_reference_to(
+        log_reference, reference_modes, seen = _fit_reference_to(
             spectra, u, scale, grid=grid, noise=noise, chosen=first
         )
         curvature = group_curvature(grid, log_reference, groups, joined.channels_per_fwhm)
@@ -113,6 +118,7 @@ def register_peaks(samples, noise, given_limit=None):
         spectra, matched = _without_run_away(spectra, matched, start, height)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
         spectra = _without_spikes(spectra, matched, label=label, noise=noise)
+    reference_modes = np.concatenate([reference_modes, unseen_modes(log_reference, grid, seen)])
     peaks = RegisteredPeaks(
         spectra=spectra,
         label=label,

@@ -17,7 +17,14 @@ _FALLS_FROM = 0.75
 #: Beyond the data a tail goes on with its mean slope over this distance in x: a factor of two.
 _BASELINE = 0.7
 #: Slope in x of the steepest tail beyond the data.
-_STEEPEST_TAIL = -6.0
+_STEEPEST_TAIL = -3.0
+
+#: Standard deviation of the power of a tail beyond where it is seen, if it is one there.
+_UNSEEN_POWER_SIGMA = 0.5
+#: The same where what is seen ends on a flank.
+_FLANK_POWER_SIGMA = 0.75
+#: Slopes at the end of what is seen are those from here on, as a fraction of the distance.
+_OCTAVE = 2.0**0.5
 
 
 def falling_tails(log_shape, grid, x_first, x_last):
@@ -216,3 +223,41 @@ def tail_modes(log_shape, grid, u_limit, u_end):
     power = GAIN_SIDE_POWER_SIGMA * np.log(beyond / unseen) + TAIL_POWER_SIGMA * np.log(unseen)
     here, there = grid.interpolate(log_shape, np.array([u_limit, -u_limit]))
     return np.stack([power, (here - there) / 2 * (1 - 1 / beyond)])
+
+
+def unseen_modes(log_shape, grid, seen):
+    """Make the modes by which tails may be wrong beyond where they stand above their noise.
+
+    They go on as power laws. Where a flank ends in the noise before it has become a tail, its power
+    says little: tails fall like the square of the energy or so, flanks faster by far.
+
+    Parameters
+    ----------
+    log_shape : ndarray of shape (grid.n,)
+    grid : Grid
+    seen : Range
+        Reduced energies between which the shape stands above its noise, FWHM.
+
+    Returns
+    -------
+    ndarray of shape (2, grid.n)
+        Deviations of the logarithm by one standard error, before and behind the peak.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.statistics import Range
+    >>> from hyperspy_zlpml.zlp.grid import Grid
+    >>> from hyperspy_zlpml.zlp.tails import unseen_modes
+    >>> grid = Grid.covering(-20, 20)
+    >>> before, behind = unseen_modes(-np.log1p(4 * grid.u**2), grid, Range(-8.0, 8.0))
+    >>> grid.interpolate(behind, np.array([-16.0, 8.0, 16.0])).round(2)
+    array([0.  , 0.  , 0.35])
+    """
+    modes = np.zeros((2, grid.n))
+    for mode, side, end in zip(modes, (-1, 1), seen, strict=True):
+        inner, outer = grid.interpolate(log_shape, np.array([end / _OCTAVE, end]))
+        power = (outer - inner) / np.log(_OCTAVE)
+        doubt = _UNSEEN_POWER_SIGMA if power > _STEEPEST_TAIL else _FLANK_POWER_SIGMA
+        mode[:] = doubt * np.log(np.maximum(side * grid.u / abs(end), 1.0))
+    return modes

@@ -8,6 +8,7 @@ from hyperspy_zlpml.image.channels import (
     Channels,
     find_spikes,
     inspect_channels,
+    padded_unlike_others,
     without_spikes,
 )
 from hyperspy_zlpml.image.detector import NoiseModel
@@ -90,10 +91,10 @@ def test_few_counts_are_no_filling():
 
 
 def test_too_few_recorded_channels_are_refused():
-    counts = spectra()
+    counts = spectra(width=5.0)
     counts[:, :100], counts[:, 160:] = 0, 0
     with pytest.raises(ValueError, match="at least 64 channels that were recorded, got 60"):
-        inspect_channels(counts[:, 80:190], np.full(len(counts), ZERO - 80), 10.0)
+        inspect_channels(counts[:, 80:190], np.full(len(counts), ZERO - 80), 5.0)
 
 
 def test_repair_bridges_smoothly_and_changes_nothing_else():
@@ -111,7 +112,7 @@ def test_messages_name_the_channels():
     bad = np.arange(100) == 7
     (dead, padded) = Channels(bad, 0, 90).describe(np.arange(100) * 0.5)
     assert "1 of 100 channels are dead or hot in all spectra: 7 (3.5 eV)" in dead
-    assert "10 behind 44.5 eV hold one value" in padded
+    assert "10 channels behind 44.5 eV hold one value" in padded
 
 
 # --- spikes ----------------------------------------------------------------------------------------
@@ -141,3 +142,30 @@ def test_spikes_are_found_and_bridged(channel, size):
 def test_counts_without_spikes_are_not_copied():
     counts = spectra(5)
     assert without_spikes(counts, np.zeros(counts.shape, bool)) is counts
+
+
+@pytest.mark.parametrize("stuck", [slice(200, 206), slice(300, 320), slice(250, 600, 20)])
+def test_any_number_of_stuck_channels_is_found(stuck):
+    counts = spectra(height=1e5)
+    counts[:, stuck] = 0
+    expected = np.arange(N_ENERGY)[stuck]
+    np.testing.assert_array_equal(np.flatnonzero(inspected(counts).bad), expected)
+
+
+def test_a_read_out_that_ended_early_is_that_of_one_spectrum():
+    counts = spectra()
+    counts[7, 300:] = 0
+    assert inspected(counts).all_recorded
+    channel = np.full(len(counts), ZERO)
+    np.testing.assert_array_equal(np.flatnonzero(padded_unlike_others(counts, channel, 10.0)), [7])
+
+
+@pytest.mark.parametrize("height", [10.0, 100.0, 1e3])
+def test_few_counts_before_a_peak_are_no_padding(height):
+    rng = np.random.default_rng(0)
+    peak = height * np.exp(-(((np.arange(400) - 120) / 6) ** 2))
+    for _ in range(20):
+        counts = rng.poisson(peak, (30, 400)).astype(float)
+        found = inspect_channels(counts, counts.argmax(-1), 10.0)
+        assert found.all_recorded
+        assert not padded_unlike_others(counts, counts.argmax(-1), 10.0).any()

@@ -150,7 +150,7 @@ def test_counts_below_zero_are_refused_where_they_are_a_part_of_the_peak():
     with pytest.raises(ValueError, match="counts: .* per channel on average near .* Add it back"):
         describe(COUNTS[:, near] - 0.05 * COUNTS.max())
     with pytest.warns(UserWarning, match="The tail of the ZLP is too low"):
-        describe(COUNTS[:, near] - 0.002 * COUNTS.max())
+        describe(COUNTS[:, near] - 0.0005 * COUNTS.max())
 
 
 def test_a_negative_level_is_fitted_where_it_shows():

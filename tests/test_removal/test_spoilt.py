@@ -119,7 +119,7 @@ def test_bad_channels_are_named_and_bridged(channel, add):
 def test_padding_is_told_and_results_have_all_channels():
     counts = COUNTS.copy()
     counts[:, :20], counts[:, -40:] = 0, 0
-    with pytest.warns(UserWarning, match="20 channels before -1.5 eV and 40 behind"):
+    with pytest.warns(UserWarning, match="20 channels before -1.5 eV and 40 channels behind"):
         result = remove_zlp(counts, ENERGY, n_replicas=8, random_state=0)
     assert result.zlp.shape == COUNTS.shape
     assert np.isfinite(result.zlp).all()
