@@ -32,8 +32,15 @@ _NARROWER = 0.25
 _BRIGHTER = 300.0
 #: ... or its counts between two energies by this fraction of the peak's.
 _OTHER_SHARE = 0.01
-#: Edges of those energies, in FWHM.
-_EDGES = np.arange(-1.5, 1.51, 0.25)
+#: Edges of those energies, in FWHM: the core, and where losses begin.
+_EDGES = np.arange(-1.5, 4.01, 0.25)
+_CORE = 1.5
+#: Losses differ from spectrum to spectrum: by no more than this fraction so near to the peak.
+_OTHER_LOSSES = 0.01
+#: The level before the peak differs by this fraction of its counts, in a FWHM ...
+_OTHER_LEVEL = 2e-4
+#: ... from twice this many FWHM before it on.
+_BEFORE = 2.0
 #: Where more than this fraction of spectra differ there is no common shape.
 _MOST_ODD = 0.2
 #: A second peak as narrow as the first has at least this fraction of its height.
@@ -108,12 +115,18 @@ def of_other_shape(counts, energy, parameters, noise):
     if len(counts) < FEWEST_SPECTRA:
         return np.zeros(len(counts), bool)
     sums = _core_sums(counts, energy, parameters)
-    total = np.maximum(sums.sum(-1, keepdims=True), noise.unit)
+    core = np.abs(_EDGES[1:] + _EDGES[:-1]) / 2 < _CORE
+    total = np.maximum(sums[:, core].sum(-1, keepdims=True), noise.unit)
     deviation = _from_neighbours(sums / total, parameters.intensity)
     step = energy[1] - energy[0]
     n_channels = (_EDGES[1] - _EDGES[0]) * parameters.fwhm[:, None] / step
     counting = np.sqrt(noise.variance(np.maximum(sums, noise.gain), n_channels)) / total
-    odd = _stand_out(deviation, least=_OTHER_SHARE, sigma=counting).any(-1)
+    least = np.where(_EDGES[1:] > _CORE, _OTHER_LOSSES, _OTHER_SHARE)
+    odd = _stand_out(deviation, least=least, sigma=counting).any(-1)
+    level, error = _level_before(counts, energy, parameters, noise)
+    scale = parameters.fwhm[:, None] / step / total
+    deviation = _from_neighbours(level[:, None] * scale, parameters.intensity)
+    odd |= _stand_out(deviation, least=_OTHER_LEVEL, sigma=error[:, None] * scale)[:, 0]
     odd &= len(counts) >= _FEWEST_TO_COMPARE
     return _few(odd | _are_two(counts, energy, parameters, noise))
 
@@ -139,6 +152,16 @@ def _stand_out(deviation, least, sigma=0.0):
     spread = MAD_TO_SIGMA * np.median(np.abs(deviation), axis=0)
     scale = np.maximum(spread, sigma)
     return np.abs(deviation) > np.maximum(_SIGNIFICANT * scale, least)
+
+
+def _level_before(counts, energy, parameters, noise):
+    """Average the counts of the channels before the peak, 0 where there are none; their noise."""
+    u = (energy - parameters.centre[:, None]) / parameters.fwhm[:, None]
+    before = (u > -2 * _BEFORE) & (u < -_BEFORE)
+    n_channels = np.maximum(before.sum(-1), 1)
+    total = np.where(before, counts, 0.0).sum(-1)
+    error = np.sqrt(noise.variance(np.maximum(total, noise.gain), n_channels))
+    return total / n_channels, error / n_channels
 
 
 def _core_sums(counts, energy, parameters):

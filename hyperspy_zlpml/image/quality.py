@@ -122,7 +122,8 @@ def check_baseline(counts, energy, noise):
     mean = np.median(counts, axis=0)
     smooth = uniform_filter1d(mean, n_together, mode="nearest")
     lowest = int(smooth.argmin())
-    scatter = MAD_TO_SIGMA * np.median(np.abs(np.diff(mean))) / np.sqrt(2)
+    around = mean[max(lowest - n_together, 0) : lowest + n_together + 2]
+    scatter = MAD_TO_SIGMA * np.median(np.abs(np.diff(around))) / np.sqrt(2)
     single = np.sqrt(noise.variance(0.0, 1) / len(counts))
     error = max(scatter, single) / np.sqrt(n_together)
     part = smooth[lowest] / mean.max()

@@ -50,6 +50,13 @@ def test_a_beam_that_jumped_is(channels):
     np.testing.assert_array_equal(odd_among(counts), [13])
 
 
+@pytest.mark.parametrize("level", [-1e3, 300, 1e3])
+def test_another_level_before_the_peak_is(level):
+    counts = spectra()
+    counts[13] += level
+    np.testing.assert_array_equal(odd_among(counts), [13])
+
+
 def test_a_beam_that_moved_is_not():
     counts = spectra()
     counts[13] = np.roll(counts[13], 40)
