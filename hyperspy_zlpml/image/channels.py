@@ -250,8 +250,8 @@ def padded_unlike_others(counts, channel, width):
         length = np.where(same.all(-1), 0, (~same).argmax(-1))
         long = (length >= _SHORTEST_PADDING) & (length + _STEP <= up_to)
         for row in np.flatnonzero(long):
-            filled[row] = _steps(side[row], length[row])
-    return filled
+            filled[row] |= _steps(side[row], length[row])
+    return filled if filled.mean() < _PADDED_SPECTRA else np.zeros_like(filled)
 
 
 def _padding(counts, up_to):

@@ -249,7 +249,8 @@ def _counts_of_an_electron(spectra, noise):
     gain = noise**2 / np.maximum(np.maximum(typical, noise), np.finfo(float).tiny)
     rows = np.flatnonzero(empty)
     for row in rows:
-        gain[row] = np.min(spectra[row][spectra[row] > 0], initial=spectra[row].max())
+        counted = spectra[row][spectra[row] > 0]
+        gain[row] = counted.min() if counted.size else 0.0
     return gain
 
 

@@ -46,7 +46,7 @@ _NEGATIVE = 8.0
 #: ... by this part of the peak to be told of, ...
 _LEAST_NEGATIVE = 1e-5
 #: ... and by this to be refused.
-_MOST_NEGATIVE = 1e-3
+_MOST_NEGATIVE = 5e-3
 
 
 class NoZeroLossPeakError(ValueError):

@@ -17,12 +17,16 @@ _FALLS_FROM = 0.75
 #: Beyond the data a tail goes on with its mean slope over this distance in x: a factor of two.
 _BASELINE = 0.7
 #: Slope in x of the steepest tail beyond the data.
-_STEEPEST_TAIL = -3.0
+_STEEPEST_TAIL = -6.0
+#: What is steeper is the flank of a peak, behind which a tail like this may follow.
+_BEHIND_FLANK = -3.0
 
 #: Standard deviation of the power of a tail beyond where it is seen, if it is one there.
 _UNSEEN_POWER_SIGMA = 0.5
 #: The same where what is seen ends on a flank.
-_FLANK_POWER_SIGMA = 0.75
+_FLANK_POWER_SIGMA = 1.5
+#: What falls faster than this power of the energy may be a flank.
+_FLANK_POWER = -4.5
 #: Slopes at the end of what is seen are those from here on, as a fraction of the distance.
 _OCTAVE = 2.0**0.5
 
@@ -75,7 +79,7 @@ def _outer_slope(tail):
     """Compute the mean slope in x of the outer part of a tail, kept to what tails can have."""
     outer = tail[-int(_BASELINE / GRID_STEP) :]
     slope = (outer[-1] - outer[0]) / (GRID_STEP * max(outer.size - 1, 1))
-    return np.clip(slope, _STEEPEST_TAIL, SLOWEST_TAIL)
+    return _BEHIND_FLANK if slope < _STEEPEST_TAIL else min(slope, SLOWEST_TAIL)
 
 
 def level_ripples(log_values, u):
@@ -258,6 +262,6 @@ def unseen_modes(log_shape, grid, seen):
     for mode, side, end in zip(modes, (-1, 1), seen, strict=True):
         inner, outer = grid.interpolate(log_shape, np.array([end / _OCTAVE, end]))
         power = (outer - inner) / np.log(_OCTAVE)
-        doubt = _UNSEEN_POWER_SIGMA if power > _STEEPEST_TAIL else _FLANK_POWER_SIGMA
+        doubt = _UNSEEN_POWER_SIGMA if power > _FLANK_POWER else _FLANK_POWER_SIGMA
         mode[:] = doubt * np.log(np.maximum(side * grid.u / abs(end), 1.0))
     return modes

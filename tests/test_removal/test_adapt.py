@@ -149,7 +149,8 @@ def test_a_shifted_axis_shifts_everything(other, reused, removal, offset):
     shifted = other.signal.deepcopy()
     shifted.axes_manager[-1].offset += offset
     result = shifted.remove_zlp_ml(ensemble=removal.ensemble, **APPLY)
-    assert_same_results(result, reused, rtol=2e-5)
+    # Energies so far from zero have a digit or two less.
+    assert_same_results(result, reused, rtol=1e-4)
     np.testing.assert_allclose(result.centre.data, reused.centre.data + offset, atol=1e-6)
 
 
