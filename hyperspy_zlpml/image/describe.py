@@ -164,8 +164,14 @@ def describe_image(  # noqa: PLR0913
     check_baseline(counts - detector.pedestal, energy, detector.noise)
     spikes = find_spikes(counts - detector.pedestal, width, detector.noise)
     counts = without_spikes(counts, spikes)
-    parameters = _remeasured(spikes, counts, index, parameters, energy)
-    parameters = _without_odd(parameters, index, counts - detector.pedestal, energy, detector.noise)
+    parameters = _remeasured(parameters, index, spikes=spikes, counts=counts, energy=energy)
+    parameters = _without_odd(
+        parameters,
+        index,
+        counts=counts - detector.pedestal,
+        energy=energy,
+        noise=detector.noise,
+    )
     good = parameters.usable[index]
     index, counts = index[good], counts[good]
     if spikes.any() or not good.all():
@@ -192,7 +198,7 @@ def describe_image(  # noqa: PLR0913
     )
 
 
-def _remeasured(spikes, counts, index, parameters, energy):
+def _remeasured(parameters, index, *, spikes, counts, energy):
     """Measure the peaks of a sample once more where they held spikes."""
     spiked = spikes.any(-1)
     if not spiked.any():
@@ -201,7 +207,7 @@ def _remeasured(spikes, counts, index, parameters, energy):
     return parameters.with_rows(index[spiked][again.usable], again.select(again.usable))
 
 
-def _without_odd(parameters, index, counts, energy, noise):
+def _without_odd(parameters, index, *, counts, energy, noise):
     """Mark spectra of a sample whose peak differs from that of most others."""
     sampled = parameters.select(index)
     saturated, _ = saturated_peaks(counts / noise.unit, sampled, energy)
