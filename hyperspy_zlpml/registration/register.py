@@ -107,9 +107,8 @@ def register_peaks(samples, noise, given_limit=None):
     for _ in range(_REFERENCE_ROUNDS):
         u = (spectra.energy - centre[:, None]) / fwhm[:, None]
         scale = height[:, None] * spectra.n_channels * spectra.curvature
-        log_reference, reference_modes, seen = _fit_reference_to(
-            spectra, u, scale, grid=grid, noise=noise, chosen=first
-        )
+        reference = _fit_reference_to(spectra, u, scale, grid=grid, noise=noise, chosen=first)
+        log_reference = reference.log_shape
         curvature = group_curvature(grid, log_reference, groups, joined.channels_per_fwhm)
         spectra = replace(spectra, curvature=curvature)
         table = ShapeTable.of_reference(grid, log_reference)
@@ -118,7 +117,7 @@ def register_peaks(samples, noise, given_limit=None):
         spectra, matched = _without_run_away(spectra, matched, start, height)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
         spectra = _without_spikes(spectra, matched, label=label, noise=noise)
-    reference_modes = np.concatenate([reference_modes, unseen_modes(log_reference, grid, seen)])
+    unseen = unseen_modes(log_reference, grid, reference.seen, reference.slope_errors)
     peaks = RegisteredPeaks(
         spectra=spectra,
         label=label,
@@ -128,7 +127,7 @@ def register_peaks(samples, noise, given_limit=None):
         log_reference=log_reference,
         noise=noise,
         window=core,
-        reference_modes=reference_modes,
+        reference_modes=np.concatenate([reference.modes, unseen]),
     )
     return peaks if peaks.has_vacuum else _limited_reference(peaks, first, given_limit)
 
@@ -352,8 +351,8 @@ def _limited_reference(peaks, first, given):
     ]
     alike = first | np.isin(peaks.label, peaks.labels[1:][np.isinf(onsets)])
     if alike.sum() > first.sum():
-        log_reference, modes, _ = _refit(peaks, alike, NO_LIMIT)
-        peaks, first = replace(peaks, log_reference=log_reference, reference_modes=modes), alike
+        refit, first = _refit(peaks, alike, NO_LIMIT), alike
+        peaks = replace(peaks, log_reference=refit.log_shape, reference_modes=refit.modes)
     flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK).log_shape)
     u = peaks.grid.u[peaks.grid.u > 0]
     smooth = peaks.grid.interpolate(peaks.log_reference, u)
@@ -369,7 +368,7 @@ def _limited_reference(peaks, first, given):
         limit = given / np.median(peaks.matched.fwhm)
     if not np.isfinite(limit):
         return peaks
-    pure, modes, seen = _refit(peaks, first, limit)
+    pure, modes, seen, _ = _refit(peaks, first, limit)
     continued = extrapolate_by_gain_side(pure, peaks.grid, limit, -seen.low)
     modes = np.concatenate(
         [

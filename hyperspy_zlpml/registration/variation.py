@@ -16,6 +16,10 @@ _MOST_MODES = 4
 _MODE_KNOTS = 0.6
 #: From knot to knot a mode, a deviation of the ratio, changes by about this much.
 _MODE_STEP = 0.05
+#: A mode is no larger than about this: what little data say of a function is no more than that.
+_MODE_SIZE = 1.0
+#: What deviates by that and this many standard errors is no noise.
+_CERTAIN = 4.0
 #: Eigenvalues must exceed those of noise by this factor.
 _ABOVE_NOISE = 1.2
 #: Tails are not taken to vary by more than this where nothing shows it.
@@ -230,6 +234,8 @@ def _coefficients(clusters, basis):
         mean, _ = cluster.mean
         weight = np.where(cluster.used, 1 / cluster.variance, 0.0)
         deviation = np.where(cluster.used, cluster.ratio - mean, 0.0)
+        largest = _MODE_SIZE + _CERTAIN * np.sqrt(cluster.variance)
+        deviation = np.clip(deviation, -largest, largest)
         information.append(np.einsum("gk,pg,gl->pkl", basis, weight, basis, optimize=True))
         score.append((weight * deviation) @ basis)
     return np.concatenate(information), np.concatenate(score)
@@ -251,7 +257,8 @@ def _first_loadings(information, score, freedom):
     n_modes = min(int((values > _ABOVE_NOISE * edge).sum()), _MOST_MODES, freedom)
     amplitude = np.sqrt(np.clip(values[:n_modes] - 1, 0, None))
     # Beyond what all spectra show the modes start at zero.
-    typical = np.linalg.pinv(information.mean(0), rcond=1e-6, hermitian=True)
+    known = information.mean(0) + np.eye(n_functions) / _MODE_SIZE**2
+    typical = np.linalg.pinv(known, rcond=1e-6, hermitian=True)
     return (
         typical @ np.linalg.cholesky(information.mean(0) + ridge) @ vectors[:, :n_modes] * amplitude
     )
@@ -266,7 +273,7 @@ def _maximised_loadings(loadings, information, score, freedom):
     difference = np.diff(np.eye(n_functions), axis=0) / _MODE_STEP
     prior = np.kron(np.eye(n_modes), difference.T @ difference)
     size = max(np.trace(information.sum(0)) / n_functions, _LEAST_INFORMATION)
-    prior += _RIDGE * size * np.eye(len(prior))
+    prior += (_RIDGE * size + _MODE_SIZE**-2) * np.eye(len(prior))
     for _ in range(_EM_STEPS):
         precision = np.eye(n_modes) + loadings.T @ information @ loadings
         covariance = np.linalg.inv(precision)

@@ -15,7 +15,7 @@ from scipy.linalg import solveh_banded
 
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.grid import from_grid, to_grid
-from hyperspy_zlpml.zlp.tails import falling_tails
+from hyperspy_zlpml.zlp.tails import falling_tails, outer_slope_error
 
 #: Distance of the knots of the spline, in x.
 _KNOT_STEP = 0.12
@@ -50,11 +50,14 @@ class Reference(NamedTuple):
         Independent deviations of one standard error by which the data leave it uncertain.
     seen : Range
         Reduced energies between which the data show it above their noise.
+    slope_errors : Range
+        Standard errors of the slopes in x before these two.
     """
 
     log_shape: np.ndarray
     modes: np.ndarray
     seen: Range
+    slope_errors: Range
 
 
 def fit_reference(u, counts, expected_scale, variance, grid):
@@ -111,11 +114,19 @@ def fit_reference(u, counts, expected_scale, variance, grid):
         best, information = _most_likely(basis, ratio, np.hypot(sigma, misfit), roughness)
     on_grid = BSpline.design_matrix(grid.x, knots, 3).toarray()
     on_grid -= grid.interpolate_rows(on_grid, np.zeros(1))
-    first, last = _above_noise(x, ratio, sigma)
+    factor = _factor(information)
+    errors = np.linalg.norm(np.linalg.solve(factor, on_grid.T), axis=0)
+    first, last = _above_noise(grid, errors)
+    first, last = max(first, x[0]), min(last, x[-1])
+    slope_errors = Range(
+        low=outer_slope_error(on_grid, grid, first, factor),
+        high=outer_slope_error(on_grid, grid, last, factor),
+    )
     return Reference(
-        log_shape=falling_tails(on_grid @ best, grid, first, last),
-        modes=_uncertain_directions(on_grid, information),
+        log_shape=falling_tails(on_grid @ best, grid, first, last, slope_errors),
+        modes=_uncertain_directions(on_grid, factor),
         seen=Range(float(from_grid(first)), float(from_grid(last))),
+        slope_errors=slope_errors,
     )
 
 
@@ -145,23 +156,20 @@ def _misfit(x, ratio, sigma, fitted):
     return fitted * np.sqrt(np.clip(excess, 0, None))
 
 
-def _above_noise(x, ratio, sigma):
-    """Find the first and the last x up to which, from the peak on, the ratio is above its noise."""
-    low, high = np.searchsorted(x, [x - _SEEN_OVER / 2, x + _SEEN_OVER / 2])
-    weight = np.concatenate([[0.0], np.cumsum(1 / sigma**2)])
-    total = np.concatenate([[0.0], np.cumsum(ratio / sigma**2)])
-    weight, total = weight[high] - weight[low], total[high] - total[low]
-    lost = np.flatnonzero((total < _SEEN_ERRORS * np.sqrt(weight)) & (np.abs(x) > _SEEN_OVER))
-    before, after = lost[x[lost] < 0], lost[x[lost] > 0]
-    first = before[-1] + 1 if before.size else 0
-    last = after[0] - 1 if after.size else -1
-    return x[first], x[last]
+def _above_noise(grid, errors):
+    """Find the first and the last x up to which, from the peak on, the shape is known."""
+    lost = grid.x[errors > 1 / _SEEN_ERRORS]
+    return max(lost[lost < 0], default=grid.x[0]), min(lost[lost > 0], default=grid.x[-1])
 
 
-def _uncertain_directions(on_grid, information):
-    """Find the principal directions of a spline's error from the inverse of its covariance."""
+def _factor(information):
+    """Factorise an inverse covariance."""
     ridge = 1e-10 * np.trace(information) / len(information)
-    factor = np.linalg.cholesky(information + ridge * np.eye(len(information)))
+    return np.linalg.cholesky(information + ridge * np.eye(len(information)))
+
+
+def _uncertain_directions(on_grid, factor):
+    """Find the principal directions of a spline's error from the factor of its information."""
     errors = np.linalg.solve(factor, on_grid.T).T
     sigma = np.linalg.norm(errors, axis=1)
     sigma = np.maximum(sigma, 1e-300)

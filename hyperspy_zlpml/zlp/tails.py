@@ -4,11 +4,13 @@
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import (
     GAIN_SIDE_POWER_SIGMA,
     GRID_STEP,
     SLOWEST_TAIL,
     TAIL_POWER_SIGMA,
+    from_grid,
     to_grid,
 )
 
@@ -21,6 +23,8 @@ _STEEPEST_TAIL = -6.0
 #: What is steeper is the flank of a peak, behind which a tail like this may follow.
 _BEHIND_FLANK = -3.0
 
+#: Powers of the energy by which tails fall, as far as they are known before one is measured.
+_TYPICAL_POWER = Normal(-2.0, 0.7)
 #: Standard deviation of the power of a tail beyond where it is seen, if it is one there.
 _UNSEEN_POWER_SIGMA = 0.5
 #: The same where what is seen ends on a flank.
@@ -31,10 +35,11 @@ _FLANK_POWER = -4.5
 _OCTAVE = 2.0**0.5
 
 
-def falling_tails(log_shape, grid, x_first, x_last):
+def falling_tails(log_shape, grid, x_first, x_last, slope_errors=Range(0.0, 0.0)):
     """Force the tails to fall outward, and to go on as power laws beyond the data.
 
     The power is that of the outer part of the data: a cliff or a shelf at their very end is noise.
+    One that the data leave uncertain is drawn to the square of the energy, by which most tails fall.
 
     Parameters
     ----------
@@ -42,6 +47,8 @@ def falling_tails(log_shape, grid, x_first, x_last):
     grid : Grid
     x_first, x_last : float
         First and last x with data.
+    slope_errors : Range, optional
+        Standard errors of the slopes in x before the two, see :func:`outer_slope_error`.
 
     Returns
     -------
@@ -64,22 +71,68 @@ def falling_tails(log_shape, grid, x_first, x_last):
     shape = log_shape.copy()
     peak = int(np.abs(grid.x).argmin())
     core = int(np.ceil(to_grid(_FALLS_FROM) / GRID_STEP))
-    for side, limit in ((1, x_last), (-1, x_first)):
+    sides = ((1, x_last, slope_errors.high), (-1, x_first, slope_errors.low))
+    for side, limit, error in sides:
         tail = shape[peak:][core:] if side > 0 else shape[: peak + 1][::-1][core:]
         n_known = int(np.floor(abs(limit) / GRID_STEP + 1e-6)) + 1 - core
         known = tail[: max(n_known, 1)]
         known[:] = isotonic_regression(known, increasing=False).x
-        tail[known.size :] = known[-1] + _outer_slope(known) * GRID_STEP * np.arange(
+        slope = _outer_slope(known, error)
+        tail[known.size :] = known[-1] + slope * GRID_STEP * np.arange(
             1, tail.size - known.size + 1
         )
     return shape
 
 
-def _outer_slope(tail):
+def _outer_slope(tail, error):
     """Compute the mean slope in x of the outer part of a tail, kept to what tails can have."""
     outer = tail[-int(_BASELINE / GRID_STEP) :]
     slope = (outer[-1] - outer[0]) / (GRID_STEP * max(outer.size - 1, 1))
-    return _BEHIND_FLANK if slope < _STEEPEST_TAIL else min(slope, SLOWEST_TAIL)
+    if slope < _STEEPEST_TAIL:
+        slope = _BEHIND_FLANK
+    return min(_likely_power(slope, error).mean, SLOWEST_TAIL)
+
+
+def outer_slope_error(rows, grid, x_end, factor):
+    """Compute the standard error of the slope of a tail before the end of its data.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (grid.n, n)
+        Functions of which the logarithm of the shape is made.
+    grid : Grid
+    x_end : float
+        Where the data end.
+    factor : ndarray of shape (n, n)
+        Cholesky factor of the inverse covariance of their coefficients.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    A straight line in x whose slope is known to 0.1:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.grid import Grid
+    >>> from hyperspy_zlpml.zlp.tails import outer_slope_error
+    >>> grid = Grid.covering(-10, 10)
+    >>> round(outer_slope_error(grid.x[:, None], grid, x_end=2.0, factor=np.array([[10.0]])), 3)
+    0.1
+    """
+    inner = x_end - np.sign(x_end) * _BASELINE
+    ends = grid.interpolate_rows(rows, from_grid(np.array([inner, x_end])))
+    return float(np.linalg.norm(np.linalg.solve(factor, ends[1] - ends[0])) / _BASELINE)
+
+
+def _likely_power(slope, error):
+    """Join a measured power and what is known of tails."""
+    if not error > 0:
+        return Normal(slope, 0.0)
+    share = error**2 / (error**2 + _TYPICAL_POWER.sigma**2)
+    mean = slope + share * (_TYPICAL_POWER.mean - slope)
+    return Normal(mean, np.sqrt(share) * _TYPICAL_POWER.sigma)
 
 
 def level_ripples(log_values, u):
@@ -229,7 +282,7 @@ def tail_modes(log_shape, grid, u_limit, u_end):
     return np.stack([power, (here - there) / 2 * (1 - 1 / beyond)])
 
 
-def unseen_modes(log_shape, grid, seen):
+def unseen_modes(log_shape, grid, seen, slope_errors=Range(0.0, 0.0)):
     """Make the modes by which tails may be wrong beyond where they stand above their noise.
 
     They go on as power laws. Where a flank ends in the noise before it has become a tail, its power
@@ -241,6 +294,8 @@ def unseen_modes(log_shape, grid, seen):
     grid : Grid
     seen : Range
         Reduced energies between which the shape stands above its noise, FWHM.
+    slope_errors : Range, optional
+        Standard errors of the slopes in x at their ends.
 
     Returns
     -------
@@ -259,9 +314,10 @@ def unseen_modes(log_shape, grid, seen):
     array([0.  , 0.  , 0.35])
     """
     modes = np.zeros((2, grid.n))
-    for mode, side, end in zip(modes, (-1, 1), seen, strict=True):
+    for mode, side, end, error in zip(modes, (-1, 1), seen, slope_errors, strict=True):
         inner, outer = grid.interpolate(log_shape, np.array([end / _OCTAVE, end]))
         power = (outer - inner) / np.log(_OCTAVE)
         doubt = _UNSEEN_POWER_SIGMA if power > _FLANK_POWER else _FLANK_POWER_SIGMA
+        doubt = np.hypot(doubt, _likely_power(power, error).sigma)
         mode[:] = doubt * np.log(np.maximum(side * grid.u / abs(end), 1.0))
     return modes
