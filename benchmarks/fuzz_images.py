@@ -50,7 +50,7 @@ def main():
     for change, words in sorted(changes)[-5:]:
         print(f"one spoilt spectrum changes others by up to {change:.2g} std ({words})")
     failed = sum(outcomes.values()) > outcomes["result"] + outcomes["refused"]
-    return int(failed or max(change for change, _ in changes) > 0.1)
+    return int(failed or max((change for change, _ in changes), default=0) > 0.1)
 
 
 def arguments():

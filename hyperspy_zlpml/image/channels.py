@@ -19,6 +19,8 @@ FEWEST_CHANNELS = 64
 _SPECTRA_LOOKED_AT = 256
 #: Channels are compared with the median of this many about them: three of those may be wrong.
 _COMPARED_WITH = 7
+#: Fewer spectra do not tell how they scatter.
+_FEWEST_TO_SCATTER = 8
 #: A wrong channel differs by this many standard errors, ...
 _SIGNIFICANT = 8.0
 #: ... and by this fraction of the counts beside it: patterns of sensitivity are smaller.
@@ -33,6 +35,10 @@ _MOST_BAD = 0.03
 _CONSTANT_OVER = 51
 #: ... are stuck where those hold this many electrons in all spectra.
 _CONSTANT_FOR = 30.0
+#: ... and where fewer channels of an axis than this hold one value by chance.
+_BY_CHANCE = 0.01
+#: Channels that share the highest counts of a spectrum are those of a saturated detector.
+_CLIPPED_TOP = 3
 #: Nearer to a peak than this many FWHM its top is told from a wrong channel only ...
 _CORE = 1.5
 #: ... where counts are lower than this fraction of the channels beside it, or higher than one over it.
@@ -303,15 +309,30 @@ def _wrong_in_all(counts, channel, width):
 
 def _constant(counts):
     """Find channels that hold one value in all spectra where others would scatter."""
-    same = (counts == counts[:1]).all(0)
+    same = (counts == counts[:1]).all(0) & ~_clipped(counts)
     if not same.any() or same.mean() > 0.5:
         return np.zeros_like(same)
     difference = np.abs(np.diff(counts, axis=0))
     # Counts of few electrons differ by one of them at least.
     electron = difference[difference > 0].min()
-    around = uniform_filter1d(difference.sum(0), _CONSTANT_OVER, mode="mirror")
+    scatter = difference.sum(0)
+    around = np.minimum(
+        *(
+            uniform_filter1d(scatter, _CONSTANT_OVER // 2, mode="mirror", origin=origin)
+            for origin in (-(_CONSTANT_OVER // 4), _CONSTANT_OVER // 4)
+        )
+    )
     scattering = uniform_filter1d((~same).astype(float), _CONSTANT_OVER, mode="mirror")
-    return same & (scattering > 0.5) & (around > _CONSTANT_FOR * electron)
+    stuck = same & (scattering > 0.5) & (around > _CONSTANT_FOR * electron)
+    # Counts of a few spectra are equal by chance where they scatter by few electrons.
+    apart = np.maximum(np.pi * around / (electron * len(difference)), 1.0)
+    return stuck & (apart ** -len(difference) * same.size < _BY_CHANCE)
+
+
+def _clipped(counts):
+    """Find channels that hold the highest counts of every spectrum, as several others do."""
+    highest = counts == counts.max(-1, keepdims=True)
+    return highest.all(0) & (highest.sum(-1).min() >= _CLIPPED_TOP)
 
 
 def _most_different(width):
@@ -339,7 +360,17 @@ def _differ(difference, beside, used, least):
     significant = np.abs(median) > _SIGNIFICANT * 1.25 * spread / np.sqrt(n)
     # What all spectra share may be the noise of an average, or a pattern: most channels have it.
     significant &= np.abs(median) > _SIGNIFICANT * _typical(np.abs(median))
+    if len(difference) < _FEWEST_TO_SCATTER:
+        significant &= _all_differ(difference, used)
     return significant & (np.abs(median) > np.maximum(least * level, spread / 2))
+
+
+def _all_differ(difference, used):
+    """Tell in which channels every spectrum differs, and to the same side: a few agree by chance."""
+    typical = _typical(np.nan_to_num(np.abs(difference)).max(0))
+    same_side = np.abs(np.nansum(np.sign(difference), axis=0)) == used.sum(0)
+    smallest = np.where(used, np.abs(difference), np.inf).min(0)
+    return same_side & (smallest > _SIGNIFICANT / 2 * typical)
 
 
 def _typical(values):

@@ -117,6 +117,7 @@ def register_peaks(samples, noise, given_limit=None):
         spectra, matched = _without_run_away(spectra, matched, start, height)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
         spectra = _without_spikes(spectra, matched, label=label, noise=noise)
+    _check_common_shape(spectra.complete, len(label))
     unseen = unseen_modes(log_reference, grid, reference.seen, reference.slope_errors)
     peaks = RegisteredPeaks(
         spectra=spectra,
@@ -234,23 +235,31 @@ def _without_run_away(spectra, matched, start, height):
 
 
 def _without_spikes(spectra, matched, label, noise):
-    """Take groups that differ from those of all spectra of a cluster for incomplete: spikes."""
+    """Take groups that differ from those of other spectra for incomplete: spikes, holes, a jump.
+
+    Spectra are compared with those of their cluster, or with all where those are few.
+    """
     complete = spectra.complete.copy()
+    every = np.arange(len(label))
     for name in np.unique(label):
         rows = np.flatnonzero(label == name)
-        if rows.size < _FEWEST_TO_COMPARE:
-            continue
-        height = np.exp(matched.log_height[rows])[:, None]
-        some = rows[:: max(rows.size // _SPECTRA_COMPARED, 1)]
-        relative = spectra.sums[some] / np.exp(matched.log_height[some])[:, None]
-        middle = np.median(relative, axis=0)
-        spread = MAD_TO_SIGMA * np.median(np.abs(relative - middle), axis=0)
-        expected = height * middle
-        sigma = np.hypot(
-            height * spread, np.sqrt(noise.variance(expected, spectra.n_channels) + noise.gain**2)
-        )
-        complete[rows] &= np.abs(spectra.sums[rows] - expected) < _SPIKE * sigma
+        others = rows if rows.size >= _FEWEST_TO_COMPARE else every
+        if others.size >= _FEWEST_TO_COMPARE:
+            complete[rows] &= _like_others(spectra, matched, rows, others, noise)
     return replace(spectra, complete=complete)
+
+
+def _like_others(spectra, matched, rows, others, noise):
+    """Tell which groups of some spectra hold what they hold in others, (n_rows, n_groups)."""
+    height = np.exp(matched.log_height)[:, None]
+    some = others[:: max(others.size // _SPECTRA_COMPARED, 1)]
+    relative = spectra.sums[some] / height[some]
+    middle = np.median(relative, axis=0)
+    spread = MAD_TO_SIGMA * np.median(np.abs(relative - middle), axis=0)
+    expected = height[rows] * middle
+    counting = np.sqrt(noise.variance(expected, spectra.n_channels) + noise.gain**2)
+    sigma = np.hypot(height[rows] * spread, counting)
+    return np.abs(spectra.sums[rows] - expected) < _SPIKE * sigma
 
 
 def groups_of(samples):
@@ -318,14 +327,19 @@ def log_beam(samples, grid, log_reference):
     return float(total + np.log(share))
 
 
+def _check_common_shape(use, n_spectra):
+    """Raise NoZeroLossPeakError where no group of channels of any spectrum is used."""
+    if not use.any():
+        raise NoZeroLossPeakError(
+            f"the {n_spectra} brightest spectra have peaks of no common shape: none can be matched "
+            "to the others; look at the data, and at the maps of s.estimate_zlp_parameters()."
+        )
+
+
 def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, limit=NO_LIMIT):
     """Fit the mean shape of the chosen spectra below a limit in reduced energy."""
     use = spectra.complete & chosen[:, None] & (u < limit)
-    if not use.any():
-        raise NoZeroLossPeakError(
-            f"the {chosen.sum()} brightest spectra have peaks of no common shape: none can be matched "
-            "to the others; look at the data, and at the maps of s.estimate_zlp_parameters()."
-        )
+    _check_common_shape(use, chosen.sum())
     # An empty group has the variance of a single electron.
     variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)
     return fit_reference(
