@@ -52,6 +52,8 @@ _RUN_AWAY = 1.0
 _SPIKE = 8.0
 #: Fewer spectra of a cluster do not tell a spike.
 _FEWEST_TO_COMPARE = 12
+#: More than this fraction of the spectra are not wrong where they differ from the others.
+_MANY = 0.2
 #: Spectra of a cluster that are compared.
 _SPECTRA_COMPARED = 128
 #: End of the flank, in FWHM, that shows how the tail would go on without inelastic signal.
@@ -117,7 +119,7 @@ def register_peaks(samples, noise, given_limit=None):
         spectra, matched = _without_run_away(spectra, matched, start, height)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
         spectra = _without_spikes(spectra, matched, label=label, noise=noise)
-    _check_common_shape(spectra.complete, len(label))
+    _check_common_shape(spectra.complete[first], first.sum())
     unseen = unseen_modes(log_reference, grid, reference.seen, reference.slope_errors)
     peaks = RegisteredPeaks(
         spectra=spectra,
@@ -239,27 +241,30 @@ def _without_spikes(spectra, matched, label, noise):
 
     Spectra are compared with those of their cluster, or with all where those are few.
     """
-    complete = spectra.complete.copy()
-    every = np.arange(len(label))
-    for name in np.unique(label):
-        rows = np.flatnonzero(label == name)
-        others = rows if rows.size >= _FEWEST_TO_COMPARE else every
-        if others.size >= _FEWEST_TO_COMPARE:
-            complete[rows] &= _like_others(spectra, matched, rows, others, noise)
-    return replace(spectra, complete=complete)
+    names, n_spectra = np.unique(label, return_counts=True)
+    like = np.ones(spectra.sums.shape, bool)
+    large = names[n_spectra >= _FEWEST_TO_COMPARE]
+    if len(label) >= _FEWEST_TO_COMPARE and large.size < names.size:
+        like = _like_others(spectra, matched, noise)
+    for name in large:
+        rows = label == name
+        like[rows] = _like_others(spectra.select(rows), matched.select(rows), noise)
+    return replace(spectra, complete=spectra.complete & like)
 
 
-def _like_others(spectra, matched, rows, others, noise):
-    """Tell which groups of some spectra hold what they hold in others, (n_rows, n_groups)."""
+def _like_others(spectra, matched, noise):
+    """Tell which groups of spectra hold what they hold in the others, (n_spectra, n_groups)."""
     height = np.exp(matched.log_height)[:, None]
-    some = others[:: max(others.size // _SPECTRA_COMPARED, 1)]
+    some = slice(None, None, max(len(height) // _SPECTRA_COMPARED, 1))
     relative = spectra.sums[some] / height[some]
     middle = np.median(relative, axis=0)
     spread = MAD_TO_SIGMA * np.median(np.abs(relative - middle), axis=0)
-    expected = height[rows] * middle
+    expected = height * middle
     counting = np.sqrt(noise.variance(expected, spectra.n_channels) + noise.gain**2)
-    sigma = np.hypot(height[rows] * spread, counting)
-    return np.abs(spectra.sums[rows] - expected) < _SPIKE * sigma
+    sigma = np.hypot(height * spread, counting)
+    like = np.abs(spectra.sums - expected) < _SPIKE * sigma
+    # Where many differ the spectra have no common shape, and none is wrong.
+    return like | ((~like).mean(0) > _MANY)
 
 
 def groups_of(samples):

@@ -31,11 +31,13 @@ _UNSEEN_POWER_SIGMA = 0.5
 _FLANK_POWER_SIGMA = 1.5
 #: What falls faster than this power of the energy may be a flank.
 _FLANK_POWER = -4.5
+#: Errors of slopes that are known.
+_EXACT = Range(0.0, 0.0)
 #: Slopes at the end of what is seen are those from here on, as a fraction of the distance.
 _OCTAVE = 2.0**0.5
 
 
-def falling_tails(log_shape, grid, x_first, x_last, slope_errors=Range(0.0, 0.0)):
+def falling_tails(log_shape, grid, x_first, x_last, slope_errors=_EXACT):
     """Force the tails to fall outward, and to go on as power laws beyond the data.
 
     The power is that of the outer part of the data: a cliff or a shelf at their very end is noise.
@@ -282,7 +284,7 @@ def tail_modes(log_shape, grid, u_limit, u_end):
     return np.stack([power, (here - there) / 2 * (1 - 1 / beyond)])
 
 
-def unseen_modes(log_shape, grid, seen, slope_errors=Range(0.0, 0.0)):
+def unseen_modes(log_shape, grid, seen, slope_errors=_EXACT):
     """Make the modes by which tails may be wrong beyond where they stand above their noise.
 
     They go on as power laws. Where a flank ends in the noise before it has become a tail, its power
