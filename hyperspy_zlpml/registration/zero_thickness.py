@@ -19,6 +19,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import t as student_t
 
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
 from hyperspy_zlpml.zlp.reference import fit_reference
 
@@ -43,6 +44,8 @@ _MOST_BLOCKS = 6
 _WITHIN_SIGMA = 0.8413
 #: Rounds in which weights and scatter beyond noise improve each other.
 _WEIGHT_STEPS = 5
+#: A spectrum is left out where it misses the fit by so many times its noise, and what others miss.
+_SPOILT = 8.0
 #: Error of the parabola as a fraction of its difference from a straight line.
 _HIGHER_POWERS = 0.2
 #: Deviations of the blocks are smoothed over this many groups.
@@ -140,10 +143,10 @@ def extrapolate(ratios, complete, losses, scores):
     n_terms, n_spectra = design.shape
     n_blocks = min(_MOST_BLOCKS, n_spectra // 3)
     block = np.arange(n_spectra) * n_blocks // n_spectra
-    excess = np.zeros(ratio.shape[1])
+    used, excess = complete, np.zeros(ratio.shape[1])
     for _ in range(_WEIGHT_STEPS):
         # Differences of pixels beyond noise grow with thickness.
-        weight = np.where(complete, 1 / (variance + excess * losses[:, None] ** 2), 0.0)
+        weight = np.where(used, 1 / (variance + excess * losses[:, None] ** 2), 0.0)
         outer = design[:, None] * design[None]
         normal = np.stack(
             [
@@ -155,10 +158,10 @@ def extrapolate(ratios, complete, losses, scores):
             [(design[:, block == b] @ (weight * ratio)[block == b]).T for b in range(n_blocks)]
         )
         solution = _solve(normal.sum(0), right.sum(0))
-        residual = np.where(complete, ratio - design.T @ solution.T, 0.0)
-        known = np.maximum(complete.sum(0), 1)
-        over = np.where(complete, residual**2 - variance, 0.0) / losses[:, None] ** 2
-        excess = np.clip(over.sum(0) / known, 0, None)
+        residual = ratio - design.T @ solution.T
+        used = complete & _like_others(residual, variance, losses)
+        over = np.where(used, residual**2 - variance, 0.0) / losses[:, None] ** 2
+        excess = np.clip(over.sum(0) / np.maximum(used.sum(0), 1), 0, None)
     without = np.stack(
         [_solve(normal.sum(0) - n, right.sum(0) - r) for n, r in zip(normal, right, strict=True)]
     )
@@ -170,6 +173,15 @@ def extrapolate(ratios, complete, losses, scores):
     line = _solve(normal.sum(0)[:, straight][:, :, straight], right.sum(0)[:, straight])
     bent = _HIGHER_POWERS * (solution[:, 0] - line[:, 0])
     return ZeroThickness(solution[:, 0], np.vstack([deviations, bent]), solution[:, 3:].T)
+
+
+def _like_others(residual, variance, losses):
+    """Tell where spectra are left by a fit as others are, scaled by noise or by thickness."""
+    noise = np.abs(residual) / np.sqrt(variance)
+    relative = np.abs(residual) / losses[:, None]
+    spoilt = noise > _SPOILT
+    spoilt &= relative > _SPOILT * MAD_TO_SIGMA * np.median(relative, axis=0)
+    return ~spoilt
 
 
 def _solve(normal, right):
