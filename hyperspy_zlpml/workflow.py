@@ -48,6 +48,7 @@ from hyperspy_zlpml.image.quality import (
     edges_message,
     measurement_messages,
     unusable_message,
+    width_messages,
 )
 from hyperspy_zlpml.image.samples import Samples, choose_sample, draw_samples
 from hyperspy_zlpml.image.spectra import Spectra, known_noise
@@ -748,8 +749,8 @@ def look(spectra, options, name="", alike_is_vacuum=False, lost=None):
     if reference is not None:
         reference = in_counts_of(reference, image)
     limits = options.limits
-    doubts = vacuum_messages(image, vacuum, limits)
     wrong = measured.channels.describe(given.energy)
+    doubts = (*vacuum_messages(image, vacuum, limits), *width_messages(reference, image))
     messages = (*wrong, *measurement_messages(image), *doubts, *left_out)
     warn_of_all(
         (*messages, unusable_message(image.parameters), edges_message(measured.counts)), name

@@ -59,6 +59,8 @@ _MOST_PADDING = 0.5
 _SPIKE = 10.0
 #: Good channels on each side of a bad one that bridge it.
 _BRIDGED_BY = 2
+#: What bridges a channel exceeds the range of those beside it by this fraction of that.
+_OVERSHOOT = 0.25
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,7 @@ class Channels:
             return counts
         counts = counts.astype(np.result_type(counts.dtype, np.float32))
         for channel in np.flatnonzero(bad):
-            place, weight = _bridge_of(channel, bad)
-            with np.errstate(invalid="ignore"):
-                counts[..., channel] = counts[..., place] @ weight.astype(counts.dtype)
+            counts[..., channel] = _bridged(counts, channel, bad)
         return counts
 
     def describe(self, energy):
@@ -157,6 +157,17 @@ class Channels:
                 "and results there mean nothing."
             )
         return tuple(messages)
+
+
+def _bridged(counts, channel, bad):
+    """Bridge a channel of spectra; beside a step no cubic overshoots."""
+    place, weight = _bridge_of(channel, bad)
+    beside = counts[..., place]
+    low, high = beside.min(-1), beside.max(-1)
+    inside = place[0] < channel < place[-1]
+    with np.errstate(invalid="ignore"):
+        further = (_OVERSHOOT if inside else 1.0) * (high - low)
+        return np.clip(beside @ weight.astype(counts.dtype), low - further, high + further)
 
 
 def _bridge_of(channel, bad):
@@ -219,6 +230,36 @@ def inspect_channels(counts, channel, width):
     if len(counts) >= _FEWEST_SPECTRA:
         bad[first:stop] = _wrong_in_all(counts[:, first:stop], channel - first, width)
     return Channels(bad, first, stop)
+
+
+def never_finite(counts):
+    """Find channels that hold a number in no spectrum, within those that do.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_energy,)
+        None where they are many: no detector is like that.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.channels import never_finite
+    >>> counts = np.ones((3, 200))
+    >>> counts[:, [0, 90]] = counts[1, 50] = np.nan
+    >>> np.flatnonzero(never_finite(counts))
+    array([90])
+    """
+    missing = ~np.isfinite(counts).any(0)
+    known = np.flatnonzero(~missing)
+    if not known.size or missing.mean() > _MOST_BAD:
+        return np.zeros_like(missing)
+    missing[: known[0]] = missing[known[-1] :] = False
+    return missing
 
 
 def _recorded(counts, channel, width):
@@ -467,6 +508,5 @@ def without_spikes(counts, spikes):
     counts = counts.copy()
     for row in rows:
         for channel in np.flatnonzero(spikes[row]):
-            place, weight = _bridge_of(channel, spikes[row])
-            counts[row, channel] = counts[row, place] @ weight
+            counts[row, channel] = _bridged(counts[row], channel, spikes[row])
     return counts

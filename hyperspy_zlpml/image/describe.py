@@ -400,8 +400,8 @@ def describe_vacuum(vacuum, step):
         image = describe_image(
             parameters, measured.spectra.energy, index, measured.counts, vacuum=parameters.usable
         )
-    except NoZeroLossPeakError as error:
-        raise NoZeroLossPeakError(f"vacuum: {error}") from error
+    except ValueError as error:
+        raise type(error)(f"vacuum: {error}") from error
     messages = (*measured.channels.describe(vacuum.energy), *measurement_messages(image))
     warn_of_all((*messages, unusable_message(image.parameters)), "vacuum: ")
     if not is_pure(image):

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.compute import compute, take_spectra
-from hyperspy_zlpml.image.channels import Channels, find_spikes, inspect_channels, without_spikes
+from hyperspy_zlpml.image.channels import (
+    Channels,
+    find_spikes,
+    inspect_channels,
+    never_finite,
+    without_spikes,
+)
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, of_other_width
 from hyperspy_zlpml.image.peaks import (
@@ -17,7 +23,7 @@ from hyperspy_zlpml.image.peaks import (
     measure_peaks,
     peak_parameters,
 )
-from hyperspy_zlpml.image.quality import NoZeroLossPeakError, overflowed
+from hyperspy_zlpml.image.quality import NoZeroLossPeakError, check_scale, overflowed
 from hyperspy_zlpml.image.spectra import Spectra
 
 #: More spectra of other widths than this are not read once more.
@@ -90,9 +96,15 @@ def measure(spectra, index, excluded=None, show_progressbar=False):
     """
     given, index = spectra, np.asarray(index, int)
     parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+    missing = never_finite(counts)
+    if missing.any():
+        spectra = given.repaired(Channels(missing, 0, missing.size))
+        parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+    check_scale(counts)
     channels = _channels_of(counts, parameters.select(index), spectra)
+    channels = replace(channels, bad=channels.bad | missing)
     if not channels.all_good:
-        spectra = spectra.repaired(channels)
+        spectra = given.repaired(channels)
         parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
         _check_that_peaks_are_left(parameters, channels, given.energy)
     wrong = overflowed(counts, parameters.channel[index])

@@ -4,7 +4,6 @@
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.image.channels import FEWEST_CHANNELS
 from hyperspy_zlpml.image.peaks import STATUS_TEXT
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
@@ -49,6 +48,12 @@ _LEAST_NEGATIVE = 1e-5
 _MOST_NEGATIVE = 5e-3
 
 
+#: Counts that are squared and divided stay in floating point between these.
+_SCALE = Range(1e-20, 1e20)
+#: A vacuum whose peaks are wider or narrower by this factor is of other settings.
+_OTHER_WIDTH = 1.3
+
+
 class NoZeroLossPeakError(ValueError):
     """No spectrum has a usable zero-loss peak."""
 
@@ -83,6 +88,38 @@ def check_zero(energy, parameters):
         )
 
 
+def check_scale(counts):
+    """Raise ValueError where counts are so large or so small that arithmetic loses them.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured.
+
+    Raises
+    ------
+    ValueError
+        If the median spectrum is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.quality import check_scale
+    >>> check_scale(np.full((2, 100), 1e-12))
+    >>> check_scale(np.full((2, 100), 1e200))
+    Traceback (most recent call last):
+    ValueError: counts: expected spectra whose highest counts lie between 1e-20 and 1e+20, got \
+    1e+200; scale them, nothing else depends on it.
+    """
+    highest = np.abs(counts[np.isfinite(counts).all(-1)]).max(-1)
+    typical = np.median(highest[highest > 0]) if (highest > 0).any() else 1.0
+    if not _SCALE.low < typical < _SCALE.high:
+        raise ValueError(
+            f"counts: expected spectra whose highest counts lie between {_SCALE.low:g} and "
+            f"{_SCALE.high:g}, got {typical:.3g}; scale them, nothing else depends on it."
+        )
+
+
 def check_baseline(counts, energy, noise):
     """Raise ValueError where counts are negative on average.
 
@@ -102,11 +139,6 @@ def check_baseline(counts, energy, noise):
     ValueError
         If they are, by a visible part of the peak.
 
-    Warns
-    -----
-    UserWarning
-        If they are by less than that, but clearly.
-
     Examples
     --------
     >>> import numpy as np
@@ -118,6 +150,21 @@ def check_baseline(counts, energy, noise):
     Traceback (most recent call last):
     ValueError: counts: -5e+03 per channel on average near 2.05 eV, -5.3 % of the peak: ...
     """
+    part, message = _below_zero(counts, energy, noise)
+    if part < -_MOST_NEGATIVE:
+        raise ValueError(
+            f"{message} Add it back, or record from ten FWHM before the peak on, where the level shows."
+        )
+
+
+def _below_zero(counts, energy, noise):
+    """Find how far counts are negative on average: as part of the peak, and in words.
+
+    Returns
+    -------
+    float and str
+        0 and nothing where they are not.
+    """
     n_together = max(energy.size // _PARTS, 1)
     mean = np.median(counts, axis=0)
     smooth = uniform_filter1d(mean, n_together, mode="nearest")
@@ -128,17 +175,11 @@ def check_baseline(counts, energy, noise):
     error = max(scatter, single) / np.sqrt(n_together)
     part = smooth[lowest] / mean.max()
     if smooth[lowest] > -_NEGATIVE * error or part > -_LEAST_NEGATIVE:
-        return
-    message = (
+        return 0.0, ""
+    return part, (
         f"counts: {smooth[lowest]:.3g} per channel on average near {energy[lowest]:.3g} eV, "
-        f"{100 * part:.2g} % of the peak: what was subtracted from them was too much. "
+        f"{100 * part:.2g} % of the peak: what was subtracted from them was too much."
     )
-    if part < -_MOST_NEGATIVE:
-        raise ValueError(
-            message + "Add it back, or record from ten FWHM before the peak on, where the "
-            "level shows."
-        )
-    warn_user(message + "The tail of the ZLP is too low by as much.")
 
 
 def measurement_messages(image):
@@ -187,6 +228,9 @@ def measurement_messages(image):
             f"the energy axis, from {image.energy[0]:.4g} to {image.energy[-1]:.4g} eV, does not hold "
             "zero: is the first peak on it the zero-loss peak?"
         )
+    part, words = _below_zero(image.sample_counts, image.energy, image.detector.noise)
+    if part:
+        messages.append(f"{words} The tail of the ZLP is too low by as much.")
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:
         messages.append(
@@ -199,6 +243,35 @@ def measurement_messages(image):
             "is the energy axis in eV?"
         )
     return messages
+
+
+def width_messages(reference, image):
+    """Say where a separate vacuum has peaks of another width than the spectra it is for.
+
+    Parameters
+    ----------
+    reference : Image or None
+    image : Image
+
+    Returns
+    -------
+    tuple of str
+        Empty where the widths agree.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from hyperspy_zlpml.image.quality import width_messages
+    >>> width_messages(SimpleNamespace(fwhm=0.17), SimpleNamespace(fwhm=0.10))[0][:61]
+    'vacuum: its peaks are 1.7 times as wide as those of the spect'
+    """
+    ratio = 1.0 if reference is None else reference.fwhm / image.fwhm
+    if 1 / _OTHER_WIDTH < ratio < _OTHER_WIDTH:
+        return ()
+    return (
+        f"vacuum: its peaks are {ratio:.2g} times as wide as those of the spectra, as at other settings "
+        "of the microscope: that their tails are alike is a guess. Record it as the spectra were.",
+    )
 
 
 def saturated_peaks(electrons, parameters, energy):

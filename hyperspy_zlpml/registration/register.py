@@ -118,7 +118,7 @@ def register_peaks(samples, noise, given_limit=None):
         matched = match(spectra, start, table, noise, width_prior=None)
         spectra, matched = _without_run_away(spectra, matched, start, height)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
-        spectra = _without_spikes(spectra, matched, label=label, noise=noise)
+        spectra = _without_spikes(spectra, matched, samples, noise)
     _check_common_shape(spectra.complete[first], first.sum())
     unseen = unseen_modes(log_reference, grid, reference.seen, reference.slope_errors)
     peaks = RegisteredPeaks(
@@ -163,7 +163,7 @@ def register_to_shape(table, samples, noise, log_intensity):
     matched = match(spectra, start, reference, noise, width_prior=None)
     height = np.concatenate([_heights(sample) for sample in samples])
     spectra, matched = _without_run_away(spectra, matched, start, height)
-    spectra = _without_spikes(spectra, matched, label=joined.label, noise=noise)
+    spectra = _without_spikes(spectra, matched, samples, noise)
     return RegisteredPeaks(
         spectra=spectra,
         label=joined.label,
@@ -236,20 +236,24 @@ def _without_run_away(spectra, matched, start, height):
     return replace(spectra, complete=complete), matched.with_rows(rows, as_measured)
 
 
-def _without_spikes(spectra, matched, label, noise):
+def _without_spikes(spectra, matched, samples, noise):
     """Take groups that differ from those of other spectra for incomplete: spikes, holes, a jump.
 
-    Spectra are compared with those of their cluster, or with all where those are few.
+    Spectra are compared with those of their cluster, or with all of their sample where those are few.
     """
-    names, n_spectra = np.unique(label, return_counts=True)
-    like = np.ones(spectra.sums.shape, bool)
-    large = names[n_spectra >= _FEWEST_TO_COMPARE]
-    if len(label) >= _FEWEST_TO_COMPARE and large.size < names.size:
-        like = _like_others(spectra, matched, noise)
-    for name in large:
-        rows = label == name
-        like[rows] = _like_others(spectra.select(rows), matched.select(rows), noise)
-    return replace(spectra, complete=spectra.complete & like)
+    complete, first = spectra.complete.copy(), 0
+    for sample in samples:
+        rows = np.arange(first, first + len(sample.label))
+        first += rows.size
+        names, n_spectra = np.unique(sample.label, return_counts=True)
+        large = names[n_spectra >= _FEWEST_TO_COMPARE]
+        few = rows[~np.isin(sample.label, large)]
+        compared = [(rows[sample.label == name],) * 2 for name in large]
+        compared += [(few, rows)] if few.size and rows.size >= _FEWEST_TO_COMPARE else []
+        for some, others in compared:
+            like = _like_others(spectra.select(others), matched.select(others), noise)
+            complete[some] &= like[np.isin(others, some)]
+    return replace(spectra, complete=complete)
 
 
 def _like_others(spectra, matched, noise):

@@ -34,6 +34,8 @@ _LARGEST_PULL = 2.0
 _LARGEST_RATIO = 1.5
 #: Single channels are looked at up to this many FWHM on both sides.
 _CHANNELS_UP_TO = 12.0
+#: Counting noise is at least this part of a variance.
+_LEAST_NOISE = 1e-9
 #: Channels that are off by more than this many standard deviations hold spikes.
 _SPIKE = 6.0
 
@@ -313,7 +315,8 @@ def errors_over_claims(subtraction, counts, peaks, window):
     distance = subtraction.energy - peaks.centre[:, None]
     low, high = (np.reshape(limit, (-1, 1)) for limit in window)
     reach = _CHANNELS_UP_TO * peaks.fwhm[:, None]
-    noise = np.maximum(variance - std**2, np.finfo(variance.dtype).tiny)
+    # Noise that is lost beside the error of the ZLP tells nothing of it.
+    noise = np.maximum(variance - std**2, _LEAST_NOISE * variance)
     used = (distance > low) & (distance < high) & (np.abs(distance) < reach)
     used &= subtracted**2 < _SPIKE**2 * variance
     if not used.any():
