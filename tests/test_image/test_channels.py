@@ -8,6 +8,7 @@ from hyperspy_zlpml.image.channels import (
     Channels,
     find_spikes,
     inspect_channels,
+    never_finite,
     padded_unlike_others,
     without_spikes,
 )
@@ -169,3 +170,45 @@ def test_few_counts_before_a_peak_are_no_padding(height):
         found = inspect_channels(counts, counts.argmax(-1), 10.0)
         assert found.all_recorded
         assert not padded_unlike_others(counts, counts.argmax(-1), 10.0).any()
+
+
+@pytest.mark.parametrize("n_spectra", [3, 5, 7])
+@pytest.mark.parametrize("height", [30.0, 1e3, 1e5])
+def test_few_spectra_agree_by_chance(n_spectra, height):
+    found = [inspected(spectra(n_spectra, height=height, seed=seed)) for seed in range(20)]
+    assert all(one.all_good for one in found)
+
+
+@pytest.mark.parametrize("n_spectra", [3, 5])
+def test_a_dead_channel_shows_in_few_spectra(n_spectra):
+    counts = spectra(n_spectra)
+    counts[:, 150] = 0
+    np.testing.assert_array_equal(np.flatnonzero(inspected(counts).bad), [150])
+
+
+def test_the_cut_off_top_of_a_peak_is_not_stuck():
+    assert inspected(np.minimum(spectra(3), 3e4)).all_good
+
+
+@pytest.mark.parametrize("where", [[300], [119, 120], [90, 400, 401]])
+def test_channels_without_a_number_are_those_within_the_axis(where):
+    counts = spectra(5)
+    counts[:, where] = np.nan
+    counts[:, :3] = counts[:, -2:] = np.inf
+    counts[2, 200] = np.nan
+    np.testing.assert_array_equal(np.flatnonzero(never_finite(counts)), where)
+
+
+def test_many_channels_without_a_number_are_no_fault_of_the_detector():
+    counts = spectra(5)
+    counts[:, ::5] = np.nan
+    assert not never_finite(counts).any()
+
+
+@pytest.mark.parametrize("n_bad", [1, 2, 4, 10])
+def test_a_bridge_beside_a_step_stays_near_what_it_joins(n_bad):
+    counts = np.where(np.arange(200) < 100, 0.0, 1e4)[None]
+    bad = (np.arange(200) >= 100) & (np.arange(200) < 100 + n_bad)
+    repaired = Channels(bad, 0, 200).repair(counts)
+    assert -2500 <= repaired.min()
+    assert repaired.max() <= 12500

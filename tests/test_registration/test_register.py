@@ -315,3 +315,28 @@ def test_vacuum_spills_nothing(with_vacuum):
     regions = find_regions(thin, 1, {"E_I": np.inf})
     (table,) = spilled_losses(thin, regions).values()
     assert not table.any()
+
+
+# --- spectra that are unlike the others ---------------------------------------------------------------
+
+
+def test_what_one_spectrum_of_a_small_cluster_alone_shows_is_not_used():
+    few, _, _ = sample(np.full(5, 0.3), [0] * 5)
+    more, _, _ = sample(np.full(20, 0.1), [1] * 20, seed=1)
+    label = np.concatenate([few.label, more.label])
+    counts = np.concatenate([few.counts, more.counts])
+    counts[2, 200:210] = 0.0
+    one = Sample(counts, ENERGY, peak_parameters(counts, ENERGY), label)
+    complete = register_peaks([one], NOISE).spectra.complete
+    lost = complete[[0, 1, 3, 4]].all(0) & ~complete[2]
+    assert 1 <= lost.sum() <= 12
+
+
+def test_a_vacuum_of_its_own_is_not_compared_with_the_image():
+    image, _, _ = sample(np.full(40, 0.3), [0] * 40)
+    wide, _, _ = sample(np.zeros(4), [VACUUM] * 4, seed=1)
+    counts = np.repeat(wide.counts, 2, -1)[:, 160:800]
+    vacuum = Sample(counts, ENERGY, peak_parameters(counts, ENERGY), wide.label)
+    peaks = register_peaks([image, vacuum], NOISE)
+    within = np.abs(peaks.u) < 3
+    assert (peaks.spectra.complete | ~within)[-4:].mean() > 0.99

@@ -212,3 +212,15 @@ def test_what_clusters_differ_by_is_variation_where_spectra_are_few(sizes):
     seen = shape_modes(clusters)[:-2]
     assert len(seen) == 1
     assert 0.03 < np.abs(seen[0][-1]) < 0.3
+
+
+@pytest.mark.parametrize("n_spectra", [3, 4, 8])
+def test_modes_are_no_larger_than_shapes_that_a_peak_can_have(n_spectra):
+    rng = np.random.default_rng(n_spectra)
+    u = np.linspace(-20, 20, 80)
+    # What one wrong reference makes of peaks of few electrons: ratios of tens, known to a few per cent.
+    ratio = np.where(np.abs(u) < 2, rng.uniform(0, 30, (n_spectra, 80)), 0.0)
+    variance = rng.uniform(0.02, 0.5, ratio.shape) ** 2
+    modes = shape_modes([ClusterSpectra(ratio, variance, variance > 0, u, 5.0)])
+    assert np.isfinite(modes).all()
+    assert np.abs(modes).max() < 5

@@ -371,3 +371,18 @@ def test_tails_stay_positive_and_fall(one_wedge):
     assert np.isfinite(log_reference).all()
     assert np.isfinite(modes).all()
     assert (np.diff(log_reference)[one_wedge.grid.u[:-1] > 0.8] <= 1e-12).all()
+
+
+def test_one_spoilt_spectrum_does_not_move_the_others():
+    losses = thicknesses()
+    noise = 0.01 * np.random.default_rng(3).standard_normal((60, N_GROUPS))
+    ratio = 1 + losses[:, None] + noise
+    spoilt = ratio.copy()
+    spoilt[20, 5:9] = 0.0
+    right, found = (
+        extrapolate(ratios(values, 1e-4), EVERYWHERE, losses, NO_SCORES)
+        for values in (ratio, spoilt)
+    )
+    error = np.sqrt((right.deviations**2).sum(0))
+    assert np.abs((found.ratio - right.ratio) / error).max() < 1
+    np.testing.assert_array_equal(found.ratio[9:], right.ratio[9:])

@@ -178,3 +178,74 @@ def test_random_images_give_results_or_errors_of_ours(seed):
 def test_a_spectrum_left_out_changes_no_other(seed):
     found = fuzz_images.changed(seed)
     assert found is None or found[0] < 0.1 or "used" in found[1]
+
+
+# --- few electrons, few spectra ------------------------------------------------------------------------
+
+
+def few_electrons(seed):
+    """A flake of 48 spectra, 8 of them vacuum, with 350 electrons in the highest channel or so."""
+    rng = np.random.default_rng(seed)
+    energy = -2.4 + 0.03 * np.arange(400)
+    distance = energy - 0.05 * rng.standard_normal((48, 1))
+    thickness = np.r_[np.zeros(8), np.linspace(0.1, 0.8, 40)][:, None]
+    peak = np.exp(-4 * np.log(2) * (distance / 0.35) ** 2) + 0.008 / (1 + (distance / 0.25) ** 2)
+    zlp = 1e3 * np.exp(-thickness) * peak
+    losses = 20 * thickness * np.exp(-thickness) * np.clip(distance - 2, 0, None) ** 0.5
+    return energy, zlp, rng.poisson(zlp + losses).astype(float)
+
+
+def test_tails_that_few_electrons_show_are_right_within_their_errors():
+    pulls = []
+    for seed in range(11, 15):
+        energy, zlp, counts = few_electrons(seed)
+        result = remove_zlp(counts, energy, n_replicas=8, random_state=0)
+        window = (energy > 1.3) & (energy < 4)
+        pulls.append(((result.zlp - zlp) / result.std)[:, window].ravel())
+    # Errors are shared by the spectra of an image: four images show no more than a factor of two.
+    assert 0.3 < np.sqrt(np.mean(np.concatenate(pulls) ** 2)) < 2
+    assert np.mean(np.abs(np.concatenate(pulls)) < 1) > 0.5
+
+
+def test_a_channel_that_holds_no_number_is_bridged(clean):
+    with pytest.warns(UserWarning, match=r"dead or hot in all spectra: 300 \(5.5 eV\)"):
+        result = remove_zlp(
+            with_values((slice(None), 300), np.nan), ENERGY, n_replicas=8, random_state=0
+        )
+    assert (result.clusters >= 0).all()
+    assert change(result, clean) < 3
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e200, 1e-60])
+def test_counts_of_no_scale_are_refused(scale):
+    with pytest.raises(
+        ValueError, match="counts: expected spectra whose highest counts lie between"
+    ):
+        removed(COUNTS * scale)
+
+
+def test_a_hole_in_one_spectrum_hardly_moves_the_others(clean):
+    result = removed(with_values((13, slice(200, 210)), 0.0))
+    assert np.median(np.abs((result.zlp - clean.zlp)[OTHERS] / clean.std[OTHERS])) < 0.3
+    assert change(result, clean) < 3
+
+
+def test_a_vacuum_of_other_settings_is_told():
+    peak = 1e6 * np.exp(-4 * np.log(2) * (ENERGY / 0.68) ** 2) + 1e4 / (1 + (ENERGY / 0.51) ** 2)
+    wide = np.random.default_rng(1).poisson(np.tile(peak, (4, 1))).astype(float)
+    with pytest.warns(UserWarning, match="vacuum: its peaks are 1.7 times as wide"):
+        remove_zlp(COUNTS, ENERGY, n_replicas=4, random_state=0, vacuum=Spectra(wide, ENERGY))
+
+
+def test_a_vacuum_that_is_too_low_is_told_as_the_vacuum():
+    vacuum = Spectra(COUNTS[:3] - 500, ENERGY)
+    with pytest.warns(UserWarning, match="vacuum: counts: .* per channel on average"):
+        remove_zlp(COUNTS[3:], ENERGY, n_replicas=4, random_state=0, vacuum=vacuum)
+    with pytest.raises(ValueError, match="vacuum: counts: .* Add it back"):
+        remove_zlp(
+            COUNTS[3:],
+            ENERGY,
+            n_replicas=4,
+            random_state=0,
+            vacuum=Spectra(COUNTS[:3] - 5e4, ENERGY),
+        )

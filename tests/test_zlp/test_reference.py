@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import pytest
 
+from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.grid import (
     GAIN_SIDE_POWER_SIGMA,
     GRID_STEP,
@@ -21,6 +22,7 @@ from hyperspy_zlpml.zlp.tails import (
     level_ripples,
     like_gain_side,
     tail_modes,
+    unseen_modes,
 )
 
 GRID = Grid.covering(-12.0, 40.0)
@@ -325,3 +327,51 @@ def test_tails_may_be_wrong_by_a_power_of_the_energy_and_by_how_the_sides_differ
         atol=1e-3,
     )
     np.testing.assert_allclose(GRID.interpolate(fading, u), -0.5 * (1 - 4 / u), atol=1e-3)
+
+
+# --- tails that few electrons show -----------------------------------------------------------------
+
+
+def of_few_electrons(seed):
+    """Lorentzian tails, of which the last that a narrow window shows is at 3 FWHM."""
+    u = np.linspace(-6, 20, 312)[None] + np.zeros((8, 1))
+    expected = 1e3 * (np.exp(-4 * np.log(2) * u**2) + 0.008 / (1 + (1.4 * u) ** 2))
+    counts = np.random.default_rng(seed).poisson(expected).astype(float)
+    return fit_reference(u, counts, np.full(u.shape, 1e3), expected + 1e-3, GRID)
+
+
+def test_tails_of_few_electrons_are_right_within_their_errors():
+    u = np.array([4.0, 8.0, 16.0])
+    truth = np.log(0.008 / (1 + (1.4 * u) ** 2) / 1.008)
+    pulls = []
+    for seed in range(30):
+        found = of_few_electrons(seed)
+        unseen = unseen_modes(found.log_shape, GRID, found.seen, found.slope_errors)
+        modes = GRID.interpolate_rows(np.concatenate([found.modes, unseen]).T, u)
+        errors = np.linalg.norm(modes, axis=-1)
+        pulls.append((GRID.interpolate(found.log_shape, u) - truth) / errors)
+    # The mean of 30 pulls has an error of 0.2, their standard deviation one of 0.13.
+    assert np.abs(np.mean(pulls, axis=0)).max() < 0.8
+    assert np.std(pulls, axis=0).max() < 1.4
+
+
+def test_a_power_that_is_not_known_is_drawn_to_that_of_most_tails():
+    shape = -4.0 * np.log(np.maximum(np.abs(GRID.u), 0.5) / 0.5)
+    ends = to_grid(-8.0), to_grid(10.0)
+    slopes = []
+    for error in (0.0, 0.7, 100.0):
+        tail = falling_tails(shape, GRID, *ends, Range(error, error))
+        slopes.append(np.diff(tail)[-1] / GRID_STEP)
+    np.testing.assert_allclose(slopes, [-4.0, -3.0, -2.0], atol=0.02)
+
+
+def test_errors_of_slopes_are_those_that_repeated_measurements_show():
+    found = [of_few_electrons(seed) for seed in range(40)]
+    end = np.median([one.seen.high for one in found])
+    inner = from_grid(to_grid(end) - 0.7)
+    slopes = [
+        np.diff(GRID.interpolate(one.log_shape, np.array([inner, end])))[0] / 0.7 for one in found
+    ]
+    claimed = np.median([one.slope_errors.high for one in found])
+    # 40 measurements show a standard deviation to 11 %, and not all of them end there.
+    assert 0.5 < np.std(slopes) / claimed < 1.4
