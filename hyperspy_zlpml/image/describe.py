@@ -11,7 +11,7 @@ import numpy as np
 
 from hyperspy_zlpml.compute.user_warnings import warn_of_all, warn_user
 from hyperspy_zlpml.image.channels import find_spikes, padded_unlike_others, without_spikes
-from hyperspy_zlpml.image.detector import Detector, describe_detector
+from hyperspy_zlpml.image.detector import Detector, describe_detector, rough_noise
 from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.measure import measure
 from hyperspy_zlpml.image.odd_peaks import of_other_shape
@@ -42,6 +42,8 @@ _NARROWEST_PEAK = 1.0
 _SAME_DISPERSION = 1e-3
 #: Electrons count the same in an image and in a vacuum measurement, as far as noise tells.
 _SAME_COUNTS = Range(0.5, 2.0)
+#: Fewer channels than this fraction hold spikes.
+_MOST_SPIKES = 0.01
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def describe_image(  # noqa: PLR0913
         )
     detector = describe_detector(counts, energy, sampled, noise)
     check_baseline(counts - detector.pedestal, energy, detector.noise)
-    spikes = find_spikes(counts - detector.pedestal, width, detector.noise)
+    spikes = _spikes(counts - detector.pedestal, width, detector.noise)
     counts = without_spikes(counts, spikes)
     parameters = _remeasured(parameters, index, spikes=spikes, counts=counts, energy=energy)
     parameters = _without_odd(
@@ -196,6 +198,13 @@ def describe_image(  # noqa: PLR0913
         vacuum=vacuum & clean.usable,
         vacuum_note=note,
     )
+
+
+def _spikes(counts, width, noise):
+    """Find spikes of single spectra, also where they are what the noise was taken from."""
+    spikes = find_spikes(counts, width, rough_noise(counts, noise))
+    # So many are no spikes: electrons are rare, or the spectra have lines.
+    return spikes if spikes.mean() < _MOST_SPIKES else find_spikes(counts, width, noise)
 
 
 def _remeasured(parameters, index, *, spikes, counts, energy):

@@ -54,6 +54,10 @@ _N_ROUNDS = 10
 _PEDESTAL_CHANNELS = 16
 #: A pedestal exceeds this many standard errors.
 _PEDESTAL_SIGNIFICANCE = 5.0
+#: Median of the square of a normal number.
+_MEDIAN_OF_SQUARES = 0.455
+#: A variance that is larger than that of the median by this factor is one of spikes.
+_SPIKED = 4.0
 
 
 @dataclass(frozen=True)
@@ -298,6 +302,48 @@ def _uncorrelated(counts, used, of_differences):
     patterned = noise.variance(typical) > _PATTERNED * other.variance(typical)
     seen = typical[-1] > _PATTERN_SEEN * other.gain > 0
     return other if seen and patterned.all() else noise
+
+
+def rough_noise(counts, noise):
+    """Estimate noise in a way that no spikes move, to find them by.
+
+    The median of squared third differences is that of noise as long as less than half of the
+    channels of a level hold spikes; where electrons are rare it is zero.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    noise : NoiseModel
+        As estimated from means.
+
+    Returns
+    -------
+    NoiseModel
+        The one given where that is not clearly larger.
+
+    Examples
+    --------
+    A tenth of the spectra hold a spike as high as the peak.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.detector import NoiseModel, rough_noise
+    >>> energy = 0.05 * np.arange(-100, 500)
+    >>> electrons = np.tile(1e4 / (1 + (energy / 0.25) ** 2), (50, 1))
+    >>> counts = np.random.default_rng(0).poisson(electrons).astype(float)
+    >>> counts[::10, 400] = 1e4
+    >>> bool(rough_noise(counts, NoiseModel(gain=300.0, readout=0.0)).gain < 5)
+    True
+    """
+    difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
+    level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2].ravel()
+    classes = np.array_split(level.argsort(kind="stable"), min(_N_LEVELS, max(level.size // 20, 1)))
+    x = np.array([np.median(level[c]) for c in classes])
+    y = np.array([np.median(difference.ravel()[c] ** 2) for c in classes]) / _MEDIAN_OF_SQUARES
+    gain, offset = _non_negative_line(x, y)
+    rough = NoiseModel(float(gain), float(np.sqrt(offset)), noise.source)
+    typical = np.quantile(level, _TYPICAL)
+    smaller = 0 < _SPIKED * rough.variance(typical).sum() < noise.variance(typical).sum()
+    return rough if smaller else noise
 
 
 def fit_noise(level, squared, source, trimmed=True):
