@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks of a removal on the user's own data: held-out vacuum, and stability against ``E_I``."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +9,10 @@ from scipy.stats import norm
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.samples import FEWEST_TO_HOLD_OUT
+from hyperspy_zlpml.removal.shared_errors import SharedErrors, shared_errors
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 
-#: A relative variance of less than this is no claim.
-_CLAIMED = 1e-12
 #: Vacuum spectra are predicted from E_I up to this many FWHM ...
 _CHECK_UP_TO = 8.0
 #: ... or this many times E_I.
@@ -32,12 +31,6 @@ _LEVEL_FRACTION = 0.02
 _LARGEST_PULL = 2.0
 #: The same for errors free of counting noise.
 _LARGEST_RATIO = 1.5
-#: Single channels are looked at up to this many FWHM on both sides.
-_CHANNELS_UP_TO = 12.0
-#: Counting noise is at least this part of a variance.
-_LEAST_NOISE = 1e-9
-#: Channels that are off by more than this many standard deviations hold spikes.
-_SPIKE = 6.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,9 @@ class VacuumCheck:
         Energies from the peak, eV.
     error_ratio : float
         Errors of the ZLP found, over those claimed, at the least: of single channels in the mean of
-        the spectra, or of the integrals; see :func:`errors_over_claims`.
+        the spectra, or of the integrals.
+    shared : SharedErrors, optional
+        Those of the single channels.
 
     Examples
     --------
@@ -87,6 +82,7 @@ class VacuumCheck:
     confidence: float
     window: Range
     error_ratio: float = 0.0
+    shared: SharedErrors = field(default_factory=SharedErrors.none, repr=False)
 
     @property
     def passed(self):
@@ -239,14 +235,14 @@ class Checks:
         Why no check on vacuum was made, where there is vacuum.
     scan : RegionScan or None
         Stability against ``E_I``; None where no cluster has one.
-    pure_ratio : float
-        Errors found over those claimed where spectra of the specimen are pure ZLP, at the least.
+    pure : SharedErrors
+        Errors where spectra of the specimen are pure ZLP.
     """
 
     vacuum: VacuumCheck | None
     note: str
     scan: RegionScan | None
-    pure_ratio: float = 0.0
+    pure: SharedErrors
 
 
 def run_checks(application, image, held_out, adapted, confidence):
@@ -274,69 +270,17 @@ def run_checks(application, image, held_out, adapted, confidence):
         vacuum=vacuum,
         note=_why_no_check(image, held_out),
         scan=scan_regions(subtraction, application.scanned, adapted.regions),
-        pure_ratio=_ratio_in_region_one(subtraction, application.scanned),
+        pure=_errors_in_region_one(subtraction, application.scanned),
     )
 
 
-def _ratio_in_region_one(subtraction, scanned):
+def _errors_in_region_one(subtraction, scanned):
     """Hold the errors claimed in region I of some spectra against what is left there."""
     if not len(scanned.labels):
-        return 0.0
+        return SharedErrors.none()
     peaks = scanned.peaks
     window = Range(peaks.gain_limit, peaks.loss_limit)
-    found = errors_over_claims(subtraction, scanned.counts, peaks, window)
-    return _at_least(found)
-
-
-def errors_over_claims(subtraction, counts, peaks, window):
-    """Compare errors that many spectra share with those claimed, channel by channel.
-
-    What is left of pure spectra is averaged in bins of one channel about the peak. Its square
-    beyond the noise of the mean is the squared error that all spectra share; where it exceeds the
-    squared error that is claimed, bands are too narrow, however little a single spectrum shows.
-
-    Parameters
-    ----------
-    subtraction : Subtraction
-    counts : ndarray of shape (n_spectra, n_energy)
-        As measured.
-    peaks : KnownPeaks
-        All usable; what they are matched in.
-    window : Range
-        Energies from the peak that are pure zero-loss peak, eV; numbers, or one for each spectrum.
-
-    Returns
-    -------
-    Normal
-        Ratio of the squares, and its standard error.
-    """
-    subtracted, zlp, std, _, _, variance = subtraction.apply(counts.astype(float), peaks)
-    step = subtraction.energy[1] - subtraction.energy[0]
-    distance = subtraction.energy - peaks.centre[:, None]
-    low, high = (np.reshape(limit, (-1, 1)) for limit in window)
-    reach = _CHANNELS_UP_TO * peaks.fwhm[:, None]
-    # Noise that is lost beside the error of the ZLP tells nothing of it.
-    noise = np.maximum(variance - std**2, _LEAST_NOISE * variance)
-    used = (distance > low) & (distance < high) & (np.abs(distance) < reach)
-    used &= subtracted**2 < _SPIKE**2 * variance
-    if not used.any():
-        return Normal(0.0, 0.0)
-    channel = np.round(distance[used] / step).astype(int)
-    channel -= channel.min()
-    weight = (zlp / np.sqrt(noise))[used] ** 2
-    total = np.maximum(np.bincount(channel, weight), 1e-300)
-    mean = np.bincount(channel, weight * (subtracted / zlp)[used]) / total
-    claimed = np.bincount(channel, weight * ((std / zlp) ** 2)[used]) / total
-    seen = claimed > _CLAIMED
-    if not seen.any():
-        return Normal(0.0, 0.0)
-    mean, total, claimed = mean[seen], total[seen], claimed[seen]
-    excess = (mean**2 - 1 / total) / claimed
-    error = np.sqrt(2) / total / claimed
-    # Channels whose noise hides what is claimed count little.
-    share = 1 / (1 + error**2)
-    ratio = (share * excess).sum() / share.sum()
-    return Normal(float(ratio), float(np.sqrt((share**2 * error**2).sum()) / share.sum()))
+    return shared_errors(subtraction, scanned.counts, peaks, window)
 
 
 def _why_no_check(image, held_out):
@@ -388,7 +332,7 @@ def check_on_vacuum(subtraction, sample, adapted, confidence):
     )
     counts = sample.counts + subtraction.pedestal
     found = subtraction.integrate(counts, peaks, window)
-    channels = errors_over_claims(subtraction, counts, peaks, Range(-np.inf, np.inf))
+    channels = shared_errors(subtraction, counts, peaks, Range(-np.inf, np.inf))
     integrals = _integrals_over_claims(found)
     pull = found.integral / np.hypot(found.model_std, found.counting_std)
     inside = np.abs(pull) <= norm.ppf(0.5 + confidence / 2)
@@ -399,7 +343,8 @@ def check_on_vacuum(subtraction, sample, adapted, confidence):
         coverage=float(inside.mean()),
         confidence=confidence,
         window=window,
-        error_ratio=_at_least(channels, integrals),
+        error_ratio=at_least(channels.ratio, integrals),
+        shared=channels,
     )
 
 
@@ -412,8 +357,25 @@ def _integrals_over_claims(found):
     return Normal(float(ratio), float(np.sqrt(2 / n) * square.mean() / claimed))
 
 
-def _at_least(*ratios):
-    """Find the largest root of some ratios, each less its standard error."""
+def at_least(*ratios):
+    """Find the largest root of some ratios, each less its standard error.
+
+    Parameters
+    ----------
+    *ratios : Normal
+        Of squares.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.removal.checks import at_least
+    >>> from hyperspy_zlpml.statistics import Normal
+    >>> at_least(Normal(5.0, 1.0), Normal(1.0, 0.5))
+    2.0
+    """
     return float(np.sqrt(max(0.0, *(one.mean - one.sigma for one in ratios))))
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Report of a removal: what was done and how well, printed as a short table."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
 from hyperspy_zlpml.registration.find_regions import GUESS
-from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck
+from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck, at_least
+from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.training.summary import TrainingSummary
 
 #: Smallest correlation of channels that is worth a word.
@@ -60,8 +61,8 @@ class Report:
         Not made without vacuum pixels to spare.
     scan : RegionScan or None
         Stability against ``E_I``; None where no cluster has one.
-    pure_ratio : float
-        Errors found over those claimed where spectra of the specimen are pure ZLP, at the least.
+    pure : SharedErrors
+        Errors where spectra of the specimen are pure ZLP.
     tail : str
         How the tail of the ZLP was found without vacuum.
     n_vacuum : int
@@ -104,13 +105,26 @@ class Report:
     chi2_validation: float
     vacuum: VacuumCheck | None = None
     scan: RegionScan | None = None
-    pure_ratio: float = 0.0
+    pure: SharedErrors = field(default_factory=SharedErrors.none)
     tail: str = ""
     n_vacuum: int = 0
     n_reference: int = 0
     check_note: str = ""
     n_unusable: int = 0
     messages: tuple[str, ...] = ()
+
+    @property
+    def pure_ratio(self):
+        """Errors that spectra of the specimen share in region I over those claimed, at the least."""
+        return at_least(self.pure.ratio)
+
+    @property
+    def shared_errors(self):
+        """Errors that spectra share, of the checks that were made, under their names (dict)."""
+        found = {"region I of the specimen": self.pure}
+        if self.vacuum is not None:
+            found = {"vacuum kept from training": self.vacuum.shared, **found}
+        return {name: errors for name, errors in found.items() if errors.distance.size}
 
     def complaints(self):
         """Say what is wrong with the result.
@@ -130,13 +144,13 @@ class Report:
         if self.vacuum is not None and not self.vacuum.passed:
             found.append(
                 f"the check on vacuum spectra failed ({self.vacuum}). The error bars are too small: "
-                "look at regions and at the spectra taken for vacuum."
+                "look at r.plot_checks(), at regions and at the spectra taken for vacuum."
             )
         if self.pure_ratio > _LARGEST_RATIO:
             found.append(
                 "the check on region I failed: below E_I, where specimen spectra are pure ZLP, errors "
                 f"that they share are {self.pure_ratio:.2g} times as large as claimed. The error bars "
-                "are too small: look at E_I, and at the spectra for what they have in common."
+                "are too small: look at r.plot_checks(), at E_I, and at what the spectra have in common."
             )
         if self.scan is not None and not self.scan.stable.all():
             found_stable = zip(self.scan.clusters, self.scan.stable, strict=True)
@@ -243,7 +257,7 @@ def build_report(image, clusters, fitted, checks, *, n_reference, messages):
         **asdict(fitted.training or before),
         vacuum=checks.vacuum,
         scan=checks.scan,
-        pure_ratio=checks.pure_ratio,
+        pure=checks.pure,
         tail=fitted.ensemble.seen.tail,
         n_vacuum=int(image.vacuum.sum()),
         n_reference=n_reference,

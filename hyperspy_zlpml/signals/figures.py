@@ -101,49 +101,6 @@ def plot_overview(result):
     return figure
 
 
-def plot_regions(scan, factor, units, window=None):
-    """Plot the signal above ``E_I`` of each cluster against the limit of matching.
-
-    Lines are thick where the signal is level.
-
-    Parameters
-    ----------
-    scan : RegionScan
-    factor : float
-        eV per unit of the axis.
-    units : str
-    window : Range, optional
-        Energies integrated over, in the units of the axis, where they are the same for all.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    figure, axes = plt.subplots(figsize=(9, 4.8), layout="constrained")
-    colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(scan.clusters)))
-    here = np.abs(scan.factors - 1).argmin()
-    for number, (name, colour) in enumerate(zip(scan.clusters, colours, strict=True)):
-        limits = scan.factors * scan.E_I[number] / factor
-        integral = scan.integral[number]
-        error = scan.error[number]
-        up_to = scan.level_up_to[number] / factor
-        label = f"cluster {name}: level up to {up_to:.4g} {units}"
-        axes.plot(limits, integral, "-", color=colour, lw=1, label=label)
-        axes.fill_between(limits, integral - error, integral + error, color=colour, alpha=0.2, lw=0)
-        level = limits <= up_to * (1 + 1e-9)
-        axes.plot(limits[level], integral[level], "-", color=colour, lw=3)
-        axes.plot(limits[here], integral[here], "o", color=colour, mec="k")
-    axes.axhline(0, color="k", lw=0.6)
-    where = "2 FWHM above E_I" if window is None else f"{window.low:g} to {window.high:g} {units}"
-    axes.set(
-        xlabel=f"Limit of matching, from the peak ({units}); circle: E_I",
-        ylabel=f"Subtracted signal, {where} (ZLP there = 1)",
-        title="Does the result depend on E_I?",
-    )
-    figure.legend(loc="outside right upper", fontsize=8)
-    return figure
-
-
 def representative_pixels(result):
     """Choose a bright, a middling and a dark usable pixel, by the intensity of the ZLP.
 

@@ -277,7 +277,7 @@ class ZLPRemoval:
             If only one of ``left`` and ``right`` is given, ``left`` is not below ``right``, the
             axis does not hold them, or no cluster has a finite ``E_I``.
         """
-        from hyperspy_zlpml.signals.figures import plot_regions
+        from hyperspy_zlpml.signals.check_figures import plot_regions
 
         if (left is None) != (right is None):
             raise ValueError(f"left, right: expected both or neither, got {left!r}, {right!r}.")
@@ -292,6 +292,45 @@ class ZLPRemoval:
             return plot_regions(self.report.scan, self._factor, axis.units)
         scan = self._scan(left, right)
         return plot_regions(scan, self._factor, axis.units, Range(left, right))
+
+    def plot_checks(self):
+        """Plot the errors of the ZLP that pure spectra show against those that are claimed.
+
+        One column shows vacuum that was kept from training and subtracted as if it were specimen,
+        another spectra of the specimen in region I; a check that was not made has none. Above, what
+        is left of the ZLP in the mean of the spectra, channel by channel, over the error that is
+        claimed for one of them; below, the fraction of spectra that one standard deviation holds.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError
+            If neither check was made.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((6, 6), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> figure = r.plot_checks()
+        >>> figure.axes[0].get_title()[:8]
+        'region I'
+        """
+        from hyperspy_zlpml.signals.check_figures import plot_checks
+
+        checks = self.report.shared_errors
+        if not checks:
+            raise ValueError(
+                "plot_checks: expected spectra that are pure ZLP somewhere, got none: "
+                f"{self.report.check_note or 'no check was made'}."
+            )
+        axis = self.subtracted.axes_manager.signal_axes[0]
+        return plot_checks(checks, self._factor, axis.units)
 
     def _scan(self, left, right):
         scan = self._application.scan(Range(left * self._factor, right * self._factor))

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stability scan: level where the peak is pure, falling where losses are taken for peak."""
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pytest
 
 from hyperspy_zlpml import data
-from hyperspy_zlpml.removal.checks import RegionScan, ScannedSpectra
+from hyperspy_zlpml.removal.checks import RegionScan, ScannedSpectra, at_least
+from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 
 matplotlib.use("agg")
@@ -181,3 +184,56 @@ def test_equal_channels_by_chance_are_no_saturation(recwarn):
     counted = data.very_low_dose((48, 48), random_state=501).signal
     counted.remove_zlp_ml(**FEW)
     assert not any("saturated" in str(warning.message) for warning in recwarn)
+
+
+# --- errors that spectra share ---------------------------------------------------------------------
+
+
+def errors(residual, noise, claimed):
+    n = len(residual)
+    return SharedErrors(
+        np.arange(float(n)), residual, *np.broadcast_arrays(noise, claimed, residual)
+    )
+
+
+@pytest.mark.parametrize("noise", [0.0001, 0.003, 0.01])
+@pytest.mark.parametrize("times", [1.0, 3.0])
+def test_errors_found_are_a_multiple_of_those_claimed(noise, times):
+    rng = np.random.default_rng(0)
+    shared = times * 0.003 * rng.standard_normal(4000)
+    found = errors(shared + noise * rng.standard_normal(4000), noise, 0.003).ratio
+    assert abs(found.mean - times**2) < 4 * np.hypot(found.sigma, times**2 * np.sqrt(2 / 4000))
+
+
+def test_noise_alone_fails_no_check():
+    rng = np.random.default_rng(1)
+    found = [at_least(errors(rng.standard_normal(300), 1.0, 0.1).ratio) for _ in range(200)]
+    # A ratio must exceed 1.5 after its standard error is taken off; most of these are of 1 or less.
+    assert np.mean(np.array(found) > 15) == 0
+    assert np.median(found) < 10
+
+
+def test_figure_has_a_column_for_every_check(result):
+    figure = result.plot_checks()
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:2] == list(result.report.shared_errors)
+    top = figure.axes[0]
+    assert "%" in top.get_ylabel()
+    assert figure.axes[2].get_xlabel().endswith("(eV)")
+
+
+def test_points_of_the_figure_are_in_the_units_of_the_axis(sample):
+    signal = sample.signal.deepcopy()
+    axis = signal.axes_manager.signal_axes[0]
+    axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
+    in_mev = signal.remove_zlp_ml(**FEW).plot_checks().axes[2]
+    assert "meV" in in_mev.get_xlabel()
+    assert 1e3 < in_mev.get_xlim()[1] < 2e4
+
+
+def test_no_check_no_figure(result):
+    none = replace(result.report, vacuum=None, pure=SharedErrors.none(), check_note="no vacuum")
+    with pytest.raises(
+        ValueError, match="plot_checks: expected spectra that are pure ZLP .* no vacuum"
+    ):
+        replace(result, report=none).plot_checks()
