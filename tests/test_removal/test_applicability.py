@@ -20,8 +20,8 @@ from hyperspy_zlpml.removal.applicability import (
     OtherZeroLossPeakError,
     check_same_shape,
     difference_of_shape,
-    log_intensity_distance,
 )
+from hyperspy_zlpml.removal.distance import log_intensity_distance
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
