@@ -302,7 +302,7 @@ class Subtraction:
         ----------
         counts : ndarray of shape (n_spectra, n_energy)
         peaks : ndarray of shape (n_spectra, 6)
-            Of :meth:`.KnownPeaks.stack`.
+            Of :meth:`.PerSpectrum.stack`.
         out : list of one ndarray of shape (n_spectra, n_numbers)
             Written to, see :meth:`.Posterior.pack`.
         """
