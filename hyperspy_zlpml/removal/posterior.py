@@ -178,7 +178,8 @@ def check_unchanged(counts, posterior):
     ValueError
         If counts were changed, by more than rounding, since the peak was matched to them.
     """
-    size = _ROUNDING * np.abs(counts).sum(-1, dtype=float)
+    # The lowest integer has no positive one of its own type.
+    size = _ROUNDING * np.abs(counts.astype(float)).sum(-1)
     changed = ~(np.abs(weighted_sums(counts) - posterior.weighted_sum) <= size)
     if changed.any():
         raise ValueError(

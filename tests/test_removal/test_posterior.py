@@ -153,6 +153,13 @@ def test_unchanged_counts_are_known_again_in_any_part(dtype):
         np.testing.assert_allclose(weighted_sums(counts[part]), sums[part], rtol=1e-9)
 
 
+def test_the_lowest_integer_is_a_number_like_others(scene):
+    model, counts, peaks, _ = scene
+    counts = counts.astype(np.int32)
+    counts[:, 600] = np.iinfo(np.int32).min
+    check_unchanged(counts, model.posterior(counts, peaks))
+
+
 def test_counts_of_other_spectra_are_others(scene):
     _, counts, _, posterior = scene
     check_unchanged(counts, posterior)
