@@ -445,7 +445,7 @@ def find_spikes(counts, width, noise):
     --------
     >>> import numpy as np
     >>> from hyperspy_zlpml.image.channels import find_spikes
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> counts = 1e5 / (1 + ((np.arange(400) - 100) / 5) ** 2)
     >>> counts[[300, 301]] += 9e4
     >>> spikes = find_spikes(counts[None], width=10.0, noise=NoiseModel(1.0, 0.0))

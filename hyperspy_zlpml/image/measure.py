@@ -13,7 +13,7 @@ from hyperspy_zlpml.image.channels import (
     never_finite,
     without_spikes,
 )
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, of_other_width
 from hyperspy_zlpml.image.peaks import (
     MISSHAPEN,

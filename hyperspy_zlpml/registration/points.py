@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.registration.cells import LEAST_WEIGHT, cells_of
 from hyperspy_zlpml.registration.levels import FURTHEST
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA

@@ -12,7 +12,7 @@ from hyperspy_zlpml.image.channels import (
     padded_unlike_others,
     without_spikes,
 )
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 
 N_ENERGY = 600
 ZERO = 120

@@ -8,14 +8,9 @@ import pytest
 from scipy.ndimage import convolve1d
 
 from hyperspy_zlpml.data import make_sample
-from hyperspy_zlpml.image.detector import (
-    NoiseModel,
-    correlation_of_spread,
-    describe_detector,
-    estimate_noise,
-    estimate_pedestal,
-    fit_noise,
-)
+from hyperspy_zlpml.image.detector import describe_detector
+from hyperspy_zlpml.image.noise import NoiseModel, correlation_of_spread, estimate_noise, fit_noise
+from hyperspy_zlpml.image.pedestal import estimate_pedestal
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.workflow import remove_zlp
 

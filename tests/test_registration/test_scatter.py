@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.registration.levels import Prior, lay_nodes, learn_curve
 from hyperspy_zlpml.registration.pattern import learn_pattern
 from hyperspy_zlpml.registration.points import Points
@@ -68,7 +68,8 @@ def test_scatter_beyond_the_spectra_is_not_excluded():
 
 def test_no_points_exclude_nothing():
     scatter = measure_scatter(points().select(np.zeros(0, int)), GRID)
-    assert not scatter.own.any() and np.isinf(scatter.most).all()
+    assert not scatter.own.any()
+    assert np.isinf(scatter.most).all()
 
 
 def test_a_curve_is_learnt_within_its_error():
