@@ -5,6 +5,7 @@ In the order in which :mod:`hyperspy_zlpml.workflow` uses them:
 
 - ``spectra``: counts on an energy axis, as they are given
 - ``peaks``: centre, width and intensity of every spectrum's peak
+- ``channels``, ``padding``: channels that are wrong in all spectra, those never recorded
 - ``samples``: spectra to read, to train on, and to check the result on
 - ``describe``: usable spectra, detector and vacuum of an image
 - ``detector``: noise and pedestal of an image

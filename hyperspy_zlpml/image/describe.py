@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.compute.user_warnings import warn_of_all, warn_user
-from hyperspy_zlpml.image.channels import find_spikes, padded_unlike_others, without_spikes
+from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import Detector, describe_detector
 from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.measure import measure
 from hyperspy_zlpml.image.noise import rough_noise
 from hyperspy_zlpml.image.odd_peaks import of_other_shape
+from hyperspy_zlpml.image.padding import padded_unlike_others
 from hyperspy_zlpml.image.peaks import (
     MISSHAPEN,
     NO_PEAK,
