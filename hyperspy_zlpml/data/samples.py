@@ -189,13 +189,21 @@ def make_sample(  # noqa: PLR0913
         signal=_spectrum(counts, axes, title),
         zlp=_spectrum(zlp, axes, "True ZLP"),
         inelastic=_spectrum(inelastic, axes, "True inelastic"),
-        band_gap=_map(truth.band_gap, axes[:-1], "Band gap (eV)"),
-        thickness=_map(truth.thickness, axes[:-1], "Thickness (t/lambda)"),
-        centre=_map(truth.centre, axes[:-1], "Centre of the ZLP (eV)"),
-        fwhm=_map(truth.fwhm, axes[:-1], "FWHM of the ZLP (eV)"),
         gain=gain,
         readout=readout,
+        **_maps(truth, axes[:-1]),
     )
+
+
+def _maps(truth, axes):
+    """Make maps of the true numbers of the spectra."""
+    titles = {
+        "band_gap": "Band gap (eV)",
+        "thickness": "Thickness (t/lambda)",
+        "centre": "Centre of the ZLP (eV)",
+        "fwhm": "FWHM of the ZLP (eV)",
+    }
+    return {name: _map(getattr(truth, name), axes, title) for name, title in titles.items()}
 
 
 def _checked_material(material):

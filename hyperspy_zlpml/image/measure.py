@@ -111,7 +111,13 @@ def measure(spectra, index, excluded=None, show_progressbar=False):
     parameters = parameters.marked(index[wrong], OVERFLOWED)
     if excluded is not None:
         parameters = parameters.excluding(excluded)
-    return Measured(spectra, channels, _without_odd(parameters, spectra), index, counts)
+    return Measured(
+        spectra=spectra,
+        channels=channels,
+        parameters=_without_odd(parameters, spectra),
+        index=index,
+        counts=counts,
+    )
 
 
 def _check_that_peaks_are_left(parameters, channels, energy):
