@@ -142,7 +142,7 @@ def check_baseline(counts, energy, noise):
     Examples
     --------
     >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.image.quality import check_baseline
     >>> energy = 0.05 * np.arange(-40, 200)
     >>> counts = 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.5) ** 2) - 5e3

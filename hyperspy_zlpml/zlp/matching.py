@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.groups import GroupedSpectra
 from hyperspy_zlpml.zlp.tables import Between, ShapeTable
@@ -250,7 +250,7 @@ def match(spectra, start, table, noise, width_prior, n_steps=10):
     A peak without noise, looked for a little beside its centre, gives back what it was made of.
 
     >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.statistics import Range
     >>> from hyperspy_zlpml.zlp.grid import Grid
     >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, group_spectra

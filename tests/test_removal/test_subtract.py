@@ -8,7 +8,8 @@ import pytest
 from ensembles import make_ensemble
 
 from hyperspy_zlpml.ensemble.inputs import InputScaling
-from hyperspy_zlpml.image.detector import Detector, NoiseModel
+from hyperspy_zlpml.image.detector import Detector
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.removal.application import Application
