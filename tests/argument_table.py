@@ -516,6 +516,8 @@ def _ensemble_methods(scene):
         Called("plot_conditions", several.plot_conditions, {"confidence": "a probability"}),
         Called("Ensemble.save", one.save, {"path": "a path"}),
         Called("load", hyperspy_zlpml.load, {"path": "a path"}),
+        Called("load_removal", hyperspy_zlpml.load_removal,
+               {"directory": "a path", "signal": "None"}, {"directory": "no result"}),
     ]  # fmt: skip
 
 
