@@ -502,7 +502,8 @@ class _Fit(PerSpectrum):
 def _believed(residual):
     """Weigh groups less whose residuals stand out of those of their neighbours, as spikes do.
 
-    Where the shape is not that of the peak, neighbours are off together: nothing stands out.
+    Spectra that are subtracted alone have no others to be compared with, and their counts are not
+    looked through for spikes unless they fit poorly. Where the shape is not that of the peak, neighbours are off together: nothing stands out.
     """
     weight = np.ones_like(residual)
     rows = np.flatnonzero((np.abs(residual) > _SPIKE).any(-1))
