@@ -6,6 +6,7 @@ from pathlib import Path
 import dask.array as da
 import hyperspy.api as hs
 import numpy as np
+from hyperspy.signals import Signal1D
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import compute
@@ -72,6 +73,8 @@ def load_removal(directory, signal=None):
     True
     """
     directory = Path(arguments.path(directory, "directory"))
+    if signal is not None:
+        arguments.instance(signal, "signal", Signal1D)
     kept = from_file(directory / "model.safetensors")
     ensemble = load(directory / "ensemble.zlp")
     with one_at_a_signal:
