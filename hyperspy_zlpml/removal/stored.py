@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperspy_zlpml.ensemble import EnsembleFileError
-from hyperspy_zlpml.ensemble.parts import checksum
+from hyperspy_zlpml.ensemble.parts import EnsembleFileError, checksum
 from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck
@@ -43,7 +42,7 @@ class RemovalFileError(ValueError):
 
 @dataclass(frozen=True)
 class StoredRemoval:
-    """What a folder keeps of a removal beside maps, posterior and ensemble.
+    """Removal as a folder keeps it beside maps, posterior and ensemble.
 
     Attributes
     ----------
