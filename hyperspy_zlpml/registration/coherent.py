@@ -21,7 +21,8 @@ from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.groups import group_samples
-from hyperspy_zlpml.zlp.matching import N_PEAK, MatchStart, inside_window, match
+from hyperspy_zlpml.zlp.kernels import N_PEAK
+from hyperspy_zlpml.zlp.matching import MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 
 #: Width in x of the cells of the first level.

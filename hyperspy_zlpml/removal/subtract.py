@@ -17,7 +17,8 @@ from hyperspy_zlpml.statistics import Normal
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.groups import ChannelGroups, GroupedSpectra, group_curvature, make_groups
-from hyperspy_zlpml.zlp.matching import HEIGHT, N_PEAK, SHIFT, WIDTH, KnownPeaks, match
+from hyperspy_zlpml.zlp.kernels import HEIGHT, N_PEAK, SHIFT, WIDTH
+from hyperspy_zlpml.zlp.matching import KnownPeaks, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 from hyperspy_zlpml.zlp.tails import level_ripples
 

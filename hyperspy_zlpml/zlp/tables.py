@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.grid import (
     GRID_STEP,
     SLOWEST_TAIL,
@@ -396,10 +397,21 @@ class ShapeTable:
     @cached_property
     def peak(self):
         """Look-up of the shape that a spectrum shows: logarithm, slope, scatter (and widening)."""
+        return Lookup.of(np.stack([*self._seen, *self._widening]))
+
+    @property
+    def _seen(self):
+        """Tables of the shape that a spectrum shows: logarithm, slope, scatter."""
         scatter = np.sqrt(self.scatter**2 + self.group_error**2 + self.grain**2)
-        scatter = np.broadcast_to(scatter, self.rest.shape)
         log_seen = self.log_shape + np.log1p(self.spill) + np.log1p(self.coherent)
-        return Lookup.of(np.stack([log_seen, self._slope, scatter, *self._widening]))
+        return [log_seen, self._slope, np.broadcast_to(scatter, self.rest.shape)]
+
+    @cached_property
+    def rows_of_match(self):
+        """Tables that a match looks up, for :func:`~hyperspy_zlpml.zlp.kernels.match_spectra`."""
+        widening = np.broadcast_to(self.widening, self.rest.shape)
+        values = np.stack([*self._seen, widening, *self.modes], -1)
+        return kernels.Rows(values.astype(float), float(self.grid.start), float(self.log_fwhm))
 
     @cached_property
     def shape_modes(self):

@@ -9,7 +9,8 @@ from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import GroupedSpectra, group_curvature, group_spectra, make_groups
-from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, MatchStart, inside_window, match
+from hyperspy_zlpml.zlp.kernels import N_PEAK
+from hyperspy_zlpml.zlp.matching import KnownPeaks, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import ShapeTable
 

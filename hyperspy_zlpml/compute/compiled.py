@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compiling of functions that work on one spectrum after the other.
+
+The first call ever compiles; later processes load what was compiled from numba's cache, which lies
+beside the modules, in the user's own folder where that cannot be written, or where
+``NUMBA_CACHE_DIR`` says.
+"""
+
+import numba
+
+#: NaN and infinite numbers mean what they mean: only the order of sums is free.
+_FREEDOMS = {"reassoc", "contract", "nsz"}
+
+
+def compiled(function):
+    """Compile a function when it is first called, to run without the lock of the interpreter.
+
+    Parameters
+    ----------
+    function : callable
+        Of arrays and named tuples of them. It stays reachable as ``py_func``.
+
+    Returns
+    -------
+    callable
+        Kept between processes, where a folder can be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.compute.compiled import compiled
+    >>> @compiled
+    ... def total(values):
+    ...     found = 0.0
+    ...     for value in values:
+    ...         found += value
+    ...     return found
+    >>> total(np.array([1.0, 2.0, 3.0]))
+    6.0
+    """
+    made = numba.njit(nogil=True, error_model="numpy", fastmath=_FREEDOMS)(function)
+    try:
+        made.enable_caching()
+    except RuntimeError:
+        # No folder can be written, or there is no file: compiled anew in every process.
+        return made
+    return made

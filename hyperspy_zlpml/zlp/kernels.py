@@ -1,0 +1,626 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Match of spectra to the tables of an ensemble, compiled: one after the other, in double precision.
+
+What is worked on has groups of channels side by side, so that sums over groups fill the vector
+registers. :mod:`hyperspy_zlpml.zlp.matching` says what is fitted and why.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from hyperspy_zlpml.compute.compiled import compiled
+
+#: Amplitude, shift and width come before the coefficients of the ensemble's modes.
+N_PEAK = 3
+#: Their places: ln(height), shift in units of the FWHM, ln(FWHM).
+HEIGHT = 0
+SHIFT = 1
+WIDTH = 2
+#: Rows of the table before the modes: logarithm, slope, scatter, widening.
+N_SHAPE = 4
+#: Their places.
+LOG_SHAPE = 0
+SLOPE = 1
+SCATTER = 2
+WIDENING = 3
+#: Largest correction of centre (in FWHM) and of ln(FWHM) in one step.
+_LARGEST_STEP = 0.2
+#: Furthest that ln(height) goes from what the counts of the core say.
+_LARGEST_CHANGE = 1.5
+#: Furthest that ln(FWHM) goes from where it starts.
+_LARGEST_WIDENING = 0.5
+#: Half-height widths agree with fitted ones to this fraction ...
+_WIDTH_SIGMA = 0.005
+#: ... plus this over the channels per FWHM ...
+_WIDTH_SIGMA_COARSE = 0.2
+#: ... plus this over the square root of the electrons in the peak.
+_WIDTH_SIGMA_COUNTING = 5.0
+#: No group of channels is believed to be better known than this, relatively.
+_FLOOR = 1e-3
+#: Counts, in electrons, that are none.
+_NOTHING = 1e-6
+#: Groups that are off by this many standard deviations, and by as many times what their neighbours
+#: are off, hold a spike.
+_SPIKE = 6.0
+#: Steps of a match, by number, up to which spikes are looked for: weights that change for ever would
+#: keep it from converging.
+_WEIGHED_UP_TO = 3
+#: Neighbouring groups that are looked at, to either side.
+_NEIGHBOURS = 4
+#: A spectrum is matched when a step is shorter than this, in standard deviations squared.
+_CONVERGED = 1e-2
+#: Step of a match, by number, in which the modes are looked up once more after the first: they are
+#: smooth, and afterwards the peak moves too little.
+_MODES_LOOKED_UP = 2
+#: ln(counts) of a group is kept within plus and minus this.
+_LARGEST_LOG = 80.0
+#: Bits of the square root of a half.
+_HALF_ROOT = 0x3FE6A09E667F3BCD
+#: ln 2, and in two parts of which products with small integers are exact.
+_LN2 = 0.6931471805599453
+_LN2_HIGH = 0.6931471803691238
+_LN2_LOW = 1.9082149292705877e-10
+#: Step of the grid of tables.
+_GRID_STEP = 0.01
+
+
+class Groups(NamedTuple):
+    """Counts in groups of channels.
+
+    Attributes
+    ----------
+    sums, energy : ndarray of float of shape (n_spectra, n_groups)
+        Counts; energies of the middles, eV.
+    complete : ndarray of bool of shape (n_spectra, n_groups)
+        Groups that lie on the axis.
+    n_channels, curvature, seen : ndarray of float of shape (n_groups,)
+        Channels; mean of the peak over its value in the middle; fraction of the electrons' variance
+        that the sum shows.
+    """
+
+    sums: np.ndarray
+    energy: np.ndarray
+    complete: np.ndarray
+    n_channels: np.ndarray
+    curvature: np.ndarray
+    seen: np.ndarray
+
+
+class Starts(NamedTuple):
+    """Starts of matches; arrays of float of shape (n_spectra,), ``node`` of int.
+
+    Attributes
+    ----------
+    centre, fwhm : ndarray
+        eV.
+    node, fraction : ndarray
+        Of ln N0 in the table.
+    low, high : ndarray
+        Windows in reduced energy.
+    log_fwhm, precision : ndarray
+        Prior of ln(FWHM) over the image, and one over its variance; 0 where there is none.
+    """
+
+    centre: np.ndarray
+    fwhm: np.ndarray
+    node: np.ndarray
+    fraction: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    log_fwhm: np.ndarray
+    precision: np.ndarray
+
+
+class Rows(NamedTuple):
+    """Tables side by side, see :func:`rows_of_tables`.
+
+    Attributes
+    ----------
+    values : ndarray of float of shape (n_nodes, n_grid, n_tables)
+    start : float
+        x of the first node of the grid.
+    log_fwhm : float
+        From which the widening counts.
+    """
+
+    values: np.ndarray
+    start: float
+    log_fwhm: float
+
+
+class Noise(NamedTuple):
+    """Numbers of a noise model."""
+
+    gain: float
+    readout: float
+    unit: float
+
+
+class Fit(NamedTuple):
+    """What is fitted to what, in at most ``n_steps`` steps."""
+
+    groups: Groups
+    starts: Starts
+    rows: Rows
+    noise: Noise
+    n_steps: int
+
+
+class Found(NamedTuple):
+    """Fields of :class:`~hyperspy_zlpml.zlp.matching.Match`, written to."""
+
+    log_height: np.ndarray
+    centre: np.ndarray
+    fwhm: np.ndarray
+    coefficients: np.ndarray
+    covariance: np.ndarray
+    chi2: np.ndarray
+    n_points: np.ndarray
+
+
+class Room(NamedTuple):
+    """Room for what one spectrum needs: of each group in its window, then of each fitted number."""
+
+    sums: np.ndarray
+    energy: np.ndarray
+    n_channels: np.ndarray
+    scale: np.ndarray
+    seen: np.ndarray
+    ones: np.ndarray
+    u: np.ndarray
+    x: np.ndarray
+    bits: np.ndarray
+    exponent: np.ndarray
+    below: np.ndarray
+    fraction: np.ndarray
+    tables: np.ndarray
+    expected: np.ndarray
+    inverse: np.ndarray
+    believed: np.ndarray
+    residual: np.ndarray
+    jacobian: np.ndarray
+    normal: np.ndarray
+    gradient: np.ndarray
+    step: np.ndarray
+    peak: np.ndarray
+    first: np.ndarray
+    priors: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, n_groups, n_tables):
+        """Make room.
+
+        Parameters
+        ----------
+        n_groups, n_tables : int
+
+        Returns
+        -------
+        Room
+        """
+        n = N_PEAK + n_tables - N_SHAPE
+        x = np.ones(n_groups)
+        shapes = {
+            "tables": (n_tables, n_groups),
+            "jacobian": (n, n_groups),
+            "normal": (n, n),
+            "priors": 2,
+            "sizes": 2 * _NEIGHBOURS + 1,
+            **dict.fromkeys(("gradient", "step", "peak", "first"), n),
+        }
+        made = {name: np.ones(shapes.get(name, n_groups)) for name in cls._fields}
+        below = np.zeros(n_groups, np.int64)
+        return cls(**{**made, "x": x, "bits": x.view(np.int64), "below": below})
+
+
+@compiled
+def _take_logarithm(values, bits, exponent, n):
+    """Replace ``n`` positive numbers by their logarithms; ``bits`` are theirs, seen as integers.
+
+    Loops without a call fill the vector registers. Good to 1e-14 or better.
+    """
+    for k in range(n):
+        power = (bits[k] - _HALF_ROOT) >> 52
+        bits[k] -= power << 52
+        exponent[k] = power
+    for k in range(n):
+        s = (values[k] - 1.0) / (values[k] + 1.0)
+        s2 = s * s
+        series = 1 / 15 + s2 * (1 / 17)
+        series = 1 / 11 + s2 * (1 / 13 + s2 * series)
+        series = 1 / 7 + s2 * (1 / 9 + s2 * series)
+        series = 1.0 + s2 * (1 / 3 + s2 * (1 / 5 + s2 * series))
+        values[k] = exponent[k] * _LN2 + 2.0 * s * series
+
+
+@compiled
+def _take_exponential(values, scale, bits, n):
+    """Replace ``n`` numbers within plus and minus 700 by their exponentials, in the same way.
+
+    ``scale`` and ``bits`` are the same room, seen as numbers and as integers.
+    """
+    for k in range(n):
+        bits[k] = (int(math.floor(values[k] * (1 / _LN2) + 0.5)) + 1023) << 52
+    for k in range(n):
+        power = math.floor(values[k] * (1 / _LN2) + 0.5)
+        r = (values[k] - power * _LN2_HIGH) - power * _LN2_LOW
+        series = 1 / 39916800 + r * (1 / 479001600)
+        series = 1 / 362880 + r * (1 / 3628800 + r * series)
+        series = 1 / 5040 + r * (1 / 40320 + r * series)
+        series = 1 / 120 + r * (1 / 720 + r * series)
+        series = 0.5 + r * (1 / 6 + r * (1 / 24 + r * series))
+        values[k] = (1.0 + r * (1.0 + r * series)) * scale[k]
+
+
+@compiled
+def _locate(centre, fwhm, rows, room, n):
+    """Find reduced energies of groups, the nodes of the grid below them, and fractions of a step."""
+    u, x = room.u, room.x
+    for k in range(n):
+        u[k] = (room.energy[k] - centre) / fwhm
+        x[k] = abs(2.0 * u[k]) + math.sqrt(4.0 * u[k] * u[k] + 1.0)
+    _take_logarithm(x, room.bits, room.exponent, n)
+    last = rows.values.shape[1] - 1.000001
+    for k in range(n):
+        position = (math.copysign(x[k], u[k]) - rows.start) / _GRID_STEP
+        # In this order what is no number comes to lie on the first node.
+        position = min(position, last) if position > 0.0 else 0.0
+        room.below[k] = int(position)
+        room.fraction[k] = position - math.floor(position)
+
+
+@compiled
+def _look_up(here, there, beyond, room, n, n_tables):
+    """Interpolate the first tables between the nodes of the grid and two of ln N0."""
+    below, tables = room.below, room.tables
+    for k in range(n):
+        both = beyond * room.fraction[k]
+        w11, w10, w01 = both, beyond - both, room.fraction[k] - both
+        w00 = 1.0 - beyond - w01
+        low, high = here[below[k]], here[below[k] + 1]
+        low_there, high_there = there[below[k]], there[below[k] + 1]
+        for t in range(n_tables):
+            value = w00 * low[t] + w01 * high[t] + w10 * low_there[t] + w11 * high_there[t]
+            tables[t, k] = value
+
+
+@compiled
+def _window(i, groups, starts):
+    """Find the groups in the window of a spectrum: the first, and one past the last."""
+    first, last = 0, 0
+    for g in range(groups.n_channels.size):
+        u = (groups.energy[i, g] - starts.centre[i]) / starts.fwhm[i]
+        if groups.complete[i, g] and u >= starts.low[i] and u <= starts.high[i]:
+            first = g if last == 0 else first
+            last = g + 1
+    return first, last
+
+
+@compiled
+def _cut(i, groups, first, room, n):
+    """Copy what belongs to the groups in the window."""
+    for k in range(n):
+        g = first + k
+        room.sums[k] = groups.sums[i, g]
+        room.energy[k] = groups.energy[i, g]
+        room.n_channels[k] = groups.n_channels[g]
+        room.scale[k] = groups.n_channels[g] * groups.curvature[g]
+        room.seen[k] = groups.seen[g]
+
+
+@compiled
+def _set_priors(i, groups, starts, unit, priors):
+    """Collect the priors of ln(FWHM), by the peak itself and by the image, as precision and mean."""
+    energy, fwhm = groups.energy[i], starts.fwhm[i]
+    electrons = 0.0
+    for g in range(energy.size):
+        if abs(energy[g] - starts.centre[i]) < fwhm:
+            electrons += groups.sums[i, g] / unit
+    electrons = max(electrons, 1.0)
+    step = abs(energy[1] - energy[0]) / (0.5 * (groups.n_channels[0] + groups.n_channels[1]))
+    coarse = _WIDTH_SIGMA_COARSE * step / fwhm
+    precision = 1.0 / (_WIDTH_SIGMA**2 + coarse**2 + _WIDTH_SIGMA_COUNTING**2 / electrons)
+    priors[0] = precision + starts.precision[i]
+    priors[1] = precision * math.log(fwhm) + starts.precision[i] * starts.log_fwhm[i]
+
+
+@compiled
+def _first_height(room, unit, n):
+    """Find the ln(height) at which the counts of the core are those of the shape."""
+    counts, expected = 0.0, 0.0
+    for k in range(n):
+        if abs(room.u[k]) < 1.0:
+            counts += room.sums[k]
+            expected += math.exp(room.tables[LOG_SHAPE, k]) * room.scale[k]
+    return math.log(max(counts, _NOTHING * unit) / max(expected, _NOTHING))
+
+
+@compiled
+def _expect(room, wider, n):
+    """Write the counts expected in every group."""
+    peak, tables, expected = room.peak, room.tables, room.expected
+    for k in range(n):
+        expected[k] = peak[HEIGHT] + tables[LOG_SHAPE, k] + wider * tables[WIDENING, k]
+    for mode in range(tables.shape[0] - N_SHAPE):
+        coefficient = peak[N_PEAK + mode]
+        for k in range(n):
+            expected[k] += coefficient * tables[N_SHAPE + mode, k]
+    for k in range(n):
+        expected[k] = min(max(expected[k], -_LARGEST_LOG), _LARGEST_LOG)
+    _take_exponential(expected, room.x, room.bits, n)
+    for k in range(n):
+        expected[k] *= room.scale[k]
+
+
+@compiled
+def _weigh(room, noise, seen, n):
+    """Write one over the standard deviations of groups."""
+    nothing, readout = (_NOTHING * noise.unit) ** 2, noise.readout**2
+    for k in range(n):
+        expected = room.expected[k]
+        variance = noise.gain * expected * seen[k] + room.n_channels[k] * readout
+        variance += (room.tables[SCATTER, k] * expected) ** 2
+        variance = max(variance, _FLOOR**2 * expected**2 + nothing)
+        room.inverse[k] = 1.0 / math.sqrt(variance)
+
+
+@compiled
+def _deviate(sums, expected, inverse, residual, n):
+    """Write deviations in standard deviations; the largest of them."""
+    largest = 0.0
+    for k in range(n):
+        residual[k] = (sums[k] - expected[k]) * inverse[k]
+    for k in range(n):
+        largest = max(largest, abs(residual[k]))
+    return largest
+
+
+@compiled
+def _typical(residual, group, sizes, n):
+    """Find the median size of neighbouring deviations; zero beyond the groups that are looked at."""
+    for k in range(sizes.size):
+        g = group + k - _NEIGHBOURS
+        size = abs(residual[g]) if 0 <= g < n else 0.0
+        place = k
+        while place > 0 and sizes[place - 1] > size:
+            sizes[place] = sizes[place - 1]
+            place -= 1
+        sizes[place] = size
+    return sizes[_NEIGHBOURS]
+
+
+@compiled
+def _believe(residual, believed, sizes, n):
+    """Weigh groups less that stand out of their neighbours, as spikes do."""
+    for k in range(n):
+        believed[k] = 1.0
+        size = abs(residual[k])
+        if size > _SPIKE:
+            limit = _SPIKE * max(_typical(residual, k, sizes, n), 1.0)
+            believed[k] = min(limit / size, 1.0) ** 2
+
+
+@compiled
+def _weigh_residuals(room, noise, number, n):
+    """Write weighted residuals, and the weights with which groups are believed."""
+    _weigh(room, noise, room.ones, n)
+    largest = _deviate(room.sums, room.expected, room.inverse, room.residual, n)
+    if number <= _WEIGHED_UP_TO:
+        if largest > _SPIKE:
+            _believe(room.residual, room.believed, room.sizes, n)
+        else:
+            room.believed[:n] = 1.0
+    for k in range(n):
+        room.inverse[k] *= room.believed[k]
+        room.residual[k] *= room.believed[k]
+
+
+@compiled
+def _differentiate(room, n):
+    """Write derivatives of the weighted residuals by the numbers that are fitted."""
+    jacobian, tables = room.jacobian, room.tables
+    for k in range(n):
+        jacobian[HEIGHT, k] = room.expected[k] * room.inverse[k]
+    for k in range(n):
+        jacobian[SHIFT, k] = -tables[SLOPE, k] * jacobian[HEIGHT, k]
+    for k in range(n):
+        jacobian[WIDTH, k] = tables[WIDENING, k] * jacobian[HEIGHT, k]
+        jacobian[WIDTH, k] += jacobian[SHIFT, k] * room.u[k]
+    for mode in range(tables.shape[0] - N_SHAPE):
+        for k in range(n):
+            jacobian[N_PEAK + mode, k] = tables[N_SHAPE + mode, k] * jacobian[HEIGHT, k]
+
+
+@compiled
+def _dot(first, second, n):
+    total = 0.0
+    for k in range(n):
+        total += first[k] * second[k]
+    return total
+
+
+@compiled
+def _sum_up(jacobian, residual, normal, gradient, n):
+    """Write sums over groups: the normal matrix (lower triangle) and the gradient."""
+    for a in range(gradient.size):
+        gradient[a] = _dot(jacobian[a], residual, n)
+        for b in range(a + 1):
+            normal[a, b] = _dot(jacobian[a], jacobian[b], n)
+
+
+@compiled
+def _add_priors(normal, gradient, peak, priors):
+    """Add what is known beforehand to a linearised fit."""
+    for a in range(N_PEAK, gradient.size):
+        gradient[a] -= peak[a]
+        normal[a, a] += 1.0
+    gradient[WIDTH] += priors[1] - peak[WIDTH] * priors[0]
+    normal[WIDTH, WIDTH] += priors[0]
+    trace = 0.0
+    for a in range(gradient.size):
+        trace += normal[a, a]
+    for a in range(gradient.size):
+        normal[a, a] += 1e-9 * trace + 1e-12
+
+
+@compiled
+def _settle_broken(normal, gradient):
+    """Let a fit that has run away end where it is; tell whether it has."""
+    sound = True
+    for a in range(gradient.size):
+        sound &= math.isfinite(gradient[a])
+        for b in range(a + 1):
+            sound &= math.isfinite(normal[a, b])
+    if not sound:
+        for a in range(gradient.size):
+            gradient[a] = 0.0
+            for b in range(a + 1):
+                normal[a, b] = 1.0 if a == b else 0.0
+    return not sound
+
+
+@compiled
+def _factorise(matrix):
+    """Replace the lower triangle by that of the Cholesky factor, with ones over its diagonal."""
+    for a in range(matrix.shape[0]):
+        for b in range(a):
+            total = matrix[a, b]
+            for k in range(b):
+                total -= matrix[a, k] * matrix[b, k]
+            matrix[a, b] = total * matrix[b, b]
+        total = matrix[a, a]
+        for k in range(a):
+            total -= matrix[a, k] * matrix[a, k]
+        matrix[a, a] = 1.0 / math.sqrt(total)
+
+
+@compiled
+def _solve(factor, values, result):
+    """Solve a linear system, given the Cholesky factor of its matrix."""
+    n = values.size
+    for a in range(n):
+        total = values[a]
+        for k in range(a):
+            total -= factor[a, k] * result[k]
+        result[a] = total * factor[a, a]
+    for a in range(n - 1, -1, -1):
+        result[a] *= factor[a, a]
+        for k in range(a):
+            result[k] -= factor[a, k] * result[a]
+
+
+@compiled
+def _invert(factor, unit, result):
+    """Write the inverse of a matrix, given its Cholesky factor; ``unit`` is room for a column."""
+    for a in range(unit.size):
+        for b in range(unit.size):
+            unit[b] = 1.0 if a == b else 0.0
+        _solve(factor, unit, result[a])
+
+
+@compiled
+def _kept(value, first, largest):
+    """Keep a number near the first one."""
+    return first + min(max(value - first, -largest), largest)
+
+
+@compiled
+def _move(peak, step, first):
+    """Take a step, which is kept from being too long; the shift of the centre in FWHM."""
+    for a in range(N_PEAK, peak.size):
+        peak[a] += step[a]
+    # The sum of the core tells the height: further away a fit has run off.
+    peak[HEIGHT] = _kept(peak[HEIGHT] + step[HEIGHT], first[HEIGHT], _LARGEST_CHANGE)
+    wider = peak[WIDTH] + _kept(step[WIDTH], 0.0, _LARGEST_STEP)
+    peak[WIDTH] = _kept(wider, first[WIDTH], _LARGEST_WIDENING)
+    return _kept(step[SHIFT], 0.0, _LARGEST_STEP)
+
+
+@compiled
+def _misfit(room, noise, n):
+    """Sum squared deviations: single groups deviate by the noise of their few channels."""
+    _weigh(room, noise, room.seen, n)
+    _deviate(room.sums, room.expected, room.inverse, room.residual, n)
+    total = 0.0
+    for k in range(n):
+        total += (room.residual[k] * room.believed[k]) ** 2
+    return total
+
+
+@compiled
+def _write(i, found, room, centre, broken):
+    """Write what was found of a spectrum where it belongs."""
+    found.log_height[i] = math.nan if broken else room.peak[HEIGHT]
+    found.centre[i] = centre
+    found.fwhm[i] = math.exp(room.peak[WIDTH])
+    for a in range(N_PEAK, room.peak.size):
+        found.coefficients[i, a - N_PEAK] = room.peak[a]
+    _invert(room.normal, room.gradient, found.covariance[i])
+
+
+@compiled
+def _begin(i, fit, room):
+    """Put a spectrum where its match starts; the number of groups that it is matched in."""
+    for a in range(room.peak.size):
+        room.peak[a] = 0.0
+    room.peak[WIDTH] = room.first[WIDTH] = math.log(fit.starts.fwhm[i])
+    _set_priors(i, fit.groups, fit.starts, fit.noise.unit, room.priors)
+    first, last = _window(i, fit.groups, fit.starts)
+    _cut(i, fit.groups, first, room, last - first)
+    return last - first
+
+
+@compiled
+def _find_step(room, n):
+    """Find the next step of a match; tell whether it has run away."""
+    _differentiate(room, n)
+    _sum_up(room.jacobian, room.residual, room.normal, room.gradient, n)
+    _add_priors(room.normal, room.gradient, room.peak, room.priors)
+    broken = _settle_broken(room.normal, room.gradient)
+    _factorise(room.normal)
+    _solve(room.normal, room.gradient, room.step)
+    return broken
+
+
+@compiled
+def _match_one(i, fit, room, found):
+    n = _begin(i, fit, room)
+    found.n_points[i] = n
+    centre, rows = fit.starts.centre[i], fit.rows
+    node = fit.starts.node[i]
+    here, there = rows.values[node], rows.values[min(node + 1, rows.values.shape[0] - 1)]
+    for number in range(fit.n_steps):
+        fwhm = math.exp(room.peak[WIDTH])
+        _locate(centre, fwhm, rows, room, n)
+        n_tables = here.shape[1] if number in (0, _MODES_LOOKED_UP) else N_SHAPE
+        _look_up(here, there, fit.starts.fraction[i], room, n, n_tables)
+        if number == 0:
+            room.peak[HEIGHT] = room.first[HEIGHT] = _first_height(room, fit.noise.unit, n)
+        _expect(room, room.peak[WIDTH] - rows.log_fwhm, n)
+        _weigh_residuals(room, fit.noise, number, n)
+        broken = _find_step(room, n)
+        centre += _move(room.peak, room.step, room.first) * fwhm
+        length = _dot(room.gradient, room.step, room.step.size)
+        if length < _CONVERGED or number == fit.n_steps - 1:
+            found.chi2[i] = _misfit(room, fit.noise, n)
+            _write(i, found, room, centre, broken)
+            return
+
+
+@compiled
+def match_spectra(fit, room, found):
+    """Match spectra, see :func:`hyperspy_zlpml.zlp.matching.match`.
+
+    Parameters
+    ----------
+    fit : Fit
+    room : Room
+        Written to.
+    found : Found
+        Written to.
+    """
+    for i in range(fit.starts.centre.size):
+        _match_one(i, fit, room, found)
