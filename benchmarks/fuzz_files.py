@@ -26,7 +26,7 @@ from hyperspy_zlpml import EnsembleFileError, load
 from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.ensemble.inputs import InputScaling
 from hyperspy_zlpml.ensemble.parts import to_parts
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions

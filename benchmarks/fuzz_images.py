@@ -73,6 +73,7 @@ def outcome(seed):
         warnings.simplefilter("always")
         try:
             removed = remove_zlp(image.stacked, image.energy, n_replicas=N_REPLICAS, random_state=0)
+            removed.compute()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
             if is_ours(error):
                 return "refused", f"{words}: {error}"

@@ -8,9 +8,9 @@ take, as arrays, and need no HyperSpy. :func:`remove` is the method itself and r
 2. cluster by thickness, choose spectra to train on (:func:`choose`)
 3. draw replicas, train a network on each (:func:`train_on`), or adapt an ensemble that was trained
    before (:func:`adapt_to`)
-4. prepare to match the ensemble to every spectrum (:class:`.Application`)
+4. match the ensemble to every spectrum (:meth:`.Application.posterior`)
 5. check the result on the data themselves, report (:func:`check_and_report`)
-6. match and subtract, spectrum by spectrum (:meth:`.Application.subtract`)
+6. subtract, where results are asked for (:class:`.RemovedZLP`)
 """
 
 from dataclasses import dataclass, replace
@@ -531,13 +531,11 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
         given_limits=first.limits,
         channels=first.channels,
     )
-    results = application.subtract(
-        first.spectra.counts,
-        first.spectra.variance,
-        lazy=lazy,
-        show_progressbar=options.show_progressbar,
+    spectra = first.spectra
+    posterior = application.posterior(
+        spectra.counts, lazy=lazy, show_progressbar=options.show_progressbar
     )
-    lost = application.lost(results["zlp"], first.image)
+    lost = application.lost(posterior, first.image)
     application = application.without(lost)
     if not application.peaks.usable.any():
         raise NoZeroLossPeakError(
@@ -547,8 +545,9 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
         )
     report = check_and_report(application, first, choice, fitted, options.confidence)
     removed = RemovedZLP(
-        **results,
-        **maps_of(first.image, application, choice.labels, first.spectra.navigation_shape),
+        spectra=spectra,
+        posterior=posterior,
+        **maps_of(first.image, application, choice.labels, spectra.navigation_shape),
         ensemble=fitted.ensemble,
         report=report,
         application=application,
@@ -559,8 +558,9 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
             arguments=options.arguments,
             confidence=options.confidence,
         ),
+        is_lazy=lazy,
     )
-    return removed, lost.reshape(first.spectra.navigation_shape)
+    return removed, lost.reshape(spectra.navigation_shape)
 
 
 def train(spectra, options):

@@ -261,6 +261,12 @@ KINDS = {
     "limits or None": optional(is_limits),
     "clusters": either(count(1, 50), one_of("auto")),
     "replicas": count(2, 10_000),
+    "a few": count(1, 10_000),
+    "results": lambda value: (
+        isinstance(value, (list, tuple))
+        and not value
+        or (isinstance(value, np.ndarray) and value.ndim > 0 and not value.size)
+    ),
     "proxy": one_of("zlp", "total", "log_ratio"),
     "replica kind": one_of("gaussian", "spectra"),
     "device": one_of("auto", "cpu"),
@@ -473,8 +479,12 @@ def _result_methods(scene):
                {"left": "a number", "right": "a number"}, {"left": 2.0, "right": 3.0},
                names=("left", "right")),
         Called("compute", removal.compute, {"show_progressbar": "a flag or None"}),
+        Called("draw", removal.draw, {"n_draws": "a few", "random_state": "a seed"},
+               {"n_draws": 2}),
+        Called("RemovedZLP.draw", scene.removed.draw, {"n_draws": "a few", "random_state": "a seed"},
+               {"n_draws": 2}),
         Called("save", removal.save, {
-            "directory": "a path", "overwrite": "a flag or None", "show_progressbar": "a flag or None",
+            "directory": "a path", "signals": "results", "overwrite": "a flag or None", "show_progressbar": "a flag or None",
         }, {"directory": "result", "overwrite": True, "show_progressbar": False}),
     ]  # fmt: skip
 

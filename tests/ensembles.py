@@ -8,7 +8,7 @@ import numpy as np
 from hyperspy_zlpml.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.inputs import InputScaling
 from hyperspy_zlpml.ensemble.records import Networks, Origin, Reference, SeenSpectra
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid, to_grid

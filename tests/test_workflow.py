@@ -14,7 +14,6 @@ from hyperspy_zlpml import NoZeroLossPeakError
 from hyperspy_zlpml.image.spectra import Spectra
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.report import Report
-from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.workflow import (
     Options,
     remove_zlp,
@@ -239,14 +238,6 @@ def test_windows_that_are_none(small, small_removal, left, right, match):
         removed.integrate(left, right)
     with pytest.raises(ValueError, match=match):
         small_removal.integrate(left, right)
-
-
-def test_integrals_need_all_spectra(small):
-    removed = remove_zlp(*arrays_of(small), **OPTIONS)
-    with pytest.raises(
-        ValueError, match=r"counts: expected all spectra.*\(12, 512\), got \(3, 4, 512"
-    ):
-        removed.application.integrate(small.data, Range(2.0, 5.0))
 
 
 # --- without HyperSpy -----------------------------------------------------------------------------

@@ -158,7 +158,9 @@ def positive(value, name, unit="", largest=LARGEST):
     float
     """
     expected = f"a positive number ({unit})" if unit else "a positive number"
-    return number(value, name, expected, lambda one: one >= 1 / largest, largest)
+    return number(
+        value, name, expected=expected, allows=lambda one: one >= 1 / largest, largest=largest
+    )
 
 
 def within(value, name, low, high):

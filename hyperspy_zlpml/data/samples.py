@@ -169,7 +169,6 @@ def make_sample(  # noqa: PLR0913
     _check_axis(n_channels, offset, scale, fwhm)
     camera = _checked_camera(peak_counts, gain, readout, integer)
     arguments.text(title, "title")
-    shape = navigation_shape[::-1]
     energy = offset + scale * np.arange(n_channels)
     peak = _Peak(
         fwhm=fwhm,
@@ -179,12 +178,17 @@ def make_sample(  # noqa: PLR0913
         tail_drift=tail_drift,
         specimen_broadening=specimen_broadening,
     )
+    shape = navigation_shape[::-1]
     thickness = thickness_map(shape, thickness_range, vacuum_fraction, rng)
     truth = _draw_truth(shape, thickness, material.band_gap, peak=peak, rng=rng)
-    counts, zlp, inelastic = _simulate(
-        energy, truth, response=response, material=material, camera=camera, rng=rng
-    )
+    spectra = _simulate(energy, truth, response, material, camera=camera, rng=rng)
     axes = _axes(navigation_shape, n_channels, offset, scale)
+    return _as_image(spectra, truth, axes=axes, camera=camera, title=title)
+
+
+def _as_image(spectra, truth, axes, camera, title):
+    """Make signals of simulated counts, of what was expected of them, and of the true numbers."""
+    counts, zlp, inelastic = spectra
     return SampleImage(
         signal=_spectrum(counts, axes, title),
         zlp=_spectrum(zlp, axes, "True ZLP"),
@@ -193,8 +197,8 @@ def make_sample(  # noqa: PLR0913
         thickness=_map(truth.thickness, axes[:-1], "Thickness (t/lambda)"),
         centre=_map(truth.centre, axes[:-1], "Centre of the ZLP (eV)"),
         fwhm=_map(truth.fwhm, axes[:-1], "FWHM of the ZLP (eV)"),
-        gain=gain,
-        readout=readout,
+        gain=camera.gain,
+        readout=camera.readout,
     )
 
 

@@ -20,7 +20,7 @@ from hyperspy_zlpml.ensemble.parts import (
 )
 from hyperspy_zlpml.ensemble.records import Beside, Networks, Origin, Reference, SeenSpectra
 from hyperspy_zlpml.ensemble.validation import checked_parts, is_integer
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hyperspy_zlpml.ensemble.inputs import InputScaling
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.network.weights import outputs_of
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid

@@ -5,10 +5,12 @@ In the order in which :mod:`hyperspy_zlpml.workflow` uses them:
 
 - ``spectra``: counts on an energy axis, as they are given
 - ``peaks``: centre, width and intensity of every spectrum's peak
+- ``channels``, ``padding``: channels that are wrong in all spectra, those never recorded
 - ``samples``: spectra to read, to train on, and to check the result on
 - ``describe``: usable spectra, detector and vacuum of an image
-- ``detector``: noise and pedestal
-- ``pedestal``: pedestal of axes that begin close to the peak
+- ``detector``: noise and pedestal of an image
+- ``noise``: noise of channels and of their sums
+- ``pedestal``: level of a channel that no electron reaches
 - ``sums``: scatter of sums of channels, from which the noise is estimated
 - ``vacuum``: pixels that see no specimen
 - ``quality``: messages on peaks that cannot be trusted as they were measured

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
+from hyperspy_zlpml.image.padding import find_recorded
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: Fewer channels than this cannot hold a peak and its tails.
@@ -45,16 +46,6 @@ _CORE = 1.5
 _DIFFERENT_IN_CORE = 0.3
 #: Fewer spectra cannot tell a wrong channel from a spike.
 _FEWEST_SPECTRA = 3
-#: Channels behind a padding hold this many electrons.
-_PADDED = 5.0
-#: Fewer of the spectra are padded by themselves, not their axis.
-_PADDED_SPECTRA = 0.3
-#: Channels behind it, none of which is empty.
-_STEP = 8
-#: Fewer channels of one value at an edge are no padding.
-_SHORTEST_PADDING = 3
-#: At most this fraction of an axis is padding.
-_MOST_PADDING = 0.5
 #: A spike exceeds what is two channels beside it by this many standard deviations of the noise.
 _SPIKE = 10.0
 #: Good channels on each side of a bad one that bridge it.
@@ -220,7 +211,7 @@ def inspect_channels(counts, channel, width):
     """
     some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
     counts, channel = np.asarray(counts[some], float), channel[some]
-    first, stop = _recorded(counts, channel, width)
+    first, stop = find_recorded(counts, channel, width)
     if stop - first < FEWEST_CHANNELS:
         raise ValueError(
             f"counts: expected at least {FEWEST_CHANNELS} channels that were recorded, got "
@@ -260,73 +251,6 @@ def never_finite(counts):
         return np.zeros_like(missing)
     missing[: known[0]] = missing[known[-1] :] = False
     return missing
-
-
-def _recorded(counts, channel, width):
-    """Find the channels between the paddings of most spectra."""
-    n_energy = counts.shape[1]
-    core = int(np.ceil(_CORE * width))
-    before = _padding(counts, channel - core)
-    behind = _padding(counts[:, ::-1], n_energy - 1 - channel - core)
-    if before + behind > _MOST_PADDING * n_energy:
-        return 0, n_energy
-    return before, n_energy - behind
-
-
-def padded_unlike_others(counts, channel, width):
-    """Find spectra whose axis is filled up where that of most others was recorded.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n_spectra, n_energy)
-        As measured, recorded channels.
-    channel : ndarray of int of shape (n_spectra,)
-        Highest channel of each peak.
-    width : float
-        FWHM of the peaks, channels.
-
-    Returns
-    -------
-    ndarray of bool of shape (n_spectra,)
-    """
-    core = int(np.ceil(_CORE * width))
-    ends = ((counts, channel - core), (counts[:, ::-1], counts.shape[1] - 1 - channel - core))
-    filled = np.zeros(len(counts), bool)
-    for side, up_to in ends:
-        same = side == side[:, :1]
-        length = np.where(same.all(-1), 0, (~same).argmax(-1))
-        long = (length >= _SHORTEST_PADDING) & (length + _STEP <= up_to)
-        for row in np.flatnonzero(long):
-            filled[row] |= _steps(side[row], length[row])
-    return filled if filled.mean() < _PADDED_SPECTRA else np.zeros_like(filled)
-
-
-def _padding(counts, up_to):
-    """Count the channels of padding at the beginning of spectra, before those next to the peak."""
-    # Padding that all have shows in their sum where that of each would be lost in its noise.
-    together = np.concatenate([counts, counts.sum(0, keepdims=True)])
-    same = together == together[:, :1]
-    length = np.where(same.all(-1), 0, (~same).argmax(-1))
-    long = (length >= _SHORTEST_PADDING) & (length + _STEP <= np.append(up_to, up_to.min()))
-    lengths = [
-        int(length[row]) for row in np.flatnonzero(long) if _steps(together[row], length[row])
-    ]
-    # A few spectra whose read-out ended early say nothing of the axis of the others.
-    if len(lengths) < max(_PADDED_SPECTRA * len(counts), 1) and not (long[-1] and lengths):
-        return 0
-    return max(lengths, default=0)
-
-
-def _steps(spectrum, n):
-    """Tell whether the counts begin with a step behind the first channels, as no tail does."""
-    behind = np.abs(spectrum[n : n + _STEP] - spectrum[0])
-    if behind.size < _STEP or not behind.all():
-        return False
-    level = np.median(behind)
-    difference = np.abs(np.diff(behind))
-    # Counts of few electrons differ by one of them at least, others by their noise.
-    least = np.min(difference[difference > 0], initial=level)
-    return level > _PADDED * max(least, np.median(difference) ** 2 / level)
 
 
 def _wrong_in_all(counts, channel, width):
@@ -445,7 +369,7 @@ def find_spikes(counts, width, noise):
     --------
     >>> import numpy as np
     >>> from hyperspy_zlpml.image.channels import find_spikes
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> counts = 1e5 / (1 + ((np.arange(400) - 100) / 5) ** 2)
     >>> counts[[300, 301]] += 9e4
     >>> spikes = find_spikes(counts[None], width=10.0, noise=NoiseModel(1.0, 0.0))

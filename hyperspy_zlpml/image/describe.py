@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.compute.user_warnings import warn_of_all, warn_user
-from hyperspy_zlpml.image.channels import find_spikes, padded_unlike_others, without_spikes
-from hyperspy_zlpml.image.detector import Detector, describe_detector, rough_noise
+from hyperspy_zlpml.image.channels import find_spikes, without_spikes
+from hyperspy_zlpml.image.detector import Detector, describe_detector
 from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.measure import measure
+from hyperspy_zlpml.image.noise import rough_noise
 from hyperspy_zlpml.image.odd_peaks import of_other_shape
+from hyperspy_zlpml.image.padding import padded_unlike_others
 from hyperspy_zlpml.image.peaks import (
     MISSHAPEN,
     NO_PEAK,
@@ -149,55 +151,93 @@ def describe_image(  # noqa: PLR0913
     '2 pixels could be vacuum or a thin film: no '
     """
     check_zero(energy, parameters)
-    good = parameters.usable[index]
-    if not good.any():
-        raise NoZeroLossPeakError(_why_no_peak(parameters, edges_message(counts)))
-    index = index[good]
-    counts = np.asarray(counts[good], float)
-    sampled = parameters.select(index)
-    width = np.median(sampled.fwhm) / (energy[1] - energy[0])
+    sample = _Sample(parameters, index, np.asarray(counts)).usable()
+    _check_width(sample.peaks, energy)
+    detector = describe_detector(sample.counts, energy, sample.peaks, noise)
+    check_baseline(sample.counts - detector.pedestal, energy, detector.noise)
+    clean = _without_odd(_without_spikes(sample, energy, detector), energy, detector)
+    if clean is not sample:
+        detector = describe_detector(clean.counts, energy, clean.peaks, noise)
+    index, counts = clean.index, clean.counts - detector.pedestal
+    parameters = clean.parameters.without_pedestal(detector.pedestal, energy)
+    if not (parameters.intensity[index] > 0).any():
+        raise NoZeroLossPeakError(
+            f"no zero-loss peak found in any of {parameters.status.size} spectra: none holds counts "
+            f"above the level before its peak, {detector.pedestal:.4g}."
+        )
+    note = ""
+    if vacuum is None:
+        found = find_vacuum(parameters, detector.noise, energy, index=index, counts=counts)
+        vacuum, note = _settled(*found, alike_is_vacuum)
+    return Image(
+        energy=energy,
+        parameters=parameters,
+        detector=detector,
+        sample_index=index,
+        sample_counts=counts,
+        vacuum=vacuum & parameters.usable,
+        vacuum_note=note,
+    )
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Spectra of an image whose counts were read.
+
+    Attributes
+    ----------
+    parameters : PeakParameters
+        Of all spectra of the image.
+    index : ndarray of int of shape (n_sample,)
+    counts : ndarray of shape (n_sample, n_energy)
+        As measured.
+    """
+
+    parameters: PeakParameters
+    index: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def peaks(self):
+        """Parameters of the spectra of the sample."""
+        return self.parameters.select(self.index)
+
+    def usable(self):
+        """Leave out spectra without a usable peak; NoZeroLossPeakError where none has one."""
+        good = self.peaks.usable
+        if not good.any():
+            raise NoZeroLossPeakError(_why_no_peak(self.parameters, edges_message(self.counts)))
+        counts = np.asarray(self.counts[good], float)
+        return replace(self, index=self.index[good], counts=counts)
+
+
+def _channels_per_fwhm(peaks, energy):
+    """Compute the median width of peaks, in channels."""
+    return np.median(peaks.fwhm) / (energy[1] - energy[0])
+
+
+def _check_width(peaks, energy):
+    """Raise ValueError where peaks are narrower than a channel."""
+    width = _channels_per_fwhm(peaks, energy)
     if width < _NARROWEST_PEAK:
         raise ValueError(
             f"the zero-loss peaks are {width:.2g} channels wide (median), expected at least "
             f"{_NARROWEST_PEAK:g}, better 2: use a finer dispersion, or check that the peak is "
             "not a spike."
         )
-    detector = describe_detector(counts, energy, sampled, noise)
-    check_baseline(counts - detector.pedestal, energy, detector.noise)
-    spikes = _spikes(counts - detector.pedestal, width, detector.noise)
-    counts = without_spikes(counts, spikes)
-    parameters = _remeasured(parameters, index, spikes=spikes, counts=counts, energy=energy)
-    parameters = _without_odd(
-        parameters,
-        index,
-        counts=counts - detector.pedestal,
-        energy=energy,
-        noise=detector.noise,
-    )
-    good = parameters.usable[index]
-    index, counts = index[good], counts[good]
-    if spikes.any() or not good.all():
-        detector = describe_detector(counts, energy, parameters.select(index), noise)
-    counts = counts - detector.pedestal
-    clean = parameters.without_pedestal(detector.pedestal, energy)
-    if not (clean.intensity[index] > 0).any():
-        raise NoZeroLossPeakError(
-            f"no zero-loss peak found in any of {clean.status.size} spectra: none holds counts above "
-            f"the level before its peak, {detector.pedestal:.4g}."
-        )
-    note = ""
-    if vacuum is None:
-        found = find_vacuum(clean, detector.noise, energy, index, counts)
-        vacuum, note = _settled(*found, alike_is_vacuum)
-    return Image(
-        energy=energy,
-        parameters=clean,
-        detector=detector,
-        sample_index=index,
-        sample_counts=counts,
-        vacuum=vacuum & clean.usable,
-        vacuum_note=note,
-    )
+
+
+def _without_spikes(sample, energy, detector):
+    """Bridge the spikes of a sample, and measure the peaks that held them once more."""
+    width = _channels_per_fwhm(sample.peaks, energy)
+    spikes = _spikes(sample.counts - detector.pedestal, width, detector.noise)
+    spiked = spikes.any(-1)
+    if not spiked.any():
+        return sample
+    counts = without_spikes(sample.counts, spikes)
+    again = peak_parameters(counts[spiked], energy)
+    rows, again = sample.index[spiked][again.usable], again.select(again.usable)
+    return replace(sample, parameters=sample.parameters.with_rows(rows, again), counts=counts)
 
 
 def _spikes(counts, width, noise):
@@ -207,27 +247,29 @@ def _spikes(counts, width, noise):
     return spikes if spikes.mean() < _MOST_SPIKES else find_spikes(counts, width, noise)
 
 
-def _remeasured(parameters, index, *, spikes, counts, energy):
-    """Measure the peaks of a sample once more where they held spikes."""
-    spiked = spikes.any(-1)
-    if not spiked.any():
-        return parameters
-    again = peak_parameters(counts[spiked], energy)
-    return parameters.with_rows(index[spiked][again.usable], again.select(again.usable))
-
-
-def _without_odd(parameters, index, *, counts, energy, noise):
-    """Mark spectra of a sample whose peak differs from that of most others."""
-    sampled = parameters.select(index)
-    saturated, _ = saturated_peaks(counts / noise.unit, sampled, energy)
+def _without_odd(sample, energy, detector):
+    """Leave out the spectra of a sample whose peak differs from that of most others."""
+    noise, chosen = detector.noise, sample
+    saturated, _ = saturated_peaks(
+        (sample.counts - detector.pedestal) / noise.unit, sample.peaks, energy
+    )
     if saturated.mean() < 0.5:
-        parameters = parameters.marked(index[saturated], SATURATED)
-        index, counts = index[~saturated], counts[~saturated]
-    sampled = parameters.select(index)
-    odd = of_other_shape(counts, energy, sampled, noise)
-    width = np.median(sampled.fwhm) / (energy[1] - energy[0])
-    odd |= padded_unlike_others(counts, sampled.channel, width)
-    return parameters.marked(index[odd], MISSHAPEN)
+        chosen = _left_out(sample, saturated, SATURATED)
+    peaks, counts = chosen.peaks, chosen.counts - detector.pedestal
+    odd = of_other_shape(counts, energy, peaks, noise)
+    odd |= padded_unlike_others(counts, peaks.channel, _channels_per_fwhm(peaks, energy))
+    return _left_out(chosen, odd, MISSHAPEN)
+
+
+def _left_out(sample, bad, status):
+    """Leave out spectra of a sample, and mark them; the sample itself where there are none."""
+    if not bad.any():
+        return sample
+    return _Sample(
+        parameters=sample.parameters.marked(sample.index[bad], status),
+        index=sample.index[~bad],
+        counts=sample.counts[~bad],
+    )
 
 
 def _settled(candidates, has_evidence, alike_is_vacuum):

@@ -53,7 +53,7 @@ def never_rises(counts, energy, centre, fwhm, noise):
     Examples
     --------
     >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.image.falling import never_rises
     >>> energy = 0.05 * np.arange(-100, 600)
     >>> tail = 1e5 / (1 + (energy[None] / 0.25) ** 2)
@@ -89,7 +89,7 @@ def without_spikes(counts, noise):
     Examples
     --------
     >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.image.falling import without_spikes
     >>> counts = np.array([[900.0, 500.0, 300.0, 3000.0, 200.0, 100.0]])
     >>> without_spikes(counts, NoiseModel(1.0, 1.0))

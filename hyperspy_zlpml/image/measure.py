@@ -13,7 +13,7 @@ from hyperspy_zlpml.image.channels import (
     never_finite,
     without_spikes,
 )
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, of_other_width
 from hyperspy_zlpml.image.peaks import (
     MISSHAPEN,
@@ -111,7 +111,13 @@ def measure(spectra, index, excluded=None, show_progressbar=False):
     parameters = parameters.marked(index[wrong], OVERFLOWED)
     if excluded is not None:
         parameters = parameters.excluding(excluded)
-    return Measured(spectra, channels, _without_odd(parameters, spectra), index, counts)
+    return Measured(
+        spectra=spectra,
+        channels=channels,
+        parameters=_without_odd(parameters, spectra),
+        index=index,
+        counts=counts,
+    )
 
 
 def _check_that_peaks_are_left(parameters, channels, energy):

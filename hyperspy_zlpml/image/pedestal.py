@@ -1,14 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pedestal of a detector where the axis begins close to the peak.
+"""Pedestal of a detector: the level of a channel that no electron reaches.
 
-Nothing but the tail of the peak lies there, and a constant under it looks like more tail. But the
-tail is as high as the peak, thinner or thicker the specimen, and the constant is not: against the
-intensity of the peaks the counts of the gain side lie on a straight line that misses the origin.
+It is looked for in three ways. Far before the peak nothing else is seen. Where the axis begins
+close to the peak the tail of the peak lies there, and a constant under it looks like more tail; but
+the tail is as high as the peak, thinner or thicker the specimen, and the constant is not: against
+the intensity of the peaks the counts of the gain side lie on a straight line that misses the origin.
 Nor is the constant more than the lowest level behind the peak, which is sharper where it agrees.
+Last, electrons bring noise, and a pedestal brings none.
 """
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
+from hyperspy_zlpml.image.noise import CURVED_WITHIN, N_LEVELS, SPECTRA_LOOKED_AT, mean_levels
+from hyperspy_zlpml.image.sums import without_spikes
+
+#: A pedestal stands out of the peak's tail where the axis starts this many FWHM before the
+#: peak. It is looked for in the outer half of those channels: a tail would double across them.
+_PEDESTAL_FROM = 10.0
+#: Fewest channels in that outer half.
+_PEDESTAL_CHANNELS = 16
+#: Levels up to this many times the lowest tell the pedestal from the noise.
+_DARK_UP_TO = 3.0
+#: Channels that scatter less than this fraction of others hold no electrons.
+_SILENT = 1e-6
+#: Variance of a mean of squared third differences, over that of independent ones.
+_SHARED = 4.0
+#: Rounds in which weights and a line improve each other.
+_N_ROUNDS = 10
 #: Gain sides are looked at between these distances from the peak, FWHM.
 _FROM, _TO = 4.0, 2.0
 #: Peaks differ in intensity by at least this factor, 5th to 95th percentile.
@@ -27,6 +46,58 @@ _AGREE, _AGREE_TO = 2.0, 0.1
 _PARTS = 8
 #: ... of the spectra whose intensity exceeds this percentile.
 _BRIGHTEST = 90
+
+
+def estimate_pedestal(counts, energy, centre, fwhm):
+    """Estimate the constant level of the detector from the channels far before the peak.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    energy : ndarray of shape (n_energy,)
+        eV.
+    centre, fwhm : ndarray of shape (n_spectra,)
+        Position and width of the peaks, eV.
+
+    Returns
+    -------
+    pedestal : float
+        Counts per channel; 0 where none can be told from the tail of the peak.
+    note : str
+        How it was found, for the report.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.pedestal import estimate_pedestal
+    >>> energy = 0.05 * np.arange(-200, 200)
+    >>> counts = 70.0 + 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.5) ** 2)
+    >>> estimate_pedestal(counts, energy, centre=np.zeros(1), fwhm=np.full(1, 0.5))
+    (70.0, '70 counts per channel, from 50 channels before the peak')
+
+    An axis that starts too close to the peak shows only its tail.
+
+    >>> near = energy > -2
+    >>> estimate_pedestal(counts[:, near], energy[near], np.zeros(1), np.full(1, 0.5))[0]
+    0.0
+    """
+    furthest = (np.median(centre) - energy[0]) / np.median(fwhm)
+    n_before = int((energy - energy[0] < 0.5 * furthest * np.median(fwhm)).sum())
+    if furthest < _PEDESTAL_FROM or n_before < _PEDESTAL_CHANNELS:
+        return 0.0, "none subtracted: the axis starts too close to the peak to see one"
+    profile = counts[:, :n_before].mean(0)
+    far, near = profile[: n_before // 2], profile[n_before // 2 :]
+    error_far, error_near = (half.std(ddof=1) / np.sqrt(half.size) for half in (far, near))
+    rise = near.mean() - far.mean()
+    uncertain = 3 * np.hypot(error_far, error_near)
+    falls = rise > uncertain and rise > 0.1 * abs(far.mean())
+    # Where noise could hide that even all of it is tail, nothing is known of a pedestal.
+    if falls or rise + uncertain > abs(far.mean()):
+        return 0.0, "none subtracted: the counts before the peak still fall towards the edge"
+    if abs(far.mean()) <= _SIGNIFICANCE * error_far:
+        return 0.0, "none found before the peak"
+    note = f"{far.mean():.4g} counts per channel, from {n_before // 2} channels before the peak"
+    return float(far.mean()), note
 
 
 def pedestal_by_intensity(counts, energy, parameters):
@@ -102,3 +173,69 @@ def _intercept(moments, held):
     n, x, y, xx, xy = moments
     slope = (n * xy - x * y) / max(n * xx - x * x, 1e-300)
     return (y - slope * x) / n / (1 - slope * held)
+
+
+def dark_level(counts, energy, centre, fwhm):
+    """Estimate the level of a detector at which its noise vanishes.
+
+    Electrons bring noise, a pedestal brings none: the variance of channels grows in proportion to
+    their counts above the pedestal. Read-out noise makes the pedestal look smaller than it is.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    energy : ndarray of shape (n_energy,)
+        eV.
+    centre, fwhm : ndarray of shape (n_spectra,)
+        Position and width of the peaks, eV.
+
+    Returns
+    -------
+    float
+        Counts per channel; 0 where the noise does not tell that there is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.pedestal import dark_level
+    >>> energy = 0.05 * np.arange(-20, 400)
+    >>> electrons = 1e5 / (1 + (energy / 0.25) ** 2)
+    >>> counts = 100 + np.random.default_rng(0).poisson(electrons, (50, 420))
+    >>> level = dark_level(counts, energy, centre=np.zeros(50), fwhm=np.full(50, 0.5))
+    >>> bool(abs(level - 100) < 10)
+    True
+    """
+    some = slice(None, None, max(len(counts) // SPECTRA_LOOKED_AT, 1))
+    counts, _ = without_spikes(counts[some])
+    used = np.abs((energy - centre[some, None]) / fwhm[some, None]) > CURVED_WITHIN
+    used = used[:, 1:-2]
+    if used.sum() < 20 * N_LEVELS:
+        return 0.0
+    squared = (np.diff(counts, 3, axis=-1) ** 2 / 20)[used]
+    level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2][used]
+    x, y, n = mean_levels(level, squared)
+    # Where a pattern of sensitivity shows the variance grows faster than the counts.
+    low = x < max(np.median(x), _DARK_UP_TO * x[0])
+    return _where_it_vanishes(x[low], y[low], n[low])
+
+
+def _where_it_vanishes(x, y, n):
+    """Find where a straight line through variances goes through zero; 0 where it need not."""
+    if x.size < 4 or x[0] <= 0 or not y.max() > 0:
+        return 0.0
+    silent = y < _SILENT * y.max()
+    if silent.any():
+        return float(x[silent].max())
+    fitted = np.maximum(y, y.mean() * 1e-3)
+    for _ in range(_N_ROUNDS):
+        # A mean of n squares of normal numbers; third differences of neighbours have much in common.
+        weight = np.sqrt(n / _SHARED) / fitted
+        design = np.stack([x, np.ones_like(x)], -1) * weight[:, None]
+        (gain, offset), *_ = np.linalg.lstsq(design, y * weight, rcond=None)
+        fitted = np.maximum(gain * x + offset, y.mean() * 1e-3)
+    covariance = np.linalg.inv(design.T @ design)
+    misfit = (((y - fitted) * weight) ** 2).mean()
+    error = np.sqrt(covariance[1, 1] * max(misfit, 1.0))
+    if gain <= 0 or offset > -_SIGNIFICANCE * error:
+        return 0.0
+    return float(min(-offset / gain, x[0]))

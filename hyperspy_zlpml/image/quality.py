@@ -48,8 +48,8 @@ _LEAST_NEGATIVE = 1e-5
 _MOST_NEGATIVE = 5e-3
 
 
-#: Counts that are squared and divided stay in floating point between these.
-_SCALE = Range(1e-20, 1e20)
+#: Counts that are squared and divided in single precision stay in floating point between these.
+_SCALE = Range(1e-18, 1e18)
 #: A vacuum whose peaks are wider or narrower by this factor is of other settings.
 _OTHER_WIDTH = 1.3
 
@@ -108,7 +108,7 @@ def check_scale(counts):
     >>> check_scale(np.full((2, 100), 1e-12))
     >>> check_scale(np.full((2, 100), 1e200))
     Traceback (most recent call last):
-    ValueError: counts: expected spectra whose highest counts lie between 1e-20 and 1e+20, got \
+    ValueError: counts: expected spectra whose highest counts lie between 1e-18 and 1e+18, got \
     1e+200; scale them, nothing else depends on it.
     """
     highest = np.abs(counts[np.isfinite(counts).all(-1)]).max(-1)
@@ -142,7 +142,7 @@ def check_baseline(counts, energy, noise):
     Examples
     --------
     >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.image.quality import check_baseline
     >>> energy = 0.05 * np.arange(-40, 200)
     >>> counts = 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.5) ** 2) - 5e3

@@ -73,7 +73,7 @@ def find_vacuum(parameters, noise, energy, index, counts):
     Examples
     --------
     >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.image.peaks import peak_parameters
     >>> from hyperspy_zlpml.image.vacuum import find_vacuum
     >>> energy = 0.05 * np.arange(-100, 600)
@@ -125,7 +125,7 @@ def vacuum_candidates(parameters, noise, energy):
     Examples
     --------
     >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.image.peaks import peak_parameters
     >>> from hyperspy_zlpml.image.vacuum import vacuum_candidates
     >>> energy = 0.05 * np.arange(-100, 600)

@@ -9,5 +9,10 @@ In the order in which :func:`hyperspy_zlpml.training.train.register_image` uses 
 - ``find_regions``: where a cluster is pure zero-loss peak
 - ``spill``: losses that the response carries into region I
 - ``variation``: modes by which shapes differ from spectrum to spectrum
-- ``coherent``: what all spectra share beyond smooth shapes, and what they scatter by
+- ``coherent``: what all spectra share beyond smooth shapes, learnt and taken off
+- ``points``: residuals of all spectra, channel by channel
+- ``cells``: cells of the reduced energy that they are sorted into
+- ``levels``: the curve that they share, from coarse cells to fine ones
+- ``pattern``: sensitivity of the channels of a detector
+- ``scatter``: what single spectra differ by beside
 """

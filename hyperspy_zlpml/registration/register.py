@@ -84,7 +84,7 @@ def register_peaks(samples, noise, given_limit=None):
     Three equal peaks of vacuum; the second has drifted by 30 meV:
 
     >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.image.peaks import peak_parameters
     >>> from hyperspy_zlpml.image.samples import VACUUM, Sample
     >>> from hyperspy_zlpml.registration.register import register_peaks

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid

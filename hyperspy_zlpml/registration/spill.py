@@ -17,6 +17,8 @@ _TOLD_FROM = 1.5
 _FEWEST = 30
 #: Blocks of neighbouring spectra, each of which is left out in turn.
 _BLOCKS = 6
+#: An axis begins at least so many FWHM before its peak.
+_LEAST_BEFORE = 0.1
 
 
 def spilled_losses(peaks, regions):
@@ -107,8 +109,9 @@ def _fitted_factor(sums):
 
 
 def _first_seen(peaks):
-    """Find the reduced energy at which the axis begins for some spectra."""
-    return peaks.u.mean(0)[peaks.spectra.complete.any(0)].min()
+    """Find the reduced energy, before the peak, at which the axis begins for some spectra."""
+    first = peaks.u.mean(0)[peaks.spectra.complete.any(0)].min()
+    return min(first, -_LEAST_BEFORE)
 
 
 def _whole_response(peaks):

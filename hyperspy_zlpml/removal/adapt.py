@@ -7,7 +7,7 @@ import numpy as np
 
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, log_intensities
-from hyperspy_zlpml.registration.coherent import flattened, learn_residual, regrouped
+from hyperspy_zlpml.registration.coherent import flattened, learn_residual
 from hyperspy_zlpml.registration.find_regions import separate
 from hyperspy_zlpml.registration.register import (
     groups_of,
@@ -133,8 +133,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
     groups = groups_of(samples)
-    flat = flattened(samples, peaks, table.residual)
-    peaks = regrouped(peaks, flat, groups)
+    peaks = flattened(peaks, samples, groups, table.residual)
     latest = _no_later_than(ensemble, peaks.label, n_clusters)
     image = separate(peaks, n_clusters, limits, latest)
     spill = image.peaks.spill_by_intensity.at(table.log_intensity_nodes)

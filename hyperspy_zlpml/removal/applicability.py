@@ -12,12 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.image.samples import VACUUM
+from hyperspy_zlpml.removal.distance import log_intensity_distance
 from hyperspy_zlpml.statistics import Range
 
-#: ln N0 may lie this far outside the range trained on (in mean free paths) ...
-_INTENSITY_ALLOWED = 0.5
-#: ... and doubles the band this much further.
-_INTENSITY_UNIT = 1.0
 #: ln(FWHM) may differ from the mean of those seen by this, ...
 _WIDTH_ALLOWED = 0.1
 #: ... or by this many standard deviations of those seen, ...
@@ -154,31 +151,6 @@ class ImageSummary:
     has_vacuum: bool
     end: float
     microscope: dict[str, float]
-
-
-def log_intensity_distance(log_intensity, low, high):
-    """Compute how far ln N0 lies outside a range, beyond what is allowed.
-
-    Parameters
-    ----------
-    log_intensity : ndarray of shape (...)
-    low, high : float
-        Range of ln N0 trained on.
-
-    Returns
-    -------
-    ndarray of shape (...)
-        1 doubles the band.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.removal.applicability import log_intensity_distance
-    >>> log_intensity_distance(np.array([12.0, 14.0, 15.4]), 13.5, 15.0)
-    array([1., 0., 0.])
-    """
-    beyond = np.maximum(low - log_intensity, log_intensity - high) - _INTENSITY_ALLOWED
-    return np.clip(beyond, 0, None) / _INTENSITY_UNIT
 
 
 def compare(ensemble, summary):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Application of an ensemble to an image, kept for integrals and scans afterwards."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import dask.array as da
 import numpy as np
@@ -10,7 +11,10 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import as_blocks, map_spectra
 from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
-from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction, results_type
+from hyperspy_zlpml.removal.evaluation import OF_MODEL
+from hyperspy_zlpml.removal.integrals import Integrals
+from hyperspy_zlpml.removal.posterior import Posterior
+from hyperspy_zlpml.removal.subtract import Subtraction, results_type
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
@@ -89,58 +93,169 @@ class Application:
         )
         return cls(subtraction, peaks, adapted.regions, scanned, channels)
 
-    def subtract(self, data, variance=None, lazy=False, show_progressbar=False):
-        """Subtract the ZLP from all spectra of an image.
+    @property
+    def n_modes(self):
+        """Modes of the ensemble."""
+        return self.subtraction.table.n_modes
+
+    def posterior(self, data, lazy=False, show_progressbar=False):
+        """Match the ensemble to all spectra of an image.
 
         Parameters
         ----------
         data : ndarray or dask array of shape (..., n_energy)
-        variance : array that broadcasts with ``data``, or float, optional
-            Variance of the counts where it is known.
+            Recorded channels.
         lazy : bool
-            Whether to return dask arrays that are not computed yet.
+            Whether to return a dask array that is not computed yet.
         show_progressbar : bool
 
         Returns
         -------
-        dict of str to ndarray or dask array of shape (..., n_energy)
-            Under the names of ``RESULTS``. In channels that were not recorded they are those of the
-            nearest one that was.
+        ndarray or dask array of shape (..., n_numbers)
+            See :meth:`.Posterior.pack`.
         """
-        results = map_spectra(
-            self.subtraction.apply_stacked,
+        found = map_spectra(
+            self.subtraction.match_packed,
             data,
             self.peaks.stack().reshape(data.shape[:-1] + (-1,)),
-            variance,
-            names=RESULTS,
-            width=data.shape[-1],
-            dtype=results_type(data.dtype),
+            names=["posterior"],
+            width=Posterior.n_numbers(self.n_modes),
+            dtype=float,
             lazy=lazy,
             show_progressbar=show_progressbar,
-            title="Subtracting the ZLP",
+            title="Matching the ZLP",
         )
+        return found["posterior"]
+
+    def evaluate(self, names, data, posterior, variance=None, **options):
+        """Evaluate results of all spectra of an image.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of ``RESULTS`` of :mod:`hyperspy_zlpml.removal.evaluation`.
+        data : ndarray or dask array of shape (..., n_energy)
+            Recorded channels.
+        posterior : ndarray or dask array of shape (..., n_numbers)
+        variance : array that broadcasts with ``data``, or float, optional
+            Variance of the counts where it is known.
+        **options
+            ``lazy`` and ``show_progressbar`` of :func:`.map_spectra`.
+
+        Returns
+        -------
+        dict of str to ndarray or dask array of shape (..., n_energy)
+            In channels that were not recorded they are those of the nearest one that was.
+        """
+        subtraction = self.subtraction
+        options |= {
+            "names": names,
+            "width": data.shape[-1],
+            "dtype": results_type(data.dtype),
+            "title": "Subtracting the ZLP",
+        }
+        if set(names) <= set(OF_MODEL):
+            function = partial(subtraction.model_packed, names=names)
+            results = map_spectra(function, posterior, **options)
+        else:
+            function = partial(subtraction.evaluate_packed, names=names)
+            results = map_spectra(function, data, posterior, variance, **options)
         return {name: self._on_all_channels(values) for name, values in results.items()}
 
-    def lost(self, zlp, image):
+    def draw(self, n_draws, data, posterior, seed, **options):
+        """Draw zero-loss peaks of all spectra of an image.
+
+        Parameters
+        ----------
+        n_draws : int
+        data : ndarray or dask array of shape (..., n_energy)
+            Only its shape and type count.
+        posterior : ndarray or dask array of shape (..., n_numbers)
+        seed : int
+        **options
+            ``lazy`` and ``show_progressbar`` of :func:`.map_spectra`.
+
+        Returns
+        -------
+        list of ndarray or dask array of shape (..., n_energy)
+        """
+        shape = posterior.shape[:-1]
+        draws = map_spectra(
+            partial(self.subtraction.draw_packed, seed=seed),
+            posterior,
+            np.arange(np.prod(shape, dtype=int)).reshape(shape + (1,)),
+            names=[str(number) for number in range(n_draws)],
+            width=data.shape[-1],
+            dtype=results_type(data.dtype),
+            title="Drawing ZLPs",
+            **options,
+        )
+        return [self._on_all_channels(values) for values in draws.values()]
+
+    def integrate(self, data, posterior, window, show_progressbar=False):
+        """Integrate the subtracted signal of all spectra between two energies.
+
+        Parameters
+        ----------
+        data : ndarray or dask array of shape (..., n_energy)
+            Recorded channels.
+        posterior : ndarray or dask array of shape (..., n_numbers)
+        window : Range
+            Energies from the peak of each spectrum, eV.
+        show_progressbar : bool
+
+        Returns
+        -------
+        Integrals
+            Of the navigation shape; NaN where a spectrum is not used, or its axis does not hold the
+            window.
+
+        Raises
+        ------
+        ValueError
+            If no axis holds the window, or its ends are not in order.
+        """
+        check_window(window.low, window.high)
+        found = map_spectra(
+            partial(self.subtraction.integrate_packed, window=window),
+            data,
+            posterior,
+            names=["integrals"],
+            width=len(fields(Integrals)),
+            dtype=float,
+            lazy=False,
+            show_progressbar=show_progressbar,
+            title="Integrating",
+        )["integrals"]
+        if np.isnan(found).all():
+            raise ValueError(
+                "left, right: expected energies on the axis, "
+                f"got {window.low:g} to {window.high:g} eV from the peak."
+            )
+        return Integrals.unstack(found)
+
+    def lost(self, posterior, image):
         """Find the spectra that should have a ZLP and have none.
 
         Parameters
         ----------
-        zlp : ndarray or dask array of shape (..., n_energy)
-            Of :meth:`subtract`. Where it is lazy only the spectra that were read are looked at.
+        posterior : ndarray or dask array of shape (..., n_numbers)
+            Where it is lazy only the spectra that were read are looked at.
         image : Image
 
         Returns
         -------
         ndarray of bool of shape (n_spectra,)
         """
-        if not isinstance(zlp, da.Array):
-            return self.peaks.usable & np.isnan(zlp.reshape(-1, zlp.shape[-1])[:, 0])
+        if not isinstance(posterior, da.Array):
+            packed = posterior.reshape(-1, posterior.shape[-1])
+            return self.peaks.usable & ~Posterior.unpack(packed, self.n_modes).usable
         lost = np.zeros(self.peaks.usable.size, bool)
         rows = image.sample_index[self.peaks.usable[image.sample_index]][:_LOOKED_AT]
         counts = image.sample_counts[np.isin(image.sample_index, rows)]
-        found = self.subtraction.apply(counts + self.subtraction.pedestal, self.peaks.select(rows))
-        lost[rows] = np.isnan(found[1][:, 0])
+        pedestal = self.subtraction.pedestal
+        found = self.subtraction.posterior(counts + pedestal, self.peaks.select(rows))
+        lost[rows] = ~found.usable
         return lost
 
     def without(self, lost):
@@ -165,49 +280,6 @@ class Application:
         library = da if isinstance(values, da.Array) else np
         padded = library.pad(values, width, mode="edge")
         return as_blocks(padded) if library is da else padded
-
-    def integrate(self, counts, window):
-        """Integrate the subtracted signal of all spectra between two energies.
-
-        Parameters
-        ----------
-        counts : ndarray of shape (n_spectra, n_energy)
-            As measured.
-        window : Range
-            Energies from the peak of each spectrum, eV.
-
-        Returns
-        -------
-        Integrals
-            NaN where a spectrum is not used, or its axis does not hold the window.
-
-        Raises
-        ------
-        ValueError
-            If no axis holds the window, its ends are not in order, or the counts are not all spectra.
-        """
-        usable = self.peaks.usable
-        energy = self.subtraction.energy
-        check_window(window.low, window.high)
-        if self.channels is not None and np.shape(counts)[-1:] == self.channels.bad.shape:
-            counts = counts[..., self.channels.recorded]
-        if np.shape(counts) != (usable.size, energy.size):
-            raise ValueError(
-                f"counts: expected all spectra as measured, of shape {(usable.size, energy.size)}, "
-                f"got {np.shape(counts)}."
-            )
-        low = self.peaks.centre + window.low
-        high = self.peaks.centre + window.high
-        on_axis = (energy[0] <= low) & (high <= energy[-1])
-        used = usable & on_axis
-        if not used.any():
-            raise ValueError(
-                "left, right: expected energies on the axis, "
-                f"got {window.low:g} to {window.high:g} eV from the peak."
-            )
-        return self.subtraction.integrate(counts[used], self.peaks.select(used), window).spread(
-            used
-        )
 
     def scan(self, window):
         """Integrate the subtracted signal over a window against ``E_I``.

@@ -1,36 +1,38 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Result of a removal as arrays."""
+"""Result of a removal as arrays, which are made when they are asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dask.array as da
 import numpy as np
 
-from hyperspy_zlpml.compute import compute
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.compute import compute, take_spectra
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.removal.application import Application
+from hyperspy_zlpml.image.spectra import Spectra
+from hyperspy_zlpml.removal.evaluation import RESULTS
+from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.report import Report
-from hyperspy_zlpml.removal.subtract import Integrals
 from hyperspy_zlpml.statistics import Range
 
+#: Draws that are made at most at once.
+_MOST_DRAWS = 10_000
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False, eq=False)
 class RemovedZLP:
     """Result of :func:`hyperspy_zlpml.workflow.remove_zlp`: arrays, in memory or of dask.
 
+    The results on the axes of the data are made at first access and kept: ``subtracted``, ``zlp``,
+    ``std``, ``lower``, ``upper`` and ``variance``. :meth:`compute` makes several in one pass.
+
     Attributes
     ----------
-    subtracted : array of shape (..., n_energy)
-        Counts minus pedestal and ZLP, with sign.
-    zlp : array of shape (..., n_energy)
-        The zero-loss peak: median over the replicas, matched to each spectrum.
-    std : array of shape (..., n_energy)
-        Standard deviation of the ZLP model.
-    lower, upper : array of shape (..., n_energy)
-        Band of ``subtracted`` that follows from the ZLP model.
-    variance : array of shape (..., n_energy)
-        Total variance of ``subtracted``: counting noise and ZLP model.
+    spectra : Spectra
+        What the ZLP was removed from, recorded channels; not copied.
+    posterior : array of shape (..., n_numbers)
+        What is known of the ZLP of every spectrum, see :meth:`.Posterior.pack`.
     clusters : ndarray of int of the navigation shape
         Cluster of each spectrum, 0 is the thinnest; -1 where it was left out.
     vacuum : ndarray of bool of the navigation shape
@@ -45,14 +47,17 @@ class RemovedZLP:
         How the ensemble was applied.
     record : dict of str to anything
         What was done, as text, numbers and short arrays.
+    is_lazy : bool
+        Whether results are dask arrays.
+
+    Notes
+    -----
+    Counts that were changed in place since are told from those that were matched by a sum of every
+    spectrum: results that need them are then refused.
     """
 
-    subtracted: np.ndarray | da.Array
-    zlp: np.ndarray | da.Array
-    std: np.ndarray | da.Array
-    lower: np.ndarray | da.Array
-    upper: np.ndarray | da.Array
-    variance: np.ndarray | da.Array
+    spectra: Spectra
+    posterior: np.ndarray | da.Array
     clusters: np.ndarray
     vacuum: np.ndarray
     centre: np.ndarray
@@ -60,16 +65,133 @@ class RemovedZLP:
     intensity: np.ndarray
     ensemble: Ensemble
     report: Report
-    application: Application
+    application: Any
     record: dict[str, Any]
+    is_lazy: bool = False
+    made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def subtracted(self):
+        """Counts minus pedestal and ZLP, with sign; array of shape (..., n_energy)."""
+        return self._result("subtracted")
+
+    @property
+    def zlp(self):
+        """Zero-loss peak: median over the replicas, matched to each spectrum."""
+        return self._result("zlp")
+
+    @property
+    def std(self):
+        """Standard deviation of the ZLP model."""
+        return self._result("std")
+
+    @property
+    def lower(self):
+        """Lower end of the band of ``subtracted`` that follows from the ZLP model."""
+        return self._result("lower")
+
+    @property
+    def upper(self):
+        """Upper end of the band of ``subtracted`` that follows from the ZLP model."""
+        return self._result("upper")
+
+    @property
+    def variance(self):
+        """Total variance of ``subtracted``: counting noise and ZLP model."""
+        return self._result("variance")
+
+    @property
+    def shape(self):
+        """Shape of the results on the axes of the data."""
+        channels = self.application.channels
+        n_energy = self.spectra.energy.size if channels is None else channels.bad.size
+        return self.spectra.navigation_shape + (n_energy,)
+
+    def _result(self, name):
+        if name not in self.made:
+            self.make([name])
+        return self.made[name]
+
+    def make(self, names, show_progressbar=False):
+        """Make those of some results that were not made yet, in one pass; lazy where results are.
+
+        Parameters
+        ----------
+        names : sequence of str
+        show_progressbar : bool
+        """
+        missing = [name for name in names if name not in self.made]
+        if not missing:
+            return
+        spectra = self.spectra
+        results = self.application.evaluate(
+            missing,
+            spectra.counts,
+            self.posterior,
+            spectra.variance,
+            lazy=self.is_lazy,
+            show_progressbar=show_progressbar,
+        )
+        self.made.update(results)
+
+    def compute(self, *names, show_progressbar=False):
+        """Make several results in one pass over the data, in memory.
+
+        Parameters
+        ----------
+        *names : str
+            Among ``subtracted``, ``zlp``, ``std``, ``lower``, ``upper`` and ``variance``; default all.
+        show_progressbar : bool
+
+        Raises
+        ------
+        ValueError
+            If a name is none of these.
+        """
+        names = checked_names(names or RESULTS, RESULTS)
+        self.make(names, show_progressbar)
+        waiting = [name for name in names if isinstance(self.made[name], da.Array)]
+        if waiting:
+            arrays = compute(
+                *(self.made[name] for name in waiting),
+                show_progressbar=show_progressbar,
+                title="Subtracting the ZLP",
+            )
+            self.made.update(zip(waiting, arrays, strict=True))
+
+    def draw(self, n_draws, random_state=None):
+        """Draw zero-loss peaks as they may be, given the counts of their spectra.
+
+        Parameters
+        ----------
+        n_draws : int
+        random_state : int, optional
+
+        Returns
+        -------
+        array of shape (n_draws, ..., n_energy)
+            Channels of a draw are correlated as the errors of the ZLP are; spectra are independent of
+            each other but for the sensitivity of the channels. Of dask where results are.
+
+        Raises
+        ------
+        ValueError
+            If ``n_draws`` is no positive number.
+        """
+        arguments.count(n_draws, "n_draws", most=_MOST_DRAWS)
+        seed = arguments.settle_random_state(random_state)
+        draws = self.application.draw(
+            n_draws, self.spectra.counts, self.posterior, seed, lazy=self.is_lazy
+        )
+        return (da if self.is_lazy else np).stack(draws)
 
     def integrate(self, left, right):
-        """Integrate the subtracted signal between two energies above each spectrum's own peak.
+        """Integrate the subtracted signal of every spectrum between two energies above its peak.
 
         Parameters
         ----------
         left, right : float
-            From the peak of each spectrum (not from the zero of the axis), eV.
+            From the peak of each spectrum (not from the zero of the axis), in eV.
 
         Returns
         -------
@@ -85,44 +207,89 @@ class RemovedZLP:
 
         Notes
         -----
-        Reads whole spectra: lazy results are computed for it, in a pass of its own.
+        Reads whole spectra, block by block, in a pass of its own.
         """
-        counts = measured_counts(self.subtracted, self.zlp, self.application.subtraction.pedestal)
-        found = self.application.integrate(counts, Range(left, right))
-        stacked = found.stack()
-        return Integrals.unstack(stacked.reshape(self.centre.shape + stacked.shape[-1:]))
+        window = Range(left, right)
+        return self.application.integrate(self.spectra.counts, self.posterior, window)
+
+    def of_spectra(self, index, names=RESULTS):
+        """Evaluate results of a few spectra alone.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Spectra in flattened navigation order.
+        names : sequence of str
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n, n_energy)
+        """
+        index = np.asarray(index, int)
+        spectra, wanted = self.spectra, [self.spectra.counts, self.posterior]
+        if np.ndim(spectra.variance):
+            library = da if isinstance(spectra.variance, da.Array) else np
+            wanted.append(library.broadcast_to(spectra.variance, spectra.counts.shape))
+        taken = compute(
+            *(take_spectra(one, index) for one in wanted), show_progressbar=False, title=""
+        )
+        variance = taken[2] if len(taken) > 2 else spectra.variance
+        return self.application.evaluate(names, *taken[:2], variance)
+
+    def posterior_of(self, index):
+        """Take what is known of the ZLP of some spectra.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Spectra in flattened navigation order.
+
+        Returns
+        -------
+        Posterior
+        """
+        rows = take_spectra(self.posterior, np.asarray(index, int))
+        (rows,) = compute(rows, show_progressbar=False, title="")
+        return Posterior.unpack(rows, self.application.n_modes)
 
     def __repr__(self):
-        lazy = "lazy, " if isinstance(self.subtracted, da.Array) else ""
+        lazy = "lazy, " if self.is_lazy else ""
         return (
-            f"<RemovedZLP, {lazy}shape {self.subtracted.shape}, {self.report.n_kept} replicas, "
+            f"<RemovedZLP, {lazy}shape {self.shape}, {self.report.n_kept} replicas, "
             f"{len(self.report.clusters)} clusters>"
         )
 
 
-def measured_counts(subtracted, zlp, pedestal):
-    """Put the counts together again as they were measured.
+def checked_names(names, known, argument="names"):
+    """Take names of results; raise ValueError unless all are known.
 
     Parameters
     ----------
-    subtracted, zlp : ndarray or dask array of shape (..., n_energy)
-        Of a removal.
-    pedestal : float
+    names : sequence of str
+    known : sequence of str
+    argument : str
+        What they are called in errors.
 
     Returns
     -------
-    ndarray of shape (n_spectra, n_energy)
+    list of str
+        Each once.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.removal.removed import measured_counts
-    >>> measured_counts(np.ones((2, 2, 3)), zlp=np.full((2, 2, 3), 5.0), pedestal=1.0).shape
-    (4, 3)
+    >>> from hyperspy_zlpml.removal.removed import checked_names
+    >>> checked_names(["zlp", "zlp"], ["zlp", "std"])
+    ['zlp']
+    >>> checked_names(["ZLP"], ["zlp", "std"])
+    Traceback (most recent call last):
+    ValueError: names: expected some of ['zlp', 'std'], got ['ZLP'].
     """
-    subtracted, zlp = compute(subtracted, zlp, show_progressbar=False, title="")
-    counts = subtracted + zlp + pedestal
-    return counts.reshape(-1, counts.shape[-1])
+    is_known = arguments.is_sequence(names) and all(
+        isinstance(name, str) and name in known for name in names
+    )
+    if not is_known:
+        raise ValueError(f"{argument}: expected some of {list(known)}, got {arguments.got(names)}.")
+    return list(dict.fromkeys(names))
 
 
 def maps_of(image, application, labels, shape):

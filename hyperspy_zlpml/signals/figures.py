@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from hyperspy_zlpml.arguments import integers
-from hyperspy_zlpml.compute import compute
 
 #: Colour of the measured spectrum.
 _DATA = "0.35"
@@ -39,7 +38,8 @@ def plot_removal(result, indices=None):
     -------
     matplotlib.figure.Figure
     """
-    manager = result.subtracted.axes_manager
+    # Whoever gives a pixel needs no signal of all of them.
+    manager = (result.subtracted if indices is None else result._like).axes_manager
     figure = plt.figure(figsize=(11, 5.5), layout="constrained")
     has_map = manager.navigation_dimension in (1, 2)
     grid = figure.add_gridspec(2, 2 if has_map else 1, width_ratios=(1, 1.6) if has_map else None)
@@ -83,7 +83,7 @@ def plot_overview(result):
     -------
     matplotlib.figure.Figure
     """
-    manager = result.subtracted.axes_manager
+    manager = result._like.axes_manager
     places = representative_pixels(result)
     has_map = manager.navigation_dimension in (1, 2)
     n_columns = len(places) + has_map
@@ -97,7 +97,7 @@ def plot_overview(result):
         top = figure.add_subplot(grid[0, number + has_map])
         bottom = figure.add_subplot(grid[1, number + has_map], sharex=top)
         _draw_spectrum(top, bottom, result, place, title=f"{'abc'[number]}: ", legend=number == 0)
-    figure.suptitle(result.subtracted.metadata.General.title)
+    figure.suptitle(f"{result._like.metadata.get_item('General.title', '')} ZLP removed".strip())
     return figure
 
 
@@ -117,7 +117,7 @@ def representative_pixels(result):
     usable = np.flatnonzero(result._application.peaks.usable)
     order = usable[np.argsort(-intensity[usable], kind="stable")]
     ranks = np.unique(np.round(np.array([0.05, 0.5, 0.95]) * (order.size - 1)).astype(int))
-    shape = result.subtracted.axes_manager._navigation_shape_in_array
+    shape = result._like.axes_manager._navigation_shape_in_array
     return [tuple(int(i) for i in np.unravel_index(order[rank], shape)[::-1]) for rank in ranks]
 
 
@@ -136,14 +136,14 @@ def _draw_clusters(axes, result):
     """Draw the map of the clusters, or their profile along a line."""
     labels = np.ma.masked_less(np.asarray(result.clusters.data), 0)
     n_clusters = max(len(result.report.clusters), 1)
-    if result.subtracted.axes_manager.navigation_dimension == 1:
+    if result._like.axes_manager.navigation_dimension == 1:
         _draw_profile(axes, result, labels, n_clusters)
     else:
         _draw_map(axes, result, labels, n_clusters)
 
 
 def _draw_profile(axes, result, labels, n_clusters):
-    axis = result.subtracted.axes_manager.navigation_axes[0]
+    axis = result._like.axes_manager.navigation_axes[0]
     axes.step(axis.axis, labels, where="mid", color="0.3")
     axes.set(
         xlabel=_label(axis),
@@ -154,7 +154,7 @@ def _draw_profile(axes, result, labels, n_clusters):
 
 
 def _draw_map(axes, result, labels, n_clusters):
-    x, y = result.subtracted.axes_manager.navigation_axes
+    x, y = result._like.axes_manager.navigation_axes
     colours = plt.get_cmap("viridis", n_clusters)
     picture = axes.imshow(
         labels,
@@ -189,7 +189,7 @@ def _draw_places(axes, result, places):
 
 def _marker_position(result, place):
     """Find where a pixel lies on the map, or on the profile, of the clusters."""
-    axes = result.subtracted.axes_manager.navigation_axes
+    axes = result._like.axes_manager.navigation_axes
     values = [axis.axis[i] for axis, i in zip(axes, place, strict=True)]
     if len(values) == 1:
         values.append(np.asarray(result.clusters.data)[place[0]])
@@ -202,13 +202,6 @@ def _label(axis):
     return f"{name} ({units})"
 
 
-def _at(signals, place):
-    """Take the spectra of several signals at one pixel, computed together where they are lazy."""
-    pixels = (signal.data[tuple(place)[::-1]] for signal in signals)
-    spectra = compute(*pixels, show_progressbar=False, title="")
-    return [np.asarray(spectrum, float) for spectrum in spectra]
-
-
 def _value_of(signal, position):
     """Take the value of a map at one pixel, by its number in flattened order."""
     return np.asarray(signal.data).ravel()[position]
@@ -216,13 +209,12 @@ def _value_of(signal, position):
 
 def _draw_spectrum(top, bottom, result, place, title="", legend=True):
     """Draw the spectrum over the ZLP, and what is left, against energy from the peak."""
-    manager = result.subtracted.axes_manager
+    manager = result._like.axes_manager
     shape = manager._navigation_shape_in_array
     position = int(np.ravel_multi_index(tuple(place)[::-1], shape)) if shape else 0
     axis = manager.signal_axes[0]
-    left, zlp, lower, upper = _at(
-        [getattr(result, name) for name in ("subtracted", "zlp", "lower", "upper")], place
-    )
+    found = result.removed.of_spectra([position], ("subtracted", "zlp", "lower", "upper"))
+    left, zlp, lower, upper = (np.asarray(values[0], float) for values in found.values())
     if not np.isfinite(left).any():
         top.set_title(f"{title}left out")
         return

@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 import uuid
+from itertools import chain
 
 #: Ends, before a random one, of the names of folders that are not finished or not wanted any more.
 _UNFINISHED = "unfinished-"
@@ -116,5 +117,5 @@ def _exchanged(one, other):
         call = getattr(ctypes.CDLL(None), _CALLS[sys.platform])
     except (KeyError, AttributeError, OSError):
         return False
-    here = _AT_FDCWD[sys.platform]
-    return call(here, os.fsencode(one), here, os.fsencode(other), ctypes.c_uint(_EXCHANGE)) == 0
+    places = ((_AT_FDCWD[sys.platform], os.fsencode(path)) for path in (one, other))
+    return call(*chain.from_iterable(places), ctypes.c_uint(_EXCHANGE)) == 0

@@ -11,13 +11,17 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml.arguments import flag, optional_flag, path
 from hyperspy_zlpml.compute import compute
-from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.removal.application import Application, check_window
-from hyperspy_zlpml.removal.removed import measured_counts
-from hyperspy_zlpml.removal.report import Report
+from hyperspy_zlpml.removal.application import check_window
+from hyperspy_zlpml.removal.removed import RemovedZLP, checked_names
 from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.saving import save_together
-from hyperspy_zlpml.signals.wrapping import blank_like, map_like, peak_maps_like, spectra_like
+from hyperspy_zlpml.signals.wrapping import (
+    blank_like,
+    map_like,
+    peak_maps_like,
+    set_lazy,
+    spectra_like,
+)
 from hyperspy_zlpml.statistics import Range
 
 #: Results on the axes of the data, and what is appended to the title of the data.
@@ -32,47 +36,36 @@ _SPECTRA = {
 _MAPS = ("clusters", "vacuum", "centre", "fwhm", "intensity")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ZLPRemoval:
     """Result of :meth:`EELSZLPSpectrum.remove_zlp_ml`.
 
+    Signals on the axes of the data are made at first access and kept: ``subtracted``, ``zlp``,
+    ``std``, ``lower`` and ``upper``. Who asks for one pays for one; :meth:`compute` makes several in
+    one pass over the data. They need the signal that the ZLP was removed from, which is not copied:
+    where it was changed in place since, results that need its counts are refused.
+
     Attributes
     ----------
-    subtracted : EELSZLPSpectrum
-        The signal minus pedestal and ZLP, with sign. Its noise variance is the total one:
-        counting noise of the measured channel plus variance of the ZLP model.
-    zlp : EELSZLPSpectrum
-        The zero-loss peak: median over the replicas, matched to each spectrum.
-    std : EELSZLPSpectrum
-        Standard deviation of the ZLP model.
-    lower, upper : EELSZLPSpectrum
-        Band of ``subtracted`` that follows from the ZLP model (68 % by default).
     clusters : BaseSignal
         Cluster of each pixel, 0 is the thinnest; -1 where a spectrum was left out.
     vacuum : BaseSignal
         Pixels taken for vacuum.
     centre, fwhm, intensity : BaseSignal
         Peak parameters of each pixel, energies in the units of the axis.
-    ensemble : Ensemble
-        The trained model.
-    report : Report
-        What was done and how well; print it.
+    removed : RemovedZLP
+        The same as arrays in eV, without HyperSpy.
     """
 
-    subtracted: EELSSpectrum
-    zlp: EELSSpectrum
-    std: EELSSpectrum
-    lower: EELSSpectrum
-    upper: EELSSpectrum
     clusters: BaseSignal
     vacuum: BaseSignal
     centre: BaseSignal
     fwhm: BaseSignal
     intensity: BaseSignal
-    ensemble: Ensemble
-    report: Report
-    _application: Application = field(repr=False)
+    removed: RemovedZLP
+    _like: EELSSpectrum = field(repr=False)
     _factor: float = field(repr=False)
+    _signals: dict = field(repr=False, default_factory=dict)
 
     @classmethod
     def wrap(cls, signal, removed, factor):
@@ -89,53 +82,126 @@ class ZLPRemoval:
         -------
         ZLPRemoval
         """
-        is_lazy = isinstance(removed.subtracted, da.Array)
-        if is_lazy != signal._lazy:
-            signal = blank_like(signal, is_lazy)
-        spectra = {
-            name: spectra_like(signal, getattr(removed, name), title)
-            for name, title in _SPECTRA.items()
-        }
-        variance = spectra_like(signal, removed.variance, "variance")
-        spectra["subtracted"].set_noise_variance(variance)
-        for spectrum in spectra.values():
-            if "ZLP_ML" in spectrum.metadata:  # of what was removed before, of any kind
-                del spectrum.metadata.ZLP_ML
-            spectrum.metadata.add_dictionary({"ZLP_ML": deepcopy(removed.record)})
+        # Axes and metadata as they are now, whatever becomes of the signal.
+        like = blank_like(signal, removed.is_lazy)
+        if "ZLP_ML" in like.metadata:  # of what was removed before, of any kind
+            del like.metadata.ZLP_ML
         return cls(
-            **spectra,
-            **peak_maps_like(signal, removed, factor),
-            clusters=map_like(signal, removed.clusters, "clusters", "Cluster"),
-            vacuum=map_like(signal, removed.vacuum, "vacuum", "Vacuum"),
-            ensemble=removed.ensemble,
-            report=removed.report,
-            _application=removed.application,
+            **peak_maps_like(like, removed, factor),
+            clusters=map_like(like, removed.clusters, "clusters", "Cluster"),
+            vacuum=map_like(like, removed.vacuum, "vacuum", "Vacuum"),
+            removed=removed,
+            _like=like,
             _factor=factor,
         )
 
+    @property
+    def subtracted(self):
+        """Signal minus pedestal and ZLP, with sign (EELSZLPSpectrum).
+
+        Its noise variance is the total one: counting noise of the measured channel plus variance of
+        the ZLP model.
+        """
+        return self._signal("subtracted")
+
+    @property
+    def zlp(self):
+        """Zero-loss peak: median over the replicas, matched to each spectrum (EELSZLPSpectrum)."""
+        return self._signal("zlp")
+
+    @property
+    def std(self):
+        """Standard deviation of the ZLP model (EELSZLPSpectrum)."""
+        return self._signal("std")
+
+    @property
+    def lower(self):
+        """Lower end of the band of ``subtracted`` from the ZLP model, 68 % by default."""
+        return self._signal("lower")
+
+    @property
+    def upper(self):
+        """Upper end of the band of ``subtracted`` from the ZLP model, 68 % by default."""
+        return self._signal("upper")
+
+    @property
+    def ensemble(self):
+        """Trained model (Ensemble)."""
+        return self.removed.ensemble
+
+    @property
+    def report(self):
+        """Report of what was done and how well; print it (Report)."""
+        return self.removed.report
+
+    @property
+    def _application(self):
+        return self.removed.application
+
+    def _signal(self, name):
+        """Wrap a result, once it was asked for."""
+        if name not in self._signals:
+            self._make([name])
+        return self._signals[name]
+
+    def _make(self, names, show_progressbar=False):
+        """Make signals of results that have none yet."""
+        missing = [name for name in names if name not in self._signals]
+        arrays = [*missing, "variance"] if "subtracted" in missing else missing
+        self.removed.make(arrays, show_progressbar)
+        for name in missing:
+            spectrum = self._wrapped(getattr(self.removed, name), _SPECTRA[name])
+            if name == "subtracted":
+                spectrum.set_noise_variance(self._wrapped(self.removed.variance, "variance"))
+            spectrum.metadata.add_dictionary({"ZLP_ML": deepcopy(self.removed.record)})
+            self._signals[name] = spectrum
+
+    def _wrapped(self, array, title):
+        """Wrap an array as a signal as lazy as it is."""
+        spectrum = spectra_like(self._like, array, title)
+        set_lazy(spectrum, isinstance(array, da.Array))
+        return spectrum
+
     def __repr__(self):
-        shape = self.subtracted.axes_manager._get_dimension_str()
-        state = "lazy, " if self.subtracted._lazy else ""
+        shape = self._like.axes_manager._get_dimension_str()
+        state = "lazy, " if self.removed.is_lazy else ""
         return (
             f"<ZLPRemoval, {state}dimensions: {shape}, {self.report.n_kept} replicas, "
             f"{len(self.report.clusters)} clusters>"
         )
 
-    def _signals(self):
-        """List all spectra, the variance included."""
-        return [getattr(self, name) for name in _SPECTRA] + [self.subtracted.get_noise_variance()]
-
-    def compute(self, show_progressbar=None):
-        """Compute all lazy results in one pass over the data.
+    def compute(self, *names, show_progressbar=None):
+        """Make several results in one pass over the data, in memory.
 
         Parameters
         ----------
+        *names : str
+            Among ``subtracted``, ``zlp``, ``std``, ``lower`` and ``upper``; default all.
         show_progressbar : bool, optional
+
+        Raises
+        ------
+        ValueError
+            If a name is none of these.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal.as_lazy()
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> r.compute("subtracted", "zlp", show_progressbar=False)
+        >>> r.subtracted._lazy, r.std._lazy
+        (False, True)
         """
+        names = checked_names(names or list(_SPECTRA), list(_SPECTRA))
         show_progressbar = wants_progressbar(show_progressbar)
-        waiting = [signal for signal in self._signals() if signal._lazy]
-        if not waiting:
-            return
+        self._make(names, show_progressbar)
+        signals = [self._signals[name] for name in names]
+        if "subtracted" in names:
+            signals.append(self.subtracted.get_noise_variance())
+        waiting = [signal for signal in signals if signal._lazy]
         arrays = compute(
             *(signal.data for signal in waiting),
             show_progressbar=show_progressbar,
@@ -143,8 +209,53 @@ class ZLPRemoval:
         )
         for signal, array in zip(waiting, arrays, strict=True):
             signal.data = array
-            signal._lazy = False
-            signal._assign_subclass()
+            set_lazy(signal, False)
+
+    def draw(self, n_draws, random_state=None):
+        """Draw zero-loss peaks as they may be, given the counts of their pixels.
+
+        All channels of a draw belong together: what is computed from many draws has the scatter that
+        the error of the ZLP makes in it.
+
+        Parameters
+        ----------
+        n_draws : int
+        random_state : int, optional
+
+        Returns
+        -------
+        EELSZLPSpectrum
+            ZLPs, with the draws on the last navigation axis. Lazy where results are.
+
+        Raises
+        ------
+        ValueError
+            If ``n_draws`` is no positive number.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> draws = r.draw(50, random_state=0)
+        >>> draws
+        <EELSZLPSpectrum, title: WS2-like flake ZLP draws, dimensions: (4, 4, 50|512)>
+        >>> bool(np.median(draws.data.std(0) / r.std.data) < 1.2)
+        True
+        """
+        data = self.removed.draw(n_draws, random_state)
+        axes = [axis.get_axis_dictionary() for axis in self._like.axes_manager._axes]
+        drawn = {"name": "Draw", "size": n_draws, "navigate": True}
+        draws = type(self._like)(
+            data, axes=[drawn, *axes], metadata=self._like.metadata.as_dictionary()
+        )
+        set_lazy(draws, isinstance(data, da.Array))
+        draws.metadata.set_item("General.title", self._like.metadata.General.title)
+        draws.metadata.General.title = f"{draws.metadata.General.title} ZLP draws".strip()
+        return draws
 
     def integrate(self, left, right, counting_noise=True):
         """Integrate the subtracted signal between two energies above each pixel's own peak.
@@ -170,7 +281,7 @@ class ZLPRemoval:
 
         Notes
         -----
-        Reads whole spectra: lazy results are computed for it, in a pass of its own.
+        Reads whole spectra, block by block, in a pass of its own.
 
         Examples
         --------
@@ -192,20 +303,18 @@ class ZLPRemoval:
         found = self._integrals(left, right)
         std = np.hypot(found.model_std, found.counting_std) if counting_noise else found.model_std
         title = f"integral {left:g} to {right:g}"
+        quantity, of = "Intensity (Counts)", _SPECTRA["subtracted"]
         return (
-            map_like(self.subtracted, found.integral, title, "Intensity (Counts)"),
-            map_like(self.subtracted, std, f"error of {title}", "Intensity (Counts)"),
+            map_like(self._like, found.integral, f"{of} {title}", quantity),
+            map_like(self._like, std, f"{of} error of {title}", quantity),
         )
 
     def _integrals(self, left, right):
         check_window(left, right)
-        window = Range(left * self._factor, right * self._factor)
-        pedestal = self._application.subtraction.pedestal
-        counts = measured_counts(self.subtracted.data, self.zlp.data, pedestal)
-        return self._application.integrate(counts, window)
+        return self.removed.integrate(left * self._factor, right * self._factor)
 
-    def save(self, directory, overwrite=None, show_progressbar=None):
-        """Write all spectra and maps as ``.zspy`` and the report as text into a folder of its own.
+    def save(self, directory, signals=tuple(_SPECTRA), overwrite=None, show_progressbar=None):
+        """Write spectra and maps as ``.zspy`` and the report as text into a folder of its own.
 
         Lazy results are computed and written in one pass over the data, block by block, in
         memory that does not depend on the size of the image. All files are made aside, in a folder
@@ -217,6 +326,8 @@ class ZLPRemoval:
         directory : str or Path
             Made if it does not exist. One that exists must be empty or hold an earlier result and
             nothing else.
+        signals : sequence of str
+            Spectra to write, among ``subtracted``, ``zlp``, ``std``, ``lower`` and ``upper``.
         overwrite : bool, optional
             Whether to replace an earlier result; by default it is asked.
         show_progressbar : bool, optional
@@ -233,7 +344,9 @@ class ZLPRemoval:
         optional_flag(overwrite, "overwrite")
         show_progressbar = wants_progressbar(show_progressbar)
         directory = path(directory, "directory")
-        signals = {name: getattr(self, name) for name in (*_SPECTRA, *_MAPS)}
+        signals = checked_names(signals, list(_SPECTRA), "signals")
+        self._make(list(signals))
+        signals = {name: getattr(self, name) for name in (*signals, *_MAPS)}
         texts = {"report.txt": f"{self.report}\n"}
         save_together(signals, texts, directory, overwrite, show_progressbar)
 
@@ -287,7 +400,7 @@ class ZLPRemoval:
             raise ValueError(
                 "plot_regions: expected a cluster with a finite E_I, got none: no losses were found."
             )
-        axis = self.subtracted.axes_manager.signal_axes[0]
+        axis = self._like.axes_manager.signal_axes[0]
         if left is None:
             return plot_regions(self.report.scan, self._factor, axis.units)
         scan = self._scan(left, right)
@@ -329,7 +442,7 @@ class ZLPRemoval:
                 "plot_checks: expected spectra that are pure ZLP somewhere, got none: "
                 f"{self.report.check_note or 'no check was made'}."
             )
-        axis = self.subtracted.axes_manager.signal_axes[0]
+        axis = self._like.axes_manager.signal_axes[0]
         return plot_checks(checks, self._factor, axis.units)
 
     def _scan(self, left, right):

@@ -113,9 +113,21 @@ def blank_like(signal, is_lazy):
     """
     blank = np.broadcast_to(np.zeros(1, np.float32), signal.data.shape)
     other = signal._deepcopy_with_new_data(da.asarray(blank) if is_lazy else blank)
-    other._lazy = is_lazy
-    other._assign_subclass()
+    set_lazy(other, is_lazy)
     return other
+
+
+def set_lazy(signal, is_lazy):
+    """Let a signal be of the lazy class, or not, as its numbers are.
+
+    Parameters
+    ----------
+    signal : Signal1D
+    is_lazy : bool
+    """
+    if signal._lazy != is_lazy:
+        signal._lazy = is_lazy
+        signal._assign_subclass()
 
 
 def _titled(signal, title):

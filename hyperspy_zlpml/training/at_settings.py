@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from hyperspy_zlpml.ensemble.conditions import Conditions
 from hyperspy_zlpml.ensemble.records import Beside
 from hyperspy_zlpml.image.clusters import Clusters
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration.coherent import learn_residual
 from hyperspy_zlpml.registration.register import groups_of, log_beam

@@ -9,7 +9,7 @@ from hyperspy_zlpml.compute.workers import map_on, ready_client
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Beside, Networks, Reference, SeenSpectra
 from hyperspy_zlpml.network.selection import select
-from hyperspy_zlpml.registration.coherent import flattened, learn_residual, regrouped
+from hyperspy_zlpml.registration.coherent import flattened, learn_residual
 from hyperspy_zlpml.registration.find_regions import describe_tail_of, separate, with_known_tail
 from hyperspy_zlpml.registration.register import (
     groups_of,
@@ -175,8 +175,7 @@ def _without_residual(image, samples, n_clusters, limits):
         peaks.table, peaks.select(thinnest), chosen, groups=groups, log_fwhm=log_fwhm, rounds=1
     )
     # What depends on the width is left to the modes, which follow more than a straight line.
-    flat = flattened(samples, peaks, learnt.residual)
-    peaks = regrouped(peaks, flat, groups).without_spill()
+    peaks = flattened(peaks, samples, groups, learnt.residual).without_spill()
     image = separate(peaks, n_clusters, limits)
     return replace(image, residual=learnt.residual)
 

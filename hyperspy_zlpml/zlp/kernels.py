@@ -317,9 +317,8 @@ def _set_priors(i, groups, starts, unit, priors):
     energy, fwhm = groups.energy[i], starts.fwhm[i]
     electrons = 0.0
     for g in range(energy.size):
-        if abs(energy[g] - starts.centre[i]) < fwhm:
-            electrons += groups.sums[i, g] / unit
-    electrons = max(electrons, 1.0)
+        electrons += groups.sums[i, g] if abs(energy[g] - starts.centre[i]) < fwhm else 0.0
+    electrons = max(electrons / unit, 1.0)
     step = abs(energy[1] - energy[0]) / (0.5 * (groups.n_channels[0] + groups.n_channels[1]))
     coarse = _WIDTH_SIGMA_COARSE * step / fwhm
     precision = 1.0 / (_WIDTH_SIGMA**2 + coarse**2 + _WIDTH_SIGMA_COUNTING**2 / electrons)
@@ -513,12 +512,21 @@ def _solve(factor, values, result):
 
 
 @compiled
-def _invert(factor, unit, result):
-    """Write the inverse of a matrix, given its Cholesky factor; ``unit`` is room for a column."""
-    for a in range(unit.size):
-        for b in range(unit.size):
-            unit[b] = 1.0 if a == b else 0.0
-        _solve(factor, unit, result[a])
+def _invert(factor, result):
+    """Write the inverse of a matrix, given its Cholesky factor, which is inverted in place."""
+    n = factor.shape[0]
+    for b in range(n):
+        for a in range(b + 1, n):
+            total = factor[a, b] * factor[b, b]
+            for k in range(b + 1, a):
+                total += factor[a, k] * factor[k, b]
+            factor[a, b] = -total * factor[a, a]
+    for a in range(n):
+        for b in range(a + 1):
+            total = 0.0
+            for k in range(a, n):
+                total += factor[k, a] * factor[k, b]
+            result[a, b] = result[b, a] = total
 
 
 @compiled
@@ -558,7 +566,7 @@ def _write(i, found, room, centre, broken):
     found.fwhm[i] = math.exp(room.peak[WIDTH])
     for a in range(N_PEAK, room.peak.size):
         found.coefficients[i, a - N_PEAK] = room.peak[a]
-    _invert(room.normal, room.gradient, found.covariance[i])
+    _invert(room.normal, found.covariance[i])
 
 
 @compiled

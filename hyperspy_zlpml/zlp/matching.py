@@ -16,6 +16,7 @@ from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.kernels import N_PEAK
 
+
 @dataclass(frozen=True)
 class Match(PerSpectrum):
     """Outcome of matching spectra; the first axis runs over spectra.
@@ -212,7 +213,7 @@ def match(spectra, start, table, noise, width_prior, n_steps=10):
     A peak without noise, looked for a little beside its centre, gives back what it was made of.
 
     >>> import numpy as np
-    >>> from hyperspy_zlpml.image.detector import NoiseModel
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.statistics import Range
     >>> from hyperspy_zlpml.zlp.grid import Grid
     >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, group_spectra

@@ -27,7 +27,7 @@ from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.parts import to_parts
 from hyperspy_zlpml.ensemble.reading import from_parts
 from hyperspy_zlpml.ensemble.records import Beside
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid

@@ -3,30 +3,18 @@
 
 import numpy as np
 import pytest
+from channel_spectra import N_ENERGY, ZERO, spectra
 
 from hyperspy_zlpml.image.channels import (
     Channels,
     find_spikes,
     inspect_channels,
     never_finite,
-    padded_unlike_others,
     without_spikes,
 )
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 
-N_ENERGY = 600
-ZERO = 120
 NOISE = NoiseModel(1.0, 0.0)
-
-
-def spectra(n=40, width=10.0, height=1e5, seed=0, thickness=1.0):
-    """Peaks with a plasmon three times as wide, of random thickness."""
-    rng = np.random.default_rng(seed)
-    distance = np.arange(N_ENERGY) - ZERO
-    peak = (1 + 4 * (2 ** (1 / 1.5) - 1) * (distance / width) ** 2) ** -1.5
-    plasmon = 0.3 * np.exp(-(((distance - 12 * width) / (2 * width)) ** 2))
-    t = thickness * rng.random((n, 1))
-    return rng.poisson(height * (np.exp(-t) * peak + t * plasmon) + 20).astype(float)
 
 
 def inspected(counts, width=10.0):
@@ -61,34 +49,6 @@ def test_hot_channels_are_found_whatever_the_thickness():
     counts = spectra()
     counts[:, [300, 450, 451]] += 5e4
     np.testing.assert_array_equal(np.flatnonzero(inspected(counts).bad), [300, 450, 451])
-
-
-def test_padding_is_told_from_tails_that_end():
-    counts = spectra()
-    counts[:, :20], counts[:, -30:] = 0, 0
-    found = inspected(counts)
-    assert (found.first, found.stop) == (20, N_ENERGY - 30)
-    # Losses that die out leave zeros as well.
-    distance = np.arange(N_ENERGY) - ZERO
-    fading = np.random.default_rng(0).poisson(1e4 * np.exp(-np.abs(distance) / 20), (40, N_ENERGY))
-    assert (fading[:, -60:] == 0).all()
-    assert inspected(fading.astype(float)).all_good
-
-
-@pytest.mark.parametrize("level", [0.0, -12.5])
-@pytest.mark.parametrize("n_spectra", [1, 40])
-def test_what_fills_up_an_axis_need_not_be_zero(level, n_spectra):
-    counts = np.random.default_rng(0).poisson(30.0, (n_spectra, 200)) - 0.5
-    counts[:, :12] = counts[:, 190:] = level
-    found = inspect_channels(counts, np.full(n_spectra, 80), 10.0)
-    assert (found.first, found.stop) == (12, 190)
-
-
-def test_few_counts_are_no_filling():
-    rng = np.random.default_rng(1)
-    for _ in range(50):
-        counts = rng.poisson(0.3, (1, 200)).astype(float)
-        assert inspect_channels(counts, np.array([80]), 10.0).all_recorded
 
 
 def test_too_few_recorded_channels_are_refused():
@@ -151,25 +111,6 @@ def test_any_number_of_stuck_channels_is_found(stuck):
     counts[:, stuck] = 0
     expected = np.arange(N_ENERGY)[stuck]
     np.testing.assert_array_equal(np.flatnonzero(inspected(counts).bad), expected)
-
-
-def test_a_read_out_that_ended_early_is_that_of_one_spectrum():
-    counts = spectra()
-    counts[7, 300:] = 0
-    assert inspected(counts).all_recorded
-    channel = np.full(len(counts), ZERO)
-    np.testing.assert_array_equal(np.flatnonzero(padded_unlike_others(counts, channel, 10.0)), [7])
-
-
-@pytest.mark.parametrize("height", [10.0, 100.0, 1e3])
-def test_few_counts_before_a_peak_are_no_padding(height):
-    rng = np.random.default_rng(0)
-    peak = height * np.exp(-(((np.arange(400) - 120) / 6) ** 2))
-    for _ in range(20):
-        counts = rng.poisson(peak, (30, 400)).astype(float)
-        found = inspect_channels(counts, counts.argmax(-1), 10.0)
-        assert found.all_recorded
-        assert not padded_unlike_others(counts, counts.argmax(-1), 10.0).any()
 
 
 @pytest.mark.parametrize("n_spectra", [3, 5, 7])

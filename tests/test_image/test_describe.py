@@ -8,7 +8,7 @@ from images import COUNTS, ENERGY, N_VACUUM, STEP, THICKNESS, N, counts_of, desc
 from hyperspy_zlpml.image import samples as module
 from hyperspy_zlpml.image.clusters import cluster_image
 from hyperspy_zlpml.image.describe import describe_image
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import (
     NoZeroLossPeakError,

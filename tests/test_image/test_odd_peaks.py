@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.odd_peaks import of_other_shape, of_other_width
 from hyperspy_zlpml.image.peaks import peak_parameters
 

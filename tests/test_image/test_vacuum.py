@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.image.falling import never_rises, without_spikes
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.vacuum import find_vacuum, vacuum_candidates
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration.find_regions import find_regions

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import Sample
 from hyperspy_zlpml.registration.register import register_peaks

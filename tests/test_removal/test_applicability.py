@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.data import Response, single_spectrum, ws2_like
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration.register import register_to_shape
@@ -20,8 +20,8 @@ from hyperspy_zlpml.removal.applicability import (
     OtherZeroLossPeakError,
     check_same_shape,
     difference_of_shape,
-    log_intensity_distance,
 )
+from hyperspy_zlpml.removal.distance import log_intensity_distance
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.tables import ShapeTable
 

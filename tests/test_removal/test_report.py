@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.report import _describe_noise
 from hyperspy_zlpml.workflow import remove_zlp
 

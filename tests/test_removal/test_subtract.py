@@ -8,17 +8,14 @@ import pytest
 from ensembles import make_ensemble
 
 from hyperspy_zlpml.ensemble.inputs import InputScaling
-from hyperspy_zlpml.image.detector import Detector, NoiseModel
+from hyperspy_zlpml.image.detector import Detector
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.removal.checks import ScannedSpectra
-from hyperspy_zlpml.removal.subtract import (
-    _OPENING,
-    MODEL_FLOOR,
-    RESULTS,
-    Subtraction,
-)
+from hyperspy_zlpml.removal.evaluation import _OPENING, MODEL_FLOOR, RESULTS
+from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.expansion import Expansion, interpolation_matrix
 from hyperspy_zlpml.zlp.grid import Grid, to_grid
@@ -228,7 +225,8 @@ def test_spectra_are_treated_alone(monkeypatch):
     np.testing.assert_allclose(subtraction.apply(counts, peaks), whole, rtol=1e-9, atol=1e-9)
     nothing = ScannedSpectra(counts[:0], peaks.select(slice(0)), np.zeros(0, int))
     application = Application(subtraction, peaks, ensemble().seen.regions, nothing)
-    shaped = application.subtract(counts.reshape(3, 4, -1))
+    shape = counts.reshape(3, 4, -1)
+    shaped = application.evaluate(RESULTS, shape, application.posterior(shape))
     assert tuple(shaped) == RESULTS
     for name, expected in zip(RESULTS, whole, strict=True):
         assert shaped[name].shape == (3, 4, ENERGY.size)

@@ -17,7 +17,8 @@ from hyperspy_zlpml.registration.find_regions import RegisteredImage, find_regio
 from hyperspy_zlpml.registration.register import register_peaks
 from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
 from hyperspy_zlpml.removal.application import channel_range, known_peaks
-from hyperspy_zlpml.removal.subtract import RESULTS, Subtraction
+from hyperspy_zlpml.removal.evaluation import RESULTS
+from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.training.pseudo_data import pattern_noise, training_data
 from hyperspy_zlpml.training.train import TrainingOptions, train_ensemble
 

@@ -1,36 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The noise model recovers what the counts were made with; pedestals are found, not invented."""
-
-from types import SimpleNamespace
+"""The noise model recovers what the counts were made with."""
 
 import numpy as np
 import pytest
+from detector_spectra import ENERGY, FWHM, STEP, peak, spectra
 from scipy.ndimage import convolve1d
 
 from hyperspy_zlpml.data import make_sample
-from hyperspy_zlpml.image.detector import (
-    NoiseModel,
-    correlation_of_spread,
-    describe_detector,
-    estimate_noise,
-    estimate_pedestal,
-    fit_noise,
-)
+from hyperspy_zlpml.image.noise import NoiseModel, correlation_of_spread, estimate_noise, fit_noise
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.workflow import remove_zlp
-
-STEP = 0.025
-FWHM = 0.45
-ENERGY = STEP * np.arange(-400, 800)
-#: Power-law tails (u**-4) over a weak Lorentzian that falls like u**-2 only from 6 FWHM on.
-SHAPE = (1 + 1.66 * (ENERGY / FWHM) ** 2) ** -2 + 5e-4 / (1 + (ENERGY / FWHM / 6) ** 2)
-
-
-def spectra(n, height=1e5, gain=1.0, readout=0.0, pedestal=0.0, losses=0.0, seed=0):
-    rng = np.random.default_rng(seed)
-    expected = height * SHAPE + losses * np.clip(1 - np.exp(-(ENERGY - 1.5) / 3), 0, None)
-    counts = gain * rng.poisson(expected / gain, (n, ENERGY.size)) + pedestal
-    return counts + readout * rng.standard_normal(counts.shape)
 
 
 def spread(electrons, kernel):
@@ -49,10 +28,6 @@ def image(n, height, gain, readout, kernel, seed=0):
     expected = height * np.exp(-thickness) * (peaks + thickness * (plasmon + exciton))
     counts = spread(gain * rng.poisson(expected / gain), kernel)
     return counts + readout * rng.standard_normal(counts.shape), shift[:, 0]
-
-
-def peak(n):
-    return np.zeros(n), np.full(n, FWHM)
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -332,72 +307,3 @@ def test_integrals_behind_a_point_spread_know_their_counting_noise(removed):
     inside = (energy >= low) & (energy < high)
     # 144 spectra: 6 %.
     assert (noise[:, inside].sum(-1) / got.counting_std).std() == pytest.approx(1.0, abs=0.2)
-
-
-# --- pedestal -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("pedestal", [100.0, 12.0, -40.0])
-@pytest.mark.parametrize("height", [1e3, 1e4])
-def test_pedestal_is_recovered(pedestal, height):
-    # What is left of the tail 20 FWHM from the peak adds to it: 4.7e-5 of the height there.
-    counts = spectra(50, height, readout=5.0, pedestal=pedestal)
-    found, note = estimate_pedestal(counts, ENERGY, *peak(50))
-    tail = height * SHAPE[:100].mean()
-    error = np.sqrt(tail + 5.0**2) / np.sqrt(50 * 100)
-    assert abs(found - pedestal - tail) < 4 * error  # false alarms 6e-5
-    assert "channels before the peak" in note
-
-
-def test_a_pedestal_under_a_falling_tail_is_left_alone():
-    # Tail and pedestal cannot be told apart by two windows: better none than a wrong one.
-    found, note = estimate_pedestal(spectra(50, 1e6, pedestal=30.0), ENERGY, *peak(50))
-    assert found == 0
-    assert "still fall" in note
-
-
-def rate_of_invented_pedestals(n, height, readout, trials=60):
-    found = [
-        estimate_pedestal(spectra(n, height, readout=readout, seed=seed), ENERGY, *peak(n))[0]
-        for seed in range(trials)
-    ]
-    return np.mean(np.array(found) != 0)
-
-
-@pytest.mark.parametrize(
-    "n, height, readout",
-    [
-        (50, 1e6, 30.0),  # the tail stands out and is seen to fall
-        (5, 1e4, 0.0),
-        (5, 1e3, 30.0),  # nothing but read-out noise
-        pytest.param(
-            5, 1e3, 0.0),
-    ],
-)  # fmt: skip
-def test_tails_are_no_pedestals(n, height, readout):
-    # Asked for: in less than one of ten images, at any level of the tail. 60 trials at a true
-    # rate of 1 % exceed 6 with a probability below 1e-5.
-    assert rate_of_invented_pedestals(n, height, readout, 60) <= 0.1
-
-
-def test_no_pedestal_in_an_empty_detector():
-    # Five standard errors from 100 channels: false alarms below 1e-5 per image.
-    assert rate_of_invented_pedestals(4, 0.0, 10.0) == 0
-
-
-def test_no_pedestal_is_looked_for_close_to_the_peak():
-    near = ENERGY > -9 * FWHM
-    found, note = estimate_pedestal(spectra(9, pedestal=100.0)[:, near], ENERGY[near], *peak(9))
-    assert found == 0
-    assert "too close" in note
-
-
-def test_describing_a_detector():
-    counts = spectra(60, 2e5, gain=2.0, readout=20.0, pedestal=300.0, losses=1e4)
-    parameters = SimpleNamespace(centre=peak(60)[0], fwhm=peak(60)[1])
-    detector = describe_detector(counts, ENERGY, parameters)
-    # The tail of 9 counts per channel cannot be told from the pedestal of 300.
-    assert detector.pedestal == pytest.approx(300 + 2e5 * SHAPE[:100].mean(), abs=2)
-    assert detector.noise.gain == pytest.approx(2.0, rel=0.05)
-    given = NoiseModel(3.0, 1.0)
-    assert describe_detector(counts, ENERGY, parameters, given).noise is given

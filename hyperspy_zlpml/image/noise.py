@@ -1,0 +1,459 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Noise of the counts: ``variance = gain * expected counts + readout**2``.
+
+Camera counts are not electrons. The gain and the read-out noise follow from how the scatter of
+neighbouring channels, and of their sums (:mod:`hyperspy_zlpml.image.sums`), grows with their level.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from hyperspy_zlpml.image.sums import (
+    FEW_SPECTRA,
+    deviations,
+    fit_correlation,
+    fit_white,
+    scatter_of_sums,
+    without_spikes,
+)
+
+#: Channels within this many FWHM of the peak are too curved for differences of channels.
+CURVED_WITHIN = 3.0
+#: Classes of equal level, at most, whose scatter a line is fitted to.
+N_LEVELS = 24
+#: More spectra than about this many tell nothing new of the noise.
+SPECTRA_LOOKED_AT = 256
+#: Quantile of the levels beside a peak in which electrons show best.
+_BRIGHT = 0.99
+#: Source of noise that was estimated.
+FROM_DATA = "estimated from the data"
+#: Levels, as quantiles of all, at which a pattern is looked for: ...
+_TYPICAL = (0.5, 0.99)
+#: ... there it makes neighbours scatter more than spectra do, by this factor.
+_PATTERNED = 1.1
+#: Electrons in a channel, at least, before a pattern of sensitivity stands out of their noise.
+_PATTERN_SEEN = 300.0
+#: Median of the square of a normal number.
+_MEDIAN_OF_SQUARES = 0.455
+#: A variance that is larger than that of the median by this factor is one of spikes.
+_SPIKED = 4.0
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Model of the noise of channels and of their sums.
+
+    Electrons arrive at random, the detector spreads each over neighbouring channels, and every
+    channel is read out with noise of its own: ``counts = spread * (gain * Poisson) + read-out``.
+    The spread correlates neighbours: they differ by less than electrons do, and only the sum of
+    many has the variance ``gain * expected + n_channels * readout**2``.
+
+    Attributes
+    ----------
+    gain : float
+        Counts per detected electron (times the detector's excess noise).
+    readout : float
+        Standard deviation of an empty channel, counts; white.
+    source : str
+        Where the numbers come from, for the report.
+    correlation : tuple of float
+        Covariance of the electrons' noise between channels 0, 1, 2, ... apart, over
+        ``gain * expected``. The first plus twice the others is 1; (1.0,) without spread.
+
+    Examples
+    --------
+    A detector that leaves 60 % of an electron in its channel:
+
+    >>> from hyperspy_zlpml.image.noise import NoiseModel, correlation_of_spread
+    >>> spread = correlation_of_spread([0.2, 0.6, 0.2])
+    >>> noise = NoiseModel(gain=2.0, readout=0.0, correlation=spread)
+    >>> noise.of_sum(100.0, [1, 2, 1000]).round(1)
+    array([ 88. , 136. , 199.9])
+    """
+
+    gain: float
+    readout: float
+    source: str = "given"
+    correlation: tuple[float, ...] = (1.0,)
+
+    @property
+    def unit(self):
+        """Counts of an electron, or of the read-out noise where those are more.
+
+        Far less than this is nothing, whatever counts are scaled by.
+        """
+        return max(self.gain, self.readout, np.finfo(float).tiny)
+
+    def variance(self, expected, n_channels=1):
+        """Compute the variance of a sum of many channels from the counts expected in it.
+
+        It governs the errors of all that is fitted to many channels, too. Sums of few channels
+        vary by less where neighbours are correlated: :meth:`of_sum`.
+
+        Parameters
+        ----------
+        expected : float or ndarray
+            Counts expected in the sum; negative ones count as none.
+        n_channels : int or ndarray
+            Channels in the sum, each with its own read-out noise.
+
+        Returns
+        -------
+        float or ndarray
+            Counts squared.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.image.noise import NoiseModel
+        >>> float(NoiseModel(gain=2.0, readout=3.0).variance(100.0, n_channels=4))
+        236.0
+        """
+        return self.gain * np.clip(expected, 0, None) + n_channels * self.readout**2
+
+    def of_sum(self, expected, n_channels=1):
+        """Compute the variance of a sum of neighbouring channels, however few they are.
+
+        Parameters
+        ----------
+        expected : float or ndarray
+            Counts expected in the sum, evenly spread; negative ones count as none.
+        n_channels : int or ndarray
+            Channels in the sum.
+
+        Returns
+        -------
+        float or ndarray
+            Counts squared.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.image.noise import NoiseModel
+        >>> noise = NoiseModel(gain=1.0, readout=3.0, correlation=(0.5, 0.25))
+        >>> noise.of_sum(100.0, [1, 2, 100]).round(1)
+        array([ 59. ,  93. , 999.5])
+        """
+        electrons = self.gain * np.clip(expected, 0, None) * self.seen_by_sums(n_channels)
+        return electrons + np.asarray(n_channels) * self.readout**2
+
+    def seen_by_sums(self, n_channels):
+        """Compute the fraction of the electrons' variance that a sum of few channels shows.
+
+        Parameters
+        ----------
+        n_channels : int or ndarray
+            Channels in the sum, at least 1.
+
+        Returns
+        -------
+        ndarray
+            1 without correlation.
+        """
+        n = np.asarray(n_channels, float)
+        fraction = np.full(n.shape, self.correlation[0])
+        for lag, value in enumerate(self.correlation[1:], start=1):
+            fraction += 2 * np.clip(1 - lag / n, 0, None) * value
+        return fraction
+
+    def of_measured(self, counts, n_channels=1):
+        """Compute the variance of measured channels; an empty one has that of a single electron.
+
+        Parameters
+        ----------
+        counts : ndarray
+            Counts of single channels.
+        n_channels : int or ndarray
+            What each of this many neighbours adds to the variance of their sum.
+
+        Returns
+        -------
+        ndarray
+            Counts squared, of the same shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.image.noise import NoiseModel
+        >>> noise = NoiseModel(gain=1.0, readout=3.0, correlation=(0.5, 0.25))
+        >>> noise.of_measured(np.array([0.0, 100.0]))
+        array([ 9.5, 59. ])
+        """
+        # A number, where it is one: counts in single precision stay in it.
+        gain = self.gain * self.seen_by_sums(n_channels)[()]
+        if np.ndim(gain) == 0:
+            gain = float(gain)
+        return gain * np.maximum(counts, self.gain) + self.readout**2
+
+
+def correlation_of_spread(kernel):
+    """Compute the correlation of the noise from how a detector spreads an electron.
+
+    Parameters
+    ----------
+    kernel : array_like of shape (n,)
+        Share of each channel.
+
+    Returns
+    -------
+    tuple of float
+        As in :class:`NoiseModel`.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.image.noise import correlation_of_spread
+    >>> [round(value, 2) for value in correlation_of_spread([0.2, 0.6, 0.2])]
+    [0.44, 0.24, 0.04]
+    """
+    kernel = np.asarray(kernel, float) / np.sum(kernel)
+    return tuple(np.correlate(kernel, kernel, "full")[kernel.size - 1 :].tolist())
+
+
+def estimate_noise(counts, energy, centre, fwhm):
+    """Estimate gain, read-out noise and correlation from how channels and their sums scatter.
+
+    Third differences remove the smooth spectrum; where there are many spectra, what they share
+    is taken off before, with any fixed pattern (:func:`~hyperspy_zlpml.image.sums.deviations`).
+    The scatter of sums of 1 to 8 channels grows with their length as the correlation of the noise
+    says. Where it says that there is none, the mean square of single channels in classes of equal
+    level is fitted by a straight line.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        Pedestal already subtracted.
+    energy : ndarray of shape (n_energy,)
+        eV.
+    centre, fwhm : ndarray of shape (n_spectra,)
+        Position and width of the peaks, eV.
+
+    Returns
+    -------
+    NoiseModel
+
+    Examples
+    --------
+    A camera that counts 3 for every electron.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.noise import estimate_noise
+    >>> energy = 0.05 * np.arange(-100, 500)
+    >>> electrons = 1e4 / (1 + (energy / 0.25) ** 2) + 2e3 * np.exp(-(((energy - 15) / 8) ** 2))
+    >>> counts = 3 * np.random.default_rng(0).poisson(electrons, (50, 600))
+    >>> noise = estimate_noise(counts, energy, centre=np.zeros(50), fwhm=np.full(50, 0.5))
+    >>> bool(abs(noise.gain / 3 - 1) < 0.05), noise.correlation
+    (True, (1.0,))
+    """
+    some = slice(None, None, max(len(counts) // SPECTRA_LOOKED_AT, 1))
+    counts, spiked = without_spikes(counts[some])
+    u = (energy - centre[some, None]) / fwhm[some, None]
+    used = np.abs(u) > CURVED_WITHIN
+    if used[:, 1:-2].sum() < 4 * N_LEVELS:
+        used = np.ones_like(used)
+    several = len(counts) >= FEW_SPECTRA
+    left = deviations(counts, u, centre[some]) if several else counts
+    level = uniform_filter1d(counts - left if several else counts, 9, axis=-1)
+    clean = used & ~spiked
+    if several:
+        clean &= ~without_spikes(left)[1]
+    scatter = scatter_of_sums(left, level, clean)
+    noise = fit_correlation(scatter)
+    if noise is None:
+        return _uncorrelated(counts, used, fit_white(scatter) if several else None)
+    return NoiseModel(noise.gain, noise.readout, FROM_DATA, noise.correlation)
+
+
+def _uncorrelated(counts, used, of_differences):
+    """Fit the scatter of neighbouring channels, or that of differences between spectra.
+
+    A pattern that all spectra share is in the one and not in the other.
+    """
+    difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
+    every_level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2]
+    level, squared = every_level[used[:, 1:-2]], difference[used[:, 1:-2]] ** 2
+    noise = fit_noise(level, squared, FROM_DATA)
+    if noise.gain * np.quantile(level, _BRIGHT) < noise.readout**2:
+        # Nothing beside the peak shows electrons: the peak does, with what it is curved.
+        with_peak = fit_noise(every_level.ravel(), difference.ravel() ** 2, FROM_DATA)
+        noise = replace(noise, gain=max(noise.gain, with_peak.gain))
+    if of_differences is None:
+        return noise
+    other = NoiseModel(of_differences.gain, of_differences.readout, FROM_DATA)
+    typical = np.quantile(level, _TYPICAL)
+    patterned = noise.variance(typical) > _PATTERNED * other.variance(typical)
+    seen = typical[-1] > _PATTERN_SEEN * other.gain > 0
+    return other if seen and patterned.all() else noise
+
+
+def rough_noise(counts, noise):
+    """Estimate noise in a way that no spikes move, to find them by.
+
+    The median of squared third differences is that of noise as long as less than half of the
+    channels of a level hold spikes; where electrons are rare it is zero.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    noise : NoiseModel
+        As estimated from means.
+
+    Returns
+    -------
+    NoiseModel
+        The one given where that is not clearly larger.
+
+    Examples
+    --------
+    A tenth of the spectra hold a spike as high as the peak.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.noise import NoiseModel, rough_noise
+    >>> energy = 0.05 * np.arange(-100, 500)
+    >>> electrons = np.tile(1e4 / (1 + (energy / 0.25) ** 2), (50, 1))
+    >>> counts = np.random.default_rng(0).poisson(electrons).astype(float)
+    >>> counts[::10, 400] = 1e4
+    >>> bool(rough_noise(counts, NoiseModel(gain=300.0, readout=0.0)).gain < 5)
+    True
+    """
+    difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
+    level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2].ravel()
+    classes = np.array_split(level.argsort(kind="stable"), min(N_LEVELS, max(level.size // 20, 1)))
+    x = np.array([np.median(level[c]) for c in classes])
+    y = np.array([np.median(difference.ravel()[c] ** 2) for c in classes]) / _MEDIAN_OF_SQUARES
+    gain, offset = _non_negative_line(x, y)
+    rough = NoiseModel(float(gain), float(np.sqrt(offset)), noise.source)
+    typical = np.quantile(level, _TYPICAL)
+    smaller = 0 < _SPIKED * rough.variance(typical).sum() < noise.variance(typical).sum()
+    return rough if smaller else noise
+
+
+def fit_noise(level, squared, source, trimmed=True):
+    """Fit a straight line to pairs of level and squared deviation.
+
+    Parameters
+    ----------
+    level : ndarray of shape (n,)
+        Expected counts of channels.
+    squared : ndarray of shape (n,)
+        Their squared deviations, or variances.
+    source : str
+        Where they come from, for the report.
+    trimmed : bool
+        Leave out the largest 1 % of each class of equal level. False for variances.
+
+    Returns
+    -------
+    NoiseModel
+        Slope and offset of the line, none of them negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.noise import fit_noise
+    >>> level = np.linspace(0, 1e4, 500)
+    >>> noise = fit_noise(level, 1.5 * level + 6.0**2, "a line", trimmed=False)
+    >>> round(noise.gain, 6), round(noise.readout, 6)
+    (1.5, 6.0)
+    """
+    x, y, _ = mean_levels(level, squared, trimmed)
+    gain, offset = _non_negative_line(x, y)
+    if gain == 0 and offset == 0:
+        gain = 1.0
+    return NoiseModel(float(gain), float(np.sqrt(offset)), source)
+
+
+def noise_of_variance(variance, counts):
+    """Describe given variances of some spectra by a noise model.
+
+    Parameters
+    ----------
+    variance : float or ndarray of shape (n_spectra, n_energy)
+        Variance of the counts.
+    counts : ndarray of shape (n_spectra, n_energy)
+
+    Returns
+    -------
+    NoiseModel
+
+    Raises
+    ------
+    ValueError
+        If a variance is negative, or none is positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.noise import noise_of_variance
+    >>> noise_of_variance(25.0, np.ones((2, 100))).readout
+    5.0
+    """
+    if not np.ndim(variance):
+        return NoiseModel(0.0, float(np.sqrt(variance)), "constant variance of the signal")
+    use = np.isfinite(counts) & np.isfinite(variance)
+    if (variance[use] < 0).any():
+        raise ValueError(
+            f"variance: expected at least 0 in every channel, got {variance[use].min():g}; clip it."
+        )
+    if not (variance[use] > 0).any():
+        raise ValueError("variance: expected positive finite values, got none.")
+    return fit_noise(counts[use], variance[use], "variance of the signal", trimmed=False)
+
+
+def mean_levels(level, squared, trimmed=True):
+    """Average levels and squared deviations over classes of equal level.
+
+    Parameters
+    ----------
+    level : ndarray of shape (n,)
+        Expected counts of channels.
+    squared : ndarray of shape (n,)
+        Their squared deviations, or variances.
+    trimmed : bool
+        Leave out the largest 1 % of each class.
+
+    Returns
+    -------
+    x, y : ndarray of shape (n_classes,)
+    n : ndarray of int of shape (n_classes,)
+        Channels in each.
+    """
+    classes = np.array_split(level.argsort(kind="stable"), min(N_LEVELS, max(level.size // 20, 1)))
+    x = np.array([level[c].mean() for c in classes])
+    y = np.array([squared[c].mean() for c in classes])
+    n = np.array([c.size for c in classes])
+    if trimmed:
+        # The largest 1 % may be spikes or edges. For normal noise they hold 7.7 % of the sum, but
+        # where electrons are rare they hold all of them.
+        kept = [np.sort(squared[c])[: max(int(0.99 * c.size), 1)].mean() for c in classes]
+        kept = np.array(kept) / 0.923
+        most = kept.max(initial=0.0) or y.max(initial=0.0)
+        y = np.where(kept > 0, kept, np.minimum(y, most))
+    return x, y, n
+
+
+def _non_negative_line(x, y):
+    """Fit ``y = gain * x + offset`` with relative errors on ``y``, both at least 0."""
+    if not y.max(initial=0.0) > 0:
+        return 0.0, 0.0
+    least = 1e-6 * y.max()
+    positive = x > 0
+    typical = np.median(y[positive] / x[positive]) if positive.any() else 0.0
+    fitted = np.maximum(typical * np.clip(x, 0, None), max(y.min(), least))
+    gain = offset = 0.0
+    for _ in range(20):
+        # No class counts for more than twice what is expected of it: one may hold an edge.
+        weight = 1 / np.maximum(fitted, y / 2)
+        design = np.stack([np.clip(x, 0, None), np.ones_like(x)], -1) * weight[:, None]
+        gain, offset = _nnls2(design, y * weight)
+        fitted = np.maximum(gain * np.clip(x, 0, None) + offset, least)
+    return gain, offset
+
+
+def _nnls2(design, target):
+    """Solve by least squares without negative coefficients, columns scaled."""
+    from scipy.optimize import nnls
+
+    scale = np.linalg.norm(design, axis=0)
+    scale[scale == 0] = 1.0
+    solution, _ = nnls(design / scale, target)
+    return solution / scale

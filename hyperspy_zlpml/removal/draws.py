@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Draws of the zero-loss peak from its posterior, and the response of single spectra.
+
+A draw is a ZLP of one spectrum as it may be, given the counts of that spectrum: all channels together,
+correlated as their errors are. It is no prediction of a single network, none of which is matched to
+the spectrum.
+"""
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from hyperspy_zlpml.removal.evaluation import (
+    at_groups,
+    deviations,
+    expanded,
+    limited,
+    log_zlp_of,
+    look_up,
+    on_channels,
+)
+from hyperspy_zlpml.removal.geometry import cut
+
+#: Part of the variance of correlated errors that is left out.
+_NEGLECTED = 1e-9
+
+
+def draw(model, posterior, rngs, common):
+    """Draw zero-loss peaks, again and again.
+
+    Parameters
+    ----------
+    model : Subtraction
+    posterior : Posterior
+        All usable.
+    rngs : sequence of numpy.random.Generator
+        One for each spectrum.
+    common : numpy.random.Generator
+        For what all spectra share: the sensitivity of the channels.
+
+    Yields
+    ------
+    ndarray of shape (n_spectra, n_energy)
+        Counts.
+    """
+    peaks, matched = posterior.peaks, posterior.matched
+    looked_up = look_up(model, matched, peaks)
+    log_zlp = log_zlp_of(model, matched, looked_up)
+    zlp = cut(expanded(model, log_zlp, posterior), model.start(peaks), model.n_energy)
+    found = deviations(model, matched, peaks, looked_up)
+    sigma = at_groups(model, matched, peaks).sigma
+    # Errors are limited by a ZLP that is no higher than its peak.
+    share = limited(model, sigma, log_zlp, posterior.highest) / sigma
+    own = cut(on_channels(model, found.own * share), model.start(peaks), model.n_energy)
+    factor = _root(model.correlation)
+    n_directions, n_shared = len(found.directions), factor.shape[1]
+    pattern_error = model.table.residual.pattern_error
+    has_pattern = pattern_error.size == model.n_energy
+    while True:
+        numbers = np.stack(
+            [rng.standard_normal(n_directions + n_shared + model.n_energy) for rng in rngs]
+        )
+        directed, shared, alone = np.split(numbers, [n_directions, n_directions + n_shared], -1)
+        deviation = np.einsum("pi,ipg->pg", directed, found.directions)
+        deviation += found.shared * (shared @ factor.T)
+        deviation = cut(on_channels(model, deviation * share), model.start(peaks), model.n_energy)
+        deviation = deviation + own * alone
+        if has_pattern:
+            deviation += pattern_error * common.standard_normal(model.n_energy)
+        yield zlp * np.exp(deviation)
+
+
+def response(model, posterior, distance):
+    """Evaluate the peak that every spectrum has, with unit area.
+
+    Parameters
+    ----------
+    model : Subtraction
+    posterior : Posterior
+        All usable.
+    distance : ndarray of shape (n,)
+        Energies from the peak, eV, increasing: those over which the area is 1.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n)
+        Per eV.
+    """
+    peaks, matched = posterior.peaks, posterior.matched
+    log_zlp = log_zlp_of(model, matched, look_up(model, matched, peaks))
+    energy = model.middle(peaks) - matched.centre[:, None]
+    rows = zip(energy, log_zlp, strict=True)
+    shapes = np.exp([np.interp(distance, at, values - values.max()) for at, values in rows])
+    return shapes / trapezoid(shapes, distance, axis=-1)[:, None]
+
+
+def _root(correlation):
+    """Factorise a correlation of groups, without what is nothing."""
+    values, vectors = np.linalg.eigh(correlation)
+    kept = values > _NEGLECTED * values.max()
+    return vectors[:, kept] * np.sqrt(values[kept])

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Posterior of the zero-loss peak of every spectrum: a Gaussian in about a dozen numbers.
+
+Everything that is said of the ZLP of a spectrum, its counts, their error, the band and integrals, is a
+function of these numbers, and of the counts of the spectrum where something is subtracted from them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.zlp.kernels import N_PEAK
+from hyperspy_zlpml.zlp.matching import KnownPeaks, Match
+
+#: Counts are summed with weights between these, so that channels that change places show.
+_WEIGHTS = (0.5, 1.5)
+#: Seed of those weights: they are the same for ever, for results are kept in files.
+_SEED = 20220510
+#: Fraction of the sum of its channels by which a spectrum may differ from itself: rounding.
+_ROUNDING = 1e-5
+#: Numbers of each spectrum beside its peak, the match and its covariance.
+_FLAGS = ("highest", "is_credible", "weighted_sum")
+
+
+@dataclass(frozen=True)
+class Posterior(PerSpectrum):
+    """Knowledge of the zero-loss peak of every spectrum, after it was matched.
+
+    Attributes
+    ----------
+    peaks : KnownPeaks
+        What was known before the match; NaN where a spectrum is not used.
+    matched : Match
+        Height, position, width and shape as fitted, and their covariance.
+    highest : ndarray of shape (n_spectra,)
+        Highest counts per channel: a ZLP is no higher.
+    is_credible : ndarray of bool of shape (n_spectra,)
+        Whether the matched peak is where the counts are.
+    weighted_sum : ndarray of shape (n_spectra,)
+        Sum of the counts with fixed weights, by which a spectrum is known again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.removal.posterior import Posterior
+    >>> empty = Posterior.empty(3, n_modes=2)
+    >>> empty.usable, empty.pack().shape, Posterior.n_numbers(2)
+    (array([False, False, False]), (3, 31), 31)
+    """
+
+    peaks: KnownPeaks
+    matched: Match
+    highest: np.ndarray
+    is_credible: np.ndarray
+    weighted_sum: np.ndarray
+
+    @classmethod
+    def empty(cls, n_spectra, n_modes):
+        """Make the posterior of spectra that are not used.
+
+        Parameters
+        ----------
+        n_spectra, n_modes : int
+
+        Returns
+        -------
+        Posterior
+            NaN throughout.
+        """
+        return cls.unpack(np.full((n_spectra, cls.n_numbers(n_modes)), np.nan), n_modes)
+
+    @property
+    def usable(self):
+        """Spectra that have a zero-loss peak, as a boolean array."""
+        return self.peaks.usable & (self.is_credible > 0)
+
+    @staticmethod
+    def n_numbers(n_modes):
+        """Count the numbers that are kept of a spectrum.
+
+        Parameters
+        ----------
+        n_modes : int
+
+        Returns
+        -------
+        int
+        """
+        n = N_PEAK + n_modes
+        n_peaks = len(KnownPeaks._of_spectra())
+        return n_peaks + n + n * (n + 1) // 2 + 2 + len(_FLAGS)
+
+    def pack(self):
+        """Write all numbers into one array; of the covariance one half.
+
+        Returns
+        -------
+        ndarray of float of shape (n_spectra, n_numbers)
+        """
+        matched = self.matched
+        half = np.tril_indices(matched.covariance.shape[-1])
+        single = (matched.log_height, matched.centre, matched.fwhm, matched.chi2, matched.n_points)
+        flags = [np.asarray(getattr(self, name), float) for name in _FLAGS]
+        columns = np.stack([*single, *flags], -1)
+        covariance = matched.covariance[:, half[0], half[1]]
+        return np.concatenate(
+            [self.peaks.stack(), columns, matched.coefficients, covariance], axis=-1
+        )
+
+    @classmethod
+    def unpack(cls, packed, n_modes):
+        """Read what :meth:`pack` wrote.
+
+        Parameters
+        ----------
+        packed : ndarray of shape (n_spectra, n_numbers)
+        n_modes : int
+
+        Returns
+        -------
+        Posterior
+        """
+        n_peaks, n = len(KnownPeaks._of_spectra()), N_PEAK + n_modes
+        ends = np.cumsum([n_peaks, 5 + len(_FLAGS), n_modes])
+        peaks, columns, coefficients, half = np.split(packed, ends, axis=-1)
+        log_height, centre, fwhm, chi2, n_points, *flags = np.moveaxis(columns, -1, 0)
+        covariance = np.empty((len(packed), n, n))
+        rows, others = np.tril_indices(n)
+        covariance[:, rows, others] = covariance[:, others, rows] = half
+        matched = Match(
+            log_height=log_height,
+            centre=centre,
+            fwhm=fwhm,
+            coefficients=coefficients,
+            covariance=covariance,
+            chi2=chi2,
+            n_points=n_points,
+        )
+        return cls(KnownPeaks.unstack(peaks), matched, *flags)
+
+
+def weighted_sums(counts):
+    """Sum the counts of spectra with fixed weights, by which they are known again.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+
+    Returns
+    -------
+    ndarray of shape (n_spectra,)
+
+    Examples
+    --------
+    Two channels that change places make another sum:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.removal.posterior import weighted_sums
+    >>> one, other = weighted_sums(np.array([[1.0, 5.0, 2.0], [5.0, 1.0, 2.0]]))
+    >>> bool(one == other)
+    False
+    """
+    weights = np.random.default_rng(_SEED).uniform(*_WEIGHTS, counts.shape[-1])
+    return np.einsum("pg,g->p", counts, weights, dtype=float)
+
+
+def check_unchanged(counts, posterior):
+    """Raise ValueError unless spectra are those that were matched.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    posterior : Posterior
+        Of the same spectra, all usable.
+
+    Raises
+    ------
+    ValueError
+        If counts were changed, by more than rounding, since the peak was matched to them.
+    """
+    # The lowest integer has no positive one of its own type.
+    size = _ROUNDING * np.abs(counts.astype(float)).sum(-1)
+    changed = ~(np.abs(weighted_sums(counts) - posterior.weighted_sum) <= size)
+    if changed.any():
+        raise ValueError(
+            f"counts: expected the spectra that the ZLP was matched to, got {changed.sum()} of "
+            f"{changed.size} looked at that are others: were they changed in place since? Results "
+            "are made when they are asked for: ask before, or remove the ZLP from a copy."
+        )
