@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.compute.compiled import compiled
+from hyperspy_zlpml.zlp.tails import FALLS_FROM
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.
 N_PEAK = 3
@@ -54,8 +55,12 @@ _CONVERGED = 1e-2
 #: Step of a match, by number, in which the modes are looked up once more after the first: they are
 #: smooth, and afterwards the peak moves too little.
 _MODES_LOOKED_UP = 2
-#: ln(counts) of a group is kept within plus and minus this.
+#: ln(counts) of a group is kept within plus and minus this, ...
 _LARGEST_LOG = 80.0
+#: ... its standard deviation below this.
+_LARGEST_SIGMA = 5.0
+#: No ZLP is claimed to be known better than this, relatively.
+MODEL_FLOOR = 1e-4
 #: Bits of the square root of a half.
 _HALF_ROOT = 0x3FE6A09E667F3BCD
 #: ln 2, and in two parts of which products with small integers are exact.
@@ -139,7 +144,7 @@ class Noise(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """What is fitted to what, in at most ``n_steps`` steps."""
+    """Spectra and what is fitted to them, in at most ``n_steps`` steps."""
 
     groups: Groups
     starts: Starts
@@ -190,18 +195,18 @@ class Room(NamedTuple):
     sizes: np.ndarray
 
     @classmethod
-    def of(cls, n_groups, n_tables):
+    def of(cls, n_groups, n_tables, n_modes):
         """Make room.
 
         Parameters
         ----------
-        n_groups, n_tables : int
+        n_groups, n_tables, n_modes : int
 
         Returns
         -------
         Room
         """
-        n = N_PEAK + n_tables - N_SHAPE
+        n = N_PEAK + n_modes
         x = np.ones(n_groups)
         shapes = {
             "tables": (n_tables, n_groups),
@@ -273,9 +278,16 @@ def _locate(centre, fwhm, rows, room, n):
 
 
 @compiled
-def _look_up(here, there, beyond, room, n, n_tables):
+def _corners(values, node):
+    """Take the tables at two nodes of ln N0 between which a spectrum lies."""
+    return values[node], values[min(node + 1, values.shape[0] - 1)]
+
+
+@compiled
+def _look_up(corners, beyond, room, n, n_tables):
     """Interpolate the first tables between the nodes of the grid and two of ln N0."""
     below, tables = room.below, room.tables
+    here, there = corners
     for k in range(n):
         both = beyond * room.fraction[k]
         w11, w10, w01 = both, beyond - both, room.fraction[k] - both
@@ -312,13 +324,14 @@ def _cut(i, groups, first, room, n):
 
 
 @compiled
-def _set_priors(i, groups, starts, unit, priors):
+def _set_priors(i, fit, priors):
     """Collect the priors of ln(FWHM), by the peak itself and by the image, as precision and mean."""
+    groups, starts = fit.groups, fit.starts
     energy, fwhm = groups.energy[i], starts.fwhm[i]
     electrons = 0.0
     for g in range(energy.size):
         electrons += groups.sums[i, g] if abs(energy[g] - starts.centre[i]) < fwhm else 0.0
-    electrons = max(electrons / unit, 1.0)
+    electrons = max(electrons / fit.noise.unit, 1.0)
     step = abs(energy[1] - energy[0]) / (0.5 * (groups.n_channels[0] + groups.n_channels[1]))
     coarse = _WIDTH_SIGMA_COARSE * step / fwhm
     precision = 1.0 / (_WIDTH_SIGMA**2 + coarse**2 + _WIDTH_SIGMA_COUNTING**2 / electrons)
@@ -338,20 +351,31 @@ def _first_height(room, unit, n):
 
 
 @compiled
+def _add_up(room, wider, n):
+    """Write the logarithm of the peak in the middle of every group."""
+    peak, tables, values = room.peak, room.tables, room.expected
+    for k in range(n):
+        values[k] = peak[HEIGHT] + tables[LOG_SHAPE, k] + wider * tables[WIDENING, k]
+    for a in range(N_PEAK, peak.size):
+        coefficient, row = peak[a], N_SHAPE + a - N_PEAK
+        for k in range(n):
+            values[k] += coefficient * tables[row, k]
+
+
+@compiled
+def _clip(values, n):
+    for k in range(n):
+        values[k] = _kept(values[k], 0.0, _LARGEST_LOG)
+
+
+@compiled
 def _expect(room, wider, n):
     """Write the counts expected in every group."""
-    peak, tables, expected = room.peak, room.tables, room.expected
+    _add_up(room, wider, n)
+    _clip(room.expected, n)
+    _take_exponential(room.expected, room.x, room.bits, n)
     for k in range(n):
-        expected[k] = peak[HEIGHT] + tables[LOG_SHAPE, k] + wider * tables[WIDENING, k]
-    for mode in range(tables.shape[0] - N_SHAPE):
-        coefficient = peak[N_PEAK + mode]
-        for k in range(n):
-            expected[k] += coefficient * tables[N_SHAPE + mode, k]
-    for k in range(n):
-        expected[k] = min(max(expected[k], -_LARGEST_LOG), _LARGEST_LOG)
-    _take_exponential(expected, room.x, room.bits, n)
-    for k in range(n):
-        expected[k] *= room.scale[k]
+        room.expected[k] *= room.scale[k]
 
 
 @compiled
@@ -367,13 +391,13 @@ def _weigh(room, noise, seen, n):
 
 
 @compiled
-def _deviate(sums, expected, inverse, residual, n):
+def _deviate(room, n):
     """Write deviations in standard deviations; the largest of them."""
     largest = 0.0
     for k in range(n):
-        residual[k] = (sums[k] - expected[k]) * inverse[k]
+        room.residual[k] = (room.sums[k] - room.expected[k]) * room.inverse[k]
     for k in range(n):
-        largest = max(largest, abs(residual[k]))
+        largest = max(largest, abs(room.residual[k]))
     return largest
 
 
@@ -406,7 +430,7 @@ def _believe(residual, believed, sizes, n):
 def _weigh_residuals(room, noise, number, n):
     """Write weighted residuals, and the weights with which groups are believed."""
     _weigh(room, noise, room.ones, n)
-    largest = _deviate(room.sums, room.expected, room.inverse, room.residual, n)
+    largest = _deviate(room, n)
     if number <= _WEIGHED_UP_TO:
         if largest > _SPIKE:
             _believe(room.residual, room.believed, room.sizes, n)
@@ -442,8 +466,10 @@ def _dot(first, second, n):
 
 
 @compiled
-def _sum_up(jacobian, residual, normal, gradient, n):
+def _sum_up(room, n):
     """Write sums over groups: the normal matrix (lower triangle) and the gradient."""
+    jacobian, residual = room.jacobian, room.residual
+    normal, gradient = room.normal, room.gradient
     for a in range(gradient.size):
         gradient[a] = _dot(jacobian[a], residual, n)
         for b in range(a + 1):
@@ -551,7 +577,7 @@ def _move(peak, step, first):
 def _misfit(room, noise, n):
     """Sum squared deviations: single groups deviate by the noise of their few channels."""
     _weigh(room, noise, room.seen, n)
-    _deviate(room.sums, room.expected, room.inverse, room.residual, n)
+    _deviate(room, n)
     total = 0.0
     for k in range(n):
         total += (room.residual[k] * room.believed[k]) ** 2
@@ -575,9 +601,9 @@ def _begin(i, fit, room):
     for a in range(room.peak.size):
         room.peak[a] = 0.0
     room.peak[WIDTH] = room.first[WIDTH] = math.log(fit.starts.fwhm[i])
-    _set_priors(i, fit.groups, fit.starts, fit.noise.unit, room.priors)
+    _set_priors(i, fit, room.priors)
     first, last = _window(i, fit.groups, fit.starts)
-    _cut(i, fit.groups, first, room, last - first)
+    _cut(i, fit.groups, first, room=room, n=last - first)
     return last - first
 
 
@@ -585,7 +611,7 @@ def _begin(i, fit, room):
 def _find_step(room, n):
     """Find the next step of a match; tell whether it has run away."""
     _differentiate(room, n)
-    _sum_up(room.jacobian, room.residual, room.normal, room.gradient, n)
+    _sum_up(room, n)
     _add_priors(room.normal, room.gradient, room.peak, room.priors)
     broken = _settle_broken(room.normal, room.gradient)
     _factorise(room.normal)
@@ -598,13 +624,12 @@ def _match_one(i, fit, room, found):
     n = _begin(i, fit, room)
     found.n_points[i] = n
     centre, rows = fit.starts.centre[i], fit.rows
-    node = fit.starts.node[i]
-    here, there = rows.values[node], rows.values[min(node + 1, rows.values.shape[0] - 1)]
+    corners = _corners(rows.values, fit.starts.node[i])
     for number in range(fit.n_steps):
         fwhm = math.exp(room.peak[WIDTH])
-        _locate(centre, fwhm, rows, room, n)
-        n_tables = here.shape[1] if number in (0, _MODES_LOOKED_UP) else N_SHAPE
-        _look_up(here, there, fit.starts.fraction[i], room, n, n_tables)
+        _locate(centre, fwhm, rows=rows, room=room, n=n)
+        n_tables = rows.values.shape[2] if number in (0, _MODES_LOOKED_UP) else N_SHAPE
+        _look_up(corners, fit.starts.fraction[i], room=room, n=n, n_tables=n_tables)
         if number == 0:
             room.peak[HEIGHT] = room.first[HEIGHT] = _first_height(room, fit.noise.unit, n)
         _expect(room, room.peak[WIDTH] - rows.log_fwhm, n)
@@ -614,7 +639,7 @@ def _match_one(i, fit, room, found):
         length = _dot(room.gradient, room.step, room.step.size)
         if length < _CONVERGED or number == fit.n_steps - 1:
             found.chi2[i] = _misfit(room, fit.noise, n)
-            _write(i, found, room, centre, broken)
+            _write(i, found, room, centre=centre, broken=broken)
             return
 
 
@@ -632,3 +657,178 @@ def match_spectra(fit, room, found):
     """
     for i in range(fit.starts.centre.size):
         _match_one(i, fit, room, found)
+
+
+# --- the peak in the middle of every group --------------------------------------------------------
+
+
+class Matched(NamedTuple):
+    """Spectra that were matched; arrays of float with one row for each, ``node`` of int.
+
+    Attributes
+    ----------
+    channel : ndarray of shape (n_spectra,)
+        Highest channel.
+    log_height, centre, fwhm : ndarray of shape (n_spectra,)
+        As fitted.
+    coefficients, covariance : ndarray of shape (n_spectra, n), and (n_spectra, 3 + n, 3 + n)
+        Of the modes, and of all that was fitted.
+    inflation : ndarray of shape (n_spectra,)
+        Factor on the covariance.
+    node, fraction : ndarray of shape (n_spectra,)
+        Of ln N0 in the table.
+    wider, opening : ndarray of shape (n_spectra,)
+        Factor on the standard deviation; power of the energy by which it opens beyond the window.
+    first, last : ndarray of shape (n_spectra,)
+        Window in reduced energy.
+    """
+
+    channel: np.ndarray
+    log_height: np.ndarray
+    centre: np.ndarray
+    fwhm: np.ndarray
+    coefficients: np.ndarray
+    covariance: np.ndarray
+    inflation: np.ndarray
+    node: np.ndarray
+    fraction: np.ndarray
+    wider: np.ndarray
+    opening: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+
+class Axis(NamedTuple):
+    """Energies of channels, and the middles of groups in channels from the peak."""
+
+    start: float
+    step: float
+    middle: np.ndarray
+
+
+class Peaks(NamedTuple):
+    """Peaks in the middle of every group; arrays of shape (n_spectra, n_groups), written to.
+
+    Attributes
+    ----------
+    log_zlp, sigma : ndarray
+        ln(counts per channel), and its standard deviation.
+    below, above : ndarray
+        From it down and up to the ends of the band.
+    """
+
+    log_zlp: np.ndarray
+    sigma: np.ndarray
+    below: np.ndarray
+    above: np.ndarray
+
+
+@compiled
+def _level(values, u, n):
+    """Level tails that rise outward, see :func:`hyperspy_zlpml.zlp.tails.level_ripples`."""
+    lowest = np.inf
+    for k in range(n):
+        if u[k] > FALLS_FROM:
+            lowest = min(lowest, values[k])
+            values[k] = lowest
+    lowest = np.inf
+    for k in range(n - 1, -1, -1):
+        if u[k] < -FALLS_FROM:
+            lowest = min(lowest, values[k])
+            values[k] = lowest
+
+
+@compiled
+def _differentiate_logarithm(room, n):
+    """Write derivatives of the logarithm of the peak by the numbers that were fitted."""
+    jacobian, tables = room.jacobian, room.tables
+    for k in range(n):
+        jacobian[HEIGHT, k] = 1.0
+        jacobian[SHIFT, k] = -tables[SLOPE, k]
+    for k in range(n):
+        jacobian[WIDTH, k] = tables[WIDENING, k] - room.u[k] * tables[SLOPE, k]
+    for a in range(N_PEAK, jacobian.shape[0]):
+        for k in range(n):
+            jacobian[a, k] = tables[N_SHAPE + a - N_PEAK, k]
+
+
+@compiled
+def _spread(covariance, room, n):
+    """Write the variance of the logarithm of the peak that the match leaves."""
+    jacobian, moved, variance = room.jacobian, room.residual, room.inverse
+    for k in range(n):
+        variance[k] = 0.0
+    for a in range(jacobian.shape[0]):
+        for k in range(n):
+            moved[k] = covariance[a, a] * jacobian[a, k]
+        for b in range(a):
+            for k in range(n):
+                moved[k] += 2.0 * covariance[a, b] * jacobian[b, k]
+        for k in range(n):
+            variance[k] += moved[k] * jacobian[a, k]
+
+
+@compiled
+def _opened(u, opening, first, last):
+    """Compute the error of the power of the tail beyond the window."""
+    return opening * math.log(max(u / last, u / first, 1.0))
+
+
+@compiled
+def _write_errors(i, matched, room, peaks, n):
+    """Write the standard deviation and the band of the logarithm of the peak."""
+    tables, wider, opening = room.tables, matched.wider[i], matched.opening[i]
+    own = tables.shape[0] - 1
+    for k in range(n):
+        variance = max(room.inverse[k] * matched.inflation[i], 0.0) + MODEL_FLOOR**2
+        variance += tables[SCATTER, k] ** 2 + tables[own, k] ** 2
+        room.inverse[k] = variance * wider**2
+    for k in range(n):
+        if opening > 0.0:
+            opened = _opened(room.u[k], opening, matched.first[i], matched.last[i])
+            room.inverse[k] += opened**2
+        peaks.sigma[i, k] = _kept(math.sqrt(room.inverse[k]), 0.0, _LARGEST_SIGMA)
+        peaks.below[i, k] = peaks.sigma[i, k] * tables[own - 2, k]
+        peaks.above[i, k] = peaks.sigma[i, k] * tables[own - 1, k]
+
+
+@compiled
+def _put_peak(i, matched, axis, room):
+    """Put a matched spectrum where it is evaluated."""
+    for k in range(axis.middle.size):
+        room.energy[k] = axis.start + axis.step * (matched.channel[i] + axis.middle[k])
+    room.peak[HEIGHT] = matched.log_height[i]
+    for a in range(N_PEAK, room.peak.size):
+        room.peak[a] = matched.coefficients[i, a - N_PEAK]
+
+
+@compiled
+def evaluate_groups(matched, axis, rows, room, peaks):
+    """Evaluate peaks in the middle of every group.
+
+    Parameters
+    ----------
+    matched : Matched
+    axis : Axis
+    rows : Rows
+        Logarithm, slope, shared error and widening of the shape, the modes, then the ends of the
+        band in standard deviations and the error of single channels.
+    room : Room
+        Written to.
+    peaks : Peaks
+        Written to.
+    """
+    n, n_tables = axis.middle.size, rows.values.shape[2]
+    for i in range(matched.centre.size):
+        _put_peak(i, matched, axis, room)
+        _locate(matched.centre[i], matched.fwhm[i], rows=rows, room=room, n=n)
+        corners = _corners(rows.values, matched.node[i])
+        _look_up(corners, matched.fraction[i], room=room, n=n, n_tables=n_tables)
+        _add_up(room, math.log(matched.fwhm[i]) - rows.log_fwhm, n)
+        _level(room.expected, room.u, n)
+        _clip(room.expected, n)
+        for k in range(n):
+            peaks.log_zlp[i, k] = room.expected[k]
+        _differentiate_logarithm(room, n)
+        _spread(matched.covariance[i], room, n)
+        _write_errors(i, matched, room, peaks=peaks, n=n)

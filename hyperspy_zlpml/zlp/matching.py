@@ -235,11 +235,19 @@ def match(spectra, start, table, noise, width_prior, n_steps=10):
     fit = kernels.Fit(
         groups=_groups(spectra, noise),
         starts=_starts(start, table, width_prior),
-        rows=table.rows_of_match,
+        rows=kernels.Rows(
+            values=table.rows_of_match,
+            start=float(table.grid.start),
+            log_fwhm=float(table.log_fwhm),
+        ),
         noise=kernels.Noise(float(noise.gain), float(noise.readout), float(noise.unit)),
         n_steps=n_steps,
     )
-    room = kernels.Room.of(spectra.n_channels.size, fit.rows.values.shape[-1])
+    room = kernels.Room.of(
+        n_groups=spectra.n_channels.size,
+        n_tables=fit.rows.values.shape[-1],
+        n_modes=table.n_modes,
+    )
     kernels.match_spectra(fit, room, kernels.Found(**vars(found)))
     return found
 

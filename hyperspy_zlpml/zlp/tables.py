@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.grid import (
     GRID_STEP,
     SLOWEST_TAIL,
@@ -408,10 +407,12 @@ class ShapeTable:
 
     @cached_property
     def rows_of_match(self):
-        """Tables that a match looks up, for :func:`~hyperspy_zlpml.zlp.kernels.match_spectra`."""
+        """Tables that a match looks up, side by side: (n_nodes, n_grid, 4 + n_modes).
+
+        Logarithm, slope, scatter, widening, modes.
+        """
         widening = np.broadcast_to(self.widening, self.rest.shape)
-        values = np.stack([*self._seen, widening, *self.modes], -1)
-        return kernels.Rows(values.astype(float), float(self.grid.start), float(self.log_fwhm))
+        return np.stack([*self._seen, widening, *self.modes], -1).astype(float)
 
     @cached_property
     def shape_modes(self):
