@@ -832,3 +832,417 @@ def evaluate_groups(matched, axis, rows, room, peaks):
         _differentiate_logarithm(room, n)
         _spread(matched.covariance[i], room, n)
         _write_errors(i, matched, room, peaks=peaks, n=n)
+
+
+# --- the peak in every channel --------------------------------------------------------------------
+
+
+class Spline(NamedTuple):
+    """Cubic spline through the middles of groups, with the factors of the system for its slopes.
+
+    Attributes
+    ----------
+    middle : ndarray of float of shape (n_groups,)
+        In channels from the peak.
+    begin : ndarray of int of shape (n_groups,)
+        First channel at or beyond each middle.
+    lower, upper, diagonal : ndarray of float of shape (n_groups,)
+        Factors: below the diagonal, above it, and one over it.
+    """
+
+    middle: np.ndarray
+    begin: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    diagonal: np.ndarray
+
+    @classmethod
+    def through(cls, middle):
+        """Factorise the system of a spline whose third derivative is continuous next to its ends.
+
+        Parameters
+        ----------
+        middle : ndarray of shape (n_groups,)
+            At least four.
+
+        Returns
+        -------
+        Spline
+        """
+        middle = np.asarray(middle, float)
+        width = np.diff(middle)
+        below = np.concatenate([[0.0], width[1:], [middle[-1] - middle[-3]]])
+        above = np.concatenate([[middle[2] - middle[0]], width[:-1], [0.0]])
+        diagonal = np.concatenate([width[1:2], 2 * (width[1:] + width[:-1]), width[-2:-1]])
+        for g in range(1, middle.size):
+            below[g] /= diagonal[g - 1]
+            diagonal[g] -= below[g] * above[g - 1]
+        begin = np.ceil(middle).astype(np.int64)
+        return cls(middle, begin, lower=below, upper=above, diagonal=1 / diagonal)
+
+
+class Shared(NamedTuple):
+    """What all spectra share.
+
+    Attributes
+    ----------
+    axis : Axis
+    spline : Spline
+    curve : ndarray of float of shape (n_nodes,)
+        Coherent residual; empty where there is none.
+    curve_start, curve_step : float
+        First node and distance of the nodes, FWHM.
+    pattern, pattern_error : ndarray of float of shape (n_energy,)
+        Deviations of the sensitivities of channels and their errors; empty where there are none.
+    pedestal, gain, least, readout, unit : float
+        Counts per channel taken off; variance for each count of single channels; counts that an empty
+        channel is taken to hold; read-out noise; counts of an electron.
+    """
+
+    axis: Axis
+    spline: Spline
+    curve: np.ndarray
+    curve_start: float
+    curve_step: float
+    pattern: np.ndarray
+    pattern_error: np.ndarray
+    pedestal: float
+    gain: float
+    least: float
+    readout: float
+    unit: float
+
+
+class Spectra(NamedTuple):
+    """Spectra that results are evaluated of.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (n_all, n_energy)
+        As measured; empty where they are not needed.
+    variance : ndarray of float of shape (n_all, n_energy)
+        Of the counts; empty where the noise model tells it.
+    rows : ndarray of int of shape (n_spectra,)
+        Places of the spectra in all of these and in the results.
+    channel, centre, fwhm, highest : ndarray of float of shape (n_spectra,)
+    """
+
+    counts: np.ndarray
+    variance: np.ndarray
+    rows: np.ndarray
+    channel: np.ndarray
+    centre: np.ndarray
+    fwhm: np.ndarray
+    highest: np.ndarray
+
+
+class Results(NamedTuple):
+    """Results, of shape (n_all, n_energy), written to; those of no size are not wanted."""
+
+    subtracted: np.ndarray
+    zlp: np.ndarray
+    std: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    variance: np.ndarray
+
+
+class Line(NamedTuple):
+    """Room for what one spectrum needs: of every channel, then of every group."""
+
+    zlp: np.ndarray
+    std: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    subtracted: np.ndarray
+    scale: np.ndarray
+    bits: np.ndarray
+    slope: np.ndarray
+    share: np.ndarray
+    at_std: np.ndarray
+    at_lower: np.ndarray
+    at_upper: np.ndarray
+
+    @classmethod
+    def of(cls, n_energy, n_groups):
+        """Make room.
+
+        Parameters
+        ----------
+        n_energy, n_groups : int
+
+        Returns
+        -------
+        Line
+        """
+        scale = np.ones(max(n_energy, n_groups))
+        made = {name: np.zeros(n_energy) for name in cls._fields[:5]}
+        made |= {name: np.zeros(n_groups) for name in cls._fields[7:]}
+        return cls(scale=scale, bits=scale.view(np.int64), **made)
+
+
+@compiled
+def _find_slopes(values, spline, slope):
+    """Write the slopes of the spline at the middles of the groups."""
+    x, n = spline.middle, values.size
+    first, second = x[1] - x[0], x[2] - x[1]
+    both = first + second
+    right = (first + 2.0 * both) * second * (values[1] - values[0]) / first
+    slope[0] = (right + first**2 * (values[2] - values[1]) / second) / both
+    for g in range(1, n - 1):
+        before, after = x[g] - x[g - 1], x[g + 1] - x[g]
+        right = after / before * (values[g] - values[g - 1])
+        right += before / after * (values[g + 1] - values[g])
+        slope[g] = 3.0 * right - spline.lower[g] * slope[g - 1]
+    first, second = x[n - 1] - x[n - 2], x[n - 2] - x[n - 3]
+    both = first + second
+    right = (2.0 * both + first) * second * (values[n - 1] - values[n - 2]) / first
+    right = (right + first**2 * (values[n - 2] - values[n - 3]) / second) / both
+    slope[n - 1] = (right - spline.lower[n - 1] * slope[n - 2]) * spline.diagonal[n - 1]
+    for g in range(n - 2, -1, -1):
+        slope[g] = (slope[g] - spline.upper[g] * slope[g + 1]) * spline.diagonal[g]
+
+
+@compiled
+def _interval(g, begin, channel, n_energy):
+    """Find the channels of the axis between two middles: the first, and one past the last."""
+    low = 0 if g < 0 else begin[g] + channel
+    high = n_energy if g + 1 == begin.size else begin[g + 1] + channel
+    low = min(max(low, 0), n_energy)
+    return low, min(max(high, low), n_energy)
+
+
+@compiled
+def _draw_spline(values, slope, spline, channel, line):
+    """Write a cubic spline on the channels of the axis, constant beyond the outermost middles."""
+    x, last = spline.middle, values.size - 1
+    for g in range(-1, values.size):
+        low, high = _interval(g, spline.begin, channel, line.size)
+        part = line[low:high]
+        if g < 0 or g == last:
+            part[:] = values[max(g, 0)]
+            continue
+        width = x[g + 1] - x[g]
+        rise = values[g + 1] - values[g]
+        a, b = width * slope[g], width * slope[g + 1]
+        first = (low - channel - x[g]) / width
+        for k in range(part.size):
+            s = first + k / width
+            part[k] = values[g] + s * (
+                a + s * (3.0 * rise - 2.0 * a - b + s * (a + b - 2.0 * rise))
+            )
+
+
+@compiled
+def _draw_lines(values, spline, channel, line):
+    """Write straight lines between the middles of groups, constant beyond the outermost."""
+    x, last = spline.middle, values.size - 1
+    for g in range(-1, values.size):
+        low, high = _interval(g, spline.begin, channel, line.size)
+        part = line[low:high]
+        here = values[max(g, 0)]
+        rise = 0.0 if g < 0 or g == last else (values[g + 1] - here) / (x[g + 1] - x[g])
+        first = here + rise * (low - channel - x[max(g, 0)])
+        for k in range(part.size):
+            part[k] = first + rise * k
+
+
+@compiled
+def _add_residual(i, spectra, shared, zlp):
+    """Multiply a peak by the coherent residual."""
+    curve, last = shared.curve, shared.curve.size - 1
+    per_channel = shared.axis.step / spectra.fwhm[i] / shared.curve_step
+    u = (shared.axis.start - spectra.centre[i]) / spectra.fwhm[i]
+    first = (u - shared.curve_start) / shared.curve_step
+    low = min(max(math.ceil(-first / per_channel), 0.0), zlp.size + 0.0)
+    high = min(max(math.floor((last - first) / per_channel) + 1.0, low), zlp.size + 0.0)
+    part = zlp[int(low) : int(high)]
+    first += per_channel * low
+    for k in range(part.size):
+        place = first + per_channel * k
+        node = min(max(int(place), 0), last - 1)
+        part[k] *= 1.0 + curve[node] + (place - node) * (curve[node + 1] - curve[node])
+
+
+@compiled
+def _draw_peak(i, spectra, log_zlp, shared, line):
+    """Write the counts of a peak in every channel."""
+    spline, zlp = shared.spline, line.zlp
+    _find_slopes(log_zlp, spline, line.slope)
+    _draw_spline(log_zlp, line.slope, spline=spline, channel=int(spectra.channel[i]), line=zlp)
+    _take_exponential(zlp, line.scale, line.bits, zlp.size)
+    if shared.curve.size:
+        _add_residual(i, spectra, shared, zlp)
+    for k in range(shared.pattern.size):
+        zlp[k] *= 1.0 + shared.pattern[k]
+
+
+@compiled
+def _limit(log_zlp, sigma, highest, line):
+    """Write relative errors at groups, no larger than those of a peak as high as the highest counts.
+
+    ``at_std`` is left with the standard deviation of the ZLP over the ZLP, ``share`` with the part that
+    is left of that of its logarithm.
+    """
+    n = sigma.size
+    for g in range(n):
+        line.at_lower[g] = -log_zlp[g]
+        line.at_std[g] = sigma[g]
+        line.share[g] = 1.0
+    _take_exponential(line.at_lower, line.scale, line.bits, n)
+    _take_exponential(line.at_std, line.scale, line.bits, n)
+    for g in range(n):
+        most = highest * line.at_lower[g]
+        line.at_std[g] = 0.5 * (line.at_std[g] - 1.0 / line.at_std[g])
+        if line.at_std[g] > most:
+            line.at_std[g] = most
+            line.share[g] = math.asinh(most) / sigma[g]
+
+
+@compiled
+def _draw_bound(ends, bound, shared, channel, line):
+    """Write how far an end of the band lies above the peak, relatively; ``ends`` are of its logarithm."""
+    values = line.at_lower
+    for g in range(values.size):
+        values[g] = ends[g] * line.share[g]
+    _take_exponential(values, line.scale, line.bits, values.size)
+    for g in range(values.size):
+        values[g] -= 1.0
+    _draw_lines(values, shared.spline, channel, bound)
+
+
+@compiled
+def _draw_errors(i, spectra, peaks, shared, line, results):
+    """Write errors in every channel, as fractions of the peak."""
+    channel = int(spectra.channel[i])
+    _limit(peaks.log_zlp[i], peaks.sigma[i], max(spectra.highest[i], shared.unit), line)
+    _draw_lines(line.at_std, shared.spline, channel, line.std)
+    if results.lower.size:
+        _draw_bound(peaks.above[i], line.lower, shared=shared, channel=channel, line=line)
+    if results.upper.size:
+        _draw_bound(peaks.below[i], line.upper, shared=shared, channel=channel, line=line)
+    for k in range(shared.pattern_error.size):
+        wider = math.sqrt(line.std[k] ** 2 + shared.pattern_error[k] ** 2)
+        line.lower[k] *= wider / line.std[k]
+        line.upper[k] *= wider / line.std[k]
+        line.std[k] = wider
+
+
+@compiled
+def _subtract(row, spectra, shared, line, results):
+    """Write what is made of the counts of a spectrum."""
+    for k in range(line.zlp.size):
+        line.subtracted[k] = spectra.counts[row, k] - shared.pedestal - line.zlp[k]
+    for k in range(results.subtracted.shape[1]):
+        results.subtracted[row, k] = line.subtracted[k]
+    for k in range(results.lower.shape[1]):
+        results.lower[row, k] = line.subtracted[k] - line.lower[k] * line.zlp[k]
+    for k in range(results.upper.shape[1]):
+        results.upper[row, k] = line.subtracted[k] - line.upper[k] * line.zlp[k]
+
+
+@compiled
+def _write_variance(row, spectra, shared, line, variance):
+    """Write the variance of what is left of a spectrum."""
+    white = shared.readout**2
+    if spectra.variance.size:
+        for k in range(variance.size):
+            variance[k] = (line.std[k] * line.zlp[k]) ** 2 + spectra.variance[row, k]
+        return
+    for k in range(variance.size):
+        counts = max(spectra.counts[row, k] - shared.pedestal, shared.least)
+        variance[k] = (line.std[k] * line.zlp[k]) ** 2 + shared.gain * counts + white
+
+
+@compiled
+def evaluate_channels(spectra, peaks, shared, line, results):
+    """Evaluate results in every channel.
+
+    Parameters
+    ----------
+    spectra : Spectra
+    peaks : Peaks
+    shared : Shared
+    line : Line
+        Written to.
+    results : Results
+        Written to.
+    """
+    needs_errors = results.std.size + results.lower.size + results.upper.size
+    needs_errors += results.variance.size
+    for i in range(spectra.rows.size):
+        row = spectra.rows[i]
+        _draw_peak(i, spectra, peaks.log_zlp[i], shared=shared, line=line)
+        if needs_errors:
+            _draw_errors(i, spectra, peaks, shared=shared, line=line, results=results)
+        for k in range(results.zlp.shape[1]):
+            results.zlp[row, k] = line.zlp[k]
+        for k in range(results.std.shape[1]):
+            results.std[row, k] = line.std[k] * line.zlp[k]
+        if spectra.counts.size:
+            _subtract(row, spectra, shared=shared, line=line, results=results)
+        if results.variance.size:
+            _write_variance(row, spectra, shared=shared, line=line, variance=results.variance[row])
+
+
+# --- counts ---------------------------------------------------------------------------------------
+
+
+@compiled
+def collect_groups(counts, rows, channel, shared, edges, sums):
+    """Sum the channels of each group of spectra; zero for groups that reach beyond the axis.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_all, n_energy)
+        As measured.
+    rows, channel : ndarray of int of shape (n_spectra,)
+        Places of the spectra, and their highest channels.
+    shared : Shared
+        Of which the pedestal and the pattern count.
+    edges : ndarray of int of shape (n_groups + 1,)
+        In channels from the peak.
+    sums : ndarray of float of shape (n_spectra, n_groups)
+        Written to.
+    """
+    for i in range(rows.size):
+        for g in range(edges.size - 1):
+            low, high = edges[g] + channel[i], edges[g + 1] + channel[i]
+            sums[i, g] = 0.0
+            if low >= 0 and high <= counts.shape[1]:
+                sums[i, g] = _total(counts[rows[i], low:high], shared, low)
+
+
+@compiled
+def _total(counts, shared, low):
+    """Sum neighbouring channels, free of pedestal and pattern."""
+    total = 0.0
+    if shared.pattern.size:
+        for k in range(counts.size):
+            total += (counts[k] - shared.pedestal) / (1.0 + shared.pattern[low + k])
+        return total
+    for k in range(counts.size):
+        total += counts[k]
+    return total - shared.pedestal * counts.size
+
+
+@compiled
+def weighted_sums(counts, rows, weights, sums, sizes):
+    """Sum the counts of spectra with weights, and their absolute values without.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_all, n_energy)
+    rows : ndarray of int of shape (n_spectra,)
+        Places of the spectra.
+    weights : ndarray of float of shape (n_energy,)
+    sums, sizes : ndarray of float of shape (n_spectra,)
+        Written to.
+    """
+    for i in range(rows.size):
+        row, total, size = counts[rows[i]], 0.0, 0.0
+        for k in range(row.size):
+            value = float(row[k])
+            total += value * weights[k]
+            size += abs(value)
+        sums[i], sizes[i] = total, size

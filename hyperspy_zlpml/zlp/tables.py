@@ -419,6 +419,25 @@ class ShapeTable:
         """Look-up of the modes."""
         return Lookup.of(self.modes)
 
+    @property
+    def _errors(self):
+        """Errors that no mode holds: shared by neighbouring groups, and of a channel alone."""
+        # On the gain side losses come from so far that the axis does not show how they spread.
+        spilled = np.where(self.grid.u < 0, _SPILL_ERROR * self.spill / (1 + self.spill), 0.0)
+        shared = np.sqrt(self.rest**2 + self.scatter**2 + self.group_error**2 + spilled**2)
+        return shared, np.broadcast_to(self.channel_error, self.rest.shape)
+
+    @cached_property
+    def rows_of_prediction(self):
+        """Tables that a prediction looks up, side by side: (n_nodes, n_grid, 7 + n_modes).
+
+        Logarithm, slope, shared error, widening, modes, ends of the band, error of channels.
+        """
+        shared, own = self._errors
+        widening = np.broadcast_to(self.widening, self.rest.shape)
+        tables = [self.log_shape, self._slope, shared, widening, *self.modes]
+        return np.stack([*tables, self.lower, self.upper, own], -1).astype(float)
+
     @cached_property
     def prediction(self):
         """Look-up of the ZLP itself: logarithm, slope, bounds, errors (and widening).
@@ -426,10 +445,7 @@ class ShapeTable:
         The errors are those that no mode holds: shared by neighbouring groups, and of a channel
         alone.
         """
-        # On the gain side losses come from so far that the axis does not show how they spread.
-        spilled = np.where(self.grid.u < 0, _SPILL_ERROR * self.spill / (1 + self.spill), 0.0)
-        shared = np.sqrt(self.rest**2 + self.scatter**2 + self.group_error**2 + spilled**2)
-        own = np.broadcast_to(self.channel_error, self.rest.shape)
+        shared, own = self._errors
         tables = [self.log_shape, self._slope, self.lower, self.upper, shared, own]
         return Lookup.of(np.stack([*tables, *self._widening]))
 
