@@ -3,10 +3,12 @@
 
 The first call ever compiles; later processes load what was compiled from numba's cache, which lies
 beside the modules, in the user's own folder where that cannot be written, or where
-``NUMBA_CACHE_DIR`` says.
+``NUMBA_CACHE_DIR`` says. It is looked up by the file of a function: what one calls lies in the same
+file, or a change of it went unseen.
 """
 
 import numba
+import numpy as np
 
 #: NaN and infinite numbers mean what they mean: only the order of sums is free.
 _FREEDOMS = {"reassoc", "contract", "nsz"}
@@ -45,3 +47,29 @@ def compiled(function):
         # No folder can be written, or there is no file: compiled anew in every process.
         return made
     return made
+
+
+def laid_out(values, dtype=float):
+    """Lay out an array as compiled functions take it: for any other kind they were compiled anew.
+
+    Parameters
+    ----------
+    values : array_like
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray
+        The array itself where it is contiguous, of this type and may be written to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.compute.compiled import laid_out
+    >>> counts = np.ones((2, 3))
+    >>> laid_out(counts) is counts, laid_out(counts.T).flags.c_contiguous
+    (True, True)
+    >>> laid_out(np.broadcast_to(1.0, 3)).flags.writeable
+    True
+    """
+    return np.require(values, np.dtype(dtype).newbyteorder("="), ["C", "A", "W"])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.removal.distance import log_intensity_distance
 from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.kernels import HEIGHT, MODEL_FLOOR, N_PEAK, SHIFT, WIDTH
@@ -141,8 +142,8 @@ def _laid_out(model, matched, peaks):
         "first": peaks.gain_limit / matched.fwhm,
         "last": peaks.loss_limit / matched.fwhm,
     }
-    columns = {name: np.ascontiguousarray(values, float) for name, values in columns.items()}
-    return kernels.Matched(node=np.ascontiguousarray(at.node, np.int64), **columns)
+    columns = {name: laid_out(values, float) for name, values in columns.items()}
+    return kernels.Matched(node=laid_out(at.node, np.int64), **columns)
 
 
 def deviations(model, matched, peaks, found):
@@ -205,11 +206,11 @@ def evaluate(model, results, posterior, *, rows, counts=None, measured_variance=
     spectra = kernels.Spectra(
         counts=none if counts is None else counts,
         variance=np.empty((0, 0)) if measured_variance is None else measured_variance,
-        rows=np.ascontiguousarray(rows, np.int64),
-        channel=np.ascontiguousarray(posterior.peaks.channel, float),
-        centre=np.ascontiguousarray(matched.centre, float),
-        fwhm=np.ascontiguousarray(matched.fwhm, float),
-        highest=np.ascontiguousarray(posterior.highest, float),
+        rows=laid_out(rows, np.int64),
+        channel=laid_out(posterior.peaks.channel, float),
+        centre=laid_out(matched.centre, float),
+        fwhm=laid_out(matched.fwhm, float),
+        highest=laid_out(posterior.highest, float),
     )
     kernels.evaluate_channels(
         spectra=spectra,

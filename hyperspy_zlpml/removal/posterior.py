@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.kernels import N_PEAK
@@ -171,8 +172,8 @@ def _sums_and_sizes(counts, rows):
     dtype = counts.dtype if counts.dtype == np.float32 else float
     sums, sizes = np.empty((2, len(rows)))
     kernels.weighted_sums(
-        np.ascontiguousarray(counts, dtype),
-        rows=np.ascontiguousarray(rows, np.int64),
+        laid_out(counts, dtype),
+        rows=laid_out(rows, np.int64),
         weights=_weights(counts.shape[-1]),
         sums=sums,
         sizes=sizes,
@@ -186,7 +187,7 @@ def _weights(n_energy):
     return np.random.default_rng(_SEED).uniform(*_WEIGHTS, n_energy)
 
 
-def check_unchanged(counts, posterior, rows):
+def check_unchanged(counts, posterior, rows=None):
     """Raise ValueError unless spectra are those that were matched.
 
     Parameters
@@ -194,15 +195,15 @@ def check_unchanged(counts, posterior, rows):
     counts : ndarray of shape (n_all, n_energy)
     posterior : Posterior
         Of n_spectra, all usable.
-    rows : ndarray of int of shape (n_spectra,)
-        Places of these spectra in the counts.
+    rows : ndarray of int of shape (n_spectra,), optional
+        Places of these spectra in the counts; default all.
 
     Raises
     ------
     ValueError
         If counts were changed, by more than rounding, since the peak was matched to them.
     """
-    sums, sizes = _sums_and_sizes(counts, rows)
+    sums, sizes = _sums_and_sizes(counts, np.arange(len(counts)) if rows is None else rows)
     changed = ~(np.abs(sums - posterior.weighted_sum) <= _ROUNDING * sizes)
     if changed.any():
         raise ValueError(

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import NoiseModel
 from hyperspy_zlpml.removal.draws import draw
@@ -208,11 +209,9 @@ class Subtraction:
         for result in out:
             result[~usable] = np.nan
         if measured_variance is not None:
-            measured_variance = np.ascontiguousarray(
-                np.broadcast_to(measured_variance, shape), float
-            )
+            measured_variance = laid_out(np.broadcast_to(measured_variance, shape), float)
         if counts is not None:
-            counts = np.ascontiguousarray(counts, out[0].dtype)
+            counts = laid_out(counts, out[0].dtype)
         results = dict(zip(names, out, strict=True))
         rows = np.flatnonzero(usable)
         for first in range(0, rows.size, _SPECTRA_AT_ONCE):
@@ -487,16 +486,16 @@ class Subtraction:
         residual, none = self.table.residual, np.zeros(0)
 
         def of_channels(values):
-            return np.ascontiguousarray(values if values.size == self.n_energy else none, float)
+            return laid_out(values if values.size == self.n_energy else none, float)
 
         return kernels.Shared(
             axis=kernels.Axis(
                 start=float(self.energy[0]),
                 step=float(self.step),
-                middle=np.ascontiguousarray(self.groups.middle, float),
+                middle=laid_out(self.groups.middle, float),
             ),
             spline=kernels.Spline.through(self.groups.middle),
-            curve=np.ascontiguousarray(residual.curve, float) if residual.has_curve else none,
+            curve=laid_out(residual.curve, float) if residual.has_curve else none,
             curve_start=float(residual.start),
             curve_step=float(residual.step),
             pattern=of_channels(residual.pattern),
@@ -513,11 +512,11 @@ class Subtraction:
         channel = peaks.channel.astype(np.int64)
         sums = np.empty((len(counts), self.groups.size))
         kernels.collect_groups(
-            np.ascontiguousarray(counts, results_type(counts.dtype)),
+            laid_out(counts, results_type(counts.dtype)),
             rows=np.arange(len(counts)),
             channel=channel,
             shared=self.shared,
-            edges=np.ascontiguousarray(self.groups.edges, np.int64),
+            edges=laid_out(self.groups.edges, np.int64),
             sums=sums,
         )
         return self._with_energies(sums, self.groups.complete(channel, self.n_energy), peaks)

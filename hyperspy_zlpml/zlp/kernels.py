@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.compute.compiled import compiled
-from hyperspy_zlpml.zlp.tails import FALLS_FROM
+from hyperspy_zlpml.zlp.grid import FALLS_FROM, GRID_STEP
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.
 N_PEAK = 3
@@ -67,8 +67,6 @@ _HALF_ROOT = 0x3FE6A09E667F3BCD
 _LN2 = 0.6931471805599453
 _LN2_HIGH = 0.6931471803691238
 _LN2_LOW = 1.9082149292705877e-10
-#: Step of the grid of tables.
-_GRID_STEP = 0.01
 
 
 class Groups(NamedTuple):
@@ -270,7 +268,7 @@ def _locate(centre, fwhm, rows, room, n):
     _take_logarithm(x, room.bits, room.exponent, n)
     last = rows.values.shape[1] - 1.000001
     for k in range(n):
-        position = (math.copysign(x[k], u[k]) - rows.start) / _GRID_STEP
+        position = (math.copysign(x[k], u[k]) - rows.start) / GRID_STEP
         # In this order what is no number comes to lie on the first node.
         position = min(position, last) if position > 0.0 else 0.0
         room.below[k] = int(position)
@@ -882,7 +880,7 @@ class Spline(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What all spectra share.
+    """Numbers that all spectra share.
 
     Attributes
     ----------

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp import kernels
@@ -255,12 +256,12 @@ def match(spectra, start, table, noise, width_prior, n_steps=10):
 def _groups(spectra, noise):
     """Lay out grouped spectra for the compiled match."""
     return kernels.Groups(
-        sums=_floats(spectra.sums),
-        energy=_floats(spectra.energy),
-        complete=np.ascontiguousarray(spectra.complete, dtype=bool),
-        n_channels=_floats(spectra.n_channels),
-        curvature=_floats(spectra.curvature),
-        seen=_floats(noise.seen_by_sums(spectra.n_channels)),
+        sums=laid_out(spectra.sums),
+        energy=laid_out(spectra.energy),
+        complete=laid_out(spectra.complete, bool),
+        n_channels=laid_out(spectra.n_channels),
+        curvature=laid_out(spectra.curvature),
+        seen=laid_out(noise.seen_by_sums(spectra.n_channels)),
     )
 
 
@@ -270,17 +271,12 @@ def _starts(start, table, width_prior):
     n_spectra = len(start.centre)
     mean, sigma = (0.0, np.inf) if width_prior is None else width_prior
     return kernels.Starts(
-        centre=_floats(start.centre),
-        fwhm=_floats(start.fwhm),
-        node=np.ascontiguousarray(at.node, np.int64),
-        fraction=_floats(at.fraction),
-        low=_floats(start.window.low),
-        high=_floats(start.window.high),
-        log_fwhm=_floats(np.broadcast_to(mean, n_spectra)),
-        precision=_floats(np.broadcast_to(np.power(sigma, -2.0), n_spectra)),
+        centre=laid_out(start.centre),
+        fwhm=laid_out(start.fwhm),
+        node=laid_out(at.node, np.int64),
+        fraction=laid_out(at.fraction),
+        low=laid_out(start.window.low),
+        high=laid_out(start.window.high),
+        log_fwhm=laid_out(np.broadcast_to(mean, n_spectra)),
+        precision=laid_out(np.broadcast_to(np.power(sigma, -2.0), n_spectra)),
     )
-
-
-def _floats(values):
-    """Lay out numbers as the compiled functions take them."""
-    return np.ascontiguousarray(values, dtype=float)

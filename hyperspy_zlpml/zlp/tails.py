@@ -6,6 +6,7 @@ from scipy.optimize import isotonic_regression
 
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import (
+    FALLS_FROM,
     GAIN_SIDE_POWER_SIGMA,
     GRID_STEP,
     SLOWEST_TAIL,
@@ -14,8 +15,6 @@ from hyperspy_zlpml.zlp.grid import (
     to_grid,
 )
 
-#: Outside the core (beyond this many FWHM from the peak) the tails may only fall.
-FALLS_FROM = 0.75
 #: Beyond the data a tail goes on with its mean slope over this distance in x: a factor of two.
 _BASELINE = 0.7
 #: Slope in x of the steepest tail beyond the data.
