@@ -12,6 +12,7 @@ import numpy as np
 
 #: NaN and infinite numbers mean what they mean: only the order of sums is free.
 _FREEDOMS = {"reassoc", "contract", "nsz"}
+_OPTIONS = {"error_model": "numpy", "fastmath": _FREEDOMS}
 
 
 def compiled(function):
@@ -40,13 +41,29 @@ def compiled(function):
     >>> total(np.array([1.0, 2.0, 3.0]))
     6.0
     """
-    made = numba.njit(nogil=True, error_model="numpy", fastmath=_FREEDOMS)(function)
+    made = numba.njit(nogil=True, **_OPTIONS)(function)
     try:
         made.enable_caching()
     except RuntimeError:
         # No folder can be written, or there is no file: compiled anew in every process.
         return made
     return made
+
+
+def part(function):
+    """Compile a function that only compiled ones call, in half the time: Python cannot call it.
+
+    Parameters
+    ----------
+    function : callable
+        In the file of those that call it.
+
+    Returns
+    -------
+    callable
+        Reachable from Python as ``py_func``.
+    """
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
 
 
 def laid_out(values, dtype=float):
@@ -72,4 +89,4 @@ def laid_out(values, dtype=float):
     >>> laid_out(np.broadcast_to(1.0, 3)).flags.writeable
     True
     """
-    return np.require(values, np.dtype(dtype).newbyteorder("="), ["C", "A", "W"])
+    return np.require(values, dtype, ["C", "A", "W"])

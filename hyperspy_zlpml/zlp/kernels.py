@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hyperspy_zlpml.compute.compiled import compiled
+from hyperspy_zlpml.compute.compiled import compiled, part
 from hyperspy_zlpml.zlp.grid import FALLS_FROM, GRID_STEP
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.
@@ -219,7 +219,7 @@ class Room(NamedTuple):
         return cls(**{**made, "x": x, "bits": x.view(np.int64), "below": below})
 
 
-@compiled
+@part
 def _take_logarithm(values, bits, exponent, n):
     """Replace ``n`` positive numbers by their logarithms; ``bits`` are theirs, seen as integers.
 
@@ -239,7 +239,7 @@ def _take_logarithm(values, bits, exponent, n):
         values[k] = exponent[k] * _LN2 + 2.0 * s * series
 
 
-@compiled
+@part
 def _take_exponential(values, scale, bits, n):
     """Replace ``n`` numbers within plus and minus 700 by their exponentials, in the same way.
 
@@ -258,7 +258,7 @@ def _take_exponential(values, scale, bits, n):
         values[k] = (1.0 + r * (1.0 + r * series)) * scale[k]
 
 
-@compiled
+@part
 def _locate(centre, fwhm, rows, room, n):
     """Find reduced energies of groups, the nodes of the grid below them, and fractions of a step."""
     u, x = room.u, room.x
@@ -275,13 +275,13 @@ def _locate(centre, fwhm, rows, room, n):
         room.fraction[k] = position - math.floor(position)
 
 
-@compiled
+@part
 def _corners(values, node):
     """Take the tables at two nodes of ln N0 between which a spectrum lies."""
     return values[node], values[min(node + 1, values.shape[0] - 1)]
 
 
-@compiled
+@part
 def _look_up(corners, beyond, room, n, n_tables):
     """Interpolate the first tables between the nodes of the grid and two of ln N0."""
     below, tables = room.below, room.tables
@@ -297,7 +297,7 @@ def _look_up(corners, beyond, room, n, n_tables):
             tables[t, k] = value
 
 
-@compiled
+@part
 def _window(i, groups, starts):
     """Find the groups in the window of a spectrum: the first, and one past the last."""
     first, last = 0, 0
@@ -309,7 +309,7 @@ def _window(i, groups, starts):
     return first, last
 
 
-@compiled
+@part
 def _cut(i, groups, first, room, n):
     """Copy what belongs to the groups in the window."""
     for k in range(n):
@@ -321,7 +321,7 @@ def _cut(i, groups, first, room, n):
         room.seen[k] = groups.seen[g]
 
 
-@compiled
+@part
 def _set_priors(i, fit, priors):
     """Collect the priors of ln(FWHM), by the peak itself and by the image, as precision and mean."""
     groups, starts = fit.groups, fit.starts
@@ -337,7 +337,7 @@ def _set_priors(i, fit, priors):
     priors[1] = precision * math.log(fwhm) + starts.precision[i] * starts.log_fwhm[i]
 
 
-@compiled
+@part
 def _first_height(room, unit, n):
     """Find the ln(height) at which the counts of the core are those of the shape."""
     counts, expected = 0.0, 0.0
@@ -348,7 +348,7 @@ def _first_height(room, unit, n):
     return math.log(max(counts, _NOTHING * unit) / max(expected, _NOTHING))
 
 
-@compiled
+@part
 def _add_up(room, wider, n):
     """Write the logarithm of the peak in the middle of every group."""
     peak, tables, values = room.peak, room.tables, room.expected
@@ -360,13 +360,13 @@ def _add_up(room, wider, n):
             values[k] += coefficient * tables[row, k]
 
 
-@compiled
+@part
 def _clip(values, n):
     for k in range(n):
         values[k] = _kept(values[k], 0.0, _LARGEST_LOG)
 
 
-@compiled
+@part
 def _expect(room, wider, n):
     """Write the counts expected in every group."""
     _add_up(room, wider, n)
@@ -376,7 +376,7 @@ def _expect(room, wider, n):
         room.expected[k] *= room.scale[k]
 
 
-@compiled
+@part
 def _weigh(room, noise, seen, n):
     """Write one over the standard deviations of groups."""
     nothing, readout = (_NOTHING * noise.unit) ** 2, noise.readout**2
@@ -388,7 +388,7 @@ def _weigh(room, noise, seen, n):
         room.inverse[k] = 1.0 / math.sqrt(variance)
 
 
-@compiled
+@part
 def _deviate(room, n):
     """Write deviations in standard deviations; the largest of them."""
     largest = 0.0
@@ -399,7 +399,7 @@ def _deviate(room, n):
     return largest
 
 
-@compiled
+@part
 def _typical(residual, group, sizes, n):
     """Find the median size of neighbouring deviations; zero beyond the groups that are looked at."""
     for k in range(sizes.size):
@@ -413,7 +413,7 @@ def _typical(residual, group, sizes, n):
     return sizes[_NEIGHBOURS]
 
 
-@compiled
+@part
 def _believe(residual, believed, sizes, n):
     """Weigh groups less that stand out of their neighbours, as spikes do."""
     for k in range(n):
@@ -424,7 +424,7 @@ def _believe(residual, believed, sizes, n):
             believed[k] = min(limit / size, 1.0) ** 2
 
 
-@compiled
+@part
 def _weigh_residuals(room, noise, number, n):
     """Write weighted residuals, and the weights with which groups are believed."""
     _weigh(room, noise, room.ones, n)
@@ -439,7 +439,7 @@ def _weigh_residuals(room, noise, number, n):
         room.residual[k] *= room.believed[k]
 
 
-@compiled
+@part
 def _differentiate(room, n):
     """Write derivatives of the weighted residuals by the numbers that are fitted."""
     jacobian, tables = room.jacobian, room.tables
@@ -455,7 +455,7 @@ def _differentiate(room, n):
             jacobian[N_PEAK + mode, k] = tables[N_SHAPE + mode, k] * jacobian[HEIGHT, k]
 
 
-@compiled
+@part
 def _dot(first, second, n):
     total = 0.0
     for k in range(n):
@@ -463,7 +463,7 @@ def _dot(first, second, n):
     return total
 
 
-@compiled
+@part
 def _sum_up(room, n):
     """Write sums over groups: the normal matrix (lower triangle) and the gradient."""
     jacobian, residual = room.jacobian, room.residual
@@ -474,7 +474,7 @@ def _sum_up(room, n):
             normal[a, b] = _dot(jacobian[a], jacobian[b], n)
 
 
-@compiled
+@part
 def _add_priors(normal, gradient, peak, priors):
     """Add what is known beforehand to a linearised fit."""
     for a in range(N_PEAK, gradient.size):
@@ -489,7 +489,7 @@ def _add_priors(normal, gradient, peak, priors):
         normal[a, a] += 1e-9 * trace + 1e-12
 
 
-@compiled
+@part
 def _settle_broken(normal, gradient):
     """Let a fit that has run away end where it is; tell whether it has."""
     sound = True
@@ -505,7 +505,7 @@ def _settle_broken(normal, gradient):
     return not sound
 
 
-@compiled
+@part
 def _factorise(matrix):
     """Replace the lower triangle by that of the Cholesky factor, with ones over its diagonal."""
     for a in range(matrix.shape[0]):
@@ -520,7 +520,7 @@ def _factorise(matrix):
         matrix[a, a] = 1.0 / math.sqrt(total)
 
 
-@compiled
+@part
 def _solve(factor, values, result):
     """Solve a linear system, given the Cholesky factor of its matrix."""
     n = values.size
@@ -535,7 +535,7 @@ def _solve(factor, values, result):
             result[k] -= factor[a, k] * result[a]
 
 
-@compiled
+@part
 def _invert(factor, result):
     """Write the inverse of a matrix, given its Cholesky factor, which is inverted in place."""
     n = factor.shape[0]
@@ -553,13 +553,13 @@ def _invert(factor, result):
             result[a, b] = result[b, a] = total
 
 
-@compiled
+@part
 def _kept(value, first, largest):
     """Keep a number near the first one."""
     return first + min(max(value - first, -largest), largest)
 
 
-@compiled
+@part
 def _move(peak, step, first):
     """Take a step, which is kept from being too long; the shift of the centre in FWHM."""
     for a in range(N_PEAK, peak.size):
@@ -571,7 +571,7 @@ def _move(peak, step, first):
     return _kept(step[SHIFT], 0.0, _LARGEST_STEP)
 
 
-@compiled
+@part
 def _misfit(room, noise, n):
     """Sum squared deviations: single groups deviate by the noise of their few channels."""
     _weigh(room, noise, room.seen, n)
@@ -582,7 +582,7 @@ def _misfit(room, noise, n):
     return total
 
 
-@compiled
+@part
 def _write(i, found, room, centre, broken):
     """Write what was found of a spectrum where it belongs."""
     found.log_height[i] = math.nan if broken else room.peak[HEIGHT]
@@ -593,7 +593,7 @@ def _write(i, found, room, centre, broken):
     _invert(room.normal, found.covariance[i])
 
 
-@compiled
+@part
 def _begin(i, fit, room):
     """Put a spectrum where its match starts; the number of groups that it is matched in."""
     for a in range(room.peak.size):
@@ -605,7 +605,7 @@ def _begin(i, fit, room):
     return last - first
 
 
-@compiled
+@part
 def _find_step(room, n):
     """Find the next step of a match; tell whether it has run away."""
     _differentiate(room, n)
@@ -615,30 +615,6 @@ def _find_step(room, n):
     _factorise(room.normal)
     _solve(room.normal, room.gradient, room.step)
     return broken
-
-
-@compiled
-def _match_one(i, fit, room, found):
-    n = _begin(i, fit, room)
-    found.n_points[i] = n
-    centre, rows = fit.starts.centre[i], fit.rows
-    corners = _corners(rows.values, fit.starts.node[i])
-    for number in range(fit.n_steps):
-        fwhm = math.exp(room.peak[WIDTH])
-        _locate(centre, fwhm, rows=rows, room=room, n=n)
-        n_tables = rows.values.shape[2] if number in (0, _MODES_LOOKED_UP) else N_SHAPE
-        _look_up(corners, fit.starts.fraction[i], room=room, n=n, n_tables=n_tables)
-        if number == 0:
-            room.peak[HEIGHT] = room.first[HEIGHT] = _first_height(room, fit.noise.unit, n)
-        _expect(room, room.peak[WIDTH] - rows.log_fwhm, n)
-        _weigh_residuals(room, fit.noise, number, n)
-        broken = _find_step(room, n)
-        centre += _move(room.peak, room.step, room.first) * fwhm
-        length = _dot(room.gradient, room.step, room.step.size)
-        if length < _CONVERGED or number == fit.n_steps - 1:
-            found.chi2[i] = _misfit(room, fit.noise, n)
-            _write(i, found, room, centre=centre, broken=broken)
-            return
 
 
 @compiled
@@ -653,8 +629,28 @@ def match_spectra(fit, room, found):
     found : Found
         Written to.
     """
+    rows, noise = fit.rows, fit.noise
     for i in range(fit.starts.centre.size):
-        _match_one(i, fit, room, found)
+        n = _begin(i, fit, room)
+        found.n_points[i] = n
+        centre = fit.starts.centre[i]
+        corners = _corners(rows.values, fit.starts.node[i])
+        for number in range(fit.n_steps):
+            fwhm = math.exp(room.peak[WIDTH])
+            _locate(centre, fwhm, rows=rows, room=room, n=n)
+            n_tables = rows.values.shape[2] if number in (0, _MODES_LOOKED_UP) else N_SHAPE
+            _look_up(corners, fit.starts.fraction[i], room=room, n=n, n_tables=n_tables)
+            if number == 0:
+                room.peak[HEIGHT] = room.first[HEIGHT] = _first_height(room, noise.unit, n)
+            _expect(room, room.peak[WIDTH] - rows.log_fwhm, n)
+            _weigh_residuals(room, noise, number, n)
+            broken = _find_step(room, n)
+            centre += _move(room.peak, room.step, room.first) * fwhm
+            length = _dot(room.gradient, room.step, room.step.size)
+            if length < _CONVERGED or number == fit.n_steps - 1:
+                found.chi2[i] = _misfit(room, noise, n)
+                _write(i, found, room, centre=centre, broken=broken)
+                break
 
 
 # --- the peak in the middle of every group --------------------------------------------------------
@@ -721,7 +717,7 @@ class Peaks(NamedTuple):
     above: np.ndarray
 
 
-@compiled
+@part
 def _level(values, u, n):
     """Level tails that rise outward, see :func:`hyperspy_zlpml.zlp.tails.level_ripples`."""
     lowest = np.inf
@@ -736,7 +732,7 @@ def _level(values, u, n):
             values[k] = lowest
 
 
-@compiled
+@part
 def _differentiate_logarithm(room, n):
     """Write derivatives of the logarithm of the peak by the numbers that were fitted."""
     jacobian, tables = room.jacobian, room.tables
@@ -750,7 +746,7 @@ def _differentiate_logarithm(room, n):
             jacobian[a, k] = tables[N_SHAPE + a - N_PEAK, k]
 
 
-@compiled
+@part
 def _spread(covariance, room, n):
     """Write the variance of the logarithm of the peak that the match leaves."""
     jacobian, moved, variance = room.jacobian, room.residual, room.inverse
@@ -766,13 +762,13 @@ def _spread(covariance, room, n):
             variance[k] += moved[k] * jacobian[a, k]
 
 
-@compiled
+@part
 def _opened(u, opening, first, last):
     """Compute the error of the power of the tail beyond the window."""
     return opening * math.log(max(u / last, u / first, 1.0))
 
 
-@compiled
+@part
 def _write_errors(i, matched, room, peaks, n):
     """Write the standard deviation and the band of the logarithm of the peak."""
     tables, wider, opening = room.tables, matched.wider[i], matched.opening[i]
@@ -790,7 +786,7 @@ def _write_errors(i, matched, room, peaks, n):
         peaks.above[i, k] = peaks.sigma[i, k] * tables[own - 1, k]
 
 
-@compiled
+@part
 def _put_peak(i, matched, axis, room):
     """Put a matched spectrum where it is evaluated."""
     for k in range(axis.middle.size):
@@ -979,7 +975,7 @@ class Line(NamedTuple):
         return cls(scale=scale, bits=scale.view(np.int64), **made)
 
 
-@compiled
+@part
 def _find_slopes(values, spline, slope):
     """Write the slopes of the spline at the middles of the groups."""
     x, n = spline.middle, values.size
@@ -1001,7 +997,7 @@ def _find_slopes(values, spline, slope):
         slope[g] = (slope[g] - spline.upper[g] * slope[g + 1]) * spline.diagonal[g]
 
 
-@compiled
+@part
 def _interval(g, begin, channel, n_energy):
     """Find the channels of the axis between two middles: the first, and one past the last."""
     low = 0 if g < 0 else begin[g] + channel
@@ -1010,7 +1006,7 @@ def _interval(g, begin, channel, n_energy):
     return low, min(max(high, low), n_energy)
 
 
-@compiled
+@part
 def _draw_spline(values, slope, spline, channel, line):
     """Write a cubic spline on the channels of the axis, constant beyond the outermost middles."""
     x, last = spline.middle, values.size - 1
@@ -1031,7 +1027,7 @@ def _draw_spline(values, slope, spline, channel, line):
             )
 
 
-@compiled
+@part
 def _draw_lines(values, spline, channel, line):
     """Write straight lines between the middles of groups, constant beyond the outermost."""
     x, last = spline.middle, values.size - 1
@@ -1045,7 +1041,7 @@ def _draw_lines(values, spline, channel, line):
             part[k] = first + rise * k
 
 
-@compiled
+@part
 def _add_residual(i, spectra, shared, zlp):
     """Multiply a peak by the coherent residual."""
     curve, last = shared.curve, shared.curve.size - 1
@@ -1062,7 +1058,7 @@ def _add_residual(i, spectra, shared, zlp):
         part[k] *= 1.0 + curve[node] + (place - node) * (curve[node + 1] - curve[node])
 
 
-@compiled
+@part
 def _draw_peak(i, spectra, log_zlp, shared, line):
     """Write the counts of a peak in every channel."""
     spline, zlp = shared.spline, line.zlp
@@ -1075,7 +1071,7 @@ def _draw_peak(i, spectra, log_zlp, shared, line):
         zlp[k] *= 1.0 + shared.pattern[k]
 
 
-@compiled
+@part
 def _limit(log_zlp, sigma, highest, line):
     """Write relative errors at groups, no larger than those of a peak as high as the highest counts.
 
@@ -1097,7 +1093,7 @@ def _limit(log_zlp, sigma, highest, line):
             line.share[g] = math.asinh(most) / sigma[g]
 
 
-@compiled
+@part
 def _draw_bound(ends, bound, shared, channel, line):
     """Write how far an end of the band lies above the peak, relatively; ``ends`` are of its logarithm."""
     values = line.at_lower
@@ -1109,7 +1105,7 @@ def _draw_bound(ends, bound, shared, channel, line):
     _draw_lines(values, shared.spline, channel, bound)
 
 
-@compiled
+@part
 def _draw_errors(i, spectra, peaks, shared, line, results):
     """Write errors in every channel, as fractions of the peak."""
     channel = int(spectra.channel[i])
@@ -1126,7 +1122,7 @@ def _draw_errors(i, spectra, peaks, shared, line, results):
         line.std[k] = wider
 
 
-@compiled
+@part
 def _subtract(row, spectra, shared, line, results):
     """Write what is made of the counts of a spectrum."""
     for k in range(line.zlp.size):
@@ -1139,7 +1135,7 @@ def _subtract(row, spectra, shared, line, results):
         results.upper[row, k] = line.subtracted[k] - line.upper[k] * line.zlp[k]
 
 
-@compiled
+@part
 def _write_variance(row, spectra, shared, line, variance):
     """Write the variance of what is left of a spectrum."""
     white = shared.readout**2
@@ -1211,7 +1207,7 @@ def collect_groups(counts, rows, channel, shared, edges, sums):
                 sums[i, g] = _total(counts[rows[i], low:high], shared, low)
 
 
-@compiled
+@part
 def _total(counts, shared, low):
     """Sum neighbouring channels, free of pedestal and pattern."""
     total = 0.0
