@@ -12,7 +12,8 @@ from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import GroupedSpectra
-from hyperspy_zlpml.zlp.matching import WIDTH, Match, MatchStart, inside_window, match
+from hyperspy_zlpml.zlp.kernels import WIDTH
+from hyperspy_zlpml.zlp.matching import Match, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.regions import NO_LIMIT
 from hyperspy_zlpml.zlp.tables import ShapeTable, SpillTables
 

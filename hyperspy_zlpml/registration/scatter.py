@@ -13,7 +13,7 @@ from hyperspy_zlpml.registration.cells import (
     sum_neighbours,
 )
 from hyperspy_zlpml.zlp.grid import to_grid
-from hyperspy_zlpml.zlp.matching import N_PEAK
+from hyperspy_zlpml.zlp.kernels import N_PEAK
 
 #: Scatter larger than found by this many standard errors is excluded.
 _NOT_EXCLUDED = 2.0

@@ -12,11 +12,11 @@ from scipy.integrate import trapezoid
 from hyperspy_zlpml.removal.evaluation import (
     at_groups,
     deviations,
-    expanded,
     limited,
     log_zlp_of,
     look_up,
     on_channels,
+    zlp_of,
 )
 from hyperspy_zlpml.removal.geometry import cut
 
@@ -45,7 +45,7 @@ def draw(model, posterior, rngs, common):
     peaks, matched = posterior.peaks, posterior.matched
     looked_up = look_up(model, matched, peaks)
     log_zlp = log_zlp_of(model, matched, looked_up)
-    zlp = cut(expanded(model, log_zlp, posterior), model.start(peaks), model.n_energy)
+    zlp = zlp_of(model, posterior)
     found = deviations(model, matched, peaks, looked_up)
     sigma = at_groups(model, matched, peaks).sigma
     # Errors are limited by a ZLP that is no higher than its peak.

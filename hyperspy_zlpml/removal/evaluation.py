@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.removal.distance import log_intensity_distance
-from hyperspy_zlpml.removal.geometry import cut
-from hyperspy_zlpml.zlp.matching import HEIGHT, N_PEAK, SHIFT, WIDTH
+from hyperspy_zlpml.zlp import kernels
+from hyperspy_zlpml.zlp.kernels import HEIGHT, MODEL_FLOOR, N_PEAK, SHIFT, WIDTH
 from hyperspy_zlpml.zlp.tables import Places
 from hyperspy_zlpml.zlp.tails import level_ripples
 
@@ -19,16 +20,10 @@ from hyperspy_zlpml.zlp.tails import level_ripples
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
 #: Those that need no counts.
 OF_MODEL = ("zlp", "std")
-#: ln(counts) of the ZLP is kept within plus and minus this, ...
+#: ln(counts) of the ZLP is kept within plus and minus this.
 _LARGEST_LOG = 80.0
-#: ... its standard deviation below this.
-_LARGEST_SIGMA = 5.0
 #: Power of the energy by which a tail beyond region I may be wrong at a distance of 1.
 _OPENING = 0.1
-#: No ZLP is claimed to be known better than this, relatively.
-MODEL_FLOOR = 1e-4
-#: Results that hold the error of the ZLP.
-_WITH_ERROR = {"std", "lower", "upper", "variance"}
 
 
 class AtGroups(NamedTuple):
@@ -115,10 +110,40 @@ def at_groups(model, matched, peaks):
     -------
     AtGroups
     """
-    found = look_up(model, matched, peaks)
-    log_zlp = log_zlp_of(model, matched, found)
-    sigma = _sigma(model, matched, peaks, found).astype(log_zlp.dtype, copy=False)
-    return AtGroups(log_zlp, sigma, sigma * found.lower, sigma * found.upper)
+    n_groups, table = model.groups.size, model.table
+    found = AtGroups(*(np.empty((len(matched.fwhm), n_groups)) for _ in AtGroups._fields))
+    rows = table.rows_of_prediction
+    kernels.evaluate_groups(
+        matched=_laid_out(model, matched, peaks),
+        axis=model.shared.axis,
+        rows=kernels.Rows(rows, float(table.grid.start), float(table.log_fwhm)),
+        room=kernels.Room.of(n_groups, n_tables=rows.shape[-1], n_modes=table.n_modes),
+        peaks=kernels.Peaks(*found),
+    )
+    return found
+
+
+def _laid_out(model, matched, peaks):
+    """Lay out matched spectra for the compiled functions."""
+    at = model.table.at(peaks.log_intensity)
+    distance = _distance(model, peaks)
+    columns = {
+        "channel": peaks.channel,
+        "log_height": matched.log_height,
+        "centre": matched.centre,
+        "fwhm": matched.fwhm,
+        "coefficients": matched.coefficients,
+        "covariance": matched.covariance,
+        # Where the match is worse than its noise its errors are larger in proportion.
+        "inflation": np.clip(matched.reduced_chi2, 1, None),
+        "fraction": at.fraction,
+        "wider": 1 + distance,
+        "opening": _OPENING * distance,
+        "first": peaks.gain_limit / matched.fwhm,
+        "last": peaks.loss_limit / matched.fwhm,
+    }
+    columns = {name: laid_out(values, float) for name, values in columns.items()}
+    return kernels.Matched(node=laid_out(at.node, np.int64), **columns)
 
 
 def deviations(model, matched, peaks, found):
@@ -158,90 +183,62 @@ def _positive(covariance):
     return covariance + extra
 
 
-def evaluate(model, names, posterior, counts=None, measured_variance=None):
+def evaluate(model, results, posterior, *, rows, counts=None, measured_variance=None):
     """Evaluate results of spectra that were matched.
 
     Parameters
     ----------
     model : Subtraction
-        Of the precision that is wanted.
-    names : sequence of str
-        Of ``RESULTS``.
+    results : dict of str to ndarray of shape (n_all, n_energy)
+        By names of ``RESULTS``, of one type, written to.
     posterior : Posterior
-        All usable.
-    counts : ndarray of shape (n_spectra, n_energy), optional
-        As measured; only the ZLP and its standard deviation do without.
-    measured_variance : ndarray of shape (n_spectra, n_energy), or float, optional
+        Of n_spectra, all usable.
+    rows : ndarray of int of shape (n_spectra,)
+        Places of the spectra in results and counts.
+    counts : ndarray of shape (n_all, n_energy), optional
+        As measured, of the type of the results; only the ZLP and its standard deviation do without.
+    measured_variance : ndarray of float of shape (n_all, n_energy), optional
         Variance of the counts where it is known.
-
-    Returns
-    -------
-    list of ndarray of shape (n_spectra, n_energy)
-        One for each name.
     """
-    peaks, matched = posterior.peaks, posterior.matched
-    dtype, start = model.dtype, model.start(peaks)
-    found = look_up(model, matched, peaks)
-    log_zlp = log_zlp_of(model, matched, found)
-    zlp = expanded(model, log_zlp, posterior)
-    results = {"zlp": cut(zlp, start, model.n_energy)}
-    if _WITH_ERROR & set(names):
-        sigma = limited(model, _sigma(model, matched, peaks, found), log_zlp, posterior.highest)
-        errors = _relative_errors(model, sigma, found, names)
-        if errors["std"] is not None:
-            _add_pattern_error(model, errors, peaks)
-        for name, error in errors.items():
-            if error is not None:
-                results[name] = cut(error * zlp, start, model.n_energy)
-    if counts is not None:
-        data = model.free_of_pedestal(counts).astype(dtype, copy=False)
-        results["subtracted"] = data - results["zlp"]
-        for name in {"lower", "upper"} & set(names):
-            results[name] = results["subtracted"] - results[name]
-        if "variance" in names:
-            own = model.noise.of_measured(data) if measured_variance is None else measured_variance
-            results["variance"] = results["std"] ** 2 + own
-    return [results[name] for name in names]
+    matched = posterior.matched
+    dtype = next(iter(results.values())).dtype
+    none = np.empty((0, 0), dtype)
+    spectra = kernels.Spectra(
+        counts=none if counts is None else counts,
+        variance=np.empty((0, 0)) if measured_variance is None else measured_variance,
+        rows=laid_out(rows, np.int64),
+        channel=laid_out(posterior.peaks.channel, float),
+        centre=laid_out(matched.centre, float),
+        fwhm=laid_out(matched.fwhm, float),
+        highest=laid_out(posterior.highest, float),
+    )
+    kernels.evaluate_channels(
+        spectra=spectra,
+        peaks=kernels.Peaks(*at_groups(model, matched, posterior.peaks)),
+        shared=model.shared,
+        line=kernels.Line.of(model.n_energy, model.groups.size),
+        results=kernels.Results(**{name: results.get(name, none) for name in RESULTS}),
+    )
 
 
-def expanded(model, log_zlp, posterior):
-    """Expand ln(ZLP) of groups to counts of channels, with coherent residual and sensitivity.
+def zlp_of(model, posterior):
+    """Evaluate the counts of peaks that were matched.
 
     Parameters
     ----------
     model : Subtraction
-    log_zlp : ndarray of shape (n_spectra, n_groups)
     posterior : Posterior
         All usable.
 
     Returns
     -------
-    ndarray of shape (n_spectra, n_relative)
-        In channels from the peaks.
+    ndarray of shape (n_spectra, n_energy)
+        Double precision.
     """
-    peaks, matched = posterior.peaks, posterior.matched
-    # In double precision: that of a logarithm is ten times worse than that of the counts.
-    zlp = model.cubic(log_zlp, out=np.empty((len(log_zlp), model.cubic.n_channels)))
-    zlp = np.exp(zlp, out=zlp).astype(model.dtype, copy=False)
-    if model.table.residual.has_curve:
-        _add_residual(model, zlp, matched, peaks)
-    sensitivity = model.sensitivity(peaks, zlp.dtype)
-    return zlp if sensitivity is None else zlp * sensitivity
-
-
-def _add_residual(model, zlp, matched, peaks):
-    """Multiply peaks by the coherent residual of the ensemble, in place."""
-    residual = model.table.residual
-    per_channel = model.step / matched.fwhm / residual.step
-    first = model.energy[0] + model.step * (peaks.channel + model.groups.edges[0]) - matched.centre
-    position = (first / matched.fwhm - residual.start) / residual.step
-    last = residual.curve.size - 1
-    # Channels that the curve reaches in no spectrum are left as they are.
-    low = max(int((-position / per_channel).min()), 0)
-    high = min(int(((last - position) / per_channel).max()) + 1, zlp.shape[1])
-    if low < high:
-        places = position[:, None] + per_channel[:, None] * np.arange(low, high)
-        zlp[:, low:high] *= 1 + _interpolated(residual.curve.astype(zlp.dtype), places)
+    n_spectra = len(posterior.highest)
+    zlp = np.empty((n_spectra, model.n_energy))
+    evaluate(model, {"zlp": zlp}, posterior, rows=np.arange(n_spectra))
+    return zlp
 
 
 def look_up(model, matched, peaks):
@@ -297,20 +294,6 @@ def log_zlp_of(model, matched, found):
     return np.clip(level_ripples(log_zlp, found.u), -_LARGEST_LOG, _LARGEST_LOG)
 
 
-def _sigma(model, matched, peaks, found):
-    """Compute the standard deviation of ln(ZLP) at the groups."""
-    # Where the match is worse than its noise its errors are larger in proportion.
-    inflation = np.clip(matched.reduced_chi2, 1, None)[:, None]
-    derivatives = _derivatives(found)
-    covariance = matched.covariance.astype(model.table.dtype, copy=False)
-    moved = covariance @ derivatives.transpose(1, 0, 2)
-    spread = np.einsum("ipg,pig->pg", derivatives, moved)
-    variance = np.clip(spread * inflation, 0, None)
-    variance += found.shared**2 + found.own**2 + MODEL_FLOOR**2
-    wider, opening = _outside_seen(model, found.u, peaks, matched.fwhm)
-    return np.minimum(np.hypot(np.sqrt(variance) * wider, opening), _LARGEST_SIGMA)
-
-
 def limited(model, sigma, log_zlp, highest):
     """Keep errors of ln(ZLP) below those of a ZLP as high as its peak: it is no higher.
 
@@ -328,21 +311,6 @@ def limited(model, sigma, log_zlp, highest):
     highest = np.maximum(highest, model.noise.unit)[:, None]
     most = np.arcsinh(highest * np.exp(-log_zlp))
     return np.minimum(sigma, most)
-
-
-def _relative_errors(model, sigma, found, names):
-    """Expand errors of ln(ZLP) to channels, as fractions of the ZLP; None for what is not asked."""
-    # A ZLP that is too high leaves a subtracted signal that is too low.
-    at = {
-        "std": lambda: np.sinh(sigma),
-        "lower": lambda: np.expm1(sigma * found.upper),
-        "upper": lambda: np.expm1(sigma * found.lower),
-    }
-    needed = {name for name in at if name in names}
-    needed |= {"std"} if "variance" in names or model.table.residual.pattern_error.any() else set()
-    return {
-        name: on_channels(model, value()) if name in needed else None for name, value in at.items()
-    }
 
 
 def on_channels(model, values):
@@ -363,17 +331,11 @@ def on_channels(model, values):
     return model.linear(values.astype(dtype, copy=False), out=out)
 
 
-def _add_pattern_error(model, errors, peaks):
-    """Add the error of the sensitivities to relative errors, in place."""
-    error = model.table.residual.pattern_error
-    if error.size != model.n_energy or not error.any():
-        return
-    error = np.broadcast_to(error, (len(peaks.channel), error.size))
-    wider = np.hypot(errors["std"], model.aligned(error, peaks, errors["std"].dtype))
-    for name in ("lower", "upper"):
-        if errors[name] is not None:
-            errors[name] *= wider / errors["std"]
-    errors["std"] = wider
+def _distance(model, peaks):
+    """Compute how far spectra lie outside what was seen, (n_spectra,)."""
+    nodes = model.table.log_intensity_nodes
+    distance = log_intensity_distance(peaks.log_intensity, nodes[0], nodes[-1])
+    return np.hypot(distance, model.distance)
 
 
 def _outside_seen(model, u, peaks, fwhm):
@@ -386,29 +348,13 @@ def _outside_seen(model, u, peaks, fwhm):
     opening : ndarray of shape (n_spectra, n_groups)
         Standard deviation of ln(ZLP) where the power of the tail is not known.
     """
-    nodes = model.table.log_intensity_nodes
-    distance = log_intensity_distance(peaks.log_intensity, nodes[0], nodes[-1])[:, None]
-    distance = np.hypot(distance, model.distance)
+    distance = _distance(model, peaks)[:, None]
     if not distance.any():
         return np.ones_like(distance), np.zeros(1)
     first = peaks.gain_limit / fwhm
     last = peaks.loss_limit / fwhm
     beyond = np.maximum(u / last[:, None], u / first[:, None])
     return 1 + distance, distance * _OPENING * np.log(np.maximum(beyond, 1.0))
-
-
-def _interpolated(values, places):
-    """Interpolate linearly at places counted in nodes; zero beyond the first and the last."""
-    last = values.size - 1
-    node = places.astype(np.intp)
-    outside = (places < 0) | (places > last)
-    node[outside] = 0
-    fraction = (places - node).astype(values.dtype)
-    found = np.take(np.diff(values, append=values[-1:]), node)
-    found *= fraction
-    found += np.take(values, node)
-    found[outside] = 0.0
-    return found
 
 
 def _derivatives(found):

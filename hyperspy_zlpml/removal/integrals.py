@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.removal.evaluation import deviations, expanded, log_zlp_of, look_up
-from hyperspy_zlpml.removal.geometry import cut
+from hyperspy_zlpml.removal.evaluation import deviations, look_up, zlp_of
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ def integrate(model, posterior, counts, limits):
     """
     peaks, matched = posterior.peaks, posterior.matched
     looked_up = look_up(model, matched, peaks)
-    zlp = expanded(model, log_zlp_of(model, matched, looked_up), posterior)
-    zlp = cut(zlp, model.start(peaks), model.n_energy)
+    zlp = zlp_of(model, posterior)
     distance = model.energy - matched.centre[:, None]
     low, high = (np.reshape(limit, (-1, 1)) for limit in limits)
     inside = (distance >= low) & (distance < high)

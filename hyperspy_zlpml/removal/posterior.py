@@ -6,11 +6,15 @@ function of these numbers, and of the counts of the spectrum where something is 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, Match
+from hyperspy_zlpml.zlp import kernels
+from hyperspy_zlpml.zlp.kernels import N_PEAK
+from hyperspy_zlpml.zlp.matching import KnownPeaks, Match
 
 #: Counts are summed with weights between these, so that channels that change places show.
 _WEIGHTS = (0.5, 1.5)
@@ -160,27 +164,47 @@ def weighted_sums(counts):
     >>> bool(one == other)
     False
     """
-    weights = np.random.default_rng(_SEED).uniform(*_WEIGHTS, counts.shape[-1])
-    return np.einsum("pg,g->p", counts, weights, dtype=float)
+    return _sums_and_sizes(counts, np.arange(len(counts)))[0]
 
 
-def check_unchanged(counts, posterior):
+def _sums_and_sizes(counts, rows):
+    """Sum the counts of some spectra with fixed weights, and their absolute values without."""
+    dtype = counts.dtype if counts.dtype == np.float32 else float
+    sums, sizes = np.empty((2, len(rows)))
+    kernels.weighted_sums(
+        laid_out(counts, dtype),
+        rows=laid_out(rows, np.int64),
+        weights=_weights(counts.shape[-1]),
+        sums=sums,
+        sizes=sizes,
+    )
+    return sums, sizes
+
+
+@lru_cache(maxsize=4)
+def _weights(n_energy):
+    """Draw the weights of channels."""
+    return np.random.default_rng(_SEED).uniform(*_WEIGHTS, n_energy)
+
+
+def check_unchanged(counts, posterior, rows=None):
     """Raise ValueError unless spectra are those that were matched.
 
     Parameters
     ----------
-    counts : ndarray of shape (n_spectra, n_energy)
+    counts : ndarray of shape (n_all, n_energy)
     posterior : Posterior
-        Of the same spectra, all usable.
+        Of n_spectra, all usable.
+    rows : ndarray of int of shape (n_spectra,), optional
+        Places of these spectra in the counts; default all.
 
     Raises
     ------
     ValueError
         If counts were changed, by more than rounding, since the peak was matched to them.
     """
-    # The lowest integer has no positive one of its own type.
-    size = _ROUNDING * np.abs(counts.astype(float)).sum(-1)
-    changed = ~(np.abs(weighted_sums(counts) - posterior.weighted_sum) <= size)
+    sums, sizes = _sums_and_sizes(counts, np.arange(len(counts)) if rows is None else rows)
+    changed = ~(np.abs(sums - posterior.weighted_sum) <= _ROUNDING * sizes)
     if changed.any():
         raise ValueError(
             f"counts: expected the spectra that the ZLP was matched to, got {changed.sum()} of "

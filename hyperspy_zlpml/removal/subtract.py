@@ -8,9 +8,11 @@ replicas: they enter by their tables.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.draws import draw
@@ -19,6 +21,7 @@ from hyperspy_zlpml.removal.geometry import align
 from hyperspy_zlpml.removal.integrals import integrate
 from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged, weighted_sums
 from hyperspy_zlpml.statistics import Normal
+from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.groups import ChannelGroups, GroupedSpectra, group_curvature, make_groups
@@ -179,23 +182,16 @@ class Subtraction:
         """
         found = Posterior.empty(len(counts), self.table.n_modes).pack()
         found[:, : len(peaks._of_spectra())] = peaks.stack()
-        # Windows of equal length side by side: a match looks no further than the longest.
         usable = np.flatnonzero(peaks.usable)
-        usable = usable[np.argsort(peaks.loss_limit[usable], kind="stable")]
-        model = self.of_type(results_type(counts.dtype))
         for start in range(0, usable.size, _SPECTRA_AT_ONCE):
             rows = usable[start : start + _SPECTRA_AT_ONCE]
-            found[rows] = model._posterior(counts[rows], peaks.select(rows)).pack()
+            found[rows] = self._posterior(counts[rows], peaks.select(rows)).pack()
         return Posterior.unpack(found, self.table.n_modes)
 
     def _posterior(self, counts, peaks):
         """Match spectra, all usable."""
-        data = self.aligned(self.free_of_pedestal(counts), peaks, self.dtype)
-        sensitivity = self.sensitivity(peaks, data.dtype)
-        if sensitivity is not None:
-            data /= sensitivity
-        spectra = self._grouped(data, peaks)
-        matched = self._match(data, spectra, peaks)
+        spectra = self._grouped(counts, peaks)
+        matched = self._match(counts, spectra, peaks)
         at = at_groups(self, matched, peaks)
         return Posterior(
             peaks=peaks,
@@ -237,20 +233,25 @@ class Subtraction:
         usable = posterior.usable
         for result in out:
             result[~usable] = np.nan
-        if np.ndim(measured_variance):
-            measured_variance = np.broadcast_to(measured_variance, shape)
-        model = self.of_type(out[0].dtype)
+        if measured_variance is not None:
+            measured_variance = laid_out(np.broadcast_to(measured_variance, shape), float)
+        if counts is not None:
+            counts = laid_out(counts, out[0].dtype)
+        results = dict(zip(names, out, strict=True))
         rows = np.flatnonzero(usable)
         for first in range(0, rows.size, _SPECTRA_AT_ONCE):
             some = rows[first : first + _SPECTRA_AT_ONCE]
             own = posterior.select(some)
-            given = measured_variance[some] if np.ndim(measured_variance) else measured_variance
-            measured = None if counts is None else counts[some]
-            if measured is not None:
-                check_unchanged(measured, own)
-            values = evaluate(model, names, own, measured, given)
-            for result, value in zip(out, values, strict=True):
-                result[some] = value
+            if counts is not None:
+                check_unchanged(counts, own, rows=some)
+            evaluate(
+                self,
+                results,
+                own,
+                rows=some,
+                counts=counts,
+                measured_variance=measured_variance,
+            )
         return out
 
     def apply(self, counts, peaks, measured_variance=None):
@@ -410,7 +411,7 @@ class Subtraction:
         for first in range(0, rows.size, _SPECTRA_AT_ONCE):
             some = rows[first : first + _SPECTRA_AT_ONCE]
             own = posterior.select(some)
-            check_unchanged(counts[some], own)
+            check_unchanged(counts, own, rows=some)
             out[0][some] = integrate(self, own, counts[some].astype(float), window).stack()
 
     def of_type(self, dtype):
@@ -504,9 +505,49 @@ class Subtraction:
         """
         return counts - self.pedestal if self.pedestal else counts
 
-    def _grouped(self, data, peaks):
-        """Collect aligned spectra in groups of channels."""
-        sums, complete = self.groups.collect_aligned(data, peaks.channel.astype(int), self.n_energy)
+    @cached_property
+    def shared(self):
+        """Numbers that all spectra share, as the compiled functions take them."""
+        residual, none = self.table.residual, np.zeros(0)
+
+        def of_channels(values):
+            return laid_out(values if values.size == self.n_energy else none, float)
+
+        return kernels.Shared(
+            axis=kernels.Axis(
+                start=float(self.energy[0]),
+                step=float(self.step),
+                middle=laid_out(self.groups.middle, float),
+            ),
+            spline=kernels.Spline.through(self.groups.middle),
+            curve=laid_out(residual.curve, float) if residual.has_curve else none,
+            curve_start=float(residual.start),
+            curve_step=float(residual.step),
+            pattern=of_channels(residual.pattern),
+            pattern_error=of_channels(residual.pattern_error),
+            pedestal=float(self.pedestal),
+            gain=float(self.noise.gain * self.noise.seen_by_sums(1)),
+            least=float(self.noise.gain),
+            readout=float(self.noise.readout),
+            unit=float(self.noise.unit),
+        )
+
+    def _grouped(self, counts, peaks):
+        """Collect spectra in groups of channels about their peaks."""
+        channel = peaks.channel.astype(np.int64)
+        sums = np.empty((len(counts), self.groups.size))
+        kernels.collect_groups(
+            laid_out(counts, results_type(counts.dtype)),
+            rows=np.arange(len(counts)),
+            channel=channel,
+            shared=self.shared,
+            edges=laid_out(self.groups.edges, np.int64),
+            sums=sums,
+        )
+        return self._with_energies(sums, self.groups.complete(channel, self.n_energy), peaks)
+
+    def _with_energies(self, sums, complete, peaks):
+        """Write sums over groups of channels as spectra."""
         return GroupedSpectra(
             sums=sums,
             n_channels=self.groups.n_channels,
@@ -515,8 +556,14 @@ class Subtraction:
             complete=complete,
         )
 
-    def _match(self, data, spectra, peaks):
-        """Fit the peaks of aligned spectra; see :func:`hyperspy_zlpml.zlp.matching.match`.
+    def _flat(self, counts, peaks):
+        """Align spectra, free of pedestal and of the pattern of the detector."""
+        data = self.aligned(self.free_of_pedestal(counts), peaks, float)
+        sensitivity = self.sensitivity(peaks, data.dtype)
+        return data if sensitivity is None else data / sensitivity
+
+    def _match(self, counts, spectra, peaks):
+        """Fit the peaks of spectra; see :func:`hyperspy_zlpml.zlp.matching.match`.
 
         Those that fit poorly may hold a spike: they are fitted once more without.
         """
@@ -524,13 +571,16 @@ class Subtraction:
         poor = np.flatnonzero(~(matched.reduced_chi2 < _POOR))
         if not poor.size:
             return matched
+        data = self._flat(counts[poor], peaks.select(poor))
         width = np.exp(self.log_fwhm.mean) / self.step
-        spikes = find_spikes(data[poor], width=width, noise=self.noise)
-        poor, spikes = poor[spikes.any(-1)], spikes[spikes.any(-1)]
-        if not poor.size:
+        spikes = find_spikes(data, width=width, noise=self.noise)
+        spiked = spikes.any(-1)
+        if not spiked.any():
             return matched
-        some = peaks.select(poor)
-        clean = self._grouped(without_spikes(data[poor], spikes), some)
+        poor, some = poor[spiked], peaks.select(poor[spiked])
+        data = without_spikes(data[spiked], spikes[spiked])
+        sums, complete = self.groups.collect_aligned(data, some.channel.astype(int), self.n_energy)
+        clean = self._with_energies(sums, complete, some)
         return matched.with_rows(poor, self._match_groups(clean, some))
 
     def _match_groups(self, spectra, peaks):

@@ -16,6 +16,8 @@ SLOWEST_TAIL = -1.0
 TAIL_POWER_SIGMA = 0.5
 #: The same where it follows the gain side, as far as that is seen.
 GAIN_SIDE_POWER_SIGMA = 0.25
+#: Outside the core (beyond this many FWHM from the peak) the tails may only fall.
+FALLS_FROM = 0.75
 #: A group of channels is this fraction of its distance from the peak wide ...
 GROWTH = 0.05
 #: ... and at least this fraction of the FWHM.

@@ -396,15 +396,47 @@ class ShapeTable:
     @cached_property
     def peak(self):
         """Look-up of the shape that a spectrum shows: logarithm, slope, scatter (and widening)."""
+        return Lookup.of(np.stack([*self._seen, *self._widening]))
+
+    @property
+    def _seen(self):
+        """Tables of the shape that a spectrum shows: logarithm, slope, scatter."""
         scatter = np.sqrt(self.scatter**2 + self.group_error**2 + self.grain**2)
-        scatter = np.broadcast_to(scatter, self.rest.shape)
         log_seen = self.log_shape + np.log1p(self.spill) + np.log1p(self.coherent)
-        return Lookup.of(np.stack([log_seen, self._slope, scatter, *self._widening]))
+        return [log_seen, self._slope, np.broadcast_to(scatter, self.rest.shape)]
+
+    @cached_property
+    def rows_of_match(self):
+        """Tables that a match looks up, side by side: (n_nodes, n_grid, 4 + n_modes).
+
+        Logarithm, slope, scatter, widening, modes.
+        """
+        widening = np.broadcast_to(self.widening, self.rest.shape)
+        return np.stack([*self._seen, widening, *self.modes], -1).astype(float)
 
     @cached_property
     def shape_modes(self):
         """Look-up of the modes."""
         return Lookup.of(self.modes)
+
+    @property
+    def _errors(self):
+        """Errors that no mode holds: shared by neighbouring groups, and of a channel alone."""
+        # On the gain side losses come from so far that the axis does not show how they spread.
+        spilled = np.where(self.grid.u < 0, _SPILL_ERROR * self.spill / (1 + self.spill), 0.0)
+        shared = np.sqrt(self.rest**2 + self.scatter**2 + self.group_error**2 + spilled**2)
+        return shared, np.broadcast_to(self.channel_error, self.rest.shape)
+
+    @cached_property
+    def rows_of_prediction(self):
+        """Tables that a prediction looks up, side by side: (n_nodes, n_grid, 7 + n_modes).
+
+        Logarithm, slope, shared error, widening, modes, ends of the band, error of channels.
+        """
+        shared, own = self._errors
+        widening = np.broadcast_to(self.widening, self.rest.shape)
+        tables = [self.log_shape, self._slope, shared, widening, *self.modes]
+        return np.stack([*tables, self.lower, self.upper, own], -1).astype(float)
 
     @cached_property
     def prediction(self):
@@ -413,10 +445,7 @@ class ShapeTable:
         The errors are those that no mode holds: shared by neighbouring groups, and of a channel
         alone.
         """
-        # On the gain side losses come from so far that the axis does not show how they spread.
-        spilled = np.where(self.grid.u < 0, _SPILL_ERROR * self.spill / (1 + self.spill), 0.0)
-        shared = np.sqrt(self.rest**2 + self.scatter**2 + self.group_error**2 + spilled**2)
-        own = np.broadcast_to(self.channel_error, self.rest.shape)
+        shared, own = self._errors
         tables = [self.log_shape, self._slope, self.lower, self.upper, shared, own]
         return Lookup.of(np.stack([*tables, *self._widening]))
 

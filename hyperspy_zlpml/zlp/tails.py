@@ -6,6 +6,7 @@ from scipy.optimize import isotonic_regression
 
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import (
+    FALLS_FROM,
     GAIN_SIDE_POWER_SIGMA,
     GRID_STEP,
     SLOWEST_TAIL,
@@ -14,8 +15,6 @@ from hyperspy_zlpml.zlp.grid import (
     to_grid,
 )
 
-#: Outside the core (beyond this many FWHM from the peak) the tails may only fall.
-_FALLS_FROM = 0.75
 #: Beyond the data a tail goes on with its mean slope over this distance in x: a factor of two.
 _BASELINE = 0.7
 #: Slope in x of the steepest tail beyond the data.
@@ -72,7 +71,7 @@ def falling_tails(log_shape, grid, x_first, x_last, slope_errors=_EXACT):
     """
     shape = log_shape.copy()
     peak = int(np.abs(grid.x).argmin())
-    core = int(np.ceil(to_grid(_FALLS_FROM) / GRID_STEP))
+    core = int(np.ceil(to_grid(FALLS_FROM) / GRID_STEP))
     sides = ((1, x_last, slope_errors.high), (-1, x_first, slope_errors.low))
     for side, limit, error in sides:
         tail = shape[peak:][core:] if side > 0 else shape[: peak + 1][::-1][core:]
@@ -158,7 +157,7 @@ def level_ripples(log_values, u):
     >>> level_ripples(np.array([-4.0, -5.0, -2.0, 0.0, -2.0, -5.0, -4.0]), u)
     array([-5., -5., -2.,  0., -2., -5., -5.])
     """
-    inner = np.abs(u) <= _FALLS_FROM
+    inner = np.abs(u) <= FALLS_FROM
     top = np.where(inner, np.inf, log_values)
     loss_side = np.where(u > 0, np.minimum.accumulate(np.where(u > 0, top, np.inf), -1), np.inf)
     gain_side = np.where(u < 0, top, np.inf)[..., ::-1]

@@ -2,6 +2,7 @@
 """Matching: noiseless spectra give back what they were made of, noisy ones honest errors."""
 
 import numpy as np
+import plain_match
 import pytest
 from scipy.optimize import least_squares
 
@@ -9,7 +10,8 @@ from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import GroupedSpectra, group_curvature, group_spectra, make_groups
-from hyperspy_zlpml.zlp.matching import N_PEAK, KnownPeaks, MatchStart, inside_window, match
+from hyperspy_zlpml.zlp.kernels import N_PEAK
+from hyperspy_zlpml.zlp.matching import KnownPeaks, MatchStart, inside_window, match
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
@@ -292,17 +294,64 @@ def test_narrower_windows_know_less():
     assert (sigmas[0] <= 1 + 1e-6).all()  # never more than the prior
 
 
-def test_each_spectrum_is_matched_alone(monkeypatch):
-    from hyperspy_zlpml.zlp import matching
-
+def test_each_spectrum_is_matched_alone():
     height, centre, fwhm = drifting(11)
     counts = np.random.default_rng(2).poisson(expected(height, centre, fwhm)).astype(float)
-    whole = match_all(counts, centre, fwhm, using=table([MODE]), prior=Normal(np.log(FWHM), 0.05))
-    monkeypatch.setattr(matching, "_SPECTRA_AT_ONCE", 4)
-    parts = match_all(counts, centre, fwhm, using=table([MODE]), prior=Normal(np.log(FWHM), 0.05))
-    for name in ("log_height", "centre", "fwhm", "coefficients", "covariance", "chi2"):
+    prior = Normal(np.log(FWHM), 0.05)
+    whole = match_all(counts, centre, fwhm, using=table([MODE]), prior=prior)
+    parts = [
+        match_all(counts[i : i + 1], centre[i : i + 1], fwhm[i : i + 1],
+                  using=table([MODE]), prior=prior)
+        for i in range(11)
+    ]  # fmt: skip
+    for name, value in vars(whole).items():
+        np.testing.assert_array_equal(np.concatenate([getattr(p, name) for p in parts]), value)
+
+
+def troubled(kind, counts):
+    """Counts with something that a match must live with."""
+    if kind == "spikes":
+        counts[::2, 170] += 5e4
+    if kind == "not finite":
+        counts[3, 150] = np.inf
+        counts[5, 155] = np.nan
+    if kind == "empty":
+        counts[4] = 0.0
+    if kind == "large":
+        counts *= 1e12
+    return counts
+
+
+@pytest.mark.parametrize("kind", ["as they are", "spikes", "not finite", "empty", "large"])
+@pytest.mark.parametrize("using", ["modes", "nodes", "widening", "correlated", "reference"])
+def test_compiled_match_is_that_of_plain_numpy(kind, using):
+    """To rounding: sums over groups are added in another order, in double precision on both sides."""
+    height, centre, fwhm = drifting(20, seed=4)
+    rng = np.random.default_rng(5)
+    counts = troubled(kind, rng.poisson(expected(height, centre, fwhm)).astype(float))
+    tilt = 0.1 * np.tanh(GRID.u) * np.tanh(np.abs(GRID.u))
+    two = {"log_shape": np.stack([LOG_SHAPE, LOG_SHAPE + tilt]), "scatter": 0.01 + 0 * GRID.u}
+    tables = {
+        "modes": table([MODE, np.cos(GRID.u)]),
+        "nodes": table([MODE], nodes=(0.0, 1.0), **two),
+        "widening": table([MODE], widening=tilt),
+        "correlated": table([MODE]),
+        "reference": table(),
+    }
+    noise = NoiseModel(1.0, 5.0, correlation=(0.5, 0.25)) if using == "correlated" else POISSON
+    low = np.where(np.arange(20) % 2, -np.inf, rng.uniform(-9, -2, 20))
+    window = Range(low, np.append(rng.uniform(1, 9, 19), -99.0))
+    with np.errstate(all="ignore"):
+        channel = np.full(20, 160) + rng.integers(-2, 3, 20)
+        spectra = group_spectra(counts, ENERGY, channel, GROUPS, CURVATURE)
+        start = MatchStart(centre, fwhm * 1.01, rng.uniform(-0.5, 1.5, 20), window)
+        arguments = spectra, start, tables[using], noise, Normal(np.log(FWHM), 0.03)
+        plain = plain_match.match(*arguments)
+    found = match(*arguments)
+    for name, value in vars(plain).items():
+        scale = np.nanmax(np.abs(value), initial=1.0)
         np.testing.assert_allclose(
-            getattr(parts, name), getattr(whole, name), rtol=1e-9, atol=1e-12
+            getattr(found, name), value, rtol=1e-9, atol=1e-9 * scale, err_msg=name
         )
 
 
