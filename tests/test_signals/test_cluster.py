@@ -218,6 +218,15 @@ def test_a_worker_that_dies_during_the_training(
     np.testing.assert_allclose(ensemble.networks.weights, expected.networks.weights, rtol=1e-6)
 
 
+def test_replicas_start_from_founders_on_the_workers_too(small, client, monkeypatch):
+    monkeypatch.setattr(training, "_FOUNDERS", 2)
+    options = {**QUICK, "n_replicas": 6, "n_clusters": 2}
+    ensemble = small.train_zlp_ml(**options)
+    with dask.config.set(scheduler="threads"):
+        expected = small.train_zlp_ml(**options)
+    np.testing.assert_allclose(ensemble.networks.weights, expected.networks.weights, rtol=1e-6)
+
+
 class _Slow:
     """``train_block``, that tells when it starts and takes its time."""
 
