@@ -117,7 +117,7 @@ class Starts(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Tables side by side, see :func:`rows_of_tables`.
+    """Tables side by side, by nodes of ln N0 and of the grid.
 
     Attributes
     ----------
