@@ -7,6 +7,8 @@ times are of whatever machine this is, shared with whatever else it does.
 """
 
 import argparse
+import itertools
+import json
 import logging
 import resource
 import subprocess
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-PARTS = ("imports", "training", "application", "laws", "whole")
+PARTS = ("imports", "training", "starts", "application", "laws", "whole")
 #: Replicas that are published; EELSFitter's own default of epochs.
 FEW = 100
 MANY = 1000
@@ -218,6 +220,58 @@ def share_job():
     )
 
 
+# --- starts --------------------------------------------------------------------------------------
+
+#: Kinds of images, and limits of |u| within which log-ratios are compared.
+STARTED = ("ws2_like", "low_dose", "monochromated")
+DISTANCES = (0.05, 1.5, 4, 12, 40)
+
+
+def measure_starts():
+    """Networks that start from founders against networks that all start from random weights."""
+    for kind in STARTED:
+        anew, founded = (np.array(json.loads(python_job("starts", kind, n))) for n in (200, 20))
+        ratios = " ".join(f"{ratio:.2f}" for ratio in founded[2:] / anew[2:])
+        say(f"{kind}: all anew {anew[0]:.1f} s of cores, {anew[1]:.1f} linearisations a network; 20 founders "
+            f"{founded[0]:.1f} s, {founded[1]:.1f}; band of log-ratios against all anew at |u| below "
+            f"1.5, 4, 12, 40: {ratios}")  # fmt: skip
+
+
+def starts_job(kind, n_founders):
+    """Seconds of cores, linearisations a network, and half the 68 % band of log-ratios by distance."""
+    import hyperspy.api as hs
+
+    from hyperspy_zlpml import data
+    from hyperspy_zlpml.network import levenberg_marquardt as lm
+    from hyperspy_zlpml.network import training
+    from hyperspy_zlpml.network.weights import outputs_of
+
+    hs.preferences.General.show_progressbar = False
+    training._FOUNDERS = int(n_founders)
+    linearised, train, seconds, counts = lm.linearised, training.train_networks, [], []
+
+    def counted(weights, *rest, **options):
+        counts.append(len(weights))
+        return linearised(weights, *rest, **options)
+
+    def stopwatch(*args, **kwargs):
+        start = time.process_time()
+        trained = train(*args, **kwargs)
+        seconds.append(time.process_time() - start)
+        return trained
+
+    lm.linearised, training.train_networks = counted, stopwatch
+    signal = getattr(data, kind)((32, 32), random_state=7001).signal
+    networks = signal.train_zlp_ml(n_replicas=200, random_state=0).networks
+    bands = []
+    for low, high in itertools.pairwise(DISTANCES):
+        u = np.geomspace(low, high, 12) * [[-1], [1]]
+        inputs = networks.scaling(u.ravel(), np.full(u.size, networks.scaling.log_intensity_mean))
+        outputs = outputs_of(networks.weights, networks.layers, inputs)
+        bands.append(float(np.ptp(np.quantile(outputs, (0.16, 0.84), axis=0), axis=0).mean() / 2))
+    return json.dumps([seconds[0], sum(counts) / 200, *bands])
+
+
 # --- application ---------------------------------------------------------------------------------
 
 
@@ -402,7 +456,7 @@ def errors(sample, pixels):
     return lambda zlp: float(np.sqrt(np.nanmean(((zlp - truth) / sigma)[use] ** 2)))
 
 
-JOBS = {"training": training_job, "share": share_job}
+JOBS = {"training": training_job, "share": share_job, "starts": starts_job}
 
 
 if __name__ == "__main__":

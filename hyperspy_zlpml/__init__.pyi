@@ -5,7 +5,14 @@ from .image.quality import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
 from .removal.applicability import OtherZeroLossPeakError
 from .removal.report import Report
-from .signals import EELSZLPSpectrum, LazyEELSZLPSpectrum, ZLPRemoval, train_zlp_ml
+from .removal.stored import RemovalFileError
+from .signals import (
+    EELSZLPSpectrum,
+    LazyEELSZLPSpectrum,
+    ZLPRemoval,
+    load_removal,
+    train_zlp_ml,
+)
 
 __all__ = [
     "EELSZLPSpectrum",
@@ -14,12 +21,14 @@ __all__ = [
     "LazyEELSZLPSpectrum",
     "NoZeroLossPeakError",
     "OtherZeroLossPeakError",
+    "RemovalFileError",
     "Report",
     "TooFewReplicasError",
     "ZLPRemoval",
     "components",
     "data",
     "load",
+    "load_removal",
     "signals",
     "train_zlp_ml",
     "workflow",

@@ -41,7 +41,7 @@ def main(arguments=None):
             random_state=options.seed,
             show_progressbar=True,
         )
-        result.compute(show_progressbar=True)
+        result.compute("subtracted", show_progressbar=True)
         seconds = time.perf_counter() - start
         output = Path(options.output)
         result.save(output / _RESULT, overwrite=True)

@@ -29,7 +29,7 @@ from hyperspy_zlpml.arguments import (
 )
 from hyperspy_zlpml.compute import one_blas_thread
 from hyperspy_zlpml.compute.progress import training_bar
-from hyperspy_zlpml.compute.user_warnings import warn_of_all
+from hyperspy_zlpml.compute.user_warnings import each_warning_once, warn_of_all
 from hyperspy_zlpml.ensemble.conditions import check_conditions, condition_values
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Origin
@@ -480,7 +480,7 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
     else:
         ensemble = _at_setting_of(ensemble, spectra.microscope)
     lazy = spectra.is_lazy if lazy_output is None else bool(lazy_output)
-    with one_blas_thread:
+    with one_blas_thread, each_warning_once():
         first = look(spectra, options)
         removed, lost = fit_and_subtract(first, options, ensemble, lazy)
         left_out = lost
@@ -506,9 +506,10 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
 
     Returns
     -------
-    RemovedZLP
+    removed : RemovedZLP or None
+        None where spectra were lost: they were learnt from, and must not be.
     lost : ndarray of bool of the navigation shape
-        Spectra whose matched peak is not where their counts are; NaN in every result.
+        Spectra whose matched peak is not where their counts are.
 
     Raises
     ------
@@ -536,13 +537,9 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
         spectra.counts, lazy=lazy, show_progressbar=options.show_progressbar
     )
     lost = application.lost(posterior, first.image)
-    application = application.without(lost)
-    if not application.peaks.usable.any():
-        raise NoZeroLossPeakError(
-            f"the zero-loss peak could be matched to none of {lost.sum()} spectra: their peaks are of "
-            "no common shape, or hold losses below E_I; look at the data, and set "
-            "regions=dict(E_I=...) below the first loss."
-        )
+    if lost.any():
+        _check_that_some_are_left(application.peaks.usable & ~lost)
+        return None, lost.reshape(spectra.navigation_shape)
     report = check_and_report(application, first, choice, fitted, options.confidence)
     removed = RemovedZLP(
         spectra=spectra,
@@ -906,6 +903,16 @@ def check_and_report(application, first, choice, fitted, confidence):
 
 
 # --- checks and small things -----------------------------------------------------------------------
+
+
+def _check_that_some_are_left(left):
+    """Raise NoZeroLossPeakError where the peak of no spectrum was found again."""
+    if not left.any():
+        raise NoZeroLossPeakError(
+            f"the zero-loss peak could be matched to none of {left.size} spectra: their peaks are of "
+            "no common shape, or hold losses below E_I; look at the data, and set "
+            "regions=dict(E_I=...) below the first loss."
+        )
 
 
 def check_ensemble(ensemble):

@@ -345,6 +345,7 @@ class Scene:
             )
             removed = workflow.remove_zlp(image.data, energy_of(image), n_clusters=2,
                                           ensemble=removal.ensemble, random_state=0)  # fmt: skip
+        removal.save(Path(folder) / "kept", signals=[])
         return cls(image, removal, removal.ensemble, with_conditions, removed, Path(folder))
 
 
@@ -516,6 +517,8 @@ def _ensemble_methods(scene):
         Called("plot_conditions", several.plot_conditions, {"confidence": "a probability"}),
         Called("Ensemble.save", one.save, {"path": "a path"}),
         Called("load", hyperspy_zlpml.load, {"path": "a path"}),
+        Called("load_removal", hyperspy_zlpml.load_removal,
+               {"directory": "a path", "signal": "None"}, {"directory": str(scene.folder / "kept")}),
     ]  # fmt: skip
 
 

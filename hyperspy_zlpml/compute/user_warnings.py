@@ -3,9 +3,35 @@
 
 import sys
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 #: Name of this package: frames of its modules are not the user's.
 _PACKAGE = __name__.split(".")[0]
+#: What was said already, where nothing is to be said twice.
+_SAID = ContextVar("said", default=None)
+
+
+@contextmanager
+def each_warning_once():
+    """Say nothing twice within this context, however often it is found.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from hyperspy_zlpml.compute.user_warnings import each_warning_once, warn_user
+    >>> with warnings.catch_warnings(record=True) as caught, each_warning_once():
+    ...     warnings.simplefilter("always")
+    ...     for _ in range(3):
+    ...         warn_user("one peak is saturated")
+    >>> len(caught)
+    1
+    """
+    token = _SAID.set(set())
+    try:
+        yield
+    finally:
+        _SAID.reset(token)
 
 
 def warn_user(message):
@@ -25,6 +51,11 @@ def warn_user(message):
     >>> caught[0].category.__name__, str(caught[0].message)
     ('UserWarning', 'the peaks are narrow')
     """
+    said = _SAID.get()
+    if said is not None:
+        if message in said:
+            return
+        said.add(message)
     level = 2
     frame = sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame):

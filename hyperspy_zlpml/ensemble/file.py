@@ -43,6 +43,27 @@ def save(ensemble, path):
     OSError
         If the file cannot be written.
     """
+    _write_whole(Path(os.path.realpath(path)), to_content(ensemble, path))
+
+
+def to_content(ensemble, path):
+    """Write an ensemble as the bytes of a file.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    path : str or Path
+        Of the file, to be named in errors.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    EnsembleFileError
+        If it is larger than :func:`hyperspy_zlpml.load` reads, or no ensemble that predicts.
+    """
     from safetensors.numpy import save as to_bytes
 
     arrays, facts = to_parts(ensemble)
@@ -55,7 +76,7 @@ def save(ensemble, path):
     content = to_bytes(arrays, {HEADER_KEY: json.dumps(header)})
     if len(content) > LARGEST_FILE or int.from_bytes(content[:8], "little") > LONGEST_HEADER:
         raise EnsembleFileError(f"{path}: {len(content)} bytes are more than load() would read.")
-    _write_whole(Path(os.path.realpath(path)), content)
+    return content
 
 
 def _write_whole(path, content):

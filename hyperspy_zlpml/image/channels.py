@@ -353,6 +353,12 @@ def _beside(counts):
 def find_spikes(counts, width, noise):
     """Find channels of single spectra that stand out of those beside them as no loss does.
 
+    Whatever else looks for spikes looks at what these leave, or knows less or more than noise and
+    width of the peaks: nothing at all (:func:`hyperspy_zlpml.image.sums.without_spikes`), other
+    spectra (:func:`~hyperspy_zlpml.registration.register.register_peaks`), or the shape of the peak
+    (:func:`~hyperspy_zlpml.registration.points.collect_points`,
+    :func:`~hyperspy_zlpml.zlp.matching.match`), against which smaller ones stand out.
+
     Parameters
     ----------
     counts : ndarray of shape (n_spectra, n_energy)

@@ -2,7 +2,8 @@
 """Spectra that only fall behind the peak, as vacuum does; those of a specimen rise, or have a hump.
 
 Looked at are counts per channel in windows from 2 FWHM on, two for each doubling of the distance,
-averaged over spectra so that neither a spike nor a single odd spectrum decides.
+averaged over spectra so that no single odd one decides. Spikes are bridged before
+(:func:`hyperspy_zlpml.image.channels.find_spikes`).
 """
 
 from itertools import combinations
@@ -21,8 +22,6 @@ _MOST_WINDOWS = 24
 _SAME_SLOPE = 0.25
 #: A slope is told from windows whose counts are this many standard errors from zero.
 _SEEN = 5.0
-#: Channels higher than their neighbours by this many standard deviations are spikes.
-_SPIKE = 6.0
 #: Spectra this many standard deviations from the median are odd ...
 _ODD = 5.0
 #: ... where they are at most this fraction of all.
@@ -39,7 +38,7 @@ def never_rises(counts, energy, centre, fwhm, noise):
     Parameters
     ----------
     counts : ndarray of shape (n_spectra, n_energy)
-        Free of pedestal.
+        Free of pedestal and spikes.
     energy : ndarray of shape (n_energy,)
         eV.
     centre, fwhm : ndarray of shape (n_spectra,)
@@ -69,38 +68,9 @@ def never_rises(counts, energy, centre, fwhm, noise):
     False
     """
     u = (energy - np.median(centre)) / np.median(fwhm)
-    distance, density, error = _profile(without_spikes(counts, noise), u, noise)
+    distance, density, error = _profile(counts, u, noise)
     rise = np.diff(density) > _SIGMAS * np.hypot(error[1:], error[:-1])
     return not rise.any() and not _has_hump(distance, density, error)
-
-
-def without_spikes(counts, noise):
-    """Cut channels that stand out of their neighbours on both sides down to those.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n_spectra, n_energy)
-    noise : NoiseModel
-
-    Returns
-    -------
-    ndarray of shape (n_spectra, n_energy)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.image.noise import NoiseModel
-    >>> from hyperspy_zlpml.image.falling import without_spikes
-    >>> counts = np.array([[900.0, 500.0, 300.0, 3000.0, 200.0, 100.0]])
-    >>> without_spikes(counts, NoiseModel(1.0, 1.0))
-    array([[900., 500., 300., 300., 200., 100.]])
-    """
-    ends = np.pad(counts, ((0, 0), (2, 2)), mode="edge")
-    before = np.minimum(ends[:, :-4], ends[:, 1:-3])
-    after = np.minimum(ends[:, 3:-1], ends[:, 4:])
-    level = np.maximum(before, after)
-    is_spike = counts > level + _SPIKE * np.sqrt(noise.of_measured(level))
-    return np.where(is_spike, level, counts)
 
 
 def _profile(counts, u, noise):

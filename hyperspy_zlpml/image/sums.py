@@ -132,6 +132,10 @@ class FittedNoise:
 def without_spikes(counts):
     """Find spikes and dead channels, and put the counts beside them in their place.
 
+    Used before the noise is known, which :func:`~hyperspy_zlpml.image.channels.find_spikes` needs: a
+    channel is compared with how all channels of its stretch differ from those beside them. As that
+    is no test of single spectra, a stretch of many such channels is left as it is.
+
     Parameters
     ----------
     counts : ndarray of shape (n_spectra, n_energy)

@@ -13,7 +13,7 @@ pixels that are darker scatter more on average.
 
 import numpy as np
 
-from hyperspy_zlpml.image.falling import never_rises, without_spikes
+from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.peaks import SCATTERED_FROM
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
@@ -37,8 +37,6 @@ _LEAST_EXCESS = 0.05
 _FEWEST_OTHERS = 3
 #: ... or this fraction of the pixels of a small image.
 _LEAST_SHARE = 0.1
-#: Pixels that scatter clearly more and are looked at for spikes, at most.
-_LOOKED_AT = 256
 #: Message where pixels look like vacuum and no other is there to compare them with.
 ALIKE = (
     "{n} pixels could be vacuum or a thin film: no other pixels scatter clearly more, so nothing "
@@ -61,7 +59,7 @@ def find_vacuum(parameters, noise, energy, index, counts):
     index : ndarray of int of shape (n_sample,)
         Usable spectra whose counts were read.
     counts : ndarray of shape (n_sample, n_energy)
-        Free of pedestal.
+        Free of pedestal and spikes.
 
     Returns
     -------
@@ -104,7 +102,7 @@ def find_vacuum(parameters, noise, energy, index, counts):
         return np.zeros_like(candidates), False
     if _ends_early(parameters, energy):
         return candidates, _darker_scatter_more(sampled, seen)
-    return candidates, _others_scatter_more(sampled, seen, counts, energy=energy, noise=noise)
+    return candidates, _others_scatter_more(sampled, seen, energy, noise)
 
 
 def vacuum_candidates(parameters, noise, energy):
@@ -209,25 +207,11 @@ def _tolerance(parameters, energy):
     return _TOLERANCE * parameters.scattered_from(energy) / SCATTERED_FROM
 
 
-def _others_scatter_more(sampled, candidates, counts, *, energy, noise):
-    """Tell whether enough spectra scatter clearly more than the candidates, spikes left out."""
+def _others_scatter_more(sampled, candidates, energy, noise):
+    """Tell whether enough spectra scatter clearly more than the candidates."""
     fraction, sigma = _fractions(sampled, noise, energy)
     lowest = np.median(fraction[candidates])
     clearly = _CLEARLY * _tolerance(sampled, energy) * abs(lowest) + _SIGMAS * sigma
-    others = np.flatnonzero(~candidates & (fraction - lowest > clearly))
-    looked_at = others[:: max(1, others.size // _LOOKED_AT)]
-    if not looked_at.size:
-        return False
-    some = sampled.select(looked_at)
-    spikes = _spiked_fraction(some, counts[looked_at], energy, noise)
-    still = fraction[looked_at] - spikes - lowest > clearly[looked_at]
+    n_others = (~candidates & (fraction - lowest > clearly)).sum()
     needed = min(_FEWEST_OTHERS, _LEAST_SHARE * candidates.size)
-    return bool(still.any() and still.mean() * others.size >= needed)
-
-
-def _spiked_fraction(parameters, counts, energy, noise):
-    """Compute the part of the scattered fraction that spikes make."""
-    spikes = counts - without_spikes(counts, noise)
-    distance = (energy - parameters.centre[:, None]) / parameters.fwhm[:, None]
-    beyond = distance > parameters.scattered_from(energy)[:, None]
-    return np.where(beyond, spikes, 0.0).sum(-1) / parameters.intensity
+    return bool(n_others and n_others >= needed)

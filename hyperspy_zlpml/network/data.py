@@ -97,6 +97,8 @@ class Block:
         Steps without a better validation cost after which a replica stops.
     device : str
         Device of torch, or "auto".
+    from_founder : bool
+        Whether the weights are those of networks trained on other replicas.
     """
 
     data: TrainingData
@@ -106,6 +108,7 @@ class Block:
     n_steps: int
     patience: int
     device: str
+    from_founder: bool
 
     def of(self, replicas):
         """Take some of the replicas.

@@ -71,6 +71,40 @@ def select(chi2, chi2_validation, rise):
     >>> selection.dropped
     {'fit failed': 1, 'training chi2 is an outlier': 1}
     """
+    kept, dropped = sort_out(chi2, chi2_validation, rise)
+    if kept.sum() < max(_LEAST_KEPT * len(chi2), 1):
+        counted = ", ".join(f"{count}: {reason}" for reason, count in dropped.items())
+        raise TooFewReplicasError(
+            f"only {kept.sum()} of {len(chi2)} replicas gave a usable network ({counted}). "
+            "The regions probably hold more than the zero-loss peak: look at the data, and set "
+            "regions=dict(E_I=...) below the first loss, or n_clusters smaller."
+        )
+    return Selection(kept, dropped)
+
+
+def sort_out(chi2, chi2_validation, rise):
+    """Find the replicas that are usable, and count the others by reason.
+
+    Parameters
+    ----------
+    chi2, chi2_validation : ndarray of shape (n_replicas,)
+        Mean squared residual on training and validation points.
+    rise : ndarray of shape (n_replicas,)
+        Largest rise of ln(ZLP) outward along the tails.
+
+    Returns
+    -------
+    usable : ndarray of bool of shape (n_replicas,)
+    dropped : dict of str to int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.network.selection import sort_out
+    >>> usable, dropped = sort_out(np.array([1.1, np.nan]), np.ones(2), np.zeros(2))
+    >>> usable, dropped
+    (array([ True, False]), {'fit failed': 1})
+    """
     reasons = {
         "fit failed": ~(np.isfinite(chi2) & np.isfinite(chi2_validation) & np.isfinite(rise)),
         "training chi2 is an outlier": _outlying(chi2),
@@ -84,14 +118,7 @@ def select(chi2, chi2_validation, rise):
         if new.any():
             dropped[reason] = int(new.sum())
         kept &= ~bad
-    if kept.sum() < max(_LEAST_KEPT * len(chi2), 1):
-        counted = ", ".join(f"{count}: {reason}" for reason, count in dropped.items())
-        raise TooFewReplicasError(
-            f"only {kept.sum()} of {len(chi2)} replicas gave a usable network ({counted}). "
-            "The regions probably hold more than the zero-loss peak: look at the data, and set "
-            "regions=dict(E_I=...) below the first loss, or n_clusters smaller."
-        )
-    return Selection(kept, dropped)
+    return kept, dropped
 
 
 def _outlying(values):

@@ -7,14 +7,21 @@ or negative. Two kinds of rows are added: the tails may not rise where nothing i
 far out ``f`` is drawn to zero. A fifth of the points of every replica is never trained on; the
 weights kept are those of the smallest misfit there (Roest 2021, section 3.3).
 
-Replicas do not know of each other: :func:`train_block` trains a few of them, here, in another
-process or on another machine, and :func:`train_networks` cuts the blocks and joins what comes back.
+The first replicas, the founders, start from random weights, each from its own. The others start
+from the weights of a founder and need a third of the steps on their own pseudo-data: what differs
+between replicas is above all these data and their regions, and founders enough carry on what is
+due to the starts.
+
+Within a block replicas do not know of each other: :func:`train_block` trains a few of them, here, in
+another process or on another machine, and :func:`train_networks` cuts the blocks and joins what
+comes back.
 """
 
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +31,10 @@ from hyperspy_zlpml.network import levenberg_marquardt as lm
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.network.data import Block, Trained
 from hyperspy_zlpml.network.fit import Fit
+from hyperspy_zlpml.network.selection import sort_out
 
+#: Replicas that start from random weights; all others start from theirs.
+_FOUNDERS = 20
 #: Fewest replicas of a block on a CPU; between fewest and most a twentieth of all.
 _FEWEST_AT_ONCE = 10
 #: Most replicas of a block on a CPU: few are shared out evenly, many keep threads from waiting for
@@ -34,16 +44,26 @@ _MOST_AT_ONCE = 25
 _REPLICAS_ON_GPU = 256
 #: A step that does not lower the cost is tried again, damped more, so many times in all.
 _TRIES = 4
-#: A replica has converged when its cost fell by less than this fraction in a number of steps.
+#: A replica has converged when its cost fell by less than this fraction in some steps.
 _CONVERGED = 0.05
-#: That number of steps.
-_CONVERGED_STEPS = 4
-#: Unless its chi2 is still above this: some linger on a plateau before they find a fit.
-_POOR_FIT = 1.5
-#: Neither rule stops a replica before this: the first steps look for the right damping.
-_FIRST_STEPS = 12
 #: A replica stops where its damping has grown to this.
 _HOPELESS_DAMPING = 1e7
+
+
+class _Rules(NamedTuple):
+    """When a replica has converged."""
+
+    #: Steps in which its cost must fall.
+    converged_steps: int
+    #: No replica stops before this: the first steps look for the right damping.
+    first_steps: int
+    #: Nor while its chi2 is above this: some linger on a plateau before they find a fit.
+    poor_fit: float
+
+
+_FROM_RANDOM_WEIGHTS = _Rules(converged_steps=4, first_steps=12, poor_fit=1.5)
+#: The weights of a founder are a fit already.
+_FROM_FOUNDER = _Rules(converged_steps=2, first_steps=2, poor_fit=np.inf)
 
 
 def train_networks(  # noqa: PLR0913
@@ -118,22 +138,57 @@ def train_networks(  # noqa: PLR0913
     """
     if run_blocks is None:
         device = usable_device(device)
-    n_replicas = len(data.ratios)
-    whole = Block(
-        data=data,
-        weights=mlp.initial_weights(layers, n_replicas, rng),
-        held_out=rng.random(data.used.shape) < validation_fraction,
+    whole = _drawn(
+        data,
         layers=tuple(layers),
         n_steps=n_steps,
+        validation_fraction=validation_fraction,
         patience=patience,
         device=device,
+        rng=rng,
     )
-    blocks = [whole.of(replicas) for replicas in _slices_of_replicas(n_replicas, device)]
-    report = _Progress(progress, len(blocks), n_steps)
-    results = _in_threads(blocks, report) if run_blocks is None else run_blocks(train_block, blocks)
+    founders, others = whole.of(slice(_FOUNDERS)), whole.of(slice(_FOUNDERS, None))
+    n_blocks = len(_blocks(founders)) + len(_blocks(others))
+    report = _Progress(progress, n_blocks, n_steps)
+    trained = _run(founders, run_blocks, report)
+    if not len(others.weights):
+        return trained
+    return _joined([trained, _run(_started_from(trained, others), run_blocks, report)])
+
+
+def _drawn(data, layers, validation_fraction, rng, **options):
+    """Draw the first weights of all replicas, and the points held out."""
+    return Block(
+        data=data,
+        weights=mlp.initial_weights(layers, len(data.ratios), rng),
+        held_out=rng.random(data.used.shape) < validation_fraction,
+        layers=layers,
+        from_founder=False,
+        **options,
+    )
+
+
+def _started_from(founders, block):
+    """Let replicas start from founders that are worth it, in turn; from their own where none is."""
+    usable, _ = sort_out(founders.chi2, founders.chi2_validation, founders.rise)
+    if not usable.any():
+        return block
+    weights = founders.weights[usable]
+    in_turn = np.arange(len(block.weights)) % len(weights)
+    return replace(block, weights=weights[in_turn], from_founder=True)
+
+
+def _run(whole, run_blocks, progress):
+    """Train replicas in blocks, wherever these are run, and report each that is done."""
+    blocks = _blocks(whole)
+    reports = [progress.of_another_block() for _ in blocks]
+    if run_blocks is None:
+        results = _in_threads(blocks, reports)
+    else:
+        results = run_blocks(train_block, blocks)
     trained = []
-    for number, one in enumerate(results):
-        report.of(number)(n_steps, _median(one.chi2))
+    for report, one in zip(reports, results, strict=True):
+        report(whole.n_steps, _median(one.chi2))
         trained.append(one)
     return _joined(trained)
 
@@ -166,7 +221,7 @@ def train_block(block, report=None):
     with _ONE_THREAD:
         fit = Fit.build(block.data, block.held_out, block.layers, device)
         weights = torch.as_tensor(block.weights, dtype=torch.float32, device=device)
-        state = _State(fit, weights)
+        state = _State(fit, weights, block.from_founder)
         for step in range(1, block.n_steps + 1):
             state.step(step, block.patience)
             if report is not None:
@@ -218,20 +273,21 @@ def usable_device(name):
     return str(torch.device(name))
 
 
-def _slices_of_replicas(n_replicas, device):
+def _blocks(whole):
     """Cut the replicas into blocks: alike however many cores or workers there are.
 
     "auto" is not resolved yet where blocks are sent elsewhere: most machines have no GPU.
     """
+    n_replicas = len(whole.weights)
     size = min(max(n_replicas // 20, _FEWEST_AT_ONCE), _MOST_AT_ONCE)
-    size = size if _on_cpu(device) else _REPLICAS_ON_GPU
-    return [slice(start, start + size) for start in range(0, n_replicas, size)]
+    size = size if _on_cpu(whole.device) else _REPLICAS_ON_GPU
+    return [whole.of(slice(start, start + size)) for start in range(0, n_replicas, size)]
 
 
-def _in_threads(blocks, report):
+def _in_threads(blocks, reports):
     """Train blocks in this process, side by side on a CPU, one after the other elsewhere."""
     with ThreadPoolExecutor(n_threads() if _on_cpu(blocks[0].device) else 1) as pool:
-        yield from pool.map(train_block, blocks, map(report.of, range(len(blocks))))
+        yield from pool.map(train_block, blocks, reports)
 
 
 def _on_cpu(device):
@@ -281,10 +337,13 @@ class _Progress:
         self._callback = callback
         self._total = n_blocks * n_steps
         self._done = {}
+        self._n_given = 0
         self._lock = threading.Lock()
 
-    def of(self, block):
-        """Make the function that one block reports its steps to."""
+    def of_another_block(self):
+        """Make the function that one more block reports its steps to."""
+        block = self._n_given
+        self._n_given += 1
 
         def report(step, chi2):
             if self._callback is None:
@@ -299,7 +358,7 @@ class _Progress:
 class _State:
     """State of the training of a block."""
 
-    def __init__(self, fit, weights):
+    def __init__(self, fit, weights, from_founder):
         self.weights = weights.clone()
         self.cost, *chi2 = fit.costs(weights)
         self.damping = lm.Damping.start(len(weights), weights.device)
@@ -307,7 +366,8 @@ class _State:
         self.active = torch.arange(len(weights), device=weights.device)
         self._fit = fit
         self._work = lm.Workspace()
-        self._earlier = deque([self.cost.clone()], maxlen=_CONVERGED_STEPS)
+        self._rules = _FROM_FOUNDER if from_founder else _FROM_RANDOM_WEIGHTS
+        self._earlier = deque([self.cost.clone()], maxlen=self._rules.converged_steps)
 
     def step(self, number, patience):
         """Linearise the active replicas, and take the steps from there."""
@@ -322,11 +382,11 @@ class _State:
 
     def _drop_finished(self, number, patience):
         """Leave out the replicas that have converged or do not get better any more."""
-        fresh = (number - self.best.step < patience) | (number < _FIRST_STEPS)
+        fresh = (number - self.best.step < patience) | (number < self._rules.first_steps)
         improving = fresh & (self.damping.value < _HOPELESS_DAMPING)
-        if number >= _FIRST_STEPS:
+        if number >= self._rules.first_steps:
             falling = self._earlier[0] - self.cost > _CONVERGED * self.cost
-            improving &= falling | (self.best.train > _POOR_FIT)
+            improving &= falling | (self.best.train > self._rules.poor_fit)
         self._earlier.append(self.cost.clone())
         going_on = improving[self.active]
         if not going_on.all():

@@ -139,7 +139,11 @@ def _points_of(sample, log_seen, peaks, cubic, first, before):
 
 
 def _without_spikes(points):
-    """Leave out spikes, and spectra that are of another kind."""
+    """Leave out spikes, and spectra that are of another kind.
+
+    What all spectra share is learnt to a fraction of their noise, against the matched shape: spikes
+    of 6 standard deviations, which nothing before could tell from noise or losses, would count.
+    """
     pull = points.residual * np.sqrt(points.weight)
     some = slice(None, None, max(pull.size // _POINTS_LOOKED_AT, 1))
     cell, centres = cells_of(to_grid(points.u))

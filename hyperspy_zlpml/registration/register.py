@@ -239,7 +239,8 @@ def _without_run_away(spectra, matched, start, height):
 def _without_spikes(spectra, matched, samples, noise):
     """Take groups that differ from those of other spectra for incomplete: spikes, holes, a jump.
 
-    Spectra are compared with those of their cluster, or with all of their sample where those are few.
+    What is as wide as a loss or a peak is no spike to its neighbours, only to other spectra: they are
+    compared with those of their cluster, or with all of their sample where those are few.
     """
     complete, first = spectra.complete.copy(), 0
     for sample in samples:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Application of an ensemble to an image, kept for integrals and scans afterwards."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 
 import dask.array as da
@@ -257,20 +257,6 @@ class Application:
         found = self.subtraction.posterior(counts + pedestal, self.peaks.select(rows))
         lost[rows] = ~found.usable
         return lost
-
-    def without(self, lost):
-        """Leave out spectra.
-
-        Parameters
-        ----------
-        lost : ndarray of bool of shape (n_spectra,)
-
-        Returns
-        -------
-        Application
-        """
-        centre = np.where(lost, np.nan, self.peaks.centre)
-        return replace(self, peaks=replace(self.peaks, centre=centre))
 
     def _on_all_channels(self, values):
         """Continue a result to the channels that were not recorded."""

@@ -11,7 +11,7 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import compute, take_spectra
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.spectra import Spectra
-from hyperspy_zlpml.removal.evaluation import RESULTS
+from hyperspy_zlpml.removal.evaluation import OF_MODEL, RESULTS
 from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.report import Report
 from hyperspy_zlpml.statistics import Range
@@ -49,6 +49,9 @@ class RemovedZLP:
         What was done, as text, numbers and short arrays.
     is_lazy : bool
         Whether results are dask arrays.
+    has_counts : bool
+        Whether ``spectra`` hold the counts; without, as after loading, there are the ZLP, its standard
+        deviation and draws.
 
     Notes
     -----
@@ -68,6 +71,7 @@ class RemovedZLP:
     application: Any
     record: dict[str, Any]
     is_lazy: bool = False
+    has_counts: bool = True
     made: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -123,6 +127,7 @@ class RemovedZLP:
         missing = [name for name in names if name not in self.made]
         if not missing:
             return
+        self._check_counts(missing)
         spectra = self.spectra
         results = self.application.evaluate(
             missing,
@@ -133,6 +138,14 @@ class RemovedZLP:
             show_progressbar=show_progressbar,
         )
         self.made.update(results)
+
+    def _check_counts(self, names):
+        """Raise ValueError where results need counts that are not there."""
+        if not (self.has_counts or set(names) <= set(OF_MODEL)):
+            raise ValueError(
+                f"{', '.join(names)}: expected the spectra that the ZLP was removed from, got none; "
+                "give them: load_removal(directory, signal=s)."
+            )
 
     def compute(self, *names, show_progressbar=False):
         """Make several results in one pass over the data, in memory.
@@ -209,6 +222,7 @@ class RemovedZLP:
         -----
         Reads whole spectra, block by block, in a pass of its own.
         """
+        self._check_counts(["integrals"])
         window = Range(left, right)
         return self.application.integrate(self.spectra.counts, self.posterior, window)
 
@@ -225,6 +239,7 @@ class RemovedZLP:
         -------
         dict of str to ndarray of shape (n, n_energy)
         """
+        self._check_counts(names)
         index = np.asarray(index, int)
         spectra, wanted = self.spectra, [self.spectra.counts, self.posterior]
         if np.ndim(spectra.variance):

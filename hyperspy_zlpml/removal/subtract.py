@@ -14,7 +14,7 @@ import numpy as np
 
 from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
-from hyperspy_zlpml.image.detector import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.draws import draw
 from hyperspy_zlpml.removal.evaluation import RESULTS, at_groups, evaluate
 from hyperspy_zlpml.removal.geometry import align
@@ -110,19 +110,44 @@ class Subtraction:
         per_fwhm = np.exp(log_fwhm.mean) / step
         groups = make_groups(per_fwhm, channels.high, energy.size - channels.low)
         table = table.reaching(*(groups.edges[[0, -1]] / per_fwhm * _WIDER)).in_groups(per_fwhm)
-        curvature = group_curvature(table.grid, table.log_shape[-1], groups, per_fwhm)
-        return cls(
+        return cls.of_groups(
             energy=energy,
             table=table,
             groups=groups,
-            curvature=curvature,
-            linear=Expansion.linear(groups),
-            cubic=Expansion.cubic(groups),
+            curvature=group_curvature(table.grid, table.log_shape[-1], groups, per_fwhm),
             noise=detector.noise,
             pedestal=detector.pedestal,
             log_fwhm=log_fwhm,
-            correlation=_correlation(to_grid(groups.middle / per_fwhm)),
             distance=distance,
+        )
+
+    @classmethod
+    def of_groups(cls, *, energy, groups, log_fwhm, **values):
+        """Prepare what follows from the groups of channels.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Uniform, eV.
+        groups : ChannelGroups
+        log_fwhm : Normal
+            Mean and standard deviation of ln FWHM.
+        **values
+            Other attributes of this class.
+
+        Returns
+        -------
+        Subtraction
+        """
+        per_fwhm = np.exp(log_fwhm.mean) / (energy[1] - energy[0])
+        return cls(
+            energy=energy,
+            groups=groups,
+            log_fwhm=log_fwhm,
+            linear=Expansion.linear(groups),
+            cubic=Expansion.cubic(groups),
+            correlation=_correlation(to_grid(groups.middle / per_fwhm)),
+            **values,
         )
 
     @property

@@ -6,6 +6,7 @@
 - ``arrays``, ``microscope``, ``arguments``: from signals to arrays and numbers
 - ``wrapping``: and back
 - ``result``, ``figures``, ``saving``: what is returned, drawn and written
+- ``loading``: results that were written, read again
 - ``folders``: folders that are replaced as a whole
 """
 
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "eels_zlp": ["EELSZLPSpectrum", "LazyEELSZLPSpectrum"],
+        "loading": ["load_removal"],
         "result": ["ZLPRemoval"],
         "train": ["train_zlp_ml"],
     },

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import dask.array as da
 import numpy as np
 from exspy.signals import EELSSpectrum
-from hyperspy.signals import BaseSignal
+from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml.arguments import flag, optional_flag, path
 from hyperspy_zlpml.compute import compute
+from hyperspy_zlpml.ensemble.file import to_content
+from hyperspy_zlpml.removal import stored
 from hyperspy_zlpml.removal.application import check_window
 from hyperspy_zlpml.removal.removed import RemovedZLP, checked_names
 from hyperspy_zlpml.signals.arguments import wants_progressbar
@@ -313,13 +315,14 @@ class ZLPRemoval:
         check_window(left, right)
         return self.removed.integrate(left * self._factor, right * self._factor)
 
-    def save(self, directory, signals=tuple(_SPECTRA), overwrite=None, show_progressbar=None):
-        """Write spectra and maps as ``.zspy`` and the report as text into a folder of its own.
+    def save(self, directory, signals=("subtracted",), overwrite=None, show_progressbar=None):
+        """Write the result into a folder of its own, to be read by :func:`hyperspy_zlpml.load_removal`.
 
-        Lazy results are computed and written in one pass over the data, block by block, in
-        memory that does not depend on the size of the image. All files are made aside, in a folder
-        beside, and take their place together: an interrupted save leaves those that were there
-        before.
+        The folder holds what cannot be made again: posterior, maps, ensemble, model and report; and
+        the spectra that are asked for, as ``.zspy``. Lazy results are computed and written in one pass
+        over the data, block by block, in memory that does not depend on the size of the image. All
+        files are made aside, in a folder beside, and take their place together: an interrupted save
+        leaves those that were there before.
 
         Parameters
         ----------
@@ -327,10 +330,11 @@ class ZLPRemoval:
             Made if it does not exist. One that exists must be empty or hold an earlier result and
             nothing else.
         signals : sequence of str
-            Spectra to write, among ``subtracted``, ``zlp``, ``std``, ``lower`` and ``upper``.
+            Spectra to write, among ``subtracted``, ``zlp``, ``std``, ``lower`` and ``upper``; each is
+            as large as the data.
         overwrite : bool, optional
             Whether to replace an earlier result; by default it is asked.
-        show_progressbar : bool, optional
+        show_progressbar : bool
 
         Raises
         ------
@@ -344,11 +348,40 @@ class ZLPRemoval:
         optional_flag(overwrite, "overwrite")
         show_progressbar = wants_progressbar(show_progressbar)
         directory = path(directory, "directory")
-        signals = checked_names(signals, list(_SPECTRA), "signals")
-        self._make(list(signals))
-        signals = {name: getattr(self, name) for name in (*signals, *_MAPS)}
-        texts = {"report.txt": f"{self.report}\n"}
-        save_together(signals, texts, directory, overwrite, show_progressbar)
+        names = checked_names(signals, list(_SPECTRA), "signals")
+        self._make(names)
+        written = {name: getattr(self, name) for name in (*names, *_MAPS)}
+        written["posterior"] = self._posterior_signal()
+        files = {
+            "report.txt": f"{self.report}\n".encode(),
+            "ensemble.zlp": to_content(self.ensemble, "ensemble.zlp"),
+            "model.safetensors": stored.to_content(self._stored()),
+        }
+        save_together(written, files, directory, overwrite, show_progressbar)
+
+    def _stored(self):
+        """Collect what a folder keeps beside maps, posterior and ensemble."""
+        axis = self._like.axes_manager.signal_axes[0]
+        kept = ("scale", "offset", "units", "name", "size")
+        return stored.StoredRemoval.of(
+            self.removed,
+            axis={name: _plain(getattr(axis, name)) for name in kept},
+            factor=float(self._factor),
+            title=self._like.metadata.get_item("General.title", ""),
+            signal_type=self._like.metadata.get_item("Signal.signal_type", ""),
+        )
+
+    def _posterior_signal(self):
+        """Wrap the posterior as a signal, in single precision."""
+        array = self.removed.posterior.astype(np.float32)
+        axes = [
+            axis.get_axis_dictionary() for axis in self._like.axes_manager._axes if axis.navigate
+        ]
+        numbers = {"name": "Number", "size": array.shape[-1], "navigate": False}
+        signal = Signal1D(array, axes=[*axes, numbers])
+        set_lazy(signal, isinstance(array, da.Array))
+        signal.metadata.General.title = "posterior of the zero-loss peak"
+        return signal
 
     def plot(self, indices=None):
         """Plot data, ZLP with its band, and what is left, at one pixel.
@@ -446,6 +479,11 @@ class ZLPRemoval:
         return plot_checks(checks, self._factor, axis.units)
 
     def _scan(self, left, right):
+        if not self._application.scanned.labels.size:
+            raise ValueError(
+                "left, right: expected none, for a result that was loaded keeps the scan of its report "
+                f"and no spectra to try limits on, got {left:g} and {right:g}."
+            )
         scan = self._application.scan(Range(left * self._factor, right * self._factor))
         if scan is None:
             raise ValueError(
@@ -464,3 +502,10 @@ class ZLPRemoval:
             "E_II": regions.E_II[max(label, 0)],
         }
         return {name: value / self._factor for name, value in limits.items()}
+
+
+def _plain(value):
+    """Take a value of an axis as what JSON can hold; what is not defined is None."""
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value) if isinstance(value, str) else int(value)
+    return float(value) if isinstance(value, (float, np.number)) else None

@@ -23,12 +23,17 @@ from hyperspy_zlpml.signals.folders import clean_up, put_in_place, unfinished
 
 #: Where a ``.zspy`` file keeps the noise variance of a signal.
 _VARIANCE = "metadata/Signal/Noise_properties/_sig_variance/data"
+#: Signals of a result, each a file of its name.
+_OF_RESULTS = {
+    *("subtracted", "zlp", "std", "lower", "upper", "posterior"),
+    *("clusters", "vacuum", "centre", "fwhm", "intensity"),
+}
 #: What systems and earlier versions of this package leave in folders.
 _IGNORED = (".DS_Store", "Thumbs.db", ".unfinished-")
 
 
-def save_together(signals, texts, directory, overwrite=None, show_progressbar=False):
-    """Write signals and texts into a folder, each under its name.
+def save_together(signals, files, directory, overwrite=None, show_progressbar=False):
+    """Write signals and other files into a folder, each under its name.
 
     They are written into a folder beside it that takes its place when all are complete: an error,
     or the end of the process, leaves what was there before.
@@ -37,8 +42,8 @@ def save_together(signals, texts, directory, overwrite=None, show_progressbar=Fa
     ----------
     signals : dict of str to BaseSignal
         By their names; each becomes a ``.zspy``.
-    texts : dict of str to str
-        By the names of their files.
+    files : dict of str to bytes
+        What other files hold, by their names.
     directory : str or Path
         New, empty, or one that was written before.
     overwrite : bool, optional
@@ -58,14 +63,14 @@ def save_together(signals, texts, directory, overwrite=None, show_progressbar=Fa
     directory = Path(os.path.realpath(directory))
     directory.parent.mkdir(parents=True, exist_ok=True)
     clean_up(directory)
-    found = _checked_folder(directory, [f"{name}.zspy" for name in signals] + list(texts))
+    _check_sources(signals, directory)
+    found = _checked_folder(directory, set(files), {*_OF_RESULTS, *signals})
     if found and not _may_replace(directory, overwrite):
         return
-    _check_sources(signals, directory)
     aside = unfinished(directory)
     try:
-        for name, text in texts.items():
-            (aside / name).write_text(text, encoding="utf-8")
+        for name, content in files.items():
+            (aside / name).write_bytes(content)
         _write_signals(signals, aside, show_progressbar)
         put_in_place(aside, directory)
     finally:
@@ -75,14 +80,15 @@ def save_together(signals, texts, directory, overwrite=None, show_progressbar=Fa
         signal.tmp_parameters.set_item("filename", name)
 
 
-def _checked_folder(directory, names):
-    """List what a folder holds; raise an error unless one of these files may replace it."""
+def _checked_folder(directory, files, names):
+    """List what a folder holds; raise an error unless it is a result that may be replaced."""
     if directory.exists() and not directory.is_dir():
         raise FileExistsError(f"directory: expected a folder, got a file: {directory}.")
     found = {path.name for path in directory.iterdir()} if directory.exists() else set()
     found = {name for name in found if not name.startswith(_IGNORED)}
-    others = sorted(found - set(names))
-    if others or (found and names[0] not in found):
+    spectra = {f"{name}.zspy" for name in names}
+    others = sorted(found - files - spectra)
+    if others or (found and not (files <= found and found & spectra)):
         raise FileExistsError(
             "directory: expected a new folder, an empty one, or one that holds a result and "
             f"nothing else, for all of it is replaced, got {directory} with "
@@ -103,7 +109,7 @@ def _check_sources(signals, directory):
     if directory.exists() and reads_from(arrays, directory):
         raise ValueError(
             f"directory: expected another folder than that of the data, got {directory}, from "
-            "which these lazy results are read. Give another folder, or call compute() first."
+            "which these lazy results are read. Give another folder."
         )
 
 

@@ -415,7 +415,11 @@ def _typical(residual, group, sizes, n):
 
 @part
 def _believe(residual, believed, sizes, n):
-    """Weigh groups less that stand out of their neighbours, as spikes do."""
+    """Weigh groups less that stand out of their neighbours, as spikes do.
+
+    Spectra that are subtracted alone have no others to be compared with. Where the shape is not that
+    of the peak, neighbours are off together: nothing stands out.
+    """
     for k in range(n):
         believed[k] = 1.0
         size = abs(residual[k])

@@ -276,6 +276,33 @@ def blocks_of(one, n_steps=6, size=2):
     return blocks, whole
 
 
+def test_other_replicas_start_from_founders_in_turn_and_fit_as_well(monkeypatch):
+    one = data(6)
+    anew = trained_on(one)
+    monkeypatch.setattr(training, "_FOUNDERS", 2)
+    (founders, *others), founded = blocks_of(one, n_steps=30)
+    assert [block.from_founder for block in (founders, *others)] == [False, True, True]
+    for block in others:
+        np.testing.assert_array_equal(block.weights, founded.weights[:2])
+    # Trained on, not copied, and no worse than from random weights.
+    assert (np.ptp(outputs(founded, INPUTS)[::2], axis=0) > 0).all()
+    np.testing.assert_allclose(founded.chi2, anew.chi2, rtol=0.2)
+    np.testing.assert_array_equal(founded.weights[:2], anew.weights[:2])
+
+
+def test_founders_that_could_not_be_fitted_are_nobodys_start(monkeypatch):
+    monkeypatch.setattr(training, "_FOUNDERS", 2)
+    one = data(4)
+    one.ratios[0] = np.nan
+    (_, others), _ = blocks_of(one)
+    np.testing.assert_array_equal(others.weights[0], others.weights[1])
+    one.ratios[1] = np.nan
+    (_, others), trained = blocks_of(one)
+    assert not others.from_founder
+    assert (np.ptp(others.weights, axis=0) > 0).any()
+    assert np.isfinite(trained.chi2[2:]).all()
+
+
 def test_a_block_holds_its_replicas_alone():
     one = data(5)
     blocks, _ = blocks_of(one)

@@ -13,7 +13,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from conftest import QUICK, REUSE, ROOT, assert_same_results
+from conftest import QUICK, REUSE, ROOT, SPECTRA, assert_same_results
 
 from hyperspy_zlpml.compute import workers
 from hyperspy_zlpml.network import training
@@ -114,7 +114,7 @@ def test_results_are_saved_by_the_workers(small, small_reused, client, tmp_path)
     lazy.save(tmp_path / "image.zspy", show_progressbar=False)
     lazy = hs.load(tmp_path / "image.zspy", lazy=True)
     result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
-    result.save(tmp_path / "out")
+    result.save(tmp_path / "out", signals=SPECTRA)
     for name in ("subtracted", "zlp", "upper"):
         saved = hs.load(tmp_path / "out" / f"{name}.zspy")
         expected = getattr(small_reused, name).data
@@ -246,12 +246,12 @@ def test_a_save_that_fails_leaves_the_workers_and_no_files(small, small_removal,
     result.zlp.data = good.map_blocks(_fail_late, os.getpid(), dtype=good.dtype)
     pids = client.run(os.getpid)
     with pytest.raises(OSError, match="disk full"):
-        result.save(tmp_path)
+        result.save(tmp_path, signals=SPECTRA)
     time.sleep(1)
     assert not list(tmp_path.iterdir())
     assert client.run(os.getpid) == pids, "no worker died of it"
     result.zlp.data = good
-    result.save(tmp_path)
+    result.save(tmp_path, signals=SPECTRA)
     assert (tmp_path / "zlp.zspy").is_dir()
 
 

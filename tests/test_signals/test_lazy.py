@@ -421,7 +421,7 @@ def test_integrate_of_a_lazy_result(small, small_reused):
 def test_save_of_a_lazy_result(small, small_reused, tmp_path):
     lazy = small.as_lazy(chunks=(2, 2, 512))
     result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
-    result.save(tmp_path)
+    result.save(tmp_path, signals=SPECTRA)
     for name in SPECTRA:
         np.testing.assert_allclose(
             hs.load(tmp_path / f"{name}.zspy").data, getattr(small_reused, name).data,
@@ -438,7 +438,7 @@ def test_save_of_a_lazy_result_takes_one_pass(small, tmp_path):
     lazy = lazy_signal(small, delayed_blocks(small.data, 1, reads))
     result = lazy.remove_zlp_ml(n_clusters=2, **QUICK)
     reads.count.clear()
-    result.save(tmp_path)
+    result.save(tmp_path, signals=SPECTRA)
     assert reads.most == 1
 
 
@@ -473,7 +473,7 @@ def contents(directory):
 
 
 def test_an_interrupted_save_leaves_what_was_there(small, small_removal, tmp_path):
-    small_removal.save(tmp_path)
+    small_removal.save(tmp_path, signals=SPECTRA)
     before = contents(tmp_path)
     result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(
         ensemble=small_removal.ensemble, **REUSE
@@ -484,7 +484,7 @@ def test_an_interrupted_save_leaves_what_was_there(small, small_removal, tmp_pat
 
     result.zlp.data = da.map_blocks(fails, result.zlp.data, meta=result.zlp.data._meta)
     with pytest.raises(OSError, match="disk full"):
-        result.save(tmp_path, overwrite=True)
+        result.save(tmp_path, signals=SPECTRA, overwrite=True)
     assert contents(tmp_path) == before
 
 
@@ -493,24 +493,24 @@ def test_saving_is_silent_without_a_bar(small, small_removal, tmp_path, capfd):
         ensemble=small_removal.ensemble, **REUSE
     )
     capfd.readouterr()
-    result.save(tmp_path, show_progressbar=False)
+    result.save(tmp_path, signals=SPECTRA, show_progressbar=False)
     told = capfd.readouterr()
     assert "Completed" not in told.out
     assert "%" not in told.err
-    result.save(tmp_path, overwrite=True, show_progressbar=True)
+    result.save(tmp_path, signals=SPECTRA, overwrite=True, show_progressbar=True)
     assert "Saving" in capfd.readouterr().err
 
 
 def test_files_that_exist_are_kept_or_replaced_as_asked(small, small_removal, tmp_path):
-    small_removal.save(tmp_path)
+    small_removal.save(tmp_path, signals=SPECTRA)
     (tmp_path / "report.txt").write_text("mine")
     before = contents(tmp_path)
     result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(
         ensemble=small_removal.ensemble, **REUSE
     )
-    result.save(tmp_path, overwrite=False)
+    result.save(tmp_path, signals=SPECTRA, overwrite=False)
     assert contents(tmp_path) == before
-    result.save(tmp_path, overwrite=True)
+    result.save(tmp_path, signals=SPECTRA, overwrite=True)
     after = contents(tmp_path)
     assert after["report.txt"] != b"mine"
     assert hs.load(tmp_path / "zlp.zspy", lazy=True).data.chunks == result.zlp.data.chunks
@@ -522,7 +522,7 @@ def test_saved_files_hold_all_metadata(small, small_removal, tmp_path):
     result = small.as_lazy(chunks=(2, 3, 512)).remove_zlp_ml(
         ensemble=small_removal.ensemble, **REUSE
     )
-    result.save(tmp_path)
+    result.save(tmp_path, signals=SPECTRA)
     loaded = hs.load(tmp_path / "upper.zspy")
     assert loaded.metadata.General.title == result.upper.metadata.General.title
     assert loaded.metadata.Sample.description == "MoS2"
@@ -535,7 +535,7 @@ def test_uneven_chunks_are_saved_whole(small, small_reused, tmp_path):
     result = small.as_lazy(chunks=((2, 1), (1, 3), (512,))).remove_zlp_ml(
         ensemble=small_reused.ensemble, **REUSE
     )
-    result.save(tmp_path)
+    result.save(tmp_path, signals=SPECTRA)
     for name in SPECTRA:
         saved = hs.load(tmp_path / f"{name}.zspy").data
         np.testing.assert_allclose(saved, getattr(small_reused, name).data, rtol=1e-5, atol=2)
@@ -604,13 +604,13 @@ def test_a_save_that_fails_leaves_nothing_behind(small, small_removal, tmp_path)
     data = result.zlp.data
     result.zlp.data = data.map_blocks(slow, dtype=data.dtype, meta=data._meta)
     with dask.config.set(num_workers=4), pytest.raises(OSError, match="disk full"):
-        result.save(tmp_path)
+        result.save(tmp_path, signals=SPECTRA)
     time.sleep(0.6)
     assert not list(tmp_path.iterdir())
 
 
 def test_saving_changes_no_signal_but_for_its_place(small, small_removal, tmp_path):
-    small_removal.save(tmp_path / "a")
+    small_removal.save(tmp_path / "a", signals=SPECTRA)
     parameters = small_removal.zlp.tmp_parameters
     assert (parameters.folder, parameters.filename) == (tmp_path / "a", "zlp")
 
@@ -618,10 +618,10 @@ def test_saving_changes_no_signal_but_for_its_place(small, small_removal, tmp_pa
 def test_a_refused_overwrite_keeps_the_report_too(small_removal, tmp_path, monkeypatch):
     from hyperspy_zlpml.signals import saving
 
-    small_removal.save(tmp_path)
+    small_removal.save(tmp_path, signals=SPECTRA)
     (tmp_path / "report.txt").write_text("mine")
     monkeypatch.setattr(saving, "ask_to_overwrite", lambda file: False)
-    small_removal.save(tmp_path)
+    small_removal.save(tmp_path, signals=SPECTRA)
     assert (tmp_path / "report.txt").read_text() == "mine"
 
 

@@ -204,7 +204,7 @@ def test_saved_results_have_it(small, small_reused, tmp_path, lazy):
         result = small.as_lazy(chunks=(1, 4, 512)).remove_zlp_ml(
             ensemble=small_reused.ensemble, **REUSE
         )
-    result.save(tmp_path)
+    result.save(tmp_path, signals=SPECTRA)
     for name in SPECTRA:
         saved = hs.load(tmp_path / f"{name}.zspy", lazy=True)
         assert_same_node(node_of(saved), node_of(small_reused.zlp))

@@ -845,10 +845,11 @@ def test_compute_of_an_eager_result_does_nothing(removal):
 
 
 def test_save(small_removal, tmp_path):
-    small_removal.save(tmp_path / "new" / "results")
+    small_removal.save(tmp_path / "new" / "results", signals=SPECTRA)
     directory = tmp_path / "new" / "results"
     names = {path.name for path in directory.iterdir()}
-    assert names == {f"{name}.zspy" for name in SPECTRA + MAPS} | {"report.txt"}
+    files = {"report.txt", "ensemble.zlp", "model.safetensors", "posterior.zspy"}
+    assert names == {f"{name}.zspy" for name in SPECTRA + MAPS} | files
     for name in SPECTRA + MAPS:
         loaded = hs.load(directory / f"{name}.zspy")
         expected = getattr(small_removal, name)

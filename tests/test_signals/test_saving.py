@@ -23,7 +23,9 @@ def signals_of(number):
 
 
 def save(folder, number, overwrite=True):
-    save_together(signals_of(number), {"report.txt": f"number {number}"}, folder, overwrite)
+    save_together(
+        signals_of(number), {"report.txt": f"number {number}".encode()}, folder, overwrite
+    )
 
 
 @pytest.fixture
@@ -195,5 +197,12 @@ def test_lazy_results_are_not_saved_over_what_they_are_read_from(small, small_re
     assert contents(tmp_path / "in") == before
     result.save(tmp_path / "out")
     result.compute()
-    result.save(tmp_path / "in", overwrite=True)
-    assert contents(tmp_path / "in") != before
+    with pytest.raises(ValueError, match="Give another folder"):
+        result.save(tmp_path / "in", overwrite=True)
+    assert contents(tmp_path / "in") == before
+
+
+def test_data_of_the_name_of_a_result_are_no_result(small, small_removal, tmp_path):
+    small.save(tmp_path / "in" / "subtracted.zspy")
+    with pytest.raises(FileExistsError, match="with subtracted.zspy"):
+        small_removal.save(tmp_path / "in", overwrite=True)

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results that were saved come back without training; what is altered or another's is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import hyperspy_zlpml
+from hyperspy_zlpml import RemovalFileError, load_removal
+from hyperspy_zlpml.data import ws2_like
+from hyperspy_zlpml.removal.codec import decode, encode
+from hyperspy_zlpml.removal.stored import _RECORDS, from_file
+from hyperspy_zlpml.statistics import Range
+
+QUICK = {"n_clusters": 2, "n_replicas": 4, "random_state": 0, "show_progressbar": False}
+#: Of single precision: a logarithm of 15 is known to a millionth.
+ROUNDING = 5e-6
+
+
+def image(shape=(4, 3), units="eV", **changes):
+    signal = ws2_like(shape, n_channels=512, random_state=0).signal
+    axis = signal.axes_manager.signal_axes[0]
+    if units == "meV":
+        axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
+    for name, value in changes.items():
+        setattr(signal, name, value)
+    return signal
+
+
+@pytest.fixture(scope="module")
+def signal():
+    return image()
+
+
+@pytest.fixture(scope="module")
+def result(signal):
+    return signal.remove_zlp_ml(**QUICK)
+
+
+@pytest.fixture(scope="module")
+def folder(result, tmp_path_factory):
+    place = tmp_path_factory.mktemp("kept") / "result"
+    result.save(place)
+    return place
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    place = tmp_path / "copy"
+    shutil.copytree(folder, place)
+    return place
+
+
+def close(one, other, rtol=ROUNDING, atol=0.0):
+    np.testing.assert_allclose(np.asarray(one.data), np.asarray(other.data), rtol=rtol, atol=atol)
+
+
+def test_results_that_need_no_counts_come_back_alone(result, folder):
+    again = load_removal(folder)
+    close(again.zlp, result.zlp)
+    close(again.std, result.std, rtol=1e-4)
+    close(again.draw(3, random_state=1), result.draw(3, random_state=1), rtol=1e-4)
+    for name in ("clusters", "vacuum", "centre", "fwhm", "intensity"):
+        close(getattr(again, name), getattr(result, name), rtol=1e-12)
+    assert str(again.report) == str(result.report)
+    assert again.ensemble.fingerprint == result.ensemble.fingerprint
+    assert again.zlp.axes_manager.signal_axes[0].axis == pytest.approx(
+        result.zlp.axes_manager.signal_axes[0].axis
+    )
+    assert again.zlp.metadata.General.title == result.zlp.metadata.General.title
+    assert type(again.zlp) is type(result.zlp)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda r: r.subtracted,
+        lambda r: r.upper,
+        lambda r: r.integrate(2.0, 3.0),
+        lambda r: r.plot((0, 0)),
+    ],
+)
+def test_results_that_need_counts_ask_for_them(folder, ask):
+    with pytest.raises(ValueError, match="expected the spectra that the ZLP was removed from"):
+        ask(load_removal(folder))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_with_the_signal_all_results_come_back(signal, result, folder, lazy):
+    again = load_removal(folder, signal=signal.as_lazy() if lazy else signal)
+    assert again.subtracted._lazy == lazy
+    noise = np.sqrt(result.subtracted.get_noise_variance().data.max())
+    for name in ("subtracted", "lower", "upper"):
+        close(getattr(again, name), getattr(result, name), atol=1e-2 * noise)
+    for one, other in zip(again.integrate(2.0, 3.0), result.integrate(2.0, 3.0), strict=True):
+        close(one, other, rtol=1e-3, atol=1e-2 * noise)
+    again.plot((1, 1))
+    again.plot_regions()
+    again.plot_checks()
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (3, 2, 2)])
+@pytest.mark.parametrize("units", ["eV", "meV"])
+def test_any_number_of_axes_and_other_units(shape, units, tmp_path):
+    one = image(shape or (1,), units)
+    one = one.inav[0] if not shape else one
+    result = one.remove_zlp_ml(**QUICK)
+    result.save(tmp_path / "r", signals=[])
+    for again in (load_removal(tmp_path / "r"), load_removal(tmp_path / "r", signal=one)):
+        close(again.zlp, result.zlp)
+        assert again.centre.data.shape == result.centre.data.shape
+        close(again.fwhm, result.fwhm, rtol=1e-9)
+
+
+def test_lazy_results_come_back_lazy(signal, tmp_path):
+    result = signal.as_lazy().remove_zlp_ml(**QUICK)
+    result.save(tmp_path / "r", signals=["zlp"], show_progressbar=False)
+    again = load_removal(tmp_path / "r")
+    assert again.zlp._lazy
+    close(again.zlp, result.zlp)
+
+
+def test_channels_that_were_bridged_are_bridged_again(tmp_path):
+    one = image()
+    one.data[..., 300] = 0
+    one.data[..., -20:] = 0
+    with pytest.warns(UserWarning, match="dead or hot"):
+        result = one.remove_zlp_ml(**QUICK)
+    result.save(tmp_path / "r")
+    again = load_removal(tmp_path / "r", signal=one)
+    close(again.zlp, result.zlp)
+    noise = np.sqrt(np.nanmax(result.subtracted.get_noise_variance().data))
+    close(again.subtracted, result.subtracted, atol=1e-2 * noise)
+
+
+def test_a_loaded_result_can_be_saved_again(signal, folder, tmp_path):
+    once = load_removal(folder, signal=signal)
+    once.save(tmp_path / "twice")
+    twice = load_removal(tmp_path / "twice", signal=signal)
+    close(twice.zlp, once.zlp, rtol=1e-12)
+
+
+def test_a_window_for_regions_needs_the_removal_itself(signal, folder):
+    with pytest.raises(
+        ValueError, match="left, right: expected none, for a result that was loaded"
+    ):
+        load_removal(folder, signal=signal).plot_regions(2.0, 3.0)
+
+
+# --- what does not belong to a result ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda s: s.isig[:500],
+        lambda s: s.inav[:2],
+        lambda s: s * 1.001,
+        lambda s: s._deepcopy_with_new_data(s.data[::-1].copy()),
+        lambda s: s._deepcopy_with_new_data(np.roll(s.data, 1, axis=-1)),
+    ],
+)
+def test_another_signal_is_refused(signal, folder, other):
+    with pytest.raises(ValueError, match="signal: expected the one that the ZLP was removed from"):
+        load_removal(folder, signal=other(signal))
+
+
+def test_another_axis_is_refused(signal, folder):
+    moved = signal.deepcopy()
+    moved.axes_manager.signal_axes[0].offset += 0.1
+    with pytest.raises(ValueError, match="got another energy axis"):
+        load_removal(folder, signal=moved)
+
+
+def test_a_folder_without_a_result_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected the model of a removal"):
+        load_removal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["posterior.zspy", "fwhm.zspy"])
+def test_a_missing_file_is_named(copied, name):
+    shutil.rmtree(copied / name)
+    with pytest.raises(FileNotFoundError, match=name):
+        load_removal(copied)
+
+
+def test_files_of_two_results_do_not_belong_together(copied, tmp_path):
+    other = image((5,)).remove_zlp_ml(**QUICK)
+    other.save(tmp_path / "other")
+    shutil.rmtree(copied / "centre.zspy")
+    shutil.copytree(tmp_path / "other" / "centre.zspy", copied / "centre.zspy")
+    with pytest.raises(RemovalFileError, match="its files do not belong together"):
+        load_removal(copied)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_models_are_refused(copied, seed):
+    file = copied / "model.safetensors"
+    whole, rng = file.read_bytes(), np.random.default_rng(seed)
+    for _ in range(60):
+        content = bytearray(whole)
+        if rng.random() < 0.3:
+            content = content[: rng.integers(len(content))]
+        else:
+            for place in rng.integers(len(content), size=rng.integers(1, 4)):
+                content[place] ^= int(rng.integers(1, 256))
+        file.write_bytes(bytes(content))
+        with pytest.raises(RemovalFileError, match="model.safetensors"):
+            from_file(file)
+
+
+def _values(written):
+    """All places in a JSON, as pairs of a container and a key."""
+    for key in written if isinstance(written, dict) else range(len(written)):
+        yield written, key
+        if isinstance(written[key], (dict, list)):
+            yield from _values(written[key])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_forged_records_are_refused_or_records(result, seed):
+    arrays = {}
+    written = json.dumps(encode(result.report, arrays))
+    rng = np.random.default_rng(seed)
+    for _ in range(100):
+        forged = json.loads(written)
+        places = list(_values(forged))
+        container, key = places[rng.integers(len(places))]
+        container[key] = [
+            None,
+            3,
+            "x",
+            [],
+            {},
+            {"record": "object", "fields": {}},
+            {"array": "nothing"},
+            {"number": "1"},
+            [[[]]],
+        ][rng.integers(9)]
+        try:
+            decode(forged, arrays, _RECORDS)
+        except ValueError:
+            continue
+
+
+def test_nothing_but_known_records_comes_out():
+    arrays = {}
+    written = encode(Range(1.0, np.inf), arrays)
+    assert decode(written, arrays, [Range]) == Range(1.0, np.inf)
+    with pytest.raises(ValueError, match="expected a record of"):
+        decode(written, arrays, [])
+    with pytest.raises(ValueError, match="expected Range with"):
+        decode({"record": "Range", "fields": {"low": 1.0}}, arrays, [Range])
+    deep = {"list": []}
+    for _ in range(200):
+        deep = {"list": [deep]}
+    with pytest.raises(ValueError, match="at depth"):
+        decode(deep, arrays, [Range])
+
+
+def test_what_is_kept_is_small(tmp_path):
+    one = ws2_like((24, 24), n_channels=2048, random_state=0).signal
+    one.change_dtype("float32")
+    result = one.remove_zlp_ml(**QUICK)
+    result.save(tmp_path / "r", signals=[])
+    kept = (tmp_path / "r" / "posterior.zspy").rglob("*")
+    size = sum(file.stat().st_size for file in kept if file.is_file())
+    assert size < 0.06 * one.data.nbytes
+
+
+def test_names_are_public():
+    assert {"load_removal", "RemovalFileError"} <= set(hyperspy_zlpml.__all__)
