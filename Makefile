@@ -42,6 +42,7 @@ bench-accuracy: $(VENV)/.installed  ## score accuracy and error bars beside othe
 bench-speed: $(VENV)/.installed  ## time training and application, EELSFitter beside (a quarter of an hour)
 	mkdir -p benchmarks/output
 	$(BIN)/python benchmarks/speed.py --output benchmarks/output
+	$(BIN)/python benchmarks/kernels.py
 
 bench-scale: $(VENV)/.installed  ## time and memory of large images and clusters (30 GB of disk)
 	mkdir -p benchmarks/output

@@ -3,6 +3,7 @@
 
 - ``mapping``: :func:`~hyperspy_zlpml.compute.mapping.map_spectra`, a function of spectra over an image in memory or lazy
 - ``lazy``: dask blocks of whole spectra, computed or stored with a progress bar
+- ``compiled``: functions that are compiled when they are first called
 - ``threads``: how many cores work, and one BLAS thread for each
 - ``workers``: the workers of a ``dask.distributed.Client``
 - ``records``: what is known of every spectrum, as arrays

@@ -11,5 +11,6 @@ Each uses only those before it:
 - ``expansion``: values of groups expanded to channels
 - ``residual``: what all spectra share beyond smooth shapes
 - ``tables``: shape, band and modes of an ensemble, looked up for many spectra
+- ``kernels``: match and evaluation of one spectrum after the other, compiled
 - ``matching``: joining the ensemble to every spectrum
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Match of spectra to the tables of an ensemble, compiled: one after the other, in double precision.
+"""Match and evaluation of spectra, compiled: one after the other, in double precision.
 
 What is worked on has groups of channels side by side, so that sums over groups fill the vector
 registers. :mod:`hyperspy_zlpml.zlp.matching` says what is fitted and why.
@@ -117,7 +117,7 @@ class Starts(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Tables side by side, see :func:`rows_of_tables`.
+    """Tables side by side, by nodes of ln N0 and of the grid.
 
     Attributes
     ----------
