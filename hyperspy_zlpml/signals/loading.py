@@ -14,6 +14,7 @@ from hyperspy_zlpml.ensemble import load
 from hyperspy_zlpml.image.spectra import Spectra
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.removal.checks import ScannedSpectra
+from hyperspy_zlpml.removal.evaluation import OF_MODEL, RESULTS
 from hyperspy_zlpml.removal.posterior import Posterior, weighted_sums
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.stored import RemovalFileError, from_file
@@ -33,7 +34,8 @@ def load_removal(directory, signal=None):
     """Read a result that ``r.save(directory)`` wrote, without training anything.
 
     The ZLP, its standard deviation and draws are made from the posterior alone. What needs counts,
-    ``subtracted``, its band and integrals, needs the signal that the ZLP was removed from.
+    ``subtracted``, its band and integrals, needs the signal that the ZLP was removed from; spectra
+    that were written are read without it.
 
     Parameters
     ----------
@@ -105,12 +107,20 @@ def load_removal(directory, signal=None):
         is_lazy=is_lazy,
         has_counts=spectra is not None,
     )
+    # Without the counts, results that were written are read.
+    files = {} if removed.has_counts else _files_of(directory)
     with one_at_a_signal:
-        return ZLPRemoval.wrap(signal, removed, kept.factor)
+        return ZLPRemoval.wrap(signal, removed, kept.factor, files)
 
 
 #: Maps of a result.
 _MAPS = ("clusters", "vacuum", "centre", "fwhm", "intensity")
+
+
+def _files_of(directory):
+    """Find the results that need counts and were written."""
+    files = {name: directory / f"{name}.zspy" for name in RESULTS if name not in OF_MODEL}
+    return {name: file for name, file in files.items() if file.is_dir()}
 
 
 def _read(directory, name, lazy=False):

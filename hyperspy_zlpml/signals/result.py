@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import dask.array as da
 import numpy as np
 from exspy.signals import EELSSpectrum
+from hyperspy.io import load
 from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml.arguments import flag, optional_flag, path
@@ -68,9 +69,10 @@ class ZLPRemoval:
     _like: EELSSpectrum = field(repr=False)
     _factor: float = field(repr=False)
     _signals: dict = field(repr=False, default_factory=dict)
+    _files: dict = field(repr=False, default_factory=dict)
 
     @classmethod
-    def wrap(cls, signal, removed, factor):
+    def wrap(cls, signal, removed, factor, files=None):
         """Wrap the arrays of a removal as signals like that which was removed from.
 
         Parameters
@@ -79,6 +81,8 @@ class ZLPRemoval:
         removed : RemovedZLP
         factor : float
             eV per unit of the energy axis.
+        files : dict of str to Path, optional
+            Results that are read from files instead of being made.
 
         Returns
         -------
@@ -95,6 +99,7 @@ class ZLPRemoval:
             removed=removed,
             _like=like,
             _factor=factor,
+            _files=files or {},
         )
 
     @property
@@ -149,6 +154,9 @@ class ZLPRemoval:
     def _make(self, names, show_progressbar=False):
         """Make signals of results that have none yet."""
         missing = [name for name in names if name not in self._signals]
+        for name in [name for name in missing if name in self._files]:
+            missing.remove(name)
+            self._signals[name] = load(str(self._files[name]), lazy=self.removed.is_lazy)
         arrays = [*missing, "variance"] if "subtracted" in missing else missing
         self.removed.make(arrays, show_progressbar)
         for name in missing:

@@ -73,10 +73,17 @@ def test_results_that_need_no_counts_come_back_alone(result, folder):
     assert type(again.zlp) is type(result.zlp)
 
 
+def test_results_that_were_written_are_read(result, folder):
+    again = load_removal(folder)
+    close(again.subtracted, result.subtracted, rtol=1e-6)
+    noise = again.subtracted.get_noise_variance()
+    close(noise, result.subtracted.get_noise_variance(), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda r: r.subtracted,
+        lambda r: r.lower,
         lambda r: r.upper,
         lambda r: r.integrate(2.0, 3.0),
         lambda r: r.plot((0, 0)),
