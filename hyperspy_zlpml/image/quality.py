@@ -40,6 +40,8 @@ _FAR_FROM_ZERO = 100.0
 _FAR_IN_FWHM = 10.0
 #: Parts of the axis, each of which may hold a negative level.
 _PARTS = 32
+#: More spectra than about this many tell nothing new of a level.
+_SPECTRA_LOOKED_AT = 256
 #: A level is negative by this many standard errors, ...
 _NEGATIVE = 8.0
 #: ... by this part of the peak to be told of, ...
@@ -165,6 +167,7 @@ def _below_zero(counts, energy, noise):
     float and str
         0 and nothing where they are not.
     """
+    counts = counts[:: max(len(counts) // _SPECTRA_LOOKED_AT, 1)]
     n_together = max(energy.size // _PARTS, 1)
     mean = np.median(counts, axis=0)
     smooth = uniform_filter1d(mean, n_together, mode="nearest")
