@@ -315,7 +315,7 @@ def rough_noise(counts, noise):
     >>> bool(rough_noise(counts, NoiseModel(gain=300.0, readout=0.0)).gain < 5)
     True
     """
-    counts = counts[:: max(len(counts) // _SPECTRA_LOOKED_AT, 1)]
+    counts = counts[:: max(len(counts) // SPECTRA_LOOKED_AT, 1)]
     difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
     level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2].ravel()
     classes = np.array_split(level.argsort(kind="stable"), min(N_LEVELS, max(level.size // 20, 1)))

@@ -5,6 +5,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from hyperspy_zlpml.image.channels import FEWEST_CHANNELS
+from hyperspy_zlpml.image.noise import SPECTRA_LOOKED_AT
 from hyperspy_zlpml.image.peaks import STATUS_TEXT
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 
@@ -40,8 +41,6 @@ _FAR_FROM_ZERO = 100.0
 _FAR_IN_FWHM = 10.0
 #: Parts of the axis, each of which may hold a negative level.
 _PARTS = 32
-#: More spectra than about this many tell nothing new of a level.
-_SPECTRA_LOOKED_AT = 256
 #: A level is negative by this many standard errors, ...
 _NEGATIVE = 8.0
 #: ... by this part of the peak to be told of, ...
@@ -167,7 +166,7 @@ def _below_zero(counts, energy, noise):
     float and str
         0 and nothing where they are not.
     """
-    counts = counts[:: max(len(counts) // _SPECTRA_LOOKED_AT, 1)]
+    counts = counts[:: max(len(counts) // SPECTRA_LOOKED_AT, 1)]
     n_together = max(energy.size // _PARTS, 1)
     mean = np.median(counts, axis=0)
     smooth = uniform_filter1d(mean, n_together, mode="nearest")
