@@ -208,7 +208,8 @@ def central_difference(zlp, name, step):
     return (ends[0] - ends[1]) / (2 * step)
 
 
-@pytest.mark.parametrize("mode", [0.5, 0.317, 0.93, 3])
+# No quantile at which two replicas change places, where there is no derivative.
+@pytest.mark.parametrize("mode", [0.45, 0.317, 0.93, 3])
 @pytest.mark.parametrize(
     "name, step", [("intensity", 1e3), ("centre", 1e-5), ("width", 1e-5), ("mode", 1e-6)]
 )
@@ -240,7 +241,8 @@ def test_a_fit_may_try_widths_that_are_none(ensemble):
 @pytest.mark.parametrize("mode", [0.0, 1.5, -1, -0.2, 9, np.nan, np.inf])
 def test_modes_that_are_none(ensemble, mode):
     zlp = component(ensemble, mode=mode)
-    with pytest.raises(ValueError, match=r"mode: expected .* from 1 to 8 .*, got .*set"):
+    of_all = rf"mode: expected .* from 1 to {ensemble.n_replicas} .*, got .*set"
+    with pytest.raises(ValueError, match=of_all):
         zlp.function(WIDE)
 
 
