@@ -272,9 +272,10 @@ class Removed:
     def integrate(self, rows, limits):
         """Integrals between limits for each spectrum, with all errors."""
         applied = self.result._application
-        return applied.subtraction.integrate(
-            self.scene.counts[rows], applied.peaks.select(rows), Range(*limits)
-        )
+        counts = self.scene.counts[rows]
+        if applied.channels is not None:
+            counts = applied.channels.repair(counts)
+        return applied.subtraction.integrate(counts, applied.peaks.select(rows), Range(*limits))
 
     def scores(self, limit=N_SCORED):
         """Scores with all that is claimed."""

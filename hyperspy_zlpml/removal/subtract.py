@@ -190,6 +190,7 @@ class Subtraction:
 
     def _posterior(self, counts, peaks):
         """Match spectra, all usable."""
+        self._check_channels(counts)
         spectra = self._grouped(counts, peaks)
         matched = self._match(counts, spectra, peaks)
         at = at_groups(self, matched, peaks)
@@ -236,6 +237,7 @@ class Subtraction:
         if measured_variance is not None:
             measured_variance = laid_out(np.broadcast_to(measured_variance, shape), float)
         if counts is not None:
+            self._check_channels(counts)
             counts = laid_out(counts, out[0].dtype)
         results = dict(zip(names, out, strict=True))
         rows = np.flatnonzero(usable)
@@ -253,6 +255,14 @@ class Subtraction:
                 measured_variance=measured_variance,
             )
         return out
+
+    def _check_channels(self, counts):
+        """Raise ValueError unless counts are those of the recorded channels."""
+        if np.shape(counts)[-1:] != (self.n_energy,):
+            raise ValueError(
+                f"counts: expected {self.n_energy} channels, those that were recorded, "
+                f"got an array of shape {np.shape(counts)}."
+            )
 
     def apply(self, counts, peaks, measured_variance=None):
         """Match spectra and subtract the ZLP from them.

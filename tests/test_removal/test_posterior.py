@@ -160,6 +160,19 @@ def test_the_lowest_integer_is_a_number_like_others(scene):
     check_unchanged(counts, model.posterior(counts, peaks))
 
 
+@pytest.mark.parametrize("n_energy", [600, 639, 700])
+def test_counts_of_other_channels_are_refused(scene, n_energy):
+    model, counts, peaks, posterior = scene
+    other = np.resize(counts, (4, n_energy))
+    for call in (
+        lambda: model.posterior(other, peaks),
+        lambda: model.evaluate(["subtracted"], posterior, other),
+        lambda: model.match_rows(other, peaks),
+    ):
+        with pytest.raises(ValueError, match="counts: expected 640 channels"):
+            call()
+
+
 def test_counts_of_other_spectra_are_others(scene):
     _, counts, _, posterior = scene
     check_unchanged(counts, posterior)
