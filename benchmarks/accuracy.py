@@ -247,11 +247,10 @@ class Removed:
 
     def bands(self, rows):
         """Bounds of what is taken off, by confidence: those of the result, and wider ones."""
-        counts = self.scene.counts[rows]
-        _, _, _, lower, upper, _ = self._wide.apply(
-            counts, self.result._application.peaks.select(rows)
-        )
-        sides = (self._spectra("lower")[rows], self._spectra("upper")[rows]), (lower, upper)
+        counts, applied = self.scene.counts[rows], self.result._application
+        found = self._wide.apply(self._recorded(rows), applied.peaks.select(rows))
+        wide = [applied._on_all_channels(values) for values in found[3:5]]
+        sides = (self._spectra("lower")[rows], self._spectra("upper")[rows]), wide
         return {
             confidence: (counts - above, counts - below)
             for confidence, (below, above) in zip(CONFIDENCES, sides, strict=True)
@@ -272,10 +271,14 @@ class Removed:
     def integrate(self, rows, limits):
         """Integrals between limits for each spectrum, with all errors."""
         applied = self.result._application
-        counts = self.scene.counts[rows]
-        if applied.channels is not None:
-            counts = applied.channels.repair(counts)
-        return applied.subtraction.integrate(counts, applied.peaks.select(rows), Range(*limits))
+        return applied.subtraction.integrate(
+            self._recorded(rows), applied.peaks.select(rows), Range(*limits)
+        )
+
+    def _recorded(self, rows):
+        """Counts of the channels that were recorded, bad ones bridged."""
+        counts, channels = self.scene.counts[rows], self.result._application.channels
+        return counts if channels is None else channels.repair(counts)
 
     def scores(self, limit=N_SCORED):
         """Scores with all that is claimed."""
