@@ -165,7 +165,7 @@ def deviations(model, matched, peaks, found):
     wider, opening = _outside_seen(model, found.u, peaks, matched.fwhm)
     # Where the match is worse than its noise its errors are larger in proportion.
     inflation = np.sqrt(np.clip(matched.reduced_chi2, 1, None))[:, None] * wider
-    factor = np.linalg.cholesky(_positive(matched.covariance))
+    factor = _roots(matched.covariance)
     directions = np.einsum("pij,ipg->jpg", factor, _derivatives(found)) * inflation
     opened = np.broadcast_to(opening, found.u.shape)[None]
     return Deviations(
@@ -176,11 +176,12 @@ def deviations(model, matched, peaks, found):
     )
 
 
-def _positive(covariance):
-    """Make covariances positive definite that rounding has left a little short of it."""
-    diagonal = np.einsum("pii->pi", covariance)
-    extra = 1e-12 * diagonal.max(-1)[:, None, None] * np.eye(covariance.shape[-1])
-    return covariance + extra
+def _roots(covariance):
+    """Factorise covariances; what rounding has left below zero is nothing."""
+    scale = np.sqrt(np.clip(np.einsum("pii->pi", covariance), 0, None))
+    known = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(covariance / known[:, :, None] / known[:, None, :])
+    return scale[:, :, None] * vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
 
 
 def evaluate(model, results, posterior, *, rows, counts=None, measured_variance=None):

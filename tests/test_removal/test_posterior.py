@@ -2,6 +2,7 @@
 """Posterior of the ZLP: what it holds comes back, draws scatter as the errors say, counts are known."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,3 +193,16 @@ def test_integrals_need_no_more_memory_for_more_spectra(scene):
         peak.append(tracemalloc.get_traced_memory()[1] - packed.nbytes)
         tracemalloc.stop()
     assert peak[1] < 1.5 * peak[0]
+
+
+def test_covariances_that_rounding_has_spoilt_have_directions(scene):
+    model, counts, peaks, posterior = scene
+    matched = posterior.matched
+    spoilt = matched.covariance.astype(np.float16).astype(float)
+    spoilt = 0.5 * (spoilt + spoilt.swapaxes(1, 2))
+    looked_up = look_up(model, matched, peaks)
+    found = deviations(model, replace(matched, covariance=spoilt), peaks, looked_up)
+    right = deviations(model, matched, peaks, looked_up)
+    size = np.sqrt((right.directions**2).sum(0))
+    change = np.sqrt((found.directions**2).sum(0)) - size
+    assert np.abs(change).max() < 0.02 * size.max()
