@@ -272,13 +272,13 @@ def blocks_of(one, n_steps=6, size=2):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_MOST_AT_ONCE", size)
-        whole = trained_on(one, n_steps=n_steps, run_blocks=kept)
+        whole = trained_on(one, n_steps=n_steps, run_blocks=kept, device="cpu")
     return blocks, whole
 
 
 def test_other_replicas_start_from_founders_in_turn_and_fit_as_well(monkeypatch):
     one = data(6)
-    anew = trained_on(one)
+    anew = trained_on(one, device="cpu")
     monkeypatch.setattr(training, "_FOUNDERS", 2)
     (founders, *others), founded = blocks_of(one, n_steps=30)
     assert [block.from_founder for block in (founders, *others)] == [False, True, True]
@@ -430,7 +430,13 @@ def test_threads_of_torch_are_put_back_and_change_no_number(n_threads):
 def test_progress_runs_to_its_end(monkeypatch):
     monkeypatch.setattr(training, "_MOST_AT_ONCE", 2)
     reports = []
-    trained_on(data(3), n_steps=30, patience=2, progress=lambda *values: reports.append(values))
+    trained_on(
+        data(3),
+        n_steps=30,
+        patience=2,
+        progress=lambda *values: reports.append(values),
+        device="cpu",  # which is given blocks of two, another device more
+    )
     done = [step for step, *_ in reports]
     assert done == sorted(done)
     assert {total for _, total, _ in reports} == {60}
