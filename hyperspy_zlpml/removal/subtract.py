@@ -59,7 +59,7 @@ class Subtraction:
         Groups of channels on which spectra are matched, in channels from their peaks.
     curvature : ndarray of shape (n_groups,)
         Of the shape within each group, see :func:`hyperspy_zlpml.zlp.groups.group_curvature`.
-    linear, cubic : Expansion
+    linear : Expansion
         Interpolation from the middle of the groups to channels.
     noise : NoiseModel
     pedestal : float
@@ -78,7 +78,6 @@ class Subtraction:
     groups: ChannelGroups
     curvature: np.ndarray
     linear: Expansion
-    cubic: Expansion
     noise: NoiseModel
     pedestal: float
     log_fwhm: Normal
@@ -145,7 +144,6 @@ class Subtraction:
             groups=groups,
             log_fwhm=log_fwhm,
             linear=Expansion.linear(groups),
-            cubic=Expansion.cubic(groups),
             correlation=_correlation(to_grid(groups.middle / per_fwhm)),
             **values,
         )
