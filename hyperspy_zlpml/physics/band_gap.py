@@ -21,6 +21,7 @@ from hyperspy_zlpml.physics.onset import (
     Fits,
     Shapes,
     binned,
+    departures,
     fit,
     onset_grid,
     scattered_down,
@@ -41,13 +42,13 @@ _RISEN = 4.0
 #: chi2 by which an onset must be better than none. In spectra that hold no losses less than 1 % are.
 DETECTED = 16.0
 #: Onsets are this far below E_I at most, FWHM: lower ones would have moved E_I.
-_BELOW_LIMIT = 0.5
+_BELOW_LIMIT = 1.0
 #: Gaps below this many FWHM are not told from the peak.
 _RESOLVED = 2.0
 #: Longest stretch below the onset that is fitted along, FWHM.
 _LONGEST_BELOW = 20.0
 #: Shapes of the search for the onset: any will do.
-_SEARCHED = Shapes((0.5, 1.0, 1.5), (1.0, np.inf), (0,))
+_SEARCHED = Shapes((0.5, 1.0, 1.5), (1.0, np.inf), (0.0,))
 #: Distance of onsets in the search, FWHM.
 _COARSE = 0.25
 #: Most onsets in the search.
@@ -56,6 +57,8 @@ _MOST_COARSE = 200
 _FINE = 0.0625
 #: Most onsets in the fit.
 _MOST_FINE = 96
+#: Departures from a shape that fit into the shortest window.
+_DEPARTURES = 3.0
 #: Points in the posterior between two onsets of the fit.
 _BETWEEN = 4
 #: Quantiles of the search, widened by one FWHM, between which onsets are fitted.
@@ -180,7 +183,12 @@ def _gap_of(losses, row, settings):
         onsets = _search(spectrum.until(risen + spectrum.shortest), risen + fwhm)
         spectrum, ends = _windows(spectrum, onsets.middle)
     spectrum = spectrum.free_of_losses_above(onsets.middle, whole)
-    return _summary(spectrum, _fit(spectrum, onsets, ends, settings), settings)
+    improvement, model = _best_of_search(spectrum, onsets, ends)
+    if improvement < DETECTED:
+        return Gap(improvement=improvement, reason=Reason.NOT_SIGNIFICANT)
+    spectrum = spectrum.with_departures(model, onsets.middle)
+    found = _fit(spectrum, onsets, ends, settings)
+    return _summary(spectrum, found, settings)._replace(improvement=improvement)
 
 
 @dataclass(frozen=True)
@@ -213,6 +221,14 @@ class _Spectrum:
         directions = np.concatenate([bins.directions, error[None]])
         bins = bins._replace(signal=bins.signal - brought, directions=directions)
         return replace(self, bins=bins, reach=end - onset)
+
+
+    def with_departures(self, model, onset):
+        """Take errors of the shape as errors of the bins."""
+        bins = self.bins
+        found = departures(bins, model, onset, self.shortest / _DEPARTURES)
+        directions = np.concatenate([bins.directions, found])
+        return replace(self, bins=bins._replace(directions=directions))
 
 
 class _Onsets(NamedTuple):
@@ -248,6 +264,23 @@ def _search(spectrum, highest):
     log_likelihood = logsumexp(_weighted(fits)[0][0], axis=0)
     low, middle, high = _quantiles(grid.energy, log_likelihood, _CONSIDERED)
     return _Onsets(low - spectrum.fwhm, middle, high + spectrum.fwhm)
+
+
+def _best_of_search(spectrum, onsets, ends):
+    """Find by how much an onset is better than none in the shortest window, and the best of all bins."""
+    grid = _grid(spectrum, onsets, ends, _COARSE)
+    found = templates(spectrum.bins, grid, _SEARCHED, spectrum.response, spectrum.reach)
+    fits = fit(spectrum.bins, found, [ends[0], spectrum.bins.energy.size])
+    best = np.unravel_index(fits.chi2[1].argmin(), fits.chi2[1].shape)
+    return fits.none[0] - fits.chi2[0].min(), fits.height[1][best] * found[best]
+
+
+def _grid(spectrum, onsets, ends, fineness):
+    """Lay out onsets within those that are considered, some parts of the FWHM apart."""
+    low = max(onsets.low, spectrum.lowest)
+    high = max(min(onsets.high, spectrum.bins.energy[ends[0] - 1]), low + spectrum.fwhm)
+    fineness = max(fineness * spectrum.fwhm, (high - low) / _MOST_FINE)
+    return onset_grid(spectrum.bins, low, high, fineness)
 
 
 def _fits(spectrum, shapes, grid, n_bins):
@@ -287,7 +320,7 @@ class _Fitted(NamedTuple):
 
     def log_density(self, exponents):
         """Compute the posterior of onsets in every window, by some exponents, (n_windows, n_onsets)."""
-        used = np.isin(self.shapes.exponent, exponents)
+        used = np.isin(self.shapes.table[:, 1], exponents)
         density = logsumexp(self.log_likelihood[:, used], axis=1)
         return density - logsumexp(density, axis=1, keepdims=True) + self.log_window[:, None]
 
@@ -295,10 +328,7 @@ class _Fitted(NamedTuple):
 def _fit(spectrum, onsets, ends, settings):
     """Fit the shapes of all exponents to the windows, at the onsets that are considered."""
     shapes = Shapes(tuple(sorted({*settings.exponents, DIRECT, INDIRECT})))
-    low = max(onsets.low, spectrum.lowest)
-    high = max(min(onsets.high, spectrum.bins.energy[ends[0] - 1]), low + spectrum.fwhm)
-    fineness = max(_FINE * spectrum.fwhm, (high - low) / _MOST_FINE)
-    grid = onset_grid(spectrum.bins, low, high, fineness)
+    grid = _grid(spectrum, onsets, ends, _FINE)
     fits = _fits(spectrum, shapes, grid, ends)
     return _Fitted(fits, grid.energy, shapes, *_weighted(fits))
 
@@ -319,13 +349,10 @@ def _summary(spectrum, found, settings):
     fits, window = found.fits, int(found.log_window.argmax())
     chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - _FITTED, 1)
     shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
-    improvement = fits.none[0] - fits.chi2[0].min()
-    if improvement < DETECTED:
-        return Gap(improvement=improvement, reason=Reason.NOT_SIGNIFICANT)
     log_density = found.log_density(settings.exponents)
     lower, gap, upper = _quantiles(found.onset, logsumexp(log_density, axis=0), _QUANTILES)
     exponent, exponent_std = _exponent(found, settings.exponents)
-    width, growth = found.shapes.of(shape)
+    growth, best_exponent, width = found.shapes.table[shape]
     return Gap(
         gap=gap,
         std=(upper - lower) / 2,
@@ -335,7 +362,6 @@ def _summary(spectrum, found, settings):
         exponent=exponent,
         exponent_std=exponent_std,
         ln_indirect=_ln_indirect(found),
-        improvement=improvement,
         reduced_chi2=chi2.min() / freedom,
         first=spectrum.bins.energy[0],
         last=spectrum.bins.energy[fits.n_bins[window] - 1],
@@ -343,7 +369,7 @@ def _summary(spectrum, found, settings):
         width=width,
         growth=growth,
         best=found.onset[place],
-        best_exponent=found.shapes.exponent[shape],
+        best_exponent=best_exponent,
         reason=_reason(spectrum, log_density, gap, improbable=gammaincc(freedom / 2, chi2.min() / 2)),
     )
 
@@ -376,7 +402,7 @@ def _exponent(found, exponents):
 
 def _of_exponent(found, exponent):
     """Compute the logarithm of the evidence for an exponent in every window, windows weighted."""
-    used = found.shapes.exponent == exponent
+    used = found.shapes.table[:, 1] == exponent
     return logsumexp(found.log_likelihood[:, used], axis=(1, 2)) + found.log_window
 
 

@@ -6,11 +6,19 @@ for indirect transitions (B. Rafferty and L. M. Brown, Phys. Rev. B 58, 10326 (1
 finite width: what rises also levels off, and a power law alone, fitted over some tenths of an eV,
 is off by more than its error. Shapes are therefore::
 
-    A (x / (1 + x / w))^b (E / Eg)^g,    x = E - Eg > 0
+    A (x / (1 + x / w))^b (1 + g x / Eg),    x = E - Eg > 0
 
-with a width w of the rise and a slow growth g of 0 or 1, both unknown, convolved with the peak of
-the spectrum itself. Everything enters linearly but Eg, b, w and g, which are tried on a grid: a fit
-by derivatives fails where the shape is singular, at the gap itself.
+with a width w of the rise and a growth g that are not known either: with g = 1 losses grow in
+proportion to the energy besides, as below a plasmon; larger g stand for excitons or further bands
+close above. They are convolved with the peak of the spectrum itself. Everything enters linearly but
+Eg, b, w and g, which are tried on a grid: a fit by derivatives fails where the shape is singular, at
+the gap itself.
+
+Two things beside decide how good a gap is. The tail of the peak of every loss reaches below it: what
+it brings down from the plasmon into the gap is of the size of an onset there, and is known from the
+spectrum (:func:`scattered_down`). And no shape is that of a specimen: the departures of some per cent
+that every spectrum shows are allowed for as errors in proportion to the losses
+(:func:`departures`).
 """
 
 from dataclasses import dataclass
@@ -41,10 +49,14 @@ _SHORTEST_RESPONSE = 9
 _POWERS = (1.0, 4.0)
 #: Relative errors of a peak's tail, within the response and beyond it.
 _TAIL_ERRORS = (0.1, 0.5)
-#: Widths of the rise that are tried, eV; infinite is the power law.
-WIDTHS = (0.5, 1.0, 2.0, 4.0, np.inf)
-#: Exponents of the slow growth with energy that are tried.
-GROWTHS = (0, 1)
+#: Relative standard deviation of losses from any smooth shape.
+_DEPARTURE = 0.1
+#: Width of a departure in units of the distance between two.
+_DEPARTURE_WIDTH = 0.6
+#: Widths of the rise that are tried, eV.
+WIDTHS = (0.3, 1.0, 3.0)
+#: Growths that are tried: none, in proportion to the energy, and further losses close above.
+GROWTHS = (0.0, 1.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -57,20 +69,20 @@ class Shapes:
         b.
     widths : tuple of float
         w, eV.
-    growths : tuple of int
-        g, 0 or 1.
+    growths : tuple of float
+        g.
 
     Examples
     --------
     >>> from hyperspy_zlpml.physics.onset import Shapes
-    >>> shapes = Shapes(exponents=(0.5, 1.5), widths=(1.0, 2.0), growths=(0,))
-    >>> shapes.size, shapes.exponent
+    >>> shapes = Shapes(exponents=(0.5, 1.5), widths=(1.0, 2.0), growths=(0.0,))
+    >>> shapes.size, shapes.table[:, 1]
     (4, array([0.5, 0.5, 1.5, 1.5]))
     """
 
     exponents: tuple[float, ...]
     widths: tuple[float, ...] = WIDTHS
-    growths: tuple[int, ...] = GROWTHS
+    growths: tuple[float, ...] = GROWTHS
 
     @property
     def size(self):
@@ -78,24 +90,9 @@ class Shapes:
         return len(self.growths) * len(self.exponents) * len(self.widths)
 
     @property
-    def exponent(self):
-        """Exponent of every shape, (size,); exponents and widths of one growth after the other."""
-        return np.tile(np.repeat(self.exponents, len(self.widths)), len(self.growths))
-
-    def of(self, number):
-        """Take width and growth of one shape.
-
-        Parameters
-        ----------
-        number : int
-
-        Returns
-        -------
-        tuple of float
-        """
-        growths = list(product(self.growths, self.exponents, self.widths))
-        growth, _, width = growths[number]
-        return width, growth
+    def table(self):
+        """Growth, exponent and width of every shape, (size, 3)."""
+        return np.array(list(product(self.growths, self.exponents, self.widths)))
 
 
 def rise(above, exponent, width):
@@ -295,7 +292,6 @@ def templates(bins, grid, shapes, response, reach=np.inf):
     blurred = irfft(_sharp(shapes, layout) * transfer, n=layout.n_fft, axis=-1)
     found = np.moveaxis(blurred[part[:, None], :, place + start], -1, 0)
     constant, rising = np.split(found, 2)
-    # E / Eg = 1 + x / Eg.
     return np.concatenate([constant + one * rising / grid.energy[:, None] for one in shapes.growths])
 
 
@@ -389,6 +385,30 @@ def _gain_tail(response, channels):
     power = np.polyfit(np.log(known[outer]), heights[outer], 1)[0]
     beyond = np.log(np.maximum(channels / reach, 1)) * -np.clip(-power, *_POWERS)
     return np.exp(np.interp(channels, known, heights) + beyond)
+
+
+def departures(bins, model, onset, distance):
+    """Compute in which ways losses may depart from a shape above an onset.
+
+    Parameters
+    ----------
+    bins : Bins
+    model : ndarray of shape (n_bins,)
+        Losses as a smooth shape has them.
+    onset : float
+        Energy from which they depart, eV.
+    distance : float
+        Between two departures, eV.
+
+    Returns
+    -------
+    ndarray of shape (n_departures, n_bins)
+        Independent bumps of a tenth of the losses.
+    """
+    places = np.arange(onset, bins.energy[-1] + distance, distance)
+    off = (bins.energy - places[:, None]) / (_DEPARTURE_WIDTH * distance)
+    bumps = np.exp(-0.5 * off**2)
+    return _DEPARTURE * model * bumps / np.sqrt((bumps**2).sum(0).max())
 
 
 class Fits(NamedTuple):
