@@ -222,7 +222,6 @@ class _Spectrum:
         bins = bins._replace(signal=bins.signal - brought, directions=directions)
         return replace(self, bins=bins, reach=end - onset)
 
-
     def with_departures(self, model, onset):
         """Take errors of the shape as errors of the bins."""
         bins = self.bins
@@ -370,7 +369,9 @@ def _summary(spectrum, found, settings):
         growth=growth,
         best=found.onset[place],
         best_exponent=best_exponent,
-        reason=_reason(spectrum, log_density, gap, improbable=gammaincc(freedom / 2, chi2.min() / 2)),
+        reason=_reason(
+            spectrum, log_density, gap, improbable=gammaincc(freedom / 2, chi2.min() / 2)
+        ),
     )
 
 

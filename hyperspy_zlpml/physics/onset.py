@@ -21,7 +21,7 @@ that every spectrum shows are allowed for as errors in proportion to the losses
 (:func:`departures`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -205,6 +205,18 @@ def binned(losses, row, low):
     )
 
 
+def _channels(losses, row, part):
+    """Take some channels of one spectrum as bins."""
+    return Bins(
+        energy=losses.energy[part] - losses.centre[row],
+        signal=losses.counts[row, part] - losses.zlp[row, part],
+        variance=losses.variance[row, part],
+        directions=losses.directions[row][:, part],
+        step=losses.step,
+        n_channels=1,
+    )
+
+
 class OnsetGrid(NamedTuple):
     """Onsets that are tried on one spectrum, whole channels or parts of a channel apart.
 
@@ -292,7 +304,9 @@ def templates(bins, grid, shapes, response, reach=np.inf):
     blurred = irfft(_sharp(shapes, layout) * transfer, n=layout.n_fft, axis=-1)
     found = np.moveaxis(blurred[part[:, None], :, place + start], -1, 0)
     constant, rising = np.split(found, 2)
-    return np.concatenate([constant + one * rising / grid.energy[:, None] for one in shapes.growths])
+    return np.concatenate(
+        [constant + one * rising / grid.energy[:, None] for one in shapes.growths]
+    )
 
 
 class _Layout(NamedTuple):
@@ -369,11 +383,35 @@ def scattered_down(bins, above, response):
     distance = above.energy[0] - bins.energy[-1] + width * np.arange(n_bins + n_above - 1)
     tail = bins.n_channels * _gain_tail(response, distance / bins.step)
     near = distance / bins.step <= response.size // 2
-    found = [
-        sliding_window_view(one, n_above)[::-1] @ above.signal
-        for one in (tail * near, tail * ~near)
-    ]
+    found = [np.correlate(one, above.signal, "valid")[::-1] for one in (tail * near, tail * ~near)]
     return sum(found), np.abs(_TAIL_ERRORS @ np.array(found))
+
+
+def without_losses_above(losses, high):
+    """Count as zero-loss peak what the gain side of it brings down from losses above an energy.
+
+    What is left of spectra needs nothing above that energy any more: they can be cropped there.
+
+    Parameters
+    ----------
+    losses : Losses
+    high : float
+        From the peak, eV.
+
+    Returns
+    -------
+    Losses
+        With one direction more: the error of what was brought down.
+    """
+    zlp, errors = losses.zlp.copy(), np.zeros_like(losses.zlp)
+    for row, energy in enumerate(losses.from_peak):
+        first = int(np.searchsorted(energy, high))
+        parts = np.split(np.arange(energy.size), [first])
+        below, above = (_channels(losses, row, part) for part in parts)
+        brought, errors[row, :first] = scattered_down(below, above, losses.response[row])
+        zlp[row, :first] += brought
+    directions = np.concatenate([losses.directions, errors[:, None]], axis=1)
+    return replace(losses, zlp=zlp, directions=directions)
 
 
 def _gain_tail(response, channels):
