@@ -14,9 +14,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.integrate import cumulative_trapezoid
 from scipy.interpolate import PchipInterpolator
-from scipy.special import gammaincc, logsumexp
+from scipy.special import gammaincc, logsumexp, softmax
 
 from hyperspy_zlpml.physics.onset import (
+    GROWTHS,
     Bins,
     Fits,
     Shapes,
@@ -55,10 +56,14 @@ _COARSE = 0.25
 _MOST_COARSE = 200
 #: Distance of onsets in the fit, FWHM.
 _FINE = 0.0625
+#: Distance of onsets in the fit that tells the kind of the gap, FWHM.
+_MIDDLING = 0.125
 #: Most onsets in the fit.
 _MOST_FINE = 96
 #: Departures from a shape that fit into the shortest window.
 _DEPARTURES = 3.0
+#: Logarithm of the weight by which a window may fit worse than the best, and as well for all that.
+_AS_WELL = 0.7
 #: Points in the posterior between two onsets of the fit.
 _BETWEEN = 4
 #: Quantiles of the search, widened by one FWHM, between which onsets are fitted.
@@ -144,6 +149,14 @@ class Gap(NamedTuple):
     reason: float = float(Reason.NONE)
 
 
+#: Widths of the rise by which direct and indirect gaps are told apart, eV: many spectra know it well.
+_WIDTHS_OF_EVIDENCE = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+#: Shapes by which they are told apart; without those of excitons, which would pass for either.
+EVIDENCE = Shapes((DIRECT, INDIRECT), _WIDTHS_OF_EVIDENCE, GROWTHS[:2])
+#: Numbers that are found for each spectrum: those of a gap, and the evidence of these shapes.
+N_NUMBERS = len(Gap._fields) + EVIDENCE.size
+
+
 def band_gaps(losses, settings=None):
     """Find the band gap of every spectrum of a block.
 
@@ -154,41 +167,85 @@ def band_gaps(losses, settings=None):
 
     Returns
     -------
-    ndarray of shape (n_spectra, n_numbers)
-        Columns as in :class:`Gap`; NaN where a spectrum does not tell, with the reason.
+    ndarray of shape (n_spectra, N_NUMBERS)
+        Columns as in :class:`Gap`, then the logarithm of the evidence of every shape of ``EVIDENCE``;
+        NaN where a spectrum does not tell, with the reason.
     """
     settings = settings or GapSettings()
-    return np.array([_gap_of(losses, row, settings) for row in range(len(losses.centre))])
+    found = np.full((len(losses.centre), N_NUMBERS), np.nan)
+    for row, numbers in enumerate(found):
+        gap, evidence = _gap_of(losses, row, settings)
+        numbers[: len(gap)], numbers[len(gap) :] = gap, evidence
+    return found
+
+
+def ln_indirect(evidence):
+    """Compute the logarithm of the evidence for an indirect gap over that for a direct one.
+
+    Spectra that are taken together share the shape of their onset, not the gap itself.
+
+    Parameters
+    ----------
+    evidence : ndarray of shape (..., n_spectra, n_shapes)
+        Of :func:`band_gaps`; spectra that do not tell are NaN.
+
+    Returns
+    -------
+    float or ndarray
+        ``ln(P(b = 1.5) / P(b = 0.5))``; NaN where no spectrum tells.
+
+    Examples
+    --------
+    Two spectra that each speak a little for an indirect gap speak more clearly together:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.band_gap import EVIDENCE, ln_indirect
+    >>> evidence = np.where(EVIDENCE.table[:, 1] == 1.5, 1.0, 0.0)
+    >>> float(ln_indirect(evidence[None])), float(ln_indirect(np.array([evidence, evidence])))
+    (1.0, 2.0)
+    """
+    tells = np.isfinite(evidence[..., 0])
+    total = np.where(tells[..., None], evidence, 0).sum(-2)
+    exponent = EVIDENCE.table[:, 1]
+    of_each = [logsumexp(total[..., exponent == one], axis=-1) for one in (INDIRECT, DIRECT)]
+    return np.where(tells.any(-1), of_each[0] - of_each[1], np.nan)
 
 
 def _gap_of(losses, row, settings):
-    """Find the band gap of one spectrum."""
-    limit, fwhm = losses.loss_limit[row], losses.fwhm[row]
+    """Find the band gap of one spectrum, and the evidence of the shapes that tell its kind."""
+    limit = losses.loss_limit[row]
     if not np.isfinite(limit):
-        return Gap(reason=Reason.NO_LIMIT)
+        return _none(Reason.NO_LIMIT)
     low, high = settings.window or (limit, np.inf)
-    low = max(low, limit)
-    whole = binned(losses, row, low)
-    bins = whole.between(low, high)
-    if bins.energy.size < _FEWEST_BINS:
-        return Gap(reason=Reason.AXIS_TOO_SHORT)
-    response = losses.response[row] if settings.own_response else np.ones(1)
-    spectrum = _Spectrum(bins, fwhm, low - _BELOW_LIMIT * fwhm, response)
-    if settings.window:
-        onsets, ends = _search(spectrum, bins.energy[-1] - fwhm), [bins.energy.size]
-    else:
-        risen = _risen(spectrum)
-        if risen is None:
-            return Gap(reason=Reason.NOT_SIGNIFICANT)
-        onsets = _search(spectrum.until(risen + spectrum.shortest), risen + fwhm)
-        spectrum, ends = _windows(spectrum, onsets.middle)
+    whole = binned(losses, row, max(low, limit))
+    spectrum = _Spectrum(
+        bins=whole.between(low, high),
+        fwhm=losses.fwhm[row],
+        lowest=max(low, limit) - _BELOW_LIMIT * losses.fwhm[row],
+        response=losses.response[row] if settings.own_response else np.ones(1),
+    )
+    if spectrum.bins.energy.size < _FEWEST_BINS:
+        return _none(Reason.AXIS_TOO_SHORT)
+    risen = spectrum.bins.energy[-1] if settings.window else _risen(spectrum)
+    if risen is None:
+        return _none(Reason.NOT_SIGNIFICANT)
+    onsets = _search(spectrum.until(risen + spectrum.shortest), risen + spectrum.fwhm)
+    spectrum, ends = _windows(spectrum, onsets.middle, is_given=settings.window is not None)
     spectrum = spectrum.free_of_losses_above(onsets.middle, whole)
     improvement, model = _best_of_search(spectrum, onsets, ends)
     if improvement < DETECTED:
-        return Gap(improvement=improvement, reason=Reason.NOT_SIGNIFICANT)
+        return _none(Reason.NOT_SIGNIFICANT, improvement)
     spectrum = spectrum.with_departures(model, onsets.middle)
     found = _fit(spectrum, onsets, ends, settings)
-    return _summary(spectrum, found, settings)._replace(improvement=improvement)
+    evidence = _evidence(spectrum, onsets, found)
+    return _summary(spectrum, found)._replace(
+        improvement=improvement, ln_indirect=float(ln_indirect(evidence[None]))
+    ), evidence
+
+
+def _none(reason, improvement=np.nan):
+    """Say why there is no gap."""
+    return Gap(improvement=improvement, reason=float(reason)), np.nan
 
 
 @dataclass(frozen=True)
@@ -288,8 +345,10 @@ def _fits(spectrum, shapes, grid, n_bins):
     return fit(spectrum.bins, found, n_bins)
 
 
-def _windows(spectrum, onset):
+def _windows(spectrum, onset, is_given):
     """Choose the windows about an onset: the bins of the longest, and the number of bins of each."""
+    if is_given:
+        return spectrum, np.array([spectrum.bins.energy.size])
     ends = onset + spectrum.shortest * np.array(_WINDOWS)
     spectrum = spectrum.until(ends[-1], low=onset - _LONGEST_BELOW * spectrum.fwhm)
     n_bins = np.searchsorted(spectrum.bins.energy, ends)
@@ -317,16 +376,16 @@ class _Fitted(NamedTuple):
     log_likelihood: np.ndarray
     log_window: np.ndarray
 
-    def log_density(self, exponents):
-        """Compute the posterior of onsets in every window, by some exponents, (n_windows, n_onsets)."""
-        used = np.isin(self.shapes.table[:, 1], exponents)
-        density = logsumexp(self.log_likelihood[:, used], axis=1)
+    @property
+    def log_density(self):
+        """Logarithm of the posterior of onsets in every window, (n_windows, n_onsets)."""
+        density = logsumexp(self.log_likelihood, axis=1)
         return density - logsumexp(density, axis=1, keepdims=True) + self.log_window[:, None]
 
 
 def _fit(spectrum, onsets, ends, settings):
     """Fit the shapes of all exponents to the windows, at the onsets that are considered."""
-    shapes = Shapes(tuple(sorted({*settings.exponents, DIRECT, INDIRECT})))
+    shapes = Shapes(settings.exponents)
     grid = _grid(spectrum, onsets, ends, _FINE)
     fits = _fits(spectrum, shapes, grid, ends)
     return _Fitted(fits, grid.energy, shapes, *_weighted(fits))
@@ -343,14 +402,14 @@ def _weighted(fits):
     return log_likelihood, log_window - logsumexp(log_window)
 
 
-def _summary(spectrum, found, settings):
+def _summary(spectrum, found):
     """Put into numbers what the fits of a spectrum say."""
     fits, window = found.fits, int(found.log_window.argmax())
     chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - _FITTED, 1)
     shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
-    log_density = found.log_density(settings.exponents)
+    log_density = found.log_density
     lower, gap, upper = _quantiles(found.onset, logsumexp(log_density, axis=0), _QUANTILES)
-    exponent, exponent_std = _exponent(found, settings.exponents)
+    exponent, exponent_std = _exponent(found)
     growth, best_exponent, width = found.shapes.table[shape]
     return Gap(
         gap=gap,
@@ -360,7 +419,6 @@ def _summary(spectrum, found, settings):
         systematic=_between_windows(found, log_density),
         exponent=exponent,
         exponent_std=exponent_std,
-        ln_indirect=_ln_indirect(found),
         reduced_chi2=chi2.min() / freedom,
         first=spectrum.bins.energy[0],
         last=spectrum.bins.energy[fits.n_bins[window] - 1],
@@ -393,23 +451,26 @@ def _between_windows(found, log_density):
     return np.sqrt(weights @ (medians - mean) ** 2)
 
 
-def _exponent(found, exponents):
+def _exponent(found):
     """Compute mean and standard deviation of the exponents that are tried."""
-    evidence = np.array([logsumexp(_of_exponent(found, one)) for one in exponents])
-    weights = np.exp(evidence - logsumexp(evidence))
-    mean = weights @ exponents
-    return mean, np.sqrt(weights @ (np.array(exponents) - mean) ** 2)
+    evidence = logsumexp(found.log_likelihood, axis=2) + found.log_window[:, None]
+    weights = softmax(logsumexp(evidence, axis=0))
+    exponent = found.shapes.table[:, 1]
+    mean = weights @ exponent
+    return mean, np.sqrt(weights @ (exponent - mean) ** 2)
 
 
-def _of_exponent(found, exponent):
-    """Compute the logarithm of the evidence for an exponent in every window, windows weighted."""
-    used = found.shapes.table[:, 1] == exponent
-    return logsumexp(found.log_likelihood[:, used], axis=(1, 2)) + found.log_window
+def _evidence(spectrum, onsets, found):
+    """Compute the logarithm of the evidence of the shapes that tell the kind of the gap.
 
-
-def _ln_indirect(found):
-    """Compute the logarithm of the evidence for an indirect gap over that for a direct one."""
-    return logsumexp(_of_exponent(found, INDIRECT)) - logsumexp(_of_exponent(found, DIRECT))
+    In the longest window that fits as well as any, for evidence of different windows is of different
+    data; at the best onset of each shape, for the range of onsets that are tried says nothing of it.
+    """
+    window = np.flatnonzero(found.log_window > found.log_window.max() - _AS_WELL)[-1]
+    ends = found.fits.n_bins[window : window + 1]
+    fits = _fits(spectrum, EVIDENCE, _grid(spectrum, onsets, ends, _MIDDLING), ends)
+    log_likelihood, _ = _weighted(fits)
+    return log_likelihood[0].max(-1)
 
 
 def _reason(spectrum, log_density, gap, improbable):
