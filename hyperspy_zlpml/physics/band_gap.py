@@ -22,6 +22,7 @@ from hyperspy_zlpml.physics.onset import (
     Fits,
     Shapes,
     binned,
+    channels_of,
     departures,
     fit,
     onset_grid,
@@ -58,6 +59,8 @@ _MOST_COARSE = 200
 _FINE = 0.0625
 #: Distance of onsets in the fit that tells the kind of the gap, FWHM.
 _MIDDLING = 0.125
+#: Distance of the onsets that a curve may have, channels.
+_OF_CURVE = 0.125
 #: Most onsets in the fit.
 _MOST_FINE = 96
 #: Departures from a shape that fit into the shortest window.
@@ -481,3 +484,35 @@ def _reason(spectrum, log_density, gap, improbable):
     if gap < _RESOLVED * spectrum.fwhm:
         return Reason.BELOW_RESOLUTION
     return Reason.MISFIT if improbable < _IMPROBABLE else Reason.NONE
+
+
+def onset_curve(losses, gap):
+    """Compute the best onset of one spectrum, channel by channel.
+
+    Parameters
+    ----------
+    losses : Losses
+        Of one spectrum.
+    gap : Gap
+        What was found in it, or in it and its neighbours: the height is fitted anew.
+
+    Returns
+    -------
+    ndarray of shape (n_energy,)
+        Counts, with what the tail of the peak brings down from above the window; NaN beyond it.
+    """
+    curve = np.full(losses.energy.size, np.nan)
+    if not np.isfinite(gap.best):
+        return curve
+    parts = np.searchsorted(losses.from_peak[0], [gap.first, gap.last])
+    inside, above = np.arange(*parts), np.arange(parts[1], losses.energy.size)
+    bins, response = channels_of(losses, 0, inside), losses.response[0]
+    grid = onset_grid(bins, gap.best, gap.best, _OF_CURVE * losses.step)
+    nearest = [int(np.abs(grid.energy - gap.best).argmin())]
+    grid = grid._replace(energy=grid.energy[nearest], before=grid.before[nearest])
+    shapes = Shapes((gap.best_exponent,), (gap.width,), (gap.growth,))
+    found = templates(bins, grid, shapes, response, bins.energy[-1] - gap.best)
+    brought, _ = scattered_down(bins, channels_of(losses, 0, above), response)
+    height = fit(bins._replace(signal=bins.signal - brought), found, [inside.size]).height
+    curve[inside] = height.item() * found[0, 0] + brought
+    return curve

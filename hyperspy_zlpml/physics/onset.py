@@ -205,8 +205,20 @@ def binned(losses, row, low):
     )
 
 
-def _channels(losses, row, part):
-    """Take some channels of one spectrum as bins."""
+def channels_of(losses, row, part):
+    """Take some channels of one spectrum as bins.
+
+    Parameters
+    ----------
+    losses : Losses
+    row : int
+    part : ndarray of int
+        Channels that follow each other.
+
+    Returns
+    -------
+    Bins
+    """
     return Bins(
         energy=losses.energy[part] - losses.centre[row],
         signal=losses.counts[row, part] - losses.zlp[row, part],
@@ -407,7 +419,7 @@ def without_losses_above(losses, high):
     for row, energy in enumerate(losses.from_peak):
         first = int(np.searchsorted(energy, high))
         parts = np.split(np.arange(energy.size), [first])
-        below, above = (_channels(losses, row, part) for part in parts)
+        below, above = (channels_of(losses, row, part) for part in parts)
         brought, errors[row, :first] = scattered_down(below, above, losses.response[row])
         zlp[row, :first] += brought
     directions = np.concatenate([losses.directions, errors[:, None]], axis=1)

@@ -1,6 +1,341 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Method of the result of a removal, and what it returns."""
+"""Method of the result of a removal that maps the band gap, and what it returns."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from hyperspy.signals import BaseSignal
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.band_gap import (
+    EXPONENTS,
+    N_NUMBERS,
+    Gap,
+    GapSettings,
+    band_gaps,
+    ln_indirect,
+)
+from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
+from hyperspy_zlpml.signals.arguments import wants_progressbar
+from hyperspy_zlpml.signals.maps.figure import plot_maps
+from hyperspy_zlpml.signals.maps.native import (
+    numbers_of_pixels,
+    plain_map,
+    reason_map,
+    value_map,
+)
+from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.statistics import Range
+
+#: Exponents that an onset may have.
+_EXPONENTS = (0.1, 5.0)
+#: Pixels on a side of a neighbourhood, at most.
+_LARGEST_POOL = 64
+#: Spectra that are looked at to find where gaps are.
+_LOOKED_AT = 32
+#: Length of the windows that pooled spectra are cut to, above the gaps, FWHM and eV.
+_ABOVE = (6.0, 1.5)
+#: Part of E_I from which pooled spectra are cut out.
+_BELOW = 0.8
+#: Columns that are energies.
+_ENERGIES = ("gap", "std", "lower", "upper", "systematic")
+#: Narrowest window, FWHM.
+_NARROWEST = 3.0
 
 
 class BandGapMethods:
-    """Methods of the result of a removal."""
+    """Methods of the result of a removal that map the band gap."""
+
+    # Every keyword is a choice that may be made.
+    def band_gap(  # noqa: PLR0913
+        self,
+        exponent=None,
+        window=None,
+        pool=None,
+        own_response=True,
+        refractive_index=None,
+        show_progressbar=None,
+    ):
+        """Map the band gap of the specimen, with errors and with the pixels that do not tell.
+
+        In every pixel onsets ``A (x / (1 + x / w))^b (1 + g x / Eg)`` with ``x = E - Eg`` are
+        convolved with the pixel's own zero-loss peak and fitted to what is left above ``E_I``, by
+        generalised least squares in which the zero-loss peak is as uncertain as it is. The gap is the
+        median of what all shapes say in three windows above the onset.
+
+        Parameters
+        ----------
+        exponent : float, optional
+            ``b``: 0.5 for a direct gap, 1.5 for an indirect one (Rafferty and Brown, 1998). By
+            default it is not known: exponents from 0.3 to 2.5 are tried, and the error of the gap
+            holds that.
+        window : tuple of float, optional
+            First and last energy from the peak that are fitted, in the units of the axis. By default
+            from ``E_I`` of each pixel to 1, 1.5 and 2 times the longer of 2 FWHM and 0.5 eV above the
+            onset.
+        pool : int or "clusters", optional
+            Pixels on a side of the neighbourhood whose spectra are summed, or the clusters of the
+            removal. The error of the zero-loss peak that neighbours share is kept.
+        own_response : bool
+            Whether onsets are blurred by the peak of the pixel; without, gaps are too low.
+        refractive_index : float, ndarray or BaseSignal, optional
+            Of the specimen: where electrons are faster than light in it, losses below the gap are
+            Cherenkov light, and the gap is marked.
+        show_progressbar : bool, optional
+
+        Returns
+        -------
+        BandGap
+
+        Raises
+        ------
+        ValueError
+            If an argument is not what it must be, before any work is done.
+
+        Notes
+        -----
+        ``std`` holds the counting noise, the error of the zero-loss peak with the choice of ``E_I``,
+        the shape of the onset with departures of a tenth of the losses from any, the exponent where
+        it is not given, and the windows; ``systematic`` is what part of it the windows make. Where
+        no shape fits, errors are larger by the square root of the reduced chi2.
+
+        Less than 1 % of spectra without losses are taken for some with a gap.
+
+        References
+        ----------
+        B. Rafferty and L. M. Brown, Phys. Rev. B 58, 10326 (1998).
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> found = r.band_gap(exponent=1.0, show_progressbar=False)
+        >>> found.gap
+        <BaseSignal, title: WS2-like flake band gap, dimensions: (4, 4|)>
+        >>> bool(np.nanmedian(abs(found.gap.data - 1.6)) < 0.2)
+        True
+        """
+        settings = self._gap_settings(exponent, window, own_response)
+        pool = _checked_pool(pool)
+        fast = self._is_fast(refractive_index)
+        options = {
+            "show_progressbar": wants_progressbar(show_progressbar),
+            "title": "Fitting onsets",
+        }
+        numbers = self._gap_numbers(settings, pool, options)
+        numbers[..., _column("reason")] = _with_retardation(numbers, fast)
+        return BandGap.wrap(self, numbers, settings, pool)
+
+    def _gap_settings(self, exponent, window, own_response):
+        """Check how gaps are searched for; energies in eV."""
+        if exponent is not None:
+            exponent = arguments.within(exponent, "exponent", *_EXPONENTS)
+        arguments.flag(own_response, "own_response")
+        return GapSettings(
+            exponents=EXPONENTS if exponent is None else (exponent,),
+            window=None if window is None else self._checked_window(window),
+            own_response=own_response,
+        )
+
+    def _checked_window(self, window):
+        """Take a window in eV; raise ValueError unless it is one of some width on the axis."""
+        energy = self.removed.spectra.energy / self._factor
+        low, high = arguments.pair(window, "window", 0, float(energy[-1]))
+        fwhm = float(np.nanmedian(self.fwhm.data))
+        if high - low < _NARROWEST * fwhm:
+            arguments.refuse(window, "window", f"one of at least {_NARROWEST * fwhm:.3g}, 3 FWHM")
+        return low * self._factor, high * self._factor
+
+    def _is_fast(self, refractive_index):
+        """Find the pixels in which electrons are faster than light."""
+        if refractive_index is None:
+            return np.zeros(self.removed.shape[:-1], bool)
+        speed_squared = beam_of(self._like, "refractive_index").speed_squared
+        index = numbers_of_pixels(self, refractive_index, "refractive_index")
+        if not (index > 0).all():
+            arguments.refuse(refractive_index, "refractive_index", "positive numbers")
+        return index**2 * speed_squared > 1
+
+    def _gap_numbers(self, settings, pool, options):
+        """Find the numbers of all pixels, (..., N_NUMBERS)."""
+        function = partial(band_gaps, settings=settings)
+        if pool is None:
+            return self.removed.map_losses(function, N_NUMBERS, lazy=False, **options)
+        options["window"] = self._pooled_window(settings)
+        shape = self.removed.shape[:-1]
+        if pool == "clusters":
+            labels = _groups(self.removed)
+            if labels.max() < 0:
+                return np.full(shape + (N_NUMBERS,), np.nan)
+            found = map_groups(self.removed, function, labels, **options)
+            return np.where((labels < 0)[..., None], np.nan, found[labels])
+        if not shape:
+            arguments.refuse(pool, "pool", "None for a single spectrum")
+        return map_neighbours(self.removed, function, N_NUMBERS, size=pool, **options)
+
+    def _pooled_window(self, settings):
+        """Choose the energies that pooled spectra are cut to, eV, by the gaps of some of them."""
+        losses = self.removed.losses_of(_some_spectra(self.removed))
+        fwhm = np.median(losses.fwhm)
+        low = max(losses.loss_limit.min() - fwhm, 0.0)
+        end = (losses.energy[-1] - losses.centre).min() - fwhm
+        if settings.window:
+            return Range(low, min(settings.window[1] + fwhm, end))
+        gaps = band_gaps(losses, settings)[:, _column("upper")]
+        highest = np.nanmax(gaps) if np.isfinite(gaps).any() else losses.loss_limit.max()
+        return Range(low, min(highest + max(_ABOVE[0] * fwhm, _ABOVE[1]), end))
+
+
+def _column(name):
+    return Gap._fields.index(name)
+
+
+def _checked_pool(pool):
+    """Take a size of neighbourhoods, the clusters, or none of both."""
+    if pool is None or (isinstance(pool, str) and pool == "clusters"):
+        return pool
+    return arguments.count(pool, "pool", 2, _LARGEST_POOL, beside=', "clusters" or None')
+
+
+def _some_spectra(removed):
+    """Choose some spectra of the specimen, or of vacuum where there is nothing else."""
+    usable = np.isfinite(removed.centre).ravel()
+    specimen = usable & ~removed.vacuum.ravel()
+    index = np.flatnonzero(specimen if specimen.any() else usable)
+    return index[np.unique(np.linspace(0, index.size - 1, _LOOKED_AT).astype(int))]
+
+
+def _groups(removed):
+    """Number the clusters that have spectra; vacuum is a group of its own."""
+    labels = np.where(removed.vacuum, removed.clusters.max() + 1, removed.clusters)
+    labels = np.where(np.isfinite(removed.centre) & (removed.clusters >= 0), labels, -1)
+    known = np.unique(labels[labels >= 0])
+    return np.where(labels >= 0, np.searchsorted(known, labels), -1)
+
+
+def _with_retardation(numbers, fast):
+    """Mark gaps below which Cherenkov losses lie, unless something worse is the matter."""
+    reason = numbers[..., _column("reason")]
+    return np.where(fast & (reason == Reason.NONE), Reason.RETARDED, reason)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class BandGap:
+    """Result of :meth:`ZLPRemoval.band_gap`: maps over the navigation space.
+
+    Energies are in the units of the axis, from the peak of each pixel. Numbers with a reason that is
+    not 0 are to be read with care; those of pixels that do not tell are NaN.
+
+    Attributes
+    ----------
+    gap : BaseSignal
+        Median of the posterior; its noise variance is the square of ``std``.
+    std : BaseSignal
+        Half the width of the central 68 % of the posterior.
+    lower, upper : BaseSignal
+        Ends of the central 68 %.
+    systematic : BaseSignal
+        Standard deviation of the gaps that the windows give; ``std`` holds it.
+    exponent : BaseSignal
+        ``b``, with its variance; what was given where it was.
+    ln_indirect : BaseSignal
+        Logarithm of the evidence for an indirect gap (b = 1.5) over that for a direct one (0.5). One
+        pixel seldom decides.
+    ln_indirect_clusters : BaseSignal
+        That of all pixels of a cluster together.
+    ln_indirect_image : float
+        That of all pixels together.
+    improvement : BaseSignal
+        chi2 by which an onset is better than none.
+    reduced_chi2 : BaseSignal
+        Of the best fit.
+    reason : BaseSignal
+        Why there is no number, or one to be read with care: ``metadata.ZLP_ML.legend``.
+    """
+
+    gap: BaseSignal
+    std: BaseSignal
+    lower: BaseSignal
+    upper: BaseSignal
+    systematic: BaseSignal
+    exponent: BaseSignal
+    ln_indirect: BaseSignal
+    ln_indirect_clusters: BaseSignal
+    ln_indirect_image: float
+    improvement: BaseSignal
+    reduced_chi2: BaseSignal
+    reason: BaseSignal
+    _removal: BandGapMethods = field(repr=False)
+    _numbers: np.ndarray = field(repr=False)
+    _settings: GapSettings = field(repr=False)
+    _pool: int | str | None = field(repr=False)
+
+    @classmethod
+    def wrap(cls, removal, numbers, settings, pool):
+        """Make maps of what was found.
+
+        Parameters
+        ----------
+        removal : ZLPRemoval
+        numbers : ndarray of shape (..., N_NUMBERS)
+            Of :func:`~hyperspy_zlpml.physics.band_gap.band_gaps`.
+        settings : GapSettings
+        pool : int, str or None
+
+        Returns
+        -------
+        BandGap
+        """
+        found = Gap(*np.moveaxis(numbers[..., : len(Gap._fields)], -1, 0))
+        evidence = numbers[..., len(Gap._fields) :]
+        units = removal._like.axes_manager.signal_axes[0].units
+        energies = {name: getattr(found, name) / removal._factor for name in _ENERGIES}
+        std = energies.pop("std")
+        gap = energies.pop("gap")
+        quantity, plain = f"Energy ({units})", partial(plain_map, removal)
+        titles = {"lower": "lower end", "upper": "upper end", "systematic": "window error"}
+        return cls(
+            gap=value_map(removal, gap, std, "band gap", quantity),
+            std=plain(std, "error of band gap", quantity),
+            **{
+                name: plain(energies[name], f"{titles[name]} of band gap", quantity)
+                for name in titles
+            },
+            exponent=value_map(
+                removal, found.exponent, found.exponent_std, "exponent of the onset", "Exponent"
+            ),
+            ln_indirect=plain(found.ln_indirect, "evidence for an indirect gap", "ln K"),
+            ln_indirect_clusters=plain(
+                _of_clusters(removal.removed, evidence),
+                "evidence of clusters for an indirect gap",
+                "ln K",
+            ),
+            ln_indirect_image=float(ln_indirect(_specimen(removal.removed, evidence))),
+            improvement=plain(found.improvement, "improvement by an onset", "chi2"),
+            reduced_chi2=plain(found.reduced_chi2, "misfit of the onset", "Reduced chi2"),
+            reason=reason_map(removal, found.reason, "band gap"),
+            _removal=removal,
+            _numbers=numbers,
+            _settings=settings,
+            _pool=pool,
+        )
+
+    def __repr__(self):
+        data = self.gap.data
+        n_known = int(np.isfinite(data).sum())
+        middle = f"median {np.nanmedian(data):.4g}, " if n_known else ""
+        return f"<BandGap, {middle}{n_known} of {data.size} pixels>"
+
+    def plot(self):
+        """Plot the gap beside its relative error; pixels that do not tell are grey.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+        """
+        return plot_maps([(self.gap, self.std.data)])
