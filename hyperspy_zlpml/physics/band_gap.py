@@ -63,6 +63,10 @@ _MIDDLING = 0.125
 _OF_CURVE = 0.125
 #: Most onsets in the fit.
 _MOST_FINE = 96
+#: Relative sizes of departures from any shape that are tried.
+_SIZES = (0.1, 0.2, 0.4, 0.8)
+#: Logarithm of the evidence that the next size must have more.
+_RELUCTANCE = 1.0
 #: Departures from a shape that fit into the shortest window.
 _DEPARTURES = 3.0
 #: Logarithm of the weight by which a window may fit worse than the best, and as well for all that.
@@ -238,7 +242,7 @@ def _gap_of(losses, row, settings):
     improvement, model = _best_of_search(spectrum, onsets, ends)
     if improvement < DETECTED:
         return _none(Reason.NOT_SIGNIFICANT, improvement)
-    spectrum = spectrum.with_departures(model, onsets.middle)
+    spectrum = _with_departures(spectrum, model, onsets, ends)
     found = _fit(spectrum, onsets, ends, settings)
     evidence = _evidence(spectrum, onsets, found)
     return _summary(spectrum, found)._replace(
@@ -281,13 +285,6 @@ class _Spectrum:
         directions = np.concatenate([bins.directions, error[None]])
         bins = bins._replace(signal=bins.signal - brought, directions=directions)
         return replace(self, bins=bins, reach=end - onset)
-
-    def with_departures(self, model, onset):
-        """Take errors of the shape as errors of the bins."""
-        bins = self.bins
-        found = departures(bins, model, onset, self.shortest / _DEPARTURES)
-        directions = np.concatenate([bins.directions, found])
-        return replace(self, bins=bins._replace(directions=directions))
 
 
 class _Onsets(NamedTuple):
@@ -332,6 +329,22 @@ def _best_of_search(spectrum, onsets, ends):
     fits = fit(spectrum.bins, found, [ends[0], spectrum.bins.energy.size])
     best = np.unravel_index(fits.chi2[1].argmin(), fits.chi2[1].shape)
     return fits.none[0] - fits.chi2[0].min(), fits.height[1][best] * found[best]
+
+
+def _with_departures(spectrum, model, onsets, ends):
+    """Take departures from any shape for errors, as large as the data want them."""
+    bins = spectrum.bins
+    unit = departures(bins, model, onsets.middle, spectrum.shortest / _DEPARTURES)
+    grid = _grid(spectrum, onsets, ends, _COARSE)
+    found = templates(bins, grid, _SEARCHED, spectrum.response, spectrum.reach)
+    tried = [
+        bins._replace(directions=np.concatenate([bins.directions, size * unit]))
+        for size in _SIZES
+    ]
+    fits = [fit(one, found, [bins.energy.size]) for one in tried]
+    evidence = [-0.5 * (one.chi2.min() + one.log_determinant[0]) for one in fits]
+    best = int(np.argmax(evidence - np.arange(len(tried)) * _RELUCTANCE))
+    return replace(spectrum, bins=tried[best])
 
 
 def _grid(spectrum, onsets, ends, fineness):

@@ -16,9 +16,8 @@ the gap itself.
 
 Two things beside decide how good a gap is. The tail of the peak of every loss reaches below it: what
 it brings down from the plasmon into the gap is of the size of an onset there, and is known from the
-spectrum (:func:`scattered_down`). And no shape is that of a specimen: the departures of some per cent
-that every spectrum shows are allowed for as errors in proportion to the losses
-(:func:`departures`).
+spectrum (:func:`scattered_down`). And no shape is that of a specimen: departures are allowed for as
+errors in proportion to the losses (:func:`departures`).
 """
 
 from dataclasses import dataclass, replace
@@ -49,8 +48,6 @@ _SHORTEST_RESPONSE = 9
 _POWERS = (1.0, 4.0)
 #: Relative errors of a peak's tail, within the response and beyond it.
 _TAIL_ERRORS = (0.1, 0.5)
-#: Relative standard deviation of losses from any smooth shape.
-_DEPARTURE = 0.1
 #: Width of a departure in units of the distance between two.
 _DEPARTURE_WIDTH = 0.6
 #: Widths of the rise that are tried, eV.
@@ -453,12 +450,12 @@ def departures(bins, model, onset, distance):
     Returns
     -------
     ndarray of shape (n_departures, n_bins)
-        Independent bumps of a tenth of the losses.
+        Independent bumps as high as the losses.
     """
     places = np.arange(onset, bins.energy[-1] + distance, distance)
     off = (bins.energy - places[:, None]) / (_DEPARTURE_WIDTH * distance)
     bumps = np.exp(-0.5 * off**2)
-    return _DEPARTURE * model * bumps / np.sqrt((bumps**2).sum(0).max())
+    return model * bumps / np.sqrt((bumps**2).sum(0).max())
 
 
 class Fits(NamedTuple):
@@ -472,12 +469,15 @@ class Fits(NamedTuple):
         chi2 where there is no onset.
     height : ndarray of shape (n_ends, n_shapes, n_onsets)
         Best factor on the template.
+    log_determinant : ndarray of shape (n_ends,)
+        Logarithm of the determinant of the covariance over that of the noise alone.
     n_bins : ndarray of int of shape (n_ends,)
     """
 
     chi2: np.ndarray
     none: np.ndarray
     height: np.ndarray
+    log_determinant: np.ndarray
     n_bins: np.ndarray
 
 
@@ -506,9 +506,11 @@ def fit(bins, shapes, n_bins):
     found = [
         _fit_first(data[:n], model[:, :n], directions[:, :n]) for n in np.asarray(n_bins).tolist()
     ]
-    chi2, none, height = (np.array(values) for values in zip(*found, strict=True))
+    chi2, none, height, log_determinant = (np.array(values) for values in zip(*found, strict=True))
     shape = (len(found),) + shapes.shape[:2]
-    return Fits(chi2.reshape(shape), none, height.reshape(shape), np.asarray(n_bins))
+    return Fits(
+        chi2.reshape(shape), none, height.reshape(shape), log_determinant, np.asarray(n_bins)
+    )
 
 
 def _relevant(directions):
@@ -518,12 +520,12 @@ def _relevant(directions):
 
 
 def _fit_first(data, model, directions):
-    """Fit templates to bins in units of their noise: chi2, that of no template, and heights."""
-    inner = np.eye(len(directions)) + directions @ directions.T
-    directions = solve_triangular(np.linalg.cholesky(inner), directions, lower=True)
+    """Fit templates to bins in units of their noise: what :class:`Fits` holds of one end."""
+    root = np.linalg.cholesky(np.eye(len(directions)) + directions @ directions.T)
+    directions = solve_triangular(root, directions, lower=True)
     data_along, model_along = directions @ data, model @ directions.T
     squared = np.einsum("mb,mb->m", model, model) - np.einsum("mq,mq->m", model_along, model_along)
     overlap = model @ data - model_along @ data_along
     none = data @ data - data_along @ data_along
     height = np.clip(overlap, 0, None) / np.maximum(squared, np.finfo(float).tiny)
-    return none - height * overlap, none, height
+    return none - height * overlap, none, height, 2 * np.log(np.diag(root)).sum()

@@ -19,7 +19,6 @@ from hyperspy_zlpml.physics.band_gap import (
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
 from hyperspy_zlpml.signals.arguments import wants_progressbar
-from hyperspy_zlpml.signals.maps.figure import plot_maps
 from hyperspy_zlpml.signals.maps.native import (
     numbers_of_pixels,
     plain_map,
@@ -42,7 +41,7 @@ _BELOW = 0.8
 #: Columns that are energies.
 _ENERGIES = ("gap", "std", "lower", "upper", "systematic")
 #: Narrowest window, FWHM.
-_NARROWEST = 3.0
+_NARROWEST = 2.0
 
 
 class BandGapMethods:
@@ -148,7 +147,7 @@ class BandGapMethods:
         low, high = arguments.pair(window, "window", 0, float(energy[-1]))
         fwhm = float(np.nanmedian(self.fwhm.data))
         if high - low < _NARROWEST * fwhm:
-            arguments.refuse(window, "window", f"one of at least {_NARROWEST * fwhm:.3g}, 3 FWHM")
+            arguments.refuse(window, "window", f"one of at least {_NARROWEST * fwhm:.3g}, 2 FWHM")
         return low * self._factor, high * self._factor
 
     def _is_fast(self, refractive_index):
@@ -211,11 +210,31 @@ def _some_spectra(removed):
 
 
 def _groups(removed):
-    """Number the clusters that have spectra; vacuum is a group of its own."""
+    """Give clusters that have spectra a number each; vacuum is a group of its own."""
     labels = np.where(removed.vacuum, removed.clusters.max() + 1, removed.clusters)
     labels = np.where(np.isfinite(removed.centre) & (removed.clusters >= 0), labels, -1)
     known = np.unique(labels[labels >= 0])
     return np.where(labels >= 0, np.searchsorted(known, labels), -1)
+
+
+def _evidence_of(removed, numbers, pool):
+    """Take the evidence of pixels for their kinds of onset, each spectrum counted once.
+
+    Returns
+    -------
+    ndarray of shape (n_groups, n_spectra, n_shapes)
+        Of the specimen, by clusters; NaN where there is none.
+    groups : ndarray of int of the navigation shape
+    """
+    evidence, groups = numbers[..., len(Gap._fields) :], _groups(removed)
+    size = pool ** groups.ndim if isinstance(pool, int) else np.ones(1)
+    if pool == "clusters":
+        size = np.bincount(groups[groups >= 0], minlength=1)[groups]
+    evidence = evidence / np.reshape(size, np.shape(size) + (1,))
+    is_group = groups == np.arange(max(groups.max() + 1, 1)).reshape((-1,) + (1,) * groups.ndim)
+    is_specimen = is_group & ~removed.vacuum
+    by_group = np.where(is_specimen[..., None], evidence, np.nan)
+    return by_group.reshape(len(is_group), -1, evidence.shape[-1]), groups
 
 
 def _with_retardation(numbers, fast):
@@ -292,7 +311,8 @@ class BandGap:
         BandGap
         """
         found = Gap(*np.moveaxis(numbers[..., : len(Gap._fields)], -1, 0))
-        evidence = numbers[..., len(Gap._fields) :]
+        evidence, groups = _evidence_of(removal.removed, numbers, pool)
+        of_groups = np.where(groups < 0, np.nan, ln_indirect(evidence)[groups])
         units = removal._like.axes_manager.signal_axes[0].units
         energies = {name: getattr(found, name) / removal._factor for name in _ENERGIES}
         std = energies.pop("std")
@@ -311,11 +331,9 @@ class BandGap:
             ),
             ln_indirect=plain(found.ln_indirect, "evidence for an indirect gap", "ln K"),
             ln_indirect_clusters=plain(
-                _of_clusters(removal.removed, evidence),
-                "evidence of clusters for an indirect gap",
-                "ln K",
+                of_groups, "evidence of clusters for an indirect gap", "ln K"
             ),
-            ln_indirect_image=float(ln_indirect(_specimen(removal.removed, evidence))),
+            ln_indirect_image=float(ln_indirect(evidence.reshape(-1, evidence.shape[-1]))),
             improvement=plain(found.improvement, "improvement by an onset", "chi2"),
             reduced_chi2=plain(found.reduced_chi2, "misfit of the onset", "Reduced chi2"),
             reason=reason_map(removal, found.reason, "band gap"),
@@ -331,6 +349,51 @@ class BandGap:
         middle = f"median {np.nanmedian(data):.4g}, " if n_known else ""
         return f"<BandGap, {middle}{n_known} of {data.size} pixels>"
 
+    def curve(self, indices=()):
+        """Compute the onset that fits a pixel best.
+
+        Parameters
+        ----------
+        indices : tuple of int
+            Navigation indices (x, y, ...); none for a single spectrum.
+
+        Returns
+        -------
+        EELSZLPSpectrum
+            Of that pixel; NaN outside of the window of most weight.
+
+        Raises
+        ------
+        ValueError
+            If there is no such pixel.
+        """
+        place = self._place(indices)
+        losses, gap = self._losses_at(place)
+        removal = self._removal
+        curve = np.full(losses.energy.size, np.nan) if gap is None else onset_curve(losses, gap)
+        index = tuple(int(i) for i in np.unravel_index(place, removal.removed.shape[:-1]))[::-1]
+        signal = removal._like.inav[index] if index else removal._like.deepcopy()
+        signal = signal.as_signal1D(0) if signal._lazy else signal
+        signal.data = removal.removed.application.on_all_channels(curve)
+        signal.metadata.General.title = "onset of the losses"
+        return signal
+
+    def _place(self, indices):
+        """Take navigation indices as the number of a spectrum."""
+        shape = self._removal.removed.shape[:-1]
+        found = integers(indices, "indices")[::-1]
+        inside = len(found) == len(shape) and all(
+            -n <= i < n for i, n in zip(found, shape, strict=False)
+        )
+        if not inside:
+            arguments.refuse(indices, "indices", f"one within each of {shape[::-1]}")
+        if not shape:
+            return 0
+        return int(np.ravel_multi_index(tuple(i % n for i, n in zip(found, shape, strict=True)), shape))
+
+    def _losses_at(self, place):
+        """Collect the losses of a pixel, pooled with its neighbours as they were, and its gap."""
+
     def plot(self):
         """Plot the gap beside its relative error; pixels that do not tell are grey.
 
@@ -338,4 +401,6 @@ class BandGap:
         -------
         list of matplotlib.axes.Axes
         """
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
         return plot_maps([(self.gap, self.std.data)])
