@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.integrate import cumulative_trapezoid
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicSpline
 from scipy.special import gammaincc, logsumexp, softmax
 
 from hyperspy_zlpml.physics.onset import (
@@ -34,7 +34,7 @@ from hyperspy_zlpml.physics.reasons import Reason
 #: Exponents of direct and of indirect transitions.
 DIRECT, INDIRECT = 0.5, 1.5
 #: Exponents that are tried where none is known.
-EXPONENTS = (0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
+EXPONENTS = (0.3, 0.65, 1.0, 1.4, 1.75, 2.1, 2.5)
 #: Ends of the windows above the onset, in units of the shortest.
 _WINDOWS = (1.0, 1.5, 2.0)
 #: Shortest window above the onset, FWHM and eV: the longer of both.
@@ -56,13 +56,13 @@ _COARSE = 0.25
 #: Most onsets in the search.
 _MOST_COARSE = 200
 #: Distance of onsets in the fit, FWHM.
-_FINE = 0.0625
+_FINE = 0.1
 #: Distance of onsets in the fit that tells the kind of the gap, FWHM.
 _MIDDLING = 0.125
 #: Distance of the onsets that a curve may have, channels.
 _OF_CURVE = 0.125
 #: Most onsets in the fit.
-_MOST_FINE = 96
+_MOST_FINE = 64
 #: Relative sizes of departures from any shape that are tried.
 _SIZES = (0.1, 0.2, 0.4, 0.8)
 #: Logarithm of the evidence that the next size must have more.
@@ -72,15 +72,15 @@ _DEPARTURES = 3.0
 #: Logarithm of the weight by which a window may fit worse than the best, and as well for all that.
 _AS_WELL = 0.7
 #: Points in the posterior between two onsets of the fit.
-_BETWEEN = 4
-#: Quantiles of the search, widened by one FWHM, between which onsets are fitted.
+_BETWEEN = 8
+#: Quantiles of the search, widened by half a FWHM, between which onsets are fitted.
 _CONSIDERED = (1e-4, 0.5, 1 - 1e-4)
 #: Fewest bins that can be fitted.
-_FEWEST_BINS = 12
+_FEWEST_BINS = 8
 #: Numbers that are fitted to the bins: onset, height, exponent, width.
 _FITTED = 4
 #: Logarithm of a density over its maximum below which it is nothing.
-_NOTHING = 700.0
+_NOTHING = 60.0
 #: Probability below which a chi2 is a misfit.
 _IMPROBABLE = 1e-3
 #: Quantiles that are given: 68 % and the median.
@@ -239,10 +239,9 @@ def _gap_of(losses, row, settings):
     onsets = _search(spectrum.until(risen + spectrum.shortest), risen + spectrum.fwhm)
     spectrum, ends = _windows(spectrum, onsets.middle, is_given=settings.window is not None)
     spectrum = spectrum.free_of_losses_above(onsets.middle, whole)
-    improvement, model = _best_of_search(spectrum, onsets, ends)
+    spectrum, improvement = _with_departures(spectrum, onsets, ends)
     if improvement < DETECTED:
         return _none(Reason.NOT_SIGNIFICANT, improvement)
-    spectrum = _with_departures(spectrum, model, onsets, ends)
     found = _fit(spectrum, onsets, ends, settings)
     evidence = _evidence(spectrum, onsets, found)
     return _summary(spectrum, found)._replace(
@@ -319,32 +318,32 @@ def _search(spectrum, highest):
     fits = _fits(spectrum, _SEARCHED, grid, [spectrum.bins.energy.size])
     log_likelihood = logsumexp(_weighted(fits)[0][0], axis=0)
     low, middle, high = _quantiles(grid.energy, log_likelihood, _CONSIDERED)
-    return _Onsets(low - spectrum.fwhm, middle, high + spectrum.fwhm)
+    return _Onsets(low - spectrum.fwhm / 2, middle, high + spectrum.fwhm / 2)
 
 
-def _best_of_search(spectrum, onsets, ends):
-    """Find by how much an onset is better than none in the shortest window, and the best of all bins."""
-    grid = _grid(spectrum, onsets, ends, _COARSE)
-    found = templates(spectrum.bins, grid, _SEARCHED, spectrum.response, spectrum.reach)
-    fits = fit(spectrum.bins, found, [ends[0], spectrum.bins.energy.size])
-    best = np.unravel_index(fits.chi2[1].argmin(), fits.chi2[1].shape)
-    return fits.none[0] - fits.chi2[0].min(), fits.height[1][best] * found[best]
+def _with_departures(spectrum, onsets, ends):
+    """Take departures from any shape for errors, as large as the data want them.
 
-
-def _with_departures(spectrum, model, onsets, ends):
-    """Take departures from any shape for errors, as large as the data want them."""
+    Returns
+    -------
+    spectrum : _Spectrum
+    improvement : float
+        chi2 by which an onset is better than none in the shortest window, without departures.
+    """
     bins = spectrum.bins
-    unit = departures(bins, model, onsets.middle, spectrum.shortest / _DEPARTURES)
     grid = _grid(spectrum, onsets, ends, _COARSE)
     found = templates(bins, grid, _SEARCHED, spectrum.response, spectrum.reach)
+    exact = fit(bins, found, [ends[0], bins.energy.size])
+    best = np.unravel_index(exact.chi2[1].argmin(), exact.chi2[1].shape)
+    model, distance = exact.height[1][best] * found[best], spectrum.shortest / _DEPARTURES
+    unit = departures(bins, model, onsets.middle, distance)
     tried = [
-        bins._replace(directions=np.concatenate([bins.directions, size * unit]))
-        for size in _SIZES
+        bins._replace(directions=np.concatenate([bins.directions, size * unit])) for size in _SIZES
     ]
     fits = [fit(one, found, [bins.energy.size]) for one in tried]
     evidence = [-0.5 * (one.chi2.min() + one.log_determinant[0]) for one in fits]
-    best = int(np.argmax(evidence - np.arange(len(tried)) * _RELUCTANCE))
-    return replace(spectrum, bins=tried[best])
+    chosen = int(np.argmax(evidence - np.arange(len(tried)) * _RELUCTANCE))
+    return replace(spectrum, bins=tried[chosen]), exact.none[0] - exact.chi2[0].min()
 
 
 def _grid(spectrum, onsets, ends, fineness):
@@ -453,7 +452,7 @@ def _quantiles(onset, log_density, probabilities):
     """Find quantiles of a posterior that is given by its logarithm on a grid."""
     fine = np.linspace(onset[0], onset[-1], _BETWEEN * (onset.size - 1) + 1)
     floor = log_density.max() - _NOTHING
-    log_fine = PchipInterpolator(onset, np.maximum(log_density, floor))(fine)
+    log_fine = CubicSpline(onset, np.maximum(log_density, floor))(fine)
     density = np.exp(log_fine - log_fine.max())
     below = cumulative_trapezoid(density, initial=0)
     return np.interp(probabilities, below / below[-1], fine)

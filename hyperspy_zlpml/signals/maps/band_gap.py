@@ -15,6 +15,7 @@ from hyperspy_zlpml.physics.band_gap import (
     GapSettings,
     band_gaps,
     ln_indirect,
+    onset_curve,
 )
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
@@ -26,6 +27,7 @@ from hyperspy_zlpml.signals.maps.native import (
     value_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.wrapping import set_lazy
 from hyperspy_zlpml.statistics import Range
 
 #: Exponents that an onset may have.
@@ -227,7 +229,7 @@ def _evidence_of(removed, numbers, pool):
     groups : ndarray of int of the navigation shape
     """
     evidence, groups = numbers[..., len(Gap._fields) :], _groups(removed)
-    size = pool ** groups.ndim if isinstance(pool, int) else np.ones(1)
+    size = pool**groups.ndim if isinstance(pool, int) else np.ones(1)
     if pool == "clusters":
         size = np.bincount(groups[groups >= 0], minlength=1)[groups]
     evidence = evidence / np.reshape(size, np.shape(size) + (1,))
@@ -367,21 +369,38 @@ class BandGap:
         ValueError
             If there is no such pixel.
         """
-        place = self._place(indices)
-        losses, gap = self._losses_at(place)
-        removal = self._removal
-        curve = np.full(losses.energy.size, np.nan) if gap is None else onset_curve(losses, gap)
-        index = tuple(int(i) for i in np.unravel_index(place, removal.removed.shape[:-1]))[::-1]
-        signal = removal._like.inav[index] if index else removal._like.deepcopy()
-        signal = signal.as_signal1D(0) if signal._lazy else signal
+        place, removal = self._place(indices), self._removal
+        losses, curve = self._fit_of(place)
+        if losses is None:
+            curve = np.full(removal.removed.spectra.energy.size, np.nan)
+        signal = removal._like.inav[tuple(indices)] if indices else removal._like.deepcopy()
+        set_lazy(signal, False)
         signal.data = removal.removed.application.on_all_channels(curve)
         signal.metadata.General.title = "onset of the losses"
         return signal
 
+    def _fit_of(self, place):
+        """Evaluate a spectrum and its best onset; None for one that has no ZLP.
+
+        Returns
+        -------
+        losses : Losses or None
+        curve : ndarray of shape (n_energy,) or None
+        """
+        removed = self._removal.removed
+        if not np.isfinite(np.ravel(removed.centre)[place]):
+            return None, None
+        losses = removed.losses_of([place])
+        return losses, onset_curve(losses, self._gap_of(place))
+
+    def _gap_of(self, place):
+        """Take the numbers of one pixel, energies in eV."""
+        return Gap(*self._numbers.reshape(-1, N_NUMBERS)[place, : len(Gap._fields)].tolist())
+
     def _place(self, indices):
         """Take navigation indices as the number of a spectrum."""
         shape = self._removal.removed.shape[:-1]
-        found = integers(indices, "indices")[::-1]
+        found = arguments.integers(indices, "indices")[::-1]
         inside = len(found) == len(shape) and all(
             -n <= i < n for i, n in zip(found, shape, strict=False)
         )
@@ -389,10 +408,9 @@ class BandGap:
             arguments.refuse(indices, "indices", f"one within each of {shape[::-1]}")
         if not shape:
             return 0
-        return int(np.ravel_multi_index(tuple(i % n for i, n in zip(found, shape, strict=True)), shape))
-
-    def _losses_at(self, place):
-        """Collect the losses of a pixel, pooled with its neighbours as they were, and its gap."""
+        return int(
+            np.ravel_multi_index(tuple(i % n for i, n in zip(found, shape, strict=True)), shape)
+        )
 
     def plot(self):
         """Plot the gap beside its relative error; pixels that do not tell are grey.
@@ -404,3 +422,51 @@ class BandGap:
         from hyperspy_zlpml.signals.maps.figure import plot_maps
 
         return plot_maps([(self.gap, self.std.data)])
+
+    def plot_fit(self, indices=()):
+        """Plot what is left of a pixel with its onset, and the gap with its 68 % interval.
+
+        Parameters
+        ----------
+        indices : tuple of int
+            Navigation indices (x, y, ...); none for a single spectrum.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If there is no such pixel.
+        """
+        from hyperspy_zlpml.signals.maps.gap_figures import plot_fit
+
+        return plot_fit(self, self._place(indices), tuple(indices))
+
+    def plot_line(self, row=0):
+        """Plot the losses along a line one above the other, each with its gap.
+
+        Parameters
+        ----------
+        row : int
+            Row (y) of an image; a line scan has one.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the data are neither an image nor a line scan, or have no such row.
+        """
+        from hyperspy_zlpml.signals.maps.gap_figures import plot_line
+
+        shape = self._removal.removed.shape[:-1]
+        if len(shape) not in (1, 2):
+            raise ValueError(
+                f"plot_line: expected an image or a line scan, got {len(shape)} navigation axes."
+            )
+        rows = np.arange(np.prod(shape, dtype=int)).reshape(-1, shape[-1])
+        return plot_line(self, rows[arguments.count(row, "row", 0, len(rows) - 1)])
