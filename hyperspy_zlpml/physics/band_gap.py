@@ -76,7 +76,7 @@ _BETWEEN = 8
 #: Quantiles of the search, widened by half a FWHM, between which onsets are fitted.
 _CONSIDERED = (1e-4, 0.5, 1 - 1e-4)
 #: Fewest bins that can be fitted.
-_FEWEST_BINS = 8
+_FEWEST_BINS = 6
 #: Numbers that are fitted to the bins: onset, height, exponent, width.
 _FITTED = 4
 #: Logarithm of a density over its maximum below which it is nothing.

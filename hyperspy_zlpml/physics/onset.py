@@ -40,12 +40,12 @@ _NEGLIGIBLE = 0.03
 _SHARED_SIZES = 128
 #: Channels that no axis is longer than.
 _LONGEST = 2**24
-#: Outer part of the response, in units of its reach, whose power law goes on beyond.
+#: Outer part of the response, in units of its reach, whose slope goes on beyond.
 _OUTER = 0.7
 #: Responses of fewer channels have no tail.
 _SHORTEST_RESPONSE = 9
 #: Powers that a tail may have.
-_POWERS = (1.0, 4.0)
+_SLOPES = (-4.0, -0.5)
 #: Relative errors of a peak's tail, within the response and beyond it.
 _TAIL_ERRORS = (0.1, 0.5)
 #: Width of a departure in units of the distance between two.
@@ -383,7 +383,7 @@ def scattered_down(bins, above, response):
         Mean counts per channel.
     error : ndarray of shape (n_bins,)
         Its standard deviation, of all bins together: a tenth of what the response holds, half of
-        what its tail brings from further away, where it is continued by a power law.
+        what its tail brings from further away, where it is continued.
     """
     n_bins, n_above = bins.energy.size, above.energy.size
     if not n_above or response.size < _SHORTEST_RESPONSE:
@@ -424,14 +424,23 @@ def without_losses_above(losses, high):
 
 
 def _gain_tail(response, channels):
-    """Evaluate a peak at channels below its centre, beyond its reach by a power law."""
+    """Evaluate a peak at channels below its centre, beyond its reach by the slope that it has there.
+
+    Tails that fall more slowly than a Lorentzian are not yet where its power of -2 begins: they go on
+    as the Lorentzian of their slope; others as a power law.
+    """
     reach = response.size // 2
     known = np.arange(1, reach + 1)
     heights = np.log(np.maximum(response[reach - known], np.finfo(float).tiny))
     outer = known > _OUTER * reach
-    power = np.polyfit(np.log(known[outer]), heights[outer], 1)[0]
-    beyond = np.log(np.maximum(channels / reach, 1)) * -np.clip(-power, *_POWERS)
-    return np.exp(np.interp(channels, known, heights) + beyond)
+    slope = np.clip(np.polyfit(np.log(known[outer]), heights[outer], 1)[0], *_SLOPES)
+    beyond = np.maximum(channels / reach, 1)
+    if slope > -2:
+        far = -slope / (2 + slope)
+        fall = np.log((1 + far) / (1 + far * beyond**2))
+    else:
+        fall = slope * np.log(beyond)
+    return np.exp(np.interp(channels, known, heights) + fall)
 
 
 def departures(bins, model, onset, distance):

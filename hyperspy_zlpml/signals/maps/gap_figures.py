@@ -65,7 +65,7 @@ def _title(found, place, indices):
     gap, std = (float(np.ravel(one.data)[place]) for one in (found.gap, found.std))
     units = found._removal._like.axes_manager.signal_axes[0].units
     number = f"gap {gap:.4g} +- {std:.2g} {units}" if np.isfinite(gap) else "no gap"
-    return f"{name}{number}" + (f": {reason.text}" if reason else "")
+    return f"{name}{number}" + (f"\n{reason.text}" if reason else "")
 
 
 def _shown(losses, gap):
@@ -74,7 +74,7 @@ def _shown(losses, gap):
         beside = _BESIDE * (gap.last - gap.first)
         return gap.first - beside, gap.last + beside
     limit = losses.loss_limit[0]
-    return (0.5 * limit, 4 * limit) if np.isfinite(limit) else (2 * losses.fwhm[0], np.inf)
+    return (0.5 * limit, 2.5 * limit) if np.isfinite(limit) else (2 * losses.fwhm[0], np.inf)
 
 
 def _draw_gap(axes, gap, factor):
