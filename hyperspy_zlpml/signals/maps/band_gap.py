@@ -329,14 +329,18 @@ class BandGap:
         quantity, plain = f"Energy ({units})", partial(plain_map, removal)
         titles = {"lower": "lower end", "upper": "upper end", "systematic": "window error"}
         return cls(
-            gap=value_map(removal, gap, std, "band gap", quantity),
+            gap=value_map(removal, gap, std, title="band gap", quantity=quantity),
             std=plain(std, "error of band gap", quantity),
             **{
                 name: plain(energies[name], f"{titles[name]} of band gap", quantity)
                 for name in titles
             },
             exponent=value_map(
-                removal, found.exponent, found.exponent_std, "exponent of the onset", "Exponent"
+                removal,
+                found.exponent,
+                found.exponent_std,
+                title="exponent of the onset",
+                quantity="Exponent",
             ),
             ln_indirect=plain(found.ln_indirect, "evidence for an indirect gap", "ln K"),
             ln_indirect_clusters=plain(
