@@ -518,7 +518,11 @@ def fit(bins, shapes, n_bins):
     chi2, none, height, log_determinant = (np.array(values) for values in zip(*found, strict=True))
     shape = (len(found),) + shapes.shape[:2]
     return Fits(
-        chi2.reshape(shape), none, height.reshape(shape), log_determinant, np.asarray(n_bins)
+        chi2=chi2.reshape(shape),
+        none=none,
+        height=height.reshape(shape),
+        log_determinant=log_determinant,
+        n_bins=np.asarray(n_bins),
     )
 
 
