@@ -19,9 +19,13 @@ USUAL_EXPONENT = (3.0, 0.5)
 SMALLEST_EXPONENT = 2.5
 #: The last part of the axis, in which the fall is looked at.
 _PART = 1 / 3
-#: Bins of that part, and by how many standard deviations each must stand out.
+#: The part of the axis in which the height at the end is looked at.
+_END = 1 / 8
+#: Bins of the last part, and by how many standard deviations each must stand out.
 _N_BINS = 12
 _SEEN = 5.0
+#: Noise that losses have at least, as a fraction of them.
+_ROUNDING = 1e-9
 #: Standard deviations by which an exponent is below the smallest.
 _CLEARLY = 2.0
 
@@ -78,7 +82,7 @@ class Tail(PerSpectrum):
         ndarray of shape (n, n_energy)
         """
         exponent = self.exponent + change
-        form = np.where(self.place > 1 - _PART, _fall(self.place, exponent[:, None]), 0.0)
+        form = np.where(self.place > 1 - _END, _fall(self.place, exponent[:, None]), 0.0)
         last = form / np.maximum((form**2).sum(-1, keepdims=True), np.finfo(float).tiny)
         return last * self.sum_beyond(power, change)[:, None]
 
@@ -149,6 +153,7 @@ def _fitted_exponents(spectra, variance, u):
     is_seen = (height > _SEEN * noise).all(-1)
     height = np.where(is_seen[:, None], height, 1.0)
     line = np.sqrt(place / height)
+    noise = np.maximum(noise, _ROUNDING * height)
     slope, of_slope = _relative_slope(place**2 - 1, line, line * noise / (2 * height))
     # At the end the line is 1 - E0^2 = 2 / (r - 1) slopes high.
     fitted, std = 1 + 2 * slope, 2 * of_slope

@@ -225,9 +225,8 @@ def sum_rule(single, collected, tail, tail_error=TAIL_ERROR):
 
 def _share_below(single, above):
     """Weights of channels just above ``E_I``: half the number that lies below, over their own."""
-    limit = single.loss_limit[:, None]
-    with np.errstate(invalid="ignore"):
-        near = above & (single.distance < _NEAR_LIMIT * limit)
+    limit = np.where(np.isfinite(single.loss_limit), single.loss_limit, 0.0)[:, None]
+    near = above & (single.distance < _NEAR_LIMIT * limit)
     return near * limit / (2 * single.step * np.maximum(near.sum(-1, keepdims=True), 1))
 
 
