@@ -18,8 +18,10 @@ THICKEST = 4.0
 _WEIGHT_LEFT = 1e-5
 #: Length of the padded axis, in that of the axis.
 _PADDING = 2
-#: Frequencies of the peak are told from noise where they stand so many times above it.
-_ABOVE_NOISE = 10.0
+#: Frequencies are corrected as far as the peak stands this many times above noise, ...
+_ABOVE_NOISE = 3.0
+#: ... and to the full where it stands much more than this many times above it: an edge would ring.
+_CLEARLY_ABOVE = 10.0
 #: Channels to a FWHM of the peak: finer ones hold nothing more.
 _CHANNELS_PER_FWHM = 4
 
@@ -164,18 +166,18 @@ def single_scattering(losses, rebin=1):
 
     Notes
     -----
-    Errors are exact to first order. With l = ln(j/z) in the band and 0 outside, an error dJ of the
-    counts makes F^-1[e^-l dj], an error dZ of the peak F^-1[(l - 1) dz].
+    Errors are exact to first order. With l = ln(j/z), an error dJ of the counts makes
+    F^-1[(1 - band (1 - e^-l)) dj], an error dZ of the peak F^-1[(band l - 1) dz].
     """
     losses = rebinned(losses, rebin)
     axis = _WeightedAxis(losses.energy.size)
     signal, peak = axis.forward(losses.subtracted), axis.forward(losses.zlp)
     noise = np.sqrt((losses.variance * axis.weight**2).sum(-1, keepdims=True))
-    band = np.logical_and.accumulate(np.abs(peak) > _ABOVE_NOISE * noise, axis=-1)
-    log = _logarithm(signal, peak, band)
-    plural = axis.back(np.where(band, signal - peak * log, 0.0))
-    transfer = np.exp(-log)
-    directions = axis.back((log - 1)[:, None] * axis.forward(losses.directions))
+    band = _band(np.abs(peak) / noise)
+    log = _logarithm(signal, peak, band > 0)
+    plural = axis.back(band * (signal - peak * log))
+    transfer = 1 - band * (1 - np.exp(-log))
+    directions = axis.back((band * log - 1)[:, None] * axis.forward(losses.directions))
     found = SingleScattering(
         energy=losses.energy,
         counts=losses.subtracted - plural,
@@ -275,6 +277,13 @@ def _is_too_thick(losses, found):
     peak = losses.intensity
     is_thin = losses.counts.sum(-1) < peak * np.exp(THICKEST)
     return ~(is_thin & (found.counts.sum(-1) < peak * THICKEST))
+
+
+def _band(ratio):
+    """Compute how much of each frequency is corrected, from the peak over noise: a smooth band."""
+    inside = np.logical_and.accumulate(ratio > _ABOVE_NOISE, axis=-1)
+    with np.errstate(divide="ignore"):
+        return inside / (1 + (_CLEARLY_ABOVE / ratio) ** 4)
 
 
 def _logarithm(signal, peak, band):
