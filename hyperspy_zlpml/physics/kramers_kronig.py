@@ -6,8 +6,9 @@
 nodes of the grid L is a straight line, for which the integral is known in closed form: it is a
 convolution with :func:`hat_weights`, done by a Fourier transform that is padded so far that nothing
 comes back from the other end. No periodic images are to be corrected, as in the transforms of the
-spectrum itself (Johnson, J. Phys. A 8, 490 (1975)). Beyond the axis ``L = C (E / E_end)^-r``, whose
-integral is C times one vector for each grid and r.
+spectrum itself (Johnson, J. Phys. A 8, 490 (1975)). Beyond the axis losses are taken to be those of
+electrons that are damped a little, ``L = C E / (E^2 - W^2)^2`` with W the energy of the largest
+losses: a sum of powers of E, each of which has one vector for each grid as its integral.
 """
 
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from scipy.ndimage import uniform_filter1d
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 
-#: Exponent with which losses fall beyond the axis: that of free electrons.
-TAIL_EXPONENT = 3.0
+#: Largest energy of the main losses over that of the end of the axis.
+LARGEST_PLASMON = 0.7
+#: Powers of E in the tail: ``E^-3``, ``E^-5``...
+_TAIL_EXPONENTS = tuple(range(3, 27, 2))
 #: Tails are summed to this many times the end of the axis, the rest in closed form.
 _TAIL_REACH = 32
 #: Fraction of the axis from whose losses the height of the tail is taken.
@@ -177,22 +180,23 @@ class Continuation(PerSpectrum):
     """Losses where there are no data: a linear function of those where there are.
 
     Below the first energy that is trusted losses are proportional to E, with the mean slope of one
-    FWHM above it. Beyond the axis they fall as ``E^-r`` from the level of the last tenth.
+    FWHM above it. Beyond the axis they are ``C E / (E^2 - W^2)^2``, C by the last tenth of it: as free
+    electrons lose energy above their plasmon.
 
     Attributes
     ----------
     grid : LossGrid
-    exponent : float
-        r.
     first : ndarray of int of shape (n_spectra,)
         First node that is trusted.
+    plasmon : ndarray of shape (n_spectra,)
+        W over the end of the axis; 0 for ``E^-3``.
     """
 
-    shared = ("grid", "exponent")
+    shared = ("grid",)
 
     grid: LossGrid
-    exponent: float
     first: np.ndarray
+    plasmon: np.ndarray
 
     @property
     def is_below(self):
@@ -213,11 +217,23 @@ class Continuation(PerSpectrum):
 
     @property
     def tail_weights(self):
-        """Weights of the nodes in the height of the tail, (size,)."""
-        grid = self.grid
-        weights = (np.arange(1, grid.size + 1) / grid.size) ** self.exponent / grid.n_tail
-        weights[: -grid.n_tail] = 0.0
-        return weights
+        """Weights of the nodes in the height of the tail at the end, (n_spectra, size)."""
+        n_nodes = self.grid.n_tail
+        relative = np.arange(1, self.grid.size + 1)[-n_nodes:] / self.grid.size
+        squared = np.square(self.plasmon)[:, None]
+        weights = np.zeros((len(squared), self.grid.size))
+        weights[:, -n_nodes:] = (relative**2 - squared) ** 2 / relative / (1 - squared) ** 2
+        return weights / n_nodes
+
+    @property
+    def tail(self):
+        """Transform of a tail of height 1 at the nodes and at zero, (n_spectra, size), (n_spectra,)."""
+        powers = np.arange(len(_TAIL_EXPONENTS))
+        parts = (powers + 1) * np.square(self.plasmon)[:, None] ** powers
+        parts /= parts.sum(-1, keepdims=True)
+        several = [tail_of(self.grid.size, exponent) for exponent in _TAIL_EXPONENTS]
+        at_nodes, of_zero = (np.array(one) for one in zip(*several, strict=True))
+        return parts @ at_nodes, parts @ of_zero
 
     def complete(self, losses):
         """Put what is assumed in the place of what is not trusted.
@@ -230,10 +246,9 @@ class Continuation(PerSpectrum):
         -------
         ndarray of the same shape
         """
-        weights, ramp, below = self.slope_weights, self.ramp, self.is_below
-        between = (slice(None), *[None] * (losses.ndim - 2))
-        slope = (losses * weights[between]).sum(-1, keepdims=True)
-        return np.where(below[between], slope * ramp[between], losses)
+        slope = _weighted(losses, self.slope_weights)
+        below, ramp = (_beside(one, losses) for one in (self.is_below, self.ramp))
+        return np.where(below, slope[..., None] * ramp, losses)
 
     def transform(self, losses):
         """Compute the transform of completed losses, and of their tail.
@@ -246,9 +261,8 @@ class Continuation(PerSpectrum):
         -------
         ndarray of the same shape
         """
-        at_nodes, _ = tail_of(self.grid.size, self.exponent)
-        height = (losses * self.tail_weights).sum(-1, keepdims=True)
-        return transform(losses) + height * at_nodes
+        height = _weighted(losses, self.tail_weights)
+        return transform(losses) + height[..., None] * _beside(self.tail[0], losses)
 
     def at_zero(self, losses):
         """Compute the transform of completed losses, and of their tail, at E = 0.
@@ -261,8 +275,18 @@ class Continuation(PerSpectrum):
         -------
         ndarray of shape (n_spectra, ...)
         """
-        _, of_tail = tail_of(self.grid.size, self.exponent)
-        return at_zero(losses) + (losses * self.tail_weights).sum(-1) * of_tail
+        height = _weighted(losses, self.tail_weights)
+        return at_zero(losses) + height * _beside(self.tail[1], height)
+
+
+def _beside(values, others):
+    """Give values of spectra as many axes as others have between the first and those of values."""
+    return np.expand_dims(values, tuple(range(1, 1 + others.ndim - values.ndim)))
+
+
+def _weighted(losses, weights):
+    """Sum losses (n_spectra, ..., size) with weights (n_spectra, size)."""
+    return (losses * _beside(weights, losses)).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -315,7 +339,7 @@ def invert(losses, continuation, index=np.nan, scale=np.nan):
     >>> from hyperspy_zlpml.physics.kramers_kronig import Continuation, LossGrid, invert
     >>> grid = LossGrid(step=0.1, size=600)
     >>> eps = 1 - 15.0**2 / (grid.energy * (grid.energy + 2j))
-    >>> known = Continuation(grid, 3.0, np.zeros(1, int))
+    >>> known = Continuation(grid, np.zeros(1, int), np.array([15 / 60]))
     >>> found = invert(7.0 * (-1 / eps).imag[None], known, index=np.array([np.inf]))
     >>> round(float(found.scale[0]), 2), bool(np.abs(found.epsilon[0] / eps - 1).max() < 5e-3)
     (7.0, True)
@@ -462,11 +486,8 @@ class _Shared(NamedTuple):
     @classmethod
     def of(cls, inverse, variance, continuation, fixed_scale, window):
         ramp, shape = continuation.ramp, variance.shape
-        at_nodes, _ = tail_of(continuation.grid.size, continuation.exponent)
         scale = inverse.scale[:, None]
-        real = np.stack(
-            [transform(ramp), np.broadcast_to(at_nodes, shape), scale * (inverse.real - 1)]
-        )
+        real = np.stack([transform(ramp), continuation.tail[0], scale * (inverse.real - 1)])
         loss = np.stack([ramp, np.zeros(shape), -scale * inverse.loss])
         weights = _weights(inverse, continuation, fixed_scale)
         weighted = weights * variance
@@ -488,13 +509,30 @@ class _Shared(NamedTuple):
 
 def _weights(inverse, continuation, fixed_scale):
     """Compute weights of the nodes in the slope, the height of the tail and ln(scale)."""
-    slope, shape = continuation.slope_weights, continuation.is_below.shape
-    tail = np.broadcast_to(continuation.tail_weights, shape)
-    if fixed_scale:
-        return np.stack([slope, tail, np.zeros(shape)])
-    size = shape[-1]
+    slope, tail = continuation.slope_weights, continuation.tail_weights
+    of_scale = np.zeros_like(tail) if fixed_scale else weights_of_total(inverse, continuation)
+    return np.stack([slope, tail, of_scale])
+
+
+def weights_of_total(inverse, continuation):
+    """Compute the change of ``ln int L / E dE`` with the losses at every node.
+
+    That is the change of ln(scale) where the refractive index is given.
+
+    Parameters
+    ----------
+    inverse : Inverse
+        Of n_spectra.
+    continuation : Continuation
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, size)
+        0 at nodes that are not trusted.
+    """
+    size = continuation.grid.size
     direct = 2 / np.pi * hat_weights(np.arange(1, size + 1))
-    of_slope = at_zero(continuation.ramp)[:, None]
-    total = direct + of_slope * slope + tail_of(size, continuation.exponent)[1] * tail
-    missing = continuation.at_zero(inverse.loss) * inverse.scale
-    return np.stack([slope, tail, total / missing[:, None]])
+    of_slope = at_zero(continuation.ramp)[:, None] * continuation.slope_weights
+    of_tail = continuation.tail[1][:, None] * continuation.tail_weights
+    total = np.where(continuation.is_below, 0.0, direct + of_slope + of_tail)
+    return total / (inverse.missing * inverse.scale)[:, None]
