@@ -9,7 +9,7 @@ are, so that noise about zero makes no crossings of its own.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 
@@ -110,4 +110,4 @@ def _probability(significance):
         return 0.0
     below = np.maximum.accumulate(-significance)[:-1]
     above = np.maximum.accumulate(significance[::-1])[::-1][1:]
-    return np.max(norm.cdf(below) * norm.cdf(above))
+    return np.max(ndtr(below) * ndtr(above))
