@@ -192,6 +192,34 @@ def single_scattering(losses, rebin=1):
     return _without(found, _is_too_thick(losses, found))
 
 
+def with_variance(losses, normalised=False, counting_noise=True):
+    """Compute single-scattering distributions on the axis of the counts, and their variance.
+
+    Parameters
+    ----------
+    losses : Losses
+        Of n spectra.
+    normalised : bool
+        Whether to divide by the counts of the zero-loss peak, whose error is then in the variance.
+    counting_noise : bool
+        Whether it is in the variance; the errors of the ZLP are.
+
+    Returns
+    -------
+    ndarray of shape (n, 2 n_energy)
+        Distributions, then variances.
+    """
+    found = single_scattering(losses)
+    noise = found.variance if counting_noise else np.zeros_like(found.variance)
+    if not normalised:
+        return np.hstack([found.counts, found.zlp_variance + noise])
+    peak = found.intensity[:, None]
+    values = found.counts / peak
+    common = found.intensity_directions[:, :, None] * values[:, None]
+    change = (found.directions - common) / peak[:, None]
+    return np.hstack([values, np.einsum("nqe,nqe->ne", change, change) + noise / peak**2])
+
+
 def from_peak(found):
     """Bring single-scattering distributions to one axis of energies from the peak.
 
