@@ -102,7 +102,7 @@ class Thickness:
 
         Returns
         -------
-        matplotlib.figure.Figure
+        list of matplotlib.axes.Axes
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Thickness:
                 limits = np.nanpercentile(values, (1, 98)) if np.isfinite(values).any() else (0, 1)
                 image = axes.imshow(values, vmin=limits[0], vmax=limits[1])
                 figure.colorbar(image, ax=axes, label=name)
-        return figure
+        return list(places)
 
 
 def _rows(signal):
