@@ -152,7 +152,7 @@ def losses_like(energy, counts, zlp, n_directions=1):
     n = len(counts)
     return Losses(
         energy=energy,
-        distance=energy[:3] - energy[1],
+        distance=(energy[1] - energy[0]) * np.arange(-20.0, 21.0),
         counts=counts,
         zlp=zlp,
         variance=counts + 900.0,
@@ -162,7 +162,7 @@ def losses_like(energy, counts, zlp, n_directions=1):
         gain_limit=np.full(n, -1.0),
         loss_limit=np.full(n, 1.5),
         is_vacuum=np.zeros(n, bool),
-        response=np.full((n, 3), 1 / 3),
+        response=np.full((n, 41), 1 / 41),
     )
 
 

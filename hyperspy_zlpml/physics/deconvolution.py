@@ -49,6 +49,8 @@ class SingleScattering(PerSpectrum):
         Its deviations, those of the same errors of the ZLP.
     centre, fwhm, loss_limit : ndarray of shape (n,)
         Of the losses, eV.
+    delay : ndarray of shape (n,)
+        Mean of the response, eV from the peak: by so much losses are seen at higher energies.
     recorded : ndarray of shape (n, n_energy)
         Variance of the recorded counts.
     transfer : ndarray of complex of shape (n, n_frequencies)
@@ -66,6 +68,7 @@ class SingleScattering(PerSpectrum):
     centre: np.ndarray
     fwhm: np.ndarray
     loss_limit: np.ndarray
+    delay: np.ndarray
     recorded: np.ndarray
     transfer: np.ndarray
 
@@ -188,6 +191,7 @@ def single_scattering(losses, rebin=1):
         centre=losses.centre,
         fwhm=losses.fwhm,
         loss_limit=losses.loss_limit,
+        delay=losses.response @ losses.distance,
         recorded=losses.variance,
         transfer=transfer,
     )

@@ -39,7 +39,7 @@ _HIGHEST = 5.0
 #: Losses of few solids are highest below this energy: where none are seen they are expected here, eV.
 _LOWEST_PLASMON = 10.0
 #: Losses just above ``E_I`` are those below this many times it.
-_NEAR_LIMIT = 1.5
+_NEAR_LIMIT = 2.0
 #: Standard deviations from which losses are there.
 _SIGNIFICANT = 3.0
 #: Angle at which inelastic scattering ends in the law of Iakoubovskii et al., mrad.
@@ -193,9 +193,9 @@ def total_scattering(single, collected, tail, tail_error=TAIL_ERROR):
 def sum_rule(single, collected, tail, tail_error=TAIL_ERROR):
     """Compute the Kramers-Kronig sum rule for the thickness.
 
-    t = 4 a0 T / (I0 (1 - 1/n^2)) sum of J1 / (E ln(1 + (beta/theta_E)^2)) (Egerton, section 5.1). Below ``E_I``
-    there is nothing, or what is above goes on in proportion to E: half of this is added, and a
-    systematic error of this size.
+    t = 4 a0 T / (I0 (1 - 1/n^2)) sum of J1 / (E ln(1 + (beta/theta_E)^2)) (Egerton, section 5.1). What is just above
+    ``E_I`` is taken to go on below in proportion to E, as losses without a gap do; half of this is a systematic
+    error. Energies are those of the losses, without the delay of the response.
 
     Parameters
     ----------
@@ -213,21 +213,21 @@ def sum_rule(single, collected, tail, tail_error=TAIL_ERROR):
     Estimate
         The sum over I0, 1/eV.
     """
-    energy = np.maximum(single.distance, single.step)
+    energy = np.maximum(single.distance - single.delay[:, None], single.step)
     above = single.distance > single.loss_limit[:, None]
     on_axis = above / (energy * collected)
     below = on_axis * _share_below(single, above)
     last = 1 / (collected * energy[:, -1:])
     found = _with_tail(single, on_axis + below, tail, tail_error, last=last, power=-1.0)
-    of_below = np.abs((below * single.counts).sum(-1)) / single.intensity
+    of_below = np.abs((below * single.counts).sum(-1)) / (2 * single.intensity)
     return replace(found, systematic=np.hypot(found.systematic, of_below))
 
 
 def _share_below(single, above):
-    """Weights of channels just above ``E_I``: half the number that lies below, over their own."""
+    """Weights of channels just above ``E_I``: the number that lies below, over their own."""
     limit = np.where(np.isfinite(single.loss_limit), single.loss_limit, 0.0)[:, None]
     near = above & (single.distance < _NEAR_LIMIT * limit)
-    return near * limit / (2 * single.step * np.maximum(near.sum(-1, keepdims=True), 1))
+    return near * limit / (single.step * np.maximum(near.sum(-1, keepdims=True), 1))
 
 
 def _with_tail(single, weights, tail, tail_error, *, last, power):
