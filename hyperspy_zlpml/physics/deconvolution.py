@@ -351,6 +351,27 @@ def _response_at(losses, distance, factor):
     return response / response.sum(-1, keepdims=True)
 
 
+def up_to(losses, last):
+    """Leave out energies beyond one: what is below does not depend on them.
+
+    Parameters
+    ----------
+    losses : Losses
+    last : float
+        On the axis, eV.
+
+    Returns
+    -------
+    Losses
+    """
+    stop = int(np.searchsorted(losses.energy, last, side="right"))
+    if stop == losses.energy.size:
+        return losses
+    names = ("counts", "zlp", "variance", "directions")
+    kept = {name: getattr(losses, name)[..., :stop] for name in names}
+    return replace(losses, energy=losses.energy[:stop], **kept)
+
+
 def summed_channels(values, factor):
     """Sum neighbouring channels, those on the last axis of an array.
 

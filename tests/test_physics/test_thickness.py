@@ -125,6 +125,16 @@ def test_vacuum_is_nothing_with_an_error():
     assert (found["reason"] == Reason.NOT_SIGNIFICANT).mean() > 0.98
 
 
+def test_an_error_of_the_baseline_counts_on_a_long_axis():
+    """Some counts too few in each of thousands of channels are many in all."""
+    losses, _ = make_losses([0.3, 0.0], n_energy=6000, seed=7018, electrons=1e5)
+    losses = replace(losses, counts=losses.counts - 3.0)
+    assert measured(losses)["reason"][1] == Reason.MISFIT
+    near = measured(losses, last=100.0)
+    assert near["t_over_lambda"][0] == pytest.approx(0.3, abs=0.08)
+    assert np.isnan(measured(losses)["t_over_lambda"][1])
+
+
 @pytest.mark.parametrize("n_energy, plasmon", [(130, 16.0), (250, 24.0), (170, 12.0)])
 def test_axes_that_end_too_early_give_a_lower_limit(n_energy, plasmon):
     losses, _ = make_losses(

@@ -117,6 +117,14 @@ def test_tail_exponent_is_a_systematic_error(removal):
     assert np.allclose(half[thick], found.t_over_lambda.systematic.data[thick], rtol=0.6)
 
 
+def test_losses_that_are_not_summed_are_continued(removal, thickness):
+    near = removal.thickness(right=38.0)
+    thick = thickness.t_over_lambda.value.data > 0.2
+    relative, whole = (one.t_over_lambda.value.data[thick] for one in (near, thickness))
+    assert np.allclose(relative, whole, rtol=0.02)
+    assert (near.lower_limit.data < thickness.lower_limit.data)[thick].all()
+
+
 def test_single_scattering_sums_to_the_thickness(removal, sample):
     single = removal.single_scattering(normalised=True)
     energy = single.axes_manager.signal_axes[0].axis
@@ -244,6 +252,7 @@ def test_saved_and_loaded(thickness, tmp_path):
             {"mean_free_path": 100.0, "mean_free_path_error": 200.0},
             "mean_free_path_error: expected a number from 0 to 100",
         ),
+        ({"right": -20}, r"right: expected a positive number \(eV\), got -20"),
         ({"tail_exponent": 1.0}, "tail_exponent: expected a number from 2 to 10"),
         ({"tail_exponent_error": 2.0}, "tail_exponent_error: expected a number from 0 to 0.9"),
         ({"show_progressbar": "no"}, "show_progressbar: expected"),

@@ -12,6 +12,7 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, with_variance
 from hyperspy_zlpml.physics.thickness import (
     COLUMNS,
+    LAST_ENERGY,
     MEAN_FREE_PATH_ERROR,
     TAIL_ERROR,
     Estimate,
@@ -214,6 +215,7 @@ class ThicknessMethods:
         refractive_index_error=0.0,
         mean_free_path=None,
         mean_free_path_error=0.0,
+        right=None,
         tail_exponent=None,
         tail_exponent_error=TAIL_ERROR,
         show_progressbar=None,
@@ -239,6 +241,10 @@ class ThicknessMethods:
             nm, for the beam energy and angles of the measurement: used as it is.
         mean_free_path_error : float
             Its standard deviation, nm.
+        right : float, optional
+            Energy from the peak up to which losses are summed, in the units of the axis; those beyond
+            are continued. Default the end of the axis, but at most 100 eV: far beyond the plasmons an
+            error of the baseline counts more than losses do.
         tail_exponent : float, optional
             Exponent r of the losses beyond the axis, :math:`E^{-r}`. By default that of the spectrum
             as far as it shows, else 3 (of free electrons, without the aperture).
@@ -294,11 +300,12 @@ class ThicknessMethods:
         )
         _check_tail(tail_exponent, tail_exponent_error)
         removed = self.removed
-        energy = removed.spectra.energy
+        energy, centre = removed.spectra.energy, np.nanmedian(removed.centre)
         found = removed.map_losses(
             partial(
                 measure_thickness,
                 beam=_beam_if_known(self),
+                last=centre + _last_energy(self, right),
                 tail_exponent=tail_exponent,
                 tail_error=tail_exponent_error,
                 rebin=channels_to_sum(np.nanmedian(removed.fwhm), energy[1] - energy[0]),
@@ -316,6 +323,14 @@ def _check_tail(exponent, error):
     if exponent is not None:
         arguments.within(exponent, "tail_exponent", *_TAIL_EXPONENTS)
     arguments.within(error, "tail_exponent_error", *_TAIL_ERRORS)
+
+
+def _last_energy(removal, right):
+    """Take the energy up to which losses are summed in eV; raise ValueError for what is not possible."""
+    if right is None:
+        return LAST_ENERGY
+    units = removal._like.axes_manager.signal_axes[0].units
+    return arguments.positive(right, "right", units) * removal._factor
 
 
 def _beam_if_known(removal):
