@@ -15,9 +15,8 @@ from hyperspy_zlpml.physics.deconvolution import summed_channels
 
 #: Exponent of the area as it usually is, and its standard deviation.
 USUAL_EXPONENT = (3.0, 0.5)
-#: Smallest exponent, and that below which losses do not fall off: their slope is E^-1 there.
-SMALLEST_EXPONENT = 2.2
-_FALLS = 2.0
+#: Smallest exponent: the slope of the losses is E^-1.5 there. What falls more slowly does not fall off.
+SMALLEST_EXPONENT = 2.25
 #: The last part of the axis, in which the fall is looked at.
 _PART = 1 / 3
 #: The part of the axis in which the height at the end is looked at.
@@ -27,13 +26,13 @@ _N_BINS = 12
 _SEEN = 5.0
 #: Noise that losses have at least, as a fraction of them.
 _ROUNDING = 1e-9
-#: Standard deviations by which an exponent is below that.
+#: Standard deviations by which an exponent is below the smallest.
 _CLEARLY = 2.0
 
 
 @dataclass(frozen=True)
 class Tail(PerSpectrum):
-    """How losses go on beyond the axis.
+    """Fall of single scattering at the end of the axis, and beyond.
 
     Attributes
     ----------
@@ -160,7 +159,7 @@ def _fitted_exponents(spectra, variance, u):
     fitted, std = 1 + 2 * slope, 2 * of_slope
     usual, of_usual = USUAL_EXPONENT
     share = np.where(is_seen, of_usual**2 / (of_usual**2 + std**2), 0.0)
-    falls = ~(is_seen & (fitted + _CLEARLY * std < _FALLS))
+    falls = ~(is_seen & (fitted + _CLEARLY * std < SMALLEST_EXPONENT))
     exponent = np.maximum(usual + share * (fitted - usual), SMALLEST_EXPONENT)
     return exponent, share * std, falls
 

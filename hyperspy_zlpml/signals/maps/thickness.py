@@ -99,7 +99,7 @@ class Thickness:
         return ThicknessMaps(ratio, error * 0, error)
 
     def plot(self):
-        """Plot the map of t/lambda, or of the first absolute thickness, and its relative error.
+        """Plot t/lambda and the thicknesses in nm, each beside its whole error.
 
         Returns
         -------
@@ -108,35 +108,14 @@ class Thickness:
         Raises
         ------
         ValueError
-            If the image has no or more than two navigation dimensions.
+            If the maps have more than two dimensions.
         """
-        import matplotlib.pyplot as plt
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
 
-        shown = self.by_mean_free_path or self.by_index or self.by_density or self.t_over_lambda
-        value, std, systematic = (_rows(one) for one in (shown.value, shown.std, shown.systematic))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            error = 100 * np.hypot(std, systematic) / np.abs(value)
-        figure, places = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-        named = (value, shown.value.metadata.Signal.quantity), (error, "Error (%)")
-        for axes, (values, name) in zip(places, named, strict=True):
-            if values.ndim == 1:
-                axes.plot(values)
-                axes.set(xlabel="Position", ylabel=name)
-            else:
-                limits = np.nanpercentile(values, (1, 98)) if np.isfinite(values).any() else (0, 1)
-                image = axes.imshow(values, vmin=limits[0], vmax=limits[1])
-                figure.colorbar(image, ax=axes, label=name)
-        return list(places)
-
-
-def _rows(signal):
-    """Take the numbers of a map that can be plotted; raise ValueError for others."""
-    if signal.axes_manager.navigation_dimension not in (1, 2):
-        raise ValueError(
-            "plot: expected maps of one or two navigation dimensions, got "
-            f"{signal.axes_manager.navigation_dimension}; plot value, std and systematic."
+        every = (self.t_over_lambda, self.by_density, self.by_index, self.by_mean_free_path)
+        return plot_maps(
+            [(one.value, np.hypot(one.std.data, one.systematic.data)) for one in every if one]
         )
-    return signal.data
 
 
 class ThicknessMethods:
@@ -388,10 +367,15 @@ def _as_maps(removal, found, scales):
         estimate = of_sum_rule if name == "by_index" else relative
         title = f"thickness {name.replace('_', ' ')}"
         absolute[name] = _maps_of(removal, estimate.scaled(*scale), title, "Thickness (nm)")
-    limit = found["on_axis"], found["on_axis_std"]
     return Thickness(
         t_over_lambda=_maps_of(removal, relative, "t/lambda", "Thickness (t/lambda)"),
-        lower_limit=value_map(removal, *limit, "lower limit of t/lambda", "Thickness (t/lambda)"),
+        lower_limit=value_map(
+            removal,
+            found["on_axis"],
+            found["on_axis_std"],
+            title="lower limit of t/lambda",
+            quantity="Thickness (t/lambda)",
+        ),
         tail_exponent=plain_map(
             removal, found["tail_exponent"], "exponent beyond the axis", "Exponent"
         ),
@@ -403,7 +387,7 @@ def _as_maps(removal, found, scales):
 def _maps_of(removal, estimate, title, quantity):
     """Wrap numbers and their errors as maps."""
     return ThicknessMaps(
-        value=value_map(removal, estimate.value, estimate.std, title, quantity),
+        value=value_map(removal, estimate.value, estimate.std, title=title, quantity=quantity),
         std=plain_map(removal, estimate.std, f"error of {title}", quantity),
         systematic=plain_map(
             removal, estimate.systematic, f"systematic error of {title}", quantity
