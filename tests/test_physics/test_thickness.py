@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scattering_spectra import drude, make_losses
 
+from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.extrapolation import fit_tail
 from hyperspy_zlpml.physics.kinematics import BOHR_RADIUS, Beam
 from hyperspy_zlpml.physics.reasons import Reason
@@ -255,3 +256,29 @@ def test_zlp_of_another_height():
     moved = measured(replace(losses, zlp=1.01 * losses.zlp))
     assert moved["t_over_lambda"] == pytest.approx(found["t_over_lambda"], rel=1e-3)
     assert moved["on_axis"] < 0.998 * found["on_axis"]
+
+
+# --- convergent beams ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probe, aperture", [(10.0, 15.0), (10.0, 10.0), (28.0, 10.0), (5.0, 50.0)])
+@pytest.mark.parametrize("energy", [5.0, 40.0])
+def test_collection_of_a_convergent_beam(probe, aperture, energy):
+    """Against electrons that are drawn in the probe, scattered, and counted in the aperture."""
+    beam = Beam(200.0, collection_angle=aperture, convergence_angle=probe)
+    lost = 1e3 * beam.characteristic_angle(energy)
+    rng = np.random.default_rng(7019)
+    n = 400_000
+    came = probe * np.sqrt(rng.random(n)) * np.exp(2j * np.pi * rng.random(n))
+    # Angles theta with the density 2 theta / (theta^2 + theta_E^2), up to where nothing is collected.
+    all_angles = np.log1p(((probe + aperture) / lost) ** 2)
+    scattered = lost * np.sqrt(np.expm1(all_angles * rng.random(n)))
+    left = came + scattered * np.exp(2j * np.pi * rng.random(n))
+    collected = (np.abs(left) < aperture).mean() / (np.abs(came) < aperture).mean() * all_angles
+    assert as_parallel(beam).angular_logarithm(energy) == pytest.approx(collected, rel=0.006)
+
+
+def test_a_parallel_beam_stays_as_it_is():
+    assert as_parallel(BEAM) == BEAM
+    nearly = as_parallel(Beam(200.0, collection_angle=15.0, convergence_angle=0.01))
+    assert nearly.collection_angle == pytest.approx(15.0, rel=1e-4)

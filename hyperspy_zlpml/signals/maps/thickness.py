@@ -9,6 +9,7 @@ import numpy as np
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, with_variance
 from hyperspy_zlpml.physics.thickness import (
     COLUMNS,
@@ -249,7 +250,8 @@ class ThicknessMethods:
         they are correlated between :math:`I_0` and the losses. ``systematic`` holds the losses beyond the
         axis, for the sum rule those below ``E_I``, and the errors of what was given. Where the axis
         ends below some 1.5 plasmon energies, or losses do not fall off at its end, there is no
-        :math:`t/\lambda` but ``lower_limit``. Retardation adds losses at low energies, which count most
+        :math:`t/\lambda` but ``lower_limit``. For a convergent beam :math:`\beta` is the aperture that
+        collects as much of a parallel one. Retardation adds losses at low energies, which count most
         in the sum rule: it is then too thick.
 
         References
@@ -313,9 +315,9 @@ def _last_energy(removal, right):
 
 
 def _beam_if_known(removal):
-    """Read the beam, unless the metadata do not hold it."""
+    """Read the beam, as a parallel one, unless the metadata do not hold it."""
     try:
-        return beam_of(removal._like, "thickness")
+        return as_parallel(beam_of(removal._like, "thickness"))
     except ValueError:
         return None
 
