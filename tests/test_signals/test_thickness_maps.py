@@ -31,7 +31,7 @@ def removal(sample):
 
 @pytest.fixture(scope="module")
 def thickness(removal):
-    return removal.thickness(density=7.5, refractive_index=3.0, mean_free_path=120.0)
+    return removal.thickness(density=7.5, n=3.0, mean_free_path=120.0)
 
 
 def assert_equal_maps(found, expected, rtol=1e-6):
@@ -88,8 +88,8 @@ def test_errors_of_what_is_given(removal, thickness):
     indices = removal.vacuum.deepcopy()
     indices.data = np.where(np.arange(24).reshape(4, 6) % 6 < 3, 3.0, 2.0)
     found = removal.thickness(
-        refractive_index=indices,
-        refractive_index_error=0.1,
+        n=indices,
+        n_error=0.1,
         mean_free_path=120.0,
         mean_free_path_error=12.0,
     )
@@ -100,7 +100,7 @@ def test_errors_of_what_is_given(removal, thickness):
     assert (systematic[:, 3:] > np.abs(value[:, 3:]) * 2 * 0.1 / (2 * 3) * 0.999).all()
     length = found.by_mean_free_path
     assert (length.systematic.data >= 0.1 * np.abs(length.value.data)).all()
-    metal = removal.thickness(refractive_index=np.inf)
+    metal = removal.thickness(n=np.inf)
     assert np.allclose(metal.by_index.value.data * 9 / 8, thickness.by_index.value.data)
     assert found.by_density is None
     assert metal.ratio is None
@@ -166,7 +166,7 @@ def test_lazy_equals_eager(sample, removal, thickness, chunks):
     single.compute()
     scale = np.abs(expected.data).max()
     assert np.allclose(single.data, expected.data, rtol=1e-4, atol=1e-5 * scale)
-    found = lazy.thickness(density=7.5, refractive_index=3.0)
+    found = lazy.thickness(density=7.5, n=3.0)
     assert_equal_maps(found, thickness, rtol=1e-3)
     assert not found.t_over_lambda.value._lazy
 
@@ -185,7 +185,7 @@ def test_units_of_the_axis_do_not_count(sample, thickness):
     signal = sample.signal.deepcopy()
     axis = signal.axes_manager.signal_axes[0]
     axis.offset, axis.scale, axis.units = axis.offset * 1e3, axis.scale * 1e3, "meV"
-    found = remove(signal).thickness(density=7.5, refractive_index=3.0)
+    found = remove(signal).thickness(density=7.5, n=3.0)
     assert_equal_maps(found, thickness, rtol=1e-3)
 
 
@@ -238,14 +238,14 @@ def test_saved_and_loaded(thickness, tmp_path):
     [
         ({"density": -2.3}, "density: expected a number from 0.05 to 25, got -2.3"),
         ({"density": 2330}, "density: expected a number from 0.05 to 25, got 2330"),
-        ({"refractive_index": 1}, "refractive_index: expected numbers above 1 .*got 1"),
-        ({"refractive_index": 0.5}, "refractive_index: expected numbers above 1"),
-        ({"refractive_index": np.nan}, "refractive_index: expected numbers above 1"),
-        ({"refractive_index": "high"}, "refractive_index: expected real numbers"),
-        ({"refractive_index": np.full((3, 3), 2.0)}, r"refractive_index: .*shape \(4, 6\)"),
+        ({"n": 1}, "n: expected numbers above 1 .*got 1"),
+        ({"n": 0.5}, "n: expected numbers above 1"),
+        ({"n": np.nan}, "n: expected numbers above 1"),
+        ({"n": "high"}, "n: expected real numbers"),
+        ({"n": np.full((3, 3), 2.0)}, r"n: .*shape \(4, 6\)"),
         (
-            {"refractive_index": 2.0, "refractive_index_error": -0.1},
-            "refractive_index_error: expected numbers of at least 0",
+            {"n": 2.0, "n_error": -0.1},
+            "n_error: expected numbers of at least 0",
         ),
         ({"mean_free_path": 0}, "mean_free_path: expected a number from"),
         (
@@ -270,7 +270,7 @@ def test_flags(removal):
         removal.single_scattering(counting_noise=1)
 
 
-@pytest.mark.parametrize("needing", ["density", "refractive_index"])
+@pytest.mark.parametrize("needing", ["density", "n"])
 def test_angles_are_asked_for_where_they_are_needed(sample, needing):
     signal = sample.signal.deepcopy()
     del signal.metadata.Acquisition_instrument.TEM.Detector.EELS.collection_angle

@@ -190,9 +190,10 @@ class ThicknessMethods:
 
     def thickness(  # noqa: PLR0913
         self,
+        *,
         density=None,
-        refractive_index=None,
-        refractive_index_error=0.0,
+        n=None,
+        n_error=0.0,
         mean_free_path=None,
         mean_free_path_error=0.0,
         right=None,
@@ -213,9 +214,9 @@ class ThicknessMethods:
         ----------
         density : float, optional
             g/cm3, for the mean free path of Iakoubovskii et al., which is right to some 20 %.
-        refractive_index : float or map, optional
+        n : float or map, optional
             For the sum rule, above 1; infinite for a metal.
-        refractive_index_error : float or map
+        n_error : float or map
             Its standard deviation, common to all pixels.
         mean_free_path : float, optional
             nm, for the beam energy and angles of the measurement: used as it is.
@@ -276,7 +277,7 @@ class ThicknessMethods:
         scales = _checked_scales(
             self,
             density=density,
-            index=(refractive_index, refractive_index_error),
+            index=(n, n_error),
             path=(mean_free_path, mean_free_path_error),
         )
         _check_tail(tail_exponent, tail_exponent_error)
@@ -336,7 +337,7 @@ def _checked_scales(removal, *, density, index, path):
         beam = beam_of(removal._like, "density")
         scales["by_density"] = mean_free_path(density, beam), MEAN_FREE_PATH_ERROR
     if index[0] is not None:
-        beam_of(removal._like, "refractive_index")
+        beam_of(removal._like, "n")
         scales["by_index"] = index_factor(*_checked_index(removal, *index))
     if path[0] is not None:
         length = arguments.within(path[0], "mean_free_path", *_MEAN_FREE_PATHS)
@@ -347,16 +348,16 @@ def _checked_scales(removal, *, density, index, path):
 
 def _checked_index(removal, index, error):
     """Take an index of refraction and its error as maps; raise ValueError for what is not possible."""
-    values = numbers_of_pixels(removal, index, "refractive_index")
-    errors = numbers_of_pixels(removal, error, "refractive_index_error")
+    values = numbers_of_pixels(removal, index, "n")
+    errors = numbers_of_pixels(removal, error, "n_error")
     if (values <= 1).any() or np.isnan(values).all():
         arguments.refuse(
             index,
-            "refractive_index",
+            "n",
             "numbers above 1 (infinite for a metal): a vacuum has no losses",
         )
     if not (errors >= 0).all() or np.isinf(errors).any():
-        arguments.refuse(error, "refractive_index_error", "numbers of at least 0")
+        arguments.refuse(error, "n_error", "numbers of at least 0")
     return values, errors
 
 
