@@ -9,6 +9,7 @@ from conftest import QUICK
 
 import hyperspy_zlpml.data
 from hyperspy_zlpml.physics import Beam, Reason
+from hyperspy_zlpml.physics.deconvolution import with_variance
 from hyperspy_zlpml.physics.thickness import mean_free_path
 
 AXIS = {"n_channels": 512, "scale": 0.1}
@@ -169,6 +170,14 @@ def test_lazy_equals_eager(sample, removal, thickness, chunks):
     found = lazy.thickness(density=7.5, n=3.0)
     assert_equal_maps(found, thickness, rtol=1e-3)
     assert not found.t_over_lambda.value._lazy
+
+
+def test_blocks_do_not_count(removal):
+    """Of the same removal, numbers are the same bit for bit."""
+    in_memory, lazy = (
+        removal.removed.map_losses(with_variance, 1024, lazy=lazy) for lazy in (False, True)
+    )
+    assert np.array_equal(in_memory, lazy.compute())
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (3, 2, 2)])
