@@ -39,7 +39,7 @@ _PLASMONS_ON_AXIS = 1.5
 #: Bins in which the highest losses are looked for, eV; standard deviations that they need.
 _BIN = 1.0
 _HIGHEST = 5.0
-#: Losses of few solids are highest below this energy: where none are seen they are expected here, eV.
+#: Losses of few solids are highest below this energy, eV: an axis must hold it, whatever is seen.
 _LOWEST_PLASMON = 10.0
 #: Losses just above ``E_I`` are those below this many times it.
 _NEAR_LIMIT = 2.0
@@ -276,7 +276,7 @@ def _reasons(losses, single, tail, significance):
         Reason.NO_PEAK: ~(losses.intensity > 0),
         Reason.TOO_THICK: np.isnan(single.counts[:, 0]),
         Reason.AXIS_TOO_SHORT: _ends_early(single) | ~tail.falls,
-        Reason.MISFIT: significance < -_IMPOSSIBLE,
+        Reason.MISFIT: ~(significance > -_IMPOSSIBLE),
         Reason.NOT_SIGNIFICANT: ~(significance > _SIGNIFICANT),
     }
     return np.select(list(conditions.values()), list(conditions), Reason.NONE).astype(float)
@@ -284,7 +284,7 @@ def _reasons(losses, single, tail, significance):
 
 def _ends_early(single):
     """Tell which spectra end before their losses have fallen."""
-    n_channels = max(1, round(_BIN / single.step))
+    n_channels = int(np.clip(round(_BIN / single.step), 1, single.energy.size))
     losses, noise, distance = (
         summed_channels(one, n_channels)
         for one in (single.counts, single.variance + single.zlp_variance, single.distance)
@@ -296,7 +296,7 @@ def _ends_early(single):
         np.take_along_axis(one, top, -1)[:, 0] for one in (losses, noise, distance)
     )
     is_seen = highest > _HIGHEST * np.sqrt(noise)
-    plasmon = np.where(is_seen, at, _LOWEST_PLASMON)
+    plasmon = np.where(is_seen, np.maximum(at, _LOWEST_PLASMON), _LOWEST_PLASMON)
     return single.distance[:, -1] < _PLASMONS_ON_AXIS * plasmon
 
 

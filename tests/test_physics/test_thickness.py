@@ -147,6 +147,15 @@ def test_axes_that_end_too_early_give_a_lower_limit(n_energy, plasmon):
     assert 0 < found["on_axis"][0] < 0.5
 
 
+def test_phonons_are_not_all_losses():
+    """An axis to 0.3 eV with a peak of losses on it has no plasmon."""
+    losses, _ = make_losses(
+        0.1, lambda loss: 2 * drude(loss, 0.1, 0.01), step=1e-3, fwhm=0.01, offset=-0.2
+    )
+    losses = replace(losses, loss_limit=np.array([0.04]))
+    assert measured(losses, beam=BEAM)["reason"] == Reason.AXIS_TOO_SHORT
+
+
 def test_losses_that_rise_at_the_end_are_not_continued():
     """A second band begins: an axis that reaches three plasmon energies is no help."""
 
