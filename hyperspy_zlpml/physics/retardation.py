@@ -89,7 +89,8 @@ def retarded_volume_loss(energy, epsilon, beam):
     retardation = 1 - epsilon * speed2
     ratio2 = (1e-3 * beam.collection_angle / beam.characteristic_angle(energy)) ** 2
     logarithm = np.log(ratio2 + retardation) - np.log(retardation)
-    return volume_factor(beam) * (-(1 / epsilon - speed2) * logarithm).imag
+    with np.errstate(invalid="ignore"):  # NaN where nothing is known
+        return volume_factor(beam) * (-(1 / epsilon - speed2) * logarithm).imag
 
 
 def _passive(epsilon):
@@ -177,15 +178,39 @@ def face_loss(energy, epsilon, thickness, beam):
     thickness = np.asarray(thickness, float)[..., None]
     several = np.broadcast_arrays(energy, _passive(epsilon), thickness)
     energy, epsilon, thickness = (one.reshape(-1, 1) for one in several)
-    loss = np.empty(energy.size)
+    loss = np.full(energy.size, np.nan)
+    is_known = np.isfinite(epsilon) & np.isfinite(thickness) & np.isfinite(energy)
     is_forward = (epsilon.real > 0) | (epsilon.real < _LAST_FORWARD)
     for chosen, path in ((is_forward, _below_poles), (~is_forward, _on_axis)):
-        rows = np.flatnonzero(chosen)
+        rows = np.flatnonzero(chosen & is_known)
         for chunk in np.array_split(rows, 1 + rows.size * sum(_AXIS_POINTS) // _CHUNK):
             loss[chunk] = _loss_at_faces(
                 energy[chunk], epsilon[chunk], thickness[chunk], beam=beam, path=path
             )
     return loss.reshape(several[0].shape)
+
+
+def film_excess(energy, epsilon, thickness, beam):
+    """Compute what retardation and the faces of a film add to the losses of the volume.
+
+    Parameters
+    ----------
+    energy : ndarray of shape (n_energy,)
+        eV; positive.
+    epsilon : ndarray of complex of shape (..., n_energy)
+        Dielectric function, positive imaginary part.
+    thickness : float or ndarray of shape (...)
+        nm; positive.
+    beam : Beam
+
+    Returns
+    -------
+    ndarray of shape (..., n_energy)
+        Probability per eV and nm of thickness: :func:`film_loss` over ``thickness``, minus
+        :func:`.volume_loss`.
+    """
+    faces = face_loss(energy, epsilon, thickness, beam) / np.asarray(thickness, float)[..., None]
+    return faces + retarded_excess(energy, epsilon, beam)
 
 
 def _loss_at_faces(energy, epsilon, thickness, beam, path):
