@@ -72,18 +72,18 @@ def test_oscillators_that_are_none(oscillators):
 
 
 @pytest.mark.parametrize("beam", [Beam(200.0, 15.0), Beam(60.0, 2.0)])
-def test_volume_and_surface_are_sums_over_angles(beam):
+@pytest.mark.parametrize("energy", [2.0, 9.0, 25.0])
+def test_volume_and_surface_are_sums_over_angles(beam, energy):
     """Angular distributions of Ritchie's two terms, integrated one angle at a time."""
     largest = 1e-3 * beam.collection_angle
-    for energy in (2.0, 9.0, 25.0):
-        epsilon, theta = SEMICONDUCTOR.epsilon(energy), beam.characteristic_angle(energy)
-        points = theta * np.array([0.3, 1, 3])
-        points = points[points < largest]
-        volume = quad(lambda x: 2 * x / (x**2 + theta**2), 0, largest, points=points)[0]
-        face = quad(lambda x: 2 * x**2 / (x**2 + theta**2) ** 2, 0, largest, points=points)[0]
-        expected = volume_factor(beam) * volume * (-1 / epsilon).imag
-        assert volume_loss(energy, epsilon, beam) == pytest.approx(expected)
-        wave_number = 1 / (theta * np.sqrt(beam.speed_squared) * 197.327 / energy)
-        excess = 4 * epsilon.imag / np.abs(epsilon + 1) ** 2 - (-1 / epsilon).imag
-        expected = 2 * volume_factor(beam) * face / wave_number * excess
-        assert surface_loss(energy, epsilon, beam) == pytest.approx(expected, rel=1e-5)
+    epsilon, theta = SEMICONDUCTOR.epsilon(energy), beam.characteristic_angle(energy)
+    points = theta * np.array([0.3, 1, 3])
+    points = points[points < largest]
+    volume = quad(lambda x: 2 * x / (x**2 + theta**2), 0, largest, points=points)[0]
+    face = quad(lambda x: 2 * x**2 / (x**2 + theta**2) ** 2, 0, largest, points=points)[0]
+    expected = volume_factor(beam) * volume * (-1 / epsilon).imag
+    assert volume_loss(energy, epsilon, beam) == pytest.approx(expected)
+    wave_number = 1 / (theta * np.sqrt(beam.speed_squared) * 197.327 / energy)
+    excess = 4 * epsilon.imag / np.abs(epsilon + 1) ** 2 - (-1 / epsilon).imag
+    expected = 2 * volume_factor(beam) * face / wave_number * excess
+    assert surface_loss(energy, epsilon, beam) == pytest.approx(expected, rel=1e-5)
