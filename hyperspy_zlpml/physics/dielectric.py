@@ -38,7 +38,7 @@ _PLASMONS = (0.9, 1.1)
 #: FWHM over which losses are averaged to find the largest; an odd number.
 _MAIN_WINDOW = 5
 #: Losses are nothing unless they exceed their error so many times.
-_SIGNIFICANT = 3.0
+_SIGNIFICANT = 5.0
 #: Thickness below which losses of two faces that do not feel each other are not to be taken off, nm.
 _THINNEST = 10.0
 #: Spectra among the columns that a block gives, each of the size of the grid.
@@ -152,7 +152,8 @@ class _Material:
         """Find the inverse dielectric function of measured losses, and where it was found."""
         if not self.analysis.excess:
             return self.invert(losses), np.ones(losses.shape[:-1], bool)
-        losses, settled = without_excess(losses, self.invert, self.excess_of)
+        part = self.analysis.excess.first_part
+        losses, settled = without_excess(losses, self.invert, self.excess_of, part)
         return self.invert(losses), settled
 
     def thickness(self, inverse):

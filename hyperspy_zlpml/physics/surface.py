@@ -20,10 +20,12 @@ from hyperspy_zlpml.physics.retardation import retarded_excess
 _MOST_STEPS = 30
 #: Change of the losses, over their root mean square, at which an iteration has settled.
 _SETTLED = 1e-4
-#: Part of a step that is taken where the change has grown.
+#: Part of a step that is taken at first, of losses of faces: whole steps go to and fro.
+_OF_FACES = 0.5
+#: Part of it that is taken where the change has grown.
 _DAMPED = 0.5
 #: Part of the measured losses that can be taken off, or added, at most.
-_LARGEST_PART = 0.9
+_LARGEST_PART = 0.97
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Excess:
 
     def __bool__(self):
         return self.surface or self.relativistic
+
+    @property
+    def first_part(self):
+        """Part of a step that an iteration takes at first."""
+        return _OF_FACES if self.surface else 1.0
 
     def per_thickness(self, energy, epsilon, thickness):
         """Compute the excess in the units of ``Im[-1/eps]``.
@@ -69,7 +76,7 @@ class Excess:
         return total / (volume_factor(self.beam) * self.beam.angular_logarithm(energy))
 
 
-def without_excess(losses, invert, excess_of):
+def without_excess(losses, invert, excess_of, first_part=1.0):
     """Iterate losses and dielectric function until the excess is that of the function found.
 
     Parameters
@@ -80,6 +87,8 @@ def without_excess(losses, invert, excess_of):
         Makes an :class:`.Inverse` of losses.
     excess_of : callable
         Makes the excess, in the units of the losses, of an :class:`.Inverse`.
+    first_part : float
+        Part of a step that is taken at first.
 
     Returns
     -------
@@ -91,7 +100,7 @@ def without_excess(losses, invert, excess_of):
     largest = _LARGEST_PART * np.abs(losses)
     norm = np.sqrt(np.square(losses).mean(-1))
     excess = np.zeros_like(losses)
-    part, last = np.ones(norm.shape), np.full(norm.shape, np.inf)
+    part, last = np.full(norm.shape, first_part), np.full(norm.shape, np.inf)
     settled = ~np.isfinite(norm)
     for _ in range(_MOST_STEPS):
         step = np.clip(excess_of(invert(losses - excess)), -largest, largest) - excess
