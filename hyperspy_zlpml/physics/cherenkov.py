@@ -111,10 +111,11 @@ def excess_of_index(index, error, beam):
     >>> excess_of_index(np.array([1.3, 1.45, 2.6]), np.full(3, 0.02), beam).probability.round(2)
     array([0.  , 0.72, 1.  ])
     """
-    with np.errstate(invalid="ignore", divide="ignore"):  # of errors that are zero
+    with np.errstate(invalid="ignore", divide="ignore"):  # of errors that are zero, of metals
         above = index - np.sqrt(cherenkov_threshold(beam))
         probability = np.where(error > 0, ndtr(above / error), 1.0 * (above > 0))
+        std = 2 * index * error
     excess = index**2 - cherenkov_threshold(beam)
     unknown = np.full(index.shape, np.nan)
-    found = Excess(probability, excess, 2 * index * error, unknown, unknown)
+    found = Excess(probability, excess, std, unknown, unknown)
     return Excess(*(np.where(np.isnan(index), np.nan, one) for one in found))

@@ -53,6 +53,22 @@ class Retardation:
     ratio: BaseSignal
     reason: BaseSignal
 
+    def plot(self):
+        """Plot the excess of eps1 beside its error.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the maps have more than two dimensions.
+        """
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        return plot_maps([(self.excess, np.sqrt(self.excess.get_noise_variance().data))])
+
 
 class RetardationMethods:
     """Whether electrons were faster than light, from the result of a removal."""
