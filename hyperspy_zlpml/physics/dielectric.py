@@ -39,6 +39,9 @@ _PLASMONS = (0.9, 1.1)
 _MAIN_WINDOW = 5
 #: Losses are nothing unless they exceed their error so many times.
 _SIGNIFICANT = 5.0
+#: FWHM from the peak from which losses are trusted at the nearest where retardation is taken off:
+#: losses of Cherenkov's kind do not vanish towards zero, where the response blurs them with none.
+_NEAREST_RETARDED = 3.0
 #: Thickness below which losses of two faces that do not feel each other are not to be taken off, nm.
 _THINNEST = 10.0
 #: Spectra among the columns that a block gives, each of the size of the grid.
@@ -232,7 +235,7 @@ def dielectric_block(losses, given, given_error, analysis):
         losses = with_hidden_losses(losses, analysis.beam)
         scattering = from_peak(single_scattering(losses, analysis.rebin))
         measured = _Measured.of(scattering, losses, analysis)
-        first = np.ceil(losses.loss_limit / analysis.grid.step) - 1
+        first = _first_trusted(losses, analysis)
         has_limit = first < analysis.grid.size / 2
         first = np.where(has_limit, np.maximum(first, 0), 0).astype(int)
         plasmon = _main_losses(measured.losses, first, analysis.grid)
@@ -241,6 +244,12 @@ def dielectric_block(losses, given, given_error, analysis):
         columns, reason = _solved(measured, material, given_error)
     reason[~has_limit] = Reason.NO_LIMIT
     return _laid_out(columns, reason, analysis)
+
+
+def _first_trusted(losses, analysis):
+    """Find the first node that is trusted, as a floating-point number."""
+    nearest = _NEAREST_RETARDED * losses.fwhm if analysis.relativistic else 0.0
+    return np.ceil(np.maximum(losses.loss_limit, nearest) / analysis.grid.step) - 1
 
 
 def _main_losses(losses, first, grid):
