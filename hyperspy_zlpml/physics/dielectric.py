@@ -83,7 +83,7 @@ class Analysis:
     by_index : bool
         Whether the refractive index is known, not the thickness.
     surface, relativistic : bool
-        Losses that are taken off: of the two faces; by retardation.
+        Losses that are taken off: of the two faces; by retardation. Both: all that a film adds.
     """
 
     grid: LossGrid
@@ -129,12 +129,15 @@ class _Material:
     ----------
     given, intensity : ndarray of shape (n_spectra, ...)
         Refractive index or thickness (nm); counts of the ZLP.
+    excess : ndarray of shape (n_spectra, size), optional
+        Losses to take off, where these are known; else they are found.
     """
 
     analysis: Analysis
     continuation: Continuation
     given: np.ndarray
     intensity: np.ndarray
+    excess: np.ndarray | None = None
 
     @property
     def per_thickness(self):
@@ -154,22 +157,29 @@ class _Material:
         return inverse.scale[..., None] * excess
 
     def solve(self, losses):
-        """Find the inverse dielectric function of measured losses, and where it was found."""
-        if not self.analysis.excess:
-            return self.invert(losses), np.ones(losses.shape[:-1], bool)
-        part = self.analysis.excess.first_part
-        losses, settled = without_excess(losses, self.invert, self.excess_of, part)
-        return self.invert(losses), settled
+        """Find the inverse dielectric function of measured losses, what to take off, where it was found."""
+        excess = self.analysis.excess
+        if not excess:
+            return self.invert(losses), None, np.ones(losses.shape[:-1], bool)
+        free, settled = without_excess(losses, self.invert, self.excess_of, excess.first_part)
+        return self.invert(free), losses - free, settled
+
+    def varied(self, losses, **changes):
+        """Find what the inverse and the thickness are with other losses, or another assumption.
+
+        What a film adds takes so long that it stays as it was found.
+        """
+        other = replace(self, **changes)
+        if self.analysis.excess.is_film:
+            taken_off = self.excess if losses.ndim == 2 else self.excess[:, None]
+            inverse = other.invert(losses - taken_off)
+        else:
+            inverse, _, _ = other.solve(losses)
+        return _Answer(inverse, other.thickness(inverse))
 
     def thickness(self, inverse):
         """Compute the thickness, nm, from what losses were divided by."""
         return inverse.scale / self.per_thickness
-
-    def varied(self, losses, **changes):
-        """Find what the inverse and the thickness are with other losses, or another assumption."""
-        other = replace(self, **changes)
-        inverse, _ = other.solve(losses)
-        return _Answer(inverse, other.thickness(inverse))
 
 
 class _Answer(NamedTuple):
@@ -313,7 +323,8 @@ def _blurred(counts, losses, grid):
 def _solved(measured, material, given_error):
     """Compute all columns, and the reason of each spectrum."""
     analysis, continuation = material.analysis, material.continuation
-    inverse, settled = material.solve(measured.losses)
+    inverse, excess, settled = material.solve(measured.losses)
+    material = replace(material, excess=excess)
     found = _Answer(inverse, material.thickness(inverse))
     of_zlp = _of_zlp(found, measured, material)
     systematic = _systematic(found, measured, material, given_error)
@@ -435,7 +446,8 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
     reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
     reason[np.isnan(columns["rising"])] = Reason.NO_CROSSING
-    thin = analysis.surface & (found.thickness < _THINNEST)
+    faces_alone = analysis.surface and not analysis.relativistic
+    thin = faces_alone & (found.thickness < _THINNEST)
     reason[~settled | thin] = Reason.NOT_CONVERGED
     reason[material.continuation.plasmon > LARGEST_PLASMON] = Reason.AXIS_TOO_SHORT
     reason[~significant] = Reason.NOT_SIGNIFICANT

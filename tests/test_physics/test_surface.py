@@ -8,7 +8,7 @@ from hyperspy_zlpml.data import SEMICONDUCTOR
 from hyperspy_zlpml.physics import Beam
 from hyperspy_zlpml.physics.kramers_kronig import Continuation, LossGrid, invert
 from hyperspy_zlpml.physics.loss_probability import surface_loss, volume_factor, volume_loss
-from hyperspy_zlpml.physics.retardation import retarded_excess
+from hyperspy_zlpml.physics.retardation import film_loss, retarded_excess
 from hyperspy_zlpml.physics.surface import Excess, without_excess
 
 BEAM = Beam(energy=200.0, collection_angle=15.0)
@@ -65,11 +65,15 @@ def test_retardation_is_taken_off():
     assert error(after)[0] < 0.02 * error(before)[0]
 
 
-def test_both_are_taken_off_together():
-    counts = films(50.0) + 50.0 * retarded_excess(ENERGY, TRUE, BEAM)
-    before, after, settled = corrected(counts, Excess(BEAM, True, True))
+def test_all_of_a_film_is_taken_off():
+    counts = film_loss(ENERGY, TRUE, 60.0, BEAM)
+    before, bulk, _ = corrected(counts, Excess(BEAM, False, True))
+    _, after, settled = corrected(counts, Excess(BEAM, True, True))
     assert settled[0]
-    assert error(after)[0] < 0.05 * error(before)[0]
+    assert error(after)[0] < 0.02 * error(before)[0]
+    # There is no room in it for what an infinite specimen adds.
+    assert error(bulk)[0] > 0.5 * error(before)[0]
+    assert after.scale[0] / volume_factor(BEAM) == pytest.approx(60.0, rel=1e-3)
 
 
 def test_spectra_do_not_depend_on_those_beside():
