@@ -27,7 +27,7 @@ from hyperspy_zlpml.data import (
 from hyperspy_zlpml.physics import Beam
 from hyperspy_zlpml.physics.kramers_kronig import Continuation, LossGrid, invert
 from hyperspy_zlpml.physics.loss_probability import surface_loss, volume_factor, volume_loss
-from hyperspy_zlpml.physics.retardation import retarded_excess
+from hyperspy_zlpml.physics.retardation import film_loss, retarded_excess
 from hyperspy_zlpml.physics.surface import Excess, without_excess
 
 BEAM = Beam(energy=200.0, collection_angle=15.0)
@@ -42,6 +42,10 @@ IMAGES = {
     "D1": ({}, {}),
     "D2": (LONG, {}),
     "D3 bulk": ({"retarded": "bulk"}, {"relativistic": True}),
+    "D3 slab": (
+        {"retarded": "slab", "thickness_nm": (30.0, 120.0)},
+        {"relativistic": True, "surface": True},
+    ),
     "D4": ({"surfaces": True, "thickness_nm": (20.0, 60.0)}, {"surface": True}),
     "D5": ({"material": ALUMINIUM}, {}),
     "D6": ({"material": (SEMICONDUCTOR, GLASS)}, {}),
@@ -177,6 +181,13 @@ def retardation():
     counts = 100 * (volume_loss(grid.energy, true, BEAM) + retarded_excess(grid.energy, true, BEAM))
     before, after, settled = iterated(counts, grid, Excess(BEAM, surface=False, relativistic=True))
     row("K8 retarded bulk: e1 without, with, settled", "0.02", [before, after, settled])
+    for thickness in (30.0, 60.0, 120.0):
+        counts = film_loss(grid.energy, true, thickness, BEAM)
+        for name, surface in (("bulk", False), ("film", True)):
+            excess = Excess(BEAM, surface=surface, relativistic=True)
+            before, after, settled = iterated(counts, grid, excess)
+            label = f"K9 film of {thickness:g} nm, {name} taken off: e1 without, with, settled"
+            row(label, "0.12", [before, after, settled])
 
 
 def iterated(counts, grid, excess):

@@ -35,6 +35,8 @@ from hyperspy_zlpml.physics.surface import Excess, without_excess
 
 #: Energies of the main losses that are as good for the tail as the one taken, in units of it.
 _PLASMONS = (0.9, 1.1)
+#: Largest energy of the main losses over that of the end of the axis, whatever comes of it.
+_LAST_PLASMON = 0.9
 #: FWHM over which losses are averaged to find the largest; an odd number.
 _MAIN_WINDOW = 5
 #: Losses are nothing unless they exceed their error so many times.
@@ -69,7 +71,7 @@ NUMBERS = (
 
 @dataclass(frozen=True)
 class Analysis:
-    """How dielectric functions are found.
+    """Settings of the search for dielectric functions.
 
     Parameters
     ----------
@@ -81,7 +83,7 @@ class Analysis:
     by_index : bool
         Whether the refractive index is known, not the thickness.
     surface, relativistic : bool
-        Losses that are taken off: of the two faces; by retardation.
+        Losses that are taken off: of the two faces; by retardation. Both: all that a film adds.
     """
 
     grid: LossGrid
@@ -127,12 +129,15 @@ class _Material:
     ----------
     given, intensity : ndarray of shape (n_spectra, ...)
         Refractive index or thickness (nm); counts of the ZLP.
+    excess : ndarray of shape (n_spectra, size), optional
+        Losses to take off, where these are known; else they are found.
     """
 
     analysis: Analysis
     continuation: Continuation
     given: np.ndarray
     intensity: np.ndarray
+    excess: np.ndarray | None = None
 
     @property
     def per_thickness(self):
@@ -152,22 +157,29 @@ class _Material:
         return inverse.scale[..., None] * excess
 
     def solve(self, losses):
-        """Find the inverse dielectric function of measured losses, and where it was found."""
-        if not self.analysis.excess:
-            return self.invert(losses), np.ones(losses.shape[:-1], bool)
-        part = self.analysis.excess.first_part
-        losses, settled = without_excess(losses, self.invert, self.excess_of, part)
-        return self.invert(losses), settled
+        """Find the inverse dielectric function of measured losses, what to take off, where it was found."""
+        excess = self.analysis.excess
+        if not excess:
+            return self.invert(losses), None, np.ones(losses.shape[:-1], bool)
+        free, settled = without_excess(losses, self.invert, self.excess_of, excess.first_part)
+        return self.invert(free), losses - free, settled
+
+    def varied(self, losses, **changes):
+        """Find what the inverse and the thickness are with other losses, or another assumption.
+
+        What a film adds takes so long that it stays as it was found.
+        """
+        other = replace(self, **changes)
+        if self.analysis.excess.is_film:
+            taken_off = self.excess if losses.ndim == 2 else self.excess[:, None]
+            inverse = other.invert(losses - taken_off)
+        else:
+            inverse, _, _ = other.solve(losses)
+        return _Answer(inverse, other.thickness(inverse))
 
     def thickness(self, inverse):
         """Compute the thickness, nm, from what losses were divided by."""
         return inverse.scale / self.per_thickness
-
-    def varied(self, losses, **changes):
-        """Find what the inverse and the thickness are with other losses, or another assumption."""
-        other = replace(self, **changes)
-        inverse, _ = other.solve(losses)
-        return _Answer(inverse, other.thickness(inverse))
 
 
 class _Answer(NamedTuple):
@@ -256,7 +268,8 @@ def _main_losses(losses, first, grid):
     """Find the energy of the largest losses, over that of the end of the axis."""
     trusted = np.where(np.arange(grid.size) < first[:, None], 0.0, losses)
     largest = smoothed(trusted, _MAIN_WINDOW * grid.window).argmax(-1)
-    return (largest + 1) / grid.size
+    # Not at the very end, where the tail would not be finite.
+    return np.minimum((largest + 1) / grid.size, _LAST_PLASMON)
 
 
 class _Measured(NamedTuple):
@@ -280,17 +293,18 @@ class _Measured(NamedTuple):
 
     @classmethod
     def of(cls, scattering, losses, analysis):
+        """Take them from single-scattering distributions on energies from the peak."""
         grid = analysis.grid
         divisor = grid.step * analysis.beam.angular_logarithm(grid.energy)
         start = 1 - int(np.round(scattering.energy[0] / scattering.step))
         nodes = slice(start, start + grid.size)
         counts = scattering.counts[:, nodes]
         return cls(
-            counts / divisor,
-            scattering.variance[:, nodes] / divisor**2,
-            _blurred(counts, losses, grid) / divisor,
-            scattering.directions[..., nodes] / divisor,
-            scattering.intensity[:, None] + scattering.intensity_directions,
+            losses=counts / divisor,
+            variance=scattering.variance[:, nodes] / divisor**2,
+            blurred=_blurred(counts, losses, grid) / divisor,
+            directions=scattering.directions[..., nodes] / divisor,
+            intensities=scattering.intensity[:, None] + scattering.intensity_directions,
         )
 
 
@@ -309,7 +323,8 @@ def _blurred(counts, losses, grid):
 def _solved(measured, material, given_error):
     """Compute all columns, and the reason of each spectrum."""
     analysis, continuation = material.analysis, material.continuation
-    inverse, settled = material.solve(measured.losses)
+    inverse, excess, settled = material.solve(measured.losses)
+    material = replace(material, excess=excess)
     found = _Answer(inverse, material.thickness(inverse))
     of_zlp = _of_zlp(found, measured, material)
     systematic = _systematic(found, measured, material, given_error)
@@ -320,12 +335,12 @@ def _solved(measured, material, given_error):
         "trusted_from": analysis.grid.energy[continuation.first],
         **_spectra(found, of_zlp, systematic, noise),
         **_numbers(found, of_zlp, systematic, total_variance, by_index=analysis.by_index),
-        **_crossings(found, of_zlp, systematic, measured.variance, material),
+        **_crossings(found, of_zlp, systematic, variance=measured.variance, material=material),
     }
     significance = 1 / np.sqrt(total_variance + np.square(of_zlp.total).sum(-1))
     significant = (significance > _SIGNIFICANT) & (inverse.missing * inverse.scale > 0)
-    is_short = continuation.plasmon > LARGEST_PLASMON
-    reason = _reasons(found, significant, settled, is_short, columns=columns, analysis=analysis)
+    has_losses = np.isfinite(measured.losses).all(-1)
+    reason = _reasons(found, significant, settled, has_losses, material=material, columns=columns)
     return columns, reason
 
 
@@ -396,7 +411,7 @@ def _numbers(found, of_zlp, systematic, total_variance, by_index):
     }
 
 
-def _crossings(found, of_zlp, systematic, variance, material):
+def _crossings(found, of_zlp, systematic, *, variance, material):
     """Collect the zeros of eps1 with their errors."""
     analysis, continuation = material.analysis, material.continuation
     energy, window = analysis.grid.energy, analysis.grid.window
@@ -406,7 +421,8 @@ def _crossings(found, of_zlp, systematic, variance, material):
     )
     squared = np.square(smoothed(of_zlp.epsilon.real, window)).sum(1)
     shift = _root_sum(smoothed(systematic.epsilon.real, window))
-    zeros = find_crossings(energy, eps1, np.sqrt(noise + squared), continuation.first)
+    std = np.sqrt(noise + squared)
+    zeros = find_crossings(energy, eps1, std, continuation.first, window=window)
     columns = {}
     for name, zero in zip(("rising", "falling"), zeros, strict=True):
         columns[name] = zero.position
@@ -421,20 +437,21 @@ def _at(position, energy, values):
     return np.array([np.interp(x, energy, row) for x, row in zip(position, values, strict=True)])
 
 
-def _reasons(found, significant, settled, is_short, *, columns, analysis):
+def _reasons(found, significant, settled, has_losses, *, material, columns):
     """Tell why a spectrum has no answer, or one to be read with care; what is worse comes last."""
-    energy = analysis.grid.energy
+    analysis = material.analysis
     threshold = cherenkov_threshold(analysis.beam)
-    above = energy >= columns["trusted_from"][:, None]
+    above = analysis.grid.energy >= columns["trusted_from"][:, None]
     reason = np.zeros(len(above))
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
     reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
     reason[np.isnan(columns["rising"])] = Reason.NO_CROSSING
-    thin = analysis.surface & (found.thickness < _THINNEST)
+    faces_alone = analysis.surface and not analysis.relativistic
+    thin = faces_alone & (found.thickness < _THINNEST)
     reason[~settled | thin] = Reason.NOT_CONVERGED
-    reason[is_short] = Reason.AXIS_TOO_SHORT
+    reason[material.continuation.plasmon > LARGEST_PLASMON] = Reason.AXIS_TOO_SHORT
     reason[~significant] = Reason.NOT_SIGNIFICANT
-    reason[~np.isfinite(found.inverse.loss).all(-1)] = Reason.TOO_THICK
+    reason[~has_losses] = Reason.TOO_THICK
     return reason
 
 

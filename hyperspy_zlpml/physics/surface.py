@@ -14,7 +14,7 @@ import numpy as np
 
 from hyperspy_zlpml.physics.kinematics import Beam
 from hyperspy_zlpml.physics.loss_probability import surface_loss, volume_factor
-from hyperspy_zlpml.physics.retardation import retarded_excess
+from hyperspy_zlpml.physics.retardation import film_excess, retarded_excess
 
 #: Most steps of an iteration.
 _MOST_STEPS = 30
@@ -38,7 +38,8 @@ class Excess:
     surface : bool
         Losses of the two faces, as if these were alone.
     relativistic : bool
-        Change of the losses of the volume by retardation.
+        Change of the losses of the volume by retardation. With ``surface``, all losses of a film:
+        its faces feel each other, and guide light.
     """
 
     beam: Beam
@@ -47,6 +48,11 @@ class Excess:
 
     def __bool__(self):
         return self.surface or self.relativistic
+
+    @property
+    def is_film(self):
+        """Whether it is all of a film, which takes a thousand times the time."""
+        return self.surface and self.relativistic
 
     @property
     def first_part(self):
@@ -68,11 +74,12 @@ class Excess:
         -------
         ndarray of shape (..., size)
         """
-        total = 0.0
-        if self.surface:
+        if self.is_film:
+            total = film_excess(energy, epsilon, thickness, self.beam)
+        elif self.surface:
             total = surface_loss(energy, epsilon, self.beam) / thickness[..., None]
-        if self.relativistic:
-            total = total + retarded_excess(energy, epsilon, self.beam)
+        else:
+            total = retarded_excess(energy, epsilon, self.beam)
         return total / (volume_factor(self.beam) * self.beam.angular_logarithm(energy))
 
 
