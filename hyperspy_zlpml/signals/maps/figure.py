@@ -74,8 +74,7 @@ def _draw_images(row, signal, error):
 
 def _draw_image(axes, signal, values, limits, label):
     x, y = signal.axes_manager.navigation_axes
-    colours = plt.get_cmap("viridis").copy()
-    colours.set_bad(_NOTHING)
+    colours = plt.get_cmap("viridis").with_extremes(bad=_NOTHING)
     picture = axes.imshow(
         np.ma.masked_invalid(values),
         cmap=colours,
