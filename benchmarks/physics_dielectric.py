@@ -200,10 +200,10 @@ def iterated(counts, grid, excess):
     def inverse_of(one):
         return invert(one, continuation, index=index)
 
-    def excess_of(inverse):
-        thickness = inverse.scale / per_thickness
-        of_thickness = excess.per_thickness(grid.energy, inverse.epsilon, thickness)
-        return inverse.scale[:, None] * of_thickness
+    def excess_of(inverse, rows):
+        thickness = inverse.scale[rows] / per_thickness
+        of_thickness = excess.per_thickness(grid.energy, inverse.epsilon[rows], thickness)
+        return inverse.scale[rows][:, None] * of_thickness
 
     free, settled = without_excess(losses[None], inverse_of, excess_of, excess.first_part)
     return (

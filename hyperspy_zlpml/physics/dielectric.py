@@ -150,11 +150,11 @@ class _Material:
             return invert(losses, self.continuation, index=self.given)
         return invert(losses, self.continuation, scale=self.given * self.per_thickness)
 
-    def excess_of(self, inverse):
-        """Compute the losses that are none of the loss function."""
-        energy, thickness = self.analysis.grid.energy, self.thickness(inverse)
-        excess = self.analysis.excess.per_thickness(energy, inverse.epsilon, thickness)
-        return inverse.scale[..., None] * excess
+    def excess_of(self, inverse, rows):
+        """Compute the losses of the chosen spectra that are none of the loss function."""
+        energy, thickness = self.analysis.grid.energy, self.thickness(inverse)[rows]
+        excess = self.analysis.excess.per_thickness(energy, inverse.epsilon[rows], thickness)
+        return inverse.scale[rows][:, None] * excess
 
     def solve(self, losses):
         """Find the inverse dielectric function of measured losses, what to take off, where it was found."""

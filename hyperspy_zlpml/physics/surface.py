@@ -93,7 +93,8 @@ def without_excess(losses, invert, excess_of, first_part=1.0):
     invert : callable
         Makes an :class:`.Inverse` of losses.
     excess_of : callable
-        Makes the excess, in the units of the losses, of an :class:`.Inverse`.
+        Called as ``excess_of(inverse, rows)``, rows a mask of shape (...): makes the excess of the
+        chosen spectra of an :class:`.Inverse`, in the units of the losses, (n_chosen, size).
     first_part : float
         Part of a step that is taken at first.
 
@@ -110,13 +111,15 @@ def without_excess(losses, invert, excess_of, first_part=1.0):
     part, last = np.full(norm.shape, first_part), np.full(norm.shape, np.inf)
     settled = ~np.isfinite(norm)
     for _ in range(_MOST_STEPS):
-        step = np.clip(excess_of(invert(losses - excess)), -largest, largest) - excess
-        change = np.sqrt(np.square(step).mean(-1)) / norm
-        part = np.where(change > last, _DAMPED * part, part)
         # Spectra that have settled stay as they are, whatever others still need.
-        excess = excess + np.where(settled, 0.0, part)[..., None] * step
-        settled |= change < _SETTLED
-        last = np.where(np.isfinite(change), change, last)
-        if settled.all():
+        rows = ~settled
+        if not rows.any():
             break
+        found = excess_of(invert(losses - excess), rows)
+        step = np.clip(found, -largest[rows], largest[rows]) - excess[rows]
+        change = np.sqrt(np.square(step).mean(-1)) / norm[rows]
+        part[rows] *= np.where(change > last[rows], _DAMPED, 1.0)
+        excess[rows] += part[rows][:, None] * step
+        last[rows] = change
+        settled[rows] = change < _SETTLED
     return losses - excess, settled

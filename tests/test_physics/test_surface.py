@@ -26,10 +26,10 @@ def corrected(counts, excess):
     """Inverse before and after the iteration, of probabilities of losses."""
     losses = np.atleast_2d(counts) / BEAM.angular_logarithm(ENERGY)
 
-    def excess_of(inverse):
-        thickness = inverse.scale / volume_factor(BEAM)
-        of_thickness = excess.per_thickness(ENERGY, inverse.epsilon, thickness)
-        return inverse.scale[:, None] * of_thickness
+    def excess_of(inverse, rows):
+        thickness = inverse.scale[rows] / volume_factor(BEAM)
+        of_thickness = excess.per_thickness(ENERGY, inverse.epsilon[rows], thickness)
+        return inverse.scale[rows][:, None] * of_thickness
 
     free, settled = without_excess(losses, inverse_of, excess_of, excess.first_part)
     return inverse_of(losses), inverse_of(free), settled
