@@ -181,7 +181,7 @@ def test_shapes(shape, removal):
         ({"dielectric": "found", "right": "all"}, "right: expected real numbers"),
         (
             {"dielectric": SEMICONDUCTOR},
-            "dielectric: expected a Dielectric of r.dielectric_function",
+            "dielectric: expected the result of r.dielectric_function",
         ),
         ({"n": 2.0, "confidence": 95}, "confidence: expected a number between 0 and 1"),
     ],
