@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.physics.deconvolution import summed_channels
 
 #: Exponent of the area as it usually is, and its standard deviation.
 USUAL_EXPONENT = (3.0, 0.5)
-#: Smallest exponent of what falls off in a way that can be continued.
-SMALLEST_EXPONENT = 2.5
+#: Smallest exponent: the slope of the losses is E^-1.5 there. What falls more slowly does not fall off.
+SMALLEST_EXPONENT = 2.25
 #: The last part of the axis, in which the fall is looked at.
 _PART = 1 / 3
 #: The part of the axis in which the height at the end is looked at.
@@ -32,7 +31,7 @@ _CLEARLY = 2.0
 
 @dataclass(frozen=True)
 class Tail(PerSpectrum):
-    """How losses go on beyond the axis.
+    """Fall of single scattering at the end of the axis, and beyond.
 
     Attributes
     ----------
@@ -117,15 +116,15 @@ def fit_tail(spectra, variance, distance, exponent=None):
     -------
     Tail
     """
-    step = distance[0, 1] - distance[0, 0]
+    step = distance[:, 1:2] - distance[:, :1]
     end = distance[:, -1:] + step / 2
     u = distance / end
     if exponent is None:
-        exponents, std, falls = _fitted_exponents(spectra, variance, u)
+        exponents, std, falls = _fitted_exponents(spectra, variance, end / step)
     else:
         exponents, std = np.full(len(spectra), float(exponent)), np.zeros(len(spectra))
         falls = np.ones(len(spectra), bool)
-    return Tail(exponents, std, falls, place=u, n_channels=end[:, 0] / step)
+    return Tail(exponents, std, falls, place=u, n_channels=(end / step)[:, 0])
 
 
 def _fall(u, exponent):
@@ -135,8 +134,8 @@ def _fall(u, exponent):
     return np.maximum(u, 0.0) * ((1 - squared) / above) ** 2
 
 
-def _fitted_exponents(spectra, variance, u):
-    """Fit (spectrum / u)^(-1/2), which is a straight line over u^2, to bins before the end.
+def _fitted_exponents(spectra, variance, n_channels):
+    """Fit (spectrum / u)^(-1/2), which is a straight line over u^2, to bins before the end, u = 1.
 
     Returns
     -------
@@ -144,12 +143,13 @@ def _fitted_exponents(spectra, variance, u):
         Together with what is usual.
     falls : ndarray of bool of shape (n,)
     """
-    n_channels = max(1, round(_PART * np.count_nonzero(u[0] > 0) / _N_BINS))
-    last = slice(-_N_BINS * n_channels, None)
-    height, noise, place = (
-        summed_channels(one[:, last], n_channels) / n_channels for one in (spectra, variance, u)
-    )
-    noise = np.sqrt(noise / n_channels)
+    edges = np.linspace(1 - _PART, 1, _N_BINS + 1)
+    place = (edges[1:] + edges[:-1]) / 2
+    # Of the axis, that of a spectrum ends n_channels after its peak.
+    channels = np.maximum(spectra.shape[-1] + n_channels * (edges - 1), 0.0)
+    width = np.diff(channels)
+    height = _sums_between(spectra, channels) / width
+    noise = np.sqrt(_sums_between(variance, channels)) / width
     is_seen = (height > _SEEN * noise).all(-1)
     height = np.where(is_seen[:, None], height, 1.0)
     line = np.sqrt(place / height)
@@ -164,11 +164,19 @@ def _fitted_exponents(spectra, variance, u):
     return exponent, share * std, falls
 
 
+def _sums_between(values, edges):
+    """Sum channels between neighbouring edges, which may lie within channels."""
+    total = np.pad(np.cumsum(values, axis=-1), ((0, 0), (1, 0)))
+    whole = np.minimum(edges.astype(int), values.shape[-1] - 1)
+    below, above = (np.take_along_axis(total, whole + one, -1) for one in (0, 1))
+    return np.diff(below + (above - below) * (edges - whole))
+
+
 def _relative_slope(x, y, std):
     """Fit a straight line; returns its slope over its height at x = 0, and the error of this."""
     weight = std**-2.0
     total = weight.sum(-1)
-    mean_x, mean_y = (weight * x).sum(-1) / total, (weight * y).sum(-1) / total
+    mean_x, mean_y = ((weight * one).sum(-1) / total for one in (x, y))
     apart = x - mean_x[:, None]
     spread = (weight * apart**2).sum(-1)
     slope = (weight * apart * y).sum(-1) / spread

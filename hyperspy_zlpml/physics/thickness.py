@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hyperspy_zlpml.physics.deconvolution import single_scattering, summed_channels
+from hyperspy_zlpml.physics.deconvolution import single_scattering, summed_channels, up_to
 from hyperspy_zlpml.physics.extrapolation import fit_tail
 from hyperspy_zlpml.physics.kinematics import BOHR_RADIUS
 from hyperspy_zlpml.physics.reasons import Reason
@@ -31,17 +31,22 @@ COLUMNS = (
 TAIL_ERROR = 0.5
 #: Relative error of the law of Iakoubovskii et al.
 MEAN_FREE_PATH_ERROR = 0.2
+#: Energy from the peak up to which losses are summed, eV: of all solids most are below, and beyond, an
+#: error of the baseline counts more.
+LAST_ENERGY = 100.0
 #: The axis must reach this many times the energy of the highest losses.
 _PLASMONS_ON_AXIS = 1.5
-#: Bins of the axis in which the highest losses are looked for; standard deviations that they need.
-_N_BINS = 64
+#: Bins in which the highest losses are looked for, eV; standard deviations that they need.
+_BIN = 1.0
 _HIGHEST = 5.0
-#: Losses of few solids are highest below this energy: where none are seen they are expected here, eV.
+#: Losses of few solids are highest below this energy, eV: an axis must hold it, whatever is seen.
 _LOWEST_PLASMON = 10.0
 #: Losses just above ``E_I`` are those below this many times it.
-_NEAR_LIMIT = 1.5
+_NEAR_LIMIT = 2.0
 #: Standard deviations from which losses are there.
 _SIGNIFICANT = 3.0
+#: Standard deviations from which a negative sum of losses is no chance.
+_IMPOSSIBLE = 5.0
 #: Angle at which inelastic scattering ends in the law of Iakoubovskii et al., mrad.
 _CUT_OFF_ANGLE = 20.0
 
@@ -87,7 +92,10 @@ class Estimate:
         return Estimate(value, self.std * factor, systematic)
 
 
-def measure_thickness(losses, beam=None, tail_exponent=None, tail_error=TAIL_ERROR, rebin=1):
+# Of the measurement, and of how it is evaluated.
+def measure_thickness(  # noqa: PLR0913
+    losses, beam=None, *, last=np.inf, tail_exponent=None, tail_error=TAIL_ERROR, rebin=1
+):
     """Measure the thickness of every spectrum, in mean free paths and by the sum rule.
 
     Parameters
@@ -96,6 +104,8 @@ def measure_thickness(losses, beam=None, tail_exponent=None, tail_error=TAIL_ERR
         Of n spectra.
     beam : Beam, optional
         Without it there is no sum rule, and losses beyond the axis are not corrected for the aperture.
+    last : float
+        Energy on the axis, eV, at which it is taken to end.
     tail_exponent : float, optional
         Of the power law of the losses beyond the axis; default that of the spectrum where it shows.
     tail_error : float
@@ -110,6 +120,7 @@ def measure_thickness(losses, beam=None, tail_exponent=None, tail_error=TAIL_ERR
         with its errors; thickness by the sum rule of a metal with its errors, nm; exponent of the
         losses beyond the axis; a :class:`.Reason`.
     """
+    losses = up_to(losses, last)
     ratio, ratio_std = log_ratio(losses)
     single = single_scattering(losses, rebin)
     collected = _collected(single, beam)
@@ -120,7 +131,7 @@ def measure_thickness(losses, beam=None, tail_exponent=None, tail_error=TAIL_ERR
     nm = total.scaled(np.nan)
     if beam:
         nm = sum_rule(single, collected, tail, tail_error).scaled(4 * BOHR_RADIUS * beam.kinetic)
-    reason = _reasons(losses, single, tail, ratio > _SIGNIFICANT * ratio_std)
+    reason = _reasons(losses, single, tail, ratio / ratio_std)
     lacks = ~np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT))
     numbers = [total.value, total.std, total.systematic, nm.value, nm.std, nm.systematic]
     numbers = [np.where(lacks, np.nan, one) for one in (*numbers, tail.exponent)]
@@ -193,9 +204,9 @@ def total_scattering(single, collected, tail, tail_error=TAIL_ERROR):
 def sum_rule(single, collected, tail, tail_error=TAIL_ERROR):
     """Compute the Kramers-Kronig sum rule for the thickness.
 
-    t = 4 a0 T / (I0 (1 - 1/n^2)) sum of J1 / (E ln(1 + (beta/theta_E)^2)) (Egerton, section 5.1). Below ``E_I``
-    there is nothing, or what is above goes on in proportion to E: half of this is added, and a
-    systematic error of this size.
+    t = 4 a0 T / (I0 (1 - 1/n^2)) sum of J1 / (E ln(1 + (beta/theta_E)^2)) (Egerton, section 5.1). What is just above
+    ``E_I`` is taken to go on below in proportion to E, as losses without a gap do; half of this is a systematic
+    error. Energies are those of the losses, without the delay of the response.
 
     Parameters
     ----------
@@ -213,28 +224,28 @@ def sum_rule(single, collected, tail, tail_error=TAIL_ERROR):
     Estimate
         The sum over I0, 1/eV.
     """
-    energy = np.maximum(single.distance, single.step)
+    energy = np.maximum(single.distance - single.delay[:, None], single.step)
     above = single.distance > single.loss_limit[:, None]
     on_axis = above / (energy * collected)
     below = on_axis * _share_below(single, above)
     last = 1 / (collected * energy[:, -1:])
     found = _with_tail(single, on_axis + below, tail, tail_error, last=last, power=-1.0)
-    of_below = np.abs((below * single.counts).sum(-1)) / single.intensity
+    of_below = np.abs((below * single.counts).sum(-1)) / (2 * single.intensity)
     return replace(found, systematic=np.hypot(found.systematic, of_below))
 
 
 def _share_below(single, above):
-    """Weights of channels just above ``E_I``: half the number that lies below, over their own."""
+    """Weights of channels just above ``E_I``: the number that lies below, over their own."""
     limit = np.where(np.isfinite(single.loss_limit), single.loss_limit, 0.0)[:, None]
     near = above & (single.distance < _NEAR_LIMIT * limit)
-    return near * limit / (2 * single.step * np.maximum(near.sum(-1, keepdims=True), 1))
+    return near * limit / (single.step * np.maximum(near.sum(-1, keepdims=True), 1))
 
 
 def _with_tail(single, weights, tail, tail_error, *, last, power):
     """Sum single scattering over the peak, with weights on the axis and what is beyond it.
 
     ``last`` makes what the tail was fitted to, times the weight at the end of the axis; the weights go
-    on with a power of the energy.
+    on with a power of the energy. A negative sum beyond the axis is wrong as a whole: the baseline is.
     """
 
     def part(change):
@@ -243,7 +254,8 @@ def _with_tail(single, weights, tail, tail_error, *, last, power):
     value, std = _relative_sum(single, weights + last * tail.beyond(power))
     of_noise = (part(-tail.std) - part(tail.std)) / 2
     slow, known, fast = (tail.sum_beyond(power, error) for error in (-tail_error, 0, tail_error))
-    systematic = np.abs(part(0.0)) * (slow - fast) / (2 * known)
+    beyond = part(0.0)
+    systematic = np.abs(beyond) * np.where(beyond < 0, 1.0, (slow - fast) / (2 * known))
     return Estimate(value, np.hypot(std, of_noise), systematic)
 
 
@@ -257,21 +269,22 @@ def _relative_sum(single, weights):
         return value, np.sqrt((change**2).sum(-1) + single.noise_of(weights) / peak**2)
 
 
-def _reasons(losses, single, tail, is_there):
+def _reasons(losses, single, tail, significance):
     """Tell why there is no thickness; where there is one, whether it differs from none."""
     conditions = {
         Reason.NO_LIMIT: ~np.isfinite(losses.loss_limit),
         Reason.NO_PEAK: ~(losses.intensity > 0),
         Reason.TOO_THICK: np.isnan(single.counts[:, 0]),
         Reason.AXIS_TOO_SHORT: _ends_early(single) | ~tail.falls,
-        Reason.NOT_SIGNIFICANT: ~is_there,
+        Reason.MISFIT: ~(significance > -_IMPOSSIBLE),
+        Reason.NOT_SIGNIFICANT: ~(significance > _SIGNIFICANT),
     }
     return np.select(list(conditions.values()), list(conditions), Reason.NONE).astype(float)
 
 
 def _ends_early(single):
     """Tell which spectra end before their losses have fallen."""
-    n_channels = max(1, single.energy.size // _N_BINS)
+    n_channels = int(np.clip(round(_BIN / single.step), 1, single.energy.size))
     losses, noise, distance = (
         summed_channels(one, n_channels)
         for one in (single.counts, single.variance + single.zlp_variance, single.distance)
@@ -283,7 +296,7 @@ def _ends_early(single):
         np.take_along_axis(one, top, -1)[:, 0] for one in (losses, noise, distance)
     )
     is_seen = highest > _HIGHEST * np.sqrt(noise)
-    plasmon = np.where(is_seen, at, _LOWEST_PLASMON)
+    plasmon = np.where(is_seen, np.maximum(at, _LOWEST_PLASMON), _LOWEST_PLASMON)
     return single.distance[:, -1] < _PLASMONS_ON_AXIS * plasmon
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.physics import Beam, Losses
-from hyperspy_zlpml.physics.hidden_losses import with_hidden_losses
+from hyperspy_zlpml.physics.hidden_losses import onset_of, with_hidden_losses
 
 BEAM = Beam(energy=200.0, collection_angle=15.0)
 ENERGY = np.arange(-2.0, 8.0, 0.05)
@@ -94,3 +94,21 @@ def test_spectra_without_a_limit_stay_as_they_are():
     unlimited = replace(losses, loss_limit=np.full(1, np.inf), gain_limit=np.full(1, -np.inf))
     after = with_hidden_losses(unlimited, BEAM)
     assert np.array_equal(after.zlp, losses.zlp)
+
+
+def test_losses_that_begin_just_below_the_limit_are_of_a_gap():
+    """A straight line from an onset: found where it is, and less is given back than without it."""
+    _, losses = matched(0.0)
+    distance = np.maximum(ENERGY - 0.9, 0.0)
+    added = 1e4 * distance * BEAM.angular_logarithm(np.maximum(ENERGY, 0.05)) * 0.05
+    gapped = replace(losses, counts=losses.counts + added)
+    assert onset_of(gapped, BEAM)[0] == pytest.approx(0.9, abs=0.02)
+    beyond = ENERGY > LIMIT
+    error = (with_hidden_losses(gapped, BEAM).zlp - losses.zlp)[0, beyond]
+    assert np.abs(error).max() < 0.01 * added[beyond].max()
+
+
+def test_losses_without_a_gap_have_no_onset():
+    true, losses = matched(1000.0)
+    exact = replace(losses, zlp=losses.counts - true)
+    assert onset_of(exact, BEAM)[0] == 0.0

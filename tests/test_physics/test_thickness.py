@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scattering_spectra import drude, make_losses
 
+from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.extrapolation import fit_tail
 from hyperspy_zlpml.physics.kinematics import BOHR_RADIUS, Beam
 from hyperspy_zlpml.physics.reasons import Reason
@@ -125,6 +126,16 @@ def test_vacuum_is_nothing_with_an_error():
     assert (found["reason"] == Reason.NOT_SIGNIFICANT).mean() > 0.98
 
 
+def test_an_error_of_the_baseline_counts_on_a_long_axis():
+    """Some counts too few in each of thousands of channels are many in all."""
+    losses, _ = make_losses([0.3, 0.0], n_energy=6000, seed=7018, electrons=1e5)
+    losses = replace(losses, counts=losses.counts - 3.0)
+    assert measured(losses)["reason"][1] == Reason.MISFIT
+    near = measured(losses, last=100.0)
+    assert near["t_over_lambda"][0] == pytest.approx(0.3, abs=0.08)
+    assert np.isnan(measured(losses)["t_over_lambda"][1])
+
+
 @pytest.mark.parametrize("n_energy, plasmon", [(130, 16.0), (250, 24.0), (170, 12.0)])
 def test_axes_that_end_too_early_give_a_lower_limit(n_energy, plasmon):
     losses, _ = make_losses(
@@ -134,6 +145,15 @@ def test_axes_that_end_too_early_give_a_lower_limit(n_energy, plasmon):
     assert found["reason"][0] == Reason.AXIS_TOO_SHORT
     assert np.isnan([found["t_over_lambda"][0], found["sum_rule"][0]]).all()
     assert 0 < found["on_axis"][0] < 0.5
+
+
+def test_phonons_are_not_all_losses():
+    """An axis to 0.3 eV with a peak of losses on it has no plasmon."""
+    losses, _ = make_losses(
+        0.1, lambda loss: 2 * drude(loss, 0.1, 0.01), step=1e-3, fwhm=0.01, offset=-0.2
+    )
+    losses = replace(losses, loss_limit=np.array([0.04]))
+    assert measured(losses, beam=BEAM)["reason"] == Reason.AXIS_TOO_SHORT
 
 
 def test_losses_that_rise_at_the_end_are_not_continued():
@@ -196,7 +216,7 @@ def test_error_of_the_exponent_holds():
     noisy = losses + noise * rng.normal(size=(500, energy.size))
     tail = fit_tail(noisy, np.full_like(noisy, noise**2), np.broadcast_to(energy, noisy.shape))
     assert tail.exponent.std() == pytest.approx(np.median(tail.std), rel=0.15)
-    assert 0.02 < np.median(tail.std) < 0.4
+    assert 0.01 < np.median(tail.std) < 0.4
 
 
 # --- nm ------------------------------------------------------------------------------------------
@@ -226,14 +246,48 @@ def test_systematic_errors_add_in_quadrature():
     assert np.allclose(nm.std, 1.0)
 
 
-def test_zlp_of_other_height():
-    """An error of the height of the ZLP enters I0 and the losses with opposite signs."""
+def test_zlp_with_another_tail():
+    """What the ZLP has more beyond E_I is missing from the losses, as its direction says."""
+    losses, _ = make_losses([0.7])
+    direction = 1e-3 * np.roll(losses.zlp, 30, axis=-1)
+    losses = replace(losses, directions=direction[:, None], variance=1e-6 * losses.variance)
+    found = measured(losses)
+    moved = measured(replace(losses, zlp=losses.zlp + direction))
+    change = found["t_over_lambda"] - moved["t_over_lambda"]
+    assert change == pytest.approx(found["std"], rel=0.02)
+    assert change == pytest.approx(1e-3, rel=0.3)
+
+
+def test_zlp_of_another_height():
+    """The same losses, but another part of all: only in the logarithmic ratio."""
     losses, _ = make_losses([0.7])
     found = measured(losses)
-    direction = losses.directions[:, 0]
-    moved = measured(replace(losses, zlp=losses.zlp + direction))
-    only = measured(
-        replace(losses, directions=losses.directions[:, :1], variance=losses.variance * 0)
-    )
-    change = moved["t_over_lambda"] - found["t_over_lambda"]
-    assert abs(change) == pytest.approx(only["std"], rel=0.02)
+    moved = measured(replace(losses, zlp=1.01 * losses.zlp))
+    assert moved["t_over_lambda"] == pytest.approx(found["t_over_lambda"], rel=1e-3)
+    assert moved["on_axis"] < 0.998 * found["on_axis"]
+
+
+# --- convergent beams ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probe, aperture", [(10.0, 15.0), (10.0, 10.0), (28.0, 10.0), (5.0, 50.0)])
+@pytest.mark.parametrize("energy", [5.0, 40.0])
+def test_collection_of_a_convergent_beam(probe, aperture, energy):
+    """Against electrons that are drawn in the probe, scattered, and counted in the aperture."""
+    beam = Beam(200.0, collection_angle=aperture, convergence_angle=probe)
+    lost = 1e3 * beam.characteristic_angle(energy)
+    rng = np.random.default_rng(7019)
+    n = 400_000
+    came = probe * np.sqrt(rng.random(n)) * np.exp(2j * np.pi * rng.random(n))
+    # Angles theta with the density 2 theta / (theta^2 + theta_E^2), up to where nothing is collected.
+    all_angles = np.log1p(((probe + aperture) / lost) ** 2)
+    scattered = lost * np.sqrt(np.expm1(all_angles * rng.random(n)))
+    left = came + scattered * np.exp(2j * np.pi * rng.random(n))
+    collected = (np.abs(left) < aperture).mean() / (np.abs(came) < aperture).mean() * all_angles
+    assert as_parallel(beam).angular_logarithm(energy) == pytest.approx(collected, rel=0.006)
+
+
+def test_a_parallel_beam_stays_as_it_is():
+    assert as_parallel(BEAM) == BEAM
+    nearly = as_parallel(Beam(200.0, collection_angle=15.0, convergence_angle=0.01))
+    assert nearly.collection_angle == pytest.approx(15.0, rel=1e-4)

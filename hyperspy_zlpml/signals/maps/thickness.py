@@ -9,9 +9,11 @@ import numpy as np
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, with_variance
 from hyperspy_zlpml.physics.thickness import (
     COLUMNS,
+    LAST_ENERGY,
     MEAN_FREE_PATH_ERROR,
     TAIL_ERROR,
     Estimate,
@@ -98,44 +100,23 @@ class Thickness:
         return ThicknessMaps(ratio, error * 0, error)
 
     def plot(self):
-        """Plot the map of t/lambda, or of the first absolute thickness, and its relative error.
+        """Plot t/lambda and the thicknesses in nm, each beside its whole error.
 
         Returns
         -------
-        matplotlib.figure.Figure
+        list of matplotlib.axes.Axes
 
         Raises
         ------
         ValueError
-            If the image has no or more than two navigation dimensions.
+            If the maps have more than two dimensions.
         """
-        import matplotlib.pyplot as plt
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
 
-        shown = self.by_mean_free_path or self.by_index or self.by_density or self.t_over_lambda
-        value, std, systematic = (_rows(one) for one in (shown.value, shown.std, shown.systematic))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            error = 100 * np.hypot(std, systematic) / np.abs(value)
-        figure, places = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-        named = (value, shown.value.metadata.Signal.quantity), (error, "Error (%)")
-        for axes, (values, name) in zip(places, named, strict=True):
-            if values.ndim == 1:
-                axes.plot(values)
-                axes.set(xlabel="Position", ylabel=name)
-            else:
-                limits = np.nanpercentile(values, (1, 98)) if np.isfinite(values).any() else (0, 1)
-                image = axes.imshow(values, vmin=limits[0], vmax=limits[1])
-                figure.colorbar(image, ax=axes, label=name)
-        return figure
-
-
-def _rows(signal):
-    """Take the numbers of a map that can be plotted; raise ValueError for others."""
-    if signal.axes_manager.navigation_dimension not in (1, 2):
-        raise ValueError(
-            "plot: expected maps of one or two navigation dimensions, got "
-            f"{signal.axes_manager.navigation_dimension}; plot value, std and systematic."
+        every = (self.t_over_lambda, self.by_density, self.by_index, self.by_mean_free_path)
+        return plot_maps(
+            [(one.value, np.hypot(one.std.data, one.systematic.data)) for one in every if one]
         )
-    return signal.data
 
 
 class ThicknessMethods:
@@ -209,11 +190,13 @@ class ThicknessMethods:
 
     def thickness(  # noqa: PLR0913
         self,
+        *,
         density=None,
-        refractive_index=None,
-        refractive_index_error=0.0,
+        n=None,
+        n_error=0.0,
         mean_free_path=None,
         mean_free_path_error=0.0,
+        right=None,
         tail_exponent=None,
         tail_exponent_error=TAIL_ERROR,
         show_progressbar=None,
@@ -231,14 +214,18 @@ class ThicknessMethods:
         ----------
         density : float, optional
             g/cm3, for the mean free path of Iakoubovskii et al., which is right to some 20 %.
-        refractive_index : float or map, optional
+        n : float or map, optional
             For the sum rule, above 1; infinite for a metal.
-        refractive_index_error : float or map
+        n_error : float or map
             Its standard deviation, common to all pixels.
         mean_free_path : float, optional
             nm, for the beam energy and angles of the measurement: used as it is.
         mean_free_path_error : float
             Its standard deviation, nm.
+        right : float, optional
+            Energy from the peak up to which losses are summed, in the units of the axis; those beyond
+            are continued. Default the end of the axis, but at most 100 eV: far beyond the plasmons an
+            error of the baseline counts more than losses do.
         tail_exponent : float, optional
             Exponent r of the losses beyond the axis, :math:`E^{-r}`. By default that of the spectrum
             as far as it shows, else 3 (of free electrons, without the aperture).
@@ -264,7 +251,8 @@ class ThicknessMethods:
         they are correlated between :math:`I_0` and the losses. ``systematic`` holds the losses beyond the
         axis, for the sum rule those below ``E_I``, and the errors of what was given. Where the axis
         ends below some 1.5 plasmon energies, or losses do not fall off at its end, there is no
-        :math:`t/\lambda` but ``lower_limit``. Retardation adds losses at low energies, which count most
+        :math:`t/\lambda` but ``lower_limit``. For a convergent beam :math:`\beta` is the aperture that
+        collects as much of a parallel one. Retardation adds losses at low energies, which count most
         in the sum rule: it is then too thick.
 
         References
@@ -289,16 +277,17 @@ class ThicknessMethods:
         scales = _checked_scales(
             self,
             density=density,
-            index=(refractive_index, refractive_index_error),
+            index=(n, n_error),
             path=(mean_free_path, mean_free_path_error),
         )
         _check_tail(tail_exponent, tail_exponent_error)
         removed = self.removed
-        energy = removed.spectra.energy
+        energy, centre = removed.spectra.energy, np.nanmedian(removed.centre)
         found = removed.map_losses(
             partial(
                 measure_thickness,
                 beam=_beam_if_known(self),
+                last=centre + _last_energy(self, right),
                 tail_exponent=tail_exponent,
                 tail_error=tail_exponent_error,
                 rebin=channels_to_sum(np.nanmedian(removed.fwhm), energy[1] - energy[0]),
@@ -318,10 +307,18 @@ def _check_tail(exponent, error):
     arguments.within(error, "tail_exponent_error", *_TAIL_ERRORS)
 
 
+def _last_energy(removal, right):
+    """Take the energy up to which losses are summed in eV; raise ValueError for what is not possible."""
+    if right is None:
+        return LAST_ENERGY
+    units = removal._like.axes_manager.signal_axes[0].units
+    return arguments.positive(right, "right", units) * removal._factor
+
+
 def _beam_if_known(removal):
-    """Read the beam, unless the metadata do not hold it."""
+    """Read the beam, as a parallel one, unless the metadata do not hold it."""
     try:
-        return beam_of(removal._like, "thickness")
+        return as_parallel(beam_of(removal._like, "thickness"))
     except ValueError:
         return None
 
@@ -340,7 +337,7 @@ def _checked_scales(removal, *, density, index, path):
         beam = beam_of(removal._like, "density")
         scales["by_density"] = mean_free_path(density, beam), MEAN_FREE_PATH_ERROR
     if index[0] is not None:
-        beam_of(removal._like, "refractive_index")
+        beam_of(removal._like, "n")
         scales["by_index"] = index_factor(*_checked_index(removal, *index))
     if path[0] is not None:
         length = arguments.within(path[0], "mean_free_path", *_MEAN_FREE_PATHS)
@@ -351,16 +348,16 @@ def _checked_scales(removal, *, density, index, path):
 
 def _checked_index(removal, index, error):
     """Take an index of refraction and its error as maps; raise ValueError for what is not possible."""
-    values = numbers_of_pixels(removal, index, "refractive_index")
-    errors = numbers_of_pixels(removal, error, "refractive_index_error")
+    values = numbers_of_pixels(removal, index, "n")
+    errors = numbers_of_pixels(removal, error, "n_error")
     if (values <= 1).any() or np.isnan(values).all():
         arguments.refuse(
             index,
-            "refractive_index",
+            "n",
             "numbers above 1 (infinite for a metal): a vacuum has no losses",
         )
     if not (errors >= 0).all() or np.isinf(errors).any():
-        arguments.refuse(error, "refractive_index_error", "numbers of at least 0")
+        arguments.refuse(error, "n_error", "numbers of at least 0")
     return values, errors
 
 
@@ -373,10 +370,15 @@ def _as_maps(removal, found, scales):
         estimate = of_sum_rule if name == "by_index" else relative
         title = f"thickness {name.replace('_', ' ')}"
         absolute[name] = _maps_of(removal, estimate.scaled(*scale), title, "Thickness (nm)")
-    limit = found["on_axis"], found["on_axis_std"]
     return Thickness(
         t_over_lambda=_maps_of(removal, relative, "t/lambda", "Thickness (t/lambda)"),
-        lower_limit=value_map(removal, *limit, "lower limit of t/lambda", "Thickness (t/lambda)"),
+        lower_limit=value_map(
+            removal,
+            found["on_axis"],
+            found["on_axis_std"],
+            title="lower limit of t/lambda",
+            quantity="Thickness (t/lambda)",
+        ),
         tail_exponent=plain_map(
             removal, found["tail_exponent"], "exponent beyond the axis", "Exponent"
         ),
@@ -388,7 +390,7 @@ def _as_maps(removal, found, scales):
 def _maps_of(removal, estimate, title, quantity):
     """Wrap numbers and their errors as maps."""
     return ThicknessMaps(
-        value=value_map(removal, estimate.value, estimate.std, title, quantity),
+        value=value_map(removal, estimate.value, estimate.std, title=title, quantity=quantity),
         std=plain_map(removal, estimate.std, f"error of {title}", quantity),
         systematic=plain_map(
             removal, estimate.systematic, f"systematic error of {title}", quantity
