@@ -26,7 +26,6 @@ from hyperspy_zlpml.physics.retardation import (
     retarded_excess,
     retarded_volume_loss,
 )
-from hyperspy_zlpml.physics.surface import without_excess
 
 BEAM = Beam(energy=200.0, collection_angle=15.0)
 GRID = LossGrid(0.1, 470)
@@ -132,7 +131,7 @@ def angle_error(model, energy, thickness):
 def without_noise():
     """Print errors of eps1 by the number of steps, and where these have settled."""
     volume = retarded_excess(GRID.energy, SEMICONDUCTOR.epsilon(GRID.energy), BEAM)
-    steps = [off_losses(volume, whole_steps(n), lambda e, eps, t: retarded_excess(e, eps, BEAM))
+    steps = [off_losses(volume, steps(n), lambda e, eps, t: retarded_excess(e, eps, BEAM))
              for n in (0, 1, 2, 4)]  # fmt: skip
     row("K8 volume: error of e1 after 0, 1, 2, 4 steps", "0.02 (last)", [one[0] for one in steps])
     for thickness in (20.0, 30.0, 60.0, 120.0):
@@ -140,7 +139,7 @@ def without_noise():
             film = film_excess(GRID.energy, SEMICONDUCTOR.epsilon(GRID.energy), thickness, BEAM)
             before, after = (
                 off_losses(film, solver, film_excess_at, thickness, index)
-                for solver in (whole_steps(0), settled)
+                for solver in (steps(0), steps(25, 0.5))
             )
             known = "n" if index else "thickness"
             row(
@@ -154,18 +153,15 @@ def film_excess_at(energy, epsilon, thickness):
     return film_excess(energy, epsilon, thickness, BEAM)
 
 
-def settled(losses, inverse_of, excess_of):
-    return without_excess(losses, inverse_of, excess_of, 0.5)[0]
-
-
-def whole_steps(n_steps):
-    """Iterate a number of times, whatever comes out."""
+def steps(number, part=1.0):
+    """Iterate a number of times, whatever comes out; parts of a step go to and fro less."""
 
     def solve(losses, inverse_of, excess_of):
-        free = losses
-        for _ in range(n_steps):
-            free = losses - np.clip(excess_of(inverse_of(free)), -0.9 * losses, 0.9 * losses)
-        return free
+        excess = np.zeros_like(losses)
+        for _ in range(number):
+            found = excess_of(inverse_of(losses - excess))
+            excess += part * (np.clip(found, -0.97 * losses, 0.97 * losses) - excess)
+        return losses - excess
 
     return solve
 
