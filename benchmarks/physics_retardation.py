@@ -131,22 +131,24 @@ def angle_error(model, energy, thickness):
 def without_noise():
     """Print errors of eps1 by the number of steps, and where these have settled."""
     volume = retarded_excess(GRID.energy, SEMICONDUCTOR.epsilon(GRID.energy), BEAM)
-    steps = [off_losses(volume, steps(n), lambda e, eps, t: retarded_excess(e, eps, BEAM))
-             for n in (0, 1, 2, 4)]  # fmt: skip
-    row("K8 volume: error of e1 after 0, 1, 2, 4 steps", "0.02 (last)", [one[0] for one in steps])
-    for thickness in (20.0, 30.0, 60.0, 120.0):
-        for index in (False, True):
-            film = film_excess(GRID.energy, SEMICONDUCTOR.epsilon(GRID.energy), thickness, BEAM)
-            before, after = (
-                off_losses(film, solver, film_excess_at, thickness, index)
-                for solver in (steps(0), steps(25, 0.5))
+    errors = [off_losses(volume, steps(n), volume_excess_at)[0] for n in (0, 1, 2, 4)]
+    row("K8 volume: error of e1 after 0, 1, 2, 4 steps", "0.02 (last)", errors)
+    for thickness in (10.0, 20.0, 30.0, 60.0, 120.0, 400.0):
+        film = film_excess(GRID.energy, SEMICONDUCTOR.epsilon(GRID.energy), thickness, BEAM)
+        for by_index in (False, True):
+            given = {"thickness": thickness, "by_index": by_index}
+            before, _ = off_losses(film, steps(0), None, **given)
+            alone, _ = off_losses(film, steps(6), volume_excess_at, **given)
+            after, off = off_losses(film, steps(25, 0.5), film_excess_at, **given)
+            known = "n" if by_index else "t"
+            name = (
+                f"K9 film of {thickness:g} nm, {known} known: e1 as is, volume off, film off; t - 1"
             )
-            known = "n" if index else "thickness"
-            row(
-                f"K9 film of {thickness:g} nm, {known} known: e1 before, after, thickness - 1",
-                "0.12 (after)",
-                [before[0], *after],
-            )
+            row(name, "0.12 (third)", [before, alone, after, off])
+
+
+def volume_excess_at(energy, epsilon, thickness):
+    return retarded_excess(energy, epsilon, BEAM)
 
 
 def film_excess_at(energy, epsilon, thickness):
