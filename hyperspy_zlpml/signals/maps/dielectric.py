@@ -11,6 +11,7 @@ from exspy.signals import DielectricFunction
 from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
 from hyperspy_zlpml.signals.arguments import wants_progressbar
@@ -148,7 +149,7 @@ class Dielectric:
 
         Returns
         -------
-        matplotlib.figure.Figure
+        matplotlib.axes.Axes
 
         Raises
         ------
@@ -159,7 +160,7 @@ class Dielectric:
 
         manager = self.epsilon.axes_manager
         indices = _checked_indices(manager.indices if indices is None else indices, manager)
-        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
         energy = manager.signal_axes[0]
         epsilon = _of_pixel(self.epsilon, indices)
         trusted = float(np.ravel(_of_pixel(self.trusted_from, indices))[0])
@@ -176,7 +177,7 @@ class Dielectric:
         axes.set(xlabel=f"Energy ({energy.units})", ylabel="Dielectric function")
         axes.set_ylim(*_limits(epsilon[shown]))
         axes.legend()
-        return figure
+        return axes
 
 
 def _limits(epsilon):
@@ -271,6 +272,8 @@ class DielectricMethods:
 
         Notes
         -----
+        A convergent beam is taken as a parallel one with Egerton's effective collection angle.
+
         Below ``E_I`` no losses are known: L is taken to be proportional to E there, with the slope of
         the first FWHM above. What these losses did to the ZLP while it was matched is taken back.
         Beyond the axis losses fall as ``E / (E^2 - W^2)^2``, W the energy of the largest loss, as in a
@@ -312,7 +315,7 @@ class DielectricMethods:
         analysis = Analysis(
             grid=grid,
             rebin=rebin,
-            beam=beam_of(self._like, "dielectric function"),
+            beam=as_parallel(beam_of(self._like, "dielectric function")),
             by_index=thickness is None,
             **flags,
         )
