@@ -154,6 +154,7 @@ class RetardationMethods:
         """
         beam = beam_of(self._like, "retardation")
         arguments.probability(confidence, "confidence")
+        show_progressbar = wants_progressbar(show_progressbar)
         _check_one_given(dielectric, n, n_error)
         if dielectric is None:
             index, error = _checked_index(self, n, n_error)
@@ -165,7 +166,7 @@ class RetardationMethods:
                 dielectric=_checked_dielectric(dielectric, self.removed.shape[:-1]),
                 right=right,
                 beam=beam,
-                show_progressbar=wants_progressbar(show_progressbar),
+                show_progressbar=show_progressbar,
             )
         reasons = _reasons(found, dielectric, confidence)
         return _wrapped(self, found, reasons, cherenkov_threshold(beam))
@@ -193,9 +194,9 @@ def _check_unused(value, name):
 def _checked_index(removal, n, n_error):
     """Take a refractive index and its error as arrays of the navigation shape, NaN where left out."""
     index, error = (numbers_of_pixels(removal, *one) for one in ((n, "n"), (n_error, "n_error")))
-    if not (index >= 1).all():
+    if not ((index >= 1) & ((index <= arguments.LARGEST) | np.isinf(index))).all():
         arguments.refuse(n, "n", "refractive indices of at least 1")
-    if not (error >= 0).all():
+    if not ((error >= 0) & (error <= arguments.LARGEST)).all():
         arguments.refuse(n_error, "n_error", "errors that are not negative")
     return np.where(np.isnan(removal.removed.fwhm), np.nan, index), error
 
