@@ -118,7 +118,11 @@ def dielectric_phantom(  # noqa: PLR0913
         navigation_shape, material=material, random_state=random_state, **parameters
     )
     for signal in (image.signal, image.zlp, image.inelastic):
-        signal.set_microscope_parameters(beam_energy=beam_energy, collection_angle=collection_angle)
+        signal.set_microscope_parameters(
+            beam_energy=float(beam_energy),
+            convergence_angle=0.0,
+            collection_angle=float(collection_angle),
+        )
     return _with_dielectric_truth(image, material)
 
 

@@ -39,7 +39,7 @@ class Crossing(PerSpectrum):
     probability: np.ndarray
 
 
-def find_crossings(energy, values, std, first):
+def find_crossings(energy, values, std, first, window=1):
     """Find the highest rising zero of each spectrum, and the falling one below it.
 
     Parameters
@@ -50,6 +50,8 @@ def find_crossings(energy, values, std, first):
         Real part of the dielectric functions, smoothed over the resolution, and its error.
     first : ndarray of int of shape (n_spectra,)
         First channel that is looked at.
+    window : int
+        Channels of one resolution: the slope is that over so many on both sides of the zero.
 
     Returns
     -------
@@ -67,14 +69,14 @@ def find_crossings(energy, values, std, first):
     (array([20.1]), array([10.2]), array([0.2]))
     """
     found = [
-        _of_spectrum(energy[start:], one[start:], its_std[start:])
+        _of_spectrum(energy[start:], one[start:], its_std[start:], window)
         for one, its_std, start in zip(values, std, first, strict=True)
     ]
     rising, falling = np.moveaxis(np.array(found, float).reshape(-1, 2, 4), 1, 0)
     return Crossing.unstack(rising), Crossing.unstack(falling)
 
 
-def _of_spectrum(energy, values, std):
+def _of_spectrum(energy, values, std, window):
     """Find the rising zero of one spectrum and the falling one below: four numbers for each."""
     if not np.isfinite(values).all():
         return np.full((2, 4), np.nan)
@@ -86,21 +88,22 @@ def _of_spectrum(energy, values, std):
         downwards = downwards[downwards < upwards[-1]]
     ends = [sure[one[-1] : one[-1] + 2] if one.size else None for one in (upwards, downwards)]
     return [
-        [*_zero_between(energy, values, std, at), _probability(sign * significance)]
+        [*_zero_between(energy, values, std, at, window=window), _probability(sign * significance)]
         for at, sign in zip(ends, (1, -1), strict=True)
     ]
 
 
-def _zero_between(energy, values, std, ends):
+def _zero_between(energy, values, std, ends, *, window):
     """Compute position, error and slope of the zero between two channels of different sign."""
     if ends is None:
         return np.full(3, np.nan)
-    piece = slice(ends[0], ends[1] + 1)
-    energy, values, std = energy[piece], values[piece], std[piece]
-    before = np.flatnonzero(np.diff(values > 0))
-    part = values[before] / (values[before] - values[before + 1])
-    position = np.mean(energy[before] + part * (energy[before + 1] - energy[before]))
-    slope = (values[-1] - values[0]) / (energy[-1] - energy[0])
+    between = slice(ends[0], ends[1] + 1)
+    piece = values[between]
+    before = np.flatnonzero(np.diff(piece > 0))
+    part = piece[before] / (piece[before] - piece[before + 1])
+    position = np.mean(np.interp(before + part, np.arange(piece.size), energy[between]))
+    beside = slice(max(ends[0] - window, 0), ends[1] + 1 + window)
+    slope = np.polyfit(energy[beside], values[beside], 1)[0]
     return position, np.interp(position, energy, std) / np.abs(slope), slope
 
 

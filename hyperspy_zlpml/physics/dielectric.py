@@ -35,10 +35,15 @@ from hyperspy_zlpml.physics.surface import Excess, without_excess
 
 #: Energies of the main losses that are as good for the tail as the one taken, in units of it.
 _PLASMONS = (0.9, 1.1)
+#: Largest energy of the main losses over that of the end of the axis, whatever comes of it.
+_LAST_PLASMON = 0.9
 #: FWHM over which losses are averaged to find the largest; an odd number.
 _MAIN_WINDOW = 5
 #: Losses are nothing unless they exceed their error so many times.
-_SIGNIFICANT = 3.0
+_SIGNIFICANT = 5.0
+#: FWHM from the peak from which losses are trusted at the nearest where retardation is taken off:
+#: losses of Cherenkov's kind do not vanish towards zero, where the response blurs them with none.
+_NEAREST_RETARDED = 3.0
 #: Thickness below which losses of two faces that do not feel each other are not to be taken off, nm.
 _THINNEST = 10.0
 #: Spectra among the columns that a block gives, each of the size of the grid.
@@ -66,7 +71,7 @@ NUMBERS = (
 
 @dataclass(frozen=True)
 class Analysis:
-    """How dielectric functions are found.
+    """Settings of the search for dielectric functions.
 
     Parameters
     ----------
@@ -78,7 +83,7 @@ class Analysis:
     by_index : bool
         Whether the refractive index is known, not the thickness.
     surface, relativistic : bool
-        Losses that are taken off: of the two faces; by retardation.
+        Losses that are taken off: of the two faces; by retardation. Both: all that a film adds.
     """
 
     grid: LossGrid
@@ -124,12 +129,15 @@ class _Material:
     ----------
     given, intensity : ndarray of shape (n_spectra, ...)
         Refractive index or thickness (nm); counts of the ZLP.
+    excess : ndarray of shape (n_spectra, size), optional
+        Losses to take off, where these are known; else they are found.
     """
 
     analysis: Analysis
     continuation: Continuation
     given: np.ndarray
     intensity: np.ndarray
+    excess: np.ndarray | None = None
 
     @property
     def per_thickness(self):
@@ -142,28 +150,36 @@ class _Material:
             return invert(losses, self.continuation, index=self.given)
         return invert(losses, self.continuation, scale=self.given * self.per_thickness)
 
-    def excess_of(self, inverse):
-        """Compute the losses that are none of the loss function."""
-        energy, thickness = self.analysis.grid.energy, self.thickness(inverse)
-        excess = self.analysis.excess.per_thickness(energy, inverse.epsilon, thickness)
-        return inverse.scale[..., None] * excess
+    def excess_of(self, inverse, rows):
+        """Compute the losses of the chosen spectra that are none of the loss function."""
+        energy, thickness = self.analysis.grid.energy, self.thickness(inverse)[rows]
+        excess = self.analysis.excess.per_thickness(energy, inverse.epsilon[rows], thickness)
+        return inverse.scale[rows][:, None] * excess
 
     def solve(self, losses):
-        """Find the inverse dielectric function of measured losses, and where it was found."""
-        if not self.analysis.excess:
-            return self.invert(losses), np.ones(losses.shape[:-1], bool)
-        losses, settled = without_excess(losses, self.invert, self.excess_of)
-        return self.invert(losses), settled
+        """Find the inverse dielectric function of measured losses, what to take off, where it was found."""
+        excess = self.analysis.excess
+        if not excess:
+            return self.invert(losses), None, np.ones(losses.shape[:-1], bool)
+        free, settled = without_excess(losses, self.invert, self.excess_of, excess.first_part)
+        return self.invert(free), losses - free, settled
+
+    def varied(self, losses, **changes):
+        """Find what the inverse and the thickness are with other losses, or another assumption.
+
+        What a film adds takes so long that it stays as it was found.
+        """
+        other = replace(self, **changes)
+        if self.analysis.excess.is_film:
+            taken_off = self.excess if losses.ndim == 2 else self.excess[:, None]
+            inverse = other.invert(losses - taken_off)
+        else:
+            inverse, _, _ = other.solve(losses)
+        return _Answer(inverse, other.thickness(inverse))
 
     def thickness(self, inverse):
         """Compute the thickness, nm, from what losses were divided by."""
         return inverse.scale / self.per_thickness
-
-    def varied(self, losses, **changes):
-        """Find what the inverse and the thickness are with other losses, or another assumption."""
-        other = replace(self, **changes)
-        inverse, _ = other.solve(losses)
-        return _Answer(inverse, other.thickness(inverse))
 
 
 class _Answer(NamedTuple):
@@ -231,7 +247,7 @@ def dielectric_block(losses, given, given_error, analysis):
         losses = with_hidden_losses(losses, analysis.beam)
         scattering = from_peak(single_scattering(losses, analysis.rebin))
         measured = _Measured.of(scattering, losses, analysis)
-        first = np.ceil(losses.loss_limit / analysis.grid.step) - 1
+        first = _first_trusted(losses, analysis)
         has_limit = first < analysis.grid.size / 2
         first = np.where(has_limit, np.maximum(first, 0), 0).astype(int)
         plasmon = _main_losses(measured.losses, first, analysis.grid)
@@ -242,11 +258,18 @@ def dielectric_block(losses, given, given_error, analysis):
     return _laid_out(columns, reason, analysis)
 
 
+def _first_trusted(losses, analysis):
+    """Find the first node that is trusted, as a floating-point number."""
+    nearest = _NEAREST_RETARDED * losses.fwhm if analysis.relativistic else 0.0
+    return np.ceil(np.maximum(losses.loss_limit, nearest) / analysis.grid.step) - 1
+
+
 def _main_losses(losses, first, grid):
     """Find the energy of the largest losses, over that of the end of the axis."""
     trusted = np.where(np.arange(grid.size) < first[:, None], 0.0, losses)
     largest = smoothed(trusted, _MAIN_WINDOW * grid.window).argmax(-1)
-    return (largest + 1) / grid.size
+    # Not at the very end, where the tail would not be finite.
+    return np.minimum((largest + 1) / grid.size, _LAST_PLASMON)
 
 
 class _Measured(NamedTuple):
@@ -270,17 +293,18 @@ class _Measured(NamedTuple):
 
     @classmethod
     def of(cls, scattering, losses, analysis):
+        """Take them from single-scattering distributions on energies from the peak."""
         grid = analysis.grid
         divisor = grid.step * analysis.beam.angular_logarithm(grid.energy)
         start = 1 - int(np.round(scattering.energy[0] / scattering.step))
         nodes = slice(start, start + grid.size)
         counts = scattering.counts[:, nodes]
         return cls(
-            counts / divisor,
-            scattering.variance[:, nodes] / divisor**2,
-            _blurred(counts, losses, grid) / divisor,
-            scattering.directions[..., nodes] / divisor,
-            scattering.intensity[:, None] + scattering.intensity_directions,
+            losses=counts / divisor,
+            variance=scattering.variance[:, nodes] / divisor**2,
+            blurred=_blurred(counts, losses, grid) / divisor,
+            directions=scattering.directions[..., nodes] / divisor,
+            intensities=scattering.intensity[:, None] + scattering.intensity_directions,
         )
 
 
@@ -299,7 +323,8 @@ def _blurred(counts, losses, grid):
 def _solved(measured, material, given_error):
     """Compute all columns, and the reason of each spectrum."""
     analysis, continuation = material.analysis, material.continuation
-    inverse, settled = material.solve(measured.losses)
+    inverse, excess, settled = material.solve(measured.losses)
+    material = replace(material, excess=excess)
     found = _Answer(inverse, material.thickness(inverse))
     of_zlp = _of_zlp(found, measured, material)
     systematic = _systematic(found, measured, material, given_error)
@@ -310,12 +335,12 @@ def _solved(measured, material, given_error):
         "trusted_from": analysis.grid.energy[continuation.first],
         **_spectra(found, of_zlp, systematic, noise),
         **_numbers(found, of_zlp, systematic, total_variance, by_index=analysis.by_index),
-        **_crossings(found, of_zlp, systematic, measured.variance, material),
+        **_crossings(found, of_zlp, systematic, variance=measured.variance, material=material),
     }
     significance = 1 / np.sqrt(total_variance + np.square(of_zlp.total).sum(-1))
     significant = (significance > _SIGNIFICANT) & (inverse.missing * inverse.scale > 0)
-    is_short = continuation.plasmon > LARGEST_PLASMON
-    reason = _reasons(found, significant, settled, is_short, columns=columns, analysis=analysis)
+    has_losses = np.isfinite(measured.losses).all(-1)
+    reason = _reasons(found, significant, settled, has_losses, material=material, columns=columns)
     return columns, reason
 
 
@@ -386,7 +411,7 @@ def _numbers(found, of_zlp, systematic, total_variance, by_index):
     }
 
 
-def _crossings(found, of_zlp, systematic, variance, material):
+def _crossings(found, of_zlp, systematic, *, variance, material):
     """Collect the zeros of eps1 with their errors."""
     analysis, continuation = material.analysis, material.continuation
     energy, window = analysis.grid.energy, analysis.grid.window
@@ -396,7 +421,8 @@ def _crossings(found, of_zlp, systematic, variance, material):
     )
     squared = np.square(smoothed(of_zlp.epsilon.real, window)).sum(1)
     shift = _root_sum(smoothed(systematic.epsilon.real, window))
-    zeros = find_crossings(energy, eps1, np.sqrt(noise + squared), continuation.first)
+    std = np.sqrt(noise + squared)
+    zeros = find_crossings(energy, eps1, std, continuation.first, window=window)
     columns = {}
     for name, zero in zip(("rising", "falling"), zeros, strict=True):
         columns[name] = zero.position
@@ -411,20 +437,21 @@ def _at(position, energy, values):
     return np.array([np.interp(x, energy, row) for x, row in zip(position, values, strict=True)])
 
 
-def _reasons(found, significant, settled, is_short, *, columns, analysis):
+def _reasons(found, significant, settled, has_losses, *, material, columns):
     """Tell why a spectrum has no answer, or one to be read with care; what is worse comes last."""
-    energy = analysis.grid.energy
+    analysis = material.analysis
     threshold = cherenkov_threshold(analysis.beam)
-    above = energy >= columns["trusted_from"][:, None]
+    above = analysis.grid.energy >= columns["trusted_from"][:, None]
     reason = np.zeros(len(above))
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
     reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
     reason[np.isnan(columns["rising"])] = Reason.NO_CROSSING
-    thin = analysis.surface & (found.thickness < _THINNEST)
+    faces_alone = analysis.surface and not analysis.relativistic
+    thin = faces_alone & (found.thickness < _THINNEST)
     reason[~settled | thin] = Reason.NOT_CONVERGED
-    reason[is_short] = Reason.AXIS_TOO_SHORT
+    reason[material.continuation.plasmon > LARGEST_PLASMON] = Reason.AXIS_TOO_SHORT
     reason[~significant] = Reason.NOT_SIGNIFICANT
-    reason[~np.isfinite(found.inverse.loss).all(-1)] = Reason.TOO_THICK
+    reason[~has_losses] = Reason.TOO_THICK
     return reason
 
 

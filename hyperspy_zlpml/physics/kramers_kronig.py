@@ -233,7 +233,8 @@ class Continuation(PerSpectrum):
         parts /= parts.sum(-1, keepdims=True)
         several = [tail_of(self.grid.size, exponent) for exponent in _TAIL_EXPONENTS]
         at_nodes, of_zero = (np.array(one) for one in zip(*several, strict=True))
-        return parts @ at_nodes, parts @ of_zero
+        # Sums of each spectrum alone: products of matrices depend on what comes together.
+        return (parts[..., None] * at_nodes).sum(1), (parts * of_zero).sum(1)
 
     def complete(self, losses):
         """Put what is assumed in the place of what is not trusted.
@@ -447,7 +448,7 @@ def noise_of_epsilon(inverse, variance, continuation, fixed_scale, window=1):
     variance = np.where(continuation.is_below, 0.0, variance)
     squares = squares_of(continuation.grid.size, window)
     of_real, of_loss, of_both = (_applied(one, variance) for one in squares)
-    shared = _Shared.of(inverse, variance, continuation, fixed_scale, window)
+    shared = _Shared.of(inverse, variance, continuation, fixed_scale=fixed_scale, window=window)
     of_real += shared.variance(shared.real, shared.real, shared.transformed, shared.transformed)
     of_loss += shared.variance(shared.loss, shared.loss, shared.weighted, shared.weighted)
     of_both += shared.variance(shared.real, shared.loss, shared.transformed, shared.weighted)
@@ -465,7 +466,7 @@ def _applied(matrix, values):
 
 
 class _Shared(NamedTuple):
-    """What losses do to all nodes at once: by the ramp, the tail and the scale, first axis.
+    """Effects of losses on all nodes at once: by the ramp, the tail and the scale, first axis.
 
     Attributes
     ----------
@@ -484,7 +485,8 @@ class _Shared(NamedTuple):
     gram: np.ndarray
 
     @classmethod
-    def of(cls, inverse, variance, continuation, fixed_scale, window):
+    def of(cls, inverse, variance, continuation, *, fixed_scale, window):
+        """Compute them for inverse dielectric functions and the variance of their losses."""
         ramp, shape = continuation.ramp, variance.shape
         scale = inverse.scale[:, None]
         real = np.stack([transform(ramp), continuation.tail[0], scale * (inverse.real - 1)])
@@ -492,13 +494,12 @@ class _Shared(NamedTuple):
         weights = _weights(inverse, continuation, fixed_scale)
         weighted = weights * variance
         gram = np.einsum("inm,jnm->ijn", weights, weighted)
-        transformed = smoothed(transform(weighted), window)
         return cls(
-            smoothed(real, window),
-            smoothed(loss, window),
-            smoothed(weighted, window),
-            transformed,
-            gram,
+            real=smoothed(real, window),
+            loss=smoothed(loss, window),
+            weighted=smoothed(weighted, window),
+            transformed=smoothed(transform(weighted), window),
+            gram=gram,
         )
 
     def variance(self, one, other, of_one, of_other):

@@ -57,7 +57,8 @@ def volume_loss(energy, epsilon, beam):
     >>> round(float(1 / (loss.sum() * 0.05)))  # mean free path, nm
     151
     """
-    return volume_factor(beam) * beam.angular_logarithm(energy) * (-1 / epsilon).imag
+    with np.errstate(invalid="ignore"):  # NaN where nothing is known
+        return volume_factor(beam) * beam.angular_logarithm(energy) * (-1 / epsilon).imag
 
 
 def surface_loss(energy, epsilon, beam):

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import roots_legendre
 
+from hyperspy_zlpml.compute.compiled import compiled, laid_out
 from hyperspy_zlpml.physics.loss_probability import (
     distance_per_radian,
     volume_factor,
@@ -32,11 +33,11 @@ _LAST_FORWARD = -1.0
 #: Angle by which the path of integration leaves the real axis, rad.
 _TILT = 0.8
 #: Points on the ray at that angle up to ``u`` of _MIDDLE and beyond, on the arc back to the axis.
-_RAY_POINTS = (64, 24)
-_ARC_POINTS = 12
+_RAY_POINTS = (48, 20)
+_ARC_POINTS = 10
 _MIDDLE = 30.0
 #: Points on the real axis inside and outside the light line.
-_AXIS_POINTS = (32, 224)
+_AXIS_POINTS = (24, 160)
 #: Where the path begins: ``u`` on the ray, and distance from the light line, over that line's.
 _SMALLEST = 1e-6
 #: Complex numbers in one array of a chunk.
@@ -89,7 +90,8 @@ def retarded_volume_loss(energy, epsilon, beam):
     retardation = 1 - epsilon * speed2
     ratio2 = (1e-3 * beam.collection_angle / beam.characteristic_angle(energy)) ** 2
     logarithm = np.log(ratio2 + retardation) - np.log(retardation)
-    return volume_factor(beam) * (-(1 / epsilon - speed2) * logarithm).imag
+    with np.errstate(invalid="ignore"):  # NaN where nothing is known
+        return volume_factor(beam) * (-(1 / epsilon - speed2) * logarithm).imag
 
 
 def _passive(epsilon):
@@ -177,10 +179,11 @@ def face_loss(energy, epsilon, thickness, beam):
     thickness = np.asarray(thickness, float)[..., None]
     several = np.broadcast_arrays(energy, _passive(epsilon), thickness)
     energy, epsilon, thickness = (one.reshape(-1, 1) for one in several)
-    loss = np.empty(energy.size)
+    loss = np.full(energy.size, np.nan)
+    is_known = np.isfinite(epsilon) & np.isfinite(thickness) & np.isfinite(energy)
     is_forward = (epsilon.real > 0) | (epsilon.real < _LAST_FORWARD)
     for chosen, path in ((is_forward, _below_poles), (~is_forward, _on_axis)):
-        rows = np.flatnonzero(chosen)
+        rows = np.flatnonzero(chosen & is_known)
         for chunk in np.array_split(rows, 1 + rows.size * sum(_AXIS_POINTS) // _CHUNK):
             loss[chunk] = _loss_at_faces(
                 energy[chunk], epsilon[chunk], thickness[chunk], beam=beam, path=path
@@ -188,39 +191,86 @@ def face_loss(energy, epsilon, thickness, beam):
     return loss.reshape(several[0].shape)
 
 
+def film_excess(energy, epsilon, thickness, beam):
+    """Compute what retardation and the faces of a film add to the losses of the volume.
+
+    Parameters
+    ----------
+    energy : ndarray of shape (n_energy,)
+        eV; positive.
+    epsilon : ndarray of complex of shape (..., n_energy)
+        Dielectric function, positive imaginary part.
+    thickness : float or ndarray of shape (...)
+        nm; positive.
+    beam : Beam
+
+    Returns
+    -------
+    ndarray of shape (..., n_energy)
+        Probability per eV and nm of thickness: :func:`film_loss` over ``thickness``, minus
+        :func:`.volume_loss`.
+    """
+    faces = face_loss(energy, epsilon, thickness, beam) / np.asarray(thickness, float)[..., None]
+    return faces + retarded_excess(energy, epsilon, beam)
+
+
 def _loss_at_faces(energy, epsilon, thickness, beam, path):
     """Integrate what the faces of a film change over the angle, 1 / eV, (n,) for columns (n, 1)."""
     largest = (1e-3 * beam.collection_angle / beam.characteristic_angle(energy)) ** 2
     length = distance_per_radian(energy, beam)
-    u, weight = path(largest, beam.speed_squared)
-    work = _work_of_faces(u, epsilon, thickness / length, beam.speed_squared)
-    return volume_factor(beam) * length[:, 0] * (work * weight).sum(-1).imag
+    u, weight = (laid_out(one, complex) for one in path(largest, beam.speed_squared))
+    columns = laid_out(epsilon[:, 0], complex), laid_out((thickness / length)[:, 0])
+    work = _work_of_faces(u, weight, *columns, beam.speed_squared)
+    return volume_factor(beam) * length[:, 0] * work
 
 
-def _work_of_faces(u, epsilon, thickness, speed2):
-    """Compute the work of the waves that start from the faces; its imaginary part is the loss.
+@compiled
+def _work_of_faces(u, weight, epsilon, thickness, speed2):
+    """Integrate the work of the waves that start from the faces; the loss is its imaginary part.
 
     Lengths in ``v/omega``, origin in the middle of the film. ``E_z`` is ``symmetric cosh(k z) +
-    antisymmetric sinh(k z)`` in the film (both times ``cosh(k a)`` here) and falls as ``exp(-k0 |z|)``
+    antisymmetric sinh(k z)`` in the film (times ``cosh(k a)`` here) and falls as ``exp(-k0 |z|)``
     outside; ``E_x`` and ``eps E_z`` are continuous at ``z = +-a``. Work is ``-i int E_z exp(-i z) dz``.
+
+    Parameters
+    ----------
+    u, weight : ndarray of complex of shape (n, n_points)
+        Squares of the angle, over that of theta_E, and their weights.
+    epsilon : ndarray of complex of shape (n,)
+    thickness : ndarray of shape (n,)
+    speed2 : float
+
+    Returns
+    -------
+    ndarray of shape (n,)
     """
-    a = thickness / 2
-    cos, sin, phase = np.cos(a), np.sin(a), np.exp(1j * a)
-    # The sheet on which waves leave the film is that below the real axis.
-    k, k0 = np.sqrt(u - epsilon * speed2), np.sqrt(u - (speed2 + 1e-18j))
-    tanh = np.tanh(k * a)
-    # Potentials of the electron's own field inside and outside, and the steps that its E_z and E_x
-    # make at the faces.
-    inside, outside = 1 / (epsilon * (u + 1 - epsilon * speed2)), 1 / (u + 1 - speed2)
-    step_z = 1j * (inside * epsilon * (1 - epsilon * speed2) - outside * (1 - speed2))
-    step_x = u * (inside - outside)
-    symmetric = (1j * sin * step_x + cos * k0 * step_z) / (k * tanh + k0 * epsilon)
-    antisymmetric = (cos * step_x + 1j * sin * k0 * step_z) / (k + k0 * epsilon * tanh)
-    in_film = symmetric * (k * tanh * cos + sin) - 1j * antisymmetric * (k * sin - tanh * cos)
-    behind = epsilon * (symmetric + antisymmetric * tanh) - step_z * phase
-    before = epsilon * (symmetric - antisymmetric * tanh) - step_z / phase
-    in_vacuum = behind / (phase * (k0 + 1j)) + before * phase / (k0 - 1j)
-    return -1j * (2 * in_film / (k**2 + 1) + in_vacuum)
+    loss = np.empty(len(epsilon))
+    for number in range(len(epsilon)):
+        eps, a = epsilon[number], thickness[number] / 2
+        cos, sin = np.cos(a), np.sin(a)
+        phase, back = complex(cos, sin), complex(cos, -sin)
+        total = 0j
+        for point in range(u.shape[1]):
+            square = u[number, point]
+            # The sheet on which waves leave the film is that below the real axis.
+            k, k0 = np.sqrt(square - eps * speed2), np.sqrt(square - complex(speed2, 1e-18))
+            fading = np.exp(-2 * a * k)
+            even, odd = 1 + fading, 1 - fading
+            # Fields of the electron itself, and the steps that its E_z and E_x make at the faces.
+            inside, outside = 1 / (k**2 + 1), 1 / (k0**2 + 1)
+            step_z = 1j * (inside * (1 - eps * speed2) - outside * (1 - speed2))
+            step_x = square * (inside / eps - outside)
+            symmetric = (1j * sin * step_x + cos * k0 * step_z) / (k * odd + k0 * eps * even)
+            antisymmetric = (cos * step_x + 1j * sin * k0 * step_z) / (k * even + k0 * eps * odd)
+            in_film = symmetric * (k * odd * cos + even * sin)
+            in_film -= 1j * antisymmetric * (k * even * sin - odd * cos)
+            behind = eps * (symmetric * even + antisymmetric * odd) - step_z * phase
+            before = eps * (symmetric * even - antisymmetric * odd) - step_z * back
+            in_vacuum = behind * back * (k0 - 1j) + before * phase * (k0 + 1j)
+            work = 2 * in_film * inside + in_vacuum * outside
+            total += work * weight[number, point]
+        loss[number] = -total.real
+    return loss
 
 
 def _below_poles(largest, speed2):
@@ -228,7 +278,7 @@ def _below_poles(largest, speed2):
     middle = np.minimum(_MIDDLE, largest)
     near, near_weight = _between(np.log(_SMALLEST * speed2), np.log(middle), _RAY_POINTS[0])
     far, far_weight = _between(np.log(middle), np.log(largest), _RAY_POINTS[1])
-    ray = np.exp(np.hstack([near, far]) - 1j * _TILT)
+    ray = np.exp(np.hstack([near, far])) * np.exp(-1j * _TILT)
     angle, arc_weight = _between(-_TILT, 0.0, _ARC_POINTS)
     arc = largest * np.exp(1j * angle)
     weight = np.hstack([ray * np.hstack([near_weight, far_weight]), 1j * arc * arc_weight])

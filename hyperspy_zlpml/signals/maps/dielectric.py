@@ -11,6 +11,7 @@ from exspy.signals import DielectricFunction
 from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
 from hyperspy_zlpml.signals.arguments import wants_progressbar
@@ -40,6 +41,10 @@ _ERRORS = {
     "eps1_systematic": "systematic error of eps1",
     "eps2_systematic": "systematic error of eps2",
 }
+
+
+#: Zeros in the order of :class:`Crossings`.
+_ZEROS = ("rising", "falling")
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class Dielectric:
 
         Returns
         -------
-        matplotlib.figure.Figure
+        matplotlib.axes.Axes
 
         Raises
         ------
@@ -155,7 +160,7 @@ class Dielectric:
 
         manager = self.epsilon.axes_manager
         indices = _checked_indices(manager.indices if indices is None else indices, manager)
-        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
         energy = manager.signal_axes[0]
         epsilon = _of_pixel(self.epsilon, indices)
         trusted = float(np.ravel(_of_pixel(self.trusted_from, indices))[0])
@@ -172,7 +177,7 @@ class Dielectric:
         axes.set(xlabel=f"Energy ({energy.units})", ylabel="Dielectric function")
         axes.set_ylim(*_limits(epsilon[shown]))
         axes.legend()
-        return figure
+        return axes
 
 
 def _limits(epsilon):
@@ -246,7 +251,10 @@ class DielectricMethods:
             other, and nothing is given.
         relativistic : bool
             Take off what retardation adds to the losses of the volume [3]_, by iteration. Where
-            eps1 exceeds ``(c/v)^2`` it is needed: the map of reasons says so.
+            eps1 exceeds ``(c/v)^2`` it is needed: the map of reasons says so. In films of less than
+            some 200 nm there is no room for what it adds, and it must be used with ``surface``: the
+            two together take off all that a film adds [4]_, its guided light included. That takes
+            about a tenth of a second for a spectrum.
         show_progressbar : bool, optional
             Default from HyperSpy's preferences.
 
@@ -264,6 +272,8 @@ class DielectricMethods:
 
         Notes
         -----
+        A convergent beam is taken as a parallel one with Egerton's effective collection angle.
+
         Below ``E_I`` no losses are known: L is taken to be proportional to E there, with the slope of
         the first FWHM above. What these losses did to the ZLP while it was matched is taken back.
         Beyond the axis losses fall as ``E / (E^2 - W^2)^2``, W the energy of the largest loss, as in a
@@ -281,6 +291,7 @@ class DielectricMethods:
                (Springer, 2011), section 4.2.
         .. [2] R. H. Ritchie, Phys. Rev. 106, 874 (1957).
         .. [3] A. Eljarrat and C. T. Koch, Ultramicroscopy 206, 112825 (2019).
+        .. [4] E. Kroeger, Z. Phys. 216, 115 (1968).
 
         Examples
         --------
@@ -295,7 +306,8 @@ class DielectricMethods:
         >>> found.crossings.rising.position.value
         <BaseSignal, title: WS2-like flake rising zero of eps1, dimensions: (4, 4|)>
         """
-        given, error = _checked_given(self, n, thickness, n_error, thickness_error, metal)
+        errors = {"n_error": n_error, "thickness_error": thickness_error}
+        given, error = _checked_given(self, n, thickness, errors, metal)
         flags = {"surface": surface, "relativistic": relativistic}
         for name, value in flags.items():
             arguments.flag(value, name)
@@ -303,14 +315,16 @@ class DielectricMethods:
         analysis = Analysis(
             grid=grid,
             rebin=rebin,
-            beam=beam_of(self._like, "dielectric function"),
+            beam=as_parallel(beam_of(self._like, "dielectric function")),
             by_index=thickness is None,
             **flags,
         )
-        return _found(self, given, error, analysis, wants_progressbar(show_progressbar))
+        return _found(
+            self, given, error, analysis, show_progressbar=wants_progressbar(show_progressbar)
+        )
 
 
-def _checked_given(removal, n, thickness, n_error, thickness_error, metal):
+def _checked_given(removal, n, thickness, errors, metal):
     """Take what the losses are normalised by, and its error, as arrays of the navigation shape."""
     if arguments.flag(metal, "metal"):
         if n is not None and not _is_infinite(n):
@@ -322,12 +336,10 @@ def _checked_given(removal, n, thickness, n_error, thickness_error, metal):
             "n, thickness: expected either the refractive index or the thickness (nm), got "
             f"{got}; n=float('inf') is a metal, and each follows from the other."
         )
-    if thickness is None:
-        _check_unused(thickness_error, "thickness_error", "thickness")
-        return _checked_index(removal, n), _checked_error(removal, n_error, "n_error")
-    _check_unused(n_error, "n_error", "n")
-    error = _checked_error(removal, thickness_error, "thickness_error")
-    return _checked_thickness(removal, thickness), error
+    used, other = ("n", "thickness") if thickness is None else ("thickness", "n")
+    _check_unused(errors[f"{other}_error"], f"{other}_error", other)
+    values = _checked_index(removal, n) if used == "n" else _checked_thickness(removal, thickness)
+    return values, _checked_error(removal, errors[f"{used}_error"], f"{used}_error")
 
 
 def _is_infinite(value):
@@ -382,7 +394,7 @@ def _grid_of(removal):
     return LossGrid(step, size, window=2 * int(fwhm / step / 2) + 1), rebin
 
 
-def _found(removal, given, error, analysis, show_progressbar):
+def _found(removal, given, error, analysis, *, show_progressbar):
     """Compute everything, and wrap it."""
     removed, block = removal.removed, partial(dielectric_block, analysis=analysis)
     options = {"show_progressbar": show_progressbar, "title": "Computing dielectric functions"}
@@ -412,45 +424,52 @@ def _numbers_alone(losses, given, error, block, first):
 
 def _wrapped(removal, spectra, numbers, grid):
     """Make signals of spectra and maps."""
-    factor = removal._factor
     energy = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
-
-    def measured(name, title, quantity, unit=1.0):
-        value, std, systematic = (
-            numbers[f"{name}{kind}"] / unit for kind in ("", "_std", "_systematic")
-        )
-        return Measured(
-            value_map(removal, value, std, title, quantity),
-            plain_map(removal, std, f"standard deviation of {title}", quantity),
-            plain_map(removal, systematic, f"systematic error of {title}", quantity),
-        )
-
-    def zero(name):
-        title = f"{name} zero of eps1"
-        probability = numbers[f"{name}_probability"]
-        return Zero(
-            measured(name, title, energy, factor),
-            plain_map(removal, probability, f"probability of a {title}", "Probability"),
-        )
-
     epsilon = spectra["eps1"] + 1j * spectra["eps2"]
+    errors = {
+        name: _spectra(removal, spectra[name], grid, title=title) for name, title in _ERRORS.items()
+    }
+    thickness = _measured(
+        removal, numbers, "thickness", title="thickness", quantity="Thickness (nm)"
+    )
+    title = "refractive index"
+    index = _measured(removal, numbers, "index", title=title, quantity=title.capitalize())
+    trusted = numbers["trusted_from"] / removal._factor
+    title = "dielectric function"
     return Dielectric(
-        epsilon=_spectra(removal, epsilon, grid, "dielectric function", DielectricFunction),
-        **{
-            name: _spectra(removal, spectra[name], grid, title, Signal1D)
-            for name, title in _ERRORS.items()
-        },
-        thickness=measured("thickness", "thickness", "Thickness (nm)"),
-        n=measured("index", "refractive index", "Refractive index"),
-        crossings=Crossings(zero("rising"), zero("falling")),
-        trusted_from=plain_map(
-            removal, numbers["trusted_from"] / factor, "lowest energy of known losses", energy
-        ),
-        reason=reason_map(removal, numbers["reason"], "the dielectric function"),
+        epsilon=_spectra(removal, epsilon, grid, title=title, kind=DielectricFunction),
+        **errors,
+        thickness=thickness,
+        n=index,
+        crossings=Crossings(*(_zero(removal, numbers, name, energy) for name in _ZEROS)),
+        trusted_from=plain_map(removal, trusted, "lowest energy of known losses", energy),
+        reason=reason_map(removal, numbers["reason"], f"the {title}"),
     )
 
 
-def _spectra(removal, data, grid, title, kind):
+def _zero(removal, numbers, name, quantity):
+    """Make maps of zeros, energies in the units of the axis."""
+    title, unit = f"{name} zero of eps1", removal._factor
+    probability = numbers[f"{name}_probability"]
+    return Zero(
+        _measured(removal, numbers, name, title=title, quantity=quantity, unit=unit),
+        plain_map(removal, probability, f"probability of a {title}", "Probability"),
+    )
+
+
+def _measured(removal, numbers, name, *, title, quantity, unit=1.0):
+    """Make maps of a quantity and its errors."""
+    value, std, systematic = (
+        numbers[f"{name}{kind}"] / unit for kind in ("", "_std", "_systematic")
+    )
+    return Measured(
+        value=value_map(removal, value, std, title=title, quantity=quantity),
+        std=plain_map(removal, std, f"standard deviation of {title}", quantity),
+        systematic=plain_map(removal, systematic, f"systematic error of {title}", quantity),
+    )
+
+
+def _spectra(removal, data, grid, *, title, kind=Signal1D):
     """Make spectra over energies from the peak, with the navigation axes of the data."""
     manager = removal._like.axes_manager
     energy = manager.signal_axes[0].get_axis_dictionary()
