@@ -1,0 +1,537 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Band gap of every spectrum of a block, from the onset of its losses.
+
+Losses are first searched for where they rise out of the errors of noise and ZLP. Onsets of all shapes
+are then fitted to the bins from ``E_I`` up to several ends above, and the gap is what they say
+together: the posterior is the mean over shapes and windows of ``exp(-chi2 / 2)``, with less weight
+for windows that no shape fits. Errors therefore hold the noise, the ZLP, the shape and the window.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.integrate import cumulative_trapezoid
+from scipy.interpolate import CubicSpline
+from scipy.special import gammaincc
+
+from hyperspy_zlpml.physics.onset import (
+    GROWTHS,
+    Bins,
+    Fits,
+    Shapes,
+    binned,
+    channels_of,
+    departures,
+    fit,
+    onset_grid,
+    scattered_down,
+    templates,
+)
+from hyperspy_zlpml.physics.reasons import Reason
+
+#: ln of a sum, of the logarithms of its terms.
+_log_sum = np.logaddexp.reduce
+#: Exponents of direct and of indirect transitions.
+DIRECT, INDIRECT = 0.5, 1.5
+#: Exponents that are tried where none is known.
+EXPONENTS = (0.3, 0.65, 1.0, 1.4, 1.75, 2.1, 2.5)
+#: Ends of the windows above the onset, in units of the shortest.
+_WINDOWS = (1.0, 1.5, 2.0)
+#: Shortest window above the onset, FWHM and eV: the longer of both.
+_SHORTEST = (2.0, 0.5)
+#: Losses have risen where two neighbouring stretches of one FWHM stand out by this many sigma.
+_RISEN = 4.0
+#: chi2 by which an onset must be better than none. In spectra that hold no losses less than 1 % are.
+DETECTED = 16.0
+#: Onsets are this far below E_I at most, FWHM: lower ones would have moved E_I.
+_BELOW_LIMIT = 1.0
+#: Gaps below this many FWHM are not told from the peak.
+_RESOLVED = 2.0
+#: Longest stretch below the onset that is fitted along, FWHM.
+_LONGEST_BELOW = 20.0
+#: Shapes of the search for the onset: any will do.
+_SEARCHED = Shapes((0.5, 1.0, 1.5), (1.0, np.inf), (0.0,))
+#: Distance of onsets in the search, FWHM.
+_COARSE = 0.25
+#: Most onsets in the search.
+_MOST_COARSE = 200
+#: Distance of onsets in the fit, FWHM.
+_FINE = 0.1
+#: Distance of onsets in the fit that tells the kind of the gap, FWHM.
+_MIDDLING = 0.125
+#: Distance of the onsets that a curve may have, channels.
+_OF_CURVE = 0.125
+#: Most onsets in the fit.
+_MOST_FINE = 64
+#: Relative sizes of departures from any shape that are tried.
+_SIZES = (0.1, 0.2, 0.4, 0.8)
+#: Logarithm of the evidence that the next size must have more.
+_RELUCTANCE = 1.0
+#: Departures from a shape that fit into the shortest window.
+_DEPARTURES = 3.0
+#: Logarithm of the weight by which a window may fit worse than the best, and as well for all that.
+_AS_WELL = 0.7
+#: Points in the posterior between two onsets of the fit.
+_BETWEEN = 8
+#: Quantiles of the search, widened by half a FWHM, between which onsets are fitted.
+_CONSIDERED = (1e-4, 0.5, 1 - 1e-4)
+#: Fewest bins that can be fitted.
+_FEWEST_BINS = 6
+#: Numbers that are fitted to the bins: onset, height, exponent, width.
+_FITTED = 4
+#: Logarithm of a density over its maximum below which it is nothing.
+_NOTHING = 60.0
+#: Probability below which a chi2 is a misfit.
+_IMPROBABLE = 1e-3
+#: Quantiles that are given: 68 % and the median.
+_QUANTILES = (0.16, 0.5, 0.84)
+
+
+@dataclass(frozen=True)
+class GapSettings:
+    """Settings of a search for band gaps; energies in eV.
+
+    Attributes
+    ----------
+    exponents : tuple of float
+        Exponents of the onset that are tried.
+    window : tuple of float, optional
+        First and last energy from the peak of what is fitted; by default from ``E_I`` to some ends
+        above the onset.
+    own_response : bool
+        Whether onsets are blurred by the peak of the spectrum, as the spectrum is.
+    """
+
+    exponents: tuple[float, ...] = EXPONENTS
+    window: tuple[float, float] | None = None
+    own_response: bool = True
+
+
+class Gap(NamedTuple):
+    """Band gap of one spectrum, in the order of the columns of :func:`band_gaps`.
+
+    Attributes
+    ----------
+    gap, std, lower, upper : float
+        Median of the posterior, half the width of its central 68 % and the ends of these, eV.
+    systematic : float
+        Standard deviation of the medians of the windows, eV; ``std`` holds it.
+    exponent, exponent_std : float
+        Mean and standard deviation of b.
+    ln_indirect : float
+        Logarithm of the evidence for b = 1.5 over that for b = 0.5.
+    improvement : float
+        chi2 by which an onset is better than none.
+    reduced_chi2 : float
+        Of the best fit.
+    first, last : float
+        Window of most weight, eV from the peak.
+    height, width, growth : float
+        Best fit there: counts per channel, w in eV, and g.
+    best : float
+        Onset of the best fit, eV.
+    best_exponent : float
+        Exponent of the best fit.
+    reason : float
+        A :class:`.Reason`.
+    """
+
+    gap: float = np.nan
+    std: float = np.nan
+    lower: float = np.nan
+    upper: float = np.nan
+    systematic: float = np.nan
+    exponent: float = np.nan
+    exponent_std: float = np.nan
+    ln_indirect: float = np.nan
+    improvement: float = np.nan
+    reduced_chi2: float = np.nan
+    first: float = np.nan
+    last: float = np.nan
+    height: float = np.nan
+    width: float = np.nan
+    growth: float = np.nan
+    best: float = np.nan
+    best_exponent: float = np.nan
+    reason: float = float(Reason.NONE)
+
+
+#: Widths of the rise by which direct and indirect gaps are told apart, eV: many spectra know it well.
+_WIDTHS_OF_EVIDENCE = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+#: Shapes by which they are told apart; without those of excitons, which would pass for either.
+EVIDENCE = Shapes((DIRECT, INDIRECT), _WIDTHS_OF_EVIDENCE, GROWTHS[:2])
+#: Numbers that are found for each spectrum: those of a gap, and the evidence of these shapes.
+N_NUMBERS = len(Gap._fields) + EVIDENCE.size
+
+
+def band_gaps(losses, settings=None):
+    """Find the band gap of every spectrum of a block.
+
+    Parameters
+    ----------
+    losses : Losses
+    settings : GapSettings, optional
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, N_NUMBERS)
+        Columns as in :class:`Gap`, then the logarithm of the evidence of every shape of ``EVIDENCE``;
+        NaN where a spectrum does not tell, with the reason.
+    """
+    settings = settings or GapSettings()
+    found = np.full((len(losses.centre), N_NUMBERS), np.nan)
+    for row, numbers in enumerate(found):
+        gap, evidence = _gap_of(losses, row, settings)
+        numbers[: len(gap)], numbers[len(gap) :] = gap, evidence
+    return found
+
+
+def ln_indirect(evidence):
+    """Compute the logarithm of the evidence for an indirect gap over that for a direct one.
+
+    Spectra that are taken together share the shape of their onset, not the gap itself.
+
+    Parameters
+    ----------
+    evidence : ndarray of shape (..., n_spectra, n_shapes)
+        Of :func:`band_gaps`; spectra that do not tell are NaN.
+
+    Returns
+    -------
+    float or ndarray
+        ``ln(P(b = 1.5) / P(b = 0.5))``; NaN where no spectrum tells.
+
+    Examples
+    --------
+    Two spectra that each speak a little for an indirect gap speak more clearly together:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.band_gap import EVIDENCE, ln_indirect
+    >>> evidence = np.where(EVIDENCE.table[:, 1] == 1.5, 1.0, 0.0)
+    >>> [float(ln_indirect(np.array([evidence] * n)).round(6)) for n in (1, 2)]
+    [1.0, 2.0]
+    """
+    tells = np.isfinite(evidence[..., 0])
+    total = np.where(tells[..., None], evidence, 0).sum(-2)
+    exponent = EVIDENCE.table[:, 1]
+    of_each = [_log_sum(total[..., exponent == one], axis=-1) for one in (INDIRECT, DIRECT)]
+    return np.where(tells.any(-1), of_each[0] - of_each[1], np.nan)
+
+
+def _gap_of(losses, row, settings):
+    """Find the band gap of one spectrum, and the evidence of the shapes that tell its kind."""
+    limit = losses.loss_limit[row]
+    if not np.isfinite(limit):
+        return _none(Reason.NO_LIMIT)
+    low, high = settings.window or (limit, np.inf)
+    whole = binned(losses, row, max(low, limit))
+    spectrum = _Spectrum(
+        bins=whole.between(low, high),
+        fwhm=losses.fwhm[row],
+        lowest=max(low, limit) - _BELOW_LIMIT * losses.fwhm[row],
+        response=losses.response[row] if settings.own_response else np.ones(1),
+    )
+    if spectrum.bins.energy.size < _FEWEST_BINS:
+        return _none(Reason.AXIS_TOO_SHORT)
+    risen = spectrum.bins.energy[-1] if settings.window else _risen(spectrum)
+    if risen is None:
+        return _none(Reason.NOT_SIGNIFICANT)
+    onsets = _search(spectrum.until(risen + spectrum.shortest), risen + spectrum.fwhm)
+    spectrum, ends = _windows(spectrum, onsets.middle, is_given=settings.window is not None)
+    spectrum = spectrum.free_of_losses_above(onsets.middle, whole)
+    spectrum, improvement = _with_departures(spectrum, onsets, ends)
+    if improvement < DETECTED:
+        return _none(Reason.NOT_SIGNIFICANT, improvement)
+    found = _fit(spectrum, onsets, ends, settings)
+    evidence = _evidence(spectrum, onsets, found)
+    return _summary(spectrum, found)._replace(
+        improvement=improvement, ln_indirect=float(ln_indirect(evidence[None]))
+    ), evidence
+
+
+def _none(reason, improvement=np.nan):
+    """Say why there is no gap."""
+    return Gap(improvement=improvement, reason=float(reason)), np.nan
+
+
+@dataclass(frozen=True)
+class _Spectrum:
+    """Bins of a spectrum, its FWHM, and how onsets are tried on it.
+
+    ``lowest`` is the lowest onset, ``reach`` the length of the shapes (eV), ``response`` blurs them.
+    """
+
+    bins: Bins
+    fwhm: float
+    lowest: float
+    response: np.ndarray
+    reach: float = np.inf
+
+    @property
+    def shortest(self):
+        """Length of the shortest window above an onset, eV."""
+        return max(_SHORTEST[0] * self.fwhm, _SHORTEST[1])
+
+    def templates(self, grid, shapes):
+        """Compute the blurred shapes of onsets in the bins."""
+        return templates(self.bins, grid, shapes, self.response, reach=self.reach)
+
+    def until(self, high, low=-np.inf):
+        """Take the bins below an energy."""
+        return replace(self, bins=self.bins.between(low, high))
+
+    def free_of_losses_above(self, onset, whole):
+        """Take what the peak's tail brings down from above the bins out of them, and the shapes."""
+        bins = self.bins
+        end = bins.energy[-1] + 0.5 * bins.step * bins.n_channels
+        brought, error = scattered_down(bins, whole.between(end, np.inf), self.response)
+        directions = np.concatenate([bins.directions, error[None]])
+        bins = bins._replace(signal=bins.signal - brought, directions=directions)
+        return replace(self, bins=bins, reach=end - onset)
+
+
+class _Onsets(NamedTuple):
+    """Onsets that the data allow: the range of them, and one in the middle, eV."""
+
+    low: float
+    middle: float
+    high: float
+
+
+def _risen(spectrum):
+    """Find where the losses have risen out of the errors: where two neighbouring FWHM stand out."""
+    bins = spectrum.bins
+    n = max(round(spectrum.fwhm / (bins.step * bins.n_channels)), 1)
+    if bins.energy.size < 2 * n:
+        return None
+
+    def stretches(values):
+        return sliding_window_view(values, n, axis=-1).sum(-1)
+
+    variance = stretches(bins.variance) + (stretches(bins.directions) ** 2).sum(0)
+    stands_out = stretches(bins.signal) > _RISEN * np.sqrt(variance)
+    both = np.flatnonzero(stands_out[:-n] & stands_out[n:])
+    return bins.energy[both[0] + n - 1] if both.size else None
+
+
+def _search(spectrum, highest):
+    """Find the onsets that the data allow, on a coarse grid up to the highest."""
+    highest = max(highest, spectrum.lowest + spectrum.fwhm)
+    fineness = max(_COARSE * spectrum.fwhm, (highest - spectrum.lowest) / _MOST_COARSE)
+    grid = onset_grid(spectrum.bins, spectrum.lowest, highest, fineness)
+    fits = _fits(spectrum, _SEARCHED, grid, [spectrum.bins.energy.size])
+    log_likelihood = _log_sum(_weighted(fits)[0][0], axis=0)
+    low, middle, high = _quantiles(grid.energy, log_likelihood, _CONSIDERED)
+    return _Onsets(low - spectrum.fwhm / 2, middle, high + spectrum.fwhm / 2)
+
+
+def _with_departures(spectrum, onsets, ends):
+    """Take departures from any shape for errors, as large as the data want them.
+
+    Returns
+    -------
+    spectrum : _Spectrum
+    improvement : float
+        chi2 by which an onset is better than none in the shortest window, without departures.
+    """
+    bins = spectrum.bins
+    grid = _grid(spectrum, onsets, ends, _COARSE)
+    found = spectrum.templates(grid, _SEARCHED)
+    exact = fit(bins, found, [ends[0], bins.energy.size])
+    best = np.unravel_index(exact.chi2[1].argmin(), exact.chi2[1].shape)
+    model, distance = exact.height[1][best] * found.of(*best), spectrum.shortest / _DEPARTURES
+    unit = departures(bins, model, onsets.middle, distance)
+    tried = [
+        bins._replace(directions=np.concatenate([bins.directions, size * unit])) for size in _SIZES
+    ]
+    fits = [fit(one, found, [bins.energy.size]) for one in tried]
+    evidence = [-0.5 * (one.chi2.min() + one.log_determinant[0]) for one in fits]
+    chosen = int(np.argmax(evidence - np.arange(len(tried)) * _RELUCTANCE))
+    return replace(spectrum, bins=tried[chosen]), exact.none[0] - exact.chi2[0].min()
+
+
+def _grid(spectrum, onsets, ends, fineness):
+    """Lay out onsets within those that are considered, some parts of the FWHM apart."""
+    low = max(onsets.low, spectrum.lowest)
+    high = max(min(onsets.high, spectrum.bins.energy[ends[0] - 1]), low + spectrum.fwhm)
+    fineness = max(fineness * spectrum.fwhm, (high - low) / _MOST_FINE)
+    return onset_grid(spectrum.bins, low, high, fineness)
+
+
+def _fits(spectrum, shapes, grid, n_bins):
+    """Fit shapes to the first bins of a spectrum."""
+    found = spectrum.templates(grid, shapes)
+    return fit(spectrum.bins, found, n_bins)
+
+
+def _windows(spectrum, onset, is_given):
+    """Choose the windows about an onset: the bins of the longest, and the number of bins of each."""
+    if is_given:
+        return spectrum, np.array([spectrum.bins.energy.size])
+    ends = onset + spectrum.shortest * np.array(_WINDOWS)
+    spectrum = spectrum.until(ends[-1], low=onset - _LONGEST_BELOW * spectrum.fwhm)
+    n_bins = np.searchsorted(spectrum.bins.energy, ends)
+    return spectrum, np.unique(n_bins[n_bins > 0])
+
+
+class _Fitted(NamedTuple):
+    """Fits of one spectrum, and what they say of its onset.
+
+    Attributes
+    ----------
+    fits : Fits
+    onset : ndarray of shape (n_onsets,)
+        eV from the peak.
+    shapes : Shapes
+    log_likelihood : ndarray of shape (n_windows, n_shapes, n_onsets)
+        Of every window by itself.
+    log_window : ndarray of shape (n_windows,)
+        Logarithm of the weight of each window.
+    """
+
+    fits: Fits
+    onset: np.ndarray
+    shapes: Shapes
+    log_likelihood: np.ndarray
+    log_window: np.ndarray
+
+    @property
+    def log_density(self):
+        """Logarithm of the posterior of onsets in every window, (n_windows, n_onsets)."""
+        density = _log_sum(self.log_likelihood, axis=1)
+        return density - _log_sum(density, axis=1, keepdims=True) + self.log_window[:, None]
+
+
+def _fit(spectrum, onsets, ends, settings):
+    """Fit the shapes of all exponents to the windows, at the onsets that are considered."""
+    shapes = Shapes(settings.exponents)
+    grid = _grid(spectrum, onsets, ends, _FINE)
+    fits = _fits(spectrum, shapes, grid, ends)
+    return _Fitted(fits, grid.energy, shapes, *_weighted(fits))
+
+
+def _weighted(fits):
+    """Weigh shapes and onsets within a window by chi2, and windows by how well any of them fits."""
+    best = fits.chi2.min((1, 2))
+    freedom = np.maximum(fits.n_bins - _FITTED, 1)
+    # Where no shape fits, errors are larger in proportion.
+    temper = np.maximum(best / freedom, 1)[:, None, None]
+    log_likelihood = -0.5 * (fits.chi2 - best[:, None, None]) / temper
+    log_window = -0.5 * np.maximum(best - freedom - np.sqrt(2 * freedom), 0)
+    return log_likelihood, log_window - _log_sum(log_window)
+
+
+def _summary(spectrum, found):
+    """Put into numbers what the fits of a spectrum say."""
+    fits, window = found.fits, int(found.log_window.argmax())
+    chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - _FITTED, 1)
+    shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
+    log_density = found.log_density
+    lower, gap, upper = _quantiles(found.onset, _log_sum(log_density, axis=0), _QUANTILES)
+    exponent, exponent_std = _exponent(found)
+    growth, best_exponent, width = found.shapes.table[shape]
+    return Gap(
+        gap=gap,
+        std=(upper - lower) / 2,
+        lower=lower,
+        upper=upper,
+        systematic=_between_windows(found, log_density),
+        exponent=exponent,
+        exponent_std=exponent_std,
+        reduced_chi2=chi2.min() / freedom,
+        first=spectrum.bins.energy[0],
+        last=spectrum.bins.energy[fits.n_bins[window] - 1],
+        height=fits.height[window, shape, place],
+        width=width,
+        growth=growth,
+        best=found.onset[place],
+        best_exponent=best_exponent,
+        reason=_reason(
+            spectrum, log_density, gap, improbable=gammaincc(freedom / 2, chi2.min() / 2)
+        ),
+    )
+
+
+def _quantiles(onset, log_density, probabilities):
+    """Find quantiles of a posterior that is given by its logarithm on a grid."""
+    fine = np.linspace(onset[0], onset[-1], _BETWEEN * (onset.size - 1) + 1)
+    floor = log_density.max() - _NOTHING
+    log_fine = CubicSpline(onset, np.maximum(log_density, floor))(fine)
+    density = np.exp(log_fine - log_fine.max())
+    below = cumulative_trapezoid(density, initial=0)
+    return np.interp(probabilities, below / below[-1], fine)
+
+
+def _between_windows(found, log_density):
+    """Compute the spread of the onsets that the windows give, by their weights."""
+    medians = [_quantiles(found.onset, one, [0.5])[0] for one in log_density]
+    weights = np.exp(found.log_window)
+    mean = weights @ medians
+    return np.sqrt(weights @ (medians - mean) ** 2)
+
+
+def _exponent(found):
+    """Compute mean and standard deviation of the exponents that are tried."""
+    evidence = _log_sum(found.log_likelihood, axis=2) + found.log_window[:, None]
+    evidence = _log_sum(evidence, axis=0)
+    weights = np.exp(evidence - _log_sum(evidence))
+    exponent = found.shapes.table[:, 1]
+    mean = weights @ exponent
+    return mean, np.sqrt(weights @ (exponent - mean) ** 2)
+
+
+def _evidence(spectrum, onsets, found):
+    """Compute the logarithm of the evidence of the shapes that tell the kind of the gap.
+
+    In the longest window that fits as well as any, for evidence of different windows is of different
+    data; at the best onset of each shape, for the range of onsets that are tried says nothing of it.
+    """
+    window = np.flatnonzero(found.log_window > found.log_window.max() - _AS_WELL)[-1]
+    ends = found.fits.n_bins[window : window + 1]
+    fits = _fits(spectrum, EVIDENCE, _grid(spectrum, onsets, ends, _MIDDLING), ends)
+    log_likelihood, _ = _weighted(fits)
+    return log_likelihood[0].max(-1)
+
+
+def _reason(spectrum, log_density, gap, improbable):
+    """Say what is to be minded of a gap."""
+    total = _log_sum(log_density, axis=0)
+    if total.argmax() == 0 or total.argmax() == total.size - 1:
+        return Reason.AT_EDGE
+    if gap < _RESOLVED * spectrum.fwhm:
+        return Reason.BELOW_RESOLUTION
+    return Reason.MISFIT if improbable < _IMPROBABLE else Reason.NONE
+
+
+def onset_curve(losses, gap):
+    """Compute the best onset of one spectrum, channel by channel.
+
+    Parameters
+    ----------
+    losses : Losses
+        Of one spectrum.
+    gap : Gap
+        What was found in it, or in it and its neighbours: the height is fitted anew.
+
+    Returns
+    -------
+    ndarray of shape (n_energy,)
+        Counts, with what the tail of the peak brings down from above the window; NaN beyond it.
+    """
+    curve = np.full(losses.energy.size, np.nan)
+    if not np.isfinite(gap.best):
+        return curve
+    parts = np.searchsorted(losses.from_peak[0], [gap.first, gap.last])
+    inside, above = np.arange(*parts), np.arange(parts[1], losses.energy.size)
+    bins, response = channels_of(losses, 0, inside), losses.response[0]
+    grid = onset_grid(bins, gap.best, gap.best, _OF_CURVE * losses.step)
+    nearest = [int(np.abs(grid.energy - gap.best).argmin())]
+    grid = grid._replace(energy=grid.energy[nearest], before=grid.before[nearest])
+    shapes = Shapes((gap.best_exponent,), (gap.width,), (gap.growth,))
+    found = templates(bins, grid, shapes, response, reach=bins.energy[-1] - gap.best)
+    brought, _ = scattered_down(bins, channels_of(losses, 0, above), response)
+    height = fit(bins._replace(signal=bins.signal - brought), found, [inside.size]).height
+    curve[inside] = height.item() * found.of(0, 0) + brought
+    return curve
