@@ -22,6 +22,14 @@ _BINS_PER_WIDTH = 20
 _RESPONSE_REACH = 8.0
 #: Least half window in FWHM of the zero-loss peak.
 _LEAST_REACH = 2.0
+#: Steps of a fit at most; damping at first, and where a fit is given up.
+_MOST_STEPS, _FIRST_DAMPING, _LARGEST_DAMPING = 40, 1e-3, 1e8
+#: Change of chi2 below which a fit has converged.
+_SETTLED = 1e-4
+#: Longest step of a logarithm.
+_LONGEST = 0.5
+#: Least curvature by which steps are damped.
+_SMALLEST = 1e-30
 #: Numbers of a peak: logarithms of amplitude, position and width.
 N_NUMBERS = 3
 
@@ -254,8 +262,6 @@ class Model:
         offsets = window.step * np.arange(-n_margin, n_bins + n_margin)
         energy = window.energy[:, :1] + offsets
         response = window.response
-        while position.ndim < energy.ndim - 0 and False:
-            pass
         if position.ndim == 2:
             energy, response = energy[:, None], response[:, None]
         peak = self.peaks[k]
@@ -335,3 +341,196 @@ class Fitted(NamedTuple):
     covariance: np.ndarray
     chi2: np.ndarray
     converged: np.ndarray
+
+
+@dataclass(frozen=True)
+class _State(PerSpectrum):
+    """Fits of some spectra under way."""
+
+    parameters: np.ndarray
+    cost: np.ndarray
+    normal: np.ndarray
+    gradient: np.ndarray
+    damping: np.ndarray
+
+
+class Prior(NamedTuple):
+    """Normal distribution of each parameter before the fit.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n, n_parameters)
+    precision : ndarray of shape (n_parameters,)
+        Inverse variance; 0 where nothing is known.
+    """
+
+    mean: np.ndarray
+    precision: np.ndarray
+
+
+def least_squares(model, window, start, prior):
+    """Fit a model to every spectrum by the method of Levenberg and Marquardt.
+
+    Derivatives are analytic, and the damping is that of each spectrum: none knows of the others.
+
+    Parameters
+    ----------
+    model : Model
+    window : Window
+    start : ndarray of shape (n, n_parameters)
+    prior : Prior
+
+    Returns
+    -------
+    Fitted
+    """
+    data = window.whiten(window.values[:, None])[:, 0]
+    state = _evaluated(model, window, data, start, prior)
+    state = replace(state, damping=np.full(len(start), _FIRST_DAMPING))
+    converged = np.zeros(len(start), bool)
+    for _ in range(_MOST_STEPS):
+        rows = np.flatnonzero(~converged)
+        if not rows.size:
+            break
+        some = Prior(prior.mean[rows], prior.precision)
+        moved, converged[rows] = _step(
+            model, window.select(rows), data[rows], state.select(rows), some
+        )
+        for name in _State._of_spectra():
+            getattr(state, name)[rows] = getattr(moved, name)
+    return _fitted(window, state, prior, converged)
+
+
+def _evaluated(model, window, data, parameters, prior):
+    """Evaluate cost, gradient and normal equations of fits."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        value, jacobian = model.evaluate(window, parameters)
+        both = window.whiten(np.concatenate([value[:, None], jacobian], 1))
+    residual, jacobian = data - both[:, 0], both[:, 1:]
+    off = prior.mean - parameters
+    gradient = (jacobian @ residual[..., None])[..., 0] + prior.precision * off
+    normal = jacobian @ jacobian.mT + np.diag(prior.precision)
+    cost = (residual**2).sum(-1) + (prior.precision * off**2).sum(-1)
+    return _State(parameters.copy(), cost, normal, gradient, np.empty(len(cost)))
+
+
+def _step(model, window, data, state, prior):
+    """Try a step for every fit; say which have converged."""
+    scale = np.maximum(np.diagonal(state.normal, axis1=1, axis2=2), _SMALLEST)
+    damped = state.normal + (state.damping[:, None] * scale)[..., None] * np.eye(scale.shape[-1])
+    step = np.linalg.solve(damped, state.gradient[..., None])[..., 0]
+    logarithms = np.arange(step.shape[-1]) < N_NUMBERS * len(model.peaks)
+    step = np.where(logarithms, np.clip(step, -_LONGEST, _LONGEST), step)
+    tried = _evaluated(model, window, data, state.parameters + step, prior)
+    better = tried.cost < state.cost
+    gain = np.abs(state.cost - tried.cost)
+    small = np.einsum("ni,nij,nj->n", step, state.normal, step) < _SETTLED
+    moved = {
+        name: np.where(_like(better, getattr(tried, name)), getattr(tried, name), old)
+        for name, old in ((name, getattr(state, name)) for name in _State._of_spectra())
+    }
+    moved["damping"] = np.where(better, 0.1 * state.damping, 10 * state.damping)
+    stuck = moved["damping"] > _LARGEST_DAMPING
+    return _State(**moved), (small & (gain < _SETTLED)) | stuck
+
+
+def _like(rows, values):
+    return rows.reshape((-1,) + (1,) * (values.ndim - 1))
+
+
+def _fitted(window, state, prior, converged):
+    n_free = window.n_used - state.gradient.shape[-1] + (prior.precision > 0).sum()
+    return Fitted(
+        parameters=state.parameters,
+        covariance=np.linalg.pinv(state.normal, hermitian=True),
+        chi2=state.cost / np.maximum(n_free, 1),
+        converged=converged & np.isfinite(state.cost),
+    )
+
+
+class Scan(NamedTuple):
+    """Clearest place of a peak in every spectrum.
+
+    Attributes
+    ----------
+    position : ndarray of shape (n,)
+        eV.
+    amplitude : ndarray of shape (n,)
+    sigma : ndarray of shape (n,)
+        Standard deviation of the amplitude.
+    significance : ndarray of shape (n,)
+        Standard deviations by which something is there, with the choice among all places allowed for.
+    """
+
+    position: np.ndarray
+    amplitude: np.ndarray
+    sigma: np.ndarray
+    significance: np.ndarray
+
+
+def scan(model, k, window, positions):
+    """Look for a peak of the expected width at several places.
+
+    The amplitude at each place is a linear fit beside the background and the other peaks where they
+    are expected. The largest of them in units of its error, ``z``, is held against what noise makes
+    somewhere in the range: ``P = Phi(-z) + N exp(-z^2 / 2)``, with ``2 pi N`` the length of the path
+    that the normalised shape describes (Davies, Biometrika 74, 33 (1987)).
+
+    Parameters
+    ----------
+    model : Model
+    k : int
+        Which peak.
+    window : Window
+    positions : ndarray of shape (n_positions,)
+        eV from the zero-loss peak.
+
+    Returns
+    -------
+    Scan
+    """
+    nothing = np.zeros((len(window.energy), 1))
+    position = nothing + positions
+    shapes = model.peak(k, window, position, nothing + model.peaks[k].width + 0 * positions)[:, :, 0]
+    free = np.concatenate([_others(model, k, window), model.background(window)], 1)
+    rows = window.whiten(np.concatenate([window.values[:, None], shapes, free], 1))
+    data, shapes = _beside(rows[:, : 1 + len(positions)], rows[:, 1 + len(positions) :])
+    norm = np.sqrt((shapes**2).sum(-1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        unit = shapes / norm[..., None]
+        score = (unit @ data[..., None])[..., 0]
+        best = np.nan_to_num(score, nan=-np.inf).argmax(-1)
+        z, norm = (np.take_along_axis(one, best[:, None], -1)[:, 0] for one in (score, norm))
+        path = np.sqrt((np.diff(unit, axis=1) ** 2).sum(-1)).sum(-1)
+        n_free = np.maximum(window.n_used - free.shape[1] - 1, 1)
+        chi2 = np.maximum(((data**2).sum(-1) - z**2) / n_free, 1.0)
+        amplitude, sigma = z / norm, np.sqrt(chi2) / norm
+    z = z / np.sqrt(chi2)
+    return Scan(positions[best], amplitude, sigma, _of_best(z, path / (2 * np.pi)))
+
+
+def _others(model, k, window):
+    """Shapes of the other peaks where they are expected."""
+    ones = np.ones(len(window.energy))
+    others = [
+        model.peak(j, window, peak.energy * ones, peak.width * ones)[:, 0]
+        for j, peak in enumerate(model.peaks)
+        if j != k
+    ]
+    return np.stack(others, 1) if others else np.empty((len(ones), 0, window.energy.shape[-1]))
+
+
+def _beside(rows, free):
+    """Take from the first row, and from the others, what free shapes can explain."""
+    if free.shape[1]:
+        basis, _ = np.linalg.qr(free.mT)
+        rows = rows - (rows @ basis) @ basis.mT
+    return rows[:, 0], rows[:, 1:]
+
+
+def _of_best(z, n_crossings):
+    """Significance of the largest of scores along a path, in standard deviations of one."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_many = np.log(n_crossings) - 0.5 * np.maximum(z, 0) ** 2
+        log_p = np.logaddexp(log_ndtr(-z), log_many)
+        return -ndtri_exp(np.minimum(log_p, -1e-3))
