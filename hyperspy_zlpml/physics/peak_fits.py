@@ -19,7 +19,7 @@ from hyperspy_zlpml.physics.peak_shapes import SHAPES
 #: Steps of a fit at most; damping at first, and where a fit is given up.
 _MOST_STEPS, _FIRST_DAMPING, _LARGEST_DAMPING = 40, 1e-3, 1e8
 #: Change of chi2 below which a fit has converged.
-_SETTLED = 1e-4
+_SETTLED = 1e-3
 #: Longest step of a logarithm.
 _LONGEST = 0.5
 #: Least curvature by which steps are damped.

@@ -12,7 +12,7 @@ import numpy as np
 from hyperspy_zlpml import arguments
 
 #: FWHM of a Gaussian over its standard deviation.
-_FWHM_OVER_SIGMA = 2 * np.sqrt(2 * np.log(2))
+FWHM_OVER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 #: Nodes of the integral over a Drude peak, and the largest energy in units of Ep + width.
 _NODES, _REACH = 400, 60.0
 #: Highest order of a background: more of them follow any peak.
@@ -40,7 +40,7 @@ def gaussian(energy, position, width):
     >>> (value / value[1]).round(6)
     array([0.5, 1. , 0.5])
     """
-    sigma = width / _FWHM_OVER_SIGMA
+    sigma = width / FWHM_OVER_SIGMA
     u = (energy - position) / sigma
     value = np.exp(-0.5 * u**2) / (sigma * np.sqrt(2 * np.pi))
     return value, value * u * position / sigma, value * (u**2 - 1)

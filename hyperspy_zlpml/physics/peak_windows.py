@@ -13,7 +13,7 @@ from numpy.polynomial.chebyshev import chebvander
 from hyperspy_zlpml.compute.records import PerSpectrum
 
 #: Bins in the width of the narrowest peak, as it is blurred.
-_BINS_PER_WIDTH = 20
+_BINS_PER_WIDTH = 15
 #: FWHM that the axis of the response reaches to.
 _RESPONSE_REACH = 8.0
 #: Orders above that of a background by which it may depart from it, in fractions of its level.
@@ -167,7 +167,7 @@ def take_window(losses, low, high, width, values=None):
     low, high : float
         eV from the zero-loss peak.
     width : float
-        Of the narrowest feature, eV: there are 20 bins in it, as blurred by the response.
+        Of the narrowest feature, eV: there are 15 bins in it, as blurred by the response.
     values : ndarray of shape (n, n_energy), optional
         Instead of the subtracted counts.
 
@@ -230,3 +230,26 @@ def _hats(distance, step):
     n_half = int(np.ceil(distance[-1] / step))
     nodes = step * np.arange(-n_half, n_half + 1)
     return np.maximum(1 - np.abs(distance[:, None] - nodes) / step, 0)
+
+
+def mirrored(losses):
+    """Turn energies round, so that gains stand where losses stood.
+
+    Parameters
+    ----------
+    losses : Losses
+
+    Returns
+    -------
+    Losses
+    """
+    spectra = ("counts", "zlp", "variance", "directions", "response")
+    turned = {name: getattr(losses, name)[..., ::-1] for name in spectra}
+    return replace(
+        losses,
+        energy=-losses.energy[::-1],
+        centre=-losses.centre,
+        gain_limit=-losses.loss_limit,
+        loss_limit=-losses.gain_limit,
+        **turned,
+    )

@@ -13,7 +13,7 @@ import numpy as np
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, rebinned, single_scattering
 from hyperspy_zlpml.physics.peak_fits import N_NUMBERS, Model, Prior, least_squares, scan
 from hyperspy_zlpml.physics.peak_shapes import drude_area, drude_maximum
-from hyperspy_zlpml.physics.peak_windows import take_window
+from hyperspy_zlpml.physics.peak_windows import mirrored, take_window
 from hyperspy_zlpml.physics.reasons import Reason
 
 #: Numbers of a peak, each with its value, standard deviation and systematic error.
@@ -33,8 +33,10 @@ _LEAST_USED = 0.6
 _N_PLACES, _FARTHEST = 17, {"drude": 0.5, "gaussian": 1.0, "lorentzian": 1.0}
 #: Standard deviations of ln amplitude, ln position and ln width about where they are expected.
 _EXPECTED = {"drude": (3.0, 1.0, 1.0), "gaussian": (3.0, 1.0, 0.3), "lorentzian": (3.0, 1.0, 0.3)}
-#: Half window about the maximum of a plasmon that is taken without a model, in its width.
-_TOP = 0.35
+#: Half ranges about the maximum of a plasmon that is taken without a model, in its width.
+_TOPS = (0.3, 0.4)
+#: Order of the polynomial through a top; bins there are so many times finer; steps to its maximum.
+_TOP_ORDER, _FINER, _NEWTON_STEPS = 4, 3, 8
 #: Reduced chi2, and residual in units of the peaks, above which a model does not fit.
 _MISFIT_CHI2, _MISFIT = 4.0, 0.1
 
@@ -42,13 +44,14 @@ _MISFIT_CHI2, _MISFIT = 4.0, 0.1
 class _Found(NamedTuple):
     """Values and standard deviations, (n, n_peaks, n_quantities), and what is told of the fit."""
 
+    parameters: np.ndarray
     values: np.ndarray
     std: np.ndarray
     chi2: np.ndarray
     converged: np.ndarray
 
 
-def fit_peaks(losses, peaks, weight=None, threshold=3.0, is_single=True):
+def fit_peaks(losses, peaks, weight=None, threshold=3.0, is_single=True, is_gain=False):
     """Fit peaks to every spectrum; those whose windows overlap together.
 
     Parameters
@@ -63,6 +66,8 @@ def fit_peaks(losses, peaks, weight=None, threshold=3.0, is_single=True):
         Standard deviations by which a peak must be there to be fitted.
     is_single : bool
         Whether plasmons are fitted to single scattering.
+    is_gain : bool
+        Whether energies are those that electrons gained.
 
     Returns
     -------
@@ -70,6 +75,7 @@ def fit_peaks(losses, peaks, weight=None, threshold=3.0, is_single=True):
         For each peak value, standard deviation and systematic error of position, maximum, width,
         area and top; then reduced chi2, significance and reason.
     """
+    losses = mirrored(losses) if is_gain else losses
     columns = np.full((len(losses.centre), len(peaks), WIDTH), np.nan)
     for group in groups_of(peaks):
         some = [peaks[k] for k in group]
@@ -143,7 +149,7 @@ def _fit_group(losses, peaks, weight, threshold):
     if rows.size:
         some = losses.select(rows)
         windows = [take_window(some, *both, narrowest).doubting(order) for both in ends]
-        columns[rows] = _fit_rows(model, windows, threshold, reasons[rows])
+        columns[rows] = _fit_rows(model, some, windows, threshold, reasons[rows])
     return columns
 
 
@@ -180,7 +186,7 @@ def _why_not(losses, peaks, window):
     return np.select(conditions, why, Reason.NONE).astype(float)
 
 
-def _fit_rows(model, windows, threshold, reasons):
+def _fit_rows(model, losses, windows, threshold, reasons):
     """Look for peaks, fit them, and vary the window; (n, n_peaks, WIDTH)."""
     window, peaks = windows[0], model.peaks
     scans = [scan(model, k, window, _places(peak)) for k, peak in enumerate(peaks)]
@@ -192,8 +198,12 @@ def _fit_rows(model, windows, threshold, reasons):
     rows = np.flatnonzero(is_there.any(-1))
     if rows.size:
         start, prior = _start(model, scans, rows)
-        found = [_fitted(model, one.select(rows), start, prior) for one in windows]
-        columns[rows, :, :-2] = _with_errors(found)
+        found = [_fitted(model, window.select(rows), start, prior)]
+        for other in windows[1:]:
+            found.append(_fitted(model, other.select(rows), found[0].parameters, prior))
+        fitted = _with_errors(found)
+        tops = _tops(losses, peaks, rows, fitted)
+        columns[rows, :, :-2] = np.concatenate([fitted[..., :-1], tops, fitted[..., -1:]], -1)
         reasons[rows] = np.where(is_there[rows], _doubts(model, found[0], columns[rows]), reasons[rows])
     columns[..., -1] = reasons
     missing = ~np.isin(reasons, (Reason.NONE, Reason.MISFIT))
@@ -230,10 +240,15 @@ def _fitted(model, window, start, prior):
     for k, peak in enumerate(model.peaks):
         own = slice(N_NUMBERS * k, N_NUMBERS * (k + 1))
         meant = _meaning(peak, model, fit.parameters[:, own], fit.covariance[:, own, own])
-        top = _top(window, peak, meant)
-        values.append(np.stack([*meant[0], top[0]], -1))
-        std.append(np.stack([*meant[1], top[1]], -1))
-    return _Found(np.stack(values, 1), np.stack(std, 1), fit.chi2, fit.converged)
+        values.append(np.stack(meant[0], -1))
+        std.append(np.stack(meant[1], -1))
+    return _Found(
+        parameters=fit.parameters,
+        values=np.stack(values, 1),
+        std=np.stack(std, 1),
+        chi2=fit.chi2,
+        converged=fit.converged,
+    )
 
 
 def _meaning(peak, model, parameters, covariance):
@@ -258,29 +273,65 @@ def _meaning(peak, model, parameters, covariance):
     return values, np.sqrt(np.maximum(variance, 0))
 
 
-def _top(window, peak, meant):
-    """Maximum of a plasmon without a model: a cubic through its top, and its standard deviation."""
-    nothing = np.full(len(window.energy), np.nan)
-    if peak.shape != "drude":
-        return nothing, nothing
-    about, reach = meant[0][1], _TOP * meant[0][2]
+def _tops(losses, peaks, rows, fitted):
+    """Maxima of plasmons without a model, (n, n_peaks, 3): value, std, systematic."""
+    found = np.full((len(rows), len(peaks), 3), np.nan)
+    for k, peak in enumerate(peaks):
+        if peak.shape == "drude":
+            about, width = fitted[:, k, 3], np.hypot(fitted[:, k, 6], _fwhm_of(losses))
+            reach = peak.width * (_FARTHEST["drude"] + max(_TOPS))
+            ends = max(peak.energy - reach, 0.0), peak.energy + reach
+            window = take_window(losses.select(rows), *ends, peak.width / _FINER)
+            (place, std), (other, _) = (top(window, about, one * width) for one in _TOPS)
+            found[:, k] = np.stack([place, std, np.abs(other - place)], -1)
+    return found
+
+
+def top(window, about, reach):
+    """Find the maximum of every spectrum without a model: of a quartic through its top.
+
+    A parabola is off by some hundredths of the width where the top is not symmetric.
+
+    Parameters
+    ----------
+    window : Window
+    about : ndarray of shape (n,)
+        Where it is, about; eV.
+    reach : ndarray of shape (n,)
+        Half of the range of the quartic, eV.
+
+    Returns
+    -------
+    place, std : ndarray of shape (n,)
+        eV; NaN where there is no maximum in the range.
+    """
+    about, reach = np.nan_to_num(about), np.nan_to_num(reach)
     window = window.within(about - reach, about + reach)
-    x = (window.energy - about[:, None]) / reach[:, None]
-    powers = np.moveaxis(x[..., None] ** np.arange(4), -1, 1)
+    enough = window.n_used > 2 * _TOP_ORDER
+    x = (window.energy - about[:, None]) / np.where(reach > 0, reach, 1.0)[:, None]
+    powers = np.where(window.weight > 0, x, 0.0)[:, None] ** np.arange(_TOP_ORDER + 1)[:, None]
     rows = window.whiten(np.concatenate([window.values[:, None], powers], 1))
-    data, powers = rows[:, 0], rows[:, 1:]
-    enough = (window.n_used >= 6) & np.isfinite(about)
-    normal = np.where(enough[:, None, None], powers @ powers.mT, np.eye(4))
-    covariance = np.linalg.inv(normal)
-    _, one, two, three = (covariance @ (powers @ data[..., None]))[..., 0].T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        place = -one / (two - np.sqrt(two**2 - 3 * one * three))
-        place = np.where(enough & (two < 0) & (np.abs(place) < 1), place, np.nan)
-        bend = 2 * two + 6 * three * place
-        gradient = np.stack([nothing * 0 + 0, -1 / bend, -2 * place / bend, -3 * place**2 / bend], -1)
-    gradient[:, 0] = 0.0
-    std = np.sqrt(np.einsum("np,npq,nq->n", gradient, covariance, gradient))
-    return about + reach * place, reach * std
+    normal = rows[:, 1:] @ rows[:, 1:].mT
+    covariance = np.linalg.inv(np.where(enough[:, None, None], normal, np.eye(_TOP_ORDER + 1)))
+    quartic = (covariance @ (rows[:, 1:] @ rows[:, 0][..., None]))[..., 0]
+    place, slope, bend = _maximum_of(quartic)
+    std = np.sqrt(np.einsum("np,npq,nq->n", slope, covariance, slope)) / np.abs(bend)
+    found = enough & (bend < 0) & (np.abs(place) < 1)
+    return np.where(found, about + reach * place, np.nan), np.where(found, reach * std, np.nan)
+
+
+def _maximum_of(polynomial):
+    """Maximum nearest to 0 by Newton's method; derivatives of the slope there, and its bend."""
+    power = np.arange(polynomial.shape[-1])
+    place = np.zeros(len(polynomial))
+    for _ in range(_NEWTON_STEPS + 1):
+        slope = power * place[:, None] ** np.maximum(power - 1, 0)
+        curve = power * (power - 1) * place[:, None] ** np.maximum(power - 2, 0)
+        bend = (curve * polynomial).sum(-1)
+        bend = np.where(bend == 0, np.inf, bend)
+        step = (slope * polynomial).sum(-1) / bend
+        last, place = place, np.clip(place - step, -2, 2)
+    return last, slope, bend
 
 
 def _with_errors(found):

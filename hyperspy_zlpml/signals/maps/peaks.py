@@ -1,6 +1,225 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Method of the result of a removal, and what it returns."""
+"""Maps of plasmons and excitons, the method that makes them, and their way into models of HyperSpy."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from hyperspy.signals import BaseSignal
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
+from hyperspy_zlpml.physics.peaks import QUANTITIES, WIDTH, fit_peaks
+from hyperspy_zlpml.signals.arguments import wants_progressbar
+from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
+from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, value_map
+from hyperspy_zlpml.signals.microscope import beam_of
+
+#: Sides of the zero-loss peak.
+_SIDES = ("loss", "gain")
+#: Largest number of standard deviations that is asked of a peak.
+_MOST_CERTAIN = 1e3
+
+
+@dataclass(frozen=True, repr=False)
+class PeakFit:
+    """Peak in every spectrum, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.fit_peaks`.
+
+    Each number comes as a map whose variance is that of noise and zero-loss peak, with maps of the
+    square root of it (``_std``) and of the systematic error (``_systematic``) beside. Energies are
+    from each pixel's own zero-loss peak, in the units of the axis. NaN where ``reason`` says why.
+
+    Attributes
+    ----------
+    peak : Plasmon or Exciton
+        What was looked for.
+    position : BaseSignal
+        ``Ep`` of a plasmon; centre of an exciton.
+    maximum : BaseSignal
+        Energy at which the fitted peak is highest: below ``Ep`` for a plasmon.
+    width : BaseSignal
+        ``G`` of a plasmon; FWHM of an exciton by itself, without the response of the instrument.
+    area : BaseSignal
+        Counts in the peak over all energies.
+    top : BaseSignal
+        Energy at which single scattering is highest, without a model; NaN for excitons.
+    chi2 : BaseSignal
+        Reduced chi2.
+    significance : BaseSignal
+        Standard deviations by which something is there.
+    reason : BaseSignal
+        Why there is no number, legend in the metadata.
+    """
+
+    peak: Plasmon | Exciton
+    position: BaseSignal
+    position_std: BaseSignal
+    position_systematic: BaseSignal
+    maximum: BaseSignal
+    maximum_std: BaseSignal
+    maximum_systematic: BaseSignal
+    width: BaseSignal
+    width_std: BaseSignal
+    width_systematic: BaseSignal
+    area: BaseSignal
+    area_std: BaseSignal
+    area_systematic: BaseSignal
+    top: BaseSignal
+    top_std: BaseSignal
+    top_systematic: BaseSignal
+    chi2: BaseSignal
+    significance: BaseSignal
+    reason: BaseSignal
+    _around: Surroundings = field(repr=False)
+
+    def __repr__(self):
+        found = np.isfinite(self.position.data)
+        return f"<PeakFit, {_name(self.peak)}, found in {found.sum()} of {found.size} spectra>"
+
+    def to_component(self):
+        """Make the component of HyperSpy that comes closest, with the medians over the image.
+
+        Returns
+        -------
+        Component
+            ``VolumePlasmonDrude``, ``GaussianHF`` or ``Lorentzian``, blurred by the resolution, at
+            energies of the axis of the data.
+        """
+        return component_of(self)
+
+    def append_to(self, model):
+        """Append the component that comes closest to a model, with the values of every pixel.
+
+        Parameters
+        ----------
+        model : Model1D
+            Of a signal with the navigation shape of the maps, such as ``r.subtracted``.
+
+        Returns
+        -------
+        Component
+            Appended; where the peak was not found it has the medians over the image.
+        """
+        return store(self, model)
 
 
 class PeakMethods:
-    """Methods of the result of a removal."""
+    """Fits of peaks to the result of a removal."""
+
+    def fit_peaks(  # noqa: PLR0913
+        self,
+        peaks,
+        threshold=3.0,
+        single_scattering=True,
+        side="loss",
+        show_progressbar=None,
+    ):
+        """Fit plasmons and excitons to what is left of every spectrum.
+
+        Parameters
+        ----------
+        peaks : Plasmon, Exciton, Component or Model1D, or a sequence of these
+            What to look for, in the units of the axis. Components of HyperSpy and models give start
+            values: ``VolumePlasmonDrude``, ``Gaussian``, ``GaussianHF`` and ``Lorentzian``.
+        threshold : float
+            Standard deviations by which a peak must be there to be fitted.
+        single_scattering : bool
+            Whether plasmons are fitted to single scattering, the data after Fourier-log
+            deconvolution; excitons away from plasmons are always fitted to what is measured.
+        side : {"loss", "gain"}
+            Of the zero-loss peak: with "gain" energies are those that electrons gained.
+        show_progressbar : bool, optional
+
+        Returns
+        -------
+        PeakFit or list of PeakFit
+        """
+        peaks, is_one = peaks_of(peaks, self)
+        settings = _checked(self, peaks, threshold, single_scattering, side)
+        found = self.removed.map_losses(
+            partial(fit_peaks, **settings),
+            len(peaks) * WIDTH,
+            lazy=False,
+            show_progressbar=wants_progressbar(show_progressbar),
+            title="Fitting peaks",
+        )
+        found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))
+        around = Surroundings(
+            centre=self.removed.centre,
+            fwhm=self.removed.fwhm,
+            channel=self.removed.spectra.step,
+            factor=self._factor,
+            weight=settings["weight"],
+        )
+        fits = [_as_fit(self, peak, found[..., k, :], around) for k, peak in enumerate(peaks)]
+        return fits[0] if is_one else fits
+
+
+def _checked(removal, peaks, threshold, single_scattering, side):
+    """Check arguments; settings of the fit in eV."""
+    arguments.within(threshold, "threshold", 0, _MOST_CERTAIN)
+    arguments.flag(single_scattering, "single_scattering")
+    arguments.choice(side, "side", _SIDES)
+    has_plasmon = any(isinstance(peak, Plasmon) for peak in peaks)
+    if has_plasmon and side == "gain":
+        raise ValueError(
+            "peaks: expected no Plasmon on the gain side, for its shape is that of losses; "
+            "give an Exciton."
+        )
+    scaled = [peak.scaled(removal._factor) for peak in peaks]
+    _check_axis(removal, scaled, side)
+    beam = beam_of(removal._like, "fit_peaks: plasmons") if has_plasmon else None
+    return {
+        "peaks": scaled,
+        "threshold": threshold,
+        "weight": beam.angular_logarithm if beam else None,
+        "is_single": single_scattering,
+        "is_gain": side == "gain",
+    }
+
+
+def _check_axis(removal, peaks, side):
+    """Raise ValueError unless the axis holds the peaks in some spectrum."""
+    removed = removal.removed
+    energy, centre = removed.spectra.energy, removed.centre
+    farthest = energy[-1] - np.nanmin(centre) if side == "loss" else np.nanmax(centre) - energy[0]
+    off = [peak.energy for peak in peaks if peak.energy > farthest]
+    if off:
+        factor = removal._factor
+        raise ValueError(
+            f"peaks: expected energies on the axis, up to {farthest / factor:.4g} from the zero-loss "
+            f"peak, got {off[0] / factor:.4g}."
+        )
+
+
+def _name(peak):
+    return f"{type(peak).__name__.lower()} {peak.energy:g}"
+
+
+def _as_fit(removal, peak, columns, around):
+    """Wrap numbers of all pixels as maps."""
+    axis = removal._like.axes_manager.signal_axes[0]
+    maps = {}
+    for k, name in enumerate(QUANTITIES):
+        is_area = name == "area"
+        quantity = "Intensity (Counts)" if is_area else f"Energy ({axis.units})"
+        value, std, systematic = np.moveaxis(columns[..., 3 * k : 3 * k + 3], -1, 0) / (
+            1.0 if is_area else removal._factor
+        )
+        title = f"{_name(peak)} {name}"
+        maps[name] = value_map(removal, value, std, title, quantity)
+        maps[f"{name}_std"] = plain_map(removal, std, f"{title} error", quantity)
+        maps[f"{name}_systematic"] = plain_map(
+            removal, systematic, f"{title} systematic error", quantity
+        )
+    chi2, significance, reason = np.moveaxis(columns[..., -3:], -1, 0)
+    return PeakFit(
+        peak=peak,
+        **maps,
+        chi2=plain_map(removal, chi2, f"{_name(peak)} chi2", "Reduced chi2"),
+        significance=plain_map(
+            removal, significance, f"{_name(peak)} significance", "Standard deviations"
+        ),
+        reason=reason_map(removal, reason, _name(peak)),
+        _around=around,
+    )
