@@ -24,8 +24,8 @@ class Surroundings(NamedTuple):
     ----------
     centre, fwhm : ndarray of the navigation shape
         Of the zero-loss peak.
-    channel : float
-        Step of the axis.
+    unit : float
+        Step of the axis in its units, or 1 where it is binned: HyperSpy then multiplies by the step.
     factor : float
         eV per unit of the axis.
     weight : callable or None
@@ -34,7 +34,7 @@ class Surroundings(NamedTuple):
 
     centre: np.ndarray
     fwhm: np.ndarray
-    channel: float
+    unit: float
     factor: float
     weight: Callable | None = None
 
@@ -170,7 +170,6 @@ def _parameters(fit):
     )
     place = position + centre, fit.position_std.data
     relative = fit.area_std.data / area
-    step = around.channel / around.factor
     if fit.peak.shape == "drude":
         intensity = _intensity(around, position, width, area)
         return {
@@ -183,10 +182,10 @@ def _parameters(fit):
         return {
             "centre": place,
             "gamma": (0.5 * blurred, 0.5 * fit.width_std.data),
-            "A": (area * step, fit.area_std.data * step),
+            "A": (area * around.unit, fit.area_std.data * around.unit),
         }
     blurred = np.hypot(width, blur)
-    height = area * step * FWHM_OVER_SIGMA / (blurred * np.sqrt(2 * np.pi))
+    height = area * around.unit * FWHM_OVER_SIGMA / (blurred * np.sqrt(2 * np.pi))
     return {
         "centre": place,
         "fwhm": (blurred, fit.width_std.data * width / blurred),
@@ -200,4 +199,5 @@ def _intensity(around, position, width, area):
     ep, g = (np.where(known, one, 1.0).ravel() * around.factor for one in (position, width))
     whole = drude_area(ep, g, around.weight)[0]
     weight = 1.0 if around.weight is None else around.weight(ep)
-    return np.where(known, area * around.channel * (weight / whole).reshape(area.shape), np.nan)
+    factor = around.unit * around.factor
+    return np.where(known, area * factor * (weight / whole).reshape(area.shape), np.nan)

@@ -144,10 +144,11 @@ class PeakMethods:
             title="Fitting peaks",
         )
         found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))
+        axis = self._like.axes_manager.signal_axes[0]
         around = Surroundings(
             centre=self.removed.centre,
             fwhm=self.removed.fwhm,
-            channel=self.removed.spectra.step,
+            unit=1.0 if axis.is_binned else axis.scale,
             factor=self._factor,
             weight=settings["weight"],
         )
