@@ -301,7 +301,9 @@ def scan(model, k, window, positions):
     """
     nothing = np.zeros((len(window.energy), 1))
     position = nothing + positions
-    shapes = model.peak(k, window, position, nothing + model.peaks[k].width + 0 * positions)[:, :, 0]
+    shapes = model.peak(k, window, position, nothing + model.peaks[k].width + 0 * positions)[
+        :, :, 0
+    ]
     free = np.concatenate([_others(model, k, window), model.background(window)], 1)
     rows = window.whiten(np.concatenate([window.values[:, None], shapes, free], 1))
     data, shapes = _beside(rows[:, : 1 + len(positions)], rows[:, 1 + len(positions) :])

@@ -158,7 +158,7 @@ def mixing_of(directions):
     return (vectors / (root * (1 + root))[:, None]) @ vectors.mT
 
 
-def take_window(losses, low, high, width, values=None):
+def take_window(losses, low, high, width):
     """Take the piece of every spectrum between two energies from its peak, in bins.
 
     Parameters
@@ -168,15 +168,13 @@ def take_window(losses, low, high, width, values=None):
         eV from the zero-loss peak.
     width : float
         Of the narrowest feature, eV: there are 15 bins in it, as blurred by the response.
-    values : ndarray of shape (n, n_energy), optional
-        Instead of the subtracted counts.
 
     Returns
     -------
     Window
         Bins off the axis, and those below the limit of losses, have no weight.
     """
-    values = losses.subtracted if values is None else values
+    values = losses.subtracted
     n_together = channels_together(losses, width)
     n_bins = max(int((high - low) / (losses.step * n_together)), 1)
     first = np.ceil((low + losses.centre - losses.energy[0]) / losses.step - 1e-6).astype(int)
@@ -189,18 +187,23 @@ def take_window(losses, low, high, width, values=None):
     def binned(rows):
         return rows.reshape(rows.shape[:-1] + (n_bins, n_together)).mean(-1)
 
-    variance = binned(np.take_along_axis(losses.variance, channel, -1)) / n_together
+    values, variance = (
+        np.take_along_axis(one, channel, -1) for one in (values, losses.variance)
+    )
+    usable &= np.isfinite(values) & np.isfinite(variance)
+    values, variance = (np.where(usable, one, 0.0) for one in (values, variance))
+    variance = binned(variance) / n_together
     used = binned(usable) == 1
     with np.errstate(divide="ignore", invalid="ignore"):
         weight = np.where(used & (variance > 0), 1 / np.sqrt(variance), 0.0)
-    directions = binned(np.take_along_axis(losses.directions, channel[:, None], -1))
-    directions = directions * weight[:, None]
+    directions = np.take_along_axis(losses.directions, channel[:, None], -1)
+    directions = binned(np.where(usable[:, None], directions, 0.0)) * weight[:, None]
     bins = losses.step * n_together
     start = losses.energy[0] + losses.step * (first + 0.5 * (n_together - 1)) - losses.centre
     return Window(
         step=bins,
         energy=start[:, None] + bins * np.arange(n_bins),
-        values=binned(np.take_along_axis(values, channel, -1)),
+        values=binned(values),
         weight=weight,
         directions=directions,
         mixing=mixing_of(directions),

@@ -14,6 +14,7 @@ from hyperspy_zlpml.physics.deconvolution import channels_to_sum, rebinned, sing
 from hyperspy_zlpml.physics.peak_fits import N_NUMBERS, Model, Prior, least_squares, scan
 from hyperspy_zlpml.physics.peak_shapes import drude_area, drude_maximum
 from hyperspy_zlpml.physics.peak_windows import mirrored, take_window
+from hyperspy_zlpml.physics.pooling import Packing, cropped
 from hyperspy_zlpml.physics.reasons import Reason
 
 #: Numbers of a peak, each with its value, standard deviation and systematic error.
@@ -75,14 +76,72 @@ def fit_peaks(losses, peaks, weight=None, threshold=3.0, is_single=True, is_gain
         For each peak value, standard deviation and systematic error of position, maximum, width,
         area and top; then reduced chi2, significance and reason.
     """
-    losses = mirrored(losses) if is_gain else losses
     columns = np.full((len(losses.centre), len(peaks), WIDTH), np.nan)
     for group in groups_of(peaks):
         some = [peaks[k] for k in group]
-        has_plasmon = any(peak.background is None for peak in some)
-        single = _single(losses, some) if is_single and has_plasmon else losses
-        columns[:, group] = _fit_group(single, some, weight, threshold)
+        piece = prepared(losses, some, is_single=is_single, is_gain=is_gain)
+        columns[:, group] = fit_group(piece, some, weight, threshold)
     return columns.reshape(len(columns), -1)
+
+
+def prepared(losses, peaks, is_single=True, is_gain=False):
+    """Take losses as peaks of one window are fitted to them.
+
+    Parameters
+    ----------
+    losses : Losses
+    peaks : sequence of Plasmon or Exciton
+    is_single, is_gain : bool
+        See :func:`fit_peaks`.
+
+    Returns
+    -------
+    Losses
+        Of single scattering where there are plasmons, and turned round for gains.
+    """
+    losses = mirrored(losses) if is_gain else losses
+    has_plasmon = any(peak.background is None for peak in peaks)
+    return _single(losses, peaks) if is_single and has_plasmon else losses
+
+
+def packed(losses, peaks, is_single=True, is_gain=False):
+    """Write what is needed of every spectrum for a fit of one window into a row, for pooling.
+
+    Parameters
+    ----------
+    losses : Losses
+    peaks : sequence of Plasmon or Exciton
+    is_single, is_gain : bool
+        See :func:`fit_peaks`.
+
+    Returns
+    -------
+    ndarray of shape (n, width)
+        As the :class:`.Packing` of :func:`piece_of` has it.
+    """
+    piece = piece_of(losses, peaks, is_single, is_gain)
+    return Packing.of(piece).pack(piece)
+
+
+def piece_of(losses, peaks, is_single=True, is_gain=False):
+    """Cut from every spectrum what a fit of one window needs.
+
+    Parameters
+    ----------
+    losses : Losses
+    peaks : sequence of Plasmon or Exciton
+    is_single, is_gain : bool
+        See :func:`fit_peaks`.
+
+    Returns
+    -------
+    Losses
+        On one axis of energies from the peaks.
+    """
+    losses = prepared(losses, peaks, is_single, is_gain)
+    low, high = _ends(losses, peaks)[-1]
+    margin = max(_FARTHEST[peak.shape] * peak.width for peak in peaks) + losses.step
+    return cropped(losses, max(low - margin, 0.0), high + margin)
 
 
 def groups_of(peaks):
@@ -134,14 +193,26 @@ def _fwhm_of(losses):
     return losses.distance[-1] / 8.0
 
 
-def _fit_group(losses, peaks, weight, threshold):
-    """Fit peaks of one window to every spectrum; (n, n_peaks, WIDTH)."""
+def fit_group(losses, peaks, weight=None, threshold=3.0):
+    """Fit peaks of one window to every spectrum, as it is.
+
+    Parameters
+    ----------
+    losses : Losses
+        Of :func:`prepared`, or of :func:`piece_of` and pooled.
+    peaks : sequence of Plasmon or Exciton
+    weight : callable, optional
+    threshold : float
+        See :func:`fit_peaks`.
+
+    Returns
+    -------
+    ndarray of shape (n, n_peaks, WIDTH)
+    """
     order = max(-1 if peak.background is None else peak.background for peak in peaks)
     model = Model(peaks, order, losses.step, weight)
-    low, high = _span(losses, peaks)
-    middle, half = 0.5 * (low + high), 0.5 * (high - low) * np.array([1.0, *_OTHER_WINDOWS])
     narrowest = min(peak.width for peak in peaks)
-    ends = [(max(middle - one, 0.0), middle + one) for one in half]
+    ends = _ends(losses, peaks)
     columns = np.full((len(losses.centre), len(peaks), WIDTH), np.nan)
     reasons = _why_not(losses, peaks, take_window(losses, *ends[0], narrowest))
     columns[..., -1] = reasons
@@ -153,14 +224,16 @@ def _fit_group(losses, peaks, weight, threshold):
     return columns
 
 
-def _span(losses, peaks):
-    """Ends of the window of some peaks together."""
+def _ends(losses, peaks):
+    """List the windows of some peaks together: that asked for, and those fitted besides."""
     least = _LEAST_REACH * _fwhm_of(losses)
-    low = min(min(peak.left, peak.energy - least) if peak.window is None else peak.left for peak in peaks)
-    high = max(
-        max(peak.right, peak.energy + least) if peak.window is None else peak.right for peak in peaks
-    )
-    return max(low, 0.0), high
+    given = [peak.window or (peak.energy - least, peak.energy + least) for peak in peaks]
+    low = min(min(peak.left, one[0]) for peak, one in zip(peaks, given, strict=True))
+    high = max(max(peak.right, one[1]) for peak, one in zip(peaks, given, strict=True))
+    low = max(low, 0.0)
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+    factors = (1.0, *_OTHER_WINDOWS)
+    return [(max(middle - one * half, 0.0), middle + one * half) for one in factors]
 
 
 def _why_not(losses, peaks, window):
@@ -169,21 +242,14 @@ def _why_not(losses, peaks, window):
     half = 0.5 * np.array([peak.width for peak in peaks])
     limit = losses.loss_limit[:, None]
     n_inside = np.maximum((window.energy >= 0).sum(-1), 1)
-    conditions = [
-        ~np.isfinite(limit) | np.zeros(position.shape, bool),
-        ~np.isfinite(window.values).all(-1)[:, None] | np.zeros(position.shape, bool),
-        position - half < limit,
-        position + half > (losses.energy[-1] - losses.centre)[:, None],
-        (window.n_used < _LEAST_USED * n_inside)[:, None] | np.zeros(position.shape, bool),
-    ]
-    why = (
-        Reason.NO_LIMIT,
-        Reason.TOO_THICK,
-        Reason.BELOW_RESOLUTION,
-        Reason.AXIS_TOO_SHORT,
-        Reason.AXIS_TOO_SHORT,
-    )
-    return np.select(conditions, why, Reason.NONE).astype(float)
+    is_short = window.n_used < _LEAST_USED * n_inside
+    end = losses.energy[-1] - losses.centre
+    found = np.full((len(limit), len(peaks)), float(Reason.NONE))
+    found[is_short[:, None] | (position + half > end[:, None])] = Reason.AXIS_TOO_SHORT
+    found[position - half < limit] = Reason.BELOW_RESOLUTION
+    found[~np.isfinite(losses.counts).any(-1)] = Reason.TOO_THICK
+    found[~np.isfinite(losses.loss_limit)] = Reason.NO_LIMIT
+    return found
 
 
 def _fit_rows(model, losses, windows, threshold, reasons):
@@ -204,7 +270,9 @@ def _fit_rows(model, losses, windows, threshold, reasons):
         fitted = _with_errors(found)
         tops = _tops(losses, peaks, rows, fitted)
         columns[rows, :, :-2] = np.concatenate([fitted[..., :-1], tops, fitted[..., -1:]], -1)
-        reasons[rows] = np.where(is_there[rows], _doubts(model, found[0], columns[rows]), reasons[rows])
+        reasons[rows] = np.where(
+            is_there[rows], _doubts(model, found[0], columns[rows]), reasons[rows]
+        )
     columns[..., -1] = reasons
     missing = ~np.isin(reasons, (Reason.NONE, Reason.MISFIT))
     columns[..., :-2][missing] = np.nan
