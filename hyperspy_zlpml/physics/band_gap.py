@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Band gap of every spectrum of a block, from the onset of its losses.
+
+Losses are first searched for where they rise out of the errors of noise and ZLP. Onsets of all shapes
+are then fitted to the bins from ``E_I`` up to several ends above, and the gap is what they say
+together: the posterior is the mean over shapes and windows of ``exp(-chi2 / 2)``, with less weight
+for windows that no shape fits. Errors therefore hold the noise, the ZLP, the shape and the window.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.integrate import cumulative_trapezoid
+from scipy.interpolate import PchipInterpolator
+from scipy.special import gammaincc, logsumexp
+
+from hyperspy_zlpml.physics.onset import (
+    Bins,
+    Fits,
+    Shapes,
+    binned,
+    departures,
+    fit,
+    onset_grid,
+    scattered_down,
+    templates,
+)
+from hyperspy_zlpml.physics.reasons import Reason
+
+#: Exponents of direct and of indirect transitions.
+DIRECT, INDIRECT = 0.5, 1.5
+#: Exponents that are tried where none is known.
+EXPONENTS = (0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
+#: Ends of the windows above the onset, in units of the shortest.
+_WINDOWS = (1.0, 1.5, 2.0)
+#: Shortest window above the onset, FWHM and eV: the longer of both.
+_SHORTEST = (2.0, 0.5)
+#: Losses have risen where two neighbouring stretches of one FWHM stand out by this many sigma.
+_RISEN = 4.0
+#: chi2 by which an onset must be better than none. In spectra that hold no losses less than 1 % are.
+DETECTED = 16.0
+#: Onsets are this far below E_I at most, FWHM: lower ones would have moved E_I.
+_BELOW_LIMIT = 1.0
+#: Gaps below this many FWHM are not told from the peak.
+_RESOLVED = 2.0
+#: Longest stretch below the onset that is fitted along, FWHM.
+_LONGEST_BELOW = 20.0
+#: Shapes of the search for the onset: any will do.
+_SEARCHED = Shapes((0.5, 1.0, 1.5), (1.0, np.inf), (0.0,))
+#: Distance of onsets in the search, FWHM.
+_COARSE = 0.25
+#: Most onsets in the search.
+_MOST_COARSE = 200
+#: Distance of onsets in the fit, FWHM.
+_FINE = 0.0625
+#: Most onsets in the fit.
+_MOST_FINE = 96
+#: Departures from a shape that fit into the shortest window.
+_DEPARTURES = 3.0
+#: Points in the posterior between two onsets of the fit.
+_BETWEEN = 4
+#: Quantiles of the search, widened by one FWHM, between which onsets are fitted.
+_CONSIDERED = (1e-4, 0.5, 1 - 1e-4)
+#: Fewest bins that can be fitted.
+_FEWEST_BINS = 12
+#: Numbers that are fitted to the bins: onset, height, exponent, width.
+_FITTED = 4
+#: Logarithm of a density over its maximum below which it is nothing.
+_NOTHING = 700.0
+#: Probability below which a chi2 is a misfit.
+_IMPROBABLE = 1e-3
+#: Quantiles that are given: 68 % and the median.
+_QUANTILES = (0.16, 0.5, 0.84)
+
+
+@dataclass(frozen=True)
+class GapSettings:
+    """Settings of a search for band gaps; energies in eV.
+
+    Attributes
+    ----------
+    exponents : tuple of float
+        Exponents of the onset that are tried.
+    window : tuple of float, optional
+        First and last energy from the peak of what is fitted; by default from ``E_I`` to some ends
+        above the onset.
+    own_response : bool
+        Whether onsets are blurred by the peak of the spectrum, as the spectrum is.
+    """
+
+    exponents: tuple[float, ...] = EXPONENTS
+    window: tuple[float, float] | None = None
+    own_response: bool = True
+
+
+class Gap(NamedTuple):
+    """Band gap of one spectrum, in the order of the columns of :func:`band_gaps`.
+
+    Attributes
+    ----------
+    gap, std, lower, upper : float
+        Median of the posterior, half the width of its central 68 % and the ends of these, eV.
+    systematic : float
+        Standard deviation of the medians of the windows, eV; ``std`` holds it.
+    exponent, exponent_std : float
+        Mean and standard deviation of b.
+    ln_indirect : float
+        Logarithm of the evidence for b = 1.5 over that for b = 0.5.
+    improvement : float
+        chi2 by which an onset is better than none.
+    reduced_chi2 : float
+        Of the best fit.
+    first, last : float
+        Window of most weight, eV from the peak.
+    height, width, growth : float
+        Best fit there: counts per channel, w in eV, and g.
+    best : float
+        Onset of the best fit, eV.
+    best_exponent : float
+        Exponent of the best fit.
+    reason : float
+        A :class:`.Reason`.
+    """
+
+    gap: float = np.nan
+    std: float = np.nan
+    lower: float = np.nan
+    upper: float = np.nan
+    systematic: float = np.nan
+    exponent: float = np.nan
+    exponent_std: float = np.nan
+    ln_indirect: float = np.nan
+    improvement: float = np.nan
+    reduced_chi2: float = np.nan
+    first: float = np.nan
+    last: float = np.nan
+    height: float = np.nan
+    width: float = np.nan
+    growth: float = np.nan
+    best: float = np.nan
+    best_exponent: float = np.nan
+    reason: float = float(Reason.NONE)
+
+
+def band_gaps(losses, settings=None):
+    """Find the band gap of every spectrum of a block.
+
+    Parameters
+    ----------
+    losses : Losses
+    settings : GapSettings, optional
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_numbers)
+        Columns as in :class:`Gap`; NaN where a spectrum does not tell, with the reason.
+    """
+    settings = settings or GapSettings()
+    return np.array([_gap_of(losses, row, settings) for row in range(len(losses.centre))])
+
+
+def _gap_of(losses, row, settings):
+    """Find the band gap of one spectrum."""
+    limit, fwhm = losses.loss_limit[row], losses.fwhm[row]
+    if not np.isfinite(limit):
+        return Gap(reason=Reason.NO_LIMIT)
+    low, high = settings.window or (limit, np.inf)
+    low = max(low, limit)
+    whole = binned(losses, row, low)
+    bins = whole.between(low, high)
+    if bins.energy.size < _FEWEST_BINS:
+        return Gap(reason=Reason.AXIS_TOO_SHORT)
+    response = losses.response[row] if settings.own_response else np.ones(1)
+    spectrum = _Spectrum(bins, fwhm, low - _BELOW_LIMIT * fwhm, response)
+    if settings.window:
+        onsets, ends = _search(spectrum, bins.energy[-1] - fwhm), [bins.energy.size]
+    else:
+        risen = _risen(spectrum)
+        if risen is None:
+            return Gap(reason=Reason.NOT_SIGNIFICANT)
+        onsets = _search(spectrum.until(risen + spectrum.shortest), risen + fwhm)
+        spectrum, ends = _windows(spectrum, onsets.middle)
+    spectrum = spectrum.free_of_losses_above(onsets.middle, whole)
+    improvement, model = _best_of_search(spectrum, onsets, ends)
+    if improvement < DETECTED:
+        return Gap(improvement=improvement, reason=Reason.NOT_SIGNIFICANT)
+    spectrum = spectrum.with_departures(model, onsets.middle)
+    found = _fit(spectrum, onsets, ends, settings)
+    return _summary(spectrum, found, settings)._replace(improvement=improvement)
+
+
+@dataclass(frozen=True)
+class _Spectrum:
+    """Bins of a spectrum, its FWHM, and how onsets are tried on it.
+
+    ``lowest`` is the lowest onset, ``reach`` the length of the shapes (eV), ``response`` blurs them.
+    """
+
+    bins: Bins
+    fwhm: float
+    lowest: float
+    response: np.ndarray
+    reach: float = np.inf
+
+    @property
+    def shortest(self):
+        """Length of the shortest window above an onset, eV."""
+        return max(_SHORTEST[0] * self.fwhm, _SHORTEST[1])
+
+    def until(self, high, low=-np.inf):
+        """Take the bins below an energy."""
+        return replace(self, bins=self.bins.between(low, high))
+
+    def free_of_losses_above(self, onset, whole):
+        """Take what the peak's tail brings down from above the bins out of them, and the shapes."""
+        bins = self.bins
+        end = bins.energy[-1] + 0.5 * bins.step * bins.n_channels
+        brought, error = scattered_down(bins, whole.between(end, np.inf), self.response)
+        directions = np.concatenate([bins.directions, error[None]])
+        bins = bins._replace(signal=bins.signal - brought, directions=directions)
+        return replace(self, bins=bins, reach=end - onset)
+
+    def with_departures(self, model, onset):
+        """Take errors of the shape as errors of the bins."""
+        bins = self.bins
+        found = departures(bins, model, onset, self.shortest / _DEPARTURES)
+        directions = np.concatenate([bins.directions, found])
+        return replace(self, bins=bins._replace(directions=directions))
+
+
+class _Onsets(NamedTuple):
+    """Onsets that the data allow: the range of them, and one in the middle, eV."""
+
+    low: float
+    middle: float
+    high: float
+
+
+def _risen(spectrum):
+    """Find where the losses have risen out of the errors: where two neighbouring FWHM stand out."""
+    bins = spectrum.bins
+    n = max(round(spectrum.fwhm / (bins.step * bins.n_channels)), 1)
+    if bins.energy.size < 2 * n:
+        return None
+
+    def stretches(values):
+        return sliding_window_view(values, n, axis=-1).sum(-1)
+
+    variance = stretches(bins.variance) + (stretches(bins.directions) ** 2).sum(0)
+    stands_out = stretches(bins.signal) > _RISEN * np.sqrt(variance)
+    both = np.flatnonzero(stands_out[:-n] & stands_out[n:])
+    return bins.energy[both[0] + n - 1] if both.size else None
+
+
+def _search(spectrum, highest):
+    """Find the onsets that the data allow, on a coarse grid up to the highest."""
+    highest = max(highest, spectrum.lowest + spectrum.fwhm)
+    fineness = max(_COARSE * spectrum.fwhm, (highest - spectrum.lowest) / _MOST_COARSE)
+    grid = onset_grid(spectrum.bins, spectrum.lowest, highest, fineness)
+    fits = _fits(spectrum, _SEARCHED, grid, [spectrum.bins.energy.size])
+    log_likelihood = logsumexp(_weighted(fits)[0][0], axis=0)
+    low, middle, high = _quantiles(grid.energy, log_likelihood, _CONSIDERED)
+    return _Onsets(low - spectrum.fwhm, middle, high + spectrum.fwhm)
+
+
+def _best_of_search(spectrum, onsets, ends):
+    """Find by how much an onset is better than none in the shortest window, and the best of all bins."""
+    grid = _grid(spectrum, onsets, ends, _COARSE)
+    found = templates(spectrum.bins, grid, _SEARCHED, spectrum.response, spectrum.reach)
+    fits = fit(spectrum.bins, found, [ends[0], spectrum.bins.energy.size])
+    best = np.unravel_index(fits.chi2[1].argmin(), fits.chi2[1].shape)
+    return fits.none[0] - fits.chi2[0].min(), fits.height[1][best] * found[best]
+
+
+def _grid(spectrum, onsets, ends, fineness):
+    """Lay out onsets within those that are considered, some parts of the FWHM apart."""
+    low = max(onsets.low, spectrum.lowest)
+    high = max(min(onsets.high, spectrum.bins.energy[ends[0] - 1]), low + spectrum.fwhm)
+    fineness = max(fineness * spectrum.fwhm, (high - low) / _MOST_FINE)
+    return onset_grid(spectrum.bins, low, high, fineness)
+
+
+def _fits(spectrum, shapes, grid, n_bins):
+    """Fit shapes to the first bins of a spectrum."""
+    found = templates(spectrum.bins, grid, shapes, spectrum.response, spectrum.reach)
+    return fit(spectrum.bins, found, n_bins)
+
+
+def _windows(spectrum, onset):
+    """Choose the windows about an onset: the bins of the longest, and the number of bins of each."""
+    ends = onset + spectrum.shortest * np.array(_WINDOWS)
+    spectrum = spectrum.until(ends[-1], low=onset - _LONGEST_BELOW * spectrum.fwhm)
+    n_bins = np.searchsorted(spectrum.bins.energy, ends)
+    return spectrum, np.unique(n_bins[n_bins > 0])
+
+
+class _Fitted(NamedTuple):
+    """Fits of one spectrum, and what they say of its onset.
+
+    Attributes
+    ----------
+    fits : Fits
+    onset : ndarray of shape (n_onsets,)
+        eV from the peak.
+    shapes : Shapes
+    log_likelihood : ndarray of shape (n_windows, n_shapes, n_onsets)
+        Of every window by itself.
+    log_window : ndarray of shape (n_windows,)
+        Logarithm of the weight of each window.
+    """
+
+    fits: Fits
+    onset: np.ndarray
+    shapes: Shapes
+    log_likelihood: np.ndarray
+    log_window: np.ndarray
+
+    def log_density(self, exponents):
+        """Compute the posterior of onsets in every window, by some exponents, (n_windows, n_onsets)."""
+        used = np.isin(self.shapes.table[:, 1], exponents)
+        density = logsumexp(self.log_likelihood[:, used], axis=1)
+        return density - logsumexp(density, axis=1, keepdims=True) + self.log_window[:, None]
+
+
+def _fit(spectrum, onsets, ends, settings):
+    """Fit the shapes of all exponents to the windows, at the onsets that are considered."""
+    shapes = Shapes(tuple(sorted({*settings.exponents, DIRECT, INDIRECT})))
+    grid = _grid(spectrum, onsets, ends, _FINE)
+    fits = _fits(spectrum, shapes, grid, ends)
+    return _Fitted(fits, grid.energy, shapes, *_weighted(fits))
+
+
+def _weighted(fits):
+    """Weigh shapes and onsets within a window by chi2, and windows by how well any of them fits."""
+    best = fits.chi2.min((1, 2))
+    freedom = np.maximum(fits.n_bins - _FITTED, 1)
+    # Where no shape fits, errors are larger in proportion.
+    temper = np.maximum(best / freedom, 1)[:, None, None]
+    log_likelihood = -0.5 * (fits.chi2 - best[:, None, None]) / temper
+    log_window = -0.5 * np.maximum(best - freedom - np.sqrt(2 * freedom), 0)
+    return log_likelihood, log_window - logsumexp(log_window)
+
+
+def _summary(spectrum, found, settings):
+    """Put into numbers what the fits of a spectrum say."""
+    fits, window = found.fits, int(found.log_window.argmax())
+    chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - _FITTED, 1)
+    shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
+    log_density = found.log_density(settings.exponents)
+    lower, gap, upper = _quantiles(found.onset, logsumexp(log_density, axis=0), _QUANTILES)
+    exponent, exponent_std = _exponent(found, settings.exponents)
+    growth, best_exponent, width = found.shapes.table[shape]
+    return Gap(
+        gap=gap,
+        std=(upper - lower) / 2,
+        lower=lower,
+        upper=upper,
+        systematic=_between_windows(found, log_density),
+        exponent=exponent,
+        exponent_std=exponent_std,
+        ln_indirect=_ln_indirect(found),
+        reduced_chi2=chi2.min() / freedom,
+        first=spectrum.bins.energy[0],
+        last=spectrum.bins.energy[fits.n_bins[window] - 1],
+        height=fits.height[window, shape, place],
+        width=width,
+        growth=growth,
+        best=found.onset[place],
+        best_exponent=best_exponent,
+        reason=_reason(
+            spectrum, log_density, gap, improbable=gammaincc(freedom / 2, chi2.min() / 2)
+        ),
+    )
+
+
+def _quantiles(onset, log_density, probabilities):
+    """Find quantiles of a posterior that is given by its logarithm on a grid."""
+    fine = np.linspace(onset[0], onset[-1], _BETWEEN * (onset.size - 1) + 1)
+    floor = log_density.max() - _NOTHING
+    log_fine = PchipInterpolator(onset, np.maximum(log_density, floor))(fine)
+    density = np.exp(log_fine - log_fine.max())
+    below = cumulative_trapezoid(density, initial=0)
+    return np.interp(probabilities, below / below[-1], fine)
+
+
+def _between_windows(found, log_density):
+    """Compute the spread of the onsets that the windows give, by their weights."""
+    medians = [_quantiles(found.onset, one, [0.5])[0] for one in log_density]
+    weights = np.exp(found.log_window)
+    mean = weights @ medians
+    return np.sqrt(weights @ (medians - mean) ** 2)
+
+
+def _exponent(found, exponents):
+    """Compute mean and standard deviation of the exponents that are tried."""
+    evidence = np.array([logsumexp(_of_exponent(found, one)) for one in exponents])
+    weights = np.exp(evidence - logsumexp(evidence))
+    mean = weights @ exponents
+    return mean, np.sqrt(weights @ (np.array(exponents) - mean) ** 2)
+
+
+def _of_exponent(found, exponent):
+    """Compute the logarithm of the evidence for an exponent in every window, windows weighted."""
+    used = found.shapes.table[:, 1] == exponent
+    return logsumexp(found.log_likelihood[:, used], axis=(1, 2)) + found.log_window
+
+
+def _ln_indirect(found):
+    """Compute the logarithm of the evidence for an indirect gap over that for a direct one."""
+    return logsumexp(_of_exponent(found, INDIRECT)) - logsumexp(_of_exponent(found, DIRECT))
+
+
+def _reason(spectrum, log_density, gap, improbable):
+    """Say what is to be minded of a gap."""
+    total = logsumexp(log_density, axis=0)
+    if total.argmax() == 0 or total.argmax() == total.size - 1:
+        return Reason.AT_EDGE
+    if gap < _RESOLVED * spectrum.fwhm:
+        return Reason.BELOW_RESOLUTION
+    return Reason.MISFIT if improbable < _IMPROBABLE else Reason.NONE

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pooling of spectra: neighbours, or clusters, summed with the errors that they share.
+
+Counting noise averages out in a sum; the error of the zero-loss peak does not, as far as neighbours
+share it: the model of all of them comes from the same ensemble. Spectra are aligned on their peaks by
+whole channels, which leaves the noise of the channels independent. Their directions are turned so
+that they agree as well as they can, mode by mode, and are summed with their signs: an error of the
+ZLP that all spectra have in common keeps its size relative to the ZLP.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hyperspy_zlpml.physics.losses import Losses
+
+#: Fields of Losses with one number for each channel.
+_SPECTRA = ("counts", "zlp", "variance", "directions")
+
+
+def cropped(losses, low, high):
+    """Take a part of spectra, aligned on their peaks by whole channels.
+
+    Parameters
+    ----------
+    losses : Losses
+    low, high : float
+        Energies from the peak, eV.
+
+    Returns
+    -------
+    Losses
+        On one axis of energies from the peak, of which ``centre`` is the rest of less than half a
+        channel; NaN where an axis does not reach.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dataclasses import replace
+    >>> from hyperspy_zlpml.physics.losses import Losses
+    >>> from hyperspy_zlpml.physics.pooling import cropped
+    >>> one = np.arange(10.0)[None]
+    >>> zero = np.zeros(1)
+    >>> losses = Losses(
+    ...     energy=np.arange(10.0), distance=zero, counts=one, zlp=one, variance=one,
+    ...     directions=one[None], centre=zero + 2.25, fwhm=zero, gain_limit=zero, loss_limit=zero,
+    ...     is_vacuum=zero > 0, response=one,
+    ... )
+    >>> found = cropped(losses, 1.0, 4.0)
+    >>> found.energy, found.counts, found.centre
+    (array([1., 2., 3., 4.]), array([[3., 4., 5., 6.]]), array([0.25]))
+    """
+    step = losses.step
+    first, last = round(low / step), round(high / step)
+    channels = np.arange(first, last + 1)
+    peak = (losses.centre - losses.energy[0]) / step
+    nearest = np.round(peak)
+    places = nearest[:, None].astype(int) + channels
+    inside = (places >= 0) & (places < losses.energy.size)
+    places = np.clip(places, 0, losses.energy.size - 1)
+
+    def taken(values):
+        index = places if values.ndim == 2 else places[:, None]
+        found = np.take_along_axis(values, index, -1)
+        return np.where(inside if values.ndim == 2 else inside[:, None], found, np.nan)
+
+    spectra = {name: taken(getattr(losses, name)) for name in _SPECTRA}
+    return replace(losses, energy=step * channels, centre=step * (peak - nearest), **spectra)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Layout of losses as rows of numbers, to be carried over an image.
+
+    Attributes
+    ----------
+    energy, distance : ndarray
+        Axes, see :class:`.Losses`.
+    n_directions : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.pooling import Packing
+    >>> Packing(energy=np.arange(100.0), distance=np.arange(21.0), n_directions=3).width
+    627
+    """
+
+    energy: np.ndarray
+    distance: np.ndarray
+    n_directions: int
+
+    @classmethod
+    def of(cls, losses):
+        """Lay out rows for losses like these.
+
+        Parameters
+        ----------
+        losses : Losses
+
+        Returns
+        -------
+        Packing
+        """
+        return cls(losses.energy, losses.distance, losses.n_directions)
+
+    @property
+    def _shapes(self):
+        """Shape of every field of one spectrum."""
+        n_energy = self.energy.size
+        shapes = dict.fromkeys(Losses._of_spectra(), ())
+        shapes |= dict.fromkeys(_SPECTRA, (n_energy,))
+        return shapes | {
+            "directions": (self.n_directions, n_energy),
+            "response": (self.distance.size,),
+        }
+
+    @property
+    def width(self):
+        """Numbers of one spectrum."""
+        return sum(int(np.prod(shape)) for shape in self._shapes.values())
+
+    def pack(self, losses):
+        """Write losses into rows.
+
+        Parameters
+        ----------
+        losses : Losses
+
+        Returns
+        -------
+        ndarray of float of shape (n_spectra, width)
+        """
+        n = len(losses.centre)
+        columns = [getattr(losses, name).reshape(n, -1) for name in self._shapes]
+        return np.concatenate(columns, axis=1).astype(float)
+
+    def unpack(self, rows):
+        """Read losses from rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_spectra, width)
+
+        Returns
+        -------
+        Losses
+        """
+        shapes = self._shapes
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+        parts = np.split(rows, ends[:-1], axis=1)
+        found = {
+            name: part.reshape((len(rows),) + shape)
+            for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
+        found["is_vacuum"] = found["is_vacuum"] > 0
+        return Losses(energy=self.energy, distance=self.distance, **found)
+
+
+def aligned(losses, reference):
+    """Turn the directions of spectra so that they agree with those of another as well as they can.
+
+    Directions D of one spectrum stand for the covariance ``D^T D``, which no rotation R of them
+    changes; of all rotations that one is taken that maximises the sum of ``(R D) . D_reference``, in
+    units of the noise (P. H. Schoenemann, Psychometrika 31, 1 (1966)).
+
+    Parameters
+    ----------
+    losses : Losses
+        Aligned, of :func:`cropped`.
+    reference : Losses
+        Of one spectrum.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_directions, n_energy)
+        Directions with the same covariances.
+    """
+    directions = losses.directions
+    weights = np.nan_to_num(1 / reference.variance[0])
+    overlap = np.nan_to_num(directions) @ (np.nan_to_num(reference.directions[0]) * weights).T
+    left, _, right = np.linalg.svd(overlap)
+    return np.swapaxes(left @ right, 1, 2) @ directions
+
+
+def pooled(losses, reference):
+    """Sum spectra, with the errors of their ZLPs as they share them.
+
+    Parameters
+    ----------
+    losses : Losses
+        Aligned, of :func:`cropped`.
+    reference : Losses
+        Of one spectrum, whose limits hold for all, and to whose directions the others are turned.
+
+    Returns
+    -------
+    Losses
+        Of one spectrum: sums of counts, variances, and of directions mode by mode; means of peaks.
+    """
+    totals = {name: getattr(losses, name).sum(0, keepdims=True) for name in _SPECTRA}
+    totals["directions"] = aligned(losses, reference).sum(0, keepdims=True)
+    means = {
+        name: getattr(losses, name).mean(0, keepdims=True)
+        for name in ("centre", "fwhm", "response")
+    }
+    return replace(reference, **totals, **means)
+
+
+def members_of(losses, row, near):
+    """Choose the spectra that are pooled about one: of the same kind, and told from the ZLP where it is.
+
+    Parameters
+    ----------
+    losses : Losses
+    row : int
+        Spectrum that others are added to.
+    near : ndarray of int
+        Spectra that may be; those without a ZLP are NaN.
+
+    Returns
+    -------
+    ndarray of int
+        Those of them, and itself, whose ZLP was matched below no higher limit, and that are vacuum
+        as it is or are not.
+    """
+    limit = losses.loss_limit[row]
+    fit = (losses.loss_limit[near] <= limit) & (losses.is_vacuum[near] == losses.is_vacuum[row])
+    return np.union1d(near[fit], [row])
+
+
+def pool_neighbours(packing, rows, size, function):
+    """Apply a function to every spectrum of an image pooled with its neighbours.
+
+    Parameters
+    ----------
+    packing : Packing
+    rows : ndarray of shape (..., width)
+        Packed spectra of an image; NaN where one has no ZLP.
+    size : int
+        Spectra on a side of the neighbourhood, in every direction of the image.
+    function : callable
+        Of the Losses of one pooled spectrum; returns an array of shape (1, n).
+
+    Returns
+    -------
+    ndarray of shape (..., n)
+        NaN where a spectrum has no ZLP.
+    """
+    shape = rows.shape[:-1]
+    losses = packing.unpack(rows.reshape(-1, rows.shape[-1]))
+    number = np.arange(len(losses.centre)).reshape(shape)
+    found = {}
+    for row in np.flatnonzero(np.isfinite(losses.centre)):
+        place = np.unravel_index(row, shape)
+        box = tuple(slice(max(i - size // 2, 0), i - size // 2 + size) for i in place)
+        members = members_of(losses, row, number[box].ravel())
+        reference = losses.select([row])
+        found[row] = function(pooled(losses.select(members), reference))[0]
+    width = len(next(iter(found.values()), []))
+    result = np.full((number.size, width), np.nan)
+    for row, values in found.items():
+        result[row] = values
+    return result.reshape(shape + (width,))
