@@ -225,8 +225,8 @@ class Exciton(_Peak):
     width : float
         About how wide it is by itself, FWHM without the resolution of the instrument.
     window : tuple of float, optional
-        Energies that are fitted; default two and a half widths to both sides, and no less than two
-        FWHM of the zero-loss peak.
+        Energies that are fitted; default two widths to both sides, and no less than one
+        FWHM of the zero-loss peak. It should not hold the onset of losses: that looks like a peak.
     shape : {"gaussian", "lorentzian"}
     background : int
         Order of the polynomial below the peak.
@@ -245,7 +245,7 @@ class Exciton(_Peak):
     background: int = 2
 
     #: Half of the window that is fitted, in widths.
-    reach = 2.5
+    reach = 2.0
 
     def __post_init__(self):
         super().__post_init__()

@@ -187,9 +187,7 @@ def take_window(losses, low, high, width):
     def binned(rows):
         return rows.reshape(rows.shape[:-1] + (n_bins, n_together)).mean(-1)
 
-    values, variance = (
-        np.take_along_axis(one, channel, -1) for one in (values, losses.variance)
-    )
+    values, variance = (np.take_along_axis(one, channel, -1) for one in (values, losses.variance))
     usable &= np.isfinite(values) & np.isfinite(variance)
     values, variance = (np.where(usable, one, 0.0) for one in (values, variance))
     variance = binned(variance) / n_together

@@ -25,7 +25,7 @@ TOLD = ("chi2", "significance", "reason")
 WIDTH = 3 * len(QUANTITIES) + len(TOLD)
 
 #: Least half window in FWHM of the zero-loss peak.
-_LEAST_REACH = 2.0
+_LEAST_REACH = 1.0
 #: Windows that are fitted besides, in units of that asked for.
 _OTHER_WINDOWS = (0.8, 1.25)
 #: Fraction of a window that must be on the axis and above the limit of losses.

@@ -165,11 +165,14 @@ def _parameters(fit):
     """Values and standard deviations of the parameters of the component, by name."""
     around = fit._around
     position, width, area = fit.position.data, fit.width.data, fit.area.data
+    if not np.isfinite(position).any():  # what was looked for, of no area
+        position, width = (np.full(area.shape, one) for one in (fit.peak.energy, fit.peak.width))
+        area = np.zeros(area.shape)
     centre, blur = (
         np.reshape(one, position.shape) / around.factor for one in (around.centre, around.fwhm)
     )
     place = position + centre, fit.position_std.data
-    relative = fit.area_std.data / area
+    relative = fit.area_std.data / np.where(area > 0, area, np.nan)
     if fit.peak.shape == "drude":
         intensity = _intensity(around, position, width, area)
         return {
