@@ -17,8 +17,10 @@ from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.physics.peak_shapes import SHAPES
 
 #: Steps of a fit at most; damping at first, and where a fit is given up.
-_MOST_STEPS, _FIRST_DAMPING, _LARGEST_DAMPING = 40, 1e-3, 1e8
-#: Change of chi2 below which a fit has converged.
+_MOST_STEPS, _FIRST_DAMPING, _LARGEST_DAMPING = 100, 1e-3, 1e8
+#: Damping that is none.
+_LEAST_DAMPING = 1e-7
+#: Change of chi2, in units of reduced chi2 above 1, below which a fit has converged.
 _SETTLED = 1e-3
 #: Longest step of a logarithm.
 _LONGEST = 0.5
@@ -51,8 +53,8 @@ class Model:
 
     @property
     def n_parameters(self):
-        """Number of parameters of a spectrum: three of each peak, and the polynomial."""
-        return N_NUMBERS * len(self.peaks) + self.order + 1
+        """Number of parameters of a spectrum, three of each peak; the polynomial follows from them."""
+        return N_NUMBERS * len(self.peaks)
 
     def peak(self, k, window, position, width):
         """Compute one peak and its derivatives, blurred, in counts per channel.
@@ -102,7 +104,7 @@ class Model:
         return np.moveaxis(chebvander(window.along(), self.order + 1)[..., :-1], -1, 1)
 
     def evaluate(self, window, parameters):
-        """Compute the model and its derivatives by all parameters.
+        """Compute the peaks and their derivatives by all parameters.
 
         Parameters
         ----------
@@ -114,16 +116,12 @@ class Model:
         value : ndarray of shape (n, n_bins)
         jacobian : ndarray of shape (n, n_parameters, n_bins)
         """
-        n_peaks = N_NUMBERS * len(self.peaks)
         rows = []
         for k in range(len(self.peaks)):
             amplitude, position, width = np.exp(parameters[:, N_NUMBERS * k :][:, :N_NUMBERS]).T
             rows.append(amplitude[:, None, None] * self.peak(k, window, position, width))
-        powers = self.background(window)
-        jacobian = np.concatenate([*rows, powers], 1)
-        value = sum(row[:, 0] for row in rows)
-        linear = parameters[:, None, n_peaks:] @ powers
-        return value + linear[:, 0], jacobian
+        # The derivative by the logarithm of the amplitude is the peak itself.
+        return sum(row[:, 0] for row in rows), np.concatenate(rows, 1)
 
 
 def _blur(rows, response):
@@ -181,7 +179,8 @@ class Prior(NamedTuple):
 def least_squares(model, window, start, prior):
     """Fit a model to every spectrum by the method of Levenberg and Marquardt.
 
-    Derivatives are analytic, and the damping is that of each spectrum: none knows of the others.
+    Derivatives are analytic, and the damping is that of each spectrum: none knows of the others. The
+    polynomial enters linearly and is fitted along (variable projection), so that it costs no steps.
 
     Parameters
     ----------
@@ -194,6 +193,7 @@ def least_squares(model, window, start, prior):
     -------
     Fitted
     """
+    window = window.beside(model.background(window))
     data = window.whiten(window.values[:, None])[:, 0]
     state = _evaluated(model, window, data, start, prior)
     state = replace(state, damping=np.full(len(start), _FIRST_DAMPING))
@@ -229,19 +229,19 @@ def _step(model, window, data, state, prior):
     scale = np.maximum(np.diagonal(state.normal, axis1=1, axis2=2), _SMALLEST)
     damped = state.normal + (state.damping[:, None] * scale)[..., None] * np.eye(scale.shape[-1])
     step = np.linalg.solve(damped, state.gradient[..., None])[..., 0]
-    logarithms = np.arange(step.shape[-1]) < N_NUMBERS * len(model.peaks)
-    step = np.where(logarithms, np.clip(step, -_LONGEST, _LONGEST), step)
+    step = np.clip(step, -_LONGEST, _LONGEST)
     tried = _evaluated(model, window, data, state.parameters + step, prior)
     better = tried.cost < state.cost
     gain = np.abs(state.cost - tried.cost)
-    small = np.einsum("ni,nij,nj->n", step, state.normal, step) < _SETTLED
+    settled = _SETTLED * np.maximum(state.cost / np.maximum(window.n_used, 1), 1)
+    small = np.einsum("ni,nij,nj->n", step, state.normal, step) < settled
     moved = {
         name: np.where(_like(better, getattr(tried, name)), getattr(tried, name), old)
         for name, old in ((name, getattr(state, name)) for name in _State._of_spectra())
     }
-    moved["damping"] = np.where(better, 0.1 * state.damping, 10 * state.damping)
+    moved["damping"] = np.maximum(state.damping * np.where(better, 0.1, 10.0), _LEAST_DAMPING)
     stuck = moved["damping"] > _LARGEST_DAMPING
-    return _State(**moved), (small & (gain < _SETTLED)) | stuck
+    return _State(**moved), (small & (gain < settled)) | stuck
 
 
 def _like(rows, values):
@@ -249,11 +249,11 @@ def _like(rows, values):
 
 
 def _fitted(window, state, prior, converged):
-    n_free = window.n_used - state.gradient.shape[-1] + (prior.precision > 0).sum()
+    n_fitted = window.free.shape[1] + (prior.precision == 0).sum()
     return Fitted(
         parameters=state.parameters,
         covariance=np.linalg.pinv(state.normal, hermitian=True),
-        chi2=state.cost / np.maximum(n_free, 1),
+        chi2=state.cost / np.maximum(window.n_used - n_fitted, 1),
         converged=converged & np.isfinite(state.cost),
     )
 
@@ -305,8 +305,9 @@ def scan(model, k, window, positions):
         :, :, 0
     ]
     free = np.concatenate([_others(model, k, window), model.background(window)], 1)
-    rows = window.whiten(np.concatenate([window.values[:, None], shapes, free], 1))
-    data, shapes = _beside(rows[:, : 1 + len(positions)], rows[:, 1 + len(positions) :])
+    window = window.beside(free)
+    rows = window.whiten(np.concatenate([window.values[:, None], shapes], 1))
+    data, shapes = rows[:, 0], rows[:, 1:]
     norm = np.sqrt((shapes**2).sum(-1))
     with np.errstate(divide="ignore", invalid="ignore"):
         unit = shapes / norm[..., None]
@@ -330,14 +331,6 @@ def _others(model, k, window):
         if j != k
     ]
     return np.stack(others, 1) if others else np.empty((len(ones), 0, window.energy.shape[-1]))
-
-
-def _beside(rows, free):
-    """Take from the first row, and from the others, what free shapes can explain."""
-    if free.shape[1]:
-        basis, _ = np.linalg.qr(free.mT)
-        rows = rows - (rows @ basis) @ basis.mT
-    return rows[:, 0], rows[:, 1:]
 
 
 def _of_best(z, n_crossings):

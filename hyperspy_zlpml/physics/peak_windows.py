@@ -40,6 +40,8 @@ class Window(PerSpectrum):
         Made of the directions, see :meth:`whiten`.
     response : ndarray of shape (n, n_response)
         Zero-loss peak of each spectrum in bins, odd, centred, of sum 1.
+    free : ndarray of shape (n, n_free, n_bins)
+        Whitened shapes that may be there to any amount, orthonormal; see :meth:`beside`.
     """
 
     step: float
@@ -49,6 +51,7 @@ class Window(PerSpectrum):
     directions: np.ndarray
     mixing: np.ndarray
     response: np.ndarray
+    free: np.ndarray
 
     shared = ("step",)
 
@@ -58,7 +61,7 @@ class Window(PerSpectrum):
         return (self.weight > 0).sum(-1)
 
     def whiten(self, rows):
-        """Multiply by the inverse square root of the covariance of the window.
+        """Multiply by the inverse square root of the covariance, and leave out what free shapes explain.
 
         With ``W`` the directions over the standard deviation of the noise, the whitened covariance is
         ``1 + W W^T``; its inverse root is ``1 - W M W^T``, where ``M`` is of the size of the number
@@ -73,8 +76,22 @@ class Window(PerSpectrum):
         ndarray of shape (n, n_rows, n_bins)
         """
         rows = rows * self.weight[:, None]
-        inner = rows @ self.directions.mT @ self.mixing
-        return rows - inner @ self.directions
+        rows = rows - (rows @ self.directions.mT @ self.mixing) @ self.directions
+        return rows - (rows @ self.free.mT) @ self.free
+
+    def beside(self, shapes):
+        """Let shapes be there to any amount: a linear fit of them goes into all that is whitened.
+
+        Parameters
+        ----------
+        shapes : ndarray of shape (n, n_free, n_bins)
+
+        Returns
+        -------
+        Window
+        """
+        free, _ = np.linalg.qr(self.whiten(shapes).mT)
+        return replace(self, free=free.mT)
 
     def along(self):
         """Place of every bin among those that are used, from -1 to 1; 0 for others."""
@@ -126,6 +143,7 @@ class Window(PerSpectrum):
             weight=self.weight * inside,
             directions=directions,
             mixing=mixing_of(directions),
+            free=self.free[:, :0],
         )
 
 
@@ -206,6 +224,7 @@ def take_window(losses, low, high, width):
         directions=directions,
         mixing=mixing_of(directions),
         response=losses.response @ _hats(losses.distance, bins),
+        free=np.empty((len(weight), 0, n_bins)),
     )
 
 
