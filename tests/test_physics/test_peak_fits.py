@@ -314,14 +314,14 @@ def test_bends_of_the_background_are_no_peaks():
 
     def bent(energy):
         x = np.clip((energy - 2) / 0.4, -1, 1)
-        return 2e4 * (1 - 0.03 * (8 * x**4 - 8 * x**2 + 1))
+        return 5e3 * (1 + 0.02 * (8 * x**4 - 8 * x**2 + 1))
 
     window = take_window(make_losses(bent, 50, rng=np.random.default_rng(6)), 1.6, 2.4, 0.2)
     model, places = Model([EXCITON], 2, STEP), np.linspace(1.9, 2.1, 9)
     certain = scan(model, 0, window, places).significance
     doubted = scan(model, 0, window.doubting(2), places).significance
-    assert np.median(np.abs(certain)) > 8
-    assert np.median(np.abs(doubted)) < 3
+    assert np.median(certain) > 3
+    assert np.median(doubted) < 2
 
 
 def test_every_spectrum_is_treated_alone():
@@ -416,7 +416,7 @@ def test_pooled_spectra_know_their_peak_better_but_not_what_they_share(is_shared
     )[:, 0]
     ratio = column(pooled, "area", "std") / column(one, "area", "std")
     assert column(pooled, "area") == pytest.approx(column(one, "area"), rel=0.02)
-    assert ratio == pytest.approx(1, abs=0.05) if is_shared else ratio < 0.6
+    assert ratio > 0.85 if is_shared else ratio < 0.6
 
 
 def test_neighbourhoods_end_at_the_image():
