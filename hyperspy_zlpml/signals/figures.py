@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.collections import PolyCollection
 
 from hyperspy_zlpml.arguments import integers
+from hyperspy_zlpml.signals.maps.figure import edges_of, label_of
 
 #: Colour of the measured spectrum.
 _DATA = "0.35"
@@ -354,7 +355,7 @@ def _draw_profile(axes, result, labels, n_clusters):
     axis = result._like.axes_manager.navigation_axes[0]
     axes.step(axis.axis, labels, where="mid", color="0.3")
     axes.set(
-        xlabel=_label(axis),
+        xlabel=label_of(axis),
         ylabel="Cluster (0: thinnest)",
         yticks=range(n_clusters),
         title="Clusters",
@@ -369,7 +370,7 @@ def _draw_map(axes, result, labels, n_clusters):
         cmap=colours,
         vmin=-0.5,
         vmax=n_clusters - 0.5,
-        extent=(*_edges(x), *_edges(y)[::-1]),
+        extent=(*edges_of(x), *edges_of(y)[::-1]),
     )
     bar = axes.figure.colorbar(picture, ax=axes, ticks=range(n_clusters), shrink=0.6)
     bar.set_label("Cluster (0: thinnest)")
@@ -378,13 +379,7 @@ def _draw_map(axes, result, labels, n_clusters):
     if vacuum.any() and not vacuum.all():
         title += ", vacuum dashed"
         axes.contour(x.axis, y.axis, vacuum, [0.5], colors="w", linewidths=1, linestyles="--")
-    axes.set(xlabel=_label(x), ylabel=_label(y), title=title)
-
-
-def _edges(axis):
-    """Find the outer edges of the first and the last pixel of an axis."""
-    half = 0.5 * axis.scale
-    return axis.low_value - half, axis.high_value + half
+    axes.set(xlabel=label_of(x), ylabel=label_of(y), title=title)
 
 
 def _draw_places(axes, result, places):
@@ -410,12 +405,6 @@ def _pixel_at(result, x, y):
     return tuple(
         int(np.abs(axis.axis - at).argmin()) for axis, at in zip(axes, (x, y), strict=False)
     )
-
-
-def _label(axis):
-    name = axis.name if isinstance(axis.name, str) else "Position"
-    units = axis.units if isinstance(axis.units, str) and axis.units else "px"
-    return f"{name} ({units})"
 
 
 def _value_of(signal, position):
