@@ -14,11 +14,14 @@
 :func:`single_spectrum`     one spectrum, no navigation dimension
 :func:`vacuum_reference`    vacuum taken at another time, 5 % narrower
 :func:`vacuum_at_settings`  vacuum at a grid of beam energies and exposures
+:func:`dielectric_phantom`  losses of a dielectric function in closed form, retarded or not
 :func:`make_sample`         any of these with parameters of your own
 ==========================  ============================================================
 """
 
+from hyperspy_zlpml.data.dielectric import ALUMINIUM, GLASS, SEMICONDUCTOR, DielectricMaterial
 from hyperspy_zlpml.data.forward import Material, Response
+from hyperspy_zlpml.data.phantoms import DielectricImage, dielectric_phantom
 from hyperspy_zlpml.data.samples import (
     SAMPLE_KINDS,
     SampleImage,
@@ -39,10 +42,16 @@ from hyperspy_zlpml.data.samples import (
 )
 
 __all__ = [
+    "ALUMINIUM",
+    "DielectricImage",
+    "DielectricMaterial",
+    "GLASS",
     "Material",
     "Response",
     "SAMPLE_KINDS",
+    "SEMICONDUCTOR",
     "SampleImage",
+    "dielectric_phantom",
     "energy_gain",
     "line_scan",
     "low_dose",

@@ -166,6 +166,22 @@ class Material:
         area = self._losses(_ALL_LOSSES, band_gap).sum(-1, keepdims=True)
         return self._losses(energy, band_gap) / (area * (_ALL_LOSSES[1] - _ALL_LOSSES[0]))
 
+    def distribution(self, energy, truth):
+        """Compute the probability per eV of one loss in every spectrum.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Energies lost, eV.
+        truth : TrueSpectra
+
+        Returns
+        -------
+        ndarray of shape (n_spectra, n_energy)
+            Of unit area up to 500 eV.
+        """
+        return self.single_scattering(energy, truth.band_gap[:, None])
+
     def energy_gain(self, energy):
         """Compute the probability per eV of an energy gain at a thickness of one mean free path.
 
@@ -272,7 +288,7 @@ def zlp_and_inelastic(energy, truth, response, material):
     truth : TrueSpectra
         Of n_spectra spectra.
     response : Response
-    material : Material
+    material : Material or DielectricMaterial
 
     Returns
     -------
@@ -289,7 +305,7 @@ def zlp_and_inelastic(energy, truth, response, material):
     u = (wide - truth.centre[:, None]) / truth.fwhm[:, None]
     peak = _unit_area(response(u, truth.tail[:, None]), wide)
     loss = step * np.arange(n_pad)
-    single = material.single_scattering(loss, truth.band_gap[:, None])
+    single = material.distribution(loss, truth)
     probability = thickness[:, None] * rfft(single * step * damping, axis=-1)
     spread = rfft(peak * damping, axis=-1)
     plural = irfft(spread * np.expm1(probability), n=n_pad, axis=-1) / damping

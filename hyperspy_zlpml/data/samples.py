@@ -11,6 +11,7 @@ from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.data.dielectric import DielectricMaterial
 from hyperspy_zlpml.data.forward import (
     Camera,
     Material,
@@ -59,6 +60,8 @@ class SampleImage:
         Navigation maps of the peak's true position and width in eV.
     gain, readout : float
         Of the camera: the variance of a channel is ``gain * expected + readout**2``.
+    truth : TrueSpectra
+        The true numbers as arrays of shape (n_spectra,).
     """
 
     signal: Signal1D
@@ -70,6 +73,7 @@ class SampleImage:
     fwhm: BaseSignal
     gain: float
     readout: float
+    truth: TrueSpectra
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def make_sample(  # noqa: PLR0913
         Round the counts (the signal is then of an integer type).
     response : Response or callable, optional
         Shape of the peak, as a function of the reduced energy and of what its tail differs by.
-    material : Material, optional
+    material : Material or DielectricMaterial, optional
         Shape of the losses.
     random_state : int or numpy.random.Generator, optional
         Same state, same image.
@@ -181,6 +185,8 @@ def make_sample(  # noqa: PLR0913
     shape = navigation_shape[::-1]
     thickness = thickness_map(shape, thickness_range, vacuum_fraction, rng)
     truth = _draw_truth(shape, thickness, material.band_gap, peak=peak, rng=rng)
+    if isinstance(material, DielectricMaterial):
+        truth = material.true_spectra(truth, shape)
     spectra = _simulate(energy, truth, response, material, camera=camera, rng=rng)
     axes = _axes(navigation_shape, n_channels, offset, scale)
     return _as_image(spectra, truth, axes=axes, camera=camera, title=title)
@@ -199,11 +205,14 @@ def _as_image(spectra, truth, axes, camera, title):
         fwhm=_map(truth.fwhm, axes[:-1], "FWHM of the ZLP (eV)"),
         gain=camera.gain,
         readout=camera.readout,
+        truth=truth,
     )
 
 
 def _checked_material(material):
     """Take a material, or the usual one."""
+    if isinstance(material, DielectricMaterial):
+        return material
     return Material() if material is None else arguments.instance(material, "material", Material)
 
 

@@ -18,8 +18,10 @@ THICKEST = 4.0
 _WEIGHT_LEFT = 1e-5
 #: Length of the padded axis, in that of the axis.
 _PADDING = 2
-#: Frequencies of the peak are told from noise where they stand so many times above it.
-_ABOVE_NOISE = 10.0
+#: Frequencies are corrected as far as the peak stands this many times above noise, ...
+_ABOVE_NOISE = 3.0
+#: ... and to the full where it stands much more than this many times above it: an edge would ring.
+_CLEARLY_ABOVE = 10.0
 #: Channels to a FWHM of the peak: finer ones hold nothing more.
 _CHANNELS_PER_FWHM = 4
 
@@ -47,6 +49,8 @@ class SingleScattering(PerSpectrum):
         Its deviations, those of the same errors of the ZLP.
     centre, fwhm, loss_limit : ndarray of shape (n,)
         Of the losses, eV.
+    delay : ndarray of shape (n,)
+        Mean of the response, eV from the peak: by so much losses are seen at higher energies.
     recorded : ndarray of shape (n, n_energy)
         Variance of the recorded counts.
     transfer : ndarray of complex of shape (n, n_frequencies)
@@ -64,6 +68,7 @@ class SingleScattering(PerSpectrum):
     centre: np.ndarray
     fwhm: np.ndarray
     loss_limit: np.ndarray
+    delay: np.ndarray
     recorded: np.ndarray
     transfer: np.ndarray
 
@@ -164,18 +169,18 @@ def single_scattering(losses, rebin=1):
 
     Notes
     -----
-    Errors are exact to first order. With l = ln(j/z) in the band and 0 outside, an error dJ of the
-    counts makes F^-1[e^-l dj], an error dZ of the peak F^-1[(l - 1) dz].
+    Errors are exact to first order. With l = ln(j/z), an error dJ of the counts makes
+    F^-1[(1 - band (1 - e^-l)) dj], an error dZ of the peak F^-1[(band l - 1) dz].
     """
     losses = rebinned(losses, rebin)
     axis = _WeightedAxis(losses.energy.size)
     signal, peak = axis.forward(losses.subtracted), axis.forward(losses.zlp)
     noise = np.sqrt((losses.variance * axis.weight**2).sum(-1, keepdims=True))
-    band = np.logical_and.accumulate(np.abs(peak) > _ABOVE_NOISE * noise, axis=-1)
-    log = _logarithm(signal, peak, band)
-    plural = axis.back(np.where(band, signal - peak * log, 0.0))
-    transfer = np.exp(-log)
-    directions = axis.back((log - 1)[:, None] * axis.forward(losses.directions))
+    band = _band(np.abs(peak) / noise)
+    log = _logarithm(signal, peak, band > 0)
+    plural = axis.back(band * (signal - peak * log))
+    transfer = 1 - band * (1 - np.exp(-log))
+    directions = axis.back((band * log - 1)[:, None] * axis.forward(losses.directions))
     found = SingleScattering(
         energy=losses.energy,
         counts=losses.subtracted - plural,
@@ -186,10 +191,39 @@ def single_scattering(losses, rebin=1):
         centre=losses.centre,
         fwhm=losses.fwhm,
         loss_limit=losses.loss_limit,
+        delay=losses.response @ losses.distance,
         recorded=losses.variance,
         transfer=transfer,
     )
     return _without(found, _is_too_thick(losses, found))
+
+
+def with_variance(losses, normalised=False, counting_noise=True):
+    """Compute single-scattering distributions on the axis of the counts, and their variance.
+
+    Parameters
+    ----------
+    losses : Losses
+        Of n spectra.
+    normalised : bool
+        Whether to divide by the counts of the zero-loss peak, whose error is then in the variance.
+    counting_noise : bool
+        Whether it is in the variance; the errors of the ZLP are.
+
+    Returns
+    -------
+    ndarray of shape (n, 2 n_energy)
+        Distributions, then variances.
+    """
+    found = single_scattering(losses)
+    noise = found.variance if counting_noise else np.zeros_like(found.variance)
+    if not normalised:
+        return np.hstack([found.counts, found.zlp_variance + noise])
+    peak = found.intensity[:, None]
+    values = found.counts / peak
+    common = found.intensity_directions[:, :, None] * values[:, None]
+    change = (found.directions - common) / peak[:, None]
+    return np.hstack([values, np.einsum("nqe,nqe->ne", change, change) + noise / peak**2])
 
 
 def from_peak(found):
@@ -247,6 +281,13 @@ def _is_too_thick(losses, found):
     peak = losses.intensity
     is_thin = losses.counts.sum(-1) < peak * np.exp(THICKEST)
     return ~(is_thin & (found.counts.sum(-1) < peak * THICKEST))
+
+
+def _band(ratio):
+    """Compute how much of each frequency is corrected, from the peak over noise: a smooth band."""
+    inside = np.logical_and.accumulate(ratio > _ABOVE_NOISE, axis=-1)
+    with np.errstate(divide="ignore"):
+        return inside / (1 + (_CLEARLY_ABOVE / ratio) ** 4)
 
 
 def _logarithm(signal, peak, band):
@@ -308,6 +349,27 @@ def _response_at(losses, distance, factor):
     below = np.stack([np.interp(ends, edges, one, left=0.0, right=one[-1]) for one in area])
     response = np.diff(below, axis=-1)
     return response / response.sum(-1, keepdims=True)
+
+
+def up_to(losses, last):
+    """Leave out energies beyond one: what is below does not depend on them.
+
+    Parameters
+    ----------
+    losses : Losses
+    last : float
+        On the axis, eV.
+
+    Returns
+    -------
+    Losses
+    """
+    stop = int(np.searchsorted(losses.energy, last, side="right"))
+    if stop == losses.energy.size:
+        return losses
+    names = ("counts", "zlp", "variance", "directions")
+    kept = {name: getattr(losses, name)[..., :stop] for name in names}
+    return replace(losses, energy=losses.energy[:stop], **kept)
 
 
 def summed_channels(values, factor):

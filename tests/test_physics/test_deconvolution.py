@@ -13,6 +13,7 @@ from hyperspy_zlpml.physics.deconvolution import (
     rebinned,
     single_scattering,
     summed_channels,
+    up_to,
 )
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -140,6 +141,15 @@ def test_rebinning_keeps_counts_and_response():
         losses.response[0],
     ).sum(-1)
     assert np.allclose(coarse.response[0], fine, atol=0.02 * fine.max())
+
+
+def test_what_is_beyond_has_no_part_in_what_is_below():
+    losses, _ = make_losses([0.5])
+    near = up_to(losses, 30.0)
+    assert near.energy[-1] == pytest.approx(30.0)
+    whole, part = (single_scattering(one).counts for one in (losses, near))
+    inside = near.energy < 29.0
+    assert np.allclose(part[:, inside], whole[:, : inside.size][:, inside], rtol=1e-4, atol=0.1)
 
 
 @pytest.mark.parametrize("fwhm, step, factor", [(0.45, 0.025, 4), (0.45, 0.2, 1), (0.01, 5e-4, 5)])
