@@ -13,14 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.integrate import cumulative_trapezoid
-from scipy.interpolate import PchipInterpolator
-from scipy.special import gammaincc, logsumexp
+from scipy.interpolate import CubicSpline
+from scipy.special import gammaincc, logsumexp, softmax
 
 from hyperspy_zlpml.physics.onset import (
+    GROWTHS,
     Bins,
     Fits,
     Shapes,
     binned,
+    channels_of,
     departures,
     fit,
     onset_grid,
@@ -32,7 +34,7 @@ from hyperspy_zlpml.physics.reasons import Reason
 #: Exponents of direct and of indirect transitions.
 DIRECT, INDIRECT = 0.5, 1.5
 #: Exponents that are tried where none is known.
-EXPONENTS = (0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
+EXPONENTS = (0.3, 0.65, 1.0, 1.4, 1.75, 2.1, 2.5)
 #: Ends of the windows above the onset, in units of the shortest.
 _WINDOWS = (1.0, 1.5, 2.0)
 #: Shortest window above the onset, FWHM and eV: the longer of both.
@@ -54,21 +56,31 @@ _COARSE = 0.25
 #: Most onsets in the search.
 _MOST_COARSE = 200
 #: Distance of onsets in the fit, FWHM.
-_FINE = 0.0625
+_FINE = 0.1
+#: Distance of onsets in the fit that tells the kind of the gap, FWHM.
+_MIDDLING = 0.125
+#: Distance of the onsets that a curve may have, channels.
+_OF_CURVE = 0.125
 #: Most onsets in the fit.
-_MOST_FINE = 96
+_MOST_FINE = 64
+#: Relative sizes of departures from any shape that are tried.
+_SIZES = (0.1, 0.2, 0.4, 0.8)
+#: Logarithm of the evidence that the next size must have more.
+_RELUCTANCE = 1.0
 #: Departures from a shape that fit into the shortest window.
 _DEPARTURES = 3.0
+#: Logarithm of the weight by which a window may fit worse than the best, and as well for all that.
+_AS_WELL = 0.7
 #: Points in the posterior between two onsets of the fit.
-_BETWEEN = 4
-#: Quantiles of the search, widened by one FWHM, between which onsets are fitted.
+_BETWEEN = 8
+#: Quantiles of the search, widened by half a FWHM, between which onsets are fitted.
 _CONSIDERED = (1e-4, 0.5, 1 - 1e-4)
 #: Fewest bins that can be fitted.
-_FEWEST_BINS = 12
+_FEWEST_BINS = 6
 #: Numbers that are fitted to the bins: onset, height, exponent, width.
 _FITTED = 4
 #: Logarithm of a density over its maximum below which it is nothing.
-_NOTHING = 700.0
+_NOTHING = 60.0
 #: Probability below which a chi2 is a misfit.
 _IMPROBABLE = 1e-3
 #: Quantiles that are given: 68 % and the median.
@@ -144,6 +156,14 @@ class Gap(NamedTuple):
     reason: float = float(Reason.NONE)
 
 
+#: Widths of the rise by which direct and indirect gaps are told apart, eV: many spectra know it well.
+_WIDTHS_OF_EVIDENCE = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
+#: Shapes by which they are told apart; without those of excitons, which would pass for either.
+EVIDENCE = Shapes((DIRECT, INDIRECT), _WIDTHS_OF_EVIDENCE, GROWTHS[:2])
+#: Numbers that are found for each spectrum: those of a gap, and the evidence of these shapes.
+N_NUMBERS = len(Gap._fields) + EVIDENCE.size
+
+
 def band_gaps(losses, settings=None):
     """Find the band gap of every spectrum of a block.
 
@@ -154,41 +174,84 @@ def band_gaps(losses, settings=None):
 
     Returns
     -------
-    ndarray of shape (n_spectra, n_numbers)
-        Columns as in :class:`Gap`; NaN where a spectrum does not tell, with the reason.
+    ndarray of shape (n_spectra, N_NUMBERS)
+        Columns as in :class:`Gap`, then the logarithm of the evidence of every shape of ``EVIDENCE``;
+        NaN where a spectrum does not tell, with the reason.
     """
     settings = settings or GapSettings()
-    return np.array([_gap_of(losses, row, settings) for row in range(len(losses.centre))])
+    found = np.full((len(losses.centre), N_NUMBERS), np.nan)
+    for row, numbers in enumerate(found):
+        gap, evidence = _gap_of(losses, row, settings)
+        numbers[: len(gap)], numbers[len(gap) :] = gap, evidence
+    return found
+
+
+def ln_indirect(evidence):
+    """Compute the logarithm of the evidence for an indirect gap over that for a direct one.
+
+    Spectra that are taken together share the shape of their onset, not the gap itself.
+
+    Parameters
+    ----------
+    evidence : ndarray of shape (..., n_spectra, n_shapes)
+        Of :func:`band_gaps`; spectra that do not tell are NaN.
+
+    Returns
+    -------
+    float or ndarray
+        ``ln(P(b = 1.5) / P(b = 0.5))``; NaN where no spectrum tells.
+
+    Examples
+    --------
+    Two spectra that each speak a little for an indirect gap speak more clearly together:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.band_gap import EVIDENCE, ln_indirect
+    >>> evidence = np.where(EVIDENCE.table[:, 1] == 1.5, 1.0, 0.0)
+    >>> float(ln_indirect(evidence[None])), float(ln_indirect(np.array([evidence, evidence])))
+    (1.0, 2.0)
+    """
+    tells = np.isfinite(evidence[..., 0])
+    total = np.where(tells[..., None], evidence, 0).sum(-2)
+    exponent = EVIDENCE.table[:, 1]
+    of_each = [logsumexp(total[..., exponent == one], axis=-1) for one in (INDIRECT, DIRECT)]
+    return np.where(tells.any(-1), of_each[0] - of_each[1], np.nan)
 
 
 def _gap_of(losses, row, settings):
-    """Find the band gap of one spectrum."""
-    limit, fwhm = losses.loss_limit[row], losses.fwhm[row]
+    """Find the band gap of one spectrum, and the evidence of the shapes that tell its kind."""
+    limit = losses.loss_limit[row]
     if not np.isfinite(limit):
-        return Gap(reason=Reason.NO_LIMIT)
+        return _none(Reason.NO_LIMIT)
     low, high = settings.window or (limit, np.inf)
-    low = max(low, limit)
-    whole = binned(losses, row, low)
-    bins = whole.between(low, high)
-    if bins.energy.size < _FEWEST_BINS:
-        return Gap(reason=Reason.AXIS_TOO_SHORT)
-    response = losses.response[row] if settings.own_response else np.ones(1)
-    spectrum = _Spectrum(bins, fwhm, low - _BELOW_LIMIT * fwhm, response)
-    if settings.window:
-        onsets, ends = _search(spectrum, bins.energy[-1] - fwhm), [bins.energy.size]
-    else:
-        risen = _risen(spectrum)
-        if risen is None:
-            return Gap(reason=Reason.NOT_SIGNIFICANT)
-        onsets = _search(spectrum.until(risen + spectrum.shortest), risen + fwhm)
-        spectrum, ends = _windows(spectrum, onsets.middle)
+    whole = binned(losses, row, max(low, limit))
+    spectrum = _Spectrum(
+        bins=whole.between(low, high),
+        fwhm=losses.fwhm[row],
+        lowest=max(low, limit) - _BELOW_LIMIT * losses.fwhm[row],
+        response=losses.response[row] if settings.own_response else np.ones(1),
+    )
+    if spectrum.bins.energy.size < _FEWEST_BINS:
+        return _none(Reason.AXIS_TOO_SHORT)
+    risen = spectrum.bins.energy[-1] if settings.window else _risen(spectrum)
+    if risen is None:
+        return _none(Reason.NOT_SIGNIFICANT)
+    onsets = _search(spectrum.until(risen + spectrum.shortest), risen + spectrum.fwhm)
+    spectrum, ends = _windows(spectrum, onsets.middle, is_given=settings.window is not None)
     spectrum = spectrum.free_of_losses_above(onsets.middle, whole)
-    improvement, model = _best_of_search(spectrum, onsets, ends)
+    spectrum, improvement = _with_departures(spectrum, onsets, ends)
     if improvement < DETECTED:
-        return Gap(improvement=improvement, reason=Reason.NOT_SIGNIFICANT)
-    spectrum = spectrum.with_departures(model, onsets.middle)
+        return _none(Reason.NOT_SIGNIFICANT, improvement)
     found = _fit(spectrum, onsets, ends, settings)
-    return _summary(spectrum, found, settings)._replace(improvement=improvement)
+    evidence = _evidence(spectrum, onsets, found)
+    return _summary(spectrum, found)._replace(
+        improvement=improvement, ln_indirect=float(ln_indirect(evidence[None]))
+    ), evidence
+
+
+def _none(reason, improvement=np.nan):
+    """Say why there is no gap."""
+    return Gap(improvement=improvement, reason=float(reason)), np.nan
 
 
 @dataclass(frozen=True)
@@ -221,13 +284,6 @@ class _Spectrum:
         directions = np.concatenate([bins.directions, error[None]])
         bins = bins._replace(signal=bins.signal - brought, directions=directions)
         return replace(self, bins=bins, reach=end - onset)
-
-    def with_departures(self, model, onset):
-        """Take errors of the shape as errors of the bins."""
-        bins = self.bins
-        found = departures(bins, model, onset, self.shortest / _DEPARTURES)
-        directions = np.concatenate([bins.directions, found])
-        return replace(self, bins=bins._replace(directions=directions))
 
 
 class _Onsets(NamedTuple):
@@ -262,16 +318,32 @@ def _search(spectrum, highest):
     fits = _fits(spectrum, _SEARCHED, grid, [spectrum.bins.energy.size])
     log_likelihood = logsumexp(_weighted(fits)[0][0], axis=0)
     low, middle, high = _quantiles(grid.energy, log_likelihood, _CONSIDERED)
-    return _Onsets(low - spectrum.fwhm, middle, high + spectrum.fwhm)
+    return _Onsets(low - spectrum.fwhm / 2, middle, high + spectrum.fwhm / 2)
 
 
-def _best_of_search(spectrum, onsets, ends):
-    """Find by how much an onset is better than none in the shortest window, and the best of all bins."""
+def _with_departures(spectrum, onsets, ends):
+    """Take departures from any shape for errors, as large as the data want them.
+
+    Returns
+    -------
+    spectrum : _Spectrum
+    improvement : float
+        chi2 by which an onset is better than none in the shortest window, without departures.
+    """
+    bins = spectrum.bins
     grid = _grid(spectrum, onsets, ends, _COARSE)
-    found = templates(spectrum.bins, grid, _SEARCHED, spectrum.response, spectrum.reach)
-    fits = fit(spectrum.bins, found, [ends[0], spectrum.bins.energy.size])
-    best = np.unravel_index(fits.chi2[1].argmin(), fits.chi2[1].shape)
-    return fits.none[0] - fits.chi2[0].min(), fits.height[1][best] * found[best]
+    found = templates(bins, grid, _SEARCHED, spectrum.response, spectrum.reach)
+    exact = fit(bins, found, [ends[0], bins.energy.size])
+    best = np.unravel_index(exact.chi2[1].argmin(), exact.chi2[1].shape)
+    model, distance = exact.height[1][best] * found[best], spectrum.shortest / _DEPARTURES
+    unit = departures(bins, model, onsets.middle, distance)
+    tried = [
+        bins._replace(directions=np.concatenate([bins.directions, size * unit])) for size in _SIZES
+    ]
+    fits = [fit(one, found, [bins.energy.size]) for one in tried]
+    evidence = [-0.5 * (one.chi2.min() + one.log_determinant[0]) for one in fits]
+    chosen = int(np.argmax(evidence - np.arange(len(tried)) * _RELUCTANCE))
+    return replace(spectrum, bins=tried[chosen]), exact.none[0] - exact.chi2[0].min()
 
 
 def _grid(spectrum, onsets, ends, fineness):
@@ -288,8 +360,10 @@ def _fits(spectrum, shapes, grid, n_bins):
     return fit(spectrum.bins, found, n_bins)
 
 
-def _windows(spectrum, onset):
+def _windows(spectrum, onset, is_given):
     """Choose the windows about an onset: the bins of the longest, and the number of bins of each."""
+    if is_given:
+        return spectrum, np.array([spectrum.bins.energy.size])
     ends = onset + spectrum.shortest * np.array(_WINDOWS)
     spectrum = spectrum.until(ends[-1], low=onset - _LONGEST_BELOW * spectrum.fwhm)
     n_bins = np.searchsorted(spectrum.bins.energy, ends)
@@ -317,16 +391,16 @@ class _Fitted(NamedTuple):
     log_likelihood: np.ndarray
     log_window: np.ndarray
 
-    def log_density(self, exponents):
-        """Compute the posterior of onsets in every window, by some exponents, (n_windows, n_onsets)."""
-        used = np.isin(self.shapes.table[:, 1], exponents)
-        density = logsumexp(self.log_likelihood[:, used], axis=1)
+    @property
+    def log_density(self):
+        """Logarithm of the posterior of onsets in every window, (n_windows, n_onsets)."""
+        density = logsumexp(self.log_likelihood, axis=1)
         return density - logsumexp(density, axis=1, keepdims=True) + self.log_window[:, None]
 
 
 def _fit(spectrum, onsets, ends, settings):
     """Fit the shapes of all exponents to the windows, at the onsets that are considered."""
-    shapes = Shapes(tuple(sorted({*settings.exponents, DIRECT, INDIRECT})))
+    shapes = Shapes(settings.exponents)
     grid = _grid(spectrum, onsets, ends, _FINE)
     fits = _fits(spectrum, shapes, grid, ends)
     return _Fitted(fits, grid.energy, shapes, *_weighted(fits))
@@ -343,14 +417,14 @@ def _weighted(fits):
     return log_likelihood, log_window - logsumexp(log_window)
 
 
-def _summary(spectrum, found, settings):
+def _summary(spectrum, found):
     """Put into numbers what the fits of a spectrum say."""
     fits, window = found.fits, int(found.log_window.argmax())
     chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - _FITTED, 1)
     shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
-    log_density = found.log_density(settings.exponents)
+    log_density = found.log_density
     lower, gap, upper = _quantiles(found.onset, logsumexp(log_density, axis=0), _QUANTILES)
-    exponent, exponent_std = _exponent(found, settings.exponents)
+    exponent, exponent_std = _exponent(found)
     growth, best_exponent, width = found.shapes.table[shape]
     return Gap(
         gap=gap,
@@ -360,7 +434,6 @@ def _summary(spectrum, found, settings):
         systematic=_between_windows(found, log_density),
         exponent=exponent,
         exponent_std=exponent_std,
-        ln_indirect=_ln_indirect(found),
         reduced_chi2=chi2.min() / freedom,
         first=spectrum.bins.energy[0],
         last=spectrum.bins.energy[fits.n_bins[window] - 1],
@@ -379,7 +452,7 @@ def _quantiles(onset, log_density, probabilities):
     """Find quantiles of a posterior that is given by its logarithm on a grid."""
     fine = np.linspace(onset[0], onset[-1], _BETWEEN * (onset.size - 1) + 1)
     floor = log_density.max() - _NOTHING
-    log_fine = PchipInterpolator(onset, np.maximum(log_density, floor))(fine)
+    log_fine = CubicSpline(onset, np.maximum(log_density, floor))(fine)
     density = np.exp(log_fine - log_fine.max())
     below = cumulative_trapezoid(density, initial=0)
     return np.interp(probabilities, below / below[-1], fine)
@@ -393,23 +466,26 @@ def _between_windows(found, log_density):
     return np.sqrt(weights @ (medians - mean) ** 2)
 
 
-def _exponent(found, exponents):
+def _exponent(found):
     """Compute mean and standard deviation of the exponents that are tried."""
-    evidence = np.array([logsumexp(_of_exponent(found, one)) for one in exponents])
-    weights = np.exp(evidence - logsumexp(evidence))
-    mean = weights @ exponents
-    return mean, np.sqrt(weights @ (np.array(exponents) - mean) ** 2)
+    evidence = logsumexp(found.log_likelihood, axis=2) + found.log_window[:, None]
+    weights = softmax(logsumexp(evidence, axis=0))
+    exponent = found.shapes.table[:, 1]
+    mean = weights @ exponent
+    return mean, np.sqrt(weights @ (exponent - mean) ** 2)
 
 
-def _of_exponent(found, exponent):
-    """Compute the logarithm of the evidence for an exponent in every window, windows weighted."""
-    used = found.shapes.table[:, 1] == exponent
-    return logsumexp(found.log_likelihood[:, used], axis=(1, 2)) + found.log_window
+def _evidence(spectrum, onsets, found):
+    """Compute the logarithm of the evidence of the shapes that tell the kind of the gap.
 
-
-def _ln_indirect(found):
-    """Compute the logarithm of the evidence for an indirect gap over that for a direct one."""
-    return logsumexp(_of_exponent(found, INDIRECT)) - logsumexp(_of_exponent(found, DIRECT))
+    In the longest window that fits as well as any, for evidence of different windows is of different
+    data; at the best onset of each shape, for the range of onsets that are tried says nothing of it.
+    """
+    window = np.flatnonzero(found.log_window > found.log_window.max() - _AS_WELL)[-1]
+    ends = found.fits.n_bins[window : window + 1]
+    fits = _fits(spectrum, EVIDENCE, _grid(spectrum, onsets, ends, _MIDDLING), ends)
+    log_likelihood, _ = _weighted(fits)
+    return log_likelihood[0].max(-1)
 
 
 def _reason(spectrum, log_density, gap, improbable):
@@ -420,3 +496,35 @@ def _reason(spectrum, log_density, gap, improbable):
     if gap < _RESOLVED * spectrum.fwhm:
         return Reason.BELOW_RESOLUTION
     return Reason.MISFIT if improbable < _IMPROBABLE else Reason.NONE
+
+
+def onset_curve(losses, gap):
+    """Compute the best onset of one spectrum, channel by channel.
+
+    Parameters
+    ----------
+    losses : Losses
+        Of one spectrum.
+    gap : Gap
+        What was found in it, or in it and its neighbours: the height is fitted anew.
+
+    Returns
+    -------
+    ndarray of shape (n_energy,)
+        Counts, with what the tail of the peak brings down from above the window; NaN beyond it.
+    """
+    curve = np.full(losses.energy.size, np.nan)
+    if not np.isfinite(gap.best):
+        return curve
+    parts = np.searchsorted(losses.from_peak[0], [gap.first, gap.last])
+    inside, above = np.arange(*parts), np.arange(parts[1], losses.energy.size)
+    bins, response = channels_of(losses, 0, inside), losses.response[0]
+    grid = onset_grid(bins, gap.best, gap.best, _OF_CURVE * losses.step)
+    nearest = [int(np.abs(grid.energy - gap.best).argmin())]
+    grid = grid._replace(energy=grid.energy[nearest], before=grid.before[nearest])
+    shapes = Shapes((gap.best_exponent,), (gap.width,), (gap.growth,))
+    found = templates(bins, grid, shapes, response, bins.energy[-1] - gap.best)
+    brought, _ = scattered_down(bins, channels_of(losses, 0, above), response)
+    height = fit(bins._replace(signal=bins.signal - brought), found, [inside.size]).height
+    curve[inside] = height.item() * found[0, 0] + brought
+    return curve

@@ -16,9 +16,8 @@ the gap itself.
 
 Two things beside decide how good a gap is. The tail of the peak of every loss reaches below it: what
 it brings down from the plasmon into the gap is of the size of an onset there, and is known from the
-spectrum (:func:`scattered_down`). And no shape is that of a specimen: the departures of some per cent
-that every spectrum shows are allowed for as errors in proportion to the losses
-(:func:`departures`).
+spectrum (:func:`scattered_down`). And no shape is that of a specimen: departures are allowed for as
+errors in proportion to the losses (:func:`departures`).
 """
 
 from dataclasses import dataclass, replace
@@ -41,16 +40,14 @@ _NEGLIGIBLE = 0.03
 _SHARED_SIZES = 128
 #: Channels that no axis is longer than.
 _LONGEST = 2**24
-#: Outer part of the response, in units of its reach, whose power law goes on beyond.
+#: Outer part of the response, in units of its reach, whose slope goes on beyond.
 _OUTER = 0.7
 #: Responses of fewer channels have no tail.
 _SHORTEST_RESPONSE = 9
 #: Powers that a tail may have.
-_POWERS = (1.0, 4.0)
+_SLOPES = (-4.0, -0.5)
 #: Relative errors of a peak's tail, within the response and beyond it.
 _TAIL_ERRORS = (0.1, 0.5)
-#: Relative standard deviation of losses from any smooth shape.
-_DEPARTURE = 0.1
 #: Width of a departure in units of the distance between two.
 _DEPARTURE_WIDTH = 0.6
 #: Widths of the rise that are tried, eV.
@@ -205,8 +202,20 @@ def binned(losses, row, low):
     )
 
 
-def _channels(losses, row, part):
-    """Take some channels of one spectrum as bins."""
+def channels_of(losses, row, part):
+    """Take some channels of one spectrum as bins.
+
+    Parameters
+    ----------
+    losses : Losses
+    row : int
+    part : ndarray of int
+        Channels that follow each other.
+
+    Returns
+    -------
+    Bins
+    """
     return Bins(
         energy=losses.energy[part] - losses.centre[row],
         signal=losses.counts[row, part] - losses.zlp[row, part],
@@ -374,7 +383,7 @@ def scattered_down(bins, above, response):
         Mean counts per channel.
     error : ndarray of shape (n_bins,)
         Its standard deviation, of all bins together: a tenth of what the response holds, half of
-        what its tail brings from further away, where it is continued by a power law.
+        what its tail brings from further away, where it is continued.
     """
     n_bins, n_above = bins.energy.size, above.energy.size
     if not n_above or response.size < _SHORTEST_RESPONSE:
@@ -407,7 +416,7 @@ def without_losses_above(losses, high):
     for row, energy in enumerate(losses.from_peak):
         first = int(np.searchsorted(energy, high))
         parts = np.split(np.arange(energy.size), [first])
-        below, above = (_channels(losses, row, part) for part in parts)
+        below, above = (channels_of(losses, row, part) for part in parts)
         brought, errors[row, :first] = scattered_down(below, above, losses.response[row])
         zlp[row, :first] += brought
     directions = np.concatenate([losses.directions, errors[:, None]], axis=1)
@@ -415,14 +424,23 @@ def without_losses_above(losses, high):
 
 
 def _gain_tail(response, channels):
-    """Evaluate a peak at channels below its centre, beyond its reach by a power law."""
+    """Evaluate a peak at channels below its centre, beyond its reach by the slope that it has there.
+
+    Tails that fall more slowly than a Lorentzian are not yet where its power of -2 begins: they go on
+    as the Lorentzian of their slope; others as a power law.
+    """
     reach = response.size // 2
     known = np.arange(1, reach + 1)
     heights = np.log(np.maximum(response[reach - known], np.finfo(float).tiny))
     outer = known > _OUTER * reach
-    power = np.polyfit(np.log(known[outer]), heights[outer], 1)[0]
-    beyond = np.log(np.maximum(channels / reach, 1)) * -np.clip(-power, *_POWERS)
-    return np.exp(np.interp(channels, known, heights) + beyond)
+    slope = np.clip(np.polyfit(np.log(known[outer]), heights[outer], 1)[0], *_SLOPES)
+    beyond = np.maximum(channels / reach, 1)
+    if slope > -2:
+        far = -slope / (2 + slope)
+        fall = np.log((1 + far) / (1 + far * beyond**2))
+    else:
+        fall = slope * np.log(beyond)
+    return np.exp(np.interp(channels, known, heights) + fall)
 
 
 def departures(bins, model, onset, distance):
@@ -441,12 +459,12 @@ def departures(bins, model, onset, distance):
     Returns
     -------
     ndarray of shape (n_departures, n_bins)
-        Independent bumps of a tenth of the losses.
+        Independent bumps as high as the losses.
     """
     places = np.arange(onset, bins.energy[-1] + distance, distance)
     off = (bins.energy - places[:, None]) / (_DEPARTURE_WIDTH * distance)
     bumps = np.exp(-0.5 * off**2)
-    return _DEPARTURE * model * bumps / np.sqrt((bumps**2).sum(0).max())
+    return model * bumps / np.sqrt((bumps**2).sum(0).max())
 
 
 class Fits(NamedTuple):
@@ -460,12 +478,15 @@ class Fits(NamedTuple):
         chi2 where there is no onset.
     height : ndarray of shape (n_ends, n_shapes, n_onsets)
         Best factor on the template.
+    log_determinant : ndarray of shape (n_ends,)
+        Logarithm of the determinant of the covariance over that of the noise alone.
     n_bins : ndarray of int of shape (n_ends,)
     """
 
     chi2: np.ndarray
     none: np.ndarray
     height: np.ndarray
+    log_determinant: np.ndarray
     n_bins: np.ndarray
 
 
@@ -494,9 +515,11 @@ def fit(bins, shapes, n_bins):
     found = [
         _fit_first(data[:n], model[:, :n], directions[:, :n]) for n in np.asarray(n_bins).tolist()
     ]
-    chi2, none, height = (np.array(values) for values in zip(*found, strict=True))
+    chi2, none, height, log_determinant = (np.array(values) for values in zip(*found, strict=True))
     shape = (len(found),) + shapes.shape[:2]
-    return Fits(chi2.reshape(shape), none, height.reshape(shape), np.asarray(n_bins))
+    return Fits(
+        chi2.reshape(shape), none, height.reshape(shape), log_determinant, np.asarray(n_bins)
+    )
 
 
 def _relevant(directions):
@@ -506,12 +529,12 @@ def _relevant(directions):
 
 
 def _fit_first(data, model, directions):
-    """Fit templates to bins in units of their noise: chi2, that of no template, and heights."""
-    inner = np.eye(len(directions)) + directions @ directions.T
-    directions = solve_triangular(np.linalg.cholesky(inner), directions, lower=True)
+    """Fit templates to bins in units of their noise: what :class:`Fits` holds of one end."""
+    root = np.linalg.cholesky(np.eye(len(directions)) + directions @ directions.T)
+    directions = solve_triangular(root, directions, lower=True)
     data_along, model_along = directions @ data, model @ directions.T
     squared = np.einsum("mb,mb->m", model, model) - np.einsum("mq,mq->m", model_along, model_along)
     overlap = model @ data - model_along @ data_along
     none = data @ data - data_along @ data_along
     height = np.clip(overlap, 0, None) / np.maximum(squared, np.finfo(float).tiny)
-    return none - height * overlap, none, height
+    return none - height * overlap, none, height, 2 * np.log(np.diag(root)).sum()

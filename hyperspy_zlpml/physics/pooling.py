@@ -183,28 +183,68 @@ def aligned(losses, reference):
     return np.swapaxes(left @ right, 1, 2) @ directions
 
 
-def pooled(losses, reference):
-    """Sum spectra, with the errors of their ZLPs as they share them.
+def summed(losses, reference):
+    """Sum spectra, their directions mode by mode.
 
     Parameters
     ----------
     losses : Losses
         Aligned, of :func:`cropped`.
     reference : Losses
-        Of one spectrum, whose limits hold for all, and to whose directions the others are turned.
+        Of one spectrum, to whose directions the others are turned.
 
     Returns
     -------
     Losses
-        Of one spectrum: sums of counts, variances, and of directions mode by mode; means of peaks.
+        Of one spectrum: the sums of all numbers, those of peaks too.
     """
-    totals = {name: getattr(losses, name).sum(0, keepdims=True) for name in _SPECTRA}
-    totals["directions"] = aligned(losses, reference).sum(0, keepdims=True)
-    means = {
-        name: getattr(losses, name).mean(0, keepdims=True)
-        for name in ("centre", "fwhm", "response")
+    losses = replace(losses, directions=aligned(losses, reference))
+    sums = {
+        name: getattr(losses, name).sum(0, keepdims=True)
+        for name in Losses._of_spectra()
+        if name != "is_vacuum"
     }
-    return replace(reference, **totals, **means)
+    return replace(reference, **sums)
+
+
+def of_sums(sums, n_spectra, reference):
+    """Make one spectrum of what many sum up to.
+
+    Parameters
+    ----------
+    sums : Losses
+        Of :func:`summed`.
+    n_spectra : int
+        That were summed.
+    reference : Losses
+        Of one spectrum, whose limits hold for all.
+
+    Returns
+    -------
+    Losses
+        Of one spectrum: sums of counts, variances and directions, means of peaks.
+    """
+    means = {name: getattr(sums, name) / n_spectra for name in ("centre", "fwhm", "response")}
+    kept = {name: getattr(reference, name) for name in ("gain_limit", "loss_limit")}
+    return replace(sums, **means, **kept)
+
+
+def pooled(losses, reference):
+    """Pool spectra, with the errors of their ZLPs as they share them.
+
+    Parameters
+    ----------
+    losses : Losses
+        Aligned, of :func:`cropped`.
+    reference : Losses
+        One of them, whose limits hold for all.
+
+    Returns
+    -------
+    Losses
+        Of one spectrum.
+    """
+    return of_sums(summed(losses, reference), len(losses.centre), reference)
 
 
 def members_of(losses, row, near):
@@ -229,7 +269,7 @@ def members_of(losses, row, near):
     return np.union1d(near[fit], [row])
 
 
-def pool_neighbours(packing, rows, size, function):
+def pool_neighbours(packing, rows, size, function, inner=None):
     """Apply a function to every spectrum of an image pooled with its neighbours.
 
     Parameters
@@ -241,24 +281,85 @@ def pool_neighbours(packing, rows, size, function):
         Spectra on a side of the neighbourhood, in every direction of the image.
     function : callable
         Of the Losses of one pooled spectrum; returns an array of shape (1, n).
+    inner : tuple of slice, optional
+        Part of the image that it is applied to, beside which neighbours lie; default all.
 
     Returns
     -------
     ndarray of shape (..., n)
-        NaN where a spectrum has no ZLP.
+        Of the inner part; NaN where a spectrum has no ZLP.
     """
     shape = rows.shape[:-1]
     losses = packing.unpack(rows.reshape(-1, rows.shape[-1]))
-    number = np.arange(len(losses.centre)).reshape(shape)
-    found = {}
-    for row in np.flatnonzero(np.isfinite(losses.centre)):
-        place = np.unravel_index(row, shape)
-        box = tuple(slice(max(i - size // 2, 0), i - size // 2 + size) for i in place)
-        members = members_of(losses, row, number[box].ravel())
-        reference = losses.select([row])
-        found[row] = function(pooled(losses.select(members), reference))[0]
-    width = len(next(iter(found.values()), []))
-    result = np.full((number.size, width), np.nan)
-    for row, values in found.items():
-        result[row] = values
-    return result.reshape(shape + (width,))
+    numbers = np.arange(len(losses.centre)).reshape(shape)
+    wanted = numbers if inner is None else numbers[inner]
+    found = [
+        function(_with_neighbours(losses, row, numbers, size))[0]
+        if np.isfinite(losses.centre[row])
+        else None
+        for row in wanted.ravel()
+    ]
+    width = max((len(one) for one in found if one is not None), default=0)
+    nothing = np.full(width, np.nan)
+    result = [nothing if one is None else one for one in found]
+    return np.array(result).reshape(wanted.shape + (width,))
+
+
+def _with_neighbours(losses, row, numbers, size):
+    """Pool one spectrum of an image with its neighbours."""
+    place = np.unravel_index(row, numbers.shape)
+    box = tuple(slice(max(i - size // 2, 0), i - size // 2 + size) for i in place)
+    members = members_of(losses, row, numbers[box].ravel())
+    return pooled(losses.select(members), losses.select([row]))
+
+
+def pool_groups(packing, rows, labels, references):
+    """Sum the spectra of every group.
+
+    Parameters
+    ----------
+    packing : Packing
+    rows : ndarray of shape (..., width)
+        Packed spectra; NaN where one has no ZLP.
+    labels : ndarray of int of shape (...)
+        Group of each spectrum; -1 where it belongs to none.
+    references : ndarray of shape (n_groups, width)
+        Packed spectra to whose directions those of the groups are turned.
+
+    Returns
+    -------
+    ndarray of shape (n_groups, width + 1)
+        Packed sums, and how many were summed; sums of several parts of an image may be added.
+    """
+    rows = rows.reshape(-1, rows.shape[-1])
+    losses, references = packing.unpack(rows), packing.unpack(references)
+    labels = np.where(np.isfinite(losses.centre), labels.ravel(), -1)
+    found = np.zeros((len(references.centre), rows.shape[-1] + 1))
+    for group, row in enumerate(found):
+        members = np.flatnonzero(labels == group)
+        sums = summed(losses.select(members), references.select([group]))
+        row[:-1], row[-1] = packing.pack(sums)[0], members.size
+    return found
+
+
+def pooled_groups(packing, sums, references):
+    """Make one spectrum of every group of what :func:`pool_groups` summed.
+
+    Parameters
+    ----------
+    packing : Packing
+    sums : ndarray of shape (n_groups, width + 1)
+    references : ndarray of shape (n_groups, width)
+
+    Returns
+    -------
+    Losses
+        Of n_groups spectra.
+    """
+    count = np.maximum(sums[:, -1], 1)
+    totals, references = packing.unpack(sums[:, :-1]), packing.unpack(references)
+    groups = [
+        of_sums(totals.select([group]), count[group], references.select([group]))
+        for group in range(len(count))
+    ]
+    return Losses.join(groups)

@@ -11,6 +11,7 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import compute, take_spectra
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.spectra import Spectra
+from hyperspy_zlpml.physics.losses import Losses
 from hyperspy_zlpml.removal.evaluation import OF_MODEL, RESULTS
 from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.report import Report
@@ -301,6 +302,38 @@ class RemovedZLP:
         )
         variance = taken[2] if len(taken) > 2 else spectra.variance
         return self.application.evaluate(names, *taken[:2], variance)
+
+    def losses_of(self, index):
+        """Collect the losses of a few spectra, as functions of physics take them.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Spectra in flattened navigation order, all with a ZLP.
+
+        Returns
+        -------
+        Losses
+        """
+        self._check_counts(["losses_of"])
+        index, spectra, found = np.asarray(index, int), self.spectra, []
+        taken = [spectra.counts, self.posterior]
+        if np.ndim(spectra.variance):
+            library = da if isinstance(spectra.variance, da.Array) else np
+            taken.append(library.broadcast_to(spectra.variance, spectra.counts.shape))
+        taken = compute(
+            *(take_spectra(one, index) for one in taken), show_progressbar=False, title=""
+        )
+
+        def collect(losses, place):
+            found.append((losses, place.astype(int)))
+            return place[:, None]
+
+        variance = taken[2] if len(taken) > 2 else spectra.variance
+        places = np.arange(index.size, dtype=float)[:, None]
+        self.application.map_losses(collect, 1, *taken[:2], places, variance=variance, title="")
+        order = np.argsort(np.concatenate([place for _, place in found]))
+        return Losses.join([losses for losses, _ in found]).select(order)
 
     def posterior_of(self, index):
         """Take what is known of the ZLP of some spectra.

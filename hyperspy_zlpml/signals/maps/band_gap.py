@@ -1,6 +1,472 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Method of the result of a removal, and what it returns."""
+"""Method of the result of a removal that maps the band gap, and what it returns."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from hyperspy.signals import BaseSignal
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.band_gap import (
+    EXPONENTS,
+    N_NUMBERS,
+    Gap,
+    GapSettings,
+    band_gaps,
+    ln_indirect,
+    onset_curve,
+)
+from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
+from hyperspy_zlpml.signals.arguments import wants_progressbar
+from hyperspy_zlpml.signals.maps.native import (
+    numbers_of_pixels,
+    plain_map,
+    reason_map,
+    value_map,
+)
+from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.wrapping import set_lazy
+from hyperspy_zlpml.statistics import Range
+
+#: Exponents that an onset may have.
+_EXPONENTS = (0.1, 5.0)
+#: Pixels on a side of a neighbourhood, at most.
+_LARGEST_POOL = 64
+#: Spectra that are looked at to find where gaps are.
+_LOOKED_AT = 32
+#: Length of the windows that pooled spectra are cut to, above the gaps, FWHM and eV.
+_ABOVE = (6.0, 1.5)
+#: Part of E_I from which pooled spectra are cut out.
+_BELOW = 0.8
+#: Columns that are energies.
+_ENERGIES = ("gap", "std", "lower", "upper", "systematic")
+#: Narrowest window, FWHM.
+_NARROWEST = 2.0
 
 
 class BandGapMethods:
-    """Methods of the result of a removal."""
+    """Methods of the result of a removal that map the band gap."""
+
+    # Every keyword is a choice that may be made.
+    def band_gap(  # noqa: PLR0913
+        self,
+        exponent=None,
+        window=None,
+        pool=None,
+        own_response=True,
+        refractive_index=None,
+        show_progressbar=None,
+    ):
+        """Map the band gap of the specimen, with errors and with the pixels that do not tell.
+
+        In every pixel onsets ``A (x / (1 + x / w))^b (1 + g x / Eg)`` with ``x = E - Eg`` are
+        convolved with the pixel's own zero-loss peak and fitted to what is left above ``E_I``, by
+        generalised least squares in which the zero-loss peak is as uncertain as it is. The gap is the
+        median of what all shapes say in three windows above the onset.
+
+        Parameters
+        ----------
+        exponent : float, optional
+            ``b``: 0.5 for a direct gap, 1.5 for an indirect one (Rafferty and Brown, 1998). By
+            default it is not known: exponents from 0.3 to 2.5 are tried, and the error of the gap
+            holds that.
+        window : tuple of float, optional
+            First and last energy from the peak that are fitted, in the units of the axis. By default
+            from ``E_I`` of each pixel to 1, 1.5 and 2 times the longer of 2 FWHM and 0.5 eV above the
+            onset.
+        pool : int or "clusters", optional
+            Pixels on a side of the neighbourhood whose spectra are summed, or the clusters of the
+            removal. The error of the zero-loss peak that neighbours share is kept.
+        own_response : bool
+            Whether onsets are blurred by the peak of the pixel; without, gaps are too low.
+        refractive_index : float, ndarray or BaseSignal, optional
+            Of the specimen: where electrons are faster than light in it, losses below the gap are
+            Cherenkov light, and the gap is marked.
+        show_progressbar : bool, optional
+
+        Returns
+        -------
+        BandGap
+
+        Raises
+        ------
+        ValueError
+            If an argument is not what it must be, before any work is done.
+
+        Notes
+        -----
+        ``std`` holds the counting noise, the error of the zero-loss peak with the choice of ``E_I``,
+        the shape of the onset with departures of a tenth of the losses from any, the exponent where
+        it is not given, and the windows; ``systematic`` is what part of it the windows make. Where
+        no shape fits, errors are larger by the square root of the reduced chi2.
+
+        Less than 1 % of spectra without losses are taken for some with a gap.
+
+        References
+        ----------
+        B. Rafferty and L. M. Brown, Phys. Rev. B 58, 10326 (1998).
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> found = r.band_gap(exponent=1.0, show_progressbar=False)
+        >>> found.gap
+        <BaseSignal, title: WS2-like flake band gap, dimensions: (4, 4|)>
+        >>> bool(np.nanmedian(abs(found.gap.data - 1.6)) < 0.2)
+        True
+        """
+        settings = self._gap_settings(exponent, window, own_response)
+        pool = _checked_pool(pool)
+        fast = self._is_fast(refractive_index)
+        options = {
+            "show_progressbar": wants_progressbar(show_progressbar),
+            "title": "Fitting onsets",
+        }
+        numbers = self._gap_numbers(settings, pool, options)
+        numbers[..., _column("reason")] = _with_retardation(numbers, fast)
+        return BandGap.wrap(self, numbers, settings, pool)
+
+    def _gap_settings(self, exponent, window, own_response):
+        """Check how gaps are searched for; energies in eV."""
+        if exponent is not None:
+            exponent = arguments.within(exponent, "exponent", *_EXPONENTS)
+        arguments.flag(own_response, "own_response")
+        return GapSettings(
+            exponents=EXPONENTS if exponent is None else (exponent,),
+            window=None if window is None else self._checked_window(window),
+            own_response=own_response,
+        )
+
+    def _checked_window(self, window):
+        """Take a window in eV; raise ValueError unless it is one of some width on the axis."""
+        energy = self.removed.spectra.energy / self._factor
+        low, high = arguments.pair(window, "window", 0, float(energy[-1]))
+        fwhm = float(np.nanmedian(self.fwhm.data))
+        if high - low < _NARROWEST * fwhm:
+            arguments.refuse(window, "window", f"one of at least {_NARROWEST * fwhm:.3g}, 2 FWHM")
+        return low * self._factor, high * self._factor
+
+    def _is_fast(self, refractive_index):
+        """Find the pixels in which electrons are faster than light."""
+        if refractive_index is None:
+            return np.zeros(self.removed.shape[:-1], bool)
+        speed_squared = beam_of(self._like, "refractive_index").speed_squared
+        index = numbers_of_pixels(self, refractive_index, "refractive_index")
+        if not (index > 0).all():
+            arguments.refuse(refractive_index, "refractive_index", "positive numbers")
+        return index**2 * speed_squared > 1
+
+    def _gap_numbers(self, settings, pool, options):
+        """Find the numbers of all pixels, (..., N_NUMBERS)."""
+        function = partial(band_gaps, settings=settings)
+        if pool is None:
+            return self.removed.map_losses(function, N_NUMBERS, lazy=False, **options)
+        options["window"] = self._pooled_window(settings)
+        shape = self.removed.shape[:-1]
+        if pool == "clusters":
+            labels = _groups(self.removed)
+            if labels.max() < 0:
+                return np.full(shape + (N_NUMBERS,), np.nan)
+            found = map_groups(self.removed, function, labels, **options)
+            return np.where((labels < 0)[..., None], np.nan, found[labels])
+        if not shape:
+            arguments.refuse(pool, "pool", "None for a single spectrum")
+        return map_neighbours(self.removed, function, N_NUMBERS, size=pool, **options)
+
+    def _pooled_window(self, settings):
+        """Choose the energies that pooled spectra are cut to, eV, by the gaps of some of them."""
+        losses = self.removed.losses_of(_some_spectra(self.removed))
+        fwhm = np.median(losses.fwhm)
+        low = max(losses.loss_limit.min() - fwhm, 0.0)
+        end = (losses.energy[-1] - losses.centre).min() - fwhm
+        if settings.window:
+            return Range(low, min(settings.window[1] + fwhm, end))
+        gaps = band_gaps(losses, settings)[:, _column("upper")]
+        highest = np.nanmax(gaps) if np.isfinite(gaps).any() else losses.loss_limit.max()
+        return Range(low, min(highest + max(_ABOVE[0] * fwhm, _ABOVE[1]), end))
+
+
+def _column(name):
+    return Gap._fields.index(name)
+
+
+def _checked_pool(pool):
+    """Take a size of neighbourhoods, the clusters, or none of both."""
+    if pool is None or (isinstance(pool, str) and pool == "clusters"):
+        return pool
+    return arguments.count(pool, "pool", 2, _LARGEST_POOL, beside=', "clusters" or None')
+
+
+def _some_spectra(removed):
+    """Choose some spectra of the specimen, or of vacuum where there is nothing else."""
+    usable = np.isfinite(removed.centre).ravel()
+    specimen = usable & ~removed.vacuum.ravel()
+    index = np.flatnonzero(specimen if specimen.any() else usable)
+    return index[np.unique(np.linspace(0, index.size - 1, _LOOKED_AT).astype(int))]
+
+
+def _groups(removed):
+    """Give clusters that have spectra a number each; vacuum is a group of its own."""
+    labels = np.where(removed.vacuum, removed.clusters.max() + 1, removed.clusters)
+    labels = np.where(np.isfinite(removed.centre) & (removed.clusters >= 0), labels, -1)
+    known = np.unique(labels[labels >= 0])
+    return np.where(labels >= 0, np.searchsorted(known, labels), -1)
+
+
+def _evidence_of(removed, numbers, pool):
+    """Take the evidence of pixels for their kinds of onset, each spectrum counted once.
+
+    Returns
+    -------
+    ndarray of shape (n_groups, n_spectra, n_shapes)
+        Of the specimen, by clusters; NaN where there is none.
+    groups : ndarray of int of the navigation shape
+    """
+    evidence, groups = numbers[..., len(Gap._fields) :], _groups(removed)
+    size = pool**groups.ndim if isinstance(pool, int) else np.ones(1)
+    if pool == "clusters":
+        size = np.bincount(groups[groups >= 0], minlength=1)[groups]
+    evidence = evidence / np.reshape(size, np.shape(size) + (1,))
+    is_group = groups == np.arange(max(groups.max() + 1, 1)).reshape((-1,) + (1,) * groups.ndim)
+    is_specimen = is_group & ~removed.vacuum
+    by_group = np.where(is_specimen[..., None], evidence, np.nan)
+    return by_group.reshape(len(is_group), -1, evidence.shape[-1]), groups
+
+
+def _with_retardation(numbers, fast):
+    """Mark gaps below which Cherenkov losses lie, unless something worse is the matter."""
+    reason = numbers[..., _column("reason")]
+    return np.where(fast & (reason == Reason.NONE), Reason.RETARDED, reason)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class BandGap:
+    """Result of :meth:`ZLPRemoval.band_gap`: maps over the navigation space.
+
+    Energies are in the units of the axis, from the peak of each pixel. Numbers with a reason that is
+    not 0 are to be read with care; those of pixels that do not tell are NaN.
+
+    Attributes
+    ----------
+    gap : BaseSignal
+        Median of the posterior; its noise variance is the square of ``std``.
+    std : BaseSignal
+        Half the width of the central 68 % of the posterior.
+    lower, upper : BaseSignal
+        Ends of the central 68 %.
+    systematic : BaseSignal
+        Standard deviation of the gaps that the windows give; ``std`` holds it.
+    exponent : BaseSignal
+        ``b``, with its variance; what was given where it was.
+    ln_indirect : BaseSignal
+        Logarithm of the evidence for an indirect gap (b = 1.5) over that for a direct one (0.5). One
+        pixel seldom decides.
+    ln_indirect_clusters : BaseSignal
+        That of all pixels of a cluster together.
+    ln_indirect_image : float
+        That of all pixels together.
+    improvement : BaseSignal
+        chi2 by which an onset is better than none.
+    reduced_chi2 : BaseSignal
+        Of the best fit.
+    reason : BaseSignal
+        Why there is no number, or one to be read with care: ``metadata.ZLP_ML.legend``.
+    """
+
+    gap: BaseSignal
+    std: BaseSignal
+    lower: BaseSignal
+    upper: BaseSignal
+    systematic: BaseSignal
+    exponent: BaseSignal
+    ln_indirect: BaseSignal
+    ln_indirect_clusters: BaseSignal
+    ln_indirect_image: float
+    improvement: BaseSignal
+    reduced_chi2: BaseSignal
+    reason: BaseSignal
+    _removal: BandGapMethods = field(repr=False)
+    _numbers: np.ndarray = field(repr=False)
+    _settings: GapSettings = field(repr=False)
+    _pool: int | str | None = field(repr=False)
+
+    @classmethod
+    def wrap(cls, removal, numbers, settings, pool):
+        """Make maps of what was found.
+
+        Parameters
+        ----------
+        removal : ZLPRemoval
+        numbers : ndarray of shape (..., N_NUMBERS)
+            Of :func:`~hyperspy_zlpml.physics.band_gap.band_gaps`.
+        settings : GapSettings
+        pool : int, str or None
+
+        Returns
+        -------
+        BandGap
+        """
+        found = Gap(*np.moveaxis(numbers[..., : len(Gap._fields)], -1, 0))
+        evidence, groups = _evidence_of(removal.removed, numbers, pool)
+        of_groups = np.where(groups < 0, np.nan, ln_indirect(evidence)[groups])
+        units = removal._like.axes_manager.signal_axes[0].units
+        energies = {name: getattr(found, name) / removal._factor for name in _ENERGIES}
+        std = energies.pop("std")
+        gap = energies.pop("gap")
+        quantity, plain = f"Energy ({units})", partial(plain_map, removal)
+        titles = {"lower": "lower end", "upper": "upper end", "systematic": "window error"}
+        return cls(
+            gap=value_map(removal, gap, std, "band gap", quantity),
+            std=plain(std, "error of band gap", quantity),
+            **{
+                name: plain(energies[name], f"{titles[name]} of band gap", quantity)
+                for name in titles
+            },
+            exponent=value_map(
+                removal, found.exponent, found.exponent_std, "exponent of the onset", "Exponent"
+            ),
+            ln_indirect=plain(found.ln_indirect, "evidence for an indirect gap", "ln K"),
+            ln_indirect_clusters=plain(
+                of_groups, "evidence of clusters for an indirect gap", "ln K"
+            ),
+            ln_indirect_image=float(ln_indirect(evidence.reshape(-1, evidence.shape[-1]))),
+            improvement=plain(found.improvement, "improvement by an onset", "chi2"),
+            reduced_chi2=plain(found.reduced_chi2, "misfit of the onset", "Reduced chi2"),
+            reason=reason_map(removal, found.reason, "band gap"),
+            _removal=removal,
+            _numbers=numbers,
+            _settings=settings,
+            _pool=pool,
+        )
+
+    def __repr__(self):
+        data = self.gap.data
+        n_known = int(np.isfinite(data).sum())
+        middle = f"median {np.nanmedian(data):.4g}, " if n_known else ""
+        return f"<BandGap, {middle}{n_known} of {data.size} pixels>"
+
+    def curve(self, indices=()):
+        """Compute the onset that fits a pixel best.
+
+        Parameters
+        ----------
+        indices : tuple of int
+            Navigation indices (x, y, ...); none for a single spectrum.
+
+        Returns
+        -------
+        EELSZLPSpectrum
+            Of that pixel; NaN outside of the window of most weight.
+
+        Raises
+        ------
+        ValueError
+            If there is no such pixel.
+        """
+        place, removal = self._place(indices), self._removal
+        losses, curve = self._fit_of(place)
+        if losses is None:
+            curve = np.full(removal.removed.spectra.energy.size, np.nan)
+        signal = removal._like.inav[tuple(indices)] if indices else removal._like.deepcopy()
+        set_lazy(signal, False)
+        signal.data = removal.removed.application.on_all_channels(curve)
+        signal.metadata.General.title = "onset of the losses"
+        return signal
+
+    def _fit_of(self, place):
+        """Evaluate a spectrum and its best onset; None for one that has no ZLP.
+
+        Returns
+        -------
+        losses : Losses or None
+        curve : ndarray of shape (n_energy,) or None
+        """
+        removed = self._removal.removed
+        if not np.isfinite(np.ravel(removed.centre)[place]):
+            return None, None
+        losses = removed.losses_of([place])
+        return losses, onset_curve(losses, self._gap_of(place))
+
+    def _gap_of(self, place):
+        """Take the numbers of one pixel, energies in eV."""
+        return Gap(*self._numbers.reshape(-1, N_NUMBERS)[place, : len(Gap._fields)].tolist())
+
+    def _place(self, indices):
+        """Take navigation indices as the number of a spectrum."""
+        shape = self._removal.removed.shape[:-1]
+        found = arguments.integers(indices, "indices")[::-1]
+        inside = len(found) == len(shape) and all(
+            -n <= i < n for i, n in zip(found, shape, strict=False)
+        )
+        if not inside:
+            arguments.refuse(indices, "indices", f"one within each of {shape[::-1]}")
+        if not shape:
+            return 0
+        return int(
+            np.ravel_multi_index(tuple(i % n for i, n in zip(found, shape, strict=True)), shape)
+        )
+
+    def plot(self):
+        """Plot the gap beside its relative error; pixels that do not tell are grey.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+        """
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        return plot_maps([(self.gap, self.std.data)])
+
+    def plot_fit(self, indices=()):
+        """Plot what is left of a pixel with its onset, and the gap with its 68 % interval.
+
+        Parameters
+        ----------
+        indices : tuple of int
+            Navigation indices (x, y, ...); none for a single spectrum.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If there is no such pixel.
+        """
+        from hyperspy_zlpml.signals.maps.gap_figures import plot_fit
+
+        return plot_fit(self, self._place(indices), tuple(indices))
+
+    def plot_line(self, row=0):
+        """Plot the losses along a line one above the other, each with its gap.
+
+        Parameters
+        ----------
+        row : int
+            Row (y) of an image; a line scan has one.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the data are neither an image nor a line scan, or have no such row.
+        """
+        from hyperspy_zlpml.signals.maps.gap_figures import plot_line
+
+        shape = self._removal.removed.shape[:-1]
+        if len(shape) not in (1, 2):
+            raise ValueError(
+                f"plot_line: expected an image or a line scan, got {len(shape)} navigation axes."
+            )
+        rows = np.arange(np.prod(shape, dtype=int)).reshape(-1, shape[-1])
+        return plot_line(self, rows[arguments.count(row, "row", 0, len(rows) - 1)])

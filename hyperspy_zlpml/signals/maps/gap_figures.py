@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Draw onsets of losses: the fit of a pixel, and spectra along a line with their gaps."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from hyperspy_zlpml.physics.reasons import Reason
+
+#: Colour of what is left of a spectrum.
+_LEFT = "tab:blue"
+#: Colour of the onset.
+_ONSET = "tab:orange"
+#: Colour of the gap and its interval.
+_GAP = "tab:red"
+#: Energy shown on both sides of the fitted window, as a part of it.
+_BESIDE = 0.3
+#: Spectra along a line that are drawn at most.
+_MOST_SPECTRA = 24
+#: Distance of two spectra along a line, in their heights.
+_APART = 0.6
+
+
+def plot_fit(found, place, indices):
+    """Plot the losses of a pixel, its onset, the window and the gap.
+
+    Parameters
+    ----------
+    found : BandGap
+    place : int
+        Number of the spectrum.
+    indices : tuple of int
+        Its navigation indices, for the title.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    losses, curve = found._fit_of(place)
+    axes.set_title(_title(found, place, indices), fontsize=9)
+    if losses is None:
+        return list(figure.axes)
+    gap, factor = found._gap_of(place), found._removal._factor
+    energy = losses.from_peak[0] / factor
+    first, last = _shown(losses, gap)
+    shown = (energy * factor > first) & (energy * factor < last)
+    std = np.sqrt((losses.directions[0] ** 2).sum(0))
+    left = losses.subtracted[0]
+    axes.plot(energy[shown], left[shown], color=_LEFT, lw=0.8, label="losses")
+    band = {"color": _LEFT, "alpha": 0.25, "lw": 0, "label": "error of the ZLP"}
+    axes.fill_between(energy[shown], (left - std)[shown], (left + std)[shown], **band)
+    axes.plot(energy[shown], curve[shown], color=_ONSET, lw=1.8, label="onset")
+    _draw_gap(axes, gap, factor)
+    axes.axhline(0, color="k", lw=0.6)
+    units = found._removal._like.axes_manager.signal_axes[0].units
+    axes.set(xlabel=f"Energy from the peak ({units})", ylabel="Counts, ZLP removed")
+    axes.legend(fontsize=8)
+    return list(figure.axes)
+
+
+def _title(found, place, indices):
+    """Say what was found at a pixel, or why nothing was."""
+    name = f"({', '.join(map(str, indices))}) " if indices else ""
+    reason = Reason(int(np.ravel(found.reason.data)[place]))
+    gap, std = (float(np.ravel(one.data)[place]) for one in (found.gap, found.std))
+    units = found._removal._like.axes_manager.signal_axes[0].units
+    number = f"gap {gap:.4g} +- {std:.2g} {units}" if np.isfinite(gap) else "no gap"
+    return f"{name}{number}" + (f"\n{reason.text}" if reason else "")
+
+
+def _shown(losses, gap):
+    """Choose the energies that are shown, eV: about the window, or where one would be."""
+    if np.isfinite(gap.last):
+        beside = _BESIDE * (gap.last - gap.first)
+        return gap.first - beside, gap.last + beside
+    limit = losses.loss_limit[0]
+    return (0.5 * limit, 2.5 * limit) if np.isfinite(limit) else (2 * losses.fwhm[0], np.inf)
+
+
+def _draw_gap(axes, gap, factor):
+    """Draw the gap with its interval, and the ends of the window."""
+    if not np.isfinite(gap.gap):
+        return
+    axes.axvline(gap.gap / factor, color=_GAP, lw=1.2, label="gap, 68 %")
+    axes.axvspan(gap.lower / factor, gap.upper / factor, color=_GAP, alpha=0.15, lw=0)
+    for end in (gap.first, gap.last):
+        axes.axvline(end / factor, color="0.5", lw=0.8, ls=":")
+
+
+def plot_line(found, places):
+    """Plot spectra one above the other, each with its gap.
+
+    Parameters
+    ----------
+    found : BandGap
+    places : ndarray of int
+        Numbers of the spectra along a line.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+    """
+    figure, axes = plt.subplots(figsize=(6, 7), layout="constrained")
+    number = np.unique(np.linspace(0, places.size - 1, _MOST_SPECTRA).astype(int))
+    known = np.isfinite(np.ravel(found._removal.removed.centre)[places[number]])
+    for level, position in enumerate(number[known]):
+        _draw_at(axes, found, places[position], level * _APART)
+    units = found._removal._like.axes_manager.signal_axes[0].units
+    axes.set(xlabel=f"Energy from the peak ({units})", yticks=[], ylabel="Position along the line")
+    return list(figure.axes)
+
+
+def _draw_at(axes, found, place, level):
+    """Draw one spectrum at a height, in units of its largest value in view, with its gap."""
+    losses, curve = found._fit_of(place)
+    gap, factor = found._gap_of(place), found._removal._factor
+    energy, left = losses.from_peak[0], losses.subtracted[0]
+    first, last = _shown(losses, gap)
+    shown = (energy > first) & (energy < last)
+    if not shown.any():
+        return
+    height = max(np.abs(left[shown]).max(), np.finfo(float).tiny)
+    axes.plot(energy[shown] / factor, level + left[shown] / height, color=_LEFT, lw=0.7)
+    axes.plot(energy[shown] / factor, level + curve[shown] / height, color=_ONSET, lw=1)
+    if np.isfinite(gap.gap):
+        interval = np.array([[gap.gap - gap.lower], [gap.upper - gap.gap]]) / factor
+        axes.errorbar(gap.gap / factor, level, xerr=interval, fmt=".", color=_GAP, capsize=2)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Band gaps of spectra with a known onset: values, errors, detection, reasons."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from onset_spectra import axis, blurred, make_losses, onset
+
+from hyperspy_zlpml.physics.band_gap import (
+    EVIDENCE,
+    N_NUMBERS,
+    Gap,
+    GapSettings,
+    band_gaps,
+    ln_indirect,
+    onset_curve,
+)
+from hyperspy_zlpml.physics.reasons import Reason
+
+GAP = 3.0
+
+
+def spectrum(exponent=0.5, gap=GAP):
+    return blurred(axis(), onset(gap, exponent), 0.05)
+
+
+def found(losses, exponent=None, **settings):
+    """Numbers of a block, as arrays by their names."""
+    if exponent is not None:
+        settings["exponents"] = (exponent,)
+    numbers = band_gaps(losses, GapSettings(**settings))
+    return Gap(*numbers[:, : len(Gap._fields)].T)
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
+def test_without_noise_the_gap_is_found(exponent):
+    gap = found(make_losses(spectrum(exponent), noise=None), exponent)
+    assert gap.gap[0] == pytest.approx(GAP, abs=0.06)
+    assert gap.lower[0] < GAP < gap.upper[0]
+    assert gap.reason[0] == Reason.NONE
+
+
+def test_errors_hold_and_grow_with_those_of_the_zlp():
+    """Noise and an error of the ZLP, which a hundred spectra do not share."""
+    losses = make_losses(spectrum(), noise=30.0, zlp_error=0.05, n=100, shared=False)
+    gap = found(losses, 0.5)
+    inside = (gap.lower < GAP) & (gap.upper > GAP)
+    assert 0.55 < inside.mean() <= 1
+    assert np.sqrt(np.mean((gap.gap - GAP) ** 2)) < 0.1
+    certain = found(replace(losses, directions=losses.directions * 1e-3), 0.5)
+    assert np.median(gap.std) > np.median(certain.std)
+
+
+def test_an_unknown_exponent_widens_the_error():
+    losses = make_losses(spectrum(), noise=60.0, n=8)
+    known, unknown = found(losses, 0.5), found(losses)
+    assert (unknown.std > known.std).mean() > 0.7
+    assert (unknown.exponent_std > 0.2).all()
+    np.testing.assert_allclose(known.exponent_std, 0, atol=1e-12)
+
+
+def test_nothing_is_found_where_nothing_is():
+    """Stated: less than 1 % of spectra without losses; the ZLP is off as it is said to be."""
+    losses = make_losses(0 * axis(), noise=30.0, zlp_error=0.05, n=400, shared=False)
+    gap = found(losses, 0.5)
+    assert np.isfinite(gap.gap).mean() < 0.01
+    assert (gap.reason == Reason.NOT_SIGNIFICANT).mean() > 0.99
+    in_window = found(losses.select(slice(100)), 0.5, window=(1.6, 4.0))
+    assert np.isfinite(in_window.gap).mean() < 0.05
+
+
+def test_every_spectrum_stands_alone():
+    losses = make_losses(spectrum(), noise=30.0, zlp_error=0.02, n=5)
+    together = band_gaps(losses)
+    alone = [band_gaps(losses.select([row]))[0] for row in range(5)]
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
+
+
+def test_numbers_do_not_depend_on_the_unit_of_counts_or_the_zero_of_the_axis():
+    losses = make_losses(spectrum(), noise=30.0, zlp_error=0.02)
+    scaled = {name: 7 * getattr(losses, name) for name in ("counts", "zlp", "directions")}
+    more = replace(losses, **scaled, variance=49 * losses.variance)
+    moved = replace(losses, energy=losses.energy + 2.0, centre=losses.centre + 2.0)
+    for other in (more, moved):
+        np.testing.assert_allclose(
+            found(other).gap, found(losses).gap, rtol=1e-6, err_msg=str(other.energy[0])
+        )
+
+
+def test_without_the_response_the_gap_is_too_low():
+    losses = make_losses(spectrum(), noise=20.0, n=4)
+    own, none = found(losses, 0.5), found(losses, 0.5, own_response=False)
+    assert none.gap.mean() < own.gap.mean() - 0.03
+
+
+def test_a_window_is_kept_to():
+    gap = found(make_losses(spectrum(), noise=20.0), 0.5, window=(2.0, 4.0))
+    assert 2.0 <= gap.first[0]
+    assert gap.last[0] <= 4.0
+    assert gap.gap[0] == pytest.approx(GAP, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"loss_limit": np.full(1, np.inf)}, Reason.NO_LIMIT),
+        ({"loss_limit": np.full(1, 22.9)}, Reason.AXIS_TOO_SHORT),
+        ({"loss_limit": np.full(1, 100.0)}, Reason.AXIS_TOO_SHORT),
+        ({"loss_limit": np.full(1, np.nan)}, Reason.NO_LIMIT),
+    ],
+)
+def test_reasons_why_there_is_none(change, reason):
+    losses = replace(make_losses(spectrum()), **change)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        numbers = band_gaps(losses)
+    assert numbers.shape == (1, N_NUMBERS)
+    assert np.isnan(numbers[0, 0])
+    assert Gap(*numbers[0, : len(Gap._fields)]).reason == reason
+
+
+def test_a_gap_beside_the_peak_is_told():
+    losses = make_losses(spectrum(gap=0.5), noise=20.0)
+    gap = found(replace(losses, loss_limit=np.full(1, 0.4)), 0.5)
+    assert gap.reason[0] in (Reason.BELOW_RESOLUTION, Reason.AT_EDGE)
+
+
+def test_peaks_in_the_gap_are_a_misfit_or_widen_the_error():
+    """Narrow lines are no onset, whatever the shape."""
+    energy = axis()
+    lines = sum(3e3 * np.exp(-0.5 * ((energy - at) / 0.1) ** 2) for at in (2.0, 2.6, 3.2, 3.8))
+    gap = found(make_losses(spectrum() + lines, noise=10.0), 0.5)
+    assert gap.reason[0] == Reason.MISFIT or gap.std[0] > 0.1
+
+
+@pytest.mark.parametrize("exponent, sign", [(0.5, -1), (1.5, 1)])
+def test_many_spectra_tell_direct_from_indirect(exponent, sign):
+    losses = make_losses(spectrum(exponent), noise=20.0, n=30)
+    numbers = band_gaps(losses, GapSettings(exponents=(1.0,)))
+    evidence = numbers[:, len(Gap._fields) :]
+    assert evidence.shape[1] == EVIDENCE.size
+    assert sign * ln_indirect(evidence) > 3
+    assert np.isnan(ln_indirect(np.full_like(evidence, np.nan)))
+
+
+def test_the_curve_goes_through_the_data():
+    losses = make_losses(spectrum(), noise=20.0)
+    numbers = band_gaps(losses, GapSettings(exponents=(0.5,)))[0]
+    gap = Gap(*numbers[: len(Gap._fields)])
+    curve = onset_curve(losses, gap)
+    inside = np.isfinite(curve)
+    energy = losses.from_peak[0]
+    np.testing.assert_array_equal(inside, (energy >= gap.first) & (energy < gap.last))
+    pulls = (losses.subtracted[0] - curve)[inside] / np.sqrt(losses.variance[0, inside])
+    assert (pulls**2).mean() < 1.5
+    assert np.isnan(onset_curve(losses, Gap())).all()
