@@ -15,6 +15,7 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.physics.peak_shapes import SHAPES
+from hyperspy_zlpml.physics.peak_windows import Window
 
 #: Steps of a fit at most; damping at first, and where a fit is given up.
 _MOST_STEPS, _FIRST_DAMPING, _LARGEST_DAMPING = 100, 1e-3, 1e8
@@ -151,17 +152,6 @@ class Fitted(NamedTuple):
     converged: np.ndarray
 
 
-@dataclass(frozen=True)
-class _State(PerSpectrum):
-    """Fits of some spectra under way."""
-
-    parameters: np.ndarray
-    cost: np.ndarray
-    normal: np.ndarray
-    gradient: np.ndarray
-    damping: np.ndarray
-
-
 class Prior(NamedTuple):
     """Normal distribution of each parameter before the fit.
 
@@ -174,6 +164,45 @@ class Prior(NamedTuple):
 
     mean: np.ndarray
     precision: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Problem(PerSpectrum):
+    """Least squares of some spectra: windows, whitened data, and what was known before."""
+
+    shared = ("model", "precision")
+
+    model: Model
+    window: Window
+    data: np.ndarray
+    mean: np.ndarray
+    precision: np.ndarray
+
+    def at(self, parameters, damping):
+        """Evaluate cost, gradient and normal equations."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            value, jacobian = self.model.evaluate(self.window, parameters)
+            rows = self.window.whiten(np.concatenate([value[:, None], jacobian], 1))
+        residual, jacobian = self.data - rows[:, 0], rows[:, 1:]
+        off = self.mean - parameters
+        return _State(
+            parameters=parameters.copy(),
+            cost=(residual**2).sum(-1) + (self.precision * off**2).sum(-1),
+            normal=jacobian @ jacobian.mT + np.diag(self.precision),
+            gradient=(jacobian @ residual[..., None])[..., 0] + self.precision * off,
+            damping=damping,
+        )
+
+
+@dataclass(frozen=True)
+class _State(PerSpectrum):
+    """Fits of some spectra under way."""
+
+    parameters: np.ndarray
+    cost: np.ndarray
+    normal: np.ndarray
+    gradient: np.ndarray
+    damping: np.ndarray
 
 
 def least_squares(model, window, start, prior):
@@ -195,66 +224,54 @@ def least_squares(model, window, start, prior):
     """
     window = window.beside(model.background(window))
     data = window.whiten(window.values[:, None])[:, 0]
-    state = _evaluated(model, window, data, start, prior)
-    state = replace(state, damping=np.full(len(start), _FIRST_DAMPING))
+    problem = _Problem(model, window, data=data, mean=prior.mean, precision=prior.precision)
+    state = problem.at(start, damping=np.full(len(start), _FIRST_DAMPING))
     converged = np.zeros(len(start), bool)
     for _ in range(_MOST_STEPS):
         rows = np.flatnonzero(~converged)
         if not rows.size:
             break
-        some = Prior(prior.mean[rows], prior.precision)
-        moved, converged[rows] = _step(
-            model, window.select(rows), data[rows], state.select(rows), some
-        )
+        moved, converged[rows] = _step(problem.select(rows), state.select(rows))
         for name in _State._of_spectra():
             getattr(state, name)[rows] = getattr(moved, name)
-    return _fitted(window, state, prior, converged)
+    return _fitted(problem, state, converged)
 
 
-def _evaluated(model, window, data, parameters, prior):
-    """Evaluate cost, gradient and normal equations of fits."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        value, jacobian = model.evaluate(window, parameters)
-        both = window.whiten(np.concatenate([value[:, None], jacobian], 1))
-    residual, jacobian = data - both[:, 0], both[:, 1:]
-    off = prior.mean - parameters
-    gradient = (jacobian @ residual[..., None])[..., 0] + prior.precision * off
-    normal = jacobian @ jacobian.mT + np.diag(prior.precision)
-    cost = (residual**2).sum(-1) + (prior.precision * off**2).sum(-1)
-    return _State(parameters.copy(), cost, normal, gradient, np.empty(len(cost)))
-
-
-def _step(model, window, data, state, prior):
+def _step(problem, state):
     """Try a step for every fit; say which have converged."""
     scale = np.maximum(np.diagonal(state.normal, axis1=1, axis2=2), _SMALLEST)
     damped = state.normal + (state.damping[:, None] * scale)[..., None] * np.eye(scale.shape[-1])
     step = np.linalg.solve(damped, state.gradient[..., None])[..., 0]
     step = np.clip(step, -_LONGEST, _LONGEST)
-    tried = _evaluated(model, window, data, state.parameters + step, prior)
+    tried = problem.at(state.parameters + step, damping=0.1 * state.damping)
     better = tried.cost < state.cost
-    gain = np.abs(state.cost - tried.cost)
-    settled = _SETTLED * np.maximum(state.cost / np.maximum(window.n_used, 1), 1)
-    small = np.einsum("ni,nij,nj->n", step, state.normal, step) < settled
+    settled = _SETTLED * np.maximum(state.cost / np.maximum(problem.window.n_used, 1), 1)
+    decrease = (step * (state.normal @ step[..., None])[..., 0]).sum(-1)
+    is_small = (decrease < settled) & (np.abs(state.cost - tried.cost) < settled)
+    kept = replace(state, damping=10 * state.damping)
     moved = {
-        name: np.where(_like(better, getattr(tried, name)), getattr(tried, name), old)
-        for name, old in ((name, getattr(state, name)) for name in _State._of_spectra())
+        name: np.where(_like(better, old), getattr(tried, name), old)
+        for name, old in ((name, getattr(kept, name)) for name in _State._of_spectra())
     }
-    moved["damping"] = np.maximum(state.damping * np.where(better, 0.1, 10.0), _LEAST_DAMPING)
-    stuck = moved["damping"] > _LARGEST_DAMPING
-    return _State(**moved), (small & (gain < settled)) | stuck
+    moved["damping"] = np.maximum(moved["damping"], _LEAST_DAMPING)
+    return _State(**moved), is_small | (moved["damping"] > _LARGEST_DAMPING)
 
 
 def _like(rows, values):
     return rows.reshape((-1,) + (1,) * (values.ndim - 1))
 
 
-def _fitted(window, state, prior, converged):
-    n_fitted = window.free.shape[1] + (prior.precision == 0).sum()
+def _fitted(problem, state, converged):
+    """Find the covariance of the parameters, and how well they fit."""
+    window = problem.window
+    is_finite = np.isfinite(state.cost) & np.isfinite(state.normal).all((1, 2))
+    normal = np.where(_like(is_finite, state.normal), state.normal, np.eye(state.normal.shape[-1]))
+    n_fitted = window.free.shape[1] + (problem.precision == 0).sum()
     return Fitted(
         parameters=state.parameters,
-        covariance=np.linalg.pinv(state.normal, hermitian=True),
+        covariance=np.linalg.pinv(normal, hermitian=True),
         chi2=state.cost / np.maximum(window.n_used - n_fitted, 1),
-        converged=converged & np.isfinite(state.cost),
+        converged=converged & is_finite,
     )
 
 

@@ -123,7 +123,7 @@ def drude_maximum(position, width):
     >>> from hyperspy_zlpml.physics.peak_shapes import drude_maximum
     >>> maximum, _, _ = drude_maximum(np.array([16.87]), np.array([5.4]))
     >>> maximum.round(2)
-    array([16.66])
+    array([16.65])
     """
     p, g = position**2, width**2
     root = np.sqrt(16 * p**2 - 4 * p * g + g**2)
@@ -135,7 +135,7 @@ def drude_maximum(position, width):
 
 @dataclass(frozen=True)
 class _Peak:
-    """What is asked for: energies from the zero-loss peak, in the units of the axis."""
+    """Description of a peak: energies from the zero-loss peak, in the units of the axis."""
 
     energy: float
     width: float

@@ -163,7 +163,7 @@ def mixing_of(directions):
     Examples
     --------
     >>> import numpy as np
-    >>> from hyperspy_zlpml.physics.peak_fits import mixing_of
+    >>> from hyperspy_zlpml.physics.peak_windows import mixing_of
     >>> w = np.array([[[1.0, 2.0, 2.0]]])
     >>> root = np.eye(3) - w[0].T @ mixing_of(w)[0] @ w[0]
     >>> np.allclose(root @ root, np.linalg.inv(np.eye(3) + w[0].T @ w[0]))

@@ -220,7 +220,7 @@ def fit_group(losses, peaks, weight=None, threshold=3.0):
     if rows.size:
         some = losses.select(rows)
         windows = [take_window(some, *both, narrowest).doubting(order) for both in ends]
-        columns[rows] = _fit_rows(model, some, windows, threshold, reasons[rows])
+        columns[rows] = _fit_rows(model, some, windows, threshold=threshold, reasons=reasons[rows])
     return columns
 
 

@@ -80,6 +80,11 @@ def test_maps_are_native(fits, removal):
     assert repr(plasmon).startswith("<PeakFit, plasmon 22, found in ")
 
 
+def test_fits_are_drawn(fits):
+    axes = fits[0].plot()
+    assert len([one for one in axes if one.images]) == 6
+
+
 def test_one_peak_is_one_fit(removal, fits):
     assert isinstance(removal.fit_peaks(EXCITON, **QUIET), PeakFit)
     (alone,) = removal.fit_peaks([PLASMON], **QUIET)

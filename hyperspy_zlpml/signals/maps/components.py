@@ -18,7 +18,7 @@ _EXPECTED = "a Plasmon, an Exciton, a component or model of these, or a sequence
 
 
 class Surroundings(NamedTuple):
-    """What a fit in energies from the peak lacks of a model on the axis of the data, in eV.
+    """Numbers by which energies from the peak become those of the axis of the data, in eV.
 
     Attributes
     ----------

@@ -77,6 +77,26 @@ class PeakFit:
         found = np.isfinite(self.position.data)
         return f"<PeakFit, {_name(self.peak)}, found in {found.sum()} of {found.size} spectra>"
 
+    def plot(self):
+        """Plot position, width and area, each beside its whole error.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the maps have more than two dimensions.
+        """
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        maps = []
+        for name in ("position", "width", "area"):
+            parts = (getattr(self, f"{name}_{kind}").data for kind in ("std", "systematic"))
+            maps.append((getattr(self, name), np.hypot(*parts)))
+        return plot_maps(maps)
+
     def to_component(self):
         """Make the component of HyperSpy that comes closest, with the medians over the image.
 
