@@ -6,6 +6,7 @@ in its energy, and a fit of the energy itself finds the negative one as often.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -284,7 +285,7 @@ def drude_area(position, width, weight=None):
     """
     # Nodes dense about the peak: E = Ep + G sinh(x) / 2, from 0 to far above.
     ends = np.arcsinh(np.stack([-position, _REACH * (position + width)]) * 2 / width)
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _nodes()
     half = 0.5 * (ends[1] - ends[0])[:, None]
     x = ends[0][:, None] + half * (nodes + 1)
     energy = position[:, None] + 0.5 * width[:, None] * np.sinh(x)
@@ -293,3 +294,9 @@ def drude_area(position, width, weight=None):
         measure = measure * weight(energy)
     parts = drude(energy, position[:, None], width[:, None])
     return tuple((part * measure).sum(-1) for part in parts)
+
+
+@lru_cache(maxsize=1)
+def _nodes():
+    """Nodes and weights of Gauss and Legendre from -1 to 1."""
+    return np.polynomial.legendre.leggauss(_NODES)
