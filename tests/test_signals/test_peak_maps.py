@@ -145,14 +145,22 @@ def test_clusters_have_one_number_each(removal):
         assert np.unique(values).size == 1
 
 
-def test_a_single_spectrum_and_a_line(sample):
-    line = sample.signal.inav[:, 3]
-    one = sample.signal.inav[4, 3]
-    for signal in (line, one):
-        fit = signal.remove_zlp_ml(**QUICK).fit_peaks([PLASMON, EXCITON], pool=None, **QUIET)[0]
-        size = max(signal.axes_manager.navigation_size, 1)
-        assert fit.position.data.shape == (size,)
-        assert fit.position.data[-1] == pytest.approx(22.5, abs=0.2)
+@pytest.mark.parametrize("shape", [(), (2, 1, 3)])
+def test_any_number_of_navigation_axes(shape):
+    sample = make_sample(
+        shape,
+        n_channels=600,
+        scale=0.08,
+        material=MATERIAL,
+        vacuum_fraction=0.0,
+        thickness_range=(0.4, 0.8),
+        random_state=1,
+    )
+    r = sample.signal.remove_zlp_ml(**QUICK)
+    for pool in (None, 3):
+        plasmon, _ = r.fit_peaks([PLASMON, EXCITON], pool=pool, **QUIET)
+        assert plasmon.position.data.shape == (shape[::-1] or (1,))
+        assert plasmon.position.data == pytest.approx(22.5, abs=0.2)
 
 
 def test_gains_are_found():
