@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.integrate import cumulative_trapezoid
 from scipy.interpolate import CubicSpline
-from scipy.special import gammaincc, logsumexp, softmax
+from scipy.special import gammaincc
 
 from hyperspy_zlpml.physics.onset import (
     GROWTHS,
@@ -31,6 +31,8 @@ from hyperspy_zlpml.physics.onset import (
 )
 from hyperspy_zlpml.physics.reasons import Reason
 
+#: ln of a sum, of the logarithms of its terms.
+_log_sum = np.logaddexp.reduce
 #: Exponents of direct and of indirect transitions.
 DIRECT, INDIRECT = 0.5, 1.5
 #: Exponents that are tried where none is known.
@@ -208,13 +210,13 @@ def ln_indirect(evidence):
     >>> import numpy as np
     >>> from hyperspy_zlpml.physics.band_gap import EVIDENCE, ln_indirect
     >>> evidence = np.where(EVIDENCE.table[:, 1] == 1.5, 1.0, 0.0)
-    >>> float(ln_indirect(evidence[None])), float(ln_indirect(np.array([evidence, evidence])))
-    (1.0, 2.0)
+    >>> [float(ln_indirect(np.array([evidence] * n)).round(6)) for n in (1, 2)]
+    [1.0, 2.0]
     """
     tells = np.isfinite(evidence[..., 0])
     total = np.where(tells[..., None], evidence, 0).sum(-2)
     exponent = EVIDENCE.table[:, 1]
-    of_each = [logsumexp(total[..., exponent == one], axis=-1) for one in (INDIRECT, DIRECT)]
+    of_each = [_log_sum(total[..., exponent == one], axis=-1) for one in (INDIRECT, DIRECT)]
     return np.where(tells.any(-1), of_each[0] - of_each[1], np.nan)
 
 
@@ -272,6 +274,10 @@ class _Spectrum:
         """Length of the shortest window above an onset, eV."""
         return max(_SHORTEST[0] * self.fwhm, _SHORTEST[1])
 
+    def templates(self, grid, shapes):
+        """Compute the blurred shapes of onsets in the bins."""
+        return templates(self.bins, grid, shapes, self.response, reach=self.reach)
+
     def until(self, high, low=-np.inf):
         """Take the bins below an energy."""
         return replace(self, bins=self.bins.between(low, high))
@@ -316,7 +322,7 @@ def _search(spectrum, highest):
     fineness = max(_COARSE * spectrum.fwhm, (highest - spectrum.lowest) / _MOST_COARSE)
     grid = onset_grid(spectrum.bins, spectrum.lowest, highest, fineness)
     fits = _fits(spectrum, _SEARCHED, grid, [spectrum.bins.energy.size])
-    log_likelihood = logsumexp(_weighted(fits)[0][0], axis=0)
+    log_likelihood = _log_sum(_weighted(fits)[0][0], axis=0)
     low, middle, high = _quantiles(grid.energy, log_likelihood, _CONSIDERED)
     return _Onsets(low - spectrum.fwhm / 2, middle, high + spectrum.fwhm / 2)
 
@@ -332,7 +338,7 @@ def _with_departures(spectrum, onsets, ends):
     """
     bins = spectrum.bins
     grid = _grid(spectrum, onsets, ends, _COARSE)
-    found = templates(bins, grid, _SEARCHED, spectrum.response, spectrum.reach)
+    found = spectrum.templates(grid, _SEARCHED)
     exact = fit(bins, found, [ends[0], bins.energy.size])
     best = np.unravel_index(exact.chi2[1].argmin(), exact.chi2[1].shape)
     model, distance = exact.height[1][best] * found[best], spectrum.shortest / _DEPARTURES
@@ -356,7 +362,7 @@ def _grid(spectrum, onsets, ends, fineness):
 
 def _fits(spectrum, shapes, grid, n_bins):
     """Fit shapes to the first bins of a spectrum."""
-    found = templates(spectrum.bins, grid, shapes, spectrum.response, spectrum.reach)
+    found = spectrum.templates(grid, shapes)
     return fit(spectrum.bins, found, n_bins)
 
 
@@ -394,8 +400,8 @@ class _Fitted(NamedTuple):
     @property
     def log_density(self):
         """Logarithm of the posterior of onsets in every window, (n_windows, n_onsets)."""
-        density = logsumexp(self.log_likelihood, axis=1)
-        return density - logsumexp(density, axis=1, keepdims=True) + self.log_window[:, None]
+        density = _log_sum(self.log_likelihood, axis=1)
+        return density - _log_sum(density, axis=1, keepdims=True) + self.log_window[:, None]
 
 
 def _fit(spectrum, onsets, ends, settings):
@@ -414,7 +420,7 @@ def _weighted(fits):
     temper = np.maximum(best / freedom, 1)[:, None, None]
     log_likelihood = -0.5 * (fits.chi2 - best[:, None, None]) / temper
     log_window = -0.5 * np.maximum(best - freedom - np.sqrt(2 * freedom), 0)
-    return log_likelihood, log_window - logsumexp(log_window)
+    return log_likelihood, log_window - _log_sum(log_window)
 
 
 def _summary(spectrum, found):
@@ -423,7 +429,7 @@ def _summary(spectrum, found):
     chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - _FITTED, 1)
     shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
     log_density = found.log_density
-    lower, gap, upper = _quantiles(found.onset, logsumexp(log_density, axis=0), _QUANTILES)
+    lower, gap, upper = _quantiles(found.onset, _log_sum(log_density, axis=0), _QUANTILES)
     exponent, exponent_std = _exponent(found)
     growth, best_exponent, width = found.shapes.table[shape]
     return Gap(
@@ -468,8 +474,9 @@ def _between_windows(found, log_density):
 
 def _exponent(found):
     """Compute mean and standard deviation of the exponents that are tried."""
-    evidence = logsumexp(found.log_likelihood, axis=2) + found.log_window[:, None]
-    weights = softmax(logsumexp(evidence, axis=0))
+    evidence = _log_sum(found.log_likelihood, axis=2) + found.log_window[:, None]
+    evidence = _log_sum(evidence, axis=0)
+    weights = np.exp(evidence - _log_sum(evidence))
     exponent = found.shapes.table[:, 1]
     mean = weights @ exponent
     return mean, np.sqrt(weights @ (exponent - mean) ** 2)
@@ -490,7 +497,7 @@ def _evidence(spectrum, onsets, found):
 
 def _reason(spectrum, log_density, gap, improbable):
     """Say what is to be minded of a gap."""
-    total = logsumexp(log_density, axis=0)
+    total = _log_sum(log_density, axis=0)
     if total.argmax() == 0 or total.argmax() == total.size - 1:
         return Reason.AT_EDGE
     if gap < _RESOLVED * spectrum.fwhm:
@@ -523,7 +530,7 @@ def onset_curve(losses, gap):
     nearest = [int(np.abs(grid.energy - gap.best).argmin())]
     grid = grid._replace(energy=grid.energy[nearest], before=grid.before[nearest])
     shapes = Shapes((gap.best_exponent,), (gap.width,), (gap.growth,))
-    found = templates(bins, grid, shapes, response, bins.energy[-1] - gap.best)
+    found = templates(bins, grid, shapes, response, reach=bins.energy[-1] - gap.best)
     brought, _ = scattered_down(bins, channels_of(losses, 0, above), response)
     height = fit(bins._replace(signal=bins.signal - brought), found, [inside.size]).height
     curve[inside] = height.item() * found[0, 0] + brought

@@ -311,7 +311,8 @@ def templates(bins, grid, shapes, response, reach=np.inf):
     )
     transfer = rfft(np.roll(_padded(response, layout.n_fft), -(response.size // 2)))
     blurred = irfft(_sharp(shapes, layout) * transfer, n=layout.n_fft, axis=-1)
-    found = np.moveaxis(blurred[part[:, None], :, place + start], -1, 0)
+    blurred = np.moveaxis(blurred, 0, 1).reshape(blurred.shape[1], -1)
+    found = blurred[:, (part * layout.n_fft)[:, None] + place + start]
     constant, rising = np.split(found, 2)
     return np.concatenate(
         [constant + one * rising / grid.energy[:, None] for one in shapes.growths]
@@ -518,7 +519,11 @@ def fit(bins, shapes, n_bins):
     chi2, none, height, log_determinant = (np.array(values) for values in zip(*found, strict=True))
     shape = (len(found),) + shapes.shape[:2]
     return Fits(
-        chi2.reshape(shape), none, height.reshape(shape), log_determinant, np.asarray(n_bins)
+        chi2=chi2.reshape(shape),
+        none=none,
+        height=height.reshape(shape),
+        log_determinant=log_determinant,
+        n_bins=np.asarray(n_bins),
     )
 
 

@@ -83,7 +83,7 @@ class Packing:
     >>> import numpy as np
     >>> from hyperspy_zlpml.physics.pooling import Packing
     >>> Packing(energy=np.arange(100.0), distance=np.arange(21.0), n_directions=3).width
-    627
+    626
     """
 
     energy: np.ndarray

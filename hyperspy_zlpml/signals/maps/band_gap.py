@@ -165,23 +165,30 @@ class BandGapMethods:
     def _gap_numbers(self, settings, pool, options):
         """Find the numbers of all pixels, (..., N_NUMBERS)."""
         function = partial(band_gaps, settings=settings)
-        if pool is None:
-            return self.removed.map_losses(function, N_NUMBERS, lazy=False, **options)
-        options["window"] = self._pooled_window(settings)
         shape = self.removed.shape[:-1]
+        if isinstance(pool, int) and not shape:
+            arguments.refuse(pool, "pool", "None for a single spectrum")
+        window = None if pool is None else self._pooled_window(settings)
+        if window is None:
+            return self.removed.map_losses(function, N_NUMBERS, lazy=False, **options)
+        options["window"] = window
         if pool == "clusters":
             labels = _groups(self.removed)
             if labels.max() < 0:
                 return np.full(shape + (N_NUMBERS,), np.nan)
             found = map_groups(self.removed, function, labels, **options)
             return np.where((labels < 0)[..., None], np.nan, found[labels])
-        if not shape:
-            arguments.refuse(pool, "pool", "None for a single spectrum")
         return map_neighbours(self.removed, function, N_NUMBERS, size=pool, **options)
 
     def _pooled_window(self, settings):
-        """Choose the energies that pooled spectra are cut to, eV, by the gaps of some of them."""
+        """Choose the energies that pooled spectra are cut to, eV, by the gaps of some of them.
+
+        None where no energy is known above which losses are told from the ZLP.
+        """
         losses = self.removed.losses_of(_some_spectra(self.removed))
+        losses = losses.select(np.isfinite(losses.loss_limit))
+        if not losses.centre.size:
+            return None
         fwhm = np.median(losses.fwhm)
         low = max(losses.loss_limit.min() - fwhm, 0.0)
         end = (losses.energy[-1] - losses.centre).min() - fwhm
@@ -322,14 +329,18 @@ class BandGap:
         quantity, plain = f"Energy ({units})", partial(plain_map, removal)
         titles = {"lower": "lower end", "upper": "upper end", "systematic": "window error"}
         return cls(
-            gap=value_map(removal, gap, std, "band gap", quantity),
+            gap=value_map(removal, gap, std, title="band gap", quantity=quantity),
             std=plain(std, "error of band gap", quantity),
             **{
                 name: plain(energies[name], f"{titles[name]} of band gap", quantity)
                 for name in titles
             },
             exponent=value_map(
-                removal, found.exponent, found.exponent_std, "exponent of the onset", "Exponent"
+                removal,
+                found.exponent,
+                found.exponent_std,
+                title="exponent of the onset",
+                quantity="Exponent",
             ),
             ln_indirect=plain(found.ln_indirect, "evidence for an indirect gap", "ln K"),
             ln_indirect_clusters=plain(
