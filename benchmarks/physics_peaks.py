@@ -297,11 +297,11 @@ def main():
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    table = Table()
     for part in options.parts:
+        table = Table()
         for seed in options.seeds:
             globals()[part](table, seed, options.size)
-    table.show()
+        table.show()
 
 
 if __name__ == "__main__":

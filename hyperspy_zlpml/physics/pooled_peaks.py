@@ -57,9 +57,27 @@ def mean_of(losses, row, near):
     """
     members = members_of(losses, row, near)
     total = pooled(losses.select(members), losses.select([row]))
-    n = len(members)
-    means = {name: getattr(total, name) / n for name in ("counts", "zlp", "directions")}
-    return replace(total, variance=total.variance / n**2, **means)
+    return means_of(total, np.array([len(members)]))
+
+
+def means_of(sums, count):
+    """Divide sums of spectra by their numbers.
+
+    Parameters
+    ----------
+    sums : Losses
+        Of n pools.
+    count : ndarray of shape (n,)
+
+    Returns
+    -------
+    Losses
+    """
+    n = np.asarray(count, float)[:, None]
+    means = {name: getattr(sums, name) / n for name in ("counts", "zlp")}
+    return replace(
+        sums, variance=sums.variance / n**2, directions=sums.directions / n[..., None], **means
+    )
 
 
 def neighbourhoods(shape, size):
@@ -89,20 +107,25 @@ def neighbourhoods(shape, size):
     return [(row, number[box].ravel()) for row, box in enumerate(boxes)]
 
 
-def clusters(labels, is_vacuum):
-    """List the spectra of every cluster under one of them.
+def kinds_of(labels, is_vacuum):
+    """Make vacuum a cluster of its own.
 
     Parameters
     ----------
-    labels : ndarray of int of shape (n_spectra,)
+    labels : ndarray of int
         Negative where a spectrum was left out.
-    is_vacuum : ndarray of bool of shape (n_spectra,)
-        Vacuum is a cluster of its own.
+    is_vacuum : ndarray of bool
+        Of the same shape.
 
     Returns
     -------
-    list of (int, ndarray of int)
+    ndarray of int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.pooled_peaks import kinds_of
+    >>> kinds_of(np.array([0, 0, 1, -1]), np.array([True, False, False, False]))
+    array([ 2,  0,  1, -1])
     """
-    kinds = np.where(is_vacuum & (labels >= 0), labels.max(initial=0) + 1, labels)
-    members = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds[kinds >= 0])]
-    return [(int(one[0]), one) for one in members]
+    return np.where(is_vacuum & (labels >= 0), labels.max(initial=0) + 1, labels)

@@ -30,7 +30,7 @@ from hyperspy_zlpml.physics.peaks import (
     piece_of,
     top,
 )
-from hyperspy_zlpml.physics.pooled_peaks import clusters, fit_pooled, neighbourhoods
+from hyperspy_zlpml.physics.pooled_peaks import fit_pooled, neighbourhoods
 from hyperspy_zlpml.physics.pooling import Packing
 from hyperspy_zlpml.physics.reasons import Reason
 
@@ -423,12 +423,6 @@ def test_neighbourhoods_end_at_the_image():
     pools = neighbourhoods((3, 4), 3)
     assert [len(near) for _, near in pools] == [4, 6, 6, 4, 6, 9, 9, 6, 4, 6, 6, 4]
     assert neighbourhoods((), 3)[0][1].tolist() == [0]
-
-
-def test_vacuum_is_a_cluster_of_its_own():
-    labels, vacuum = np.array([0, 0, 1, -1, 0]), np.array([True, False, False, False, False])
-    pools = clusters(labels, vacuum)
-    assert sorted(members.tolist() for _, members in pools) == [[0], [1, 4], [2]]
 
 
 @pytest.mark.parametrize(

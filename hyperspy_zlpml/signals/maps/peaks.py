@@ -13,7 +13,7 @@ from hyperspy_zlpml.physics.peaks import QUANTITIES, WIDTH, fit_peaks
 from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
 from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, value_map
-from hyperspy_zlpml.signals.maps.pools import fit_pools, pools_of
+from hyperspy_zlpml.signals.maps.pools import check_pool, fit_pools
 from hyperspy_zlpml.signals.microscope import beam_of
 
 #: Sides of the zero-loss peak.
@@ -217,17 +217,17 @@ class PeakMethods:
         """
         peaks, is_one = peaks_of(peaks, self)
         settings = _checked(self, peaks, threshold, single_scattering, side)
-        pools = pools_of(self, pool)
+        check_pool(pool)
         options = {
             "show_progressbar": wants_progressbar(show_progressbar),
             "title": "Fitting peaks",
         }
-        if pools is None:
+        if pool is None:
             found = self.removed.map_losses(
                 partial(fit_peaks, **settings), len(peaks) * WIDTH, lazy=False, **options
             )
         else:
-            found = fit_pools(self.removed, pools, **settings, **options)
+            found = fit_pools(self.removed, pool, **settings, **options)
         found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))
         axis = self._like.axes_manager.signal_axes[0]
         around = Surroundings(
