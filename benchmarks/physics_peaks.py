@@ -297,6 +297,7 @@ def main():
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    hs.set_log_level("CRITICAL")  # one line for every pixel without a covariance
     for part in options.parts:
         table = Table()
         for seed in options.seeds:
