@@ -13,6 +13,7 @@ from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
 from hyperspy_zlpml.removal.evaluation import OF_MODEL
 from hyperspy_zlpml.removal.integrals import Integrals
+from hyperspy_zlpml.removal.losses import map_block
 from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.subtract import Subtraction, results_type
 from hyperspy_zlpml.statistics import Range
@@ -160,7 +161,7 @@ class Application:
         else:
             function = partial(subtraction.evaluate_packed, names=names)
             results = map_spectra(function, data, posterior, variance, **options)
-        return {name: self._on_all_channels(values) for name, values in results.items()}
+        return {name: self.on_all_channels(values) for name, values in results.items()}
 
     def draw(self, n_draws, data, posterior, seed, **options):
         """Draw zero-loss peaks of all spectra of an image.
@@ -190,7 +191,7 @@ class Application:
             title="Drawing ZLPs",
             **options,
         )
-        return [self._on_all_channels(values) for values in draws.values()]
+        return [self.on_all_channels(values) for values in draws.values()]
 
     def integrate(self, data, posterior, window, show_progressbar=False):
         """Integrate the subtracted signal of all spectra between two energies.
@@ -234,6 +235,57 @@ class Application:
             )
         return Integrals.unstack(found)
 
+    def map_losses(self, function, width, data, posterior, *others, variance=None, **options):
+        """Apply a function of physics to all spectra of an image.
+
+        Parameters
+        ----------
+        function : callable
+            Called as ``function(losses, *others)`` with the :class:`.Losses` of some spectra; returns
+            an array of shape (n_spectra, width).
+        width : int
+        data : ndarray or dask array of shape (..., n_energy)
+            Recorded channels.
+        posterior : ndarray or dask array of shape (..., n_numbers)
+        *others : array of shape (..., 1)
+            Numbers of each spectrum that the function takes.
+        variance : array that broadcasts with ``data``, or float, optional
+            Variance of the counts where it is known.
+        **options
+            ``lazy``, ``show_progressbar`` and ``title`` of :func:`.map_spectra`.
+
+        Returns
+        -------
+        ndarray or dask array of shape (..., width)
+            NaN where a spectrum has no ZLP.
+        """
+        mapped = partial(
+            map_block,
+            model=self.subtraction,
+            function=function,
+            limits=self._limits_of_vacuum(),
+        )
+        found = map_spectra(
+            mapped,
+            data,
+            posterior,
+            variance,
+            *others,
+            names=["found"],
+            width=width,
+            dtype=float,
+            **options,
+        )
+        return found["found"]
+
+    def _limits_of_vacuum(self):
+        """Take the limits of the thinnest cluster that has some, for spectra without."""
+        regions = self.regions
+        has = np.flatnonzero(np.isfinite(regions.E_I))
+        if not has.size:
+            return Range(-NO_LIMIT, NO_LIMIT)
+        return Range(float(regions.gain_limit[has[0]]), float(regions.E_I[has[0]]))
+
     def lost(self, posterior, image):
         """Find the spectra that should have a ZLP and have none.
 
@@ -258,8 +310,17 @@ class Application:
         lost[rows] = ~found.usable
         return lost
 
-    def _on_all_channels(self, values):
-        """Continue a result to the channels that were not recorded."""
+    def on_all_channels(self, values):
+        """Continue a result to the channels that were not recorded.
+
+        Parameters
+        ----------
+        values : ndarray or dask array of shape (..., n_recorded)
+
+        Returns
+        -------
+        ndarray or dask array of shape (..., n_energy)
+        """
         if self.channels is None or self.channels.all_recorded:
             return values
         width = [(0, 0)] * (values.ndim - 1) + [self.channels.not_recorded]

@@ -51,7 +51,7 @@ def draw(model, posterior, rngs, common):
     # Errors are limited by a ZLP that is no higher than its peak.
     share = limited(model, sigma, log_zlp, posterior.highest) / sigma
     own = cut(on_channels(model, found.own * share), model.start(peaks), model.n_energy)
-    factor = _root(model.correlation)
+    factor = shared_root(model.correlation)
     n_directions, n_shared = len(found.directions), factor.shape[1]
     pattern_error = model.table.residual.pattern_error
     has_pattern = pattern_error.size == model.n_energy
@@ -93,8 +93,18 @@ def response(model, posterior, distance):
     return shapes / trapezoid(shapes, distance, axis=-1)[:, None]
 
 
-def _root(correlation):
-    """Factorise a correlation of groups, without what is nothing."""
+def shared_root(correlation):
+    """Factorise a correlation of groups, without what is nothing.
+
+    Parameters
+    ----------
+    correlation : ndarray of shape (n_groups, n_groups)
+
+    Returns
+    -------
+    ndarray of shape (n_groups, n)
+        Times its transpose it is the correlation.
+    """
     values, vectors = np.linalg.eigh(correlation)
     kept = values > _NEGLECTED * values.max()
     return vectors[:, kept] * np.sqrt(values[kept])

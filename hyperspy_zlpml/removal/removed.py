@@ -226,6 +226,57 @@ class RemovedZLP:
         window = Range(left, right)
         return self.application.integrate(self.spectra.counts, self.posterior, window)
 
+    def map_losses(self, function, width, *others, **options):
+        """Apply a function of what is left of spectra, and of the errors of their ZLPs, to all.
+
+        Parameters
+        ----------
+        function : callable
+            Called as ``function(losses, *others)`` with the :class:`~hyperspy_zlpml.physics.Losses` of
+            some spectra, all with a ZLP; returns an array of shape (n_spectra, width). Its numbers
+            must not depend on which spectra come together.
+        width : int
+            Numbers that it returns for each spectrum.
+        *others : array of the navigation shape
+            Numbers of each spectrum, handed on to the function as (n_spectra,).
+        **options
+            ``lazy`` (by default as the results are), ``show_progressbar``, and ``title`` of the bar.
+
+        Returns
+        -------
+        array of shape (..., width)
+            NaN where a spectrum has no ZLP.
+
+        Examples
+        --------
+        Largest losses of each spectrum, and their noise:
+
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> def largest(losses):
+        ...     top = losses.subtracted.argmax(-1)[:, None]
+        ...     taken = [losses.subtracted, np.sqrt(losses.variance)]
+        ...     return np.hstack([np.take_along_axis(one, top, -1) for one in taken])
+        >>> r.removed.map_losses(largest, 2).shape
+        (4, 4, 2)
+        """
+        self._check_counts(["map_losses"])
+        options = {"lazy": self.is_lazy, "title": "Working on losses", **options}
+        spectra = self.spectra
+        return self.application.map_losses(
+            function,
+            width,
+            spectra.counts,
+            self.posterior,
+            *(np.asarray(other)[..., None] for other in others),
+            variance=spectra.variance,
+            **options,
+        )
+
     def of_spectra(self, index, names=RESULTS):
         """Evaluate results of a few spectra alone.
 

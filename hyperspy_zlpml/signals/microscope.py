@@ -8,6 +8,7 @@ import numpy as np
 from hyperspy_zlpml.arguments import is_number, is_sequence, refuse
 from hyperspy_zlpml.ensemble.conditions import check_condition_names, condition_values
 from hyperspy_zlpml.image.spectra import SHAPING_SETTINGS
+from hyperspy_zlpml.physics.kinematics import Beam
 
 #: Settings of the microscope, and where HyperSpy keeps them.
 _SETTINGS = {
@@ -41,6 +42,54 @@ def microscope_settings(signal):
     """
     found = {name: signal.metadata.get_item(_SETTINGS[name]) for name in SHAPING_SETTINGS}
     return {name: float(value) for name, value in found.items() if is_number(value) and value > 0}
+
+
+def beam_of(signal, purpose):
+    """Read the beam and the angles of a signal from its metadata.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+    purpose : str
+        What they are needed for, as errors say it.
+
+    Returns
+    -------
+    Beam
+
+    Raises
+    ------
+    ValueError
+        If the beam energy or an angle is missing, or is no possible number.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.microscope import beam_of
+    >>> s = ws2_like((), n_channels=256, random_state=0).signal
+    >>> beam_of(s, "thickness")
+    Beam(energy=200.0, collection_angle=15.0, convergence_angle=10.0)
+    >>> del s.metadata.Acquisition_instrument.TEM.beam_energy
+    >>> beam_of(s, "thickness")
+    Traceback (most recent call last):
+    ValueError: thickness: expected beam_energy in the metadata of the signal, got none; set it \
+with s.set_microscope_parameters(beam_energy=...) before the ZLP is removed.
+    """
+    found = microscope_settings(signal)
+    missing = [name for name in SHAPING_SETTINGS if name not in found]
+    if missing == ["convergence_angle"] and signal.metadata.get_item(_SETTINGS[missing[0]]) == 0:
+        missing, found = [], {**found, "convergence_angle": 0.0}  # a parallel beam
+    if missing:
+        calls = ", ".join(f"{name}=..." for name in missing)
+        raise ValueError(
+            f"{purpose}: expected {' and '.join(missing)} in the metadata of the signal, got none; "
+            f"set it with s.set_microscope_parameters({calls}) before the ZLP is removed."
+        )
+    return Beam(
+        energy=found["beam_energy"],
+        collection_angle=found["collection_angle"],
+        convergence_angle=found["convergence_angle"],
+    )
 
 
 def condition_of(signal, name, key=None, number=None):

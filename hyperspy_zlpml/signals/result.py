@@ -17,6 +17,12 @@ from hyperspy_zlpml.removal import stored
 from hyperspy_zlpml.removal.application import check_window
 from hyperspy_zlpml.removal.removed import RemovedZLP, checked_names
 from hyperspy_zlpml.signals.arguments import wants_progressbar
+from hyperspy_zlpml.signals.maps.band_gap import BandGapMethods
+from hyperspy_zlpml.signals.maps.dielectric import DielectricMethods
+from hyperspy_zlpml.signals.maps.peaks import PeakMethods
+from hyperspy_zlpml.signals.maps.retardation import RetardationMethods
+from hyperspy_zlpml.signals.maps.temperature import TemperatureMethods
+from hyperspy_zlpml.signals.maps.thickness import ThicknessMethods
 from hyperspy_zlpml.signals.saving import save_together
 from hyperspy_zlpml.signals.wrapping import (
     blank_like,
@@ -40,7 +46,14 @@ _MAPS = ("clusters", "vacuum", "centre", "fwhm", "intensity")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ZLPRemoval:
+class ZLPRemoval(
+    ThicknessMethods,
+    DielectricMethods,
+    RetardationMethods,
+    BandGapMethods,
+    PeakMethods,
+    TemperatureMethods,
+):
     """Result of :meth:`EELSZLPSpectrum.remove_zlp_ml`.
 
     Signals on the axes of the data are made at first access and kept: ``subtracted``, ``zlp``,

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From matched spectra to what functions of physics take: losses and the errors of their ZLPs.
+
+The errors of a ZLP are many: those of every fitted number, what neighbouring channels share
+beside, and the choice of ``E_I``. Few of them stand above the noise of the counts. These are kept
+as directions; what is left of the others is added to the variance of the channels.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from hyperspy_zlpml.physics.losses import Losses
+from hyperspy_zlpml.removal.draws import response, shared_root
+from hyperspy_zlpml.removal.evaluation import (
+    at_groups,
+    deviations,
+    limited,
+    log_zlp_of,
+    look_up,
+    on_channels,
+    zlp_of,
+)
+from hyperspy_zlpml.removal.geometry import cut
+from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged
+
+#: Spectra that a function of physics is given at once: their directions stay in the cache.
+SPECTRA_AT_ONCE = 64
+#: Directions that are kept beside that of ``E_I``.
+_MOST_DIRECTIONS = 16
+#: Other choices of ``E_I`` that are tried, in units of it.
+_OTHER_LIMITS = (0.8, 1.25)
+#: Responses reach this many FWHM from the peak.
+_REACH = 8.0
+#: Change of ln(ZLP) with the choice of ``E_I`` that counts at most, a factor of e.
+_LARGEST_CHANGE = 1.0
+
+
+def map_block(counts, packed, measured_variance, *others, model, function, limits, out):
+    """Apply a function of physics to a block, for :func:`~hyperspy_zlpml.compute.mapping.map_spectra`.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured.
+    packed : ndarray of shape (n_spectra, n_numbers)
+        Of :meth:`.Posterior.pack`.
+    measured_variance : ndarray of shape (n_spectra, n_energy), float or None
+        Variance of the counts where it is known.
+    *others : ndarray of shape (n_spectra, 1)
+        Handed on to the function.
+    model : Subtraction
+    function : callable
+        Called as ``function(losses, *others)``; returns an array of shape (n, width).
+    limits : Range
+        Limits below and above which pure ZLP ends in the thinnest cluster, for vacuum.
+    out : list of one ndarray of shape (n_spectra, width)
+        Written to; NaN where a spectrum has no ZLP.
+    """
+    posterior = Posterior.unpack(packed, model.table.n_modes)
+    out[0][:] = np.nan
+    usable = np.flatnonzero(posterior.usable)
+    for first in range(0, usable.size, SPECTRA_AT_ONCE):
+        rows = usable[first : first + SPECTRA_AT_ONCE]
+        own = posterior.select(rows)
+        check_unchanged(counts, own, rows=rows)
+        known = measured_variance[rows] if np.ndim(measured_variance) else measured_variance
+        losses = losses_of(model, own, counts[rows].astype(float), limits, known)
+        out[0][rows] = function(losses, *(other[rows, 0] for other in others))
+
+
+def losses_of(model, posterior, counts, limits, measured_variance=None):
+    """Collect the losses of matched spectra, and in which ways their ZLPs may be wrong.
+
+    Parameters
+    ----------
+    model : Subtraction
+    posterior : Posterior
+        All usable.
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured, double precision.
+    limits : Range
+        Limits of pure ZLP that spectra without any are given: who takes the whole of a spectrum for
+        ZLP finds nothing in it, and no error of that.
+    measured_variance : float or ndarray, optional
+        Variance of the counts where it is known.
+
+    Returns
+    -------
+    Losses
+    """
+    is_vacuum = np.isinf(posterior.peaks.loss_limit)
+    posterior = _with_limits(model, posterior, counts, limits)
+    peaks, matched = posterior.peaks, posterior.matched
+    zlp, data = zlp_of(model, posterior), model.free_of_pedestal(counts)
+    directions, own = _directions(model, posterior, counts)
+    if measured_variance is None:
+        per_fwhm = np.maximum(matched.fwhm / model.step, 1.0)
+        measured_variance = model.noise.of_measured(data, per_fwhm[:, None])
+    distance = _distances(model)
+    shapes = response(model, posterior, distance)
+    return Losses(
+        energy=model.energy,
+        distance=distance,
+        counts=data,
+        zlp=zlp,
+        variance=measured_variance + (own * zlp) ** 2,
+        directions=np.moveaxis(directions, 0, 1) * zlp[:, None],
+        centre=matched.centre,
+        fwhm=matched.fwhm,
+        gain_limit=peaks.gain_limit,
+        loss_limit=peaks.loss_limit,
+        is_vacuum=is_vacuum,
+        response=shapes / shapes.sum(-1, keepdims=True),
+    )
+
+
+def _with_limits(model, posterior, counts, limits):
+    """Match spectra anew that have no limits of pure ZLP, within those of others."""
+    peaks = posterior.peaks
+    free = np.isinf(peaks.loss_limit)
+    if not free.any() or not np.isfinite(limits.high):
+        return posterior
+    peaks = replace(
+        peaks,
+        loss_limit=np.where(free, limits.high, peaks.loss_limit),
+        gain_limit=np.where(np.isinf(peaks.gain_limit), limits.low, peaks.gain_limit),
+    )
+    return Posterior.unpack(
+        _matched_anew(model, posterior, counts, peaks, free), model.table.n_modes
+    )
+
+
+def _matched_anew(model, posterior, counts, peaks, rows):
+    """Match some spectra within other limits; packed."""
+    packed = posterior.pack()
+    packed[rows] = model.posterior(counts[rows], peaks.select(rows)).pack()
+    return packed
+
+
+def _directions(model, posterior, counts):
+    """Find the directions in which ln(ZLP) may be wrong, and what channels have for themselves.
+
+    Returns
+    -------
+    directions : ndarray of shape (n_directions, n_spectra, n_energy)
+    own : ndarray of shape (n_spectra, n_energy)
+    """
+    peaks, matched = posterior.peaks, posterior.matched
+    looked_up = look_up(model, matched, peaks)
+    log_zlp = log_zlp_of(model, matched, looked_up)
+    found = deviations(model, matched, peaks, looked_up)
+    # Errors are limited by a ZLP that is no higher than its peak.
+    sigma = at_groups(model, matched, peaks).sigma
+    share = limited(model, sigma, log_zlp, posterior.highest) / sigma
+    shared = found.shared[None] * shared_root(model.correlation).T[:, None]
+    every = np.concatenate([found.directions, shared]) * share
+    kept, rest = _most_significant(every, _significance(model, log_zlp))
+    kept = np.concatenate([kept, _of_limit(model, posterior, counts)[None]])
+    own = np.hypot(found.own * share, rest)
+
+    def expanded(values):
+        return cut(on_channels(model, values), model.start(peaks), model.n_energy)
+
+    return np.stack([expanded(one) for one in kept]), expanded(own)
+
+
+def _significance(model, log_zlp):
+    """Compute by what number of standard deviations of noise groups show a change of ln(ZLP)."""
+    n_channels = model.groups.n_channels
+    zlp = np.exp(log_zlp) * n_channels
+    return zlp / np.sqrt(model.noise.variance(zlp, n_channels) + model.noise.unit**2)
+
+
+def _most_significant(directions, significance):
+    """Turn directions into as many that are independent, the clearest first; keep some.
+
+    Returns
+    -------
+    kept : ndarray of shape (n_kept, n_spectra, n_groups)
+    rest : ndarray of shape (n_spectra, n_groups)
+        Standard deviation of what was not kept.
+    """
+    weighted = np.moveaxis(directions * significance, 0, 1)
+    _, turns = np.linalg.eigh(weighted @ np.swapaxes(weighted, 1, 2))
+    turned = np.einsum("pij,ipg->jpg", turns, directions)[::-1]
+    rest = np.sqrt((turned[_MOST_DIRECTIONS:] ** 2).sum(0))
+    return turned[:_MOST_DIRECTIONS], rest
+
+
+def _of_limit(model, posterior, counts):
+    """Compute how ln(ZLP) changes with the choice of ``E_I``, as a standard deviation."""
+    peaks = posterior.peaks
+    rows = np.flatnonzero(np.isfinite(peaks.loss_limit))
+    change = np.zeros((len(counts), model.groups.size))
+    if not rows.size:
+        return change
+    some = peaks.select(rows)
+    found = []
+    for factor in _OTHER_LIMITS:
+        moved = replace(some, loss_limit=some.loss_limit * factor)
+        matched = model.match_rows(counts[rows], moved)
+        found.append(at_groups(model, matched, moved).log_zlp)
+    with np.errstate(invalid="ignore"):
+        half = (found[1] - found[0]) / 2
+    change[rows] = np.clip(np.nan_to_num(half), -_LARGEST_CHANGE, _LARGEST_CHANGE)
+    return change
+
+
+def _distances(model):
+    """Choose the energies from a peak at which responses are given."""
+    n = int(np.ceil(_REACH * np.exp(model.log_fwhm.mean) / model.step))
+    return model.step * np.arange(-n, n + 1)

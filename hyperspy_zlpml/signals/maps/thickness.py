@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Method of the result of a removal, and what it returns."""
+
+
+class ThicknessMethods:
+    """Methods of the result of a removal."""
