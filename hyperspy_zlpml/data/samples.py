@@ -511,7 +511,7 @@ def phonons(
     random_state=None,
     **parameters,
 ):
-    """Simulate a film that fills the view, its phonon at 0.1 eV lost and gained; 12 meV resolution.
+    """Simulate a film with a phonon at 0.1 eV that is lost and gained, at 12 meV resolution.
 
     Gains are to losses as the temperature has it, see :meth:`.Material.phonon_scattering`.
 
@@ -549,7 +549,6 @@ def phonons(
         "fwhm": 0.012,
         "peak_counts": 2e6,
         "thickness_range": (0.2, 1.0),
-        "vacuum_fraction": 0.0,
         "response": Response(
             exponent_gain=1.8,
             exponent_loss=1.7,
