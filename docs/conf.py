@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sphinx configuration."""
 
+from pathlib import Path
+
 from hyperspy_zlpml import __version__
 
 project = "hyperspy_zlpml"
@@ -14,7 +16,12 @@ extensions = [
     "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxcontrib.towncrier.ext",
 ]
+towncrier_draft_autoversion_mode = "draft"
+towncrier_draft_include_empty = True
+towncrier_draft_working_directory = Path(__file__).parent.parent
 autosummary_generate = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False

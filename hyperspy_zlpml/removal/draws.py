@@ -20,9 +20,6 @@ from hyperspy_zlpml.removal.evaluation import (
 )
 from hyperspy_zlpml.removal.geometry import cut
 
-#: Part of the variance of correlated errors that is left out.
-_NEGLECTED = 1e-9
-
 
 def draw(model, posterior, rngs, common):
     """Draw zero-loss peaks, again and again.
@@ -51,7 +48,7 @@ def draw(model, posterior, rngs, common):
     # Errors are limited by a ZLP that is no higher than its peak.
     share = limited(model, sigma, log_zlp, posterior.highest) / sigma
     own = cut(on_channels(model, found.own * share), model.start(peaks), model.n_energy)
-    factor = shared_root(model.correlation)
+    factor = model.shared_root
     n_directions, n_shared = len(found.directions), factor.shape[1]
     pattern_error = model.table.residual.pattern_error
     has_pattern = pattern_error.size == model.n_energy
@@ -91,20 +88,3 @@ def response(model, posterior, distance):
     rows = zip(energy, log_zlp, strict=True)
     shapes = np.exp([np.interp(distance, at, values - values.max()) for at, values in rows])
     return shapes / trapezoid(shapes, distance, axis=-1)[:, None]
-
-
-def shared_root(correlation):
-    """Factorise a correlation of groups, without what is nothing.
-
-    Parameters
-    ----------
-    correlation : ndarray of shape (n_groups, n_groups)
-
-    Returns
-    -------
-    ndarray of shape (n_groups, n)
-        Times its transpose it is the correlation.
-    """
-    values, vectors = np.linalg.eigh(correlation)
-    kept = values > _NEGLECTED * values.max()
-    return vectors[:, kept] * np.sqrt(values[kept])

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from hyperspy_zlpml.physics.losses import Losses
-from hyperspy_zlpml.removal.draws import response, shared_root
+from hyperspy_zlpml.removal.draws import response
 from hyperspy_zlpml.removal.evaluation import (
     at_groups,
     deviations,
@@ -28,6 +28,8 @@ from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged
 SPECTRA_AT_ONCE = 64
 #: Directions that are kept beside that of ``E_I``.
 _MOST_DIRECTIONS = 16
+#: Part of the variance that neighbouring groups share which is taken for their own.
+_LEFT_OUT = 0.03
 #: Other choices of ``E_I`` that are tried, in units of it.
 _OTHER_LIMITS = (0.8, 1.25)
 #: Responses reach this many FWHM from the peak.
@@ -153,16 +155,44 @@ def _directions(model, posterior, counts):
     # Errors are limited by a ZLP that is no higher than its peak.
     sigma = at_groups(model, matched, peaks).sigma
     share = limited(model, sigma, log_zlp, posterior.highest) / sigma
-    shared = found.shared[None] * shared_root(model.correlation).T[:, None]
+    shared, left = _shared_directions(model, found.shared)
     every = np.concatenate([found.directions, shared]) * share
-    kept, rest = _most_significant(every, _significance(model, log_zlp))
+    kept, rest = _most_significant(np.moveaxis(every, 0, 1), _significance(model, log_zlp))
+    kept = np.moveaxis(kept, 0, 1)
     kept = np.concatenate([kept, _of_limit(model, posterior, counts)[None]])
-    own = np.hypot(found.own * share, rest)
+    own = np.sqrt((np.hypot(found.own, left) * share) ** 2 + rest**2)
 
     def expanded(values):
         return cut(on_channels(model, values), model.start(peaks), model.n_energy)
 
-    return np.stack([expanded(one) for one in kept]), expanded(own)
+    own = np.hypot(expanded(own), _pattern_error(model))
+    return np.stack([expanded(one) for one in kept]), own
+
+
+def _pattern_error(model):
+    """Take the error of the sensitivity of channels, where there is one."""
+    error = model.table.residual.pattern_error
+    return error if error.size == model.n_energy else 0.0
+
+
+def _shared_directions(model, sigma):
+    """Write what neighbouring groups share as directions, and what the smallest of these hold.
+
+    Parameters
+    ----------
+    model : Subtraction
+    sigma : ndarray of shape (n_spectra, n_groups)
+
+    Returns
+    -------
+    directions : ndarray of shape (n_shared, n_spectra, n_groups)
+    left : ndarray of shape (n_spectra, n_groups)
+        Standard deviation.
+    """
+    variance = np.cumsum((model.shared_root**2).sum(0)) / model.groups.size
+    root = model.shared_root[:, : np.searchsorted(variance, 1 - _LEFT_OUT) + 1]
+    left = np.sqrt(np.clip(1 - (root**2).sum(-1), 0, None))
+    return sigma * root.T[:, None], sigma * left
 
 
 def _significance(model, log_zlp):
@@ -175,17 +205,22 @@ def _significance(model, log_zlp):
 def _most_significant(directions, significance):
     """Turn directions into as many that are independent, the clearest first; keep some.
 
+    Parameters
+    ----------
+    directions : ndarray of shape (n_spectra, n_directions, n_groups)
+    significance : ndarray of shape (n_spectra, n_groups)
+
     Returns
     -------
-    kept : ndarray of shape (n_kept, n_spectra, n_groups)
+    kept : ndarray of shape (n_spectra, n_kept, n_groups)
     rest : ndarray of shape (n_spectra, n_groups)
         Standard deviation of what was not kept.
     """
-    weighted = np.moveaxis(directions * significance, 0, 1)
+    weighted = directions * significance[:, None]
     _, turns = np.linalg.eigh(weighted @ np.swapaxes(weighted, 1, 2))
-    turned = np.einsum("pij,ipg->jpg", turns, directions)[::-1]
-    rest = np.sqrt((turned[_MOST_DIRECTIONS:] ** 2).sum(0))
-    return turned[:_MOST_DIRECTIONS], rest
+    turned = (np.swapaxes(turns, 1, 2) @ directions)[:, ::-1]
+    rest = np.sqrt((turned[:, _MOST_DIRECTIONS:] ** 2).sum(1))
+    return turned[:, :_MOST_DIRECTIONS], rest
 
 
 def _of_limit(model, posterior, counts):

@@ -34,6 +34,8 @@ _SPECTRA_AT_ONCE = 256
 _WIDER = 1.05
 #: Errors that no mode holds are shared over about this distance in x (standard deviation).
 _SHARED_OVER = 0.25
+#: Eigenvalues of a correlation below this, over the largest, are nothing.
+_NEGLECTED = 1e-9
 #: Matches with a larger chi2 per degree of freedom are tried once more without spikes.
 _POOR = 10.0
 #: A ZLP off its counts by this many standard deviations of all that is uncertain is no result.
@@ -512,6 +514,16 @@ class Subtraction:
             The counts themselves where there is none.
         """
         return counts - self.pedestal if self.pedestal else counts
+
+    @cached_property
+    def shared_root(self):
+        """Independent ways in which groups err together, the largest first, (n_groups, n).
+
+        Times its transpose it is the correlation.
+        """
+        values, vectors = np.linalg.eigh(self.correlation)
+        kept = values > _NEGLECTED * values.max()
+        return (vectors[:, kept] * np.sqrt(values[kept]))[:, ::-1]
 
     @cached_property
     def shared(self):
