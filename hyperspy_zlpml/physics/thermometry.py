@@ -70,6 +70,8 @@ _DIFFERENCE = 0.02
 _LARGEST_STEP = 0.3
 #: Gains, and 1/kT itself, stand out by this many standard errors.
 _SIGMAS = 3.0
+#: Losses stand out where their chi2 does by this many standard deviations.
+_LOSS_SIGMAS = 5.0
 #: One-sided 95 % limit of a normal value.
 _UPPER_LIMIT = 1.645
 #: Reduced chi2 from which detailed balance does not hold.
@@ -427,6 +429,7 @@ def _columns(losses, window, filtered, inverse, curvature):
         error = np.sqrt(2 / curvature) * np.sqrt(np.maximum(chi2 / _expected(n_used), 1.0))
         kelvin, warmest = (1 / (BOLTZMANN * (inverse - k * error)) for k in (0, _UPPER_LIMIT))
         gains, highest, energy = _gains(filtered, inverse)
+        highest = np.where(_has_losses(filtered), highest, np.nan)
     reason = _reasons(losses, filtered, (inverse, error, chi2), gains)
     holds = reason == Reason.NONE
     told = np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT))
@@ -476,6 +479,13 @@ def _gains(filtered, inverse):
     tells = (expected[:, 0] * filtered.energy) ** 2 / np.einsum("nii->ni", filtered.of_gain)
     energy = (tells * filtered.energy).sum(-1) / tells.sum(-1)
     return (found / error)[:, 0], highest, energy
+
+
+def _has_losses(filtered):
+    """Tell whether losses stand out of noise and the error of the ZLP."""
+    n_used = filtered.used.sum(-1)
+    solved = np.linalg.solve(filtered.of_loss, filtered.loss[..., None])[..., 0]
+    return (filtered.loss * solved).sum(-1) > n_used + _LOSS_SIGMAS * np.sqrt(2 * n_used)
 
 
 def _highest(missing):
