@@ -28,6 +28,7 @@ from hyperspy_zlpml.zlp.regions import (
     EXTRAPOLATED_RISE,
     NO_LIMIT,
     SMALLEST_RISE_WITHOUT_VACUUM,
+    bulge_start,
     flattening,
     hump_start,
     onset,
@@ -58,11 +59,13 @@ _MANY = 0.2
 _SPECTRA_COMPARED = 128
 #: End of the flank, in FWHM, that shows how the tail would go on without inelastic signal.
 _FLANK = 1.8
+#: Limits of spectra that are pure zero-loss peak throughout.
+EVERYWHERE = Range(-NO_LIMIT, NO_LIMIT)
 #: Losses that are seen from some energy on begin before it: tails are joined at this fraction.
 JOINED_BEFORE = 0.8
 
 
-def register_peaks(samples, noise, given_limit=None):
+def register_peaks(samples, noise, limits=None):
     """Register the training spectra to the mean shape of the vacuum, or the brightest cluster.
 
     The reference and the peak parameters improve each other in a few rounds.
@@ -72,8 +75,8 @@ def register_peaks(samples, noise, given_limit=None):
     samples : sequence of Sample
         Of n_spectra spectra together.
     noise : NoiseModel
-    given_limit : float, optional
-        ``E_I`` of the thinnest spectra, eV, where the user gives it; used without vacuum.
+    limits : dict of str to float or ndarray, optional
+        ``E_I`` and ``gain_limit``, eV, where the user gives them; used without vacuum.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def register_peaks(samples, noise, given_limit=None):
         window=core,
         reference_modes=np.concatenate([reference.modes, unseen]),
     )
-    return peaks if peaks.has_vacuum else _limited_reference(peaks, first, given_limit)
+    return peaks if peaks.has_vacuum else _limited_reference(peaks, first, limits or {})
 
 
 def register_to_shape(table, samples, noise, log_intensity):
@@ -346,9 +349,9 @@ def _check_common_shape(use, n_spectra):
         )
 
 
-def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, limit=NO_LIMIT):
-    """Fit the mean shape of the chosen spectra below a limit in reduced energy."""
-    use = spectra.complete & chosen[:, None] & (u < limit)
+def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, pure=EVERYWHERE):
+    """Fit the mean shape of the chosen spectra between two limits in reduced energy."""
+    use = spectra.complete & chosen[:, None] & (u > pure.low) & (u < pure.high)
     _check_common_shape(use, chosen.sum())
     # An empty group has the variance of a single electron.
     variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)
@@ -375,42 +378,69 @@ def _limited_reference(peaks, first, given):
     ]
     alike = first | np.isin(peaks.label, peaks.labels[1:][np.isinf(onsets)])
     if alike.sum() > first.sum():
-        refit, first = _refit(peaks, alike, NO_LIMIT), alike
+        refit, first = _refit(peaks, alike, EVERYWHERE), alike
         peaks = replace(peaks, log_reference=refit.log_shape, reference_modes=refit.modes)
-    flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK).log_shape)
+    pure = Range(-_pure_gain_side(peaks, given), _pure_loss_side(peaks, first, onsets, given))
+    if pure == EVERYWHERE:
+        return peaks
+    return _continued(peaks, _refit(peaks, first, pure), pure)
+
+
+def _pure_loss_side(peaks, first, onsets, given):
+    """Find the reduced energy up to which the brightest spectra are taken for pure peak."""
+    if "E_I" in given:
+        return float(np.min(given["E_I"]) / np.median(peaks.matched.fwhm))
+    core = Range(-NO_LIMIT, _FLANK)
+    flank = replace(peaks, log_reference=_refit(peaks, first, core).log_shape)
     u = peaks.grid.u[peaks.grid.u > 0]
     smooth = peaks.grid.interpolate(peaks.log_reference, u)
-    limits = [
+    return JOINED_BEFORE * min(
         *onsets,
         onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE),
         flattening(u, smooth),
         hump_start(u, smooth, peaks.reference_error(u)),
-    ]
-    if given is None:
-        limit = JOINED_BEFORE * min(limits)
-    else:
-        limit = given / np.median(peaks.matched.fwhm)
-    if not np.isfinite(limit):
-        return peaks
-    pure, modes, seen, _ = _refit(peaks, first, limit)
-    continued = extrapolate_by_gain_side(pure, peaks.grid, limit, -seen.low)
-    modes = np.concatenate(
-        [
-            like_gain_side(modes, peaks.grid, limit, -seen.low),
-            tail_modes(pure, peaks.grid, limit, -seen.low),
-        ]
+        NO_LIMIT,
     )
+
+
+def _pure_gain_side(peaks, given):
+    """Find the distance from the peak, FWHM, from which the gain side holds gains."""
+    if "gain_limit" in given:
+        return float(-np.max(given["gain_limit"]) / np.median(peaks.matched.fwhm))
+    u = -peaks.grid.u[peaks.grid.u < 0][::-1]
+    smooth = peaks.grid.interpolate(peaks.log_reference, -u)
+    return JOINED_BEFORE * bulge_start(u, smooth, peaks.reference_error(-u))
+
+
+def _continued(peaks, found, pure):
+    """Give peaks a reference that was fitted where they are pure, and goes on from there."""
+    end = min(-found.seen.low, -pure.low)
+    modes, log_reference = found.modes, found.log_shape
+    if np.isfinite(pure.low):
+        seen = Range(-end, found.seen.high)
+        modes = np.concatenate(
+            [modes, unseen_modes(log_reference, peaks.grid, seen, found.slope_errors)[:1]]
+        )
+    if np.isfinite(pure.high):
+        modes = np.concatenate(
+            [
+                like_gain_side(modes, peaks.grid, pure.high, end),
+                tail_modes(log_reference, peaks.grid, pure.high, end),
+            ]
+        )
+        log_reference = extrapolate_by_gain_side(log_reference, peaks.grid, pure.high, end)
     return replace(
         peaks,
-        log_reference=continued,
+        log_reference=log_reference,
         reference_modes=modes,
-        extrapolated_from=limit,
-        tail_is_known=False,
+        extrapolated_from=pure.high,
+        gain_extrapolated_from=-pure.low,
+        tail_is_known=not np.isfinite(pure.high),
     )
 
 
-def _refit(peaks, first, limit):
-    """Fit the reference to the first spectra below a limit in reduced energy."""
+def _refit(peaks, first, pure):
+    """Fit the reference to the first spectra between two limits in reduced energy."""
     return _fit_reference_to(
         peaks.spectra,
         peaks.u,
@@ -418,5 +448,5 @@ def _refit(peaks, first, limit):
         grid=peaks.grid,
         noise=peaks.noise,
         chosen=first,
-        limit=limit,
+        pure=pure,
     )

@@ -156,8 +156,7 @@ def register_image(samples, noise, n_clusters, limits):
     -------
     RegisteredImage
     """
-    given = limits.get("E_I")
-    peaks = register_peaks(samples, noise, None if given is None else float(np.min(given)))
+    peaks = register_peaks(samples, noise, limits)
     if not peaks.tail_is_known:
         peaks = with_known_tail(peaks, n_clusters, limits)
     image = separate(peaks, n_clusters, limits)

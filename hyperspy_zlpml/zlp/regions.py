@@ -13,6 +13,7 @@ slowly, inelastic signal makes it rise from some energy on and for good.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from hyperspy_zlpml import arguments
 
@@ -37,6 +38,8 @@ _HUMP = 0.1
 _BACK = 0.05
 #: ... before so many times the energy at which it begins.
 _HUMP_WITHIN = 4.0
+#: A tail has begun to flatten where its slope is gentler than the steepest before by this fraction.
+_GENTLER = 0.3
 #: ``E_I`` given by the user lies at least this many FWHM behind the peak.
 _OUTSIDE_THE_CORE = 0.5
 #: Stands for a limit where there is none, eV or FWHM.
@@ -233,6 +236,64 @@ def hump_start(u, log_shape, sigma):
             before = slice(i, i + above.argmax() + 1)
             return float(np.exp(x[before][slope[before].argmin()]))
     return NO_LIMIT
+
+
+def bulge_start(u, log_shape, sigma):
+    """Find the reduced energy at which a tail bulges: signal that ends again, on a tail that bends.
+
+    On double-logarithmic axes tails of a ZLP flatten outward, and where something that was scattered
+    far makes a shelf, they fall behind it less steeply than before. Signal that ends again stands
+    above a chord of the tail, and falls more steeply. Unlike :func:`hump_start` this takes no flank
+    for straight, and finds humps that were levelled.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n,)
+        Distance from the peak, FWHM, positive and increasing.
+    log_shape, sigma : ndarray of shape (n,)
+        Smooth, and its standard error.
+
+    Returns
+    -------
+    float
+        FWHM, where the tail begins to flatten before the bulge; infinity where there is none.
+
+    Examples
+    --------
+    A gain on a tail that goes on with another power:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.regions import bulge_start
+    >>> u, known = np.geomspace(0.5, 50, 2000), np.zeros(2000)
+    >>> flank = (1 + 4 * u**2) ** -1.8 + 1e-4 / (1 + (u / 15) ** 2)
+    >>> gain = 1e-4 * np.exp(-(((u - 8) / 1.0) ** 2))
+    >>> bool(5 < bulge_start(u, np.log(flank + gain), known) < 8)
+    True
+    >>> bulge_start(u, np.log(flank), known)
+    inf
+    """
+    flank = u >= _NEAREST
+    x, log_shape, sigma = np.log(u[flank]), log_shape[flank], sigma[flank]
+    slope = np.gradient(log_shape, x)
+    gentle = slope > (1 - _GENTLER) * np.minimum.accumulate(slope)
+    if not gentle.any():
+        return NO_LIMIT
+    start = gentle.argmax()
+    tail = slice(start, None)
+    excess = log_shape[tail] - _lower_hull(x[tail], log_shape[tail])
+    clear = excess > _HUMP + _SIGMAS * sigma[tail]
+    falls = slope[start + clear.argmax() :].min() < slope[: start + 1].min()
+    return float(np.exp(x[start])) if clear.any() and falls else NO_LIMIT
+
+
+def _lower_hull(x, y):
+    """Compute the largest convex function that is nowhere above some points, at their places.
+
+    Its slopes are the isotonic regression of those between the points.
+    """
+    steps = np.diff(x)
+    slopes = isotonic_regression(np.diff(y) / steps, weights=steps).x
+    return y[0] + np.concatenate([[0.0], np.cumsum(slopes * steps)])
 
 
 def below_noise(u, expected, noise_sigma):
