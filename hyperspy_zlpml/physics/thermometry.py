@@ -426,7 +426,7 @@ def _columns(losses, window, filtered, inverse, curvature):
     n_used = filtered.used.sum(-1)
     chi2 = misfit(filtered, inverse) / np.maximum(n_used - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(2 / curvature) * np.sqrt(np.maximum(chi2 / _expected(n_used), 1.0))
+        error = np.sqrt(2 / curvature * np.where(chi2 > _expected(n_used), chi2, 1.0))
         kelvin, warmest = (1 / (BOLTZMANN * (inverse - k * error)) for k in (0, _UPPER_LIMIT))
         gains, highest, energy = _gains(filtered, inverse)
         highest = np.where(_has_losses(filtered), highest, np.nan)

@@ -28,7 +28,7 @@ from hyperspy_zlpml.zlp.regions import (
     EXTRAPOLATED_RISE,
     NO_LIMIT,
     SMALLEST_RISE_WITHOUT_VACUUM,
-    bulge_start,
+    bulge,
     flattening,
     hump_start,
     onset,
@@ -59,13 +59,26 @@ _MANY = 0.2
 _SPECTRA_COMPARED = 128
 #: End of the flank, in FWHM, that shows how the tail would go on without inelastic signal.
 _FLANK = 1.8
-#: Limits of spectra that are pure zero-loss peak throughout.
-EVERYWHERE = Range(-NO_LIMIT, NO_LIMIT)
 #: Losses that are seen from some energy on begin before it: tails are joined at this fraction.
 JOINED_BEFORE = 0.8
 
 
-def register_peaks(samples, noise, limits=None):
+class _Pure(NamedTuple):
+    """Reduced energies at which spectra are pure zero-loss peak: below losses, and beside gains."""
+
+    losses_from: float = NO_LIMIT
+    gains: Range = Range(NO_LIMIT, NO_LIMIT)
+
+    def holds(self, u):
+        """Tell which reduced energies are pure."""
+        return (u < self.losses_from) & ~((-u > self.gains.low) & (-u < self.gains.high))
+
+
+#: Spectra that are pure throughout.
+_EVERYWHERE = _Pure()
+
+
+def register_peaks(samples, noise, given_limit=None):
     """Register the training spectra to the mean shape of the vacuum, or the brightest cluster.
 
     The reference and the peak parameters improve each other in a few rounds.
@@ -75,8 +88,8 @@ def register_peaks(samples, noise, limits=None):
     samples : sequence of Sample
         Of n_spectra spectra together.
     noise : NoiseModel
-    limits : dict of str to float or ndarray, optional
-        ``E_I`` and ``gain_limit``, eV, where the user gives them; used without vacuum.
+    given_limit : float, optional
+        ``E_I`` of the thinnest spectra, eV, where the user gives it; used without vacuum.
 
     Returns
     -------
@@ -135,7 +148,7 @@ def register_peaks(samples, noise, limits=None):
         window=core,
         reference_modes=np.concatenate([reference.modes, unseen]),
     )
-    return peaks if peaks.has_vacuum else _limited_reference(peaks, first, limits or {})
+    return peaks if peaks.has_vacuum else _limited_reference(peaks, first, given_limit)
 
 
 def register_to_shape(table, samples, noise, log_intensity):
@@ -349,9 +362,9 @@ def _check_common_shape(use, n_spectra):
         )
 
 
-def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, pure=EVERYWHERE):
-    """Fit the mean shape of the chosen spectra between two limits in reduced energy."""
-    use = spectra.complete & chosen[:, None] & (u > pure.low) & (u < pure.high)
+def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, pure=_EVERYWHERE):
+    """Fit the mean shape of the chosen spectra where they are pure."""
+    use = spectra.complete & chosen[:, None] & pure.holds(u)
     _check_common_shape(use, chosen.sum())
     # An empty group has the variance of a single electron.
     variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)
@@ -370,77 +383,65 @@ def _limited_reference(peaks, first, given):
     Pure is what lies below the energies where thicker clusters leave the brightest one, where
     the brightest leaves the power law on which its flank ends, where it has flattened, and where
     a hump begins. From before the least of them the reference follows the gain side. Clusters that
-    never leave the brightest one are of its thickness, and fitted with it.
+    never leave the brightest one are of its thickness, and fitted with it. Where the gain side
+    bulges, energy is gained: nothing is learnt from there, and the reference bridges it.
     """
     onsets = [
         onset(*mean_ratio(peaks, peaks.label == name), SMALLEST_RISE_WITHOUT_VACUUM)
         for name in peaks.labels[1:]
     ]
     alike = first | np.isin(peaks.label, peaks.labels[1:][np.isinf(onsets)])
-    if alike.sum() > first.sum():
-        refit, first = _refit(peaks, alike, EVERYWHERE), alike
+    gains = _gains(peaks)
+    if alike.sum() > first.sum() or np.isfinite(gains.low):
+        refit, first = _refit(peaks, alike, _Pure(gains=gains)), alike
         peaks = replace(peaks, log_reference=refit.log_shape, reference_modes=refit.modes)
-    pure = Range(-_pure_gain_side(peaks, given), _pure_loss_side(peaks, first, onsets, given))
-    if pure == EVERYWHERE:
+        peaks = replace(peaks, gain_extrapolated_from=gains.low)
+    if given is None:
+        limit = JOINED_BEFORE * _first_losses(peaks, first, onsets, gains)
+    else:
+        limit = given / np.median(peaks.matched.fwhm)
+    if not np.isfinite(limit):
         return peaks
-    return _continued(peaks, _refit(peaks, first, pure), pure)
+    pure, modes, seen, _ = _refit(peaks, first, _Pure(limit, gains))
+    continued = extrapolate_by_gain_side(pure, peaks.grid, limit, -seen.low)
+    modes = np.concatenate(
+        [
+            like_gain_side(modes, peaks.grid, limit, -seen.low),
+            tail_modes(pure, peaks.grid, limit, -seen.low),
+        ]
+    )
+    return replace(
+        peaks,
+        log_reference=continued,
+        reference_modes=modes,
+        extrapolated_from=limit,
+        tail_is_known=False,
+    )
 
 
-def _pure_loss_side(peaks, first, onsets, given):
-    """Find the reduced energy up to which the brightest spectra are taken for pure peak."""
-    if "E_I" in given:
-        return float(np.min(given["E_I"]) / np.median(peaks.matched.fwhm))
-    core = Range(-NO_LIMIT, _FLANK)
-    flank = replace(peaks, log_reference=_refit(peaks, first, core).log_shape)
+def _first_losses(peaks, first, onsets, gains):
+    """Find the reduced energy from which the brightest spectra are seen to hold losses."""
+    flank = replace(peaks, log_reference=_refit(peaks, first, _Pure(_FLANK, gains)).log_shape)
     u = peaks.grid.u[peaks.grid.u > 0]
     smooth = peaks.grid.interpolate(peaks.log_reference, u)
-    return JOINED_BEFORE * min(
+    return min(
         *onsets,
         onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE),
         flattening(u, smooth),
         hump_start(u, smooth, peaks.reference_error(u)),
-        NO_LIMIT,
     )
 
 
-def _pure_gain_side(peaks, given):
-    """Find the distance from the peak, FWHM, from which the gain side holds gains."""
-    if "gain_limit" in given:
-        return float(-np.max(given["gain_limit"]) / np.median(peaks.matched.fwhm))
+def _gains(peaks):
+    """Find the distances from the peak, FWHM, between which the gain side of the reference bulges."""
     u = -peaks.grid.u[peaks.grid.u < 0][::-1]
     smooth = peaks.grid.interpolate(peaks.log_reference, -u)
-    return JOINED_BEFORE * bulge_start(u, smooth, peaks.reference_error(-u))
-
-
-def _continued(peaks, found, pure):
-    """Give peaks a reference that was fitted where they are pure, and goes on from there."""
-    end = min(-found.seen.low, -pure.low)
-    modes, log_reference = found.modes, found.log_shape
-    if np.isfinite(pure.low):
-        seen = Range(-end, found.seen.high)
-        modes = np.concatenate(
-            [modes, unseen_modes(log_reference, peaks.grid, seen, found.slope_errors)[:1]]
-        )
-    if np.isfinite(pure.high):
-        modes = np.concatenate(
-            [
-                like_gain_side(modes, peaks.grid, pure.high, end),
-                tail_modes(log_reference, peaks.grid, pure.high, end),
-            ]
-        )
-        log_reference = extrapolate_by_gain_side(log_reference, peaks.grid, pure.high, end)
-    return replace(
-        peaks,
-        log_reference=log_reference,
-        reference_modes=modes,
-        extrapolated_from=pure.high,
-        gain_extrapolated_from=-pure.low,
-        tail_is_known=not np.isfinite(pure.high),
-    )
+    low, high = bulge(u, smooth, peaks.reference_error(-u))
+    return Range(JOINED_BEFORE * low, high / JOINED_BEFORE)
 
 
 def _refit(peaks, first, pure):
-    """Fit the reference to the first spectra between two limits in reduced energy."""
+    """Fit the reference to the first spectra where they are pure."""
     return _fit_reference_to(
         peaks.spectra,
         peaks.u,

@@ -156,7 +156,8 @@ def register_image(samples, noise, n_clusters, limits):
     -------
     RegisteredImage
     """
-    peaks = register_peaks(samples, noise, limits)
+    given = limits.get("E_I")
+    peaks = register_peaks(samples, noise, None if given is None else float(np.min(given)))
     if not peaks.tail_is_known:
         peaks = with_known_tail(peaks, n_clusters, limits)
     image = separate(peaks, n_clusters, limits)

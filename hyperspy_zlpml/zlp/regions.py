@@ -16,6 +16,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.statistics import Range
 
 #: No onset is looked for closer to the peak than this many FWHM.
 _NEAREST = 1.0
@@ -38,6 +39,8 @@ _HUMP = 0.1
 _BACK = 0.05
 #: ... before so many times the energy at which it begins.
 _HUMP_WITHIN = 4.0
+#: A bulge ends where it stands above a chord of the tail by no more than this fraction.
+_ON_CHORD = 0.005
 #: A tail has begun to flatten where its slope is gentler than the steepest before by this fraction.
 _GENTLER = 0.3
 #: ``E_I`` given by the user lies at least this many FWHM behind the peak.
@@ -238,8 +241,8 @@ def hump_start(u, log_shape, sigma):
     return NO_LIMIT
 
 
-def bulge_start(u, log_shape, sigma):
-    """Find the reduced energy at which a tail bulges: signal that ends again, on a tail that bends.
+def bulge(u, log_shape, sigma):
+    """Find the reduced energies between which a tail bulges: signal that ends again.
 
     On double-logarithmic axes tails of a ZLP flatten outward, and where something that was scattered
     far makes a shelf, they fall behind it less steeply than before. Signal that ends again stands
@@ -255,35 +258,41 @@ def bulge_start(u, log_shape, sigma):
 
     Returns
     -------
-    float
-        FWHM, where the tail begins to flatten before the bulge; infinity where there is none.
+    Range
+        FWHM: where the tail begins to flatten, and where it is back on the chord; both infinite where
+        there is no bulge.
 
     Examples
     --------
     A gain on a tail that goes on with another power:
 
     >>> import numpy as np
-    >>> from hyperspy_zlpml.zlp.regions import bulge_start
+    >>> from hyperspy_zlpml.zlp.regions import bulge
     >>> u, known = np.geomspace(0.5, 50, 2000), np.zeros(2000)
     >>> flank = (1 + 4 * u**2) ** -1.8 + 1e-4 / (1 + (u / 15) ** 2)
     >>> gain = 1e-4 * np.exp(-(((u - 8) / 1.0) ** 2))
-    >>> bool(5 < bulge_start(u, np.log(flank + gain), known) < 8)
+    >>> low, high = bulge(u, np.log(flank + gain), known)
+    >>> bool(5 < low < 8 < high < 11)
     True
-    >>> bulge_start(u, np.log(flank), known)
-    inf
+    >>> bulge(u, np.log(flank), known)
+    Range(low=inf, high=inf)
     """
     flank = u >= _NEAREST
     x, log_shape, sigma = np.log(u[flank]), log_shape[flank], sigma[flank]
+    none = Range(NO_LIMIT, NO_LIMIT)
     slope = np.gradient(log_shape, x)
     gentle = slope > (1 - _GENTLER) * np.minimum.accumulate(slope)
     if not gentle.any():
-        return NO_LIMIT
+        return none
     start = gentle.argmax()
-    tail = slice(start, None)
-    excess = log_shape[tail] - _lower_hull(x[tail], log_shape[tail])
-    clear = excess > _HUMP + _SIGMAS * sigma[tail]
+    excess = log_shape[start:] - _lower_hull(x[start:], log_shape[start:])
+    clear = excess > _HUMP + _SIGMAS * sigma[start:]
     falls = slope[start + clear.argmax() :].min() < slope[: start + 1].min()
-    return float(np.exp(x[start])) if clear.any() and falls else NO_LIMIT
+    if not (clear.any() and falls):
+        return none
+    top = start + excess.argmax()
+    end = top + (excess[top - start :] <= _ON_CHORD).argmax()
+    return Range(float(np.exp(x[start])), float(np.exp(x[end])))
 
 
 def _lower_hull(x, y):

@@ -223,7 +223,7 @@ def test_without_vacuum_the_reference_ends_at_the_losses(without_vacuum):
 
 def test_a_given_limit_is_where_the_extrapolation_begins():
     one, *_ = sample(np.r_[np.full(15, 0.3), np.full(15, 1.0)], np.repeat([0, 1], 15))
-    peaks = register_peaks([one], NOISE, limits={"E_I": 1.2})
+    peaks = register_peaks([one], NOISE, given_limit=1.2)
     assert peaks.extrapolated_from == pytest.approx(1.2 / np.median(peaks.matched.fwhm), rel=0.01)
 
 
