@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One ensemble from vacuum at several beam energies and exposures; the ZLP at others."""
+"""
+Predict the peak at other settings
+==================================
+
+One ensemble from vacuum at several beam energies and exposures; the ZLP at others.
+"""
 
 import tempfile
 from pathlib import Path
@@ -44,5 +49,5 @@ for beam_energy in (150, 200, 300, 450):
 # Use.
 there = ensemble.at(beam_energy=80, exposure=0.3)
 r = truth.signal.remove_zlp_ml(ensemble=there, vacuum=True, random_state=0)
-figure = ensemble.plot_conditions()
-figure.savefig(Path(tempfile.mkdtemp()) / "conditions.png")
+axes = ensemble.plot_conditions()
+axes[0].figure.savefig(Path(tempfile.mkdtemp()) / "conditions.png")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from . import components, data, signals, workflow
+from .compute.progress import Cancelled, report_progress
 from .ensemble import Ensemble, EnsembleFileError, load
 from .image.quality import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
@@ -15,6 +16,7 @@ from .signals import (
 )
 
 __all__ = [
+    "Cancelled",
     "EELSZLPSpectrum",
     "Ensemble",
     "EnsembleFileError",
@@ -29,6 +31,7 @@ __all__ = [
     "data",
     "load",
     "load_removal",
+    "report_progress",
     "signals",
     "train_zlp_ml",
     "workflow",

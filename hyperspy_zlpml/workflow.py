@@ -28,7 +28,7 @@ from hyperspy_zlpml.arguments import (
     text,
 )
 from hyperspy_zlpml.compute import one_blas_thread
-from hyperspy_zlpml.compute.progress import training_bar
+from hyperspy_zlpml.compute.progress import training_steps
 from hyperspy_zlpml.compute.user_warnings import each_warning_once, warn_of_all
 from hyperspy_zlpml.ensemble.conditions import check_conditions, condition_values
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
@@ -627,7 +627,7 @@ def train_at_settings(images, conditions, options):
         # One more input of the networks for each condition.
         layers = (LAYERS[0] + len(names), *LAYERS[1:])
         training = _training_options(looks[0], options, layers)
-        with training_bar(options.show_progressbar) as progress:
+        with training_steps(options.show_progressbar) as progress:
             trained = train_ensemble_at_settings(at_settings, names, training, progress)
     # Clusters of vacuum alone serve no purpose: nobody cares how they came about.
     for number, image in enumerate(at_settings):
@@ -807,7 +807,7 @@ def train_on(first, choice, options):
     _check_steps(first, choice, options)
     noise = first.image.detector.noise
     training = _training_options(first, options)
-    with training_bar(options.show_progressbar) as progress:
+    with training_steps(options.show_progressbar) as progress:
         trained = train_ensemble(
             choice.samples.training, noise, choice.clusters, training, progress
         )

@@ -9,10 +9,12 @@ from pathlib import Path
 import dask
 import dask.array as da
 import numpy as np
+from dask.callbacks import Callback
 from dask.local import get_sync
 from dask.threaded import get as get_threaded
 
 from hyperspy_zlpml.compute import workers
+from hyperspy_zlpml.compute.progress import steps
 from hyperspy_zlpml.compute.threads import n_threads, one_blas_thread
 
 #: Schedulers of dask whose tasks can write into the arrays of this process.
@@ -198,8 +200,26 @@ def _in_threads(show_progressbar, title):
             # Of our own, so that after an error nothing goes on writing behind our back.
             pool = stack.enter_context(ThreadPoolExecutor(n_threads()))
             stack.enter_context(dask.config.set(pool=pool))
-        if show_progressbar:
-            from tqdm.dask import TqdmCallback
-
-            stack.enter_context(TqdmCallback(desc=title))
+        advance = stack.enter_context(steps(title, 1, show_progressbar))
+        stack.enter_context(_Tasks(advance))
         yield
+
+
+class _Tasks(Callback):
+    """Count the tasks of dask that are done.
+
+    Parameters
+    ----------
+    advance : callable
+        See :func:`.steps`.
+    """
+
+    def __init__(self, advance):
+        super().__init__()
+        self._advance = advance
+        self._done = 0
+
+    def _posttask(self, key, result, dsk, state, worker_id):
+        self._done += 1
+        waiting = sum(len(state[name]) for name in ("waiting", "ready", "running"))
+        self._advance(self._done, self._done + waiting)

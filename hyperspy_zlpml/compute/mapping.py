@@ -6,6 +6,7 @@ into the results: nothing is joined or copied after, and nothing is sent to the 
 which would take longer than the work. Lazy data are worked on block by block of dask.
 """
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import dask
@@ -13,6 +14,7 @@ import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml.compute.lazy import as_blocks, compute
+from hyperspy_zlpml.compute.progress import steps
 from hyperspy_zlpml.compute.threads import n_threads, one_blas_thread
 
 #: Spectra that a thread works on at once.
@@ -169,13 +171,11 @@ def run_in_threads(work, n_spectra, show_progressbar, title):
         for start in range(0, n_spectra, _SPECTRA_AT_ONCE)
     ]
     with one_blas_thread, ThreadPoolExecutor(n_threads()) as pool:
-        done = pool.map(work, blocks)
-        if show_progressbar:
-            from tqdm.auto import tqdm
-
-            done = tqdm(done, desc=title, total=len(blocks))
-        for _ in done:
-            pass
+        with steps(title, len(blocks), show_progressbar) as advance:
+            # Closed by hand: blocks that wait are not begun any more after an error.
+            with contextlib.closing(pool.map(work, blocks)) as done:
+                for number, _ in enumerate(done, start=1):
+                    advance(number)
 
 
 def _on_blocks(function, data, others, names, width, dtype):

@@ -13,6 +13,7 @@ import numpy as np
 from dask.array.core import slices_from_chunks
 from dask.core import flatten
 
+from hyperspy_zlpml.compute.progress import steps
 from hyperspy_zlpml.compute.user_warnings import warn_user
 
 #: Name of this package.
@@ -190,13 +191,15 @@ def gather(client, arrays, show_progressbar, title):
         for future in futures_of(array):
             waiting.append(future)
             places[future.key] = result, slices[future.key]
-    with _cancelled(client, waiting), _bar(show_progressbar, title, len(waiting)) as advance:
+    with _cancelled(client, waiting), steps(title, len(waiting), show_progressbar) as advance:
+        done = 0
         for batch in as_completed(waiting).batches():
             for future, block in zip(batch, client.gather(batch), strict=True):
                 result, where = places[future.key]
                 result[where] = block
                 future.release()
-            advance(len(batch))
+            done += len(batch)
+            advance(done)
     return results
 
 
@@ -216,10 +219,10 @@ def run(client, collections, show_progressbar, title):
     # Kept until all is done: a worker that dies takes with it what nobody asks for.
     working = client.persist(list(collections))
     futures = futures_of(working)
-    with _cancelled(client, futures), _bar(show_progressbar, title, len(futures)) as advance:
-        for future in as_completed(futures):
+    with _cancelled(client, futures), steps(title, len(futures), show_progressbar) as advance:
+        for done, future in enumerate(as_completed(futures), start=1):
             future.result()
-            advance(1)
+            advance(done)
 
 
 @contextlib.contextmanager
@@ -230,15 +233,3 @@ def _cancelled(client, futures):
     except BaseException:
         client.cancel(futures, force=True)
         raise
-
-
-@contextlib.contextmanager
-def _bar(show, title, total):
-    """Give a function that moves a progress bar on, if one is shown."""
-    if not show:
-        yield lambda n: None
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(desc=title, total=total) as bar:
-        yield bar.update

@@ -381,7 +381,7 @@ class Ensemble:
 
         Returns
         -------
-        matplotlib.figure.Figure
+        list of matplotlib.axes.Axes
 
         Raises
         ------

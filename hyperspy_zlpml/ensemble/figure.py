@@ -33,7 +33,7 @@ def plot_conditions(ensemble, confidence=0.68):
 
     Returns
     -------
-    matplotlib.figure.Figure
+    list of matplotlib.axes.Axes
         With three rows, and a column for each condition.
     """
     import matplotlib.pyplot as plt
@@ -50,7 +50,7 @@ def plot_conditions(ensemble, confidence=0.68):
     axes[0, 0].legend(fontsize=8)
     axes[2, 0].legend(fontsize=8)
     figure.suptitle(f"{ensemble.n_replicas} networks, grey: beyond the settings trained at")
-    return figure
+    return figure.axes
 
 
 def along(conditions: Conditions, column):

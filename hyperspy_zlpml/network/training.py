@@ -17,6 +17,7 @@ another process or on another machine, and :func:`train_networks` cuts the block
 comes back.
 """
 
+import contextlib
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -287,7 +288,9 @@ def _blocks(whole):
 def _in_threads(blocks, reports):
     """Train blocks in this process, side by side on a CPU, one after the other elsewhere."""
     with ThreadPoolExecutor(n_threads() if _on_cpu(blocks[0].device) else 1) as pool:
-        yield from pool.map(train_block, blocks, reports)
+        # Closed by hand: blocks that wait are not begun any more after an error.
+        with contextlib.closing(pool.map(train_block, blocks, reports)) as trained:
+            yield from trained
 
 
 def _on_cpu(device):

@@ -31,7 +31,7 @@ def plot_checks(checks, factor, units):
 
     Returns
     -------
-    matplotlib.figure.Figure
+    list of matplotlib.axes.Axes
     """
     figure, axes = plt.subplots(
         2,
@@ -53,7 +53,7 @@ def plot_checks(checks, factor, units):
     axes[0, 0].set_ylabel("Left of the ZLP (%)")
     axes[1, 0].set_ylabel("Within 1 std")
     axes[0, 0].legend(loc="best", fontsize=8)
-    return figure
+    return figure.axes
 
 
 def _binned(errors):
@@ -105,7 +105,7 @@ def plot_regions(scan, factor, units, window=None):
 
     Returns
     -------
-    matplotlib.figure.Figure
+    list of matplotlib.axes.Axes
     """
     figure, axes = plt.subplots(figsize=(9, 4.8), layout="constrained")
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(scan.clusters)))
@@ -129,4 +129,4 @@ def plot_regions(scan, factor, units, window=None):
         title="Does the result depend on E_I?",
     )
     figure.legend(loc="outside right upper", fontsize=8)
-    return figure
+    return figure.axes

@@ -5,10 +5,14 @@
 pixels from thin to thick beside the map of clusters.
 """
 
+from typing import NamedTuple
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.collections import PolyCollection
 
 from hyperspy_zlpml.arguments import integers
+from hyperspy_zlpml.signals.maps.figure import edges_of, label_of
 
 #: Colour of the measured spectrum.
 _DATA = "0.35"
@@ -32,44 +36,246 @@ def plot_removal(result, indices=None):
     ----------
     result : ZLPRemoval
     indices : tuple of int, optional
-        Navigation indices (x, y, ...); default those of the navigator, which is then followed.
+        Navigation indices (x, y, ...); by default the figure follows the navigators.
 
     Returns
     -------
-    matplotlib.figure.Figure
+    list of matplotlib.axes.Axes
     """
-    # Whoever gives a pixel needs no signal of all of them.
-    manager = (result.subtracted if indices is None else result._like).axes_manager
-    figure = plt.figure(figsize=(11, 5.5), layout="constrained")
-    has_map = manager.navigation_dimension in (1, 2)
-    grid = figure.add_gridspec(2, 2 if has_map else 1, width_ratios=(1, 1.6) if has_map else None)
-    top = figure.add_subplot(grid[0, -1])
-    bottom = figure.add_subplot(grid[1, -1], sharex=top)
-    marker = None
-    if has_map:
-        axes = figure.add_subplot(grid[:, 0])
-        _draw_clusters(axes, result)
-        (marker,) = axes.plot([], [], "s", mfc="none", mec="tab:red", mew=2, ms=9)
+    manager = result._like.axes_manager
+    if indices is not None:
+        return PixelFigure(result, _checked(indices, manager)).figure.axes
+    follower = result._follower
+    pixel = PixelFigure(result, follower.place or _first_pixel(result))
+    if manager.navigation_dimension:
+        follower.follow(pixel)
+        pixel.let_clicks_move(follower)
+    return pixel.figure.axes
 
-    def draw(where):
-        for axes in (top, bottom):
-            axes.clear()
-        _draw_spectrum(top, bottom, result, where)
-        if marker is not None:
-            marker.set_data(*_marker_position(result, where))
-        figure.canvas.draw_idle()
 
-    draw(tuple(manager.indices) if indices is None else _checked(indices, manager))
-    if indices is None and manager.navigation_dimension:
+def _first_pixel(result):
+    """Choose a pixel that shows something: one of middling thickness."""
+    places = representative_pixels(result)
+    return places[len(places) // 2] if places else (0,) * result.clusters.data.ndim
 
-        def follow(obj=None):
-            draw(tuple(manager.indices))
 
-        manager.events.indices_changed.connect(follow, [])
-        figure.canvas.mpl_connect(
-            "close_event", lambda event: manager.events.indices_changed.disconnect(follow)
-        )
-    return figure
+class PixelFigure:
+    """Figure of one pixel: map of the clusters, data with ZLP, and what is left.
+
+    Lines are moved from pixel to pixel, not drawn anew; limits that the user chose stay.
+
+    Parameters
+    ----------
+    result : ZLPRemoval
+    place : tuple of int
+        Navigation indices (x, y, ...) of the pixel shown first.
+    """
+
+    def __init__(self, result, place):
+        self._result = result
+        self._place = None
+        self.figure = plt.figure(figsize=(11, 5.5), layout="constrained")
+        # Lives as long as the figure does, without which nobody holds it.
+        self.figure.zlpml_pixel = self
+        has_map = result._like.axes_manager.navigation_dimension in (1, 2)
+        ratios = (1, 1.6) if has_map else None
+        grid = self.figure.add_gridspec(2, 2 if has_map else 1, width_ratios=ratios)
+        top = self.figure.add_subplot(grid[0, -1])
+        bottom = self.figure.add_subplot(grid[1, -1], sharex=top)
+        self._panels = SpectrumPanels(top, bottom, result._like.axes_manager.signal_axes[0].units)
+        self._map = self.figure.add_subplot(grid[:, 0]) if has_map else None
+        if has_map:
+            _draw_clusters(self._map, result)
+            (self._marker,) = self._map.plot([], [], "s", mfc="none", mec="tab:red", mew=2, ms=9)
+        self.show(place)
+        # Laid out once: at every step it would take longer than all drawing.
+        self.figure.canvas.draw()
+        self.figure.set_layout_engine("none")
+
+    @property
+    def is_open(self):
+        """Whether the figure is still open."""
+        return plt.fignum_exists(self.figure.number)
+
+    def show(self, place):
+        """Show another pixel.
+
+        Parameters
+        ----------
+        place : tuple of int
+            Navigation indices (x, y, ...).
+        """
+        if place == self._place:
+            return
+        self._place = place
+        self._panels.show(*_spectrum_of(self._result, place))
+        if self._map is not None:
+            self._marker.set_data(*_marker_position(self._result, place))
+        self.figure.canvas.draw_idle()
+
+    def let_clicks_move(self, follower):
+        """Let clicks on the map move the navigators of a follower, and with them this figure.
+
+        Parameters
+        ----------
+        follower : Follower
+        """
+
+        def clicked(event):
+            toolbar = self.figure.canvas.toolbar
+            if event.inaxes is self._map and not (toolbar and toolbar.mode):
+                place = _pixel_at(self._result, event.xdata, event.ydata)
+                follower.move(place)
+                self.show(place)
+
+        if self._map is not None:
+            self.figure.canvas.mpl_connect("button_press_event", clicked)
+
+
+class SpectrumPanels:
+    """Two panels of one spectrum: data with the ZLP above, what is left of it below.
+
+    Parameters
+    ----------
+    top, bottom : matplotlib.axes.Axes
+    units : str
+        Of the energy axis.
+    legend : bool
+        Whether to explain the lines.
+    """
+
+    def __init__(self, top, bottom, units, legend=True):
+        self._top, self._bottom = top, bottom
+        self._chosen = {}
+        (self._data,) = top.semilogy([], [], color=_DATA, lw=0.8, label="data")
+        (self._zlp,) = top.semilogy([], [], color=_ZLP, lw=1.2, label="ZLP")
+        self._band = _empty_band(top, alpha=0.3, label="band")
+        bottom.axhline(0, color="k", lw=0.6)
+        (self._left,) = bottom.plot([], [], color=_LEFT, lw=0.8, label="subtracted")
+        self._band_left = _empty_band(bottom, alpha=0.35, label="band (ZLP model)")
+        self._limits = []
+        top.set_ylabel("Counts")
+        bottom.set(xlabel=f"Energy from the peak ({units})", ylabel="Counts, ZLP removed")
+        if legend:
+            top.legend(loc="upper right", fontsize=8)
+            bottom.legend(loc="best", fontsize=8)
+
+    def show(self, spectrum, title):
+        """Show a spectrum.
+
+        Parameters
+        ----------
+        spectrum : PixelSpectrum or None
+            None where a pixel was left out.
+        title : str
+        """
+        for artist in self._limits:
+            artist.remove()
+        self._limits = []
+        if spectrum is None:
+            self._show_nothing(title)
+            return
+        energy, left = spectrum.energy, spectrum.left
+        data = left + spectrum.zlp
+        self._data.set_data(energy, np.where(data > 0, data, np.nan))
+        self._zlp.set_data(energy, spectrum.zlp)
+        self._left.set_data(energy, left)
+        _set_band(self._band, energy, data - spectrum.upper, data - spectrum.lower)
+        _set_band(self._band_left, energy, spectrum.lower, spectrum.upper)
+        self._limits = _draw_limits(self._top, self._bottom, spectrum.limits, spectrum.fwhm)
+        self._scale(spectrum, data)
+        self._top.set_title(title)
+
+    def _show_nothing(self, title):
+        for line in (self._data, self._zlp, self._left):
+            line.set_data([], [])
+        for band in (self._band, self._band_left):
+            band.set_verts([])
+        self._top.set_title(f"{title}: left out")
+
+    def _scale(self, spectrum, data):
+        """Scale the axes to a spectrum, but for those that the user scaled."""
+        energy, fwhm = spectrum.energy, spectrum.fwhm
+        within = (max(_FROM * fwhm, energy[0]), min(_TO * fwhm, energy[-1]))
+        shown = spectrum.left[(energy > _SCALE_FROM * fwhm) & (energy < _TO * fwhm)]
+        self._set_limits("x", self._top, within)
+        largest = np.nanmax(data)
+        self._set_limits("counts", self._top, (max(largest * 1e-6, 0.5), largest * 2))
+        if shown.size:
+            self._set_limits("left", self._bottom, _scale_of(shown))
+
+    def _set_limits(self, name, axes, limits):
+        """Set the limits of an axis unless they are others than were set last."""
+        get, put = (axes.get_xlim, axes.set_xlim) if name == "x" else (axes.get_ylim, axes.set_ylim)
+        if name not in self._chosen or np.allclose(get(), self._chosen[name]):
+            put(limits)
+            self._chosen[name] = get()
+
+
+class PixelSpectrum(NamedTuple):
+    """Spectrum of one pixel as it is drawn.
+
+    Attributes
+    ----------
+    energy : ndarray of shape (n_energy,)
+        From the peak, in the units of the axis.
+    left, zlp, lower, upper : ndarray of shape (n_energy,)
+        Counts.
+    limits : dict of str to float
+        Limits of the regions, in the units of the axis.
+    fwhm : float
+    """
+
+    energy: np.ndarray
+    left: np.ndarray
+    zlp: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    limits: dict
+    fwhm: float
+
+
+def _spectrum_of(result, place):
+    """Evaluate the spectrum of a pixel, and name it.
+
+    Returns
+    -------
+    spectrum : PixelSpectrum or None
+    name : str
+    """
+    manager = result._like.axes_manager
+    shape = manager._navigation_shape_in_array
+    position = int(np.ravel_multi_index(tuple(place)[::-1], shape)) if shape else 0
+    name = _name_of(result, place, position)
+    found = result.removed.of_spectra([position], ("subtracted", "zlp", "lower", "upper"))
+    left, zlp, lower, upper = (np.asarray(values[0], float) for values in found.values())
+    if not np.isfinite(left).any():
+        return None, name
+    spectrum = PixelSpectrum(
+        energy=manager.signal_axes[0].axis - float(_value_of(result.centre, position)),
+        left=left,
+        zlp=zlp,
+        lower=lower,
+        upper=upper,
+        limits=result._limits(position),
+        fwhm=float(_value_of(result.fwhm, position)),
+    )
+    return spectrum, name
+
+
+def _empty_band(axes, alpha, label):
+    """Make a band that shows nothing yet."""
+    band = PolyCollection([], facecolors=_ZLP, alpha=alpha, lw=0, label=label)
+    axes.add_collection(band, autolim=False)
+    return band
+
+
+def _set_band(band, x, lower, upper):
+    """Let a band lie between two lines."""
+    known = np.isfinite(lower) & np.isfinite(upper)
+    up = np.stack([x, lower], -1)[known]
+    down = np.stack([x, upper], -1)[known][::-1]
+    band.set_verts([np.concatenate([up, down])])
 
 
 def plot_overview(result):
@@ -85,6 +291,7 @@ def plot_overview(result):
     """
     manager = result._like.axes_manager
     places = representative_pixels(result)
+    units = manager.signal_axes[0].units
     has_map = manager.navigation_dimension in (1, 2)
     n_columns = len(places) + has_map
     figure = plt.figure(figsize=(4.2 * n_columns, 6.5), layout="constrained")
@@ -96,7 +303,9 @@ def plot_overview(result):
     for number, place in enumerate(places):
         top = figure.add_subplot(grid[0, number + has_map])
         bottom = figure.add_subplot(grid[1, number + has_map], sharex=top)
-        _draw_spectrum(top, bottom, result, place, title=f"{'abc'[number]}: ", legend=number == 0)
+        panels = SpectrumPanels(top, bottom, units, legend=number == 0)
+        spectrum, name = _spectrum_of(result, place)
+        panels.show(spectrum, f"{'abc'[number]}: {name}")
     figure.suptitle(f"{result._like.metadata.get_item('General.title', '')} ZLP removed".strip())
     return figure
 
@@ -146,7 +355,7 @@ def _draw_profile(axes, result, labels, n_clusters):
     axis = result._like.axes_manager.navigation_axes[0]
     axes.step(axis.axis, labels, where="mid", color="0.3")
     axes.set(
-        xlabel=_label(axis),
+        xlabel=label_of(axis),
         ylabel="Cluster (0: thinnest)",
         yticks=range(n_clusters),
         title="Clusters",
@@ -161,7 +370,7 @@ def _draw_map(axes, result, labels, n_clusters):
         cmap=colours,
         vmin=-0.5,
         vmax=n_clusters - 0.5,
-        extent=(*_edges(x), *_edges(y)[::-1]),
+        extent=(*edges_of(x), *edges_of(y)[::-1]),
     )
     bar = axes.figure.colorbar(picture, ax=axes, ticks=range(n_clusters), shrink=0.6)
     bar.set_label("Cluster (0: thinnest)")
@@ -170,13 +379,7 @@ def _draw_map(axes, result, labels, n_clusters):
     if vacuum.any() and not vacuum.all():
         title += ", vacuum dashed"
         axes.contour(x.axis, y.axis, vacuum, [0.5], colors="w", linewidths=1, linestyles="--")
-    axes.set(xlabel=_label(x), ylabel=_label(y), title=title)
-
-
-def _edges(axis):
-    """Find the outer edges of the first and the last pixel of an axis."""
-    half = 0.5 * axis.scale
-    return axis.low_value - half, axis.high_value + half
+    axes.set(xlabel=label_of(x), ylabel=label_of(y), title=title)
 
 
 def _draw_places(axes, result, places):
@@ -196,10 +399,12 @@ def _marker_position(result, place):
     return [values[0]], [values[1]]
 
 
-def _label(axis):
-    name = axis.name if isinstance(axis.name, str) else "Position"
-    units = axis.units if isinstance(axis.units, str) and axis.units else "px"
-    return f"{name} ({units})"
+def _pixel_at(result, x, y):
+    """Find the pixel at a place on the map, or on the profile, of the clusters."""
+    axes = result._like.axes_manager.navigation_axes
+    return tuple(
+        int(np.abs(axis.axis - at).argmin()) for axis, at in zip(axes, (x, y), strict=False)
+    )
 
 
 def _value_of(signal, position):
@@ -207,63 +412,21 @@ def _value_of(signal, position):
     return np.asarray(signal.data).ravel()[position]
 
 
-def _draw_spectrum(top, bottom, result, place, title="", legend=True):
-    """Draw the spectrum over the ZLP, and what is left, against energy from the peak."""
-    manager = result._like.axes_manager
-    shape = manager._navigation_shape_in_array
-    position = int(np.ravel_multi_index(tuple(place)[::-1], shape)) if shape else 0
-    axis = manager.signal_axes[0]
-    found = result.removed.of_spectra([position], ("subtracted", "zlp", "lower", "upper"))
-    left, zlp, lower, upper = (np.asarray(values[0], float) for values in found.values())
-    if not np.isfinite(left).any():
-        top.set_title(f"{title}left out")
-        return
-    energy = axis.axis - float(_value_of(result.centre, position))
-    fwhm = float(_value_of(result.fwhm, position))
-    _draw_peak(top, energy, data=left + zlp, zlp=zlp, band=(lower, upper))
-    _draw_left(bottom, energy, left, band=(lower, upper))
-    _draw_limits(top, bottom, result._limits(position), fwhm)
-    top.set_xlim(max(_FROM * fwhm, energy[0]), min(_TO * fwhm, energy[-1]))
-    _scale_left(bottom, left[(energy > _SCALE_FROM * fwhm) & (energy < _TO * fwhm)])
-    top.set_title(f"{title}{_name_of(result, place, position)}")
-    top.set_ylabel("Counts")
-    bottom.set(xlabel=f"Energy from the peak ({axis.units})", ylabel="Counts, ZLP removed")
-    if legend:
-        top.legend(loc="upper right", fontsize=8)
-        bottom.legend(loc="best", fontsize=8)
-
-
-def _draw_peak(axes, energy, data, zlp, band):
-    """Draw the measured spectrum over the ZLP with its band, on a logarithmic scale."""
-    lower, upper = band
-    axes.semilogy(energy, np.where(data > 0, data, np.nan), color=_DATA, lw=0.8, label="data")
-    axes.semilogy(energy, zlp, color=_ZLP, lw=1.2, label="ZLP")
-    axes.fill_between(energy, data - upper, data - lower, color=_ZLP, alpha=0.3, lw=0, label="band")
-    axes.set_ylim(max(np.nanmax(data) * 1e-6, 0.5), np.nanmax(data) * 2)
-
-
-def _draw_left(axes, energy, left, band):
-    """Draw the subtracted signal with its band."""
-    axes.axhline(0, color="k", lw=0.6)
-    axes.plot(energy, left, color=_LEFT, lw=0.8, label="subtracted")
-    axes.fill_between(energy, *band, color=_ZLP, alpha=0.35, lw=0, label="band (ZLP model)")
-
-
-def _scale_left(axes, shown):
-    """Scale the axes to the subtracted signal of the flank and behind."""
-    if shown.size:
-        low, high = np.nanpercentile(shown, [0.5, 99.5])
-        margin = 0.15 * max(high - low, 1e-9)
-        axes.set_ylim(min(low, 0) - margin, max(high, 0) + margin)
+def _scale_of(shown):
+    """Find limits that show the subtracted signal of the flank and behind."""
+    low, high = np.nanpercentile(shown, [0.5, 99.5])
+    margin = 0.15 * max(high - low, 1e-9)
+    return min(low, 0) - margin, max(high, 0) + margin
 
 
 def _draw_limits(top, bottom, limits, fwhm):
-    """Draw the limits of the regions that are in view; their names above."""
+    """Draw the limits of the regions that are in view, their names above; return what was drawn."""
+    drawn = []
     for name, limit in limits.items():
         if np.isfinite(limit) and _FROM * fwhm < limit < _TO * fwhm:
-            for axes in (top, bottom):
-                axes.axvline(limit, color="0.5", lw=0.8, ls="--")
-            _name_limit(top, name, limit)
+            drawn += [axes.axvline(limit, color="0.5", lw=0.8, ls="--") for axes in (top, bottom)]
+            drawn.append(_name_limit(top, name, limit))
+    return drawn
 
 
 def _name_limit(axes, name, limit):
@@ -271,9 +434,8 @@ def _name_limit(axes, name, limit):
     place = {"transform": axes.get_xaxis_transform(), "va": "top", "size": 8, "clip_on": True}
     if limit < 0:
         # Upright: few channels are in view beyond the limit on the gain side.
-        axes.text(limit, 0.97, name, ha="right", rotation=90, **place)
-    else:
-        axes.text(limit, 0.98, f" {name}", ha="left", **place)
+        return axes.text(limit, 0.97, name, ha="right", rotation=90, **place)
+    return axes.text(limit, 0.98, f" {name}", ha="left", **place)
 
 
 def _name_of(result, place, position):

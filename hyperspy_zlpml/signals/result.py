@@ -17,6 +17,7 @@ from hyperspy_zlpml.removal import stored
 from hyperspy_zlpml.removal.application import check_window
 from hyperspy_zlpml.removal.removed import RemovedZLP, checked_names
 from hyperspy_zlpml.signals.arguments import wants_progressbar
+from hyperspy_zlpml.signals.following import Follower
 from hyperspy_zlpml.signals.maps.band_gap import BandGapMethods
 from hyperspy_zlpml.signals.maps.dielectric import DielectricMethods
 from hyperspy_zlpml.signals.maps.peaks import PeakMethods
@@ -83,6 +84,7 @@ class ZLPRemoval(
     _factor: float = field(repr=False)
     _signals: dict = field(repr=False, default_factory=dict)
     _files: dict = field(repr=False, default_factory=dict)
+    _follower: Follower = field(repr=False, default_factory=Follower)
 
     @classmethod
     def wrap(cls, signal, removed, factor, files=None):
@@ -105,7 +107,7 @@ class ZLPRemoval(
         like = blank_like(signal, removed.is_lazy)
         if "ZLP_ML" in like.metadata:  # of what was removed before, of any kind
             del like.metadata.ZLP_ML
-        return cls(
+        result = cls(
             **peak_maps_like(like, removed, factor),
             clusters=map_like(like, removed.clusters, "clusters", "Cluster"),
             vacuum=map_like(like, removed.vacuum, "vacuum", "Vacuum"),
@@ -114,6 +116,8 @@ class ZLPRemoval(
             _factor=factor,
             _files=files or {},
         )
+        result._follower.watch(signal.axes_manager)
+        return result
 
     @property
     def subtracted(self):
@@ -170,6 +174,7 @@ class ZLPRemoval(
         for name in [name for name in missing if name in self._files]:
             missing.remove(name)
             self._signals[name] = load(str(self._files[name]), lazy=self.removed.is_lazy)
+            self._follower.watch(self._signals[name].axes_manager)
         arrays = [*missing, "variance"] if "subtracted" in missing else missing
         self.removed.make(arrays, show_progressbar)
         for name in missing:
@@ -178,6 +183,7 @@ class ZLPRemoval(
                 spectrum.set_noise_variance(self._wrapped(self.removed.variance, "variance"))
             spectrum.metadata.add_dictionary({"ZLP_ML": deepcopy(self.removed.record)})
             self._signals[name] = spectrum
+            self._follower.watch(spectrum.axes_manager)
 
     def _wrapped(self, array, title):
         """Wrap an array as a signal as lazy as it is."""
@@ -410,12 +416,13 @@ class ZLPRemoval(
         Parameters
         ----------
         indices : tuple of int, optional
-            Navigation indices; default those of the navigator of ``subtracted``, which the figure
-            then follows.
+            Navigation indices. By default the figure follows: the navigator of the signal that the
+            ZLP was removed from, those of ``subtracted``, ``zlp`` and the others, and clicks on the
+            map. It begins where one of these was moved to, or at a pixel of middling thickness.
 
         Returns
         -------
-        matplotlib.figure.Figure
+        list of matplotlib.axes.Axes
         """
         from hyperspy_zlpml.signals.figures import plot_removal
 
@@ -436,7 +443,7 @@ class ZLPRemoval(
 
         Returns
         -------
-        matplotlib.figure.Figure
+        list of matplotlib.axes.Axes
 
         Raises
         ------
@@ -470,7 +477,7 @@ class ZLPRemoval(
 
         Returns
         -------
-        matplotlib.figure.Figure
+        list of matplotlib.axes.Axes
 
         Raises
         ------
@@ -484,8 +491,8 @@ class ZLPRemoval(
         >>> r = s.remove_zlp_ml(
         ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
         ... )
-        >>> figure = r.plot_checks()
-        >>> figure.axes[0].get_title()[:8]
+        >>> axes = r.plot_checks()
+        >>> axes[0].get_title()[:8]
         'region I'
         """
         from hyperspy_zlpml.signals.check_figures import plot_checks

@@ -81,7 +81,7 @@ def test_a_window_of_ones_own_is_in_the_units_of_the_axis(sample):
     axis = signal.axes_manager.signal_axes[0]
     axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
     in_mev = signal.remove_zlp_ml(**FEW)
-    assert "meV" in in_mev.plot_regions(1500, 3000).axes[0].get_xlabel()
+    assert "meV" in in_mev.plot_regions(1500, 3000)[0].get_xlabel()
     in_ev = sample.signal.remove_zlp_ml(**FEW)._scan(1.5, 3.0)
     np.testing.assert_allclose(in_mev._scan(1500, 3000).integral, in_ev.integral, rtol=1e-3)
 
@@ -96,7 +96,7 @@ def test_scan_of_a_lazy_result_is_that_of_the_eager_one(result, sample):
 
 
 def test_picture_has_a_curve_and_a_mark_for_every_cluster(result):
-    axes = result.plot_regions().axes[0]
+    axes = result.plot_regions()[0]
     n_clusters = len(result.report.scan.clusters)
     assert len(axes.figure.legends[0].get_texts()) == n_clusters
     assert sum(line.get_marker() == "o" for line in axes.lines) == n_clusters
@@ -214,19 +214,19 @@ def test_noise_alone_fails_no_check():
 
 
 def test_figure_has_a_column_for_every_check(result):
-    figure = result.plot_checks()
-    titles = [axes.get_title() for axes in figure.axes]
+    axes_of = result.plot_checks()
+    titles = [axes.get_title() for axes in axes_of]
     assert titles[:2] == list(result.report.shared_errors)
-    top = figure.axes[0]
+    top = axes_of[0]
     assert "%" in top.get_ylabel()
-    assert figure.axes[2].get_xlabel().endswith("(eV)")
+    assert axes_of[2].get_xlabel().endswith("(eV)")
 
 
 def test_points_of_the_figure_are_in_the_units_of_the_axis(sample):
     signal = sample.signal.deepcopy()
     axis = signal.axes_manager.signal_axes[0]
     axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
-    in_mev = signal.remove_zlp_ml(**FEW).plot_checks().axes[2]
+    in_mev = signal.remove_zlp_ml(**FEW).plot_checks()[2]
     assert "meV" in in_mev.get_xlabel()
     assert 1e3 < in_mev.get_xlim()[1] < 2e4
 

@@ -444,7 +444,8 @@ def test_save_of_a_lazy_result_takes_one_pass(small, tmp_path):
 
 def test_plot_of_a_lazy_result(small):
     result = small.as_lazy(chunks=(2, 2, 512)).remove_zlp_ml(n_clusters=2, **QUICK)
-    result.plot().canvas.draw()
+    result.plot()[0].figure.canvas.draw()
+    assert not result.removed.made
     assert result.subtracted._lazy
 
 

@@ -886,38 +886,6 @@ def test_results_save_like_any_signal(small_removal, tmp_path, extension):
     )
 
 
-@pytest.mark.parametrize("indices", [None, (3, 2)])
-def test_plot(small_removal, indices):
-    from matplotlib.figure import Figure
-
-    figure = small_removal.plot(indices=indices)
-    assert isinstance(figure, Figure)
-    assert figure.axes
-    figure.canvas.draw()
-
-
-def test_plot_follows_the_navigator(small):
-    result = small.remove_zlp_ml(n_clusters=2, **QUICK)
-    figure = result.plot()
-
-    def drawn():
-        return [line.get_ydata().copy() for ax in figure.axes for line in ax.get_lines()]
-
-    before = drawn()
-    result.subtracted.axes_manager.indices = (3, 2)
-    assert any(
-        a.shape != b.shape or not np.array_equal(a, b, equal_nan=True)
-        for a, b in zip(before, drawn(), strict=True)
-    )
-
-
-def test_plot_of_a_single_spectrum(sample, removal):
-    result = sample.signal.inav[3, 4].remove_zlp_ml(ensemble=removal.ensemble)
-    figure = result.plot()
-    figure.canvas.draw()
-    assert len(figure.axes) == 2  # no map of clusters
-
-
 # --- device --------------------------------------------------------------------------------------
 
 

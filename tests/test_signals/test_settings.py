@@ -716,7 +716,7 @@ def test_signals_that_cannot_be_trained_on(two):
 
 
 def test_figure_of_the_conditions_reaches_beyond_the_settings(ensemble):
-    figure = ensemble.plot_conditions()
+    figure = ensemble.plot_conditions()[0].figure
     assert isinstance(figure, plt.Figure)
     assert len(figure.axes) == 3 * len(NAMES)
     for number, axes in enumerate(figure.axes):
@@ -737,12 +737,12 @@ def test_bands_of_the_figure_are_those_of_the_ensemble(ensemble):
     values = along(ensemble.conditions, 0)
     expected = [ensemble.conditions.of_replicas((v, 0.3)) for v in values]
     rate, width = (np.median(rows, axis=1) for rows in zip(*expected, strict=True))
-    figure = ensemble.at(**BETWEEN).plot_conditions()
+    figure = ensemble.at(**BETWEEN).plot_conditions()[0].figure
     for axes, median in ((figure.axes[0], rate - np.log(0.3)), (figure.axes[2], width)):
         line = next(one for one in axes.lines if one.get_label() == "ensemble")
         np.testing.assert_allclose(line.get_xdata(), values)
         np.testing.assert_allclose(line.get_ydata(), np.exp(median), rtol=1e-6)
-    narrow, wide = (ensemble.plot_conditions(confidence) for confidence in (0.5, 0.9))
+    narrow, wide = (ensemble.plot_conditions(confidence)[0].figure for confidence in (0.5, 0.9))
     extents = [
         figure.axes[0].collections[0].get_datalim(figure.axes[0].transData).height
         for figure in (narrow, wide)
@@ -753,7 +753,7 @@ def test_bands_of_the_figure_are_those_of_the_ensemble(ensemble):
 def test_figure_of_a_condition_without_logarithm(two):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        figure = train_zlp_ml(two, {"defocus": [-2.0, 4.0]}, **FEWEST).plot_conditions()
+        figure = train_zlp_ml(two, {"defocus": [-2.0, 4.0]}, **FEWEST).plot_conditions()[0].figure
     assert len(figure.axes) == 3
     low, high = figure.axes[0].get_xlim()
     assert (low, high) == pytest.approx((-5, 7))

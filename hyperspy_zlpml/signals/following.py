@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Let a figure follow the navigators of several signals, until it is closed."""
+
+from weakref import WeakSet, ref
+
+
+class Follower:
+    """Connection of one open figure with all signals whose navigators move it.
+
+    Signals and figure are held weakly. Canvases that live in notebooks do not say when they are
+    closed: a figure that is gone is let go of at the next move of a navigator at the latest. Copies
+    and pickles follow nobody.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from hyperspy.signals import Signal1D
+    >>> from hyperspy_zlpml.signals.following import Follower
+    >>> class Figure:
+    ...     is_open, shown = True, []
+    ...     def show(self, place):
+    ...         self.shown.append(place)
+    >>> signal, figure, follower = Signal1D([[1.0, 2.0], [3.0, 4.0]]), Figure(), Follower()
+    >>> follower.watch(signal.axes_manager)
+    >>> follower.follow(figure)
+    >>> signal.axes_manager.indices = (1,)
+    >>> figure.shown
+    [(1,)]
+    >>> figure.is_open = False
+    >>> signal.axes_manager.indices = (0,)
+    >>> figure.shown, follower.is_following
+    ([(1,)], False)
+    """
+
+    def __init__(self):
+        self._managers = WeakSet()
+        self._figure = None
+
+    def __reduce__(self):
+        return (Follower, ())
+
+    @property
+    def is_following(self):
+        """Whether a figure is moved by navigators."""
+        return self._figure is not None and self._figure() is not None
+
+    @property
+    def place(self):
+        """Navigation indices of a navigator that was moved away from the first pixel, or None."""
+        places = [tuple(manager.indices) for manager in self._managers]
+        return next((place for place in places if any(place)), None)
+
+    def watch(self, manager):
+        """Watch the navigator of one more signal.
+
+        Parameters
+        ----------
+        manager : hyperspy.axes.AxesManager
+            Held weakly.
+        """
+        if manager.navigation_dimension and manager not in self._managers:
+            self._managers.add(manager)
+            if self.is_following:
+                self._connect(manager)
+
+    def follow(self, figure):
+        """Let a figure follow, and none other.
+
+        Parameters
+        ----------
+        figure : object
+            With ``is_open`` and ``show(indices)``. Held weakly.
+        """
+        self.let_go()
+        self._figure = ref(figure, self._gone)
+        for manager in self._managers:
+            self._connect(manager)
+
+    def let_go(self):
+        """Disconnect the figure from all signals."""
+        self._figure = None
+        for manager in self._managers:
+            event = manager.events.indices_changed
+            if self._moved in event.connected:
+                event.disconnect(self._moved)
+
+    def move(self, place):
+        """Move the navigators of all signals.
+
+        Parameters
+        ----------
+        place : tuple of int
+            Navigation indices (x, y, ...).
+        """
+        for manager in list(self._managers):
+            if tuple(manager.indices) != place:
+                manager.indices = place
+
+    def _connect(self, manager):
+        manager.events.indices_changed.connect(self._moved, ["obj"])
+
+    def _gone(self, _):
+        self.let_go()
+
+    def _moved(self, obj):
+        figure = self._figure and self._figure()
+        if figure is None or not figure.is_open:
+            self.let_go()
+        else:
+            figure.show(tuple(obj.indices))
