@@ -539,7 +539,6 @@ def phonons(
     >>> phonons((4, 4), temperature=600.0, random_state=0).signal
     <EELSZLPSpectrum, title: Phonons at 600 K, dimensions: (4, 4|1201)>
     """
-    arguments.positive(temperature, "temperature", "K")
     arguments.within(strength, "strength", 0, 1)
     defaults = {
         "title": f"Phonons at {temperature:g} K",

@@ -66,7 +66,7 @@ _STEEPEST_FILTER = 3.0
 _ROUNDS = 3
 _STEPS = 2
 #: Relative step of 1/kT for derivatives, and largest change in one step.
-_DIFFERENCE = 0.02
+_DIFFERENCE = 0.003
 _LARGEST_STEP = 0.3
 #: Gains, and 1/kT itself, stand out by this many standard errors.
 _SIGMAS = 3.0
@@ -74,6 +74,8 @@ _SIGMAS = 3.0
 _LOSS_SIGMAS = 5.0
 #: One-sided 95 % limit of a normal value.
 _UPPER_LIMIT = 1.645
+#: Added to variances, in units of the largest, so that matrices of counts without noise are regular.
+_JITTER = 1e-10
 #: Reduced chi2 from which detailed balance does not hold.
 _LARGEST_CHI2 = 4.0
 
@@ -247,7 +249,7 @@ def window_of(losses, left=None, right=None):
     n_together = max(n - 1 + n % 2, 1)
     width = n_together * step
     first = _NEAREST * resolution if left is None else left
-    last = n_energy * step / 2 if right is None else min(right, n_energy * step / 2)
+    last = min(np.inf if right is None else right, n_energy * step / 2)
     apart = max(round(_APART * resolution / width), 1)
     if right is not None:
         apart *= max(int(np.ceil((last - first) / (_MOST_ENERGIES * apart * width))), 1)
@@ -259,7 +261,7 @@ def window_of(losses, left=None, right=None):
         numbers=numbers[:_MOST_ENERGIES] if numbers.size else np.array([1]),
         reach=max(round(_FILTER_REACH * resolution / width), 1),
         low=np.maximum(first, nearest),
-        high=np.full(nearest.shape, last),
+        high=np.full(nearest.shape, np.inf if right is None else right),
     )
 
 
@@ -283,9 +285,11 @@ def both_sides(losses, window):
     inside = (index >= 0) & (index < losses.energy.size)
     index = np.clip(index, 0, losses.energy.size - 1)
 
+    inside &= np.isfinite(np.take_along_axis(losses.variance, index, -1))
+
     def binned(values):
         where, at = (inside, index) if values.ndim == 2 else (inside[:, None], index[:, None])
-        taken = np.take_along_axis(values, at, -1) * where
+        taken = np.where(where, np.take_along_axis(values, at, -1), 0.0)
         return taken.reshape(*taken.shape[:-1], -1, window.n_together).sum(-1)
 
     distance, response = _binned_response(losses, window, place - nearest)
@@ -352,6 +356,7 @@ def _filtered(sides, matrix, energy, used):
     both = np.concatenate([used, used], -1)
     covariance = np.where(both[:, :, None] & both[:, None], covariance, 0.0)
     diagonal = np.einsum("nii->ni", covariance)
+    diagonal += _JITTER * diagonal.max(-1, keepdims=True) + np.finfo(float).tiny
     diagonal[~both] = 1.0
     signal = np.where(both, signal, 0.0)
     return Filtered(
@@ -430,7 +435,13 @@ def _columns(losses, window, filtered, inverse, curvature):
         kelvin, warmest = (1 / (BOLTZMANN * (inverse - k * error)) for k in (0, _UPPER_LIMIT))
         gains, highest, energy = _gains(filtered, inverse)
         highest = np.where(_has_losses(filtered), highest, np.nan)
-    reason = _reasons(losses, filtered, (inverse, error, chi2), gains)
+    reason = np.where(
+        window.low > window.high,
+        Reason.BELOW_RESOLUTION,
+        _reasons(filtered, (inverse, error, chi2), gains),
+    )
+    is_limited = np.isfinite(losses.loss_limit) & np.isfinite(losses.gain_limit)
+    reason = np.where(is_limited, reason, Reason.NO_LIMIT)
     holds = reason == Reason.NONE
     told = np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT))
     return (
@@ -440,7 +451,7 @@ def _columns(losses, window, filtered, inverse, curvature):
         *_counts(losses, window, 1),
         *_counts(losses, window, -1),
         np.where(holds, energy, np.nan),
-        np.where(n_used > 1, chi2, np.nan),
+        np.where(reason == Reason.NOT_SIGNIFICANT, np.nan, np.where(n_used > 1, chi2, np.nan)),
         reason.astype(float),
     )
 
@@ -501,7 +512,7 @@ def _highest(missing):
     return np.exp(tried[last] + share * (tried[after] - tried[last]))
 
 
-def _reasons(losses, filtered, fitted, gains):
+def _reasons(filtered, fitted, gains):
     """Find why spectra have no temperature."""
     inverse, error, chi2 = fitted
     ends = _tried()[[-1, 0]]
@@ -510,11 +521,10 @@ def _reasons(losses, filtered, fitted, gains):
     def because(which, code):
         reason[which & (reason == Reason.NONE)] = code
 
-    because(~np.isfinite(losses.loss_limit) | ~np.isfinite(losses.gain_limit), Reason.NO_LIMIT)
     because(filtered.used.sum(-1) < 2, Reason.AXIS_TOO_SHORT)
+    because(chi2 > _LARGEST_CHI2, Reason.MISFIT)
     because(~(gains >= _SIGMAS), Reason.NOT_SIGNIFICANT)
     because(~(inverse >= _SIGMAS * error), Reason.NOT_SIGNIFICANT)
-    because(chi2 > _LARGEST_CHI2, Reason.MISFIT)
     because((inverse <= ends[0] * 1.01) | (inverse >= ends[1] * 0.99), Reason.AT_EDGE)
     return reason
 
@@ -522,7 +532,8 @@ def _reasons(losses, filtered, fitted, gains):
 def _counts(losses, window, side):
     """Sum the counts of one side within the window; with their standard deviation."""
     energy = side * losses.from_peak
-    inside = (energy >= window.low[:, None]) & (energy <= window.high[:, None])
+    high = np.minimum(window.high, window.energy[-1])
+    inside = (energy >= window.low[:, None]) & (energy <= high[:, None])
     any_there = inside.any(-1)
     shared = (losses.directions * inside[:, None]).sum(-1)
     variance = (losses.variance * inside).sum(-1) + (shared**2).sum(-1)
