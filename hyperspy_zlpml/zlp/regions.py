@@ -39,10 +39,14 @@ _HUMP = 0.1
 _BACK = 0.05
 #: ... before so many times the energy at which it begins.
 _HUMP_WITHIN = 4.0
+#: Nearer than this many FWHM a flank bends the other way.
+_TAIL_FROM = 3.0
+#: A bulge stands above a chord of the tail by this fraction.
+_BULGE = 0.03
 #: A bulge ends where it stands above a chord of the tail by no more than this fraction.
 _ON_CHORD = 0.005
 #: A tail has begun to flatten where its slope is gentler than the steepest before by this fraction.
-_GENTLER = 0.3
+_GENTLER = 0.15
 #: ``E_I`` given by the user lies at least this many FWHM behind the peak.
 _OUTSIDE_THE_CORE = 0.5
 #: Stands for a limit where there is none, eV or FWHM.
@@ -259,8 +263,8 @@ def bulge(u, log_shape, sigma):
     Returns
     -------
     Range
-        FWHM: where the tail begins to flatten, and where it is back on the chord; both infinite where
-        there is no bulge.
+        FWHM, where the tail leaves the chord and comes back to it; both infinite where there is no
+        bulge.
 
     Examples
     --------
@@ -281,18 +285,19 @@ def bulge(u, log_shape, sigma):
     x, log_shape, sigma = np.log(u[flank]), log_shape[flank], sigma[flank]
     none = Range(NO_LIMIT, NO_LIMIT)
     slope = np.gradient(log_shape, x)
-    gentle = slope > (1 - _GENTLER) * np.minimum.accumulate(slope)
+    gentle = (slope > (1 - _GENTLER) * np.minimum.accumulate(slope)) & (x > np.log(_TAIL_FROM))
     if not gentle.any():
         return none
     start = gentle.argmax()
     excess = log_shape[start:] - _lower_hull(x[start:], log_shape[start:])
-    clear = excess > _HUMP + _SIGMAS * sigma[start:]
+    clear = excess > _BULGE + _SIGMAS * sigma[start:]
     falls = slope[start + clear.argmax() :].min() < slope[: start + 1].min()
     if not (clear.any() and falls):
         return none
-    top = start + excess.argmax()
-    end = top + (excess[top - start :] <= _ON_CHORD).argmax()
-    return Range(float(np.exp(x[start])), float(np.exp(x[end])))
+    top = excess.argmax()
+    on_chord = np.flatnonzero(excess <= _ON_CHORD)
+    low, high = on_chord[on_chord < top][-1], on_chord[on_chord > top][0]
+    return Range(float(np.exp(x[start + low])), float(np.exp(x[start + high])))
 
 
 def _lower_hull(x, y):
