@@ -63,7 +63,7 @@ _TRIED = 48
 #: The filter is made for no 1/kT of more than this over the FWHM: it would reach out of its window.
 _STEEPEST_FILTER = 3.0
 #: Rounds in which filter and temperature improve each other, and Newton steps of each.
-_ROUNDS = 3
+_ROUNDS = 4
 _STEPS = 2
 #: Relative step of 1/kT for derivatives, and largest change in one step.
 _DIFFERENCE = 0.003
@@ -305,16 +305,17 @@ def both_sides(losses, window):
 
 def _binned_response(losses, window, fraction):
     """Evaluate the peak of each spectrum in bins around a channel that is not quite its middle."""
-    n_bins, half = window.reach, window.n_together // 2
-    n = n_bins * window.n_together + half
-    distance = losses.step * (np.arange(-n, n + 1) - fraction[:, None])
-    rows = zip(distance, losses.response, strict=True)
-    response = np.array([CubicSpline(losses.distance, one)(at) for at, one in rows])
-    binned = [
-        values.reshape(len(fraction), 2 * n_bins + 1, window.n_together)
-        for values in (distance, response)
-    ]
-    return binned[0].mean(-1), binned[1].sum(-1)
+    n = window.reach * window.n_together + window.n_together // 2
+    channel = np.arange(-n, n + 1)
+    distance = losses.step * (channel - fraction[:, None])
+    # Pieces of the spline between channels: all distances of a spectrum lie at one place in theirs.
+    pieces = CubicSpline(losses.distance, losses.response, axis=-1).c
+    before = (fraction > 0).astype(int)
+    piece = losses.distance.size // 2 + channel - before[:, None]
+    place = losses.step * (before - fraction)[:, None]
+    response = np.polyval(pieces[:, piece, np.arange(len(fraction))[:, None]], place)
+    shape = (len(fraction), -1, window.n_together)
+    return distance.reshape(shape).mean(-1), response.reshape(shape).sum(-1)
 
 
 def filter_sides(sides, window, inverse):
