@@ -311,6 +311,7 @@ KINDS = {
     "exponent": number(0.51, 1e4),
     "onset": number(0, 10),
     "energy of losses": number(0, 500),
+    "temperature": number(1, 1e5),
     "ln N0": optional(number(-100, 100)),
     "response or None": instance(data.Response, type(None)),
     "material or None": instance(data.Material, type(None)),
@@ -571,6 +572,7 @@ def _sample_functions():
         "band_gap": "energy of losses", "onset_exponent": "onset",
         "plasmon_energy": "energy of losses", "plasmon_width": "energy of losses",
         "interband": "a fraction", "excitons": "peaks of losses", "gains": "peaks of losses",
+        "phonons": "peaks of losses", "temperature": "temperature",
     }  # fmt: skip
     steps = np.arange(5.0)
     return [
@@ -578,6 +580,10 @@ def _sample_functions():
         *kinds,
         Called("vacuum_reference", data.vacuum_reference,
                {"navigation_shape": "a shape", "random_state": "a seed"}, {"n_channels": 1000}),
+        Called("phonons", data.phonons, {
+            "navigation_shape": "a shape", "temperature": "temperature", "strength": "a fraction",
+            "random_state": "a seed",
+        }, {"n_channels": 1000}),
         Called("setting_laws", data.setting_laws,
                {"beam_energy": "beam energy", "exposure": "exposure"},
                {"beam_energy": 100.0, "exposure": 0.1}),
@@ -604,6 +610,7 @@ def _sample_functions():
                {"energy": "an array", "band_gap": "gaps"},
                {"energy": steps, "band_gap": np.array([[1.0]])}, names=("energy",)),
         Called("energy_gain", data.Material().energy_gain, {"energy": "an array"}),
+        Called("phonon_scattering", data.Material().phonon_scattering, {"energy": "an array"}),
     ]  # fmt: skip
 
 

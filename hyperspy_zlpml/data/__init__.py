@@ -9,6 +9,7 @@
 :func:`very_low_dose`       a thousand electrons at the peak, counted one by one
 :func:`strong_drift`        the peak wanders by half its width
 :func:`energy_gain`         a peak on the gain side, 80 meV resolution
+:func:`phonons`             a phonon lost and gained at a temperature, 12 meV resolution
 :func:`no_vacuum`           a field of view that the specimen fills
 :func:`line_scan`           40 spectra from vacuum into the specimen
 :func:`single_spectrum`     one spectrum, no navigation dimension
@@ -31,6 +32,7 @@ from hyperspy_zlpml.data.samples import (
     make_sample,
     monochromated,
     no_vacuum,
+    phonons,
     setting_laws,
     single_spectrum,
     strong_drift,
@@ -58,6 +60,7 @@ __all__ = [
     "make_sample",
     "monochromated",
     "no_vacuum",
+    "phonons",
     "setting_laws",
     "single_spectrum",
     "strong_drift",

@@ -513,6 +513,61 @@ def energy_gain(navigation_shape=(48, 48), random_state=None, **parameters):
     return monochromated(navigation_shape, random_state, **{**defaults, **parameters})
 
 
+def phonons(
+    navigation_shape=(24, 24),
+    temperature=300.0,
+    strength=0.02,
+    random_state=None,
+    **parameters,
+):
+    """Simulate a film with a phonon at 0.1 eV that is lost and gained, at 12 meV resolution.
+
+    Gains are to losses as the temperature has it, see :meth:`.Material.phonon_scattering`.
+
+    Parameters
+    ----------
+    navigation_shape : tuple of int
+        HyperSpy order (x, y, ...), of zero to three dimensions.
+    temperature : float
+        Of the specimen, K.
+    strength : float
+        Fraction of the electrons that lost nothing else that lose the phonon, at zero temperature
+        and a thickness of one mean free path.
+    random_state : int or numpy.random.Generator, optional
+        Same state, same image.
+    **parameters
+        Of :func:`make_sample`.
+
+    Returns
+    -------
+    SampleImage
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import phonons
+    >>> phonons((4, 4), temperature=600.0, random_state=0).signal
+    <EELSZLPSpectrum, title: Phonons at 600 K, dimensions: (4, 4|1201)>
+    """
+    arguments.within(strength, "strength", 0, 1)
+    defaults = {
+        "title": f"Phonons at {temperature:g} K",
+        "n_channels": 1201,
+        "offset": -0.3,
+        "scale": 0.0005,
+        "fwhm": 0.012,
+        "peak_counts": 2e6,
+        "thickness_range": (0.2, 1.0),
+        "response": Response(
+            exponent_gain=1.8,
+            exponent_loss=1.7,
+            halo=1e-4,
+            halo_width=15.0,
+        ),
+        "material": Material(phonons=((0.1, 0.006, strength),), temperature=temperature),
+    }
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **parameters})
+
+
 def no_vacuum(navigation_shape=(48, 48), random_state=None, **parameters):
     """Simulate the flake where it fills the view (t/lambda 0.2 to 1).
 

@@ -60,7 +60,8 @@ def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
             first[name] = min(found, peaks.extrapolated_from) * fwhm
         else:
             first[name] = peaks.extrapolated_from * fwhm
-        gain_side[name] = -onset(*mean_ratio(peaks, chosen, side=-1)) * fwhm
+        found = onset(*mean_ratio(peaks, chosen, side=-1))
+        gain_side[name] = -min(found, peaks.gain_extrapolated_from) * fwhm
         second[name] = _below_noise_of(peaks, chosen) * fwhm
     regions = Regions(
         gain_limit=_filled(gain_side, -NO_LIMIT),
