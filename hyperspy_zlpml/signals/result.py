@@ -25,6 +25,7 @@ from hyperspy_zlpml.signals.maps.retardation import RetardationMethods
 from hyperspy_zlpml.signals.maps.temperature import TemperatureMethods
 from hyperspy_zlpml.signals.maps.thickness import ThicknessMethods
 from hyperspy_zlpml.signals.saving import save_together
+from hyperspy_zlpml.signals.tools import ToolMethods
 from hyperspy_zlpml.signals.wrapping import (
     blank_like,
     map_like,
@@ -54,6 +55,7 @@ class ZLPRemoval(
     BandGapMethods,
     PeakMethods,
     TemperatureMethods,
+    ToolMethods,
 ):
     """Result of :meth:`EELSZLPSpectrum.remove_zlp_ml`.
 
