@@ -150,8 +150,8 @@ class EELSZLPSpectrum(EELSSpectrum):
         )
         if tools.is_wanted(interactive, display):
             remove.check(self, options, ensemble, lazy_output)
-            given = {"ensemble": ensemble, "lazy_output": lazy_output}
-            return tools.open_tool(self, options, given, display, toolkit)
+            more = {"ensemble": ensemble, "lazy_output": lazy_output}
+            return tools.open_tool(self, options, more=more, display=display, toolkit=toolkit)
         return remove.remove(self, options, ensemble, lazy_output)
 
     def train_zlp_ml(  # noqa: PLR0913

@@ -194,6 +194,11 @@ class ZLPRemovalTool(t.HasTraits):
             self._trained = ("ensemble = r.ensemble", result.ensemble)
             self._keep(result, {})
 
+    @property
+    def units(self):
+        """Units of the energy axis, and of the limits."""
+        return self.signal.axes_manager.signal_axes[0].units
+
     # --- what is asked for ------------------------------------------------------------------------
 
     def _take_options(self):
@@ -481,7 +486,7 @@ def is_wanted(interactive, display):
     return flag(interactive, "interactive")
 
 
-def open_tool(signal, options, more, display, toolkit):
+def open_tool(signal, options, *, more, display, toolkit):
     """Open a window for a signal.
 
     Parameters
