@@ -7,7 +7,7 @@ from functools import partial
 import ipywidgets
 import numpy as np
 from hyperspy_gui_ipywidgets.utils import add_display_arg, labelme, set_title_container
-from link_traits import dlink, link
+from link_traits import link
 
 from hyperspy_zlpml.gui.texts import HELP, NO_CANVAS
 from hyperspy_zlpml.signals.tools import LIMITS
@@ -101,8 +101,8 @@ class LimitsTable:
     def __init__(self, tool, parts):
         self._tool, self._parts = tool, parts
         self.box = ipywidgets.VBox()
-        self._build()
-        tool.observe(lambda _: self._build(), "limits")
+        self._shown = None
+        self._refresh()
         tool.observe(lambda _: self._refresh(), "limits_moved")
 
     def _build(self):
@@ -111,7 +111,6 @@ class LimitsTable:
         rows = [ipywidgets.HBox(head), *(self._row(limits, width) for limits in self._tool.limits)]
         note = ipywidgets.Label(f"{self._tool.units} from the peak; empty: from the data (grey)")
         self.box.children = (*rows, note)
-        self._refresh()
 
     def _row(self, limits, width):
         boxes = [ipywidgets.Label(str(limits.number), layout=width)]
@@ -135,6 +134,10 @@ class LimitsTable:
         setattr(limits, name, value)
 
     def _refresh(self):
+        """Show the limits as they are, in other rows where there are other clusters."""
+        if self._shown != list(self._tool.limits):
+            self._shown = list(self._tool.limits)
+            self._build()
         for limits in self._tool.limits:
             for name in LIMITS:
                 text = self._parts[f"{name}_{limits.number}"]
@@ -188,8 +191,14 @@ def _state(tool):
         ),
     }
     for name, widget in parts.items():
-        dlink((tool, name), (widget, "value"))
+        widget.value = getattr(tool, name)
+        tool.observe(partial(_tell, widget), name)
     return parts
+
+
+def _tell(widget, event):
+    """Show the new value of a trait."""
+    widget.value = event.new
 
 
 def _enable(tool, parts):

@@ -10,14 +10,19 @@ import re
 import numpy as np
 import traitsui.api as tu
 from traits.api import Button, HasTraits, Instance, Str
+from traits.etsconfig.api import ETSConfig
 
 from hyperspy_zlpml.gui.texts import HELP
 from hyperspy_zlpml.signals.tools import LIMITS, ZLPRemovalTool
 
 #: Digits of a limit as it is shown.
 _DIGITS = 4
-#: Options in the order of the window, in two columns with the limits.
-_OPTIONS = ("cluster_by", "n_replicas", "confidence", "random_state", "vacuum")
+#: Options that are numbers.
+_NUMBERS = ("n_replicas", "confidence", "random_state")
+#: Options that are chosen, and where their choices are.
+_CHOICES = {"cluster_by": "proxies", "vacuum": "vacuum_choices"}
+#: Toolkits of windows that show none, where there is no display.
+_WITHOUT_LOOP = ("", "null")
 #: Size of the window on the screen.
 _WIDTH, _HEIGHT = 560, 640
 
@@ -64,11 +69,17 @@ class RemovalWindow(HasTraits):
 
 
 class RemovalHandler(tu.Handler):
-    """Handler that ends the work with the window."""
+    """Handler that keeps the window as long as it is open, and ends the work with it."""
+
+    def init(self, info):
+        """Keep the window, which nobody else holds."""
+        info.object.tool.window = info.ui
+        return True
 
     def closed(self, info, is_ok):
         """End what is going on."""
-        info.ui.context["object"].tool.cancel()
+        info.object.tool.window = None
+        info.object.tool.cancel()
 
 
 @add_display_arg
@@ -89,9 +100,9 @@ def removal_traitsui(obj, **kwargs):
         What it shows.
     """
     window = RemovalWindow(obj)
-    obj.call_in_main_thread = _later
-    if kwargs.get("figure", True):
-        obj.plot()
+    if ETSConfig.toolkit not in _WITHOUT_LOOP:
+        obj.call_in_main_thread = _later
+    obj.plot()
     return window, {"view": _view()}
 
 
@@ -147,7 +158,11 @@ def _options():
             tu.Item("object.tool.n_clusters"),
             tu.Item("object.tool.auto_clusters"),
         ),
-        *(tu.Item(f"object.tool.{name}") for name in _OPTIONS),
+        *(tu.Item(f"object.tool.{name}") for name in _NUMBERS),
+        *(
+            tu.Item(f"object.tool.{name}", editor=tu.EnumEditor(name=f"object.tool.{choices}"))
+            for name, choices in _CHOICES.items()
+        ),
         tu.Item("object.tool.limits", editor=_limits_editor(), show_label=False),
         label="Options and limits",
     )

@@ -176,6 +176,8 @@ class ZLPRemovalTool(t.HasTraits):
         self.signal = signal
         #: Calls a function in the thread that may draw; widgets set it where there is one.
         self.call_in_main_thread = None
+        #: Window that is open; widgets keep it here.
+        self.window = None
         self._job = None
         self._figure = None
         #: How the ensemble is made, as code, and the ensemble.
