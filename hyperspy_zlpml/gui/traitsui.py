@@ -25,6 +25,8 @@ _CHOICES = {"cluster_by": "proxies", "vacuum": "vacuum_choices"}
 _WITHOUT_LOOP = ("", "null")
 #: Size of the window on the screen.
 _WIDTH, _HEIGHT = 560, 640
+#: Width of the column of a limit.
+_COLUMN = 120
 
 
 class RemovalWindow(HasTraits):
@@ -144,7 +146,7 @@ def _typed(limit):
 
 def _limits_editor():
     editor = tu.TextEditor(evaluate=_limit_of, format_func=_typed, auto_set=False)
-    columns = [LimitColumn(name=name, label=name, editor=editor) for name in LIMITS]
+    columns = [LimitColumn(name=name, label=name, editor=editor, width=_COLUMN) for name in LIMITS]
     number = tu.ObjectColumn(name="number", label="Cluster", editable=False)
     return tu.TableEditor(
         columns=[number, *columns], sortable=False, deletable=False, auto_size=False
