@@ -18,7 +18,21 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinxcontrib.towncrier.ext",
+    "sphinx_gallery.gen_gallery",
 ]
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    # In a process that has loaded HyperSpy this one shows nothing; the tests run it.
+    "filename_pattern": r"(?<!without_hyperspy)\.py$",
+    "abort_on_example_error": True,
+    "copyfile_regex": r".*\.rst",
+    "default_thumb_file": str(Path(__file__).parent / "_static" / "zlp_removal.png"),
+    "download_all_examples": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "min_reported_time": 1e4,
+}
 towncrier_draft_autoversion_mode = "draft"
 towncrier_draft_include_empty = True
 towncrier_draft_working_directory = Path(__file__).parent.parent
@@ -40,4 +54,10 @@ nitpick_ignore_regex = [("py:.*", r"(exspy|hyperspy)\..*")]
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_title = "hyperspy_zlpml"
-exclude_patterns = ["_build"]
+exclude_patterns = [
+    "_build",
+    "gallery/*.ipynb",
+    "gallery/*.py",
+    "gallery/*.md5",
+    "sg_execution_times.rst",
+]

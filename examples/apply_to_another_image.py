@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An ensemble trained on one image, applied to the next, and where it says no."""
+"""
+Apply an ensemble to another image
+==================================
+
+An ensemble trained on one image, applied to the next, and where it says no.
+"""
 
 import warnings
 

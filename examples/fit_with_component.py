@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fit the zero-loss peak, a plasmon and an exciton together, beside subtracting it first."""
+"""
+Fit the peak together with losses
+=================================
+
+Fit the zero-loss peak, a plasmon and an exciton together, beside subtracting it first.
+"""
 
 import sys
 

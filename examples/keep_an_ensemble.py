@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Train once, keep the ensemble in a file, load it in another session."""
+"""
+Keep an ensemble
+================
+
+Train once, keep the ensemble in a file, load it in another session.
+"""
 
 import tempfile
 from pathlib import Path

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One ensemble from vacuum at several beam energies and exposures; the ZLP at others."""
+"""
+Predict the peak at other settings
+==================================
+
+One ensemble from vacuum at several beam energies and exposures; the ZLP at others.
+"""
 
 import tempfile
 from pathlib import Path

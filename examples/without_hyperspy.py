@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole method on arrays of NumPy and dask, in a process that never loads HyperSpy."""
+"""
+Arrays without HyperSpy
+=======================
+
+The whole method on arrays of NumPy and dask, in a process that never loads HyperSpy.
+"""
 
 import sys
 

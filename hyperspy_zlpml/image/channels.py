@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
+from hyperspy_zlpml.compute.compiled import laid_out
+from hyperspy_zlpml.image.kernels import mark_apart
 from hyperspy_zlpml.image.padding import find_recorded
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
@@ -350,6 +352,14 @@ def _beside(counts):
     return np.minimum(left, right), np.maximum(left, right)
 
 
+def _two_steps_beside(counts, rows, places):
+    """Find the lower and the higher of the channels two steps beside some; at edges the only one."""
+    n = counts.shape[-1]
+    left = counts[rows, np.where(places >= 2, places - 2, places + 2)]
+    right = counts[rows, np.where(places + 2 < n, places + 2, places - 2)]
+    return np.minimum(left, right), np.maximum(left, right)
+
+
 def find_spikes(counts, width, noise):
     """Find channels of single spectra that stand out of those beside them as no loss does.
 
@@ -382,19 +392,22 @@ def find_spikes(counts, width, noise):
     >>> np.flatnonzero(spikes[0])
     array([300, 301])
     """
-    middle = counts
-    # At the edges the only channel beside stands for both.
-    left = np.concatenate([counts[:, 2:4], counts[:, :-2]], axis=-1)
-    right = np.concatenate([counts[:, 2:], counts[:, -4:-2]], axis=-1)
-    low, high = np.minimum(left, right), np.maximum(left, right)
-    # Where counts are higher by ten deviations of the noise their own noise is larger still.
-    above = middle - high > _SPIKE * np.sqrt(noise.of_measured(high))
-    above |= low - middle > _SPIKE * np.sqrt(noise.of_measured(low))
     spikes = np.zeros(counts.shape, bool)
-    rows, places = np.nonzero(above)
+    # Where counts are higher by ten deviations of the noise their own noise is larger still.
+    mark_apart(
+        laid_out(counts, float),
+        sigmas=_SPIKE,
+        gain=float(noise.gain * noise.seen_by_sums(1)),
+        least=float(noise.gain),
+        variance=float(noise.readout**2),
+        marked=spikes,
+    )
+    rows, places = np.nonzero(spikes)
+    spikes[:] = False
     if not rows.size:
         return spikes
-    value, low, high = middle[rows, places], low[rows, places], high[rows, places]
+    value = counts[rows, places]
+    low, high = _two_steps_beside(counts, rows, places)
     allowed = 1 + _most_different(width)
     above, below = value - high, low - value
     stands_out = above > (allowed - 1) * np.maximum(high, 0)

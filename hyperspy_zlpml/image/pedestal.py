@@ -128,12 +128,13 @@ def pedestal_by_intensity(counts, energy, parameters):
     """
     intensity = parameters.intensity
     low, high = np.percentile(intensity, [5, 95])
-    u = (energy - parameters.centre[:, None]) / parameters.fwhm[:, None]
-    inside = (u > -_FROM) & (u < -_TO)
+    before = energy < (parameters.centre - _TO * parameters.fwhm).max()
+    inside = _reduced(energy[before], parameters)
+    inside = (inside > -_FROM) & (inside < -_TO)
     n_channels = inside.sum(-1)
     if len(counts) < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
         return 0.0
-    level = np.where(inside, counts, 0.0).sum(-1) / n_channels
+    level = np.where(inside, counts[:, before], 0.0).sum(-1) / n_channels
     if not np.median(level) > 0:
         return 0.0
     # Their noise grows with the counts.
@@ -149,15 +150,20 @@ def pedestal_by_intensity(counts, energy, parameters):
     error = np.sqrt((_BLOCKS - 1) * without.var())
     if pedestal < max(_SIGNIFICANCE * error, _LEAST_SHARE * np.median(level)):
         return 0.0
-    lowest = _lowest_level(counts, u, intensity)
+    bright = intensity >= np.percentile(intensity, _BRIGHTEST)
+    lowest = _lowest_level(counts[bright], _reduced(energy, parameters.select(bright)))
     agrees = lowest - pedestal < max(_AGREE * error, _AGREE_TO * pedestal)
     return float(lowest if agrees else pedestal)
 
 
-def _lowest_level(counts, u, intensity):
-    """Find the lowest mean level of the brightest spectra behind the peak, in parts of the axis."""
-    bright = intensity >= np.percentile(intensity, _BRIGHTEST)
-    spectrum = counts[bright].mean(0)[u[bright].mean(0) > _FROM]
+def _reduced(energy, parameters):
+    """Compute reduced energies, (n_spectra, n_energy)."""
+    return (energy - parameters.centre[:, None]) / parameters.fwhm[:, None]
+
+
+def _lowest_level(counts, u):
+    """Find the lowest mean level of spectra behind the peak, in parts of the axis."""
+    spectrum = counts.mean(0)[u.mean(0) > _FROM]
     if spectrum.size < _PARTS:
         return np.inf
     return min(part.mean() for part in np.array_split(spectrum, _PARTS))

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.collections import PolyCollection
 
 from hyperspy_zlpml.arguments import integers
+from hyperspy_zlpml.signals.maps.figure import edges_of, label_of
 from hyperspy_zlpml.statistics import Range
 
 #: Colour of the measured spectrum.
@@ -428,7 +429,7 @@ def _draw_profile(axes, result, labels, n_clusters):
     axis = result._like.axes_manager.navigation_axes[0]
     axes.step(axis.axis, labels, where="mid", color="0.3")
     axes.set(
-        xlabel=_label(axis),
+        xlabel=label_of(axis),
         ylabel="Cluster (0: thinnest)",
         yticks=range(n_clusters),
         title="Clusters",
@@ -443,7 +444,7 @@ def _draw_map(axes, result, labels, n_clusters):
         cmap=colours,
         vmin=-0.5,
         vmax=n_clusters - 0.5,
-        extent=(*_edges(x), *_edges(y)[::-1]),
+        extent=(*edges_of(x), *edges_of(y)[::-1]),
     )
     bar = axes.figure.colorbar(picture, ax=axes, ticks=range(n_clusters), shrink=0.6)
     bar.set_label("Cluster (0: thinnest)")
@@ -452,7 +453,7 @@ def _draw_map(axes, result, labels, n_clusters):
     if vacuum.any() and not vacuum.all():
         title += ", vacuum dashed"
         axes.contour(x.axis, y.axis, vacuum, [0.5], colors="w", linewidths=1, linestyles="--")
-    axes.set(xlabel=_label(x), ylabel=_label(y), title=title)
+    axes.set(xlabel=label_of(x), ylabel=label_of(y), title=title)
 
 
 def draw_image(figure, signal):
@@ -474,20 +475,14 @@ def draw_image(figure, signal):
         return None
     axes = figure.subplots()
     total = np.asarray(signal.sum(axis=signal.axes_manager.signal_axes[0].name).data, float)
-    axes.set(xlabel=_label(navigation[0]), title="Total counts")
+    axes.set(xlabel=label_of(navigation[0]), title="Total counts")
     if len(navigation) == 1:
         axes.step(navigation[0].axis, total, where="mid", color="0.3")
     else:
         x, y = navigation
-        axes.imshow(total, cmap="gray", extent=(*_edges(x), *_edges(y)[::-1]))
-        axes.set_ylabel(_label(y))
+        axes.imshow(total, cmap="gray", extent=(*edges_of(x), *edges_of(y)[::-1]))
+        axes.set_ylabel(label_of(y))
     return axes
-
-
-def _edges(axis):
-    """Find the outer edges of the first and the last pixel of an axis."""
-    half = 0.5 * axis.scale
-    return axis.low_value - half, axis.high_value + half
 
 
 def _draw_places(axes, result, places):
@@ -525,12 +520,6 @@ def pixel_at(manager, x, y):
         int(np.abs(axis.axis - at).argmin())
         for axis, at in zip(manager.navigation_axes, (x, y), strict=False)
     )
-
-
-def _label(axis):
-    name = axis.name if isinstance(axis.name, str) else "Position"
-    units = axis.units if isinstance(axis.units, str) and axis.units else "px"
-    return f"{name} ({units})"
 
 
 def _value_of(signal, position):
