@@ -56,14 +56,17 @@ class ToolFigure:
     def draw(self):
         """Draw everything anew, for another result."""
         result, figure = self._tool.result, self.figure
-        place = self._pixel.place if self._pixel is not None else None
+        place = None
+        if self._pixel is not None:
+            place = self._pixel.place
+            self._pixel.let_go()
         figure.clear()
         if result is None:
             navigation = draw_image(figure, self._tool.signal)
         else:
             self._pixel = DraggedPixel(self._tool, place or first_place(result), figure)
             navigation = self._pixel.map
-            result._follower.follow(self._pixel)
+            self._pixel.follow()
         self._picker = navigation and VacuumPicker(self._tool, navigation)
         self._mouse.targets = [one for one in (self._picker, self._pixel) if one is not None]
         figure.canvas.draw_idle()
@@ -99,6 +102,14 @@ class DraggedPixel(PixelFigure):
         super().__init__(tool.result, place, figure)
         self._lines = {name: self._new_lines(colour) for name, colour in _COLOURS.items()}
         self._place_lines()
+
+    def follow(self):
+        """Follow the navigators of the result."""
+        self._result._follower.follow(self)
+
+    def let_go(self):
+        """Follow nobody any more."""
+        self._result._follower.let_go(self)
 
     @property
     def place(self):

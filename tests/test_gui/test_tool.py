@@ -264,7 +264,7 @@ def test_a_line_is_dragged_and_the_pixel_shows_what_it_would_be(signal, tool, tr
 
 
 def test_a_pixel_tried_is_as_the_image_would_be(signal, trained):
-    """With an ensemble that is given the peaks are read alike: other limits change nothing else."""
+    """To within its error: the image finds out more about its peaks than one pixel does."""
     tool = ZLPRemovalTool(signal, ensemble=trained.ensemble, **FEW)
     tool.run()
     result = tool.wait()
@@ -277,7 +277,7 @@ def test_a_pixel_tried_is_as_the_image_would_be(signal, trained):
     tool.run()
     found = tool.wait().subtracted.inav[place].data
     error = tool.result.std.inav[place].data
-    assert np.nanmax(abs(tried - found) / error) < 0.5
+    assert np.sqrt(np.nanmean(((tried - found) / error) ** 2)) < 0.5
 
 
 def test_limits_stay_on_their_side(tool, trained):
