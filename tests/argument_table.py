@@ -725,8 +725,12 @@ class _Quiet:
         self.warnings.__exit__(*what)
 
 
+#: Arguments that open windows, which are tried where the windows are.
+OF_WINDOWS = {"interactive", "display", "toolkit"}
+
+
 def arguments_of(function):
     """Names of the arguments of a function that can be given by name."""
     kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     parameters = inspect.signature(function).parameters.values()
-    return {one.name for one in parameters if one.kind not in kinds} - {"self"}
+    return {one.name for one in parameters if one.kind not in kinds} - {"self"} - OF_WINDOWS
