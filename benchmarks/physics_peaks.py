@@ -157,9 +157,9 @@ def add_exciton(table, name, fit, truth, where):
     }
     bar = bars.get(name, "P7" if name.startswith("S2 single") else "  ")
     detected, largest, cover = goals.get(bar, ("-", "-", "-"))
-    error = (fit.position.data - truth)[where]
-    std = fit.position_std.data[where]
-    total = np.hypot(std, fit.position_systematic.data[where])
+    error = (fit.position.value.data - truth)[where]
+    std = fit.position.std.data[where]
+    total = np.hypot(std, fit.position.systematic.data[where])
     significance = fit.significance.data[where]
     table.add(f"{bar} {name} above 2 sigma", detected, (significance > 2).mean())
     table.add(f"{bar} {name} above 3 sigma", "-", (significance > 3).mean())
@@ -229,7 +229,7 @@ def measured(table, seed, size):
         values = getattr(fit, name).data
         table.add(f"R4 Si {name}, eV", "16.5-16.9", np.nanmedian(values))
         table.add(f"R4 Si {name} std over the image, eV", "<= 0.15", np.nanstd(values))
-    table.add("R4 Si Ep, eV", "-", np.nanmedian(fit.position.data))
+    table.add("R4 Si Ep, eV", "-", np.nanmedian(fit.position.value.data))
     for name in ("ws2_specimen4", "ws2_specimen3_mono"):
         signal = hs.load(DATA / f"{name}.hspy")
         signal.set_signal_type("EELS_ZLPML")
@@ -237,7 +237,7 @@ def measured(table, seed, size):
         removal = signal.remove_zlp_ml(vacuum=vacuum, random_state=seed, show_progressbar=False)
         for energy in (1.5, 1.7, 2.0):
             fit = fitted(removal, Exciton(energy, 0.2), threshold=2.0)
-            found = fit.position.data[2:]
+            found = fit.position.value.data[2:]
             table.add(f"R2 {name} near {energy}: positions with one", "-", np.isfinite(found).sum())
             position = np.nanmedian(found) if np.isfinite(found).any() else np.nan
             table.add(f"R2 {name} near {energy}, eV", "within 0.1", position)

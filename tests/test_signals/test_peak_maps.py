@@ -2,6 +2,7 @@
 """``r.fit_peaks``: maps in native form, the same in memory and lazy, to and from models of HyperSpy."""
 
 from dataclasses import replace
+from operator import attrgetter
 
 import hyperspy.api as hs
 import numpy as np
@@ -44,19 +45,21 @@ def is_specimen(sample):
 def test_what_is_there_is_found(fits, sample):
     plasmon, exciton = fits
     where = is_specimen(sample)
-    assert plasmon.position.data[where] == pytest.approx(22.5, abs=0.2)
-    assert (plasmon.maximum.data[where] < plasmon.position.data[where]).all()
-    assert plasmon.top.data[where] == pytest.approx(plasmon.maximum.data[where], abs=0.15)
-    assert np.isfinite(exciton.position.data[where]).mean() > 0.5
-    assert np.nanmedian(exciton.position.data) == pytest.approx(5.0, abs=0.06)
-    assert np.isnan(exciton.top.data).all()
+    assert plasmon.position.value.data[where] == pytest.approx(22.5, abs=0.2)
+    assert (plasmon.maximum.value.data[where] < plasmon.position.value.data[where]).all()
+    assert plasmon.top.value.data[where] == pytest.approx(
+        plasmon.maximum.value.data[where], abs=0.15
+    )
+    assert np.isfinite(exciton.position.value.data[where]).mean() > 0.5
+    assert np.nanmedian(exciton.position.value.data) == pytest.approx(5.0, abs=0.06)
+    assert np.isnan(exciton.top.value.data).all()
 
 
 def test_vacuum_has_no_peaks(fits, sample):
     vacuum = sample.thickness.data == 0
     for fit in fits:
         assert (fit.reason.data[vacuum] == Reason.NOT_SIGNIFICANT).all()
-        assert np.isnan(fit.position.data[vacuum]).all()
+        assert np.isnan(fit.position.value.data[vacuum]).all()
 
 
 def test_numbers_are_positive_where_there_are_any(fits):
@@ -68,14 +71,16 @@ def test_numbers_are_positive_where_there_are_any(fits):
 
 def test_maps_are_native(fits, removal):
     plasmon, exciton = fits
-    assert repr(plasmon.position) == (
+    assert repr(plasmon.position.value) == (
         "<BaseSignal, title: Flake plasmon 22 position, dimensions: (5, 4|)>"
     )
-    assert plasmon.position.metadata.Signal.quantity == "Energy (eV)"
-    assert plasmon.area.metadata.Signal.quantity == "Intensity (Counts)"
+    assert plasmon.position.value.metadata.Signal.quantity == "Energy (eV)"
+    assert plasmon.area.value.metadata.Signal.quantity == "Intensity (Counts)"
     for name in ("position", "maximum", "width", "area", "top"):
-        variance = getattr(plasmon, name).get_noise_variance().data
-        np.testing.assert_allclose(np.sqrt(variance), getattr(plasmon, f"{name}_std").data)
+        found = getattr(plasmon, name)
+        variance = found.value.get_noise_variance().data
+        np.testing.assert_allclose(np.sqrt(variance), found.std.data)
+        assert repr(found).startswith(f"<Measured, Flake plasmon 22 {name}: median")
     assert exciton.reason.metadata.ZLP_ML.legend.as_dictionary()["7"].startswith("AT_EDGE")
     assert repr(plasmon).startswith("<PeakFit, plasmon 22, found in ")
 
@@ -88,7 +93,7 @@ def test_fits_are_drawn(fits):
 def test_one_peak_is_one_fit(removal, fits):
     assert isinstance(removal.fit_peaks(EXCITON, **QUIET), PeakFit)
     (alone,) = removal.fit_peaks([PLASMON], **QUIET)
-    np.testing.assert_array_equal(alone.position.data, fits[0].position.data)
+    np.testing.assert_array_equal(alone.position.value.data, fits[0].position.value.data)
 
 
 def test_lazy_maps_are_the_same(sample, removal, fits):
@@ -99,10 +104,9 @@ def test_lazy_maps_are_the_same(sample, removal, fits):
         found = lazy.fit_peaks([PLASMON, EXCITON], pool=pool, **QUIET)
         known = removal.fit_peaks([PLASMON, EXCITON], pool=pool, **QUIET)
         for one, other in zip(found, known, strict=True):
-            for name in ("position", "position_std", "area", "significance", "reason"):
-                np.testing.assert_allclose(
-                    getattr(one, name).data, getattr(other, name).data, rtol=1e-6
-                )
+            for name in ("position.value", "position.std", "area.value", "significance", "reason"):
+                get = attrgetter(f"{name}.data")
+                np.testing.assert_allclose(get(one), get(other), rtol=1e-6)
 
 
 def test_axes_in_mev_give_the_same(sample, fits):
@@ -111,11 +115,11 @@ def test_axes_in_mev_give_the_same(sample, fits):
     axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
     found = signal.remove_zlp_ml(**QUICK).fit_peaks(Exciton(5000.0, 800.0), **QUIET)
     known = fits[1]
-    assert found.position.metadata.Signal.quantity == "Energy (meV)"
-    for name, factor in (("position", 1e3), ("width_std", 1e3), ("area", 1), ("significance", 1)):
-        np.testing.assert_allclose(
-            getattr(found, name).data, factor * getattr(known, name).data, rtol=1e-4
-        )
+    assert found.position.value.metadata.Signal.quantity == "Energy (meV)"
+    factors = {"position.value": 1e3, "width.std": 1e3, "area.value": 1, "significance": 1}
+    for name, factor in factors.items():
+        get = attrgetter(f"{name}.data")
+        np.testing.assert_allclose(get(found), factor * get(known), rtol=1e-4)
 
 
 def test_pixels_that_were_left_out_have_no_number(sample):
@@ -124,23 +128,23 @@ def test_pixels_that_were_left_out_have_no_number(sample):
     r = sample.signal.remove_zlp_ml(navigation_mask=hs.signals.BaseSignal(mask).T, **QUICK)
     for pool in (None, 3, "clusters"):
         fit = r.fit_peaks(PLASMON, pool=pool, **QUIET)
-        assert np.isnan(fit.position.data[3, 4])
+        assert np.isnan(fit.position.value.data[3, 4])
         assert fit.reason.data[3, 4] == Reason.LEFT_OUT
-        assert np.isfinite(fit.position.data[3, 3])
+        assert np.isfinite(fit.position.value.data[3, 3])
 
 
 @pytest.mark.parametrize("pool", [3, "clusters"])
 def test_pooled_peaks_have_smaller_errors(removal, fits, sample, pool):
     pooled = removal.fit_peaks(EXCITON, pool=pool, **QUIET)
-    where = is_specimen(sample) & np.isfinite(fits[1].position.data)
-    assert np.nanmedian(pooled.position_std.data[where]) < np.nanmedian(
-        fits[1].position_std.data[where]
+    where = is_specimen(sample) & np.isfinite(fits[1].position.value.data)
+    assert np.nanmedian(pooled.position.std.data[where]) < np.nanmedian(
+        fits[1].position.std.data[where]
     )
-    assert np.nanmedian(pooled.position.data[where]) == pytest.approx(5.0, abs=0.06)
+    assert np.nanmedian(pooled.position.value.data[where]) == pytest.approx(5.0, abs=0.06)
 
 
 def test_clusters_have_one_number_each(removal):
-    found = removal.fit_peaks(PLASMON, pool="clusters", **QUIET).position.data
+    found = removal.fit_peaks(PLASMON, pool="clusters", **QUIET).position.value.data
     labels = removal.clusters.data
     for label in np.unique(labels):
         values = found[(labels == label) & ~removal.vacuum.data]
@@ -161,8 +165,8 @@ def test_any_number_of_navigation_axes(shape):
     r = sample.signal.remove_zlp_ml(**QUICK)
     for pool in (None, 3):
         plasmon, _ = r.fit_peaks([PLASMON, EXCITON], pool=pool, **QUIET)
-        assert plasmon.position.data.shape == (shape[::-1] or (1,))
-        assert plasmon.position.data == pytest.approx(22.5, abs=0.2)
+        assert plasmon.position.value.data.shape == (shape[::-1] or (1,))
+        assert plasmon.position.value.data == pytest.approx(22.5, abs=0.2)
 
 
 def test_gains_are_found():
@@ -174,8 +178,8 @@ def test_gains_are_found():
     )
     r = sample.signal.remove_zlp_ml(**QUICK)
     fit = r.fit_peaks(Exciton(0.4, 0.05), side="gain", **QUIET)
-    assert np.isfinite(fit.position.data[is_specimen(sample)]).mean() > 0.5
-    assert np.nanmedian(fit.position.data) == pytest.approx(0.4, abs=0.01)
+    assert np.isfinite(fit.position.value.data[is_specimen(sample)]).mean() > 0.5
+    assert np.nanmedian(fit.position.value.data) == pytest.approx(0.4, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -203,13 +207,15 @@ def test_fits_go_into_models_and_come_back(removal, fits, sample):
     where = is_specimen(sample)
     positions = components[0].plasmon_energy.map
     centre = removal.centre.data
-    np.testing.assert_allclose(positions["values"][where], (fits[0].position.data + centre)[where])
-    np.testing.assert_allclose(positions["std"][where], fits[0].position_std.data[where])
+    np.testing.assert_allclose(
+        positions["values"][where], (fits[0].position.value.data + centre)[where]
+    )
+    np.testing.assert_allclose(positions["std"][where], fits[0].position.std.data[where])
     assert positions["is_set"].all()
     again = removal.fit_peaks(model, **QUIET)
     assert [type(fit.peak) for fit in again] == [Plasmon, Exciton]
     np.testing.assert_allclose(
-        again[0].position.data[where], fits[0].position.data[where], atol=0.02
+        again[0].position.value.data[where], fits[0].position.value.data[where], atol=0.02
     )
 
 
@@ -228,7 +234,7 @@ def test_components_are_as_high_as_what_was_fitted(removal, sample, shape):
     model.axes_manager.indices = place[::-1]
     axis = removal.subtracted.axes_manager.signal_axes[0]
     area = component.function(axis.axis).sum() * axis.scale
-    assert area == pytest.approx(exciton.area.data[place], rel=0.15)
+    assert area == pytest.approx(exciton.area.value.data[place], rel=0.15)
 
 
 def test_a_peak_that_was_not_found_makes_a_component_all_the_same(removal):
@@ -240,10 +246,10 @@ def test_a_peak_that_was_not_found_makes_a_component_all_the_same(removal):
 
 def test_maps_are_saved_with_their_errors(fits, tmp_path):
     path = tmp_path / "position.zspy"
-    fits[0].position.save(path)
+    fits[0].position.value.save(path)
     read = hs.load(path)
     np.testing.assert_array_equal(
-        read.get_noise_variance().data, fits[0].position.get_noise_variance().data
+        read.get_noise_variance().data, fits[0].position.value.get_noise_variance().data
     )
 
 

@@ -143,7 +143,7 @@ def store(fit, model):
         If it is no model, or one of a signal of another navigation shape.
     """
     arguments.instance(model, "model", BaseModel, ", as r.subtracted.create_model() makes it")
-    shape = fit.position.data.shape
+    shape = fit.position.value.data.shape
     if (model.axes_manager._navigation_shape_in_array or (1,)) != shape:
         raise ValueError(
             f"model: expected one of a signal with the navigation shape {shape}, got "
@@ -164,34 +164,34 @@ def store(fit, model):
 def _parameters(fit):
     """Values and standard deviations of the parameters of the component, by name."""
     around = fit._around
-    position, width, area = fit.position.data, fit.width.data, fit.area.data
+    position, width, area = fit.position.value.data, fit.width.value.data, fit.area.value.data
     if not np.isfinite(position).any():  # what was looked for, of no area
         position, width = (np.full(area.shape, one) for one in (fit.peak.energy, fit.peak.width))
         area = np.zeros(area.shape)
     centre, blur = (
         np.reshape(one, position.shape) / around.factor for one in (around.centre, around.fwhm)
     )
-    place = position + centre, fit.position_std.data
-    relative = fit.area_std.data / np.where(area > 0, area, np.nan)
+    place = position + centre, fit.position.std.data
+    relative = fit.area.std.data / np.where(area > 0, area, np.nan)
     if fit.peak.shape == "drude":
         intensity = _intensity(around, position, width, area)
         return {
             "plasmon_energy": place,
-            "fwhm": (width, fit.width_std.data),
+            "fwhm": (width, fit.width.std.data),
             "intensity": (intensity, intensity * relative),
         }
     if fit.peak.shape == "lorentzian":
         blurred = _VOIGT[0] * width + np.sqrt(_VOIGT[1] * width**2 + blur**2)
         return {
             "centre": place,
-            "gamma": (0.5 * blurred, 0.5 * fit.width_std.data),
-            "A": (area * around.unit, fit.area_std.data * around.unit),
+            "gamma": (0.5 * blurred, 0.5 * fit.width.std.data),
+            "A": (area * around.unit, fit.area.std.data * around.unit),
         }
     blurred = np.hypot(width, blur)
     height = area * around.unit * FWHM_OVER_SIGMA / (blurred * np.sqrt(2 * np.pi))
     return {
         "centre": place,
-        "fwhm": (blurred, fit.width_std.data * width / blurred),
+        "fwhm": (blurred, fit.width.std.data * width / blurred),
         "height": (height, height * relative),
     }
 

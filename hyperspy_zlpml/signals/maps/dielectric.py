@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Dielectric functions with errors, and the method that makes them."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,13 +15,12 @@ from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielec
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
 from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.native import (
+    Measured,
     numbers_of_pixels,
     plain_map,
     reason_map,
-    value_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
-from hyperspy_zlpml.signals.wrapping import set_lazy
 
 #: Steps of the energies to one FWHM: finer ones hold nothing more.
 _STEPS_PER_FWHM = 4
@@ -45,25 +43,6 @@ _ERRORS = {
 
 #: Zeros in the order of :class:`Crossings`.
 _ZEROS = ("rising", "falling")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Map of a quantity with its errors, all in the same units.
-
-    Attributes
-    ----------
-    value : BaseSignal
-        Its noise variance is the square of ``std``.
-    std : BaseSignal
-        Error from counting noise and the ZLP: differs from pixel to pixel.
-    systematic : BaseSignal
-        Error of what was given or assumed: common to all pixels.
-    """
-
-    value: BaseSignal
-    std: BaseSignal
-    systematic: BaseSignal
 
 
 @dataclass(frozen=True)
@@ -458,30 +437,6 @@ def _zero(removal, numbers, name, quantity):
 
 
 def _measured(removal, numbers, name, *, title, quantity, unit=1.0):
-    """Make maps of a quantity and its errors."""
-    value, std, systematic = (
-        numbers[f"{name}{kind}"] / unit for kind in ("", "_std", "_systematic")
-    )
-    return Measured(
-        value=value_map(removal, value, std, title=title, quantity=quantity),
-        std=plain_map(removal, std, f"standard deviation of {title}", quantity),
-        systematic=plain_map(removal, systematic, f"systematic error of {title}", quantity),
-    )
-
-
-def _spectra(removal, data, grid, *, title, kind=Signal1D):
-    """Make spectra over energies from the peak, with the navigation axes of the data."""
-    manager = removal._like.axes_manager
-    energy = manager.signal_axes[0].get_axis_dictionary()
-    step = float(grid.step / removal._factor)
-    energy.update(size=grid.size, offset=step, scale=step)
-    axes = [axis.get_axis_dictionary() for axis in manager.navigation_axes[::-1]]
-    metadata = removal._like.metadata.as_dictionary()
-    metadata.pop("_HyperSpy", None)
-    metadata["Signal"] = {"signal_type": kind._signal_type, "quantity": title}
-    signal = kind(data, axes=[*axes, energy], metadata=metadata)
-    set_lazy(signal, isinstance(data, da.Array))
-    name = removal._like.metadata.get_item("General.title", "")
-    signal.metadata.General.title = f"{name} {title}".strip()
-    signal.metadata.add_dictionary({"ZLP_ML": deepcopy(removal.removed.record)})
-    return signal
+    """Make maps of a quantity and its errors, in units of so many eV, nm or 1."""
+    found = tuple(numbers[f"{name}{kind}"] / unit for kind in ("", "_std", "_systematic"))
+    return Measured.of(removal, found, title=title, quantity=quantity)

@@ -12,7 +12,7 @@ from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
 from hyperspy_zlpml.physics.peaks import QUANTITIES, WIDTH, fit_peaks
 from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
-from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, value_map
+from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.pools import check_pool, fit_pools
 from hyperspy_zlpml.signals.microscope import beam_of
 
@@ -26,23 +26,22 @@ _MOST_CERTAIN = 1e3
 class PeakFit:
     """Peak in every spectrum, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.fit_peaks`.
 
-    Each number comes as a map whose variance is that of noise and zero-loss peak, with maps of the
-    square root of it (``_std``) and of the systematic error (``_systematic``) beside. Energies are
-    from each pixel's own zero-loss peak, in the units of the axis. NaN where ``reason`` says why.
+    Energies are from each pixel's own zero-loss peak, in the units of the axis. NaN where ``reason``
+    says why.
 
     Attributes
     ----------
     peak : Plasmon or Exciton
         What was looked for.
-    position : BaseSignal
+    position : Measured
         ``Ep`` of a plasmon; centre of an exciton.
-    maximum : BaseSignal
+    maximum : Measured
         Energy at which the fitted peak is highest: below ``Ep`` for a plasmon.
-    width : BaseSignal
+    width : Measured
         ``G`` of a plasmon; FWHM of an exciton by itself, without the response of the instrument.
-    area : BaseSignal
+    area : Measured
         Counts in the peak over all energies.
-    top : BaseSignal
+    top : Measured
         Energy at which single scattering is highest, without a model; NaN for excitons.
     chi2 : BaseSignal
         Reduced chi2.
@@ -53,28 +52,18 @@ class PeakFit:
     """
 
     peak: Plasmon | Exciton
-    position: BaseSignal
-    position_std: BaseSignal
-    position_systematic: BaseSignal
-    maximum: BaseSignal
-    maximum_std: BaseSignal
-    maximum_systematic: BaseSignal
-    width: BaseSignal
-    width_std: BaseSignal
-    width_systematic: BaseSignal
-    area: BaseSignal
-    area_std: BaseSignal
-    area_systematic: BaseSignal
-    top: BaseSignal
-    top_std: BaseSignal
-    top_systematic: BaseSignal
+    position: Measured
+    maximum: Measured
+    width: Measured
+    area: Measured
+    top: Measured
     chi2: BaseSignal
     significance: BaseSignal
     reason: BaseSignal
     _around: Surroundings = field(repr=False)
 
     def __repr__(self):
-        found = np.isfinite(self.position.data)
+        found = np.isfinite(self.position.value.data)
         return f"<PeakFit, {_name(self.peak)}, found in {found.sum()} of {found.size} spectra>"
 
     def plot(self):
@@ -91,11 +80,8 @@ class PeakFit:
         """
         from hyperspy_zlpml.signals.maps.figure import plot_maps
 
-        maps = []
-        for name in ("position", "width", "area"):
-            parts = (getattr(self, f"{name}_{kind}").data for kind in ("std", "systematic"))
-            maps.append((getattr(self, name), np.hypot(*parts)))
-        return plot_maps(maps)
+        shown = (self.position, self.width, self.area)
+        return plot_maps([(one.value, one.error) for one in shown])
 
     def to_component(self):
         """Make the component of HyperSpy that comes closest, with the medians over the image.
@@ -183,10 +169,10 @@ class PeakMethods:
 
         Notes
         -----
-        ``_std`` holds counting noise, the error of the zero-loss peak with the choice of ``E_I``, and
-        for excitons that the background is a polynomial to 5 % only. ``_systematic`` holds half of
+        ``std`` holds counting noise, the error of the zero-loss peak with the choice of ``E_I``, and
+        for excitons that the background is a polynomial to 5 % only. ``systematic`` holds half of
         the spread over windows of 0.8, 1 and 1.25 times the size, and what the misfit of the model
-        adds, ``_std`` times :math:`\sqrt{\chi^2 - 1}`: the sum of squares of both is at least the usual
+        adds, ``std`` times :math:`\sqrt{\chi^2 - 1}`: the sum of squares of both is at least the usual
         variance times reduced :math:`\chi^2`. The width of an exciton is taken to be known to 30 %
         beforehand.
 
@@ -212,7 +198,7 @@ class PeakMethods:
         >>> fit = r.fit_peaks(Plasmon(energy=22.0, width=6.0), show_progressbar=False)
         >>> fit
         <PeakFit, plasmon 22, found in 12 of 16 spectra>
-        >>> bool(abs(np.nanmedian(fit.position.data) - 22.5) < 0.2)
+        >>> bool(abs(np.nanmedian(fit.position.value.data) - 22.5) < 0.2)
         True
         """
         peaks, is_one = peaks_of(peaks, self)
@@ -289,15 +275,10 @@ def _as_fit(removal, peak, columns, around):
     for k, name in enumerate(QUANTITIES):
         is_area = name == "area"
         quantity = "Intensity (Counts)" if is_area else f"Energy ({axis.units})"
-        value, std, systematic = np.moveaxis(columns[..., 3 * k : 3 * k + 3], -1, 0) / (
+        numbers = np.moveaxis(columns[..., 3 * k : 3 * k + 3], -1, 0) / (
             1.0 if is_area else removal._factor
         )
-        title = f"{_name(peak)} {name}"
-        maps[name] = value_map(removal, value, std, title, quantity)
-        maps[f"{name}_std"] = plain_map(removal, std, f"{title} error", quantity)
-        maps[f"{name}_systematic"] = plain_map(
-            removal, systematic, f"{title} systematic error", quantity
-        )
+        maps[name] = Measured.of(removal, numbers, title=f"{_name(peak)} {name}", quantity=quantity)
     chi2, significance, reason = np.moveaxis(columns[..., -3:], -1, 0)
     return PeakFit(
         peak=peak,

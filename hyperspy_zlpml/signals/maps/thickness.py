@@ -23,6 +23,7 @@ from hyperspy_zlpml.physics.thickness import (
 )
 from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.native import (
+    Measured,
     numbers_of_pixels,
     plain_map,
     reason_map,
@@ -40,35 +41,16 @@ _TAIL_ERRORS = (0.0, 0.9)
 
 
 @dataclass(frozen=True)
-class ThicknessMaps:
-    """Thickness by one method, with its errors; all maps in the same units.
-
-    Attributes
-    ----------
-    value : BaseSignal
-        Its noise variance is the square of ``std``.
-    std : BaseSignal
-        Error from counting noise and the ZLP: differs from pixel to pixel.
-    systematic : BaseSignal
-        Error of what was assumed, most of it common to all pixels.
-    """
-
-    value: BaseSignal
-    std: BaseSignal
-    systematic: BaseSignal
-
-
-@dataclass(frozen=True)
 class Thickness:
     """Thickness of a specimen, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.thickness`.
 
     Attributes
     ----------
-    t_over_lambda : ThicknessMaps
+    t_over_lambda : Measured
         In inelastic mean free paths, all losses counted. NaN where these cannot be known.
     lower_limit : BaseSignal
         ln(It/I0) of the counts on the axis, with variance: losses beyond the axis are not in it.
-    by_density, by_index, by_mean_free_path : ThicknessMaps or None
+    by_density, by_index, by_mean_free_path : Measured or None
         In nm, by the methods that were asked for.
     tail_exponent : BaseSignal
         Exponent r of the losses beyond the axis, E^-r.
@@ -77,17 +59,17 @@ class Thickness:
         metadata. Where losses are not significant there is a number, which does not differ from 0.
     """
 
-    t_over_lambda: ThicknessMaps
+    t_over_lambda: Measured
     lower_limit: BaseSignal
-    by_density: ThicknessMaps | None
-    by_index: ThicknessMaps | None
-    by_mean_free_path: ThicknessMaps | None
+    by_density: Measured | None
+    by_index: Measured | None
+    by_mean_free_path: Measured | None
     tail_exponent: BaseSignal
     reason: BaseSignal
 
     @property
     def ratio(self):
-        """Thickness by the index of refraction over that by a mean free path (ThicknessMaps or None).
+        """Thickness by the index of refraction over that by a mean free path (Measured or None).
 
         A check of one method by the other. Their noise is nearly the same and not counted.
         """
@@ -97,7 +79,7 @@ class Thickness:
         ratio = self.by_index.value / other.value
         parts = [one.systematic / one.value for one in (self.by_index, other)]
         error = (parts[0] ** 2 + parts[1] ** 2) ** 0.5 * abs(ratio)
-        return ThicknessMaps(ratio, error * 0, error)
+        return Measured(ratio, error * 0, error)
 
     def plot(self):
         """Plot t/lambda and the thicknesses in nm, each beside its whole error.
@@ -114,9 +96,7 @@ class Thickness:
         from hyperspy_zlpml.signals.maps.figure import plot_maps
 
         every = (self.t_over_lambda, self.by_density, self.by_index, self.by_mean_free_path)
-        return plot_maps(
-            [(one.value, np.hypot(one.std.data, one.systematic.data)) for one in every if one]
-        )
+        return plot_maps([(one.value, one.error) for one in every if one])
 
 
 class ThicknessMethods:
@@ -389,10 +369,5 @@ def _as_maps(removal, found, scales):
 
 def _maps_of(removal, estimate, title, quantity):
     """Wrap numbers and their errors as maps."""
-    return ThicknessMaps(
-        value=value_map(removal, estimate.value, estimate.std, title=title, quantity=quantity),
-        std=plain_map(removal, estimate.std, f"error of {title}", quantity),
-        systematic=plain_map(
-            removal, estimate.systematic, f"systematic error of {title}", quantity
-        ),
-    )
+    numbers = (estimate.value, estimate.std, estimate.systematic)
+    return Measured.of(removal, numbers, title=title, quantity=quantity)
