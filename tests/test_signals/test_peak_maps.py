@@ -65,7 +65,7 @@ def test_vacuum_has_no_peaks(fits, sample):
 def test_numbers_are_positive_where_there_are_any(fits):
     for fit in fits:
         for name in ("position", "maximum", "width", "area"):
-            values = getattr(fit, name).data
+            values = getattr(fit, name).value.data
             assert (values[np.isfinite(values)] > 0).all()
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Dielectric functions with errors, and the method that makes them."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +22,7 @@ from hyperspy_zlpml.signals.maps.native import (
     reason_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.wrapping import set_lazy
 
 #: Steps of the energies to one FWHM: finer ones hold nothing more.
 _STEPS_PER_FWHM = 4
@@ -440,3 +442,21 @@ def _measured(removal, numbers, name, *, title, quantity, unit=1.0):
     """Make maps of a quantity and its errors, in units of so many eV, nm or 1."""
     found = tuple(numbers[f"{name}{kind}"] / unit for kind in ("", "_std", "_systematic"))
     return Measured.of(removal, found, title=title, quantity=quantity)
+
+
+def _spectra(removal, data, grid, *, title, kind=Signal1D):
+    """Make spectra over energies from the peak, with the navigation axes of the data."""
+    manager = removal._like.axes_manager
+    energy = manager.signal_axes[0].get_axis_dictionary()
+    step = float(grid.step / removal._factor)
+    energy.update(size=grid.size, offset=step, scale=step)
+    axes = [axis.get_axis_dictionary() for axis in manager.navigation_axes[::-1]]
+    metadata = removal._like.metadata.as_dictionary()
+    metadata.pop("_HyperSpy", None)
+    metadata["Signal"] = {"signal_type": kind._signal_type, "quantity": title}
+    signal = kind(data, axes=[*axes, energy], metadata=metadata)
+    set_lazy(signal, isinstance(data, da.Array))
+    name = removal._like.metadata.get_item("General.title", "")
+    signal.metadata.General.title = f"{name} {title}".strip()
+    signal.metadata.add_dictionary({"ZLP_ML": deepcopy(removal.removed.record)})
+    return signal
