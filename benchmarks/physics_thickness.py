@@ -111,7 +111,7 @@ def score_total(table, name, sample, result, goals):
         "|.| <= 3",
         100 * (other.mean() - 1),
     )
-    error = found.ratio.systematic.data[inside]
+    error = (found.ratio.std.data + found.ratio.systematic.data)[inside]
     table.add(f"H6 {name} within its error", ">= 0.90", covered(other - 1, error))
 
 

@@ -71,15 +71,20 @@ class Thickness:
     def ratio(self):
         """Thickness by the index of refraction over that by a mean free path (Measured or None).
 
-        A check of one method by the other. Their noise is nearly the same and not counted.
+        A check of one method by the other. Part of their noise is the same; it is counted as if it were not.
         """
         other = self.by_mean_free_path or self.by_density
         if self.by_index is None or other is None:
             return None
         ratio = self.by_index.value / other.value
-        parts = [one.systematic / one.value for one in (self.by_index, other)]
-        error = (parts[0] ** 2 + parts[1] ** 2) ** 0.5 * abs(ratio)
-        return Measured(ratio, error * 0, error)
+        std, systematic = (
+            _in_quadrature(
+                getattr(self.by_index, name) / self.by_index.value,
+                getattr(other, name) / other.value,
+            )
+            for name in ("std", "systematic")
+        )
+        return Measured(ratio, std * abs(ratio), systematic * abs(ratio))
 
     def plot(self):
         """Plot t/lambda and the thicknesses in nm, each beside its whole error.
@@ -97,6 +102,11 @@ class Thickness:
 
         every = (self.t_over_lambda, self.by_density, self.by_index, self.by_mean_free_path)
         return plot_maps([(one.value, one.error) for one in every if one])
+
+
+def _in_quadrature(one, other):
+    """Add errors, maps."""
+    return (one**2 + other**2) ** 0.5
 
 
 class ThicknessMethods:
