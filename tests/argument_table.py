@@ -204,6 +204,22 @@ def is_thicknesses(value):
     return shaped(2)(value) and 0 <= value[0] <= value[1] <= 30
 
 
+def is_index(value):
+    """A refractive index, infinite for a metal; one number in an array or a list, too."""
+    if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
+        return is_numbers(value) and np.size(value) == 1 and np.ravel(value)[0] >= 1
+    is_infinite = isinstance(value, float) and value == math.inf
+    return is_infinite or (is_real(value) and value >= 1)
+
+
+def is_error(value):
+    """An error that is not negative."""
+    if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
+        is_one = is_numbers(value) or (isinstance(value, np.ndarray) and not value.ndim)
+        return is_one and np.size(value) == 1 and np.ravel(value)[0] >= 0
+    return is_real(value) and value >= 0
+
+
 def is_nanometres(value):
     return shaped(2)(value) and 0 <= value[0] <= value[1] <= 3000
 
@@ -298,6 +314,8 @@ KINDS = {
     "ln N0": optional(number(-100, 100)),
     "response or None": instance(data.Response, type(None)),
     "material or None": instance(data.Material, type(None)),
+    "an index": is_index,
+    "an error": is_error,
     "oscillators": instance(OscillatorModel),
     "a beam": instance(Beam),
     "retardation": optional(one_of("bulk", "slab")),
@@ -488,6 +506,10 @@ def _result_methods(scene):
                {"left": 2.0, "right": 3.0}, names=("left", "right")),
         Called("RemovedZLP.integrate", scene.removed.integrate, window,
                {"left": 2.0, "right": 3.0}, names=("left", "right")),
+        Called("retardation", removal.retardation, {
+            "dielectric": "None", "n": "an index", "n_error": "an error", "right": "None",
+            "confidence": "a probability", "show_progressbar": "a flag or None",
+        }, {"n": 3.0}),
         Called("plot", removal.plot, {"indices": "indices"}),
         Called("plot_regions", removal.plot_regions,
                {"left": "a number", "right": "a number"}, {"left": 2.0, "right": 3.0},

@@ -119,7 +119,9 @@ def dielectric_phantom(  # noqa: PLR0913
     )
     for signal in (image.signal, image.zlp, image.inelastic):
         signal.set_microscope_parameters(
-            beam_energy=beam_energy, convergence_angle=0.0, collection_angle=collection_angle
+            beam_energy=float(beam_energy),
+            convergence_angle=0.0,
+            collection_angle=float(collection_angle),
         )
     return _with_dielectric_truth(image, material)
 

@@ -11,7 +11,7 @@ from hyperspy_zlpml.physics.retardation import cherenkov_threshold, retarded_vol
 
 
 class Excess(NamedTuple):
-    """How far eps1 exceeds ``(c/v)^2``, arrays of shape (n_spectra,).
+    """Excess of eps1 over ``(c/v)^2``, arrays of shape (n_spectra,).
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Excess(NamedTuple):
     ratio: np.ndarray
 
 
-def excess_of_epsilon(energy, epsilon, std, window, beam):
+def excess_of_epsilon(energy, epsilon, std, beam, window):
     """Compute how far eps1 exceeds ``(c/v)^2`` between two energies.
 
     The probability is the largest, over energies, of that at one energy: what all errors together
@@ -46,9 +46,9 @@ def excess_of_epsilon(energy, epsilon, std, window, beam):
     epsilon : ndarray of complex of shape (n_spectra, n_energy)
     std : ndarray of shape (n_spectra, n_energy)
         Error of eps1.
+    beam : Beam
     window : tuple of ndarray of shape (n_spectra,)
         Lowest and highest energy that count, eV.
-    beam : Beam
 
     Returns
     -------
@@ -66,7 +66,9 @@ def excess_of_epsilon(energy, epsilon, std, window, beam):
     >>> window = np.array([1.0]), np.array([5.0])
     >>> for kilovolts in (80.0, 200.0):
     ...     beam = Beam(energy=kilovolts, collection_angle=15.0)
-    ...     found = excess_of_epsilon(energy, epsilon, np.full((1, 399), 0.3), window, beam)
+    ...     found = excess_of_epsilon(
+    ...         energy, epsilon, std=np.full((1, 399), 0.3), beam=beam, window=window
+    ...     )
     ...     print(found.probability.round(3), found.ratio.round(1))
     [0.999] [1.5]
     [1.] [5.3]
@@ -83,7 +85,13 @@ def excess_of_epsilon(energy, epsilon, std, window, beam):
         ratio = fast / slow
     place = above.argmax(-1)[:, None]
     excess, error = (np.take_along_axis(one, place, -1)[:, 0] for one in (above, std))
-    found = Excess(probability, excess, error, energy[place[:, 0]], ratio)
+    found = Excess(
+        probability=probability,
+        excess=excess,
+        std=error,
+        energy=energy[place[:, 0]],
+        ratio=ratio,
+    )
     return Excess(*(np.where(counts.any(-1), one, np.nan) for one in found))
 
 
@@ -115,7 +123,12 @@ def excess_of_index(index, error, beam):
         above = index - np.sqrt(cherenkov_threshold(beam))
         probability = np.where(error > 0, ndtr(above / error), 1.0 * (above > 0))
         std = 2 * index * error
-    excess = index**2 - cherenkov_threshold(beam)
     unknown = np.full(index.shape, np.nan)
-    found = Excess(probability, excess, std, unknown, unknown)
+    found = Excess(
+        probability=probability,
+        excess=index**2 - cherenkov_threshold(beam),
+        std=std,
+        energy=unknown,
+        ratio=unknown,
+    )
     return Excess(*(np.where(np.isnan(index), np.nan, one) for one in found))

@@ -17,7 +17,7 @@ ALL = np.array([1.0]), np.array([np.inf])
 
 def found(std=0.2, window=ALL, epsilon=EPSILON, kilovolts=200.0):
     beam = Beam(energy=kilovolts, collection_angle=15.0)
-    return excess_of_epsilon(ENERGY, epsilon[None], np.full((1, 399), std), window, beam)
+    return excess_of_epsilon(ENERGY, epsilon[None], np.full((1, 399), std), beam, window)
 
 
 def test_thresholds_are_those_of_the_tables():
@@ -53,7 +53,7 @@ def test_probability_is_that_of_draws_that_move_all_energies():
     rng = np.random.default_rng(0)
     moved = EPSILON.real + 0.8 * rng.standard_normal(20000)[:, None]
     drawn = (moved[:, ENERGY >= 1] > cherenkov_threshold(beam)).any(-1).mean()
-    one = excess_of_epsilon(ENERGY, EPSILON[None], np.full((1, 399), 0.8), ALL, beam)
+    one = excess_of_epsilon(ENERGY, EPSILON[None], np.full((1, 399), 0.8), beam, ALL)
     assert one.probability[0] == pytest.approx(drawn, abs=0.01)
     assert 0.1 < drawn < 0.9
 
@@ -89,11 +89,11 @@ def test_spectra_are_treated_alone():
     epsilon = np.array([EPSILON, np.full(399, np.nan), 0.5 * EPSILON])
     std, window = np.full((3, 399), 0.2), (np.ones(3), np.full(3, 9.0))
     beam = Beam(energy=80.0, collection_angle=15.0)
-    together = excess_of_epsilon(ENERGY, epsilon, std, window, beam)
+    together = excess_of_epsilon(ENERGY, epsilon, std, beam, window)
     for i in range(3):
         rows = [i]
         own = [one[rows] for one in window]
-        alone = excess_of_epsilon(ENERGY, epsilon[rows], std[rows], own, beam)
+        alone = excess_of_epsilon(ENERGY, epsilon[rows], std[rows], beam, own)
         for one, other in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one, other[rows])
 

@@ -119,6 +119,28 @@ def test_maps_are_native(retardation):
     plt.close("all")
 
 
+def test_what_a_film_adds_is_taken_off(removal):
+    """With noise, and a ZLP removed: guided light and losses of faces, thickness found along."""
+    film = dielectric_phantom(
+        (3, 2), random_state=7021, retarded="slab", thickness_nm=(60.0, 60.0),
+        vacuum_fraction=0.0, **AXIS,
+    )  # fmt: skip
+    r = film.signal.remove_zlp_ml(ensemble=removal.ensemble, **REUSE)
+    as_is = r.dielectric_function(**KNOWN)
+    off = r.dielectric_function(surface=True, relativistic=True, **KNOWN)
+    energy = off.epsilon.axes_manager.signal_axes[0].axis
+    seen = (energy > 3) & (energy < 30)
+    true = SEMICONDUCTOR.epsilon(energy[seen]).real
+    wrong, right = (
+        np.sqrt(np.mean((one.epsilon.data.real[..., seen] - true) ** 2) / np.mean(true**2))
+        for one in (as_is, off)
+    )
+    assert right < 0.4 * wrong
+    np.testing.assert_allclose(off.thickness.value.data, 60.0, rtol=0.02)
+    assert (as_is.thickness.value.data > 66).all()
+    assert (r.retardation(off).probability.data > 0.99).all()
+
+
 # --- images of all kinds --------------------------------------------------------------------------
 
 
@@ -181,7 +203,7 @@ def test_shapes(shape, removal):
         ({"dielectric": "found", "right": "all"}, "right: expected real numbers"),
         (
             {"dielectric": SEMICONDUCTOR},
-            "dielectric: expected a Dielectric of r.dielectric_function",
+            "dielectric: expected the result of r.dielectric_function",
         ),
         ({"n": 2.0, "confidence": 95}, "confidence: expected a number between 0 and 1"),
     ],

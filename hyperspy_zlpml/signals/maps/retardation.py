@@ -13,7 +13,6 @@ from hyperspy_zlpml.physics.cherenkov import Excess, excess_of_epsilon, excess_o
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold
 from hyperspy_zlpml.signals.arguments import wants_progressbar
-from hyperspy_zlpml.signals.maps.dielectric import Dielectric
 from hyperspy_zlpml.signals.maps.native import (
     numbers_of_pixels,
     plain_map,
@@ -21,6 +20,9 @@ from hyperspy_zlpml.signals.maps.native import (
     value_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
+
+#: What is taken of a dielectric function.
+_NEEDED = ("epsilon", "eps1_std", "eps1_systematic", "trusted_from", "reason")
 
 
 @dataclass(frozen=True)
@@ -152,15 +154,22 @@ class RetardationMethods:
         """
         beam = beam_of(self._like, "retardation")
         arguments.probability(confidence, "confidence")
+        show_progressbar = wants_progressbar(show_progressbar)
         _check_one_given(dielectric, n, n_error)
         if dielectric is None:
             index, error = _checked_index(self, n, n_error)
             _check_unused(right, "right")
             found = excess_of_index(index, error, beam)
         else:
-            show_progressbar = wants_progressbar(show_progressbar)
-            found = _excess_of(self, dielectric, right, beam, show_progressbar)
-        return _wrapped(self, found, dielectric, cherenkov_threshold(beam), confidence)
+            found = _excess_of(
+                self,
+                dielectric=_checked_dielectric(dielectric, self.removed.shape[:-1]),
+                right=right,
+                beam=beam,
+                show_progressbar=show_progressbar,
+            )
+        reasons = _reasons(found, dielectric, confidence)
+        return _wrapped(self, found, reasons, cherenkov_threshold(beam))
 
 
 def _check_one_given(dielectric, n, n_error):
@@ -185,23 +194,28 @@ def _check_unused(value, name):
 def _checked_index(removal, n, n_error):
     """Take a refractive index and its error as arrays of the navigation shape, NaN where left out."""
     index, error = (numbers_of_pixels(removal, *one) for one in ((n, "n"), (n_error, "n_error")))
-    if not (index >= 1).all():
+    if not ((index >= 1) & ((index <= arguments.LARGEST) | np.isinf(index))).all():
         arguments.refuse(n, "n", "refractive indices of at least 1")
-    if not (error >= 0).all():
+    if not ((error >= 0) & (error <= arguments.LARGEST)).all():
         arguments.refuse(n_error, "n_error", "errors that are not negative")
     return np.where(np.isnan(removal.removed.fwhm), np.nan, index), error
 
 
+def _checked_dielectric(dielectric, shape):
+    """Take the result of dielectric_function; raise ValueError unless it is of such an image."""
+    if not all(hasattr(dielectric, name) for name in _NEEDED):
+        arguments.refuse(dielectric, "dielectric", "the result of r.dielectric_function")
+    found = dielectric.epsilon.data.shape[:-1]
+    if found != shape:
+        raise ValueError(
+            f"dielectric: expected that of an image of shape {shape}, got one of {found}."
+        )
+    return dielectric
+
+
 def _excess_of(removal, dielectric, right, beam, show_progressbar):
     """Compute the excess of the dielectric function of every pixel."""
-    arguments.instance(dielectric, "dielectric", Dielectric, " of r.dielectric_function")
-    shape = removal.removed.shape[:-1]
-    epsilon = dielectric.epsilon
-    if epsilon.data.shape[:-1] != shape:
-        raise ValueError(
-            f"dielectric: expected that of an image of shape {shape}, got one of "
-            f"{epsilon.data.shape[:-1]}."
-        )
+    shape, epsilon = removal.removed.shape[:-1], dielectric.epsilon
     energy = epsilon.axes_manager.signal_axes[0].axis * removal._factor
     left = np.reshape(dielectric.trusted_from.data, shape) * removal._factor
     errors = dielectric.eps1_std.data, dielectric.eps1_systematic.data
@@ -233,7 +247,9 @@ def _checked_right(removal, right, left):
 
 def _columns(epsilon, std, systematic, window, out, energy, beam):
     """Write the excess of some spectra side by side."""
-    found = excess_of_epsilon(energy, epsilon, np.hypot(std, systematic), window.T, beam)
+    found = excess_of_epsilon(
+        energy, epsilon, std=np.hypot(std, systematic), beam=beam, window=window.T
+    )
     out[0][:] = np.stack(found, -1)
 
 
@@ -248,7 +264,7 @@ def _reasons(found, dielectric, confidence):
     return np.where(found.probability > confidence, Reason.RETARDED, reason)
 
 
-def _wrapped(removal, found, dielectric, threshold, confidence):
+def _wrapped(removal, found, reasons, threshold):
     """Make maps."""
     energy = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
     return Retardation(
@@ -257,11 +273,15 @@ def _wrapped(removal, found, dielectric, threshold, confidence):
             removal, found.probability, "probability of Cherenkov losses", "Probability"
         ),
         excess=value_map(
-            removal, found.excess, found.std, "excess of eps1 over (c/v)^2", "Dielectric function"
+            removal,
+            values=found.excess,
+            std=found.std,
+            title="excess of eps1 over (c/v)^2",
+            quantity="Dielectric function",
         ),
         energy=plain_map(
             removal, found.energy / removal._factor, "energy of the largest eps1", energy
         ),
         ratio=plain_map(removal, found.ratio, "losses with retardation over without", "Ratio"),
-        reason=reason_map(removal, _reasons(found, dielectric, confidence), "retardation"),
+        reason=reason_map(removal, reasons, "retardation"),
     )
