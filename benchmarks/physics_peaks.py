@@ -88,6 +88,9 @@ def plasmons(table, seed, size):
             goal = "<= 2 meV" if what == "Ep" else "prototype 3.3"
             table.add(f"P1 {name} {what} rms, meV", goal, 1e3 * rms(error))
             table.add(f"P1 {name} {what} coverage", "0.58-0.75", covered(error, std))
+        zero = removal.removed.losses_of(np.flatnonzero(where)).centre
+        error = zero - sample.centre.data.ravel()[where]
+        table.add(f"   {name} error of the zero of energies, meV", "-", 1e3 * error.mean())
         k = 3 * QUANTITIES.index("top")
         error = found[:, k] - true_top(make)
         total = np.hypot(found[:, k + 1], found[:, k + 2])
@@ -99,20 +102,19 @@ def plasmons(table, seed, size):
 
 
 def with_and_without_noise(removal, sample, peak, weight):
-    """Fit what was measured, and the same without noise and with the true zero-loss peak."""
+    """Fit what was measured, and at the same zero of energies what is free of noise, with the true ZLP."""
     zlp, inelastic = (
         one.data.reshape(-1, one.data.shape[-1]).astype(float)
         for one in (sample.zlp, sample.inelastic)
     )
-    centre = sample.centre.data.ravel()
 
     def both(losses, row):
         row = row.astype(int)
-        free = replace(losses, counts=zlp[row] + inelastic[row], zlp=zlp[row], centre=centre[row])
+        free = replace(losses, counts=zlp[row] + inelastic[row], zlp=zlp[row])
         return np.hstack([fit_peaks(one, [peak], weight=weight) for one in (losses, free)])
 
     shape = sample.thickness.data.shape
-    number = np.arange(centre.size, dtype=float).reshape(shape)
+    number = np.arange(sample.thickness.data.size, dtype=float).reshape(shape)
     found = removal.removed.map_losses(both, 2 * WIDTH, number, lazy=False)
     return np.split(found.reshape(-1, 2 * WIDTH), 2, axis=1)
 

@@ -76,6 +76,7 @@ class DielectricMaterial:
     #: No losses have an onset, and no energy is gained.
     band_gap = 0.0
     gains = ()
+    phonons = ()
 
     def __post_init__(self):
         models = (self.models,) if isinstance(self.models, OscillatorModel) else self.models

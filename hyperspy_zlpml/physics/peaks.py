@@ -38,6 +38,8 @@ _EXPECTED = {"drude": (3.0, 1.0, 1.0), "gaussian": (3.0, 1.0, 0.3), "lorentzian"
 _TOPS = (0.3, 0.4)
 #: Order of the polynomial through a top; bins there are so many times finer; steps to its maximum.
 _TOP_ORDER, _FINER, _NEWTON_STEPS = 4, 3, 8
+#: Error of the zero of energies, the place of the zero-loss peak, that all spectra share; in its FWHM.
+_ZERO = 0.002
 #: Reduced chi2, and residual in units of the peaks, above which a model does not fit.
 _MISFIT_CHI2, _MISFIT = 4.0, 0.1
 
@@ -267,7 +269,8 @@ def _fit_rows(model, losses, windows, threshold, reasons):
         found = [_fitted(model, window.select(rows), start, prior)]
         for other in windows[1:]:
             found.append(_fitted(model, other.select(rows), found[0].parameters, prior))
-        fitted = _with_errors(found)
+        zero = _ZERO * _fwhm_of(losses)
+        fitted = _with_errors(found, zero)
         tops = _tops(losses, peaks, rows, fitted)
         columns[rows, :, :-2] = np.concatenate([fitted[..., :-1], tops, fitted[..., -1:]], -1)
         reasons[rows] = np.where(
@@ -351,7 +354,8 @@ def _tops(losses, peaks, rows, fitted):
             ends = max(peak.energy - reach, 0.0), peak.energy + reach
             window = take_window(losses.select(rows), *ends, peak.width / _FINER)
             (place, std), (other, _) = (top(window, about, one * width) for one in _TOPS)
-            found[:, k] = np.stack([place, std, np.abs(other - place)], -1)
+            systematic = np.hypot(other - place, _ZERO * _fwhm_of(losses))
+            found[:, k] = np.stack([place, std, systematic], -1)
     return found
 
 
@@ -402,13 +406,15 @@ def _maximum_of(polynomial):
     return last, slope, bend
 
 
-def _with_errors(found):
+def _with_errors(found, zero):
     """Columns of values, standard deviations, systematic errors and chi2."""
     first = found[0]
     values = np.stack([one.values for one in found])
     spread = 0.5 * (values.max(0) - values.min(0))
     misfit = np.sqrt(np.maximum(first.chi2 - 1, 0))[:, None, None] * first.std
-    columns = np.stack([first.values, first.std, np.hypot(spread, misfit)], -1)
+    systematic = np.hypot(spread, misfit)
+    systematic[..., :2] = np.hypot(systematic[..., :2], zero)
+    columns = np.stack([first.values, first.std, systematic], -1)
     chi2 = np.broadcast_to(first.chi2[:, None, None], columns.shape[:2] + (1,))
     return np.concatenate([columns.reshape(columns.shape[:2] + (-1,)), chi2], -1)
 

@@ -11,7 +11,7 @@ from hyperspy.model import BaseModel
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.peak_shapes import FWHM_OVER_SIGMA, Exciton, Plasmon, drude_area
 
-#: Fit of a Lorentzian that is blurred by a Gaussian: width in units of both (Whiting 1968).
+#: Fit of a Lorentzian that is blurred by a Gaussian: its width by both (Olivero, Longbothum, JQSRT 17, 233 (1977)).
 _VOIGT = (0.5346, 0.2166)
 #: What is taken for a list of peaks, in words.
 _EXPECTED = "a Plasmon, an Exciton, a component or model of these, or a sequence of them"

@@ -171,8 +171,9 @@ class PeakMethods:
         -----
         ``std`` holds counting noise, the error of the zero-loss peak with the choice of ``E_I``, and
         for excitons that the background is a polynomial to 5 % only. ``systematic`` holds half of
-        the spread over windows of 0.8, 1 and 1.25 times the size, and what the misfit of the model
-        adds, ``std`` times :math:`\sqrt{\chi^2 - 1}`: the sum of squares of both is at least the usual
+        the spread over windows of 0.8, 1 and 1.25 times the size, of energies 0.2 % of the FWHM of the
+        zero-loss peak for their zero, and what the misfit of the model adds, ``std`` times
+        :math:`\sqrt{\chi^2 - 1}`: the sum of squares of both is at least the usual
         variance times reduced :math:`\chi^2`. The width of an exciton is taken to be known to 30 %
         beforehand.
 
