@@ -147,6 +147,43 @@ def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
     return NO_LIMIT
 
 
+def first_rise(u, ratio, sigma, smallest_rise=EXTRAPOLATED_RISE):
+    """Find the reduced energy from which a ratio to the reference first rises, if not for good.
+
+    Parameters
+    ----------
+    u, ratio, sigma : ndarray of shape (n,)
+        As of :func:`onset`.
+    smallest_rise : float
+        Relative rise that is taken for signal.
+
+    Returns
+    -------
+    float
+        FWHM; infinity where it does not rise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.regions import first_rise, onset
+    >>> u = np.geomspace(0.3, 30, 160)
+    >>> sigma = np.full(u.size, 1e-3)
+    >>> line = 1 + np.exp(-((u - 8) ** 2))
+    >>> bool(5 < first_rise(u, line, sigma) < 8), onset(u, line, sigma)
+    (True, inf)
+    """
+    mean = _window_mean(u, ratio, sigma)
+    grow = 1 + _WINDOW
+    for here in u[u >= _TAIL_FROM]:
+        before, error_before = mean(here / grow, here)
+        after, error_after = mean(here, here * grow)
+        if after - before > max(
+            _SIGMAS * np.hypot(error_before, error_after), smallest_rise * before
+        ):
+            return float(here)
+    return NO_LIMIT
+
+
 def _window_mean(u, ratio, sigma):
     """Make a function that gives the weighted mean ratio of a window and its error."""
     weight = np.where(sigma > 0, 1 / np.maximum(sigma, 1e-12) ** 2, 0.0)
