@@ -69,7 +69,8 @@ def test_limits_are_written_and_read():
     assert column.get_value(limits) == "(1.5)"
     limits.E_I = traitsui._limit_of("1.2")
     assert column.get_value(limits) == "1.2"
-    assert np.isnan(traitsui._limit_of("")) and np.isnan(traitsui._limit_of("(1.5)"))
+    assert np.isnan(traitsui._limit_of(""))
+    assert np.isnan(traitsui._limit_of("(1.5)"))
     assert traitsui.LimitColumn(name="gain_limit").get_value(limits) == "(none)"
 
 
