@@ -14,6 +14,8 @@ from hyperspy_zlpml.signals.tools import LIMITS
 
 #: Width of the box of a limit.
 _LIMIT_WIDTH = "110px"
+#: Width of the number of clusters, and of the flag beside.
+_NUMBER_WIDTH, _FLAG_WIDTH = "150px", "146px"
 #: Digits of a limit that was found, as they are shown.
 _DIGITS = 4
 
@@ -61,8 +63,10 @@ def _let_the_loop_call(tool):
 def _options(tool):
     """Make widgets of the options, bound to the traits of the tool."""
     parts = {
-        "n_clusters": ipywidgets.IntSlider(min=1, max=50),
-        "auto_clusters": ipywidgets.Checkbox(indent=False, description="from the data"),
+        "n_clusters": ipywidgets.BoundedIntText(min=1, max=50, layout=_narrow(_NUMBER_WIDTH)),
+        "auto_clusters": ipywidgets.Checkbox(
+            indent=False, description="from the data", layout=_narrow(_FLAG_WIDTH)
+        ),
         "cluster_by": ipywidgets.Dropdown(options=list(tool.proxies)),
         "n_replicas": ipywidgets.BoundedIntText(min=2, max=10_000),
         "confidence": ipywidgets.BoundedFloatText(min=0.01, max=0.99, step=0.01),
@@ -73,6 +77,10 @@ def _options(tool):
         widget.tooltip = tool.trait(name).desc or ""
         link((tool, name), (widget, "value"))
     return parts
+
+
+def _narrow(width):
+    return ipywidgets.Layout(width=width)
 
 
 def _labelled(tool, parts):
@@ -106,7 +114,7 @@ class LimitsTable:
         tool.observe(lambda _: self._refresh(), "limits_moved")
 
     def _build(self):
-        width = ipywidgets.Layout(width=_LIMIT_WIDTH)
+        width = _narrow(_LIMIT_WIDTH)
         head = [ipywidgets.Label(text, layout=width) for text in ("Cluster", *LIMITS)]
         rows = [ipywidgets.HBox(head), *(self._row(limits, width) for limits in self._tool.limits)]
         note = ipywidgets.Label(f"{self._tool.units} from the peak; empty: from the data (grey)")

@@ -16,5 +16,5 @@ to take them away). Otherwise a click chooses the pixel that is shown.</p>
 #: Said where the figure is a dead picture.
 NO_CANVAS = (
     "<i>Lines cannot be dragged in this figure: begin the notebook with "
-    "<code>%matplotlib widget</code>. Limits can be typed all the same.</i>"
+    "<code>%matplotlib widget</code>. Limits can be typed all the same, and <code>tool.plot()</code> shows them.</i>"
 )

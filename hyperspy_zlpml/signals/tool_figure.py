@@ -16,6 +16,8 @@ from hyperspy_zlpml.statistics import Range
 
 #: Colours of the limits.
 _COLOURS = {"gain_limit": "tab:orange", "E_I": "tab:green", "E_II": "tab:purple"}
+#: Size of the figure, inches: a notebook beside its list of files is no wider.
+_SIZE = (9.5, 5.0)
 #: A limit is taken hold of within so many points on the screen.
 _REACH = 7
 #: E_I that is dragged stays outside of the core of the peak, FWHM.
@@ -40,7 +42,7 @@ class ToolFigure:
         self._picker = None
         # A notebook shows it among the widgets, not below the cell.
         with plt.ioff():
-            self.figure = plt.figure(figsize=(11, 5.5))
+            self.figure = plt.figure(figsize=_SIZE)
         self.figure.zlpml_tool = self
         self._mouse = _Mouse(self.figure)
         self.draw()

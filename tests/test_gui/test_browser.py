@@ -101,7 +101,9 @@ def page(server):
         page.set_default_timeout(PATIENCE)
         page.goto(f"{server}/lab/workspaces/zlpml/tree/tool.ipynb?reset")
         page.wait_for_selector(".jp-Notebook .jp-Cell")
+        page.get_by_text("| Idle").first.wait_for()
         yield page
+        picture(page, "9_last")
         browser.close()
 
 
@@ -183,7 +185,7 @@ def test_train_cancel_train_drag_and_match(page):
     button(page, "Cancel").click()
     message_is(page, "Cancelled")
 
-    replicas = page.locator("input[type=number]").first
+    replicas = page.locator("input[type=number]").nth(1)
     replicas.fill("20")
     replicas.press("Enter")
     button(page, "Train and remove").click()
