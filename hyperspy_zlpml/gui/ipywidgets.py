@@ -5,6 +5,7 @@ import asyncio
 from functools import partial
 
 import ipywidgets
+import matplotlib.pyplot as plt
 import numpy as np
 from hyperspy_gui_ipywidgets.utils import add_display_arg, labelme, set_title_container
 from link_traits import link
@@ -16,6 +17,8 @@ from hyperspy_zlpml.signals.tools import LIMITS
 _LIMIT_WIDTH = "110px"
 #: Width of the number of clusters, and of the flag beside.
 _NUMBER_WIDTH, _FLAG_WIDTH = "150px", "146px"
+#: Probabilities within this of 0 and 1 are no choice.
+_LEAST = 1e-9
 #: Digits of a limit that was found, as they are shown.
 _DIGITS = 4
 
@@ -69,8 +72,8 @@ def _options(tool):
         ),
         "cluster_by": ipywidgets.Dropdown(options=list(tool.proxies)),
         "n_replicas": ipywidgets.BoundedIntText(min=2, max=10_000),
-        "confidence": ipywidgets.BoundedFloatText(min=0.01, max=0.99, step=0.01),
-        "random_state": ipywidgets.BoundedIntText(min=0, max=2**53),
+        "confidence": ipywidgets.BoundedFloatText(min=_LEAST, max=1 - _LEAST, step=0.01),
+        "random_state": ipywidgets.BoundedIntText(min=0, max=2**63 - 1),
         "vacuum": ipywidgets.Dropdown(options=list(tool.vacuum_choices)),
     }
     for name, widget in parts.items():
@@ -254,6 +257,8 @@ def _canvas(tool, parts):
 
 
 def _close(tool, box):
-    """Close the widgets, and end what is going on."""
+    """Close the widgets and the figure among them, and end what is going on."""
     tool.cancel()
+    if isinstance(tool.figure.canvas, ipywidgets.DOMWidget):
+        plt.close(tool.figure)
     box.close()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tool that removes the zero-loss peak interactively: options and limits in, result and code out.
 
-The tool knows no toolkit. Widgets for those that HyperSpy knows are in :mod:`hyperspy_zlpml.gui`; without
-any, it is used as it is.
+The tool knows no toolkit. Widgets for those that HyperSpy knows are in ``hyperspy_zlpml.gui``; without any,
+it is used as it is.
 """
 
 import inspect
@@ -105,12 +105,12 @@ class ZLPRemovalTool(t.HasTraits):
     result : ZLPRemoval, optional
         Of an earlier removal from the signal: to look at, and to match anew.
     **arguments
-        Of :meth:`EELSZLPSpectrum.remove_zlp_ml`, to begin with.
+        Of :meth:`~hyperspy_zlpml.EELSZLPSpectrum.remove_zlp_ml`, to begin with.
 
     Attributes
     ----------
     n_clusters, cluster_by, n_replicas, confidence, random_state
-        As the arguments of :meth:`EELSZLPSpectrum.remove_zlp_ml`.
+        As the arguments of :meth:`~hyperspy_zlpml.EELSZLPSpectrum.remove_zlp_ml`.
     auto_clusters : bool
         Whether the number of clusters is found from the data.
     vacuum : "auto", "none", "all" or "mask"
@@ -122,6 +122,7 @@ class ZLPRemovalTool(t.HasTraits):
     line_of_code : str
         Gives the result, bit for bit, where ``s`` is the signal.
     is_running : bool
+        Until the end of the work was seen to: by widgets, or by ``wait``.
     progress : float
         Part that is done of the pass over the data, or of the training, from 0 to 1.
     message : str
@@ -159,7 +160,7 @@ class ZLPRemovalTool(t.HasTraits):
         label="Confidence",
         desc="the probability inside the band",
     )
-    random_state = t.Range(0, 2**53, label="Random state", desc="same state, same numbers")
+    random_state = t.Range(0, 2**63 - 1, label="Random state", desc="same state, same numbers")
     vacuum = t.Enum(values="vacuum_choices", label="Vacuum", desc="the pixels that see vacuum")
     vacuum_mask = t.Array(bool)
     limits = t.List(t.Instance(ClusterLimits))

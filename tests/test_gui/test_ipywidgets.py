@@ -127,6 +127,12 @@ def test_the_loop_of_a_notebook_sees_to_the_end(trained):
     assert tool.result.report.clusters[0].E_I == 1.1
 
 
+def test_opening_changes_no_option(signal):
+    given = {"confidence": 0.995, "random_state": 2**62 + 1, "n_replicas": 10_000, "n_clusters": 50}
+    tool = signal.remove_zlp_ml(interactive=True, **given, **OPEN)["ipywidgets"]["tool"]
+    assert {name: tool.arguments[name] for name in given} == given
+
+
 def test_choices_and_tooltips(signal):
     thickness = np.arange(12.0).reshape(3, 4)
     found = signal.remove_zlp_ml(interactive=True, cluster_by=thickness, **OPEN)["ipywidgets"]

@@ -85,6 +85,22 @@ def test_no_seed_means_one_that_is_written(signal):
     )
 
 
+def test_lazy_data_give_a_lazy_result(signal, trained):
+    tool = ZLPRemovalTool(signal.as_lazy(), ensemble=trained.ensemble, **FEW)
+    assert tool.plot()[0].images
+    tool.run()
+    result = tool.wait()
+    assert result.removed.is_lazy
+    assert len(tool.figure.axes) == 4
+    again = result.gui if TOOLKIT_REGISTRY else None
+    assert again is None or again(display=False)
+
+
+def test_large_seeds_are_kept(signal):
+    seed = 2**62 + 1
+    assert ZLPRemovalTool(signal, random_state=seed).arguments["random_state"] == seed
+
+
 def test_arguments_that_no_widget_shows_are_kept(signal):
     mask = np.zeros((3, 4), bool)
     mask[0, 0] = True
