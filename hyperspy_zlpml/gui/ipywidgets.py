@@ -114,7 +114,7 @@ class LimitsTable:
         self.box = ipywidgets.VBox()
         self._shown = None
         self._refresh()
-        tool.observe(lambda _: self._refresh(), "limits_moved")
+        tool.observe(lambda _: self._refresh(), "limits_moved, result")
 
     def _build(self):
         width = _narrow(_LIMIT_WIDTH)

@@ -46,8 +46,8 @@ class RemovalWindow(HasTraits):
 
     def __init__(self, tool):
         super().__init__(tool=tool)
-        tool.observe(self._show_report, "result")
-        self._show_report()
+        tool.observe(self._show_result, "result")
+        self._show_result()
 
     def _run_fired(self):
         self._press(self.tool.run)
@@ -65,9 +65,11 @@ class RemovalWindow(HasTraits):
         except (ValueError, RuntimeError) as error:
             self.tool.message = str(error)
 
-    def _show_report(self, _=None):
+    def _show_result(self, _=None):
         if self.tool.result is not None:
             self.report = str(self.tool.result.report)
+            # The table looks at its rows again: what was found has changed in them.
+            self.tool.limits[:] = list(self.tool.limits)
 
 
 class RemovalHandler(tu.Handler):

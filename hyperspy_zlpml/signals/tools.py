@@ -183,6 +183,8 @@ class ZLPRemovalTool(t.HasTraits):
         self._figure = None
         #: How the ensemble is made, as code, and the ensemble.
         self._trained = ("", arguments.get("ensemble"))
+        #: Arguments of the work that is going on, and how its ensemble was made.
+        self._asked = ({}, "")
         self._others = dict(arguments)
         self._given = {}
         super().__init__(
@@ -417,7 +419,7 @@ class ZLPRemovalTool(t.HasTraits):
     def _options_changed(self, _):
         self._make_rows()
 
-    @t.observe("limits.items.[gain_limit, E_I, E_II, automatic]")
+    @t.observe("limits.items.[gain_limit, E_I, E_II]")
     def _limits_changed(self, _):
         self.limits_moved = True
 

@@ -17,6 +17,7 @@ from hyperspy_zlpml.signals import toolkits
 from hyperspy_zlpml.signals.background import Job
 from hyperspy_zlpml.signals.code import removal_code
 from hyperspy_zlpml.signals.tools import TOOLKEY, ZLPRemovalTool
+from hyperspy_zlpml.statistics import Range
 
 FEW = {"n_clusters": 2, "n_replicas": 4, "random_state": 0}
 
@@ -279,6 +280,17 @@ def test_a_line_is_dragged_and_the_pixel_shows_what_it_would_be(signal, tool, tr
     np.testing.assert_array_equal(axes[1].get_lines()[1].get_ydata(), before)
 
 
+def test_a_pixel_between_its_own_limits_is_what_it_was(trained):
+    removed = trained.removed
+    for position in range(12):
+        peaks = removed.application.peaks
+        own = Range(peaks.gain_limit[position], peaks.loss_limit[position])
+        tried = removed.of_spectra([position], limits=own)
+        found = removed.of_spectra([position])
+        for name, values in found.items():
+            np.testing.assert_array_equal(tried[name], values, err_msg=name)
+
+
 def test_a_pixel_tried_is_as_the_image_would_be(signal, trained):
     """To within its error: the image finds out more about its peaks than one pixel does."""
     tool = ZLPRemovalTool(signal, ensemble=trained.ensemble, **FEW)
@@ -386,8 +398,8 @@ def test_only_toolkits_that_are_installed_are_named():
         UI_REGISTRY[TOOLKEY].update(before)
 
 
-@pytest.mark.skipif(bool(TOOLKIT_REGISTRY), reason="a toolkit of widgets is installed")
-def test_without_widgets_hyperspy_says_what_to_install(signal, trained):
+def test_without_widgets_hyperspy_says_what_to_install(signal, trained, monkeypatch):
+    monkeypatch.setattr("hyperspy.ui_registry.TOOLKIT_REGISTRY", set())
     for open_it in (lambda: signal.remove_zlp_ml(interactive=True), trained.gui):
         with pytest.raises(ImportError, match="Install hyperspy_gui_ipywidgets"):
             open_it()
