@@ -94,11 +94,15 @@ class Thickness:
         other = self.by_mean_free_path or self.by_density
         if self.by_index is None or other is None:
             return None
-        pair = self.by_index, other
         ratio = self.by_index.value / other.value
-        std = sum((one.std / one.value) ** 2 for one in pair) ** 0.5 * abs(ratio)
-        systematic = sum((one.systematic / one.value) ** 2 for one in pair) ** 0.5 * abs(ratio)
-        return ThicknessMaps(ratio, std, systematic)
+        std, systematic = (
+            _in_quadrature(
+                getattr(self.by_index, name) / self.by_index.value,
+                getattr(other, name) / other.value,
+            )
+            for name in ("std", "systematic")
+        )
+        return ThicknessMaps(ratio, std * abs(ratio), systematic * abs(ratio))
 
     def plot(self):
         """Plot t/lambda and the thicknesses in nm, each beside its whole error.
@@ -118,6 +122,11 @@ class Thickness:
         return plot_maps(
             [(one.value, np.hypot(one.std.data, one.systematic.data)) for one in every if one]
         )
+
+
+def _in_quadrature(one, other):
+    """Add errors, maps."""
+    return (one**2 + other**2) ** 0.5
 
 
 class ThicknessMethods:
