@@ -62,7 +62,7 @@ def main():
     options = parser.parse_args()
     hs.preferences.General.show_progressbar = False
     warnings.simplefilter("ignore")
-    print(f"{'bar':<58}{'goal':>14}  found")
+    print(f"{'bar':<82}{'goal':>10}  found")
     without_noise()
     for kind in options.images:
         several = [measure(kind, options.size, seed, options.keep) for seed in options.seeds]
@@ -77,7 +77,7 @@ def dict_of(rows):
 
 def row(name, goal, found):
     numbers = " ".join(f"{value:.4g}" for value in np.atleast_1d(found))
-    print(f"{name:<58}{goal:>14}  {numbers}", flush=True)
+    print(f"{name:<82}{goal:>10}  {numbers}", flush=True)
 
 
 def rms(values):

@@ -39,8 +39,10 @@ _PLASMONS = (0.9, 1.1)
 _LAST_PLASMON = 0.9
 #: FWHM over which losses are averaged to find the largest; an odd number.
 _MAIN_WINDOW = 5
-#: Losses are nothing unless they exceed their error so many times.
-_SIGNIFICANT = 5.0
+#: Losses are nothing unless they exceed their error so many times; those of what was taken for
+#: vacuum, so many.
+_SIGNIFICANT = 3.0
+_SIGNIFICANT_IN_VACUUM = 5.0
 #: FWHM from the peak from which losses are trusted at the nearest where retardation is taken off:
 #: losses of Cherenkov's kind do not vanish towards zero, where the response blurs them with none.
 _NEAREST_RETARDED = 3.0
@@ -283,6 +285,7 @@ class _Measured(NamedTuple):
     directions : ndarray of shape (n_spectra, n_directions, size)
     intensities : ndarray of shape (n_spectra, n_directions)
         Counts of the ZLP, changed as the directions say.
+    is_vacuum : ndarray of bool of shape (n_spectra,)
     """
 
     losses: np.ndarray
@@ -290,6 +293,7 @@ class _Measured(NamedTuple):
     blurred: np.ndarray
     directions: np.ndarray
     intensities: np.ndarray
+    is_vacuum: np.ndarray
 
     @classmethod
     def of(cls, scattering, losses, analysis):
@@ -305,6 +309,7 @@ class _Measured(NamedTuple):
             blurred=_blurred(counts, losses, grid) / divisor,
             directions=scattering.directions[..., nodes] / divisor,
             intensities=scattering.intensity[:, None] + scattering.intensity_directions,
+            is_vacuum=losses.is_vacuum,
         )
 
 
@@ -338,7 +343,8 @@ def _solved(measured, material, given_error):
         **_crossings(found, of_zlp, systematic, variance=measured.variance, material=material),
     }
     significance = 1 / np.sqrt(total_variance + np.square(of_zlp.total).sum(-1))
-    significant = (significance > _SIGNIFICANT) & (inverse.missing * inverse.scale > 0)
+    least = np.where(measured.is_vacuum, _SIGNIFICANT_IN_VACUUM, _SIGNIFICANT)
+    significant = (significance > least) & (inverse.missing * inverse.scale > 0)
     has_losses = np.isfinite(measured.losses).all(-1)
     reason = _reasons(found, significant, settled, has_losses, material=material, columns=columns)
     return columns, reason

@@ -83,6 +83,11 @@ def test_lengths_are_those_of_the_mean_free_paths(thickness):
     assert np.allclose(
         ratio.value.data, thickness.by_index.value.data / thickness.by_mean_free_path.value.data
     )
+    share = [
+        one.std.data / one.value.data for one in (thickness.by_index, thickness.by_mean_free_path)
+    ]
+    assert np.allclose(ratio.std.data, np.hypot(*share) * np.abs(ratio.value.data))
+    assert (ratio.systematic.data > 0).all()
 
 
 def test_errors_of_what_is_given(removal, thickness):

@@ -307,7 +307,7 @@ class DielectricMethods:
         <BaseSignal, title: WS2-like flake rising zero of eps1, dimensions: (4, 4|)>
         """
         errors = {"n_error": n_error, "thickness_error": thickness_error}
-        given, error = _checked_given(self, n, thickness, errors, metal)
+        given, error = _checked_given(self, n, thickness, errors=errors, metal=metal)
         flags = {"surface": surface, "relativistic": relativistic}
         for name, value in flags.items():
             arguments.flag(value, name)
@@ -324,7 +324,7 @@ class DielectricMethods:
         )
 
 
-def _checked_given(removal, n, thickness, errors, metal):
+def _checked_given(removal, n, thickness, *, errors, metal):
     """Take what the losses are normalised by, and its error, as arrays of the navigation shape."""
     if arguments.flag(metal, "metal"):
         if n is not None and not _is_infinite(n):

@@ -89,15 +89,16 @@ class Thickness:
     def ratio(self):
         """Thickness by the index of refraction over that by a mean free path (ThicknessMaps or None).
 
-        A check of one method by the other. Their noise is nearly the same and not counted.
+        A check of one method by the other. Part of their noise is the same; it is counted as if it were not.
         """
         other = self.by_mean_free_path or self.by_density
         if self.by_index is None or other is None:
             return None
+        pair = self.by_index, other
         ratio = self.by_index.value / other.value
-        parts = [one.systematic / one.value for one in (self.by_index, other)]
-        error = (parts[0] ** 2 + parts[1] ** 2) ** 0.5 * abs(ratio)
-        return ThicknessMaps(ratio, error * 0, error)
+        std = sum((one.std / one.value) ** 2 for one in pair) ** 0.5 * abs(ratio)
+        systematic = sum((one.systematic / one.value) ** 2 for one in pair) ** 0.5 * abs(ratio)
+        return ThicknessMaps(ratio, std, systematic)
 
     def plot(self):
         """Plot t/lambda and the thicknesses in nm, each beside its whole error.
