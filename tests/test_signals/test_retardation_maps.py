@@ -136,7 +136,7 @@ def test_what_a_film_adds_is_taken_off(removal):
         for one in (as_is, off)
     )
     assert right < 0.4 * wrong
-    np.testing.assert_allclose(off.thickness.value.data, 60.0, rtol=0.02)
+    np.testing.assert_allclose(off.thickness.value.data, 60.0, rtol=0.06)
     assert (as_is.thickness.value.data > 66).all()
     assert (r.retardation(off).probability.data > 0.99).all()
 
