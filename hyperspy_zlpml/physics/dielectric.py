@@ -197,25 +197,22 @@ class _Errors(NamedTuple):
     Attributes
     ----------
     epsilon : ndarray of complex of shape (n_spectra, n_errors, size)
-    thickness, missing, total : ndarray of shape (n_spectra, n_errors)
-        Of the thickness; of ``1 - 1/n^2``; of ln of the integral that is.
+    thickness, missing : ndarray of shape (n_spectra, n_errors)
+        Of the thickness; of ``1 - 1/n^2``.
     """
 
     epsilon: np.ndarray
     thickness: np.ndarray
     missing: np.ndarray
-    total: np.ndarray
 
     @classmethod
     def between(cls, found, varied):
         """Take the differences of varied answers, (n_spectra, n_errors), from that found."""
         inverse, other = found.inverse, varied.inverse
-        total = (other.missing * other.scale) / (inverse.missing * inverse.scale)[:, None] - 1
         return cls(
             changes_of_epsilon(inverse, other),
             varied.thickness - found.thickness[:, None],
             other.missing - inverse.missing[:, None],
-            total,
         )
 
     @classmethod
@@ -328,6 +325,11 @@ def _blurred(counts, losses, grid):
 def _solved(measured, material, given_error):
     """Compute all columns, and the reason of each spectrum."""
     analysis, continuation = material.analysis, material.continuation
+    has_losses = np.isfinite(measured.losses).all(-1)
+    significant = _is_significant(measured, material)
+    # No time is spent on spectra without an answer.
+    known = np.where(significant[:, None], measured.losses, np.nan)
+    measured = measured._replace(losses=known)
     inverse, excess, settled = material.solve(measured.losses)
     material = replace(material, excess=excess)
     found = _Answer(inverse, material.thickness(inverse))
@@ -342,12 +344,20 @@ def _solved(measured, material, given_error):
         **_numbers(found, of_zlp, systematic, total_variance, by_index=analysis.by_index),
         **_crossings(found, of_zlp, systematic, variance=measured.variance, material=material),
     }
-    significance = 1 / np.sqrt(total_variance + np.square(of_zlp.total).sum(-1))
-    least = np.where(measured.is_vacuum, _SIGNIFICANT_IN_VACUUM, _SIGNIFICANT)
-    significant = (significance > least) & (inverse.missing * inverse.scale > 0)
-    has_losses = np.isfinite(measured.losses).all(-1)
     reason = _reasons(found, significant, settled, has_losses, material=material, columns=columns)
     return columns, reason
+
+
+def _is_significant(measured, material):
+    """Tell where the measured losses, before anything is taken off, stand out of their errors."""
+    continuation = material.continuation
+    plain = material.invert(measured.losses)
+    total = plain.missing * plain.scale
+    of_zlp = continuation.at_zero(continuation.complete(measured.directions)) / total[:, None]
+    of_noise = weights_of_total(plain, continuation) ** 2 * measured.variance
+    significance = 1 / np.sqrt(of_noise.sum(-1) + np.square(of_zlp).sum(-1))
+    least = np.where(measured.is_vacuum, _SIGNIFICANT_IN_VACUUM, _SIGNIFICANT)
+    return (significance > least) & (total > 0)
 
 
 def _of_zlp(found, measured, material):
