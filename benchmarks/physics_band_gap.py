@@ -180,7 +180,7 @@ def report(found):
         found.items(), key=lambda one: (len(one[0][0]), one[0])
     ):
         median = {key: np.nanmedian([one[key] for one in scores]) for key in scores[0]}
-        numbers = ", ".join(f"{key} {value:.3g}" for key, value in median.items())
+        numbers = ", ".join(f"{key} {round(float(value), 4):.3g}" for key, value in median.items())
         print(f"{bar:4s} {name:4s} | {goal:55s} | {numbers}")
 
 

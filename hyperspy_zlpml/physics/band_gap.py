@@ -341,7 +341,7 @@ def _with_departures(spectrum, onsets, ends):
     found = spectrum.templates(grid, _SEARCHED)
     exact = fit(bins, found, [ends[0], bins.energy.size])
     best = np.unravel_index(exact.chi2[1].argmin(), exact.chi2[1].shape)
-    model, distance = exact.height[1][best] * found[best], spectrum.shortest / _DEPARTURES
+    model, distance = exact.height[1][best] * found.of(*best), spectrum.shortest / _DEPARTURES
     unit = departures(bins, model, onsets.middle, distance)
     tried = [
         bins._replace(directions=np.concatenate([bins.directions, size * unit])) for size in _SIZES
@@ -533,5 +533,5 @@ def onset_curve(losses, gap):
     found = templates(bins, grid, shapes, response, reach=bins.energy[-1] - gap.best)
     brought, _ = scattered_down(bins, channels_of(losses, 0, above), response)
     height = fit(bins._replace(signal=bins.signal - brought), found, [inside.size]).height
-    curve[inside] = height.item() * found[0, 0] + brought
+    curve[inside] = height.item() * found.of(0, 0) + brought
     return curve

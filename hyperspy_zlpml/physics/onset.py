@@ -279,6 +279,37 @@ def onset_grid(bins, low, high, fineness):
     return OnsetGrid(bins.first_channel + bins.step * places / n_parts, -places, n_parts)
 
 
+class Templates(NamedTuple):
+    """Blurred shapes of onsets in bins: ``level + growth * rising`` for every growth.
+
+    Attributes
+    ----------
+    level, rising : ndarray of shape (n_rises, n_onsets, n_bins)
+        Without growth, for every exponent and width, and the same times x.
+    growth : ndarray of shape (n_growths, n_onsets)
+        ``g / Eg``, 1/eV.
+    """
+
+    level: np.ndarray
+    rising: np.ndarray
+    growth: np.ndarray
+
+    def of(self, shape, onset):
+        """Compute one template.
+
+        Parameters
+        ----------
+        shape, onset : int
+
+        Returns
+        -------
+        ndarray of shape (n_bins,)
+        """
+        growth, kind = divmod(shape, len(self.level))
+        factor = self.growth[growth, onset]
+        return self.level[kind, onset] + factor * self.rising[kind, onset]
+
+
 def templates(bins, grid, shapes, response, reach=np.inf):
     """Compute the blurred shapes of every onset in every bin.
 
@@ -294,8 +325,8 @@ def templates(bins, grid, shapes, response, reach=np.inf):
 
     Returns
     -------
-    ndarray of shape (n_shapes, n_onsets, n_bins)
-        In arbitrary units, which are the same for all onsets of a shape.
+    Templates
+        In units that are the same for all onsets of a shape.
     """
     margin = response.size // 2 + bins.n_channels
     whole, part = np.divmod(grid.before, grid.n_parts)
@@ -313,10 +344,8 @@ def templates(bins, grid, shapes, response, reach=np.inf):
     blurred = irfft(_sharp(shapes, layout) * transfer, n=layout.n_fft, axis=-1)
     blurred = np.moveaxis(blurred, 0, 1).reshape(blurred.shape[1], -1)
     found = blurred[:, (part * layout.n_fft)[:, None] + place + start]
-    constant, rising = np.split(found, 2)
-    return np.concatenate(
-        [constant + one * rising / grid.energy[:, None] for one in shapes.growths]
-    )
+    level, rising = np.split(found, 2)
+    return Templates(level, rising, np.divide.outer(shapes.growths, grid.energy))
 
 
 class _Layout(NamedTuple):
@@ -501,8 +530,7 @@ def fit(bins, shapes, n_bins):
     Parameters
     ----------
     bins : Bins
-    shapes : ndarray of shape (n_shapes, n_onsets, n_bins)
-        Of :func:`templates`.
+    shapes : Templates
     n_bins : sequence of int
         Bins that are used, from the first; one or several numbers of them.
 
@@ -511,17 +539,17 @@ def fit(bins, shapes, n_bins):
     Fits
     """
     noise = np.sqrt(bins.variance)
-    data, model = bins.signal / noise, (shapes / noise).reshape(-1, noise.size)
-    directions = _relevant(bins.directions / noise)
+    data, directions = bins.signal / noise, _relevant(bins.directions / noise)
+    model = np.stack([shapes.level, shapes.rising]) / noise
     found = [
-        _fit_first(data[:n], model[:, :n], directions[:, :n]) for n in np.asarray(n_bins).tolist()
+        _fit_first(data[:n], model[..., :n], directions[:, :n], shapes.growth)
+        for n in np.asarray(n_bins).tolist()
     ]
     chi2, none, height, log_determinant = (np.array(values) for values in zip(*found, strict=True))
-    shape = (len(found),) + shapes.shape[:2]
     return Fits(
-        chi2=chi2.reshape(shape),
+        chi2=chi2,
         none=none,
-        height=height.reshape(shape),
+        height=height,
         log_determinant=log_determinant,
         n_bins=np.asarray(n_bins),
     )
@@ -533,13 +561,21 @@ def _relevant(directions):
     return vectors[:, values > _NEGLIGIBLE**2].T @ directions
 
 
-def _fit_first(data, model, directions):
+def _fit_first(data, model, directions, growth):
     """Fit templates to bins in units of their noise: what :class:`Fits` holds of one end."""
     root = np.linalg.cholesky(np.eye(len(directions)) + directions @ directions.T)
     directions = solve_triangular(root, directions, lower=True)
     data_along, model_along = directions @ data, model @ directions.T
-    squared = np.einsum("mb,mb->m", model, model) - np.einsum("mq,mq->m", model_along, model_along)
-    overlap = model @ data - model_along @ data_along
+
+    def product_of(one, other):
+        along = np.einsum("koq,koq->ko", model_along[one], model_along[other])
+        return np.einsum("kob,kob->ko", model[one], model[other]) - along
+
+    growth = growth[:, None]
+    squared = product_of(0, 0) + growth * (2 * product_of(0, 1) + growth * product_of(1, 1))
+    level, rising = model @ data - model_along @ data_along
+    overlap = (level + growth * rising).reshape(-1, level.shape[-1])
+    squared = squared.reshape(overlap.shape)
     none = data @ data - data_along @ data_along
     height = np.clip(overlap, 0, None) / np.maximum(squared, np.finfo(float).tiny)
     return none - height * overlap, none, height, 2 * np.log(np.diag(root)).sum()

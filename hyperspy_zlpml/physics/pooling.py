@@ -183,7 +183,7 @@ def aligned(losses, reference):
     return np.swapaxes(left @ right, 1, 2) @ directions
 
 
-def summed(losses, reference):
+def summed(losses, reference, weights=1.0):
     """Sum spectra, their directions mode by mode.
 
     Parameters
@@ -192,30 +192,33 @@ def summed(losses, reference):
         Aligned, of :func:`cropped`.
     reference : Losses
         Of one spectrum, to whose directions the others are turned.
+    weights : float or ndarray of shape (n_spectra,)
 
     Returns
     -------
     Losses
         Of one spectrum: the sums of all numbers, those of peaks too.
     """
+    weights = np.broadcast_to(weights, losses.centre.shape)
     losses = replace(losses, directions=aligned(losses, reference))
+    powers = dict.fromkeys(set(Losses._of_spectra()) - {"is_vacuum"}, weights)
+    powers["variance"] = weights**2
     sums = {
-        name: getattr(losses, name).sum(0, keepdims=True)
-        for name in Losses._of_spectra()
-        if name != "is_vacuum"
+        name: np.tensordot(weight, getattr(losses, name), 1)[None]
+        for name, weight in powers.items()
     }
     return replace(reference, **sums)
 
 
-def of_sums(sums, n_spectra, reference):
+def of_sums(sums, total, reference):
     """Make one spectrum of what many sum up to.
 
     Parameters
     ----------
     sums : Losses
         Of :func:`summed`.
-    n_spectra : int
-        That were summed.
+    total : float
+        Sum of the weights: the number of spectra where each counts once.
     reference : Losses
         Of one spectrum, whose limits hold for all.
 
@@ -224,12 +227,12 @@ def of_sums(sums, n_spectra, reference):
     Losses
         Of one spectrum: sums of counts, variances and directions, means of peaks.
     """
-    means = {name: getattr(sums, name) / n_spectra for name in ("centre", "fwhm", "response")}
+    means = {name: getattr(sums, name) / total for name in ("centre", "fwhm", "response")}
     kept = {name: getattr(reference, name) for name in ("gain_limit", "loss_limit")}
     return replace(sums, **means, **kept)
 
 
-def pooled(losses, reference):
+def pooled(losses, reference, weights=1.0):
     """Pool spectra, with the errors of their ZLPs as they share them.
 
     Parameters
@@ -238,13 +241,15 @@ def pooled(losses, reference):
         Aligned, of :func:`cropped`.
     reference : Losses
         One of them, whose limits hold for all.
+    weights : float or ndarray of shape (n_spectra,)
 
     Returns
     -------
     Losses
         Of one spectrum.
     """
-    return of_sums(summed(losses, reference), len(losses.centre), reference)
+    weights = np.broadcast_to(weights, losses.centre.shape)
+    return of_sums(summed(losses, reference, weights), weights.sum(), reference)
 
 
 def members_of(losses, row, near):
@@ -278,7 +283,8 @@ def pool_neighbours(packing, rows, size, function, inner=None):
     rows : ndarray of shape (..., width)
         Packed spectra of an image; NaN where one has no ZLP.
     size : int
-        Spectra on a side of the neighbourhood, in every direction of the image.
+        Spectra on a side of the neighbourhood, in every direction of the image; of an even number
+        those at the rim count by half, so that it has its spectrum in the middle.
     function : callable
         Of the Losses of one pooled spectrum; returns an array of shape (1, n).
     inner : tuple of slice, optional
@@ -306,11 +312,14 @@ def pool_neighbours(packing, rows, size, function, inner=None):
 
 
 def _with_neighbours(losses, row, numbers, size):
-    """Pool one spectrum of an image with its neighbours."""
-    place = np.unravel_index(row, numbers.shape)
-    box = tuple(slice(max(i - size // 2, 0), i - size // 2 + size) for i in place)
+    """Pool one spectrum of an image with its neighbours, those at the rim of an even size by half."""
+    place, reach = np.unravel_index(row, numbers.shape), size // 2
+    box = tuple(slice(max(i - reach, 0), i + reach + 1) for i in place)
     members = members_of(losses, row, numbers[box].ravel())
-    return pooled(losses.select(members), losses.select([row]))
+    offsets = np.stack(np.unravel_index(members, numbers.shape), -1) - place
+    at_rim = (np.abs(offsets) == reach) & (size % 2 == 0)
+    weights = np.where(at_rim, 0.5, 1.0).prod(-1)
+    return pooled(losses.select(members), losses.select([row]), weights)
 
 
 def pool_groups(packing, rows, labels, references):

@@ -43,10 +43,9 @@ def map_neighbours(removed, function, width, *, size, window, show_progressbar=F
     """
     packing, rows = _packed(removed, window)
     n_axes = rows.ndim - 1
-    before, after = size // 2, size - 1 - size // 2
     rows = rows.rechunk({axis: _at_least(rows.chunks[axis], size) for axis in range(n_axes)})
-    depth = {axis: (before, after) for axis in range(n_axes)}
-    wide = da.overlap.overlap(rows, depth={**depth, n_axes: 0}, boundary="none")
+    depth = {**dict.fromkeys(range(n_axes), size // 2), n_axes: 0}
+    wide = da.overlap.overlap(rows, depth=depth, boundary="none")
     found = da.map_blocks(
         _neighbours_of_block,
         wide,
@@ -134,7 +133,7 @@ def _neighbours_of_block(rows, packing, size, function, width, block_info=None):
     inner = tuple(
         slice(
             size // 2 if location[axis] else 0,
-            n - (size - 1 - size // 2 if location[axis] < n_blocks[axis] - 1 else 0),
+            n - (size // 2 if location[axis] < n_blocks[axis] - 1 else 0),
         )
         for axis, n in enumerate(rows.shape[:-1])
     )

@@ -8,6 +8,7 @@ from onset_spectra import FWHM, axis, blurred, make_losses, onset, peak
 from hyperspy_zlpml.physics.onset import (
     Bins,
     Shapes,
+    Templates,
     binned,
     departures,
     fit,
@@ -45,7 +46,7 @@ def test_templates_are_plain_convolutions(step, n_channels, exponent, growth):
     grid = onset_grid(bins, 1.4, 1.6, fineness=0.04)
     shapes = Shapes((exponent,), (0.8,), (growth,))
     found = templates(bins, grid, shapes, response(step))
-    assert found.shape == (1, grid.energy.size, bins.energy.size)
+    assert found.level.shape == (1, grid.energy.size, bins.energy.size)
     assert np.diff(grid.energy).max() <= 0.04 + 1e-9
     fine = step / 50
     wide = np.arange(-4.0, 8.0, fine)
@@ -62,13 +63,13 @@ def test_templates_are_plain_convolutions(step, n_channels, exponent, growth):
         expected = [
             plain[(wide > middle - half) & (wide < middle + half)].mean() for middle in bins.energy
         ]
-        np.testing.assert_allclose(found[0, place], expected, atol=0.01 * max(expected))
+        np.testing.assert_allclose(found.of(0, place), expected, atol=0.01 * max(expected))
 
 
 def test_templates_move_with_their_onset():
     bins = some_bins(step=0.05, n_channels=2)
     grid = onset_grid(bins, 1.2, 2.0, fineness=0.1)
-    found = templates(bins, grid, Shapes((0.5,), (1.0,), (0.0,)), response(0.05))[0]
+    found = templates(bins, grid, Shapes((0.5,), (1.0,)), response(0.05)).level[0]
     np.testing.assert_allclose(found[0, :-1], found[1, 1:], rtol=1e-9, atol=1e-12)
 
 
@@ -77,7 +78,9 @@ def test_templates_do_not_depend_on_the_other_bins():
     grid = onset_grid(long, 1.3, 1.9, 0.05)
     whole = templates(long, grid, shapes, response(0.05))
     part = templates(long.between(0, 2.5), grid, shapes, response(0.05))
-    np.testing.assert_allclose(part, whole[:, :, : part.shape[-1]], rtol=1e-8, atol=1e-10)
+    size = part.level.shape[-1]
+    np.testing.assert_allclose(part.level, whole.level[..., :size], rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(part.rising, whole.rising[..., :size], rtol=1e-8, atol=1e-10)
 
 
 def test_the_fit_is_generalised_least_squares():
@@ -85,7 +88,8 @@ def test_the_fit_is_generalised_least_squares():
     n = 30
     variance, directions = rng.uniform(1, 4, n), rng.standard_normal((3, n))
     bins = Bins(np.arange(n) + 0.0, rng.standard_normal(n), variance, directions, 1.0, 1)
-    shapes = rng.standard_normal((2, 4, n))
+    level, rising = rng.standard_normal((2, 3, 4, n))
+    shapes = Templates(level, rising, growth=np.array([[0.0] * 4, [0.1, 0.2, 0.3, 0.4]]))
     found = fit(bins, shapes, [12, n])
     for end, size in enumerate((12, n)):
         covariance = np.diag(variance) + directions.T @ directions
@@ -95,8 +99,8 @@ def test_the_fit_is_generalised_least_squares():
         expected = log_determinant - np.log(variance[:size]).sum()
         assert found.log_determinant[end] == pytest.approx(expected, rel=1e-3)
         assert found.none[end] == pytest.approx(data @ inverse @ data, rel=1e-3)
-        for place in np.ndindex(2, 4):
-            shape = shapes[place][:size]
+        for place in np.ndindex(6, 4):
+            shape = shapes.of(*place)[:size]
             height = max(shape @ inverse @ data / (shape @ inverse @ shape), 0)
             left = data - height * shape
             assert found.height[end][place] == pytest.approx(height, rel=1e-3, abs=1e-6)

@@ -96,8 +96,13 @@ def test_vacuum_and_higher_limits_stay_out():
     np.testing.assert_array_equal(members_of(losses, 2, everything), [2])
 
 
-@pytest.mark.parametrize("size, expected", [(2, 4), (3, 9)])
-def test_neighbours_are_those_beside(size, expected):
+RIM = np.array([0.5, 1.0, 0.5])
+
+
+@pytest.mark.parametrize("size, weights", [(2, np.outer(RIM, RIM)), (3, np.ones((3, 3)))])
+def test_neighbours_are_those_beside(size, weights):
+    """Those at the rim of an even number count by half: their sum is that of 2 x 2."""
+    assert weights.sum() == size**2
     losses = some(30)
     packing = Packing.of(losses)
     rows = packing.pack(losses)
@@ -106,13 +111,19 @@ def test_neighbours_are_those_beside(size, expected):
     found = pool_neighbours(packing, rows, size, lambda one: totals(one)[:, None])
     assert found.shape == (5, 6, 1)
     assert np.isnan(found[1, 1])
-    number = np.arange(30).reshape(5, 6)
-    box = number[3 - size // 2 :, 3 - size // 2 :][:size, :size]
-    assert box.size == expected
-    assert found[3, 3, 0] == pytest.approx(totals(losses)[box.ravel()].sum())
+    box = np.arange(30).reshape(5, 6)[2:5, 2:5].ravel()
+    assert found[3, 3, 0] == pytest.approx((weights.ravel() * totals(losses)[box]).sum())
     inner = (slice(2, 4), slice(1, 5))
     part = pool_neighbours(packing, rows, size, lambda one: totals(one)[:, None], inner)
     np.testing.assert_array_equal(part, found[inner])
+
+
+def test_weights_count_twice_in_the_noise():
+    losses = some(3)
+    found = pooled(losses, losses.select([1]), weights=np.array([0.5, 1.0, 0.5]))
+    np.testing.assert_allclose(found.variance[0], np.array([0.25, 1, 0.25]) @ losses.variance)
+    np.testing.assert_allclose(found.directions[0], 2 * losses.directions[1], rtol=1e-6)
+    np.testing.assert_allclose(found.fwhm, losses.fwhm[:1])
 
 
 def test_groups_may_be_summed_in_parts():
