@@ -188,7 +188,7 @@ def temperatures(losses, left=None, right=None):
             inverse = _first_guess(filtered)
         for _ in range(_STEPS):
             inverse, curvature = _closer(filtered, inverse)
-    return np.stack(_columns(losses, window, filtered, inverse, curvature), -1)
+    return np.stack(_columns(losses, window, filtered, (inverse, curvature)), -1)
 
 
 @dataclass(frozen=True)
@@ -427,8 +427,9 @@ def _closer(filtered, inverse):
     return np.clip(inverse + np.clip(change, -largest, largest), *ends), curvature
 
 
-def _columns(losses, window, filtered, inverse, curvature):
+def _columns(losses, window, filtered, fitted):
     """Collect the numbers of every spectrum, in the order of ``COLUMNS``."""
+    inverse, curvature = fitted
     n_used = filtered.used.sum(-1)
     chi2 = misfit(filtered, inverse) / np.maximum(n_used - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):

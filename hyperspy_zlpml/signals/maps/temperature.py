@@ -144,14 +144,15 @@ def _checked_window(removal, left, right):
 def _as_maps(removal, found):
     """Wrap numbers of all pixels as maps."""
     units = removal._like.axes_manager.signal_axes[0].units
-    counts = "Intensity (Counts)"
+
+    def with_errors(name, std, title, quantity):
+        return value_map(removal, found[name], found[std], title=title, quantity=quantity)
+
     return Temperature(
-        temperature=value_map(
-            removal, found["temperature"], found["std"], "temperature", "Temperature (K)"
-        ),
+        temperature=with_errors("temperature", "std", "temperature", "Temperature (K)"),
         highest=plain_map(removal, found["highest"], "highest temperature", "Temperature (K)"),
-        loss=value_map(removal, found["loss"], found["loss_std"], "losses", counts),
-        gain=value_map(removal, found["gain"], found["gain_std"], "gains", counts),
+        loss=with_errors("loss", "loss_std", "losses", "Intensity (Counts)"),
+        gain=with_errors("gain", "gain_std", "gains", "Intensity (Counts)"),
         energy=plain_map(
             removal,
             found["energy"] / removal._factor,
