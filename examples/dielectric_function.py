@@ -40,7 +40,9 @@ axes[0].legend()
 # there is one at all.
 rising = found.crossings.rising
 value, std = rising.position.value.data[12, 12], rising.position.std.data[12, 12]
-print(f"eps1 rises through zero at {value:.2f} +- {std:.2f} eV, true {sample.models[0].zero_crossings(1, 47)[-1]:.2f}")
+print(
+    f"eps1 rises through zero at {value:.2f} +- {std:.2f} eV, true {sample.models[0].zero_crossings(1, 47)[-1]:.2f}"
+)
 print(f"probability that it does: {rising.probability.data[12, 12]:.2f}")
 
 # %%

@@ -29,7 +29,9 @@ for name in ("position", "maximum", "top"):
 # %%
 # Faint excitons above the gap, at 80 meV resolution. Single pixels hardly show them; clusters do.
 r = monochromated((20, 20), random_state=0).signal.remove_zlp_ml(n_replicas=50, random_state=0)
-first, second = r.fit_peaks([Exciton(energy=2.0, width=0.25), Exciton(energy=2.4, width=0.35)], pool="clusters")
+first, second = r.fit_peaks(
+    [Exciton(energy=2.0, width=0.25), Exciton(energy=2.4, width=0.35)], pool="clusters"
+)
 for exciton in (first, second):
     print(exciton, "clearest:", np.nanmax(exciton.significance.data).round(1), "sigma")
 

@@ -7,7 +7,6 @@ Electrons gain less energy from a specimen than they lose to it, by exp(-E / kT)
 """
 
 import hyperspy.api as hs
-import matplotlib.pyplot as plt
 import numpy as np
 
 from hyperspy_zlpml.data import phonons
@@ -22,12 +21,12 @@ r = s.remove_zlp_ml(n_replicas=50, random_state=0)
 # %%
 # Losses and gains about the phonon, after the zero-loss peak was removed from both sides.
 found = r.temperature(0.07, 0.13)
-values, std = found.temperature.data, np.sqrt(found.temperature.get_noise_variance().data)
-print(f"mean {np.nanmean(values):.1f} K, scatter {np.nanstd(values):.1f} K, claimed {np.nanmedian(std):.1f} K")
+print(found)
+values, std = found.temperature.data, found.std.data
+print(
+    f"mean {np.nanmean(values):.1f} K, scatter {np.nanstd(values):.1f} K, claimed {np.nanmedian(std):.1f} K"
+)
 
 # %%
 # Pixels with weak gains have larger errors.
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-for one, shown, title in zip(axes, (values, std), ("Temperature (K)", "Error (K)"), strict=True):
-    figure.colorbar(one.imshow(shown), ax=one)
-    one.set_title(title)
+found.plot()

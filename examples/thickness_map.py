@@ -31,11 +31,15 @@ place = (14, 14)
 truth = sample.thickness_nm.data[place]
 for name, one in (("sum rule", found.by_index), ("mean free path", found.by_mean_free_path)):
     value, std, systematic = (part.data[place] for part in (one.value, one.std, one.systematic))
-    print(f"{name}: {value:.1f} +- {std:.1f} (random) +- {systematic:.1f} (common) nm, true {truth:.1f}")
+    print(
+        f"{name}: {value:.1f} +- {std:.1f} (random) +- {systematic:.1f} (common) nm, true {truth:.1f}"
+    )
 
 # %%
 # The single-scattering distribution is a signal like any other, with variance.
 single = r.single_scattering()
 print(single)
 energy = single.axes_manager.signal_axes[0].axis
-print(f"maximum of single scattering: {energy[np.nanargmax(single.data[place] * (energy > 5))]:.1f} eV")
+print(
+    f"maximum of single scattering: {energy[np.nanargmax(single.data[place] * (energy > 5))]:.1f} eV"
+)

@@ -208,7 +208,7 @@ def test_all_of_a_film_is_taken_off():
 
 
 def test_the_figure_shows_a_pixel(found):
-    axes = found.plot((2, 1))
+    (axes,) = found.plot((2, 1))
     assert axes.get_xlabel() == "Energy (eV)"
     assert len(axes.collections) == 4
     with pytest.raises(ValueError, match="indices: expected one within each of"):

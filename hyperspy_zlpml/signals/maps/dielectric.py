@@ -17,6 +17,7 @@ from hyperspy_zlpml.physics.kramers_kronig import LossGrid
 from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.native import (
     Measured,
+    answers,
     numbers_of_pixels,
     plain_map,
     reason_map,
@@ -47,7 +48,7 @@ _ERRORS = {
 _ZEROS = ("rising", "falling")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Zero:
     """Energies at which the real part of a dielectric function is zero.
 
@@ -63,7 +64,7 @@ class Zero:
     probability: BaseSignal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Crossings:
     """Zeros of the real part of dielectric functions, smoothed over one FWHM.
 
@@ -79,7 +80,7 @@ class Crossings:
     falling: Zero
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Dielectric:
     """Dielectric function, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.dielectric_function`.
 
@@ -117,6 +118,10 @@ class Dielectric:
     trusted_from: BaseSignal
     reason: BaseSignal
 
+    def __repr__(self):
+        shape = self.epsilon.axes_manager._get_dimension_str()
+        return f"<Dielectric, dimensions: {shape}, answers in {answers(self.reason)}>"
+
     def plot(self, indices=None):
         """Plot the dielectric function of a pixel, with its errors as bands.
 
@@ -126,11 +131,12 @@ class Dielectric:
         Parameters
         ----------
         indices : tuple of int, optional
-            Navigation indices (x, y, ...) of the pixel; by default the one shown by the navigator.
+            Navigation indices (x, y, ...) of the pixel; by default the one shown by the navigator of
+            ``epsilon``, or one with an answer where that has none.
 
         Returns
         -------
-        matplotlib.axes.Axes
+        list of matplotlib.axes.Axes
 
         Raises
         ------
@@ -140,7 +146,7 @@ class Dielectric:
         import matplotlib.pyplot as plt
 
         manager = self.epsilon.axes_manager
-        indices = _checked_indices(manager.indices if indices is None else indices, manager)
+        indices = self._first_shown() if indices is None else _checked_indices(indices, manager)
         _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
         energy = manager.signal_axes[0]
         epsilon = _of_pixel(self.epsilon, indices)
@@ -158,7 +164,16 @@ class Dielectric:
         axes.set(xlabel=f"Energy ({energy.units})", ylabel="Dielectric function")
         axes.set_ylim(*_limits(epsilon[shown]))
         axes.legend()
-        return axes
+        return [axes]
+
+    def _first_shown(self):
+        """Choose the pixel of the navigator, or one with an answer where that has none."""
+        trusted = np.asarray(self.trusted_from.data)
+        place = tuple(self.epsilon.axes_manager.indices)
+        known = np.argwhere(np.isfinite(trusted))
+        if not place or not len(known) or np.isfinite(trusted[place[::-1]]):
+            return place
+        return tuple(int(i) for i in known[len(known) // 2][::-1])
 
 
 def _limits(epsilon):

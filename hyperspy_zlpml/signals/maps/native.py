@@ -139,6 +139,30 @@ def summary(values, std):
     return f"median {median:.4g} +- {error:.2g} in {known.sum()} of {known.size} pixels"
 
 
+def answers(reasons):
+    """Say how many pixels have an answer that holds.
+
+    Parameters
+    ----------
+    reasons : BaseSignal
+        Of :func:`reason_map`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy.signals import BaseSignal
+    >>> from hyperspy_zlpml.signals.maps.native import answers
+    >>> answers(BaseSignal(np.array([0, 0, 5])))
+    '2 of 3 pixels'
+    """
+    codes = np.asarray(reasons.data)
+    return f"{int((codes == Reason.NONE).sum())} of {codes.size} pixels"
+
+
 def reason_map(removal, reasons, title):
     """Make a map of the reasons why numbers are missing, or are to be read with care.
 

@@ -25,7 +25,7 @@ from hyperspy_zlpml.signals.microscope import beam_of
 _NEEDED = ("epsilon", "eps1_std", "eps1_systematic", "trusted_from", "reason")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Retardation:
     """Retardation, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.retardation`.
 
@@ -54,6 +54,13 @@ class Retardation:
     energy: BaseSignal
     ratio: BaseSignal
     reason: BaseSignal
+
+    def __repr__(self):
+        n_fast = int((self.reason.data == Reason.RETARDED).sum())
+        return (
+            f"<Retardation, threshold of eps1 {self.threshold:.4g}, exceeded in {n_fast} of "
+            f"{self.reason.data.size} pixels>"
+        )
 
     def plot(self):
         """Plot the excess of eps1 beside its error.

@@ -10,18 +10,19 @@ from hyperspy.signals import BaseSignal
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.thermometry import COLUMNS, temperatures
 from hyperspy_zlpml.signals.arguments import wants_progressbar
-from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, value_map
+from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, summary, value_map
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Temperature:
     """Temperature of a specimen, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.temperature`.
 
     Attributes
     ----------
     temperature : BaseSignal
-        K; its variance holds counting noise and the errors of the ZLP, which both sides share. NaN
-        where gains do not stand out.
+        K; its noise variance is the square of ``std``. NaN where gains do not stand out.
+    std : BaseSignal
+        Error from counting noise and the ZLP, which both sides share, K.
     highest : BaseSignal
         Temperature below which the specimen is with 95 % probability, K; where no gains are seen,
         too, if losses are.
@@ -37,12 +38,32 @@ class Temperature:
     """
 
     temperature: BaseSignal
+    std: BaseSignal
     highest: BaseSignal
     loss: BaseSignal
     gain: BaseSignal
     energy: BaseSignal
     chi2: BaseSignal
     reason: BaseSignal
+
+    def __repr__(self):
+        return f"<Temperature, {summary(self.temperature.data, self.std.data)}>"
+
+    def plot(self):
+        """Plot the temperature beside its relative error.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the maps have more than two dimensions.
+        """
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        return plot_maps([(self.temperature, self.std.data)])
 
 
 class TemperatureMethods:
@@ -150,6 +171,7 @@ def _as_maps(removal, found):
 
     return Temperature(
         temperature=with_errors("temperature", "std", "temperature", "Temperature (K)"),
+        std=plain_map(removal, found["std"], "error of temperature", "Temperature (K)"),
         highest=plain_map(removal, found["highest"], "highest temperature", "Temperature (K)"),
         loss=with_errors("loss", "loss_std", "losses", "Intensity (Counts)"),
         gain=with_errors("gain", "gain_std", "gains", "Intensity (Counts)"),

@@ -27,6 +27,7 @@ from hyperspy_zlpml.signals.maps.native import (
     numbers_of_pixels,
     plain_map,
     reason_map,
+    summary,
     value_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
@@ -40,7 +41,7 @@ _TAIL_EXPONENTS = (2.0, 10.0)
 _TAIL_ERRORS = (0.0, 0.9)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Thickness:
     """Thickness of a specimen, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.thickness`.
 
@@ -66,6 +67,10 @@ class Thickness:
     by_mean_free_path: Measured | None
     tail_exponent: BaseSignal
     reason: BaseSignal
+
+    def __repr__(self):
+        relative = summary(self.t_over_lambda.value.data, self.t_over_lambda.std.data)
+        return f"<Thickness, t/lambda: {relative}>"
 
     @property
     def ratio(self):
