@@ -72,8 +72,8 @@ def dielectric_phantom(  # noqa: PLR0913
     random_state : int or numpy.random.Generator, optional
         Same state, same image.
     material : OscillatorModel or sequence of OscillatorModel, optional
-        One, or those of parts that lie side by side along x. Default :data:`SEMICONDUCTOR`; others
-        at hand are :data:`GLASS` and :data:`ALUMINIUM`.
+        One, or those of parts that lie side by side along x. Default ``SEMICONDUCTOR``; others
+        at hand are ``GLASS`` and ``ALUMINIUM``.
     retarded : None, "bulk" or "slab"
         Reckon with the speed of the electron: "bulk" adds Cherenkov losses, "slab" all that a film
         in vacuum does, the losses of its faces among them.

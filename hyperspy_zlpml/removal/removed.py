@@ -233,7 +233,7 @@ class RemovedZLP:
         Parameters
         ----------
         function : callable
-            Called as ``function(losses, *others)`` with the :class:`~hyperspy_zlpml.physics.Losses` of
+            Called as ``function(losses, *others)`` with the :class:`~hyperspy_zlpml.physics.losses.Losses` of
             some spectra, all with a ZLP; returns an array of shape (n_spectra, width). Its numbers
             must not depend on which spectra come together.
         width : int

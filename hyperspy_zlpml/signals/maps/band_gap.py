@@ -254,7 +254,7 @@ def _with_retardation(numbers, fast):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BandGap:
-    """Result of :meth:`ZLPRemoval.band_gap`: maps over the navigation space.
+    """Result of :meth:`~hyperspy_zlpml.ZLPRemoval.band_gap`: maps over the navigation space.
 
     Energies are in the units of the axis, from the peak of each pixel. Numbers with a reason that is
     not 0 are to be read with care; those of pixels that do not tell are NaN.

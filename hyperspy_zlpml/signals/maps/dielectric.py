@@ -82,7 +82,7 @@ class Crossings:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Dielectric:
-    """Dielectric function, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.dielectric_function`.
+    """Dielectric function, from :meth:`~hyperspy_zlpml.ZLPRemoval.dielectric_function`.
 
     Spectra are on energies from each pixel's own peak, in the units of the axis.
 
@@ -104,7 +104,7 @@ class Dielectric:
         Energy from which losses were measured; below it they are assumed to rise with E.
     reason : BaseSignal
         Why pixels have no dielectric function, or one to be read with care:
-        :class:`~hyperspy_zlpml.physics.Reason`, legend in the metadata.
+        :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the metadata.
     """
 
     epsilon: DielectricFunction

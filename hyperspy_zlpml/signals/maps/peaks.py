@@ -24,7 +24,7 @@ _MOST_CERTAIN = 1e3
 
 @dataclass(frozen=True, repr=False)
 class PeakFit:
-    """Peak in every spectrum, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.fit_peaks`.
+    """Peak in every spectrum, from :meth:`~hyperspy_zlpml.ZLPRemoval.fit_peaks`.
 
     Energies are from each pixel's own zero-loss peak, in the units of the axis. NaN where ``reason``
     says why.

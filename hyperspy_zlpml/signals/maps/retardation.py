@@ -27,7 +27,7 @@ _NEEDED = ("epsilon", "eps1_std", "eps1_systematic", "trusted_from", "reason")
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Retardation:
-    """Retardation, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.retardation`.
+    """Retardation, from :meth:`~hyperspy_zlpml.ZLPRemoval.retardation`.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Retardation:
         much they are more than ``Im[-1/eps]`` says. NaN where only n is known.
     reason : BaseSignal
         RETARDED where the probability is above ``confidence``; why pixels have no answer:
-        :class:`~hyperspy_zlpml.physics.Reason`, legend in the metadata.
+        :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the metadata.
     """
 
     threshold: float
@@ -102,7 +102,7 @@ class RetardationMethods:
         Parameters
         ----------
         dielectric : Dielectric, optional
-            Of :meth:`dielectric_function`, best with ``relativistic=True``: eps1 is looked at from
+            Of :meth:`~hyperspy_zlpml.ZLPRemoval.dielectric_function`, best with ``relativistic=True``: eps1 is looked at from
             ``trusted_from`` on.
         n : float or map, optional
             Refractive index far below the losses, instead. One of the two is needed. It is enough to

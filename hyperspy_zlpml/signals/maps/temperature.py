@@ -15,7 +15,7 @@ from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, summary, v
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Temperature:
-    """Temperature of a specimen, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.temperature`.
+    """Temperature of a specimen, from :meth:`~hyperspy_zlpml.ZLPRemoval.temperature`.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Temperature:
     chi2 : BaseSignal
         Reduced chi2 of detailed balance over the energies compared: about 1 where it holds.
     reason : BaseSignal
-        Why pixels have no temperature: :class:`~hyperspy_zlpml.physics.Reason`, legend in the
+        Why pixels have no temperature: :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the
         metadata.
     """
 

@@ -43,7 +43,7 @@ _TAIL_ERRORS = (0.0, 0.9)
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Thickness:
-    """Thickness of a specimen, from :meth:`~hyperspy_zlpml.signals.result.ZLPRemoval.thickness`.
+    """Thickness of a specimen, from :meth:`~hyperspy_zlpml.ZLPRemoval.thickness`.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Thickness:
     tail_exponent : BaseSignal
         Exponent r of the losses beyond the axis, E^-r.
     reason : BaseSignal
-        Why pixels have no thickness: :class:`~hyperspy_zlpml.physics.Reason`, legend in the
+        Why pixels have no thickness: :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the
         metadata. Where losses are not significant there is a number, which does not differ from 0.
     """
 
