@@ -10,7 +10,7 @@ AGAINST ?=
 PLACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse fuzz fuzz-files floors fingerprints bench-peers docs style lint clean
+.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-physics test-browser fuzz fuzz-files floors fingerprints bench-peers docs style lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,10 @@ doctest: $(VENV)/.installed  ## run the examples of the docstrings
 test-closure: $(VENV)/.installed  ## run the statistical tests on many simulated images (hours)
 	$(BIN)/python -m pytest -n 2 -m closure tests/closure
 
+test-browser: $(VENV)/.installed  ## try the window in a browser (needs chromium; a minute and a half)
+	$(BIN)/python -m pip install --quiet jupyterlab ipympl playwright
+	ZLPML_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest -n 0 tests/test_gui/test_browser.py
+
 bench: $(VENV)/.installed  ## print the figures of accuracy and time
 	$(BIN)/python benchmarks/removal.py
 
@@ -52,6 +56,14 @@ bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings
 	$(BIN)/python benchmarks/reuse.py
 	$(BIN)/python benchmarks/fuzz_files.py
 	$(BIN)/python benchmarks/component.py
+
+bench-physics: $(VENV)/.installed  ## score gaps, thickness, dielectric functions, peaks, temperatures (an hour)
+	$(BIN)/python benchmarks/physics_thickness.py
+	$(BIN)/python benchmarks/physics_dielectric.py
+	$(BIN)/python benchmarks/physics_retardation.py
+	$(BIN)/python benchmarks/physics_band_gap.py
+	$(BIN)/python benchmarks/physics_peaks.py
+	$(BIN)/python benchmarks/physics_temperature.py
 
 fuzz: $(VENV)/.installed  ## try every argument, and random images with everything that goes wrong (half an hour)
 	$(BIN)/python benchmarks/fuzz_arguments.py

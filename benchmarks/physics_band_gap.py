@@ -197,7 +197,7 @@ def measured(folder):
     gan.set_microscope_parameters(beam_energy=200, convergence_angle=10, collection_angle=15)
     removal = gan.remove_zlp_ml(random_state=0, show_progressbar=False)
     print("R6: GaN at 200 kV, 3.4 where nothing is retarded; n = 2.3")
-    show(removal.band_gap(refractive_index=2.3, show_progressbar=False), {})
+    show(removal.band_gap(n=2.3, show_progressbar=False), {})
 
 
 def show(found, options):

@@ -37,6 +37,8 @@ import hyperspy_zlpml
 from hyperspy_zlpml import data, workflow
 from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.ensemble import Ensemble, EnsembleFileError
+from hyperspy_zlpml.physics import Beam
+from hyperspy_zlpml.physics.dielectric_models import OscillatorModel
 
 PACKAGE = Path(hyperspy_zlpml.__file__).resolve().parent
 #: Longest time of a call, seconds.
@@ -110,6 +112,7 @@ def _objects(whole, wrong_shape, word):
         "signal without axes": hs.signals.BaseSignal(np.zeros(wrong_shape)).T,
         "spectra": workflow.Spectra(np.ones((3, 80)), np.arange(80.0)),
         "options": workflow.Options(n_clusters=1, n_replicas=2), "response": data.Response(), "material": data.Material(),
+        "oscillators": data.GLASS, "beam": Beam(200.0, 15.0),
     }  # fmt: skip
 
 
@@ -201,6 +204,26 @@ def is_thicknesses(value):
     return shaped(2)(value) and 0 <= value[0] <= value[1] <= 30
 
 
+def is_index(value):
+    """A refractive index, infinite for a metal; one number in an array or a list, too."""
+    if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
+        return is_numbers(value) and np.size(value) == 1 and np.ravel(value)[0] >= 1
+    is_infinite = isinstance(value, float) and value == math.inf
+    return is_infinite or (is_real(value) and value >= 1)
+
+
+def is_error(value):
+    """An error that is not negative."""
+    if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
+        is_one = is_numbers(value) or (isinstance(value, np.ndarray) and not value.ndim)
+        return is_one and np.size(value) == 1 and np.ravel(value)[0] >= 0
+    return is_real(value) and value >= 0
+
+
+def is_nanometres(value):
+    return shaped(2)(value) and 0 <= value[0] <= value[1] <= 3000
+
+
 def settings_within(low, high):
     return lambda value: (
         is_numbers(value) and np.ndim(value) == 1 and len(value) > 0
@@ -288,9 +311,18 @@ KINDS = {
     "exponent": number(0.51, 1e4),
     "onset": number(0, 10),
     "energy of losses": number(0, 500),
+    "temperature": number(1, 1e5),
     "ln N0": optional(number(-100, 100)),
     "response or None": instance(data.Response, type(None)),
     "material or None": instance(data.Material, type(None)),
+    "an index": is_index,
+    "an error": is_error,
+    "oscillators": instance(OscillatorModel),
+    "a beam": instance(Beam),
+    "retardation": optional(one_of("bulk", "slab")),
+    "nanometres or None": optional(is_nanometres),
+    "energy of a beam": number(1, 3000),
+    "collection angle": number(1e-6, 1000),
     "peaks of losses": is_empty,
     "spectra": instance(workflow.Spectra),
     "options": instance(workflow.Options),
@@ -475,6 +507,10 @@ def _result_methods(scene):
                {"left": 2.0, "right": 3.0}, names=("left", "right")),
         Called("RemovedZLP.integrate", scene.removed.integrate, window,
                {"left": 2.0, "right": 3.0}, names=("left", "right")),
+        Called("retardation", removal.retardation, {
+            "dielectric": "None", "n": "an index", "n_error": "an error", "right": "None",
+            "confidence": "a probability", "show_progressbar": "a flag or None",
+        }, {"n": 3.0}),
         Called("plot", removal.plot, {"indices": "indices"}),
         Called("plot_regions", removal.plot_regions,
                {"left": "a number", "right": "a number"}, {"left": 2.0, "right": 3.0},
@@ -536,6 +572,7 @@ def _sample_functions():
         "band_gap": "energy of losses", "onset_exponent": "onset",
         "plasmon_energy": "energy of losses", "plasmon_width": "energy of losses",
         "interband": "a fraction", "excitons": "peaks of losses", "gains": "peaks of losses",
+        "phonons": "peaks of losses", "temperature": "temperature",
     }  # fmt: skip
     steps = np.arange(5.0)
     return [
@@ -543,6 +580,10 @@ def _sample_functions():
         *kinds,
         Called("vacuum_reference", data.vacuum_reference,
                {"navigation_shape": "a shape", "random_state": "a seed"}, {"n_channels": 1000}),
+        Called("phonons", data.phonons, {
+            "navigation_shape": "a shape", "temperature": "temperature", "strength": "a fraction",
+            "random_state": "a seed",
+        }, {"n_channels": 1000}),
         Called("setting_laws", data.setting_laws,
                {"beam_energy": "beam energy", "exposure": "exposure"},
                {"beam_energy": 100.0, "exposure": 0.1}),
@@ -552,6 +593,15 @@ def _sample_functions():
             "random_state": "a seed", **{k: SAMPLE[k] for k in ("gain", "readout", "scale")},
         }, {"beam_energies": [100.0], "exposures": [0.1], **small}, names=("offset", "fwhm",
             "peak_counts")),
+        Called("dielectric_phantom", data.dielectric_phantom, {
+            "navigation_shape": "a shape", "random_state": "a seed", "material": "oscillators",
+            "retarded": "retardation", "surfaces": "a flag", "thickness_nm": "nanometres or None",
+            "beam_energy": "energy of a beam", "collection_angle": "collection angle",
+        }, {**small, "n_channels": 512}),
+        Called("DielectricMaterial", data.DielectricMaterial, {
+            "models": "oscillators", "beam": "a beam", "retarded": "retardation",
+            "surfaces": "a flag", "nm_per_thickness": "a positive number or None",
+        }, {"models": data.GLASS, "beam": Beam(200.0, 15.0)}, names=("material",)),
         Called("Response", data.Response, response),
         Called("Response()", data.Response(), {"u": "an array", "tail": "an array"},
                {"u": steps}, names=("u",)),
@@ -560,6 +610,7 @@ def _sample_functions():
                {"energy": "an array", "band_gap": "gaps"},
                {"energy": steps, "band_gap": np.array([[1.0]])}, names=("energy",)),
         Called("energy_gain", data.Material().energy_gain, {"energy": "an array"}),
+        Called("phonon_scattering", data.Material().phonon_scattering, {"energy": "an array"}),
     ]  # fmt: skip
 
 
@@ -674,8 +725,12 @@ class _Quiet:
         self.warnings.__exit__(*what)
 
 
+#: Arguments that open windows, which are tried where the windows are.
+OF_WINDOWS = {"interactive", "display", "toolkit"}
+
+
 def arguments_of(function):
     """Names of the arguments of a function that can be given by name."""
     kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     parameters = inspect.signature(function).parameters.values()
-    return {one.name for one in parameters if one.kind not in kinds} - {"self"}
+    return {one.name for one in parameters if one.kind not in kinds} - {"self"} - OF_WINDOWS

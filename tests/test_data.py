@@ -325,6 +325,46 @@ def test_energy_gains_have_the_area_asked_for():
     assert not Material().energy_gain(energy).any()
 
 
+# --- phonons --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [1.0, 300.0, 1e5])
+def test_phonons_are_gained_and_lost_in_detailed_balance(temperature):
+    phonons = ((0.1, 0.006, 0.02), (0.05, 0.02, 0.01))
+    material = Material(phonons=phonons, temperature=temperature)
+    energy = 1e-3 * np.arange(0, 301)
+    loss, gain = material.phonon_scattering(energy), material.phonon_scattering(-energy)
+    with np.errstate(under="ignore"):
+        expected = loss * np.exp(-energy / (8.617333262e-5 * temperature))
+    np.testing.assert_allclose(gain[1:], expected[1:], rtol=1e-9, atol=1e-300)
+    # Losses are n + 1 and gains n times what is lost at zero temperature.
+    cold = Material(phonons=phonons, temperature=1.0).phonon_scattering(energy)
+    np.testing.assert_allclose(loss - gain, cold, rtol=1e-6, atol=1e-12)
+    assert cold.sum() * 1e-3 == pytest.approx(0.03, rel=1e-2)
+
+
+def test_phonons_of_a_specimen_and_none_of_vacuum():
+    cold, hot = (data.phonons((4, 4), temperature=t, random_state=0) for t in (300.0, 1000.0))
+    np.testing.assert_array_equal(cold.zlp.data, hot.zlp.data)
+    energy = cold.signal.axes_manager.signal_axes[0].axis
+    specimen = cold.thickness.data > 0
+    assert not hot.inelastic.data[~specimen].any()
+    for sample, temperature in ((cold, 300.0), (hot, 1000.0)):
+        inelastic = sample.inelastic.data[specimen].sum(0).astype(float)
+        loss, gain = (inelastic[np.abs(energy - at) < 0.03].sum() for at in (0.1, -0.1))
+        assert np.log(loss / gain) == pytest.approx(0.1 / (8.617e-5 * temperature), rel=0.03)
+    nothing = data.phonons((4, 4), strength=0.0, random_state=0)
+    assert nothing.inelastic.data.max() < 1e-3 * cold.inelastic.data.max()
+
+
+@pytest.mark.parametrize(
+    "wrong, name", [({"temperature": 0.0}, "temperature"), ({"strength": 2.0}, "strength")]
+)
+def test_phonons_that_are_none(wrong, name):
+    with pytest.raises(ValueError, match=f"{name}: expected"):
+        data.phonons((2, 2), **wrong)
+
+
 def test_very_low_dose_counts_electrons():
     # No read-out noise: the variance is the mean; the sum of squares of all channels is known to
     # 2.3 %, five of them.

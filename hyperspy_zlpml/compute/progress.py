@@ -2,7 +2,7 @@
 """Progress of long work: bars, and functions that are told of it and may cancel it.
 
 Everything that takes its time goes through :func:`steps`. Who wants to know of it, as a widget does,
-wraps the call in :func:`report_progress`.
+wraps the call in :func:`~hyperspy_zlpml.report_progress`.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ _LISTENER = ContextVar("listener", default=None)
 
 
 class Cancelled(Exception):
-    """Raised by a function of :func:`report_progress` to stop the work; nothing is left half done.
+    """Raised by a function of :func:`~hyperspy_zlpml.report_progress` to stop the work; nothing is left half done.
 
     Examples
     --------

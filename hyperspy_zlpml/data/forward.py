@@ -29,6 +29,10 @@ _EXPONENTS = (0.51, 1e4)
 _STEEPEST_ONSET = 10.0
 #: Narrowest peak of losses, eV.
 _NARROWEST = 1e-4
+#: Boltzmann's constant, eV/K.
+_BOLTZMANN = 8.617333262e-5
+#: Temperatures of a specimen, K.
+_TEMPERATURES = (1.0, 1e5)
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,11 @@ class Material:
     gains : tuple of (energy, fwhm, fraction)
         Gaussian peaks of electrons that gained ``energy``; ``fraction`` is of the electrons
         that lost nothing, per unit of t/lambda.
+    phonons : tuple of (energy, fwhm, fraction)
+        Gaussian peaks that are lost and gained as the temperature has it, see
+        :meth:`phonon_scattering`; ``fraction`` as of ``gains``, at zero temperature.
+    temperature : float
+        Of the phonons, K.
 
     Examples
     --------
@@ -133,6 +142,8 @@ class Material:
     interband: float = 0.15
     excitons: tuple[tuple[float, float, float], ...] = ((0.4, 0.25, 0.004), (0.8, 0.35, 0.006))
     gains: tuple[tuple[float, float, float], ...] = ()
+    phonons: tuple[tuple[float, float, float], ...] = ()
+    temperature: float = 300.0
 
     def __post_init__(self):
         arguments.within(self.band_gap, "band_gap", 0, _ALL_LOSSES[-1])
@@ -140,7 +151,8 @@ class Material:
         for name in ("plasmon_energy", "plasmon_width"):
             arguments.within(getattr(self, name), name, 1e-3, _ALL_LOSSES[-1])
         arguments.within(self.interband, "interband", 0, 1)
-        for name in ("excitons", "gains"):
+        arguments.within(self.temperature, "temperature", *_TEMPERATURES)
+        for name in ("excitons", "gains", "phonons"):
             _check_peaks(getattr(self, name), name)
 
     def single_scattering(self, energy, band_gap):
@@ -166,6 +178,22 @@ class Material:
         area = self._losses(_ALL_LOSSES, band_gap).sum(-1, keepdims=True)
         return self._losses(energy, band_gap) / (area * (_ALL_LOSSES[1] - _ALL_LOSSES[0]))
 
+    def distribution(self, energy, truth):
+        """Compute the probability per eV of one loss in every spectrum.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Energies lost, eV.
+        truth : TrueSpectra
+
+        Returns
+        -------
+        ndarray of shape (n_spectra, n_energy)
+            Of unit area up to 500 eV.
+        """
+        return self.single_scattering(energy, truth.band_gap[:, None])
+
     def energy_gain(self, energy):
         """Compute the probability per eV of an energy gain at a thickness of one mean free path.
 
@@ -183,6 +211,44 @@ class Material:
         for position, fwhm, fraction in self.gains:
             density += _gaussian(energy + position, fwhm, fraction)
         return density
+
+    def phonon_scattering(self, energy):
+        """Compute the probability per eV to lose, or gain, energy by one phonon.
+
+        Losses are ``n + 1`` times the peaks and gains ``n`` times, with the Bose-Einstein occupation
+        ``n(E) = 1 / (exp(E / kT) - 1)``: so gains are ``exp(-E / kT)`` of losses at every energy
+        (detailed balance).
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n_energy,)
+            Energies lost, eV: those gained are negative.
+
+        Returns
+        -------
+        ndarray of shape (n_energy,)
+            At a thickness of one mean free path.
+
+        Examples
+        --------
+        At 1160.5 K kT is 0.1 eV:
+
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.data import Material
+        >>> material = Material(phonons=((0.1, 0.01, 0.02),), temperature=1160.45)
+        >>> gain, loss = material.phonon_scattering(np.array([-0.1, 0.1]))
+        >>> round(float(np.log(loss / gain)), 4)
+        1.0
+        """
+        energy = arguments.finite_array(energy, "energy")
+        odd = np.zeros(energy.shape)
+        for position, fwhm, fraction in self.phonons:
+            odd += _gaussian(energy - position, fwhm, fraction)
+            odd -= _gaussian(energy + position, fwhm, fraction)
+        least = np.finfo(float).tiny
+        with np.errstate(over="ignore"):
+            occupied = -np.expm1(-energy / (_BOLTZMANN * self.temperature))
+        return odd / np.where(occupied == 0, least, occupied) * (occupied != 0)
 
     def _losses(self, energy, band_gap):
         squared = energy**2 - self.plasmon_energy**2
@@ -272,7 +338,7 @@ def zlp_and_inelastic(energy, truth, response, material):
     truth : TrueSpectra
         Of n_spectra spectra.
     response : Response
-    material : Material
+    material : Material or DielectricMaterial
 
     Returns
     -------
@@ -289,13 +355,14 @@ def zlp_and_inelastic(energy, truth, response, material):
     u = (wide - truth.centre[:, None]) / truth.fwhm[:, None]
     peak = _unit_area(response(u, truth.tail[:, None]), wide)
     loss = step * np.arange(n_pad)
-    single = material.single_scattering(loss, truth.band_gap[:, None])
+    single = material.distribution(loss, truth)
     probability = thickness[:, None] * rfft(single * step * damping, axis=-1)
     spread = rfft(peak * damping, axis=-1)
     plural = irfft(spread * np.expm1(probability), n=n_pad, axis=-1) / damping
-    if material.gains:
-        gained = thickness[:, None] * material.energy_gain(step * np.arange(-n_energy, n_energy))
-        plural = plural + fftconvolve(peak, gained * step, axes=-1)[:, n_energy : n_energy + n_pad]
+    if material.gains or material.phonons:
+        lost = step * np.arange(-n_energy, n_energy)
+        once = thickness[:, None] * (material.energy_gain(lost) + material.phonon_scattering(lost))
+        plural = plural + fftconvolve(peak, once * step, axes=-1)[:, n_energy : n_energy + n_pad]
     unscattered = (truth.electrons * np.exp(-thickness) * step)[:, None]
     view = slice(n_energy, 2 * n_energy)
     return unscattered * peak[:, view], unscattered * np.clip(plural[:, view], 0, None)

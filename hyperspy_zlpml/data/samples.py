@@ -11,6 +11,7 @@ from scipy.integrate import trapezoid
 from scipy.ndimage import gaussian_filter
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.data.dielectric import DielectricMaterial
 from hyperspy_zlpml.data.forward import (
     Camera,
     Material,
@@ -59,6 +60,8 @@ class SampleImage:
         Navigation maps of the peak's true position and width in eV.
     gain, readout : float
         Of the camera: the variance of a channel is ``gain * expected + readout**2``.
+    truth : TrueSpectra
+        The true numbers as arrays of shape (n_spectra,).
     """
 
     signal: Signal1D
@@ -70,6 +73,7 @@ class SampleImage:
     fwhm: BaseSignal
     gain: float
     readout: float
+    truth: TrueSpectra
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def make_sample(  # noqa: PLR0913
         Round the counts (the signal is then of an integer type).
     response : Response or callable, optional
         Shape of the peak, as a function of the reduced energy and of what its tail differs by.
-    material : Material, optional
+    material : Material or DielectricMaterial, optional
         Shape of the losses.
     random_state : int or numpy.random.Generator, optional
         Same state, same image.
@@ -181,6 +185,8 @@ def make_sample(  # noqa: PLR0913
     shape = navigation_shape[::-1]
     thickness = thickness_map(shape, thickness_range, vacuum_fraction, rng)
     truth = _draw_truth(shape, thickness, material.band_gap, peak=peak, rng=rng)
+    if isinstance(material, DielectricMaterial):
+        truth = material.true_spectra(truth, shape)
     spectra = _simulate(energy, truth, response, material, camera=camera, rng=rng)
     axes = _axes(navigation_shape, n_channels, offset, scale)
     return _as_image(spectra, truth, axes=axes, camera=camera, title=title)
@@ -199,11 +205,14 @@ def _as_image(spectra, truth, axes, camera, title):
         fwhm=_map(truth.fwhm, axes[:-1], "FWHM of the ZLP (eV)"),
         gain=camera.gain,
         readout=camera.readout,
+        truth=truth,
     )
 
 
 def _checked_material(material):
     """Take a material, or the usual one."""
+    if isinstance(material, DielectricMaterial):
+        return material
     return Material() if material is None else arguments.instance(material, "material", Material)
 
 
@@ -502,6 +511,61 @@ def energy_gain(navigation_shape=(48, 48), random_state=None, **parameters):
         "material": replace(Material(), gains=((0.4, 0.05, 3e-4),)),
     }
     return monochromated(navigation_shape, random_state, **{**defaults, **parameters})
+
+
+def phonons(
+    navigation_shape=(24, 24),
+    temperature=300.0,
+    strength=0.02,
+    random_state=None,
+    **parameters,
+):
+    """Simulate a film with a phonon at 0.1 eV that is lost and gained, at 12 meV resolution.
+
+    Gains are to losses as the temperature has it, see :meth:`.Material.phonon_scattering`.
+
+    Parameters
+    ----------
+    navigation_shape : tuple of int
+        HyperSpy order (x, y, ...), of zero to three dimensions.
+    temperature : float
+        Of the specimen, K.
+    strength : float
+        Fraction of the electrons that lost nothing else that lose the phonon, at zero temperature
+        and a thickness of one mean free path.
+    random_state : int or numpy.random.Generator, optional
+        Same state, same image.
+    **parameters
+        Of :func:`make_sample`.
+
+    Returns
+    -------
+    SampleImage
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import phonons
+    >>> phonons((4, 4), temperature=600.0, random_state=0).signal
+    <EELSZLPSpectrum, title: Phonons at 600 K, dimensions: (4, 4|1201)>
+    """
+    arguments.within(strength, "strength", 0, 1)
+    defaults = {
+        "title": f"Phonons at {temperature:g} K",
+        "n_channels": 1201,
+        "offset": -0.3,
+        "scale": 0.0005,
+        "fwhm": 0.012,
+        "peak_counts": 2e6,
+        "thickness_range": (0.2, 1.0),
+        "response": Response(
+            exponent_gain=1.8,
+            exponent_loss=1.7,
+            halo=1e-4,
+            halo_width=15.0,
+        ),
+        "material": Material(phonons=((0.1, 0.006, strength),), temperature=temperature),
+    }
+    return make_sample(navigation_shape, random_state=random_state, **{**defaults, **parameters})
 
 
 def no_vacuum(navigation_shape=(48, 48), random_state=None, **parameters):

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from hyperspy_zlpml import arguments
-from hyperspy_zlpml.ensemble import file, tabulation
+from hyperspy_zlpml.ensemble import file, html, tabulation
 from hyperspy_zlpml.ensemble.conditions import Conditions
 from hyperspy_zlpml.ensemble.parts import fingerprint
 from hyperspy_zlpml.ensemble.records import Beside, Networks, Origin, Reference, SeenSpectra
@@ -79,6 +79,24 @@ class Ensemble:
             f"FWHM {np.exp(self.seen.log_fwhm.mean):.3g} eV, ln N0 {low:.2f} to {high:.2f}"
             f"{self._described_setting()}>"
         )
+
+    def _repr_html_(self):
+        """Write what it is and what it has seen as a table of HTML."""
+        seen = self.seen
+        low, high = seen.log_intensity_range
+        limits = ", ".join(f"{value:.3g}" for value in seen.regions.E_I)
+        rows = {
+            "networks": f"{self.n_replicas}, layers {list(self.networks.layers)}",
+            "trained on": str(self.origin.provenance.get("title") or ""),
+            "microscope": ", ".join(f"{k} {v:.4g}" for k, v in self.origin.microscope.items()),
+            "conditions": self._described_setting().removeprefix(", "),
+            "FWHM": f"{np.exp(seen.log_fwhm.mean):.3g} eV",
+            "ln N0": f"{low:.2f} to {high:.2f}",
+            "E_I": f"{limits} eV from the peak, thinnest cluster first",
+            "tail": seen.tail,
+        }
+        said = [(name, html.text(value)) for name, value in rows.items() if value]
+        return html.table(said, "Ensemble of zero-loss peaks")
 
     def _described_setting(self):
         """Say in words which conditions it was trained with, and where it stands."""

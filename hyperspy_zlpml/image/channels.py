@@ -13,11 +13,9 @@ from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
 from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.image.kernels import mark_apart
-from hyperspy_zlpml.image.padding import find_recorded
+from hyperspy_zlpml.image.padding import FEWEST_CHANNELS, find_recorded
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
-#: Fewer channels than this cannot hold a peak and its tails.
-FEWEST_CHANNELS = 64
 #: More spectra than about this many tell nothing new of the channels.
 _SPECTRA_LOOKED_AT = 256
 #: Channels are compared with the median of this many about them: three of those may be wrong.

@@ -6,6 +6,8 @@ It ends with a step, as no tail of a peak does.
 
 import numpy as np
 
+#: Fewer channels than this cannot hold a peak and its tails.
+FEWEST_CHANNELS = 64
 #: Channels behind a padding hold this many electrons.
 _PADDED = 5.0
 #: Fewer of the spectra are padded by themselves, not their axis.

@@ -4,8 +4,8 @@
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from hyperspy_zlpml.image.channels import FEWEST_CHANNELS
 from hyperspy_zlpml.image.noise import SPECTRA_LOOKED_AT
+from hyperspy_zlpml.image.padding import FEWEST_CHANNELS
 from hyperspy_zlpml.image.peaks import STATUS_TEXT
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import as_blocks, compute, take_spectra
-from hyperspy_zlpml.image.channels import FEWEST_CHANNELS
 from hyperspy_zlpml.image.noise import noise_of_variance
+from hyperspy_zlpml.image.padding import FEWEST_CHANNELS
 
 #: Settings of the microscope that shape a zero-loss peak.
 SHAPING_SETTINGS = ("beam_energy", "convergence_angle", "collection_angle")

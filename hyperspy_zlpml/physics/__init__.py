@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "kinematics": ["Beam"],
         "losses": ["Losses"],
+        "peak_shapes": ["Exciton", "Plasmon"],
         "reasons": ["Reason"],
     },
 )

@@ -15,7 +15,7 @@ from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
 from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_thickness, tail_from
 from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, onset
+from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, first_rise, onset
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 
 #: Up to this many FWHM the loss side, too, is taken to tell variations of the peak.
@@ -23,6 +23,11 @@ _PURE_FOR_CERTAIN = 1.5
 
 #: Regions and the losses spilled into them depend on each other.
 _REGION_ROUNDS = 2
+
+#: Gains that are seen from some energy on begin before it, at this fraction.
+_LINES_BEGIN = 0.8
+#: Relative rise of the gain side that is taken for gains where no vacuum is known.
+_LEAST_LINE = 0.05
 
 #: Word in the report for a tail that nothing measured shows.
 GUESS = "a guess"
@@ -60,15 +65,28 @@ def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
             first[name] = min(found, peaks.extrapolated_from) * fwhm
         else:
             first[name] = peaks.extrapolated_from * fwhm
-        gain_side[name] = -onset(*mean_ratio(peaks, chosen, side=-1)) * fwhm
+        gain_side[name] = -_gains_of(peaks, chosen) * fwhm
         second[name] = _below_noise_of(peaks, chosen) * fwhm
+    # A cluster too thin or too small to show its losses, or gains, has them nevertheless.
+    first = np.where(np.isinf(first), np.nan, first)
+    if not peaks.has_vacuum:
+        gain_side = np.where(np.isinf(gain_side), np.nan, gain_side)
     regions = Regions(
         gain_limit=_filled(gain_side, -NO_LIMIT),
-        # A cluster too thin or too small to show its losses has them nevertheless.
-        E_I=_filled(np.where(np.isinf(first), np.nan, first), NO_LIMIT),
+        E_I=_filled(first, NO_LIMIT),
         E_II=_filled(second, NO_LIMIT),
     )
     return regions.overridden(limits, n_clusters)
+
+
+def _gains_of(peaks, chosen):
+    """Find the distance from the peak, FWHM, from which the gain side of some peaks holds gains."""
+    ratios = mean_ratio(peaks, chosen, side=-1)
+    if peaks.has_vacuum:
+        return onset(*ratios)
+    # A line that is gained ends again, and no vacuum shows that it is none of the tail's.
+    line = _LINES_BEGIN * first_rise(*ratios, _LEAST_LINE)
+    return min(onset(*ratios), line, peaks.gain_extrapolated_from)
 
 
 def _filled(values, default):

@@ -28,6 +28,7 @@ from hyperspy_zlpml.zlp.regions import (
     EXTRAPOLATED_RISE,
     NO_LIMIT,
     SMALLEST_RISE_WITHOUT_VACUUM,
+    bulge,
     flattening,
     hump_start,
     onset,
@@ -60,6 +61,21 @@ _SPECTRA_COMPARED = 128
 _FLANK = 1.8
 #: Losses that are seen from some energy on begin before it: tails are joined at this fraction.
 JOINED_BEFORE = 0.8
+
+
+class _Pure(NamedTuple):
+    """Reduced energies at which spectra are pure zero-loss peak: below losses, and beside gains."""
+
+    losses_from: float = NO_LIMIT
+    gains: Range = Range(NO_LIMIT, NO_LIMIT)
+
+    def holds(self, u):
+        """Tell which reduced energies are pure."""
+        return (u < self.losses_from) & ~((-u > self.gains.low) & (-u < self.gains.high))
+
+
+#: Spectra that are pure throughout.
+_EVERYWHERE = _Pure()
 
 
 def register_peaks(samples, noise, given_limit=None):
@@ -346,9 +362,9 @@ def _check_common_shape(use, n_spectra):
         )
 
 
-def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, limit=NO_LIMIT):
-    """Fit the mean shape of the chosen spectra below a limit in reduced energy."""
-    use = spectra.complete & chosen[:, None] & (u < limit)
+def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, pure=_EVERYWHERE):
+    """Fit the mean shape of the chosen spectra where they are pure."""
+    use = spectra.complete & chosen[:, None] & pure.holds(u)
     _check_common_shape(use, chosen.sum())
     # An empty group has the variance of a single electron.
     variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)
@@ -367,32 +383,26 @@ def _limited_reference(peaks, first, given):
     Pure is what lies below the energies where thicker clusters leave the brightest one, where
     the brightest leaves the power law on which its flank ends, where it has flattened, and where
     a hump begins. From before the least of them the reference follows the gain side. Clusters that
-    never leave the brightest one are of its thickness, and fitted with it.
+    never leave the brightest one are of its thickness, and fitted with it. Where the gain side
+    bulges, energy is gained: nothing is learnt from there, and the reference bridges it.
     """
     onsets = [
         onset(*mean_ratio(peaks, peaks.label == name), SMALLEST_RISE_WITHOUT_VACUUM)
         for name in peaks.labels[1:]
     ]
     alike = first | np.isin(peaks.label, peaks.labels[1:][np.isinf(onsets)])
-    if alike.sum() > first.sum():
-        refit, first = _refit(peaks, alike, NO_LIMIT), alike
+    gains = _gains(peaks)
+    if alike.sum() > first.sum() or np.isfinite(gains.low):
+        refit, first = _refit(peaks, alike, _Pure(gains=gains)), alike
         peaks = replace(peaks, log_reference=refit.log_shape, reference_modes=refit.modes)
-    flank = replace(peaks, log_reference=_refit(peaks, first, _FLANK).log_shape)
-    u = peaks.grid.u[peaks.grid.u > 0]
-    smooth = peaks.grid.interpolate(peaks.log_reference, u)
-    limits = [
-        *onsets,
-        onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE),
-        flattening(u, smooth),
-        hump_start(u, smooth, peaks.reference_error(u)),
-    ]
+        peaks = replace(peaks, gain_extrapolated_from=gains.low)
     if given is None:
-        limit = JOINED_BEFORE * min(limits)
+        limit = JOINED_BEFORE * _first_losses(peaks, first, onsets, gains)
     else:
         limit = given / np.median(peaks.matched.fwhm)
     if not np.isfinite(limit):
         return peaks
-    pure, modes, seen, _ = _refit(peaks, first, limit)
+    pure, modes, seen, _ = _refit(peaks, first, _Pure(limit, gains))
     continued = extrapolate_by_gain_side(pure, peaks.grid, limit, -seen.low)
     modes = np.concatenate(
         [
@@ -409,8 +419,29 @@ def _limited_reference(peaks, first, given):
     )
 
 
-def _refit(peaks, first, limit):
-    """Fit the reference to the first spectra below a limit in reduced energy."""
+def _first_losses(peaks, first, onsets, gains):
+    """Find the reduced energy from which the brightest spectra are seen to hold losses."""
+    flank = replace(peaks, log_reference=_refit(peaks, first, _Pure(_FLANK, gains)).log_shape)
+    u = peaks.grid.u[peaks.grid.u > 0]
+    smooth = peaks.grid.interpolate(peaks.log_reference, u)
+    return min(
+        *onsets,
+        onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE),
+        flattening(u, smooth),
+        hump_start(u, smooth, peaks.reference_error(u)),
+    )
+
+
+def _gains(peaks):
+    """Find the distances from the peak, FWHM, between which the gain side of the reference bulges."""
+    u = -peaks.grid.u[peaks.grid.u < 0][::-1]
+    smooth = peaks.grid.interpolate(peaks.log_reference, -u)
+    low, high = bulge(u, smooth, peaks.reference_error(-u))
+    return Range(JOINED_BEFORE * low, high / JOINED_BEFORE)
+
+
+def _refit(peaks, first, pure):
+    """Fit the reference to the first spectra where they are pure."""
     return _fit_reference_to(
         peaks.spectra,
         peaks.u,
@@ -418,5 +449,5 @@ def _refit(peaks, first, limit):
         grid=peaks.grid,
         noise=peaks.noise,
         chosen=first,
-        limit=limit,
+        pure=pure,
     )

@@ -67,6 +67,8 @@ class RegisteredPeaks(PerSpectrum):
         Deviations of one standard error by which the reference is uncertain.
     extrapolated_from : float
         Reduced energy beyond which no spectrum shows the pure tail.
+    gain_extrapolated_from : float
+        Distance from the peak in reduced energy beyond which none shows it on the gain side.
     tail_is_known : bool
         Whether the reference holds beyond that energy nevertheless.
     variation : ndarray of shape (n_modes, grid.n), optional
@@ -81,6 +83,7 @@ class RegisteredPeaks(PerSpectrum):
         "spill_tables",
         "reference_modes",
         "extrapolated_from",
+        "gain_extrapolated_from",
         "tail_is_known",
         "variation",
     )
@@ -96,6 +99,7 @@ class RegisteredPeaks(PerSpectrum):
     spill_tables: dict[int, np.ndarray] = field(default_factory=dict)
     reference_modes: np.ndarray | None = None
     extrapolated_from: float = NO_LIMIT
+    gain_extrapolated_from: float = NO_LIMIT
     tail_is_known: bool = True
     variation: np.ndarray | None = None
 

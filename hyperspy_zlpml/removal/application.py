@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Application of an ensemble to an image, kept for integrals and scans afterwards."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import dask.array as da
@@ -127,6 +127,30 @@ class Application:
             title="Matching the ZLP",
         )
         return found["posterior"]
+
+    def match_between(self, limits, counts, index):
+        """Match the ensemble to some spectra between other limits.
+
+        Parameters
+        ----------
+        limits : Range
+            Energies from the peak, eV.
+        counts : ndarray of shape (n, n_energy)
+            Recorded channels.
+        index : ndarray of int of shape (n,)
+            Spectra in flattened navigation order.
+
+        Returns
+        -------
+        ndarray of shape (n, n_numbers)
+            See :meth:`.Posterior.pack`.
+        """
+        peaks = replace(
+            self.peaks.select(index),
+            gain_limit=np.full(len(index), float(limits.low)),
+            loss_limit=np.full(len(index), float(limits.high)),
+        )
+        return self.subtraction.posterior(counts, peaks).pack()
 
     def evaluate(self, names, data, posterior, variance=None, **options):
         """Evaluate results of all spectra of an image.

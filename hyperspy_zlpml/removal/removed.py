@@ -233,7 +233,7 @@ class RemovedZLP:
         Parameters
         ----------
         function : callable
-            Called as ``function(losses, *others)`` with the :class:`~hyperspy_zlpml.physics.Losses` of
+            Called as ``function(losses, *others)`` with the :class:`~hyperspy_zlpml.physics.losses.Losses` of
             some spectra, all with a ZLP; returns an array of shape (n_spectra, width). Its numbers
             must not depend on which spectra come together.
         width : int
@@ -278,7 +278,7 @@ class RemovedZLP:
             **options,
         )
 
-    def of_spectra(self, index, names=RESULTS):
+    def of_spectra(self, index, names=RESULTS, limits=None):
         """Evaluate results of a few spectra alone.
 
         Parameters
@@ -286,6 +286,9 @@ class RemovedZLP:
         index : sequence of int
             Spectra in flattened navigation order.
         names : sequence of str
+        limits : Range, optional
+            Energies from the peak, eV, between which the spectra are matched anew for this; default
+            is how they were matched.
 
         Returns
         -------
@@ -301,7 +304,10 @@ class RemovedZLP:
             *(take_spectra(one, index) for one in wanted), show_progressbar=False, title=""
         )
         variance = taken[2] if len(taken) > 2 else spectra.variance
-        return self.application.evaluate(names, *taken[:2], variance)
+        counts, posterior = taken[:2]
+        if limits is not None:
+            posterior = self.application.match_between(limits, counts, index)
+        return self.application.evaluate(names, counts, posterior, variance)
 
     def losses_of(self, index):
         """Collect the losses of a few spectra, as functions of physics take them.

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.registration.find_regions import GUESS
 from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck, at_least
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
@@ -178,11 +179,7 @@ class Report:
             *self._vacuum_lines(),
         ]
         if self.pure_ratio:
-            verdict = "passed" if self.pure_ratio < _LARGEST_RATIO else "FAILED"
-            lines.append(
-                f"  region I    check {verdict}: shared errors of the specimen's ZLP below E_I at least "
-                f"{self.pure_ratio:.2g} times as large as claimed"
-            )
+            lines.append(f"  region I    check {self._pure_check()}")
         if self.scan is not None:
             lines.append(f"  E_I scan    {self.scan} eV (cluster)")
         if self.n_unusable:
@@ -192,12 +189,56 @@ class Report:
 
     __repr__ = __str__
 
+    def _repr_html_(self):
+        """Write the report as a table of HTML, with the verdicts of the checks in colour."""
+        rows = [
+            ("noise", html.text(self.noise)),
+            ("pedestal", html.text(self.pedestal_note)),
+            ("clusters", self._cluster_grid()),
+            *_named_once(line for line in self._training_lines()),
+            *self._vacuum_rows(),
+        ]
+        if self.pure_ratio:
+            rows.append(("region I", f"check {_verdict(self._pure_check())}"))
+        if self.scan is not None:
+            rows.append(("E_I scan", html.text(f"{self.scan} eV (cluster)")))
+        if self.n_unusable:
+            rows.append(("left out", html.text(f"{self.n_unusable} spectra, NaN in every result")))
+        rows += [("note", html.coloured(message, "note")) for message in self.messages]
+        return html.table(rows, "Zero-loss peak removal")
+
+    def _pure_check(self):
+        verdict = "passed" if self.pure_ratio < _LARGEST_RATIO else "FAILED"
+        return (
+            f"{verdict}: shared errors of the specimen's ZLP below E_I at least "
+            f"{self.pure_ratio:.2g} times as large as claimed"
+        )
+
+    def _cluster_grid(self):
+        header = ("cluster", "spectra", "centre", "gain limit", "E_I", "E_II (eV from the peak)")
+        return html.grid(
+            header,
+            [
+                (c.name, str(c.size), f"{c.centre:.3g}", *map(_energy, _limits_of(c)))
+                for c in self.clusters
+            ],
+        )
+
+    def _vacuum_rows(self):
+        """Write the lines about vacuum, the verdict of its check in colour."""
+        rows = _named_once(line for line in self._vacuum_lines() if " check " not in line)
+        if self.vacuum is not None:
+            rows.append(("", f"check {_verdict(str(self.vacuum))}"))
+        elif self.check_note:
+            rows.append(("", html.coloured(f"check not made: {self.check_note}", "note")))
+        return rows
+
     def _cluster_lines(self):
         lines = [
             "  clusters    name      spectra   centre    gain limit   E_I      E_II   (eV from the peak)"
         ]
         for c in self.clusters:
-            limits = "  ".join(_energy(value) for value in (c.gain_limit, c.E_I, c.E_II))
+            limits = "  ".join(_energy(value) for value in _limits_of(c))
             lines.append(f"              {c.name:<9} {c.size:>7}   {c.centre:>6.3g}    {limits}")
         return lines
 
@@ -288,6 +329,21 @@ def _cluster_rows(clusters, regions):
         )
         for number in range(len(clusters.centres))
     )
+
+
+def _limits_of(cluster):
+    return cluster.gain_limit, cluster.E_I, cluster.E_II
+
+
+def _named_once(lines):
+    """Split lines of the report into their names and what they say, as HTML."""
+    return [(line[:14].strip(), html.text(line[14:])) for line in lines]
+
+
+def _verdict(sentence):
+    """Write a sentence whose first word is a verdict, that in colour."""
+    word, rest = sentence.split(":", 1)
+    return html.coloured(word, word.lower()) + html.text(f":{rest}")
 
 
 def _energy(value):

@@ -6,6 +6,7 @@
 - ``arrays``, ``microscope``, ``arguments``: from signals to arrays and numbers
 - ``wrapping``: and back
 - ``result``, ``figures``, ``saving``: what is returned, drawn and written
+- ``tools``, ``tool_figure``, ``background``, ``code``, ``toolkits``: removal in a window
 - ``loading``: results that were written, read again
 - ``folders``: folders that are replaced as a whole
 """

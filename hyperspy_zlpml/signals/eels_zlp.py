@@ -3,7 +3,7 @@
 
 from exspy.signals import EELSSpectrum, LazyEELSSpectrum
 
-from hyperspy_zlpml.signals import remove
+from hyperspy_zlpml.signals import remove, tools
 from hyperspy_zlpml.signals.train import train_signal
 from hyperspy_zlpml.workflow import Options
 
@@ -33,6 +33,9 @@ class EELSZLPSpectrum(EELSSpectrum):
         show_progressbar=None,
         lazy_output=None,
         device="auto",
+        interactive=False,
+        display=True,
+        toolkit=None,
     ):
         """Remove the zero-loss peak (ZLP) and say how well it is known.
 
@@ -84,11 +87,20 @@ class EELSZLPSpectrum(EELSSpectrum):
         device : str
             Device of PyTorch to train on: "cpu", "cuda", "cuda:1"...; "auto" is CUDA where there
             is one. Networks are applied by NumPy, whatever it is.
+        interactive : bool
+            Whether to open a window with these options, instead of removing at once; needs
+            ``hyperspy_gui_ipywidgets`` or ``hyperspy_gui_traitsui``.
+        display : bool
+            Whether to show the widgets of the window; otherwise they are returned in a dictionary.
+        toolkit : str, sequence of str or None
+            Toolkits of widgets; default all that are installed and enabled.
 
         Returns
         -------
         ZLPRemoval
             With ``subtracted``, ``zlp``, ``std``, ``lower``, ``upper``, maps and ``report``.
+            With ``interactive=True`` the :class:`.ZLPRemovalTool`, which has it as ``result``, or
+            with ``display=False`` the widgets of each toolkit.
 
         Raises
         ------
@@ -136,6 +148,10 @@ class EELSZLPSpectrum(EELSSpectrum):
             show_progressbar=show_progressbar,
             device=device,
         )
+        if tools.is_wanted(interactive, display):
+            remove.check(self, options, ensemble, lazy_output)
+            more = {"ensemble": ensemble, "lazy_output": lazy_output}
+            return tools.open_tool(self, options, more=more, display=display, toolkit=toolkit)
         return remove.remove(self, options, ensemble, lazy_output)
 
     def train_zlp_ml(  # noqa: PLR0913

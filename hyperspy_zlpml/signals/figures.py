@@ -13,6 +13,7 @@ from matplotlib.collections import PolyCollection
 
 from hyperspy_zlpml.arguments import integers
 from hyperspy_zlpml.signals.maps.figure import edges_of, label_of
+from hyperspy_zlpml.statistics import Range
 
 #: Colour of the measured spectrum.
 _DATA = "0.35"
@@ -46,15 +47,27 @@ def plot_removal(result, indices=None):
     if indices is not None:
         return PixelFigure(result, _checked(indices, manager)).figure.axes
     follower = result._follower
-    pixel = PixelFigure(result, follower.place or _first_pixel(result))
+    pixel = PixelFigure(result, first_place(result))
     if manager.navigation_dimension:
         follower.follow(pixel)
         pixel.let_clicks_move(follower)
     return pixel.figure.axes
 
 
-def _first_pixel(result):
-    """Choose a pixel that shows something: one of middling thickness."""
+def first_place(result):
+    """Find where a navigator was moved to, or choose a pixel of middling thickness.
+
+    Parameters
+    ----------
+    result : ZLPRemoval
+
+    Returns
+    -------
+    tuple of int
+        Navigation indices (x, y, ...).
+    """
+    if result._follower.place:
+        return result._follower.place
     places = representative_pixels(result)
     return places[len(places) // 2] if places else (0,) * result.clusters.data.ndim
 
@@ -69,12 +82,15 @@ class PixelFigure:
     result : ZLPRemoval
     place : tuple of int
         Navigation indices (x, y, ...) of the pixel shown first.
+    figure : matplotlib.figure.Figure, optional
+        An empty one to draw in; default a new one.
     """
 
-    def __init__(self, result, place):
+    def __init__(self, result, place, figure=None):
         self._result = result
         self._place = None
-        self.figure = plt.figure(figsize=(11, 5.5), layout="constrained")
+        self.figure = figure or plt.figure(figsize=(11, 5.5))
+        self.figure.set_layout_engine("constrained")
         # Lives as long as the figure does, without which nobody holds it.
         self.figure.zlpml_pixel = self
         has_map = result._like.axes_manager.navigation_dimension in (1, 2)
@@ -108,7 +124,28 @@ class PixelFigure:
         if place == self._place:
             return
         self._place = place
-        self._panels.show(*_spectrum_of(self._result, place))
+        self.draw()
+
+    @property
+    def panels(self):
+        """Axes of the spectrum, and of what is left of it."""
+        return self.figure.axes[:2]
+
+    @property
+    def map(self):
+        """Axes of the clusters, or None."""
+        return self._map
+
+    def draw(self, limits=None):
+        """Draw the pixel as it was matched, or as it would be between other limits.
+
+        Parameters
+        ----------
+        limits : Range, optional
+            Energies from the peak, in the units of the axis.
+        """
+        place = self._place
+        self._panels.show(*_spectrum_of(self._result, place, limits))
         if self._map is not None:
             self._marker.set_data(*_marker_position(self._result, place))
         self.figure.canvas.draw_idle()
@@ -122,14 +159,27 @@ class PixelFigure:
         """
 
         def clicked(event):
-            toolbar = self.figure.canvas.toolbar
-            if event.inaxes is self._map and not (toolbar and toolbar.mode):
-                place = _pixel_at(self._result, event.xdata, event.ydata)
+            if event.inaxes is self._map and not is_in_use(self.figure.canvas.toolbar):
+                place = pixel_at(self._result._like.axes_manager, event.xdata, event.ydata)
                 follower.move(place)
                 self.show(place)
 
         if self._map is not None:
             self.figure.canvas.mpl_connect("button_press_event", clicked)
+
+
+def is_in_use(toolbar):
+    """Tell whether the mouse belongs to the toolbar of a figure, which zooms or pans.
+
+    Parameters
+    ----------
+    toolbar : NavigationToolbar2 or None
+
+    Returns
+    -------
+    bool
+    """
+    return bool(toolbar is not None and toolbar.mode)
 
 
 class SpectrumPanels:
@@ -235,8 +285,15 @@ class PixelSpectrum(NamedTuple):
     fwhm: float
 
 
-def _spectrum_of(result, place):
+def _spectrum_of(result, place, limits=None):
     """Evaluate the spectrum of a pixel, and name it.
+
+    Parameters
+    ----------
+    result : ZLPRemoval
+    place : tuple of int
+    limits : Range, optional
+        Energies from the peak between which it is matched anew, in the units of the axis.
 
     Returns
     -------
@@ -244,10 +301,10 @@ def _spectrum_of(result, place):
     name : str
     """
     manager = result._like.axes_manager
-    shape = manager._navigation_shape_in_array
-    position = int(np.ravel_multi_index(tuple(place)[::-1], shape)) if shape else 0
+    position = position_of(result, place)
     name = _name_of(result, place, position)
-    found = result.removed.of_spectra([position], ("subtracted", "zlp", "lower", "upper"))
+    limits = limits and Range(*(limit * result._factor for limit in limits))
+    found = result.removed.of_spectra([position], ("subtracted", "zlp", "lower", "upper"), limits)
     left, zlp, lower, upper = (np.asarray(values[0], float) for values in found.values())
     if not np.isfinite(left).any():
         return None, name
@@ -261,6 +318,23 @@ def _spectrum_of(result, place):
         fwhm=float(_value_of(result.fwhm, position)),
     )
     return spectrum, name
+
+
+def position_of(result, place):
+    """Find the number of a pixel in flattened order.
+
+    Parameters
+    ----------
+    result : ZLPRemoval
+    place : tuple of int
+        Navigation indices (x, y, ...).
+
+    Returns
+    -------
+    int
+    """
+    shape = result._like.axes_manager._navigation_shape_in_array
+    return int(np.ravel_multi_index(tuple(place)[::-1], shape)) if shape else 0
 
 
 def _empty_band(axes, alpha, label):
@@ -382,6 +456,35 @@ def _draw_map(axes, result, labels, n_clusters):
     axes.set(xlabel=label_of(x), ylabel=label_of(y), title=title)
 
 
+def draw_image(figure, signal):
+    """Draw the total counts of an image as a map, or as a profile along a line.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        An empty one.
+    signal : Signal1D
+
+    Returns
+    -------
+    matplotlib.axes.Axes or None
+        None where there are no or three navigation dimensions.
+    """
+    navigation = signal.axes_manager.navigation_axes
+    if len(navigation) not in (1, 2):
+        return None
+    axes = figure.subplots()
+    total = np.asarray(signal.sum(axis=signal.axes_manager.signal_axes[0].name).data, float)
+    axes.set(xlabel=label_of(navigation[0]), title="Total counts")
+    if len(navigation) == 1:
+        axes.step(navigation[0].axis, total, where="mid", color="0.3")
+    else:
+        x, y = navigation
+        axes.imshow(total, cmap="gray", extent=(*edges_of(x), *edges_of(y)[::-1]))
+        axes.set_ylabel(label_of(y))
+    return axes
+
+
 def _draw_places(axes, result, places):
     """Mark pixels on the map of the clusters by letters."""
     for letter, place in zip("abc", places, strict=False):
@@ -399,11 +502,23 @@ def _marker_position(result, place):
     return [values[0]], [values[1]]
 
 
-def _pixel_at(result, x, y):
-    """Find the pixel at a place on the map, or on the profile, of the clusters."""
-    axes = result._like.axes_manager.navigation_axes
+def pixel_at(manager, x, y):
+    """Find the pixel at a place on a map, or on a profile, of an image.
+
+    Parameters
+    ----------
+    manager : hyperspy.axes.AxesManager
+    x, y : float
+        In the units of the navigation axes.
+
+    Returns
+    -------
+    tuple of int
+        Navigation indices.
+    """
     return tuple(
-        int(np.abs(axis.axis - at).argmin()) for axis, at in zip(axes, (x, y), strict=False)
+        int(np.abs(axis.axis - at).argmin())
+        for axis, at in zip(manager.navigation_axes, (x, y), strict=False)
     )
 
 

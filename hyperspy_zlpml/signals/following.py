@@ -76,8 +76,16 @@ class Follower:
         for manager in self._managers:
             self._connect(manager)
 
-    def let_go(self):
-        """Disconnect the figure from all signals."""
+    def let_go(self, figure=None):
+        """Disconnect the figure from all signals.
+
+        Parameters
+        ----------
+        figure : object, optional
+            Only if it is this one that follows.
+        """
+        if figure is not None and not (self.is_following and self._figure() is figure):
+            return
         self._figure = None
         for manager in self._managers:
             event = manager.events.indices_changed

@@ -26,16 +26,39 @@ def remove(signal, options, ensemble=None, lazy_output=None):
     -------
     ZLPRemoval
     """
+    spectra, factor, options, ensemble = check(signal, options, ensemble, lazy_output)
+    removed = workflow.remove(spectra, options, ensemble, lazy_output)
+    with one_at_a_signal:
+        return ZLPRemoval.wrap(signal, removed, factor)
+
+
+def check(signal, options, ensemble=None, lazy_output=None):
+    """Check a signal and what is asked for, and take arrays from the signals among it.
+
+    Parameters
+    ----------
+    signal : EELSZLPSpectrum
+    options : Options
+    ensemble : Ensemble, optional
+    lazy_output : bool, optional
+
+    Returns
+    -------
+    spectra : Spectra
+    factor : float
+        eV per unit of the energy axis.
+    options : Options
+        As the workflow takes them.
+    ensemble : Ensemble or None
+        At the setting of the signal.
+    """
     if ensemble is not None:
         workflow.check_ensemble(ensemble)
         ensemble = setting_of(signal, ensemble)
     optional_flag(lazy_output, "lazy_output")
     with one_at_a_signal:
         spectra, factor = spectra_of(signal)
-        options = unwrap(options, factor)
-    removed = workflow.remove(spectra, options, ensemble, lazy_output)
-    with one_at_a_signal:
-        return ZLPRemoval.wrap(signal, removed, factor)
+        return spectra, factor, unwrap(options, factor), ensemble
 
 
 def peak_maps(signal, show_progressbar):

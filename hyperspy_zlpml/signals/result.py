@@ -12,6 +12,7 @@ from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml.arguments import flag, optional_flag, path
 from hyperspy_zlpml.compute import compute
+from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.ensemble.file import to_content
 from hyperspy_zlpml.removal import stored
 from hyperspy_zlpml.removal.application import check_window
@@ -25,6 +26,7 @@ from hyperspy_zlpml.signals.maps.retardation import RetardationMethods
 from hyperspy_zlpml.signals.maps.temperature import TemperatureMethods
 from hyperspy_zlpml.signals.maps.thickness import ThicknessMethods
 from hyperspy_zlpml.signals.saving import save_together
+from hyperspy_zlpml.signals.tools import ToolMethods
 from hyperspy_zlpml.signals.wrapping import (
     blank_like,
     map_like,
@@ -54,6 +56,7 @@ class ZLPRemoval(
     BandGapMethods,
     PeakMethods,
     TemperatureMethods,
+    ToolMethods,
 ):
     """Result of :meth:`EELSZLPSpectrum.remove_zlp_ml`.
 
@@ -198,6 +201,19 @@ class ZLPRemoval(
             f"<ZLPRemoval, {state}dimensions: {shape}, {self.report.n_kept} replicas, "
             f"{len(self.report.clusters)} clusters>"
         )
+
+    def _repr_html_(self):
+        """Write what there is, and the report, as HTML."""
+        made = ", ".join(name for name in _SPECTRA if name in self._signals) or "none yet"
+        rows = {
+            "dimensions": self._like.axes_manager._get_dimension_str(),
+            "results": f"{', '.join(_SPECTRA)}{', lazy' if self.removed.is_lazy else ''}",
+            "made": made,
+            "maps": ", ".join(_MAPS),
+        }
+        title = self._like.metadata.get_item("General.title", "")
+        said = [(name, html.text(value)) for name, value in rows.items()]
+        return html.table(said, f"ZLPRemoval {title}".strip()) + self.report._repr_html_()
 
     def compute(self, *names, show_progressbar=None):
         """Make several results in one pass over the data, in memory.

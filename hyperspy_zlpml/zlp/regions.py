@@ -13,8 +13,10 @@ slowly, inelastic signal makes it rise from some energy on and for good.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.statistics import Range
 
 #: No onset is looked for closer to the peak than this many FWHM.
 _NEAREST = 1.0
@@ -37,6 +39,14 @@ _HUMP = 0.1
 _BACK = 0.05
 #: ... before so many times the energy at which it begins.
 _HUMP_WITHIN = 4.0
+#: Nearer than this many FWHM a flank bends the other way.
+_TAIL_FROM = 3.0
+#: A bulge stands above a chord of the tail by this fraction.
+_BULGE = 0.03
+#: A bulge ends where it stands above a chord of the tail by no more than this fraction.
+_ON_CHORD = 0.005
+#: A tail has begun to flatten where its slope is gentler than the steepest before by this fraction.
+_GENTLER = 0.15
 #: ``E_I`` given by the user lies at least this many FWHM behind the peak.
 _OUTSIDE_THE_CORE = 0.5
 #: Stands for a limit where there is none, eV or FWHM.
@@ -132,6 +142,43 @@ def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
         if later - before > _SIGMAS * np.hypot(error_before, error_later) and not any(
             value < before - _SIGMAS * np.hypot(error_before, error)
             for value, error in (mean(low, low * grow) for low in here * grow ** np.arange(2, 24))
+        ):
+            return float(here)
+    return NO_LIMIT
+
+
+def first_rise(u, ratio, sigma, smallest_rise=EXTRAPOLATED_RISE):
+    """Find the reduced energy from which a ratio to the reference first rises, if not for good.
+
+    Parameters
+    ----------
+    u, ratio, sigma : ndarray of shape (n,)
+        As of :func:`onset`.
+    smallest_rise : float
+        Relative rise that is taken for signal.
+
+    Returns
+    -------
+    float
+        FWHM; infinity where it does not rise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.regions import first_rise, onset
+    >>> u = np.geomspace(0.3, 30, 160)
+    >>> sigma = np.full(u.size, 1e-3)
+    >>> line = 1 + np.exp(-((u - 8) ** 2))
+    >>> bool(5 < first_rise(u, line, sigma) < 8), onset(u, line, sigma)
+    (True, inf)
+    """
+    mean = _window_mean(u, ratio, sigma)
+    grow = 1 + _WINDOW
+    for here in u[u >= _TAIL_FROM]:
+        before, error_before = mean(here / grow, here)
+        after, error_after = mean(here, here * grow)
+        if after - before > max(
+            _SIGMAS * np.hypot(error_before, error_after), smallest_rise * before
         ):
             return float(here)
     return NO_LIMIT
@@ -233,6 +280,71 @@ def hump_start(u, log_shape, sigma):
             before = slice(i, i + above.argmax() + 1)
             return float(np.exp(x[before][slope[before].argmin()]))
     return NO_LIMIT
+
+
+def bulge(u, log_shape, sigma):
+    """Find the reduced energies between which a tail bulges: signal that ends again.
+
+    On double-logarithmic axes tails of a ZLP flatten outward, and where something that was scattered
+    far makes a shelf, they fall behind it less steeply than before. Signal that ends again stands
+    above a chord of the tail, and falls more steeply. Unlike :func:`hump_start` this takes no flank
+    for straight, and finds humps that were levelled.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n,)
+        Distance from the peak, FWHM, positive and increasing.
+    log_shape, sigma : ndarray of shape (n,)
+        Smooth, and its standard error.
+
+    Returns
+    -------
+    Range
+        FWHM, where the tail leaves the chord and comes back to it; both infinite where there is no
+        bulge.
+
+    Examples
+    --------
+    A gain on a tail that goes on with another power:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.regions import bulge
+    >>> u, known = np.geomspace(0.5, 50, 2000), np.zeros(2000)
+    >>> flank = (1 + 4 * u**2) ** -1.8 + 1e-4 / (1 + (u / 15) ** 2)
+    >>> gain = 1e-4 * np.exp(-(((u - 8) / 1.0) ** 2))
+    >>> low, high = bulge(u, np.log(flank + gain), known)
+    >>> bool(5 < low < 8 < high < 11)
+    True
+    >>> bulge(u, np.log(flank), known)
+    Range(low=inf, high=inf)
+    """
+    flank = u >= _NEAREST
+    x, log_shape, sigma = np.log(u[flank]), log_shape[flank], sigma[flank]
+    none = Range(NO_LIMIT, NO_LIMIT)
+    slope = np.gradient(log_shape, x)
+    gentle = (slope > (1 - _GENTLER) * np.minimum.accumulate(slope)) & (x > np.log(_TAIL_FROM))
+    if not gentle.any():
+        return none
+    start = gentle.argmax()
+    excess = log_shape[start:] - _lower_hull(x[start:], log_shape[start:])
+    clear = excess > _BULGE + _SIGMAS * sigma[start:]
+    falls = slope[start + clear.argmax() :].min() < slope[: start + 1].min()
+    if not (clear.any() and falls):
+        return none
+    top = excess.argmax()
+    on_chord = np.flatnonzero(excess <= _ON_CHORD)
+    low, high = on_chord[on_chord < top][-1], on_chord[on_chord > top][0]
+    return Range(float(np.exp(x[start + low])), float(np.exp(x[start + high])))
+
+
+def _lower_hull(x, y):
+    """Compute the largest convex function that is nowhere above some points, at their places.
+
+    Its slopes are the isotonic regression of those between the points.
+    """
+    steps = np.diff(x)
+    slopes = isotonic_regression(np.diff(y) / steps, weights=steps).x
+    return y[0] + np.concatenate([[0.0], np.cumsum(slopes * steps)])
 
 
 def below_noise(u, expected, noise_sigma):

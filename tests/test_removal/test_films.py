@@ -79,6 +79,31 @@ def test_nobody_tells_whether_pixels_that_are_alike_are_vacuum():
     assert removed(counts, vacuum=True).vacuum.all()
 
 
+#: The same with room before the peak, and phonons that are gained too, as at 600 K.
+WIDE = -0.25 + 0.001 * np.arange(500)
+WIDE_PEAK = 2e5 * (1 + 4 * (WIDE / 0.013) ** 2 * (2 ** (1 / 1.3) - 1)) ** -1.3
+GAINED, LOST = (np.exp(-(((WIDE - at) / 0.015) ** 2)) for at in (-0.09, 0.09))
+
+
+@pytest.mark.parametrize(
+    "height, options",
+    [(300.0, {}), (3000.0, {}), (3000.0, {"vacuum": False, "regions": REGIONS})],
+    ids=["weak", "strong", "strong, regions"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_gains_of_a_film_are_left(height, options):
+    signal = height * (0.18 * GAINED + LOST)
+    counts = np.random.default_rng(3).poisson(np.tile(WIDE_PEAK + signal, (10, 10, 1)))
+    result = remove_zlp(counts.astype(float), WIDE, n_replicas=20, random_state=0, **options)
+    for side in (-1, 1):
+        there = np.abs(side * WIDE - 0.09) < 0.04
+        found = np.nanmean(result.subtracted, (0, 1))[there].sum() / signal[there].sum()
+        error = np.nanmean(result.std, (0, 1))[there].sum() / signal[there].sum()
+        assert abs(found - 1) < max(0.15, 2 * error)
+    limits = result.report.clusters
+    assert all(-0.09 < one.gain_limit for one in limits)
+
+
 def test_who_gives_a_limit_is_not_asked_again(recwarn):
     removed(vacuum(100), regions={"E_I": 0.05})
     assert not any("could be vacuum" in str(warning.message) for warning in recwarn)

@@ -131,8 +131,8 @@ def test_vacuum_alone_has_no_gap():
 
 
 def test_cherenkov_losses_are_told(removal):
-    slow = removal.band_gap(exponent=1.0, refractive_index=1.2, **QUIET)
-    fast = removal.band_gap(exponent=1.0, refractive_index=np.full((5, 6), 2.6), **QUIET)
+    slow = removal.band_gap(exponent=1.0, n=1.2, **QUIET)
+    fast = removal.band_gap(exponent=1.0, n=np.full((5, 6), 2.6), **QUIET)
     assert not (slow.reason.data == Reason.RETARDED).any()
     good = slow.reason.data == Reason.NONE
     assert (fast.reason.data[good] == Reason.RETARDED).all()
@@ -168,8 +168,8 @@ def test_curve_and_figures(found):
         ({"pool": "neighbours"}, "\"clusters\" or None, got 'neighbours'"),
         ({"pool": 2.5}, "pool: expected an integer"),
         ({"own_response": "yes"}, "own_response: expected True or False"),
-        ({"refractive_index": -1.0}, "refractive_index: expected positive numbers"),
-        ({"refractive_index": np.ones((2, 2))}, "refractive_index: expected a number or a map"),
+        ({"n": -1.0}, "n: expected positive numbers"),
+        ({"n": np.ones((2, 2))}, "n: expected a number or a map"),
         ({"show_progressbar": "no"}, "show_progressbar: expected True, False or None"),
     ],
 )
@@ -183,7 +183,7 @@ def test_refused_without_the_microscope(sample):
     del signal.metadata.Acquisition_instrument.TEM.beam_energy
     removal = signal.remove_zlp_ml(**REMOVE)
     with pytest.raises(ValueError, match="set_microscope_parameters"):
-        removal.band_gap(refractive_index=2.0, **QUIET)
+        removal.band_gap(n=2.0, **QUIET)
 
 
 def test_refused_places(found):

@@ -8,6 +8,7 @@ from hyperspy_zlpml.zlp.regions import (
     NO_LIMIT,
     Regions,
     below_noise,
+    bulge,
     check_limits,
     check_number_of_limits,
     check_reach,
@@ -185,3 +186,44 @@ def test_limits_are_refused_in_the_units_they_were_given_in():
     limits = check_limits({"E_I": 100.0}, ev_per_unit=1e-3)
     with pytest.raises(ValueError, match="between 250 .* and 9000 .*, got 100"):
         check_reach(limits, fwhm=0.5, end=9.0, ev_per_unit=1e-3)
+
+
+# --- bulges ---------------------------------------------------------------------------------------
+
+FAR = np.geomspace(0.5, 60, 1500)
+KNOWN = np.zeros(FAR.size)
+#: Tails of peaks: flanks, with what is scattered far beneath.
+TAILS = {
+    "power law": (1 + 4 * FAR**2) ** -1.6,
+    "steep flank and halo": (1 + 4 * FAR**2) ** -4.0 + 5e-4 / (1 + (FAR / 6) ** 2),
+    "flank and wide halo": (1 + 4 * FAR**2) ** -1.8 + 1e-4 / (1 + (FAR / 15) ** 2),
+    "Gaussian and halo": np.exp(-2.77 * FAR**2) + 1e-3 / (1 + (FAR / 3) ** 2),
+    "shelf": (1 + 4 * FAR**2) ** -3.0 + 1e-5,
+}
+
+
+@pytest.mark.parametrize("kind", TAILS)
+def test_tails_have_no_bulge(kind):
+    assert bulge(FAR, np.log(TAILS[kind]), KNOWN) == (NO_LIMIT, NO_LIMIT)
+
+
+@pytest.mark.parametrize("kind", ["power law", "steep flank and halo", "flank and wide halo"])
+@pytest.mark.parametrize("at", [6.0, 12.0, 25.0])
+def test_a_bulge_is_where_the_signal_is(kind, at):
+    signal = np.interp(at, FAR, TAILS[kind]) * np.exp(-(((FAR - at) / (0.12 * at)) ** 2))
+    low, high = bulge(FAR, np.log(TAILS[kind] + signal), KNOWN)
+    assert low < at < high
+    # Beyond either end there is no more of the signal than 5 % of the tail.
+    outside = (FAR < 0.8 * low) | (FAR > high / 0.8)
+    assert (signal / TAILS[kind])[outside].max() < 0.05
+
+
+def test_a_bulge_within_the_noise_is_none():
+    tail = TAILS["power law"]
+    signal = 0.3 * np.interp(8.0, FAR, tail) * np.exp(-(((FAR - 8.0) / 0.8) ** 2))
+    assert np.isfinite(bulge(FAR, np.log(tail + signal), KNOWN).low)
+    assert bulge(FAR, np.log(tail + signal), KNOWN + 0.1) == (NO_LIMIT, NO_LIMIT)
+
+
+def test_a_rise_that_lasts_is_no_bulge():
+    assert bulge(FAR, np.log(TAILS["power law"] + 1e-5 * FAR), KNOWN).low == NO_LIMIT

@@ -56,7 +56,7 @@ class BandGapMethods:
         window=None,
         pool=None,
         own_response=True,
-        refractive_index=None,
+        n=None,
         show_progressbar=None,
     ):
         """Map the band gap of the specimen, with errors and with the pixels that do not tell.
@@ -81,8 +81,8 @@ class BandGapMethods:
             removal. The error of the zero-loss peak that neighbours share is kept.
         own_response : bool
             Whether onsets are blurred by the peak of the pixel; without, gaps are too low.
-        refractive_index : float, ndarray or BaseSignal, optional
-            Of the specimen: where electrons are faster than light in it, losses below the gap are
+        n : float or map, optional
+            Refractive index of the specimen: where electrons are faster than light in it, losses below the gap are
             Cherenkov light, and the gap is marked.
         show_progressbar : bool, optional
 
@@ -123,7 +123,7 @@ class BandGapMethods:
         """
         settings = self._gap_settings(exponent, window, own_response)
         pool = _checked_pool(pool)
-        fast = self._is_fast(refractive_index)
+        fast = self._is_fast(n)
         options = {
             "show_progressbar": wants_progressbar(show_progressbar),
             "title": "Fitting onsets",
@@ -152,14 +152,14 @@ class BandGapMethods:
             arguments.refuse(window, "window", f"one of at least {_NARROWEST * fwhm:.3g}, 2 FWHM")
         return low * self._factor, high * self._factor
 
-    def _is_fast(self, refractive_index):
+    def _is_fast(self, n):
         """Find the pixels in which electrons are faster than light."""
-        if refractive_index is None:
+        if n is None:
             return np.zeros(self.removed.shape[:-1], bool)
-        speed_squared = beam_of(self._like, "refractive_index").speed_squared
-        index = numbers_of_pixels(self, refractive_index, "refractive_index")
+        speed_squared = beam_of(self._like, "n").speed_squared
+        index = numbers_of_pixels(self, n, "n")
         if not (index > 0).all():
-            arguments.refuse(refractive_index, "refractive_index", "positive numbers")
+            arguments.refuse(n, "n", "positive numbers")
         return index**2 * speed_squared > 1
 
     def _gap_numbers(self, settings, pool, options):
@@ -254,7 +254,7 @@ def _with_retardation(numbers, fast):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BandGap:
-    """Result of :meth:`ZLPRemoval.band_gap`: maps over the navigation space.
+    """Result of :meth:`~hyperspy_zlpml.ZLPRemoval.band_gap`: maps over the navigation space.
 
     Energies are in the units of the axis, from the peak of each pixel. Numbers with a reason that is
     not 0 are to be read with care; those of pixels that do not tell are NaN.

@@ -1,6 +1,477 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Method of the result of a removal, and what it returns."""
+"""Dielectric functions with errors, and the method that makes them."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+
+import dask.array as da
+import numpy as np
+from exspy.signals import DielectricFunction
+from hyperspy.signals import BaseSignal, Signal1D
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.collection import as_parallel
+from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
+from hyperspy_zlpml.physics.kramers_kronig import LossGrid
+from hyperspy_zlpml.signals.arguments import wants_progressbar
+from hyperspy_zlpml.signals.maps.native import (
+    Measured,
+    answers,
+    numbers_of_pixels,
+    plain_map,
+    reason_map,
+)
+from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.wrapping import set_lazy
+
+#: Steps of the energies to one FWHM: finer ones hold nothing more.
+_STEPS_PER_FWHM = 4
+#: Finest step of the energies, eV.
+_FINEST_STEP = 0.05
+#: Most energies: the matrices of the noise are square.
+_MOST_ENERGIES = 2048
+#: Fewest energies of which anything can be said.
+_FEWEST_ENERGIES = 16
+#: Part of the data, on both ends, that a figure does not show where it is far off.
+_CUT = 1.0
+#: Spectra of errors, and how titles call them.
+_ERRORS = {
+    "eps1_std": "standard deviation of eps1",
+    "eps2_std": "standard deviation of eps2",
+    "eps1_systematic": "systematic error of eps1",
+    "eps2_systematic": "systematic error of eps2",
+}
+
+
+#: Zeros in the order of :class:`Crossings`.
+_ZEROS = ("rising", "falling")
+
+
+@dataclass(frozen=True, eq=False)
+class Zero:
+    """Energies at which the real part of a dielectric function is zero.
+
+    Attributes
+    ----------
+    position : Measured
+        In the units of the axis; NaN where there is none.
+    probability : BaseSignal
+        Probability that the function crosses zero in this direction at all.
+    """
+
+    position: Measured
+    probability: BaseSignal
+
+
+@dataclass(frozen=True, eq=False)
+class Crossings:
+    """Zeros of the real part of dielectric functions, smoothed over one FWHM.
+
+    Attributes
+    ----------
+    rising : Zero
+        The highest at which it becomes positive: above it lies the volume plasmon.
+    falling : Zero
+        The one below it at which it becomes negative; a metal has none.
+    """
+
+    rising: Zero
+    falling: Zero
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Dielectric:
+    """Dielectric function, from :meth:`~hyperspy_zlpml.ZLPRemoval.dielectric_function`.
+
+    Spectra are on energies from each pixel's own peak, in the units of the axis.
+
+    Attributes
+    ----------
+    epsilon : exspy.signals.DielectricFunction
+        Complex dielectric function; NaN where a pixel has none.
+    eps1_std, eps2_std : Signal1D
+        Errors of the real and the imaginary part from counting noise and the ZLP.
+    eps1_systematic, eps2_systematic : Signal1D
+        Errors of what was given, of the losses beyond the axis, and of the resolution.
+    thickness : Measured
+        nm.
+    n : Measured
+        Refractive index at zero energy, by the sum rule; infinite for a metal.
+    crossings : Crossings
+        Zeros of the real part.
+    trusted_from : BaseSignal
+        Energy from which losses were measured; below it they are assumed to rise with E.
+    reason : BaseSignal
+        Why pixels have no dielectric function, or one to be read with care:
+        :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the metadata.
+    """
+
+    epsilon: DielectricFunction
+    eps1_std: Signal1D
+    eps2_std: Signal1D
+    eps1_systematic: Signal1D
+    eps2_systematic: Signal1D
+    thickness: Measured
+    n: Measured
+    crossings: Crossings
+    trusted_from: BaseSignal
+    reason: BaseSignal
+
+    def __repr__(self):
+        shape = self.epsilon.axes_manager._get_dimension_str()
+        return f"<Dielectric, dimensions: {shape}, answers in {answers(self.reason)}>"
+
+    def plot(self, indices=None):
+        """Plot the dielectric function of a pixel, with its errors as bands.
+
+        The inner band is the standard deviation, the outer one holds systematic errors, too. Below the
+        dotted line losses are assumed.
+
+        Parameters
+        ----------
+        indices : tuple of int, optional
+            Navigation indices (x, y, ...) of the pixel; by default the one shown by the navigator of
+            ``epsilon``, or one with an answer where that has none.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If there is no such pixel.
+        """
+        import matplotlib.pyplot as plt
+
+        manager = self.epsilon.axes_manager
+        indices = self._first_shown() if indices is None else _checked_indices(indices, manager)
+        _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        energy = manager.signal_axes[0]
+        epsilon = _of_pixel(self.epsilon, indices)
+        trusted = float(np.ravel(_of_pixel(self.trusted_from, indices))[0])
+        shown = energy.axis >= np.nan_to_num(trusted)
+        for number, values in ((1, epsilon.real), (2, epsilon.imag)):
+            std = _of_pixel(getattr(self, f"eps{number}_std"), indices)
+            systematic = _of_pixel(getattr(self, f"eps{number}_systematic"), indices)
+            (line,) = axes.plot(energy.axis, values, label=rf"$\epsilon_{number}$")
+            for width in (np.hypot(std, systematic), std):
+                low, high = values - width, values + width
+                axes.fill_between(energy.axis, low, high, color=line.get_color(), alpha=0.25, lw=0)
+        axes.axhline(0, color="k", lw=0.6)
+        axes.axvline(trusted, color="0.5", ls=":")
+        axes.set(xlabel=f"Energy ({energy.units})", ylabel="Dielectric function")
+        axes.set_ylim(*_limits(epsilon[shown]))
+        axes.legend()
+        return [axes]
+
+    def _first_shown(self):
+        """Choose the pixel of the navigator, or one with an answer where that has none."""
+        trusted = np.asarray(self.trusted_from.data)
+        place = tuple(self.epsilon.axes_manager.indices)
+        known = np.argwhere(np.isfinite(trusted))
+        if not place or not len(known) or np.isfinite(trusted[place[::-1]]):
+            return place
+        return tuple(int(i) for i in known[len(known) // 2][::-1])
+
+
+def _limits(epsilon):
+    """Choose what a figure shows: what is trusted, but no single spikes."""
+    parts = np.concatenate([epsilon.real, epsilon.imag])
+    if not np.isfinite(parts).any():
+        return -1.0, 1.0
+    low, high = np.nanpercentile(parts, [_CUT, 100 - _CUT])
+    margin = 0.1 * (high - low)
+    return low - margin, high + margin
+
+
+def _checked_indices(indices, manager):
+    shape = manager.navigation_shape
+    indices = arguments.integers(indices, "indices") if shape else ()
+    if len(indices) != len(shape) or any(
+        not -n <= i < n for i, n in zip(indices, shape, strict=True)
+    ):
+        raise ValueError(f"indices: expected one within each of {shape}, got {indices}.")
+    return indices
+
+
+def _of_pixel(signal, indices):
+    """Take the numbers of one pixel, computing no others."""
+    data = signal.data[tuple(indices[::-1])]
+    return data.compute() if isinstance(data, da.Array) else np.asarray(data)
 
 
 class DielectricMethods:
-    """Methods of the result of a removal."""
+    """Dielectric function from the result of a removal."""
+
+    def dielectric_function(  # noqa: PLR0913
+        self,
+        n=None,
+        thickness=None,
+        *,
+        n_error=0.0,
+        thickness_error=0.0,
+        metal=False,
+        surface=False,
+        relativistic=False,
+        show_progressbar=None,
+    ):
+        r"""Compute the dielectric function of each pixel by Kramers-Kronig analysis, with errors.
+
+        Single scattering (Fourier-log) is divided by :math:`\ln[1+(\beta/\theta_E)^2]`, normalised to
+        :math:`L = \mathrm{Im}[-1/\epsilon]` by the refractive index or by the thickness, and
+        transformed,
+
+        .. math::
+
+            \mathrm{Re}\frac{1}{\epsilon(E)} = 1 - \frac{2}{\pi} P\!\int_0^\infty
+            \frac{L(E')\,E'}{E'^2-E^2}\,dE', \qquad
+            1-\frac{1}{n^2} = \frac{2}{\pi}\int_0^\infty \frac{L(E)}{E}\,dE,
+
+        where L is a straight line between neighbouring energies. Either of n and thickness follows
+        from the other [1]_.
+
+        Parameters
+        ----------
+        n : float or map, optional
+            Refractive index far below the lowest loss; infinite for a metal.
+        thickness : float or map, optional
+            nm. One of the two is needed. Pixels of a map that are not positive are left out.
+        n_error, thickness_error : float or map
+            One standard deviation of what is given.
+        metal : bool
+            The same as an infinite n.
+        surface : bool
+            Take off the losses of both faces [2]_, by iteration. Below 10 nm the faces feel each
+            other, and nothing is given.
+        relativistic : bool
+            Take off what retardation adds to the losses of the volume [3]_, by iteration. Where
+            eps1 exceeds ``(c/v)^2`` it is needed: the map of reasons says so. In films of less than
+            some 200 nm there is no room for what it adds, and it must be used with ``surface``: the
+            two together take off all that a film adds [4]_, its guided light included. That takes
+            about a tenth of a second for a spectrum.
+        show_progressbar : bool, optional
+            Default from HyperSpy's preferences.
+
+        Returns
+        -------
+        Dielectric
+            ``epsilon`` is a :class:`exspy.signals.DielectricFunction`; spectra are lazy where the
+            data are, maps are in memory.
+
+        Raises
+        ------
+        ValueError
+            If none or both of n and thickness are given, one is impossible or a map of another
+            shape, or beam energy and angles are missing in the metadata.
+
+        Notes
+        -----
+        A convergent beam is taken as a parallel one with Egerton's effective collection angle.
+
+        Below ``E_I`` no losses are known: L is taken to be proportional to E there, with the slope of
+        the first FWHM above. What these losses did to the ZLP while it was matched is taken back.
+        Beyond the axis losses fall as ``E / (E^2 - W^2)^2``, W the energy of the largest loss, as in a
+        free-electron gas. Data whose axis ends below 1.4 W have no answer.
+
+        ``std`` holds the counting noise, the directions in which the ZLP may be wrong (the choice of
+        ``E_I`` among them), and half of what was taken back below ``E_I``. ``systematic`` holds
+        ``n_error`` or ``thickness_error``, 10 % of W, and the resolution: by how much the answer
+        changes where the data are blurred by the response once more. Errors are of first order,
+        :math:`d\epsilon = -\epsilon^2 d(1/\epsilon)`: large where eps is.
+
+        References
+        ----------
+        .. [1] R. F. Egerton, *Electron Energy-Loss Spectroscopy in the Electron Microscope*, 3rd ed.
+               (Springer, 2011), section 4.2.
+        .. [2] R. H. Ritchie, Phys. Rev. 106, 874 (1957).
+        .. [3] A. Eljarrat and C. T. Koch, Ultramicroscopy 206, 112825 (2019).
+        .. [4] E. Kroeger, Z. Phys. 216, 115 (1968).
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, scale=0.1, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> found = r.dielectric_function(n=4.0, n_error=0.1, show_progressbar=False)
+        >>> found.epsilon
+        <DielectricFunction, title: WS2-like flake dielectric function, dimensions: (4, 4|469)>
+        >>> found.crossings.rising.position.value
+        <BaseSignal, title: WS2-like flake rising zero of eps1, dimensions: (4, 4|)>
+        """
+        errors = {"n_error": n_error, "thickness_error": thickness_error}
+        given, error = _checked_given(self, n, thickness, errors=errors, metal=metal)
+        flags = {"surface": surface, "relativistic": relativistic}
+        for name, value in flags.items():
+            arguments.flag(value, name)
+        grid, rebin = _grid_of(self)
+        analysis = Analysis(
+            grid=grid,
+            rebin=rebin,
+            beam=as_parallel(beam_of(self._like, "dielectric function")),
+            by_index=thickness is None,
+            **flags,
+        )
+        return _found(
+            self, given, error, analysis, show_progressbar=wants_progressbar(show_progressbar)
+        )
+
+
+def _checked_given(removal, n, thickness, *, errors, metal):
+    """Take what the losses are normalised by, and its error, as arrays of the navigation shape."""
+    if arguments.flag(metal, "metal"):
+        if n is not None and not _is_infinite(n):
+            arguments.refuse(n, "n", "no finite refractive index of a metal; leave n or metal out")
+        n = np.inf if thickness is None else n
+    if (n is None) == (thickness is None):
+        got = "none" if n is None else "both"
+        raise ValueError(
+            "n, thickness: expected either the refractive index or the thickness (nm), got "
+            f"{got}; n=float('inf') is a metal, and each follows from the other."
+        )
+    used, other = ("n", "thickness") if thickness is None else ("thickness", "n")
+    _check_unused(errors[f"{other}_error"], f"{other}_error", other)
+    values = _checked_index(removal, n) if used == "n" else _checked_thickness(removal, thickness)
+    return values, _checked_error(removal, errors[f"{used}_error"], f"{used}_error")
+
+
+def _is_infinite(value):
+    return bool(np.all(np.isinf(arguments.real_array(getattr(value, "data", value), "n"))))
+
+
+def _check_unused(error, name, of):
+    """Raise ValueError where an error is given of what is not."""
+    if not (arguments.is_number(error) and error == 0):
+        raise ValueError(f"{name}: expected together with {of}, which is not given; leave it out.")
+
+
+def _checked_index(removal, n):
+    values = numbers_of_pixels(removal, n, "n")
+    if not (values > 1).all():
+        arguments.refuse(n, "n", "refractive indices above 1")
+    return values
+
+
+def _checked_thickness(removal, thickness):
+    """Take a thickness; pixels of a map that have none are NaN."""
+    values = numbers_of_pixels(removal, thickness, "thickness")
+    positive = np.isfinite(values) & (values > 0)
+    if not positive.any():
+        arguments.refuse(thickness, "thickness", "a positive number (nm), or a map of them")
+    return np.where(positive, values, np.nan)
+
+
+def _checked_error(removal, error, name):
+    values = numbers_of_pixels(removal, error, name)
+    if (values < 0).any():
+        arguments.refuse(error, name, "errors that are not negative")
+    return np.nan_to_num(values)
+
+
+def _grid_of(removal):
+    """Choose energies from the peak that all pixels have losses at, and the channels of a step."""
+    application = removal.removed.application
+    energy, fwhm = application.subtraction.energy, np.nanmedian(removal.removed.fwhm)
+    channel = energy[1] - energy[0]
+    end = energy[-1] - np.nanmax(removal.removed.centre)
+    step = max(fwhm / _STEPS_PER_FWHM, _FINEST_STEP, end / _MOST_ENERGIES)
+    # Rounding of the axis must not make a step of three channels out of one of four.
+    rebin = max(int(step / channel + 1e-6), 1)
+    step = rebin * channel
+    size = int(end / step) - 1
+    if size < _FEWEST_ENERGIES:
+        raise ValueError(
+            f"dielectric function: expected an axis with losses up to at least "
+            f"{_FEWEST_ENERGIES * step:g} eV above the peak, got up to {end:g} eV."
+        )
+    return LossGrid(step, size, window=2 * int(fwhm / step / 2) + 1), rebin
+
+
+def _found(removal, given, error, analysis, *, show_progressbar):
+    """Compute everything, and wrap it."""
+    removed, block = removal.removed, partial(dielectric_block, analysis=analysis)
+    options = {"show_progressbar": show_progressbar, "title": "Computing dielectric functions"}
+    if removed.is_lazy:
+        first = len(SPECTRA) * analysis.grid.size
+        numbers = removed.map_losses(
+            partial(_numbers_alone, block=block, first=first),
+            len(NUMBERS),
+            given,
+            error,
+            lazy=False,
+            **options,
+        )
+        columns = removed.map_losses(block, analysis.width, given, error, lazy=True, **options)
+    else:
+        columns = removed.map_losses(block, analysis.width, given, error, **options)
+        numbers = columns[..., -len(NUMBERS) :]
+    spectra = {name: columns[..., analysis.columns(name)] for name in SPECTRA}
+    numbers = dict(zip(NUMBERS, np.moveaxis(np.asarray(numbers), -1, 0), strict=True))
+    return _wrapped(removal, spectra, numbers, analysis.grid)
+
+
+def _numbers_alone(losses, given, error, block, first):
+    """Compute what maps need, without the spectra."""
+    return block(losses, given, error)[:, first:]
+
+
+def _wrapped(removal, spectra, numbers, grid):
+    """Make signals of spectra and maps."""
+    energy = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
+    epsilon = spectra["eps1"] + 1j * spectra["eps2"]
+    errors = {
+        name: _spectra(removal, spectra[name], grid, title=title) for name, title in _ERRORS.items()
+    }
+    thickness = _measured(
+        removal, numbers, "thickness", title="thickness", quantity="Thickness (nm)"
+    )
+    title = "refractive index"
+    index = _measured(removal, numbers, "index", title=title, quantity=title.capitalize())
+    trusted = numbers["trusted_from"] / removal._factor
+    title = "dielectric function"
+    return Dielectric(
+        epsilon=_spectra(removal, epsilon, grid, title=title, kind=DielectricFunction),
+        **errors,
+        thickness=thickness,
+        n=index,
+        crossings=Crossings(*(_zero(removal, numbers, name, energy) for name in _ZEROS)),
+        trusted_from=plain_map(removal, trusted, "lowest energy of known losses", energy),
+        reason=reason_map(removal, numbers["reason"], f"the {title}"),
+    )
+
+
+def _zero(removal, numbers, name, quantity):
+    """Make maps of zeros, energies in the units of the axis."""
+    title, unit = f"{name} zero of eps1", removal._factor
+    probability = numbers[f"{name}_probability"]
+    return Zero(
+        _measured(removal, numbers, name, title=title, quantity=quantity, unit=unit),
+        plain_map(removal, probability, f"probability of a {title}", "Probability"),
+    )
+
+
+def _measured(removal, numbers, name, *, title, quantity, unit=1.0):
+    """Make maps of a quantity and its errors, in units of so many eV, nm or 1."""
+    found = tuple(numbers[f"{name}{kind}"] / unit for kind in ("", "_std", "_systematic"))
+    return Measured.of(removal, found, title=title, quantity=quantity)
+
+
+def _spectra(removal, data, grid, *, title, kind=Signal1D):
+    """Make spectra over energies from the peak, with the navigation axes of the data."""
+    manager = removal._like.axes_manager
+    energy = manager.signal_axes[0].get_axis_dictionary()
+    step = float(grid.step / removal._factor)
+    energy.update(size=grid.size, offset=step, scale=step)
+    axes = [axis.get_axis_dictionary() for axis in manager.navigation_axes[::-1]]
+    metadata = removal._like.metadata.as_dictionary()
+    metadata.pop("_HyperSpy", None)
+    metadata["Signal"] = {"signal_type": kind._signal_type, "quantity": title}
+    signal = kind(data, axes=[*axes, energy], metadata=metadata)
+    set_lazy(signal, isinstance(data, da.Array))
+    name = removal._like.metadata.get_item("General.title", "")
+    signal.metadata.General.title = f"{name} {title}".strip()
+    signal.metadata.add_dictionary({"ZLP_ML": deepcopy(removal.removed.record)})
+    return signal

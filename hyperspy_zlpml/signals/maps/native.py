@@ -2,8 +2,10 @@
 """Maps in native form: axes and provenance of the data, errors as variance, reasons with a legend."""
 
 from copy import deepcopy
+from dataclasses import dataclass
 
 import numpy as np
+from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.reasons import Reason, legend
@@ -56,6 +58,109 @@ def value_map(removal, values, std, title, quantity):
     variance = plain_map(removal, np.square(std), f"variance of {title}", quantity)
     signal.set_noise_variance(variance)
     return signal
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Measured:
+    """Map of a quantity with its errors, all in the same units.
+
+    Attributes
+    ----------
+    value : BaseSignal
+        Its noise variance is the square of ``std``. NaN where a pixel has no number.
+    std : BaseSignal
+        Error from counting noise and the ZLP: differs from pixel to pixel.
+    systematic : BaseSignal
+        Error of what was given or assumed: most of it common to all pixels.
+    """
+
+    value: BaseSignal
+    std: BaseSignal
+    systematic: BaseSignal
+
+    @classmethod
+    def of(cls, removal, numbers, title, quantity):
+        """Make maps of a quantity and its errors.
+
+        Parameters
+        ----------
+        removal : ZLPRemoval
+        numbers : tuple of three ndarray of the navigation shape
+            Values, standard deviations, systematic errors.
+        title : str
+            Appended to the title of the data.
+        quantity : str
+            What the numbers are, with their units.
+
+        Returns
+        -------
+        Measured
+        """
+        value, std, systematic = numbers
+        return cls(
+            value=value_map(removal, value, std, title=title, quantity=quantity),
+            std=plain_map(removal, std, f"standard deviation of {title}", quantity),
+            systematic=plain_map(removal, systematic, f"systematic error of {title}", quantity),
+        )
+
+    @property
+    def error(self):
+        """Both errors together, square root of the sum of their squares (ndarray)."""
+        return np.hypot(self.std.data, self.systematic.data)
+
+    def __repr__(self):
+        title = self.value.metadata.get_item("General.title", "")
+        return f"<Measured, {title}: {summary(self.value.data, self.std.data)}>"
+
+
+def summary(values, std):
+    """Say in a few words what a map holds.
+
+    Parameters
+    ----------
+    values, std : ndarray
+        NaN where a pixel has no number.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.signals.maps.native import summary
+    >>> summary(np.array([1.6, 1.7, np.nan]), np.array([0.1, 0.1, np.nan]))
+    'median 1.65 +- 0.1 in 2 of 3 pixels'
+    """
+    known = np.isfinite(values)
+    if not known.any():
+        return f"no number in {known.size} pixels"
+    median, error = np.median(values[known]), np.nanmedian(std[known])
+    return f"median {median:.4g} +- {error:.2g} in {known.sum()} of {known.size} pixels"
+
+
+def answers(reasons):
+    """Say how many pixels have an answer that holds.
+
+    Parameters
+    ----------
+    reasons : BaseSignal
+        Of :func:`reason_map`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy.signals import BaseSignal
+    >>> from hyperspy_zlpml.signals.maps.native import answers
+    >>> answers(BaseSignal(np.array([0, 0, 5])))
+    '2 of 3 pixels'
+    """
+    codes = np.asarray(reasons.data)
+    return f"{int((codes == Reason.NONE).sum())} of {codes.size} pixels"
 
 
 def reason_map(removal, reasons, title):

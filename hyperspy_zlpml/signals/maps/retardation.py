@@ -1,6 +1,294 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Method of the result of a removal, and what it returns."""
+"""Maps of where electrons were faster than light in the specimen, and the method that makes them."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from hyperspy.signals import BaseSignal
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.compute.mapping import map_spectra
+from hyperspy_zlpml.physics.cherenkov import Excess, excess_of_epsilon, excess_of_index
+from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.physics.retardation import cherenkov_threshold
+from hyperspy_zlpml.signals.arguments import wants_progressbar
+from hyperspy_zlpml.signals.maps.native import (
+    numbers_of_pixels,
+    plain_map,
+    reason_map,
+    value_map,
+)
+from hyperspy_zlpml.signals.microscope import beam_of
+
+#: What is taken of a dielectric function.
+_NEEDED = ("epsilon", "eps1_std", "eps1_systematic", "trusted_from", "reason")
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Retardation:
+    """Retardation, from :meth:`~hyperspy_zlpml.ZLPRemoval.retardation`.
+
+    Attributes
+    ----------
+    threshold : float
+        ``(c/v)^2``, above which eps1 makes Cherenkov losses.
+    probability : BaseSignal
+        Probability that eps1 exceeds the threshold.
+    excess : BaseSignal
+        Largest eps1 less the threshold, negative where eps1 is below it everywhere; its noise
+        variance holds the errors of eps1, systematic ones included.
+    energy : BaseSignal
+        Energy at which eps1 is largest, in the units of the axis; NaN where only n is known.
+    ratio : BaseSignal
+        Losses of the volume, with retardation over without, between the energies that count: by how
+        much they are more than ``Im[-1/eps]`` says. NaN where only n is known.
+    reason : BaseSignal
+        RETARDED where the probability is above ``confidence``; why pixels have no answer:
+        :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the metadata.
+    """
+
+    threshold: float
+    probability: BaseSignal
+    excess: BaseSignal
+    energy: BaseSignal
+    ratio: BaseSignal
+    reason: BaseSignal
+
+    def __repr__(self):
+        n_fast = int((self.reason.data == Reason.RETARDED).sum())
+        return (
+            f"<Retardation, threshold of eps1 {self.threshold:.4g}, exceeded in {n_fast} of "
+            f"{self.reason.data.size} pixels>"
+        )
+
+    def plot(self):
+        """Plot the excess of eps1 beside its error.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the maps have more than two dimensions.
+        """
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        return plot_maps([(self.excess, np.sqrt(self.excess.get_noise_variance().data))])
 
 
 class RetardationMethods:
-    """Methods of the result of a removal."""
+    """Whether electrons were faster than light, from the result of a removal."""
+
+    def retardation(
+        self,
+        dielectric=None,
+        n=None,
+        *,
+        n_error=0.0,
+        right=None,
+        confidence=0.95,
+        show_progressbar=None,
+    ):
+        r"""Tell where electrons were faster than light in the specimen, and what that does.
+
+        Where :math:`\epsilon_1(E) > (c/v)^2` an electron loses energy to Cherenkov radiation and to
+        light that the specimen guides [1]_. These losses lie about and below the band gap, are none of
+        :math:`\mathrm{Im}[-1/\epsilon]`, and look like a smaller gap and a larger refractive index. A
+        band gap of a pixel that is RETARDED here is a lower limit, not a gap [2]_.
+
+        Parameters
+        ----------
+        dielectric : Dielectric, optional
+            Of :meth:`~hyperspy_zlpml.ZLPRemoval.dielectric_function`, best with ``relativistic=True``: eps1 is looked at from
+            ``trusted_from`` on.
+        n : float or map, optional
+            Refractive index far below the losses, instead. One of the two is needed. It is enough to
+            warn, since eps1 exceeds n\ :sup:`2` below the first loss.
+        n_error : float or map
+            One standard deviation of n.
+        right : float or map, optional
+            Highest energy at which eps1 counts, from the peak, in the units of the axis: for band
+            gaps their onset and 2 eV. By default, and where it is NaN, the end of the axis.
+        confidence : float
+            Probability above which a pixel is said to be RETARDED. Of pixels that are not, no more
+            than ``1 - confidence`` are said to be, as far as the errors of eps1 are what they say.
+        show_progressbar : bool, optional
+            Default from HyperSpy's preferences.
+
+        Returns
+        -------
+        Retardation
+            Maps in memory.
+
+        Raises
+        ------
+        ValueError
+            If none or both of dielectric and n are given, n is below 1, ``right`` does not leave any
+            energy, a map is of another shape, or the beam energy or an angle is missing.
+
+        Notes
+        -----
+        The probability is the largest, over energies, that eps1 exceeds the threshold there by its
+        errors, ``std`` and ``systematic`` together.
+
+        ``ratio`` compares :math:`\mathrm{Im}[-(1/\epsilon - \beta^2) \ln((\theta_c^2 + \theta_E^2 m) /
+        (\theta_E^2 m))]`, :math:`m = 1 - \epsilon\beta^2`, :math:`\beta = v/c` (what Egerton,
+        chapter 3, gives at one angle, integrated to the collection angle :math:`\theta_c`), with
+        :math:`\mathrm{Im}[-1/\epsilon] \ln(1 + (\theta_c/\theta_E)^2)`. Films guide light, too, and
+        lose at their faces: :func:`hyperspy_zlpml.physics.retardation.film_loss`.
+
+        References
+        ----------
+        .. [1] R. F. Egerton, *Electron Energy-Loss Spectroscopy in the Electron Microscope*, 3rd ed.
+               (Springer, 2011), chapter 3; E. Kroeger, Z. Phys. 216, 115 (1968).
+        .. [2] M. Stoeger-Pollach and P. Schattschneider, Ultramicroscopy 107, 1178 (2007).
+
+        Examples
+        --------
+        Electrons of 200 kV are faster than light in most semiconductors:
+
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> found = r.retardation(n=3.4, n_error=0.1)
+        >>> round(found.threshold, 2), float(found.probability.data[0, 0])
+        (2.07, 1.0)
+        """
+        beam = beam_of(self._like, "retardation")
+        arguments.probability(confidence, "confidence")
+        show_progressbar = wants_progressbar(show_progressbar)
+        _check_one_given(dielectric, n, n_error)
+        if dielectric is None:
+            index, error = _checked_index(self, n, n_error)
+            _check_unused(right, "right")
+            found = excess_of_index(index, error, beam)
+        else:
+            found = _excess_of(
+                self,
+                dielectric=_checked_dielectric(dielectric, self.removed.shape[:-1]),
+                right=right,
+                beam=beam,
+                show_progressbar=show_progressbar,
+            )
+        reasons = _reasons(found, dielectric, confidence)
+        return _wrapped(self, found, reasons, cherenkov_threshold(beam))
+
+
+def _check_one_given(dielectric, n, n_error):
+    """Raise ValueError unless a dielectric function or an index is given."""
+    if (dielectric is None) == (n is None):
+        got = "none" if n is None else "both"
+        raise ValueError(
+            f"dielectric, n: expected either the result of dielectric_function or a refractive "
+            f"index, got {got}."
+        )
+    if n is None and not (arguments.is_number(n_error) and n_error == 0):
+        raise ValueError("n_error: expected together with n, which is not given; leave it out.")
+
+
+def _check_unused(value, name):
+    if value is not None:
+        raise ValueError(
+            f"{name}: expected together with dielectric, which is not given; leave it out."
+        )
+
+
+def _checked_index(removal, n, n_error):
+    """Take a refractive index and its error as arrays of the navigation shape, NaN where left out."""
+    index, error = (numbers_of_pixels(removal, *one) for one in ((n, "n"), (n_error, "n_error")))
+    if not ((index >= 1) & ((index <= arguments.LARGEST) | np.isinf(index))).all():
+        arguments.refuse(n, "n", "refractive indices of at least 1")
+    if not ((error >= 0) & (error <= arguments.LARGEST)).all():
+        arguments.refuse(n_error, "n_error", "errors that are not negative")
+    return np.where(np.isnan(removal.removed.fwhm), np.nan, index), error
+
+
+def _checked_dielectric(dielectric, shape):
+    """Take the result of dielectric_function; raise ValueError unless it is of such an image."""
+    if not all(hasattr(dielectric, name) for name in _NEEDED):
+        arguments.refuse(dielectric, "dielectric", "the result of r.dielectric_function")
+    found = dielectric.epsilon.data.shape[:-1]
+    if found != shape:
+        raise ValueError(
+            f"dielectric: expected that of an image of shape {shape}, got one of {found}."
+        )
+    return dielectric
+
+
+def _excess_of(removal, dielectric, right, beam, show_progressbar):
+    """Compute the excess of the dielectric function of every pixel."""
+    shape, epsilon = removal.removed.shape[:-1], dielectric.epsilon
+    energy = epsilon.axes_manager.signal_axes[0].axis * removal._factor
+    left = np.reshape(dielectric.trusted_from.data, shape) * removal._factor
+    errors = dielectric.eps1_std.data, dielectric.eps1_systematic.data
+    columns = map_spectra(
+        partial(_columns, energy=energy, beam=beam),
+        epsilon.data,
+        *errors,
+        np.stack([left, _checked_right(removal, right, left)], -1),
+        names=["columns"],
+        width=len(Excess._fields),
+        dtype=float,
+        lazy=False,
+        show_progressbar=show_progressbar,
+        title="Looking for retardation",
+    )["columns"]
+    return Excess(*np.moveaxis(columns, -1, 0))
+
+
+def _checked_right(removal, right, left):
+    """Take the highest energy that counts, eV, as an array of the navigation shape."""
+    if right is None:
+        return np.full(left.shape, np.inf)
+    values = numbers_of_pixels(removal, right, "right") * removal._factor
+    values = np.where(np.isnan(values), np.inf, values)
+    if not (values > left).any():
+        arguments.refuse(right, "right", "an energy above those from which losses are known")
+    return values
+
+
+def _columns(epsilon, std, systematic, window, out, energy, beam):
+    """Write the excess of some spectra side by side."""
+    found = excess_of_epsilon(
+        energy, epsilon, std=np.hypot(std, systematic), beam=beam, window=window.T
+    )
+    out[0][:] = np.stack(found, -1)
+
+
+def _reasons(found, dielectric, confidence):
+    """Tell which pixels are retarded, and why others have no answer."""
+    if dielectric is None:
+        reason = np.where(np.isnan(found.probability), np.nan, Reason.NONE)
+    else:
+        reason = np.reshape(dielectric.reason.data, found.probability.shape)
+        is_answered = np.isfinite(found.probability)
+        reason = np.where(is_answered, Reason.NONE, reason)
+    return np.where(found.probability > confidence, Reason.RETARDED, reason)
+
+
+def _wrapped(removal, found, reasons, threshold):
+    """Make maps."""
+    energy = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
+    return Retardation(
+        threshold=threshold,
+        probability=plain_map(
+            removal, found.probability, "probability of Cherenkov losses", "Probability"
+        ),
+        excess=value_map(
+            removal,
+            values=found.excess,
+            std=found.std,
+            title="excess of eps1 over (c/v)^2",
+            quantity="Dielectric function",
+        ),
+        energy=plain_map(
+            removal, found.energy / removal._factor, "energy of the largest eps1", energy
+        ),
+        ratio=plain_map(removal, found.ratio, "losses with retardation over without", "Ratio"),
+        reason=reason_map(removal, reasons, "retardation"),
+    )

@@ -1,6 +1,186 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Method of the result of a removal, and what it returns."""
+"""Maps of temperature from energies lost and gained, and the method that makes them."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from hyperspy.signals import BaseSignal
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.thermometry import COLUMNS, temperatures
+from hyperspy_zlpml.signals.arguments import wants_progressbar
+from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, summary, value_map
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Temperature:
+    """Temperature of a specimen, from :meth:`~hyperspy_zlpml.ZLPRemoval.temperature`.
+
+    Attributes
+    ----------
+    temperature : BaseSignal
+        K; its noise variance is the square of ``std``. NaN where gains do not stand out.
+    std : BaseSignal
+        Error from counting noise and the ZLP, which both sides share, K.
+    highest : BaseSignal
+        Temperature below which the specimen is with 95 % probability, K; where no gains are seen,
+        too, if losses are.
+    loss, gain : BaseSignal
+        Counts lost and gained between the energies that are compared, with their variance.
+    energy : BaseSignal
+        Energy at which gains tell the temperature, in the units of the axis.
+    chi2 : BaseSignal
+        Reduced chi2 of detailed balance over the energies compared: about 1 where it holds.
+    reason : BaseSignal
+        Why pixels have no temperature: :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the
+        metadata.
+    """
+
+    temperature: BaseSignal
+    std: BaseSignal
+    highest: BaseSignal
+    loss: BaseSignal
+    gain: BaseSignal
+    energy: BaseSignal
+    chi2: BaseSignal
+    reason: BaseSignal
+
+    def __repr__(self):
+        return f"<Temperature, {summary(self.temperature.data, self.std.data)}>"
+
+    def plot(self):
+        """Plot the temperature beside its relative error.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the maps have more than two dimensions.
+        """
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        return plot_maps([(self.temperature, self.std.data)])
 
 
 class TemperatureMethods:
-    """Methods of the result of a removal."""
+    """Temperature from the result of a removal."""
+
+    def temperature(self, left=None, right=None, show_progressbar=None):
+        r"""Measure the temperature of each pixel from the energies that electrons lost and gained.
+
+        A specimen at temperature :math:`T` gives energy :math:`E` less often than it takes it, by
+        :math:`e^{-E/kT}` (principle of detailed balance [1]_ [2]_): nothing else of the specimen
+        counts, nor does the sensitivity of the detector. Both sides are compared at the same
+        distances from the pixel's own peak, beyond the limits of pure zero-loss peak on both sides.
+        Before, the spectrum is filtered by the pixel's own response :math:`R`,
+        :math:`N(E) = \int R(x) e^{-x/kT} M(E + x) dx`, after which
+        :math:`N(-E) = e^{-E/kT} N(E)` holds exactly for what is measured.
+
+        Parameters
+        ----------
+        left, right : float, optional
+            Energies from the peak between which losses and gains are compared, in the units of the
+            axis; best around the phonons that are seen. By default all that both sides show beyond
+            the limits of pure ZLP, up to some twenty FWHM from the peak. Within the limits nothing
+            is used, whatever ``left`` is.
+        show_progressbar : bool, optional
+            Default from HyperSpy's preferences.
+
+        Returns
+        -------
+        Temperature
+            Maps of temperature (K), its highest value, losses, gains, and reasons.
+
+        Raises
+        ------
+        ValueError
+            If ``left`` and ``right`` are not positive and in order, or the energy axis has no gain
+            side where they lie.
+
+        Notes
+        -----
+        The error holds counting noise of both sides, the directions in which the ZLP of both sides
+        may be wrong together (the choice of ``E_I`` among them), and is widened where detailed
+        balance misses the data. The temperature is that of what scatters: electrons of a plasmon, or
+        carriers that are excited, need not have that of the lattice. NaN, with a reason, where
+        gains, or 1/kT itself, are below three standard errors; ``highest`` then is all there is.
+        A gain that is not thermal (photons, a plasmon that was pumped) shows in ``chi2`` or as a
+        temperature beyond belief.
+
+        References
+        ----------
+        .. [1] J. C. Idrobo et al., Phys. Rev. Lett. 120, 095901 (2018).
+        .. [2] M. J. Lagos and P. E. Batson, Nano Lett. 18, 4556 (2018).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.data import phonons
+        >>> s = phonons((4, 4), temperature=600.0, n_channels=601, scale=1e-3, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> found = r.temperature(0.07, 0.13, show_progressbar=False)
+        >>> found.temperature
+        <BaseSignal, title: Phonons at 600 K temperature, dimensions: (4, 4|)>
+        >>> bool(abs(np.nanmedian(found.temperature.data) - 600) < 30)
+        True
+        """
+        left, right = _checked_window(self, left, right)
+        found = self.removed.map_losses(
+            partial(temperatures, left=left, right=right),
+            len(COLUMNS),
+            lazy=False,
+            show_progressbar=wants_progressbar(show_progressbar),
+            title="Measuring temperatures",
+        )
+        return _as_maps(self, dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True)))
+
+
+def _checked_window(removal, left, right):
+    """Take the energies to compare in eV; raise ValueError unless the axis has them on both sides."""
+    for name, value in (("left", left), ("right", right)):
+        if value is not None:
+            arguments.positive(value, name, removal._like.axes_manager.signal_axes[0].units)
+    if left is not None and right is not None and not left < right:
+        raise ValueError(f"left: expected less than right = {right!r}, got {left!r}.")
+    factor = removal._factor
+    left, right = (None if value is None else value * factor for value in (left, right))
+    removed = removal.removed
+    energy, centre = removed.spectra.energy, np.nanmedian(removed.centre)
+    least = 2 * np.nanmedian(removed.fwhm) if left is None else left
+    for side, reach in (("below", centre - energy[0]), ("above", energy[-1] - centre)):
+        if reach < least:
+            raise ValueError(
+                f"left: expected an energy axis that reaches {least / factor:.4g} {side} the peak, for "
+                f"losses are compared with gains, got {max(reach, 0) / factor:.4g}."
+            )
+    return left, right
+
+
+def _as_maps(removal, found):
+    """Wrap numbers of all pixels as maps."""
+    units = removal._like.axes_manager.signal_axes[0].units
+
+    def with_errors(name, std, title, quantity):
+        return value_map(removal, found[name], found[std], title=title, quantity=quantity)
+
+    return Temperature(
+        temperature=with_errors("temperature", "std", "temperature", "Temperature (K)"),
+        std=plain_map(removal, found["std"], "error of temperature", "Temperature (K)"),
+        highest=plain_map(removal, found["highest"], "highest temperature", "Temperature (K)"),
+        loss=with_errors("loss", "loss_std", "losses", "Intensity (Counts)"),
+        gain=with_errors("gain", "gain_std", "gains", "Intensity (Counts)"),
+        energy=plain_map(
+            removal,
+            found["energy"] / removal._factor,
+            "energy that tells the temperature",
+            f"Energy ({units})",
+        ),
+        chi2=plain_map(removal, found["chi2"], "chi2 of detailed balance", "Reduced chi2"),
+        reason=reason_map(removal, found["reason"], "temperature"),
+    )

@@ -1,6 +1,388 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Method of the result of a removal, and what it returns."""
+"""Single scattering and maps of thickness, and the methods that make them."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from hyperspy.signals import BaseSignal
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.collection import as_parallel
+from hyperspy_zlpml.physics.deconvolution import channels_to_sum, with_variance
+from hyperspy_zlpml.physics.thickness import (
+    COLUMNS,
+    LAST_ENERGY,
+    MEAN_FREE_PATH_ERROR,
+    TAIL_ERROR,
+    Estimate,
+    index_factor,
+    mean_free_path,
+    measure_thickness,
+)
+from hyperspy_zlpml.signals.arguments import wants_progressbar
+from hyperspy_zlpml.signals.maps.native import (
+    Measured,
+    numbers_of_pixels,
+    plain_map,
+    reason_map,
+    summary,
+    value_map,
+)
+from hyperspy_zlpml.signals.microscope import beam_of
+
+#: Densities of solids, g/cm3: kg/m3 are a thousand times larger.
+_DENSITIES = (0.05, 25.0)
+#: Mean free paths, nm.
+_MEAN_FREE_PATHS = (0.1, 1e5)
+#: Exponents of the losses beyond the axis, and their errors.
+_TAIL_EXPONENTS = (2.0, 10.0)
+_TAIL_ERRORS = (0.0, 0.9)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Thickness:
+    """Thickness of a specimen, from :meth:`~hyperspy_zlpml.ZLPRemoval.thickness`.
+
+    Attributes
+    ----------
+    t_over_lambda : Measured
+        In inelastic mean free paths, all losses counted. NaN where these cannot be known.
+    lower_limit : BaseSignal
+        ln(It/I0) of the counts on the axis, with variance: losses beyond the axis are not in it.
+    by_density, by_index, by_mean_free_path : Measured or None
+        In nm, by the methods that were asked for.
+    tail_exponent : BaseSignal
+        Exponent r of the losses beyond the axis, E^-r.
+    reason : BaseSignal
+        Why pixels have no thickness: :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the
+        metadata. Where losses are not significant there is a number, which does not differ from 0.
+    """
+
+    t_over_lambda: Measured
+    lower_limit: BaseSignal
+    by_density: Measured | None
+    by_index: Measured | None
+    by_mean_free_path: Measured | None
+    tail_exponent: BaseSignal
+    reason: BaseSignal
+
+    def __repr__(self):
+        relative = summary(self.t_over_lambda.value.data, self.t_over_lambda.std.data)
+        return f"<Thickness, t/lambda: {relative}>"
+
+    @property
+    def ratio(self):
+        """Thickness by the index of refraction over that by a mean free path (Measured or None).
+
+        A check of one method by the other. Part of their noise is the same; it is counted as if it were not.
+        """
+        other = self.by_mean_free_path or self.by_density
+        if self.by_index is None or other is None:
+            return None
+        ratio = self.by_index.value / other.value
+        std, systematic = (
+            _in_quadrature(
+                getattr(self.by_index, name) / self.by_index.value,
+                getattr(other, name) / other.value,
+            )
+            for name in ("std", "systematic")
+        )
+        return Measured(ratio, std * abs(ratio), systematic * abs(ratio))
+
+    def plot(self):
+        """Plot t/lambda and the thicknesses in nm, each beside its whole error.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the maps have more than two dimensions.
+        """
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        every = (self.t_over_lambda, self.by_density, self.by_index, self.by_mean_free_path)
+        return plot_maps([(one.value, one.error) for one in every if one])
+
+
+def _in_quadrature(one, other):
+    """Add errors, maps."""
+    return (one**2 + other**2) ** 0.5
 
 
 class ThicknessMethods:
-    """Methods of the result of a removal."""
+    """Single scattering and thickness from the result of a removal."""
+
+    def single_scattering(self, normalised=False, counting_noise=True, show_progressbar=None):
+        r"""Compute the single-scattering distribution of each pixel by Fourier-log deconvolution.
+
+        .. math:: J_1 = F^{-1}\left[z \ln\frac{j}{z}\right]
+
+        with the transforms :math:`j` of the counts and :math:`z` of the zero-loss peak [1]_: what the
+        spectrum would be if every electron were scattered once at most, as broad as measured. It is computed as
+        the subtracted signal minus a smooth correction for plural scattering, so that noise stays in
+        its channel; nothing is tapered, and nothing needs to be known beyond the axis.
+
+        Parameters
+        ----------
+        normalised : bool
+            Whether to divide by the counts :math:`I_0` of the zero-loss peak; the sum over all energies
+            then is :math:`t/\lambda`, otherwise :math:`I_0 t/\lambda`.
+        counting_noise : bool
+            Whether the variance holds the counting noise, besides the error of the ZLP.
+        show_progressbar : bool, optional
+            Default from HyperSpy's preferences.
+
+        Returns
+        -------
+        EELSZLPSpectrum
+            On the axis of the data, lazy where results are; its noise variance is that of counting and
+            the ZLP. NaN where t/lambda is above 4.
+
+        Notes
+        -----
+        Errors of neighbouring channels are correlated where the ZLP makes them; for the errors of what is
+        computed from all channels see :meth:`thickness`. Below ``E_I`` losses cannot be told from
+        the ZLP: what lies there is residual, not scattering.
+
+        References
+        ----------
+        .. [1] D. W. Johnson and J. C. H. Spence, J. Phys. D: Appl. Phys. 7, 771 (1974).
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, scale=0.1, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> r.single_scattering()
+        <EELSZLPSpectrum, title: WS2-like flake single scattering, dimensions: (4, 4|512)>
+        """
+        arguments.flag(normalised, "normalised")
+        arguments.flag(counting_noise, "counting_noise")
+        n_energy = self.removed.spectra.energy.size
+        found = self.removed.map_losses(
+            partial(with_variance, normalised=normalised, counting_noise=counting_noise),
+            2 * n_energy,
+            show_progressbar=wants_progressbar(show_progressbar),
+            title="Deconvolving",
+        )
+        values, variance = (
+            self._wrapped(self.removed.application.on_all_channels(part), "single scattering")
+            for part in (found[..., :n_energy], found[..., n_energy:])
+        )
+        values.set_noise_variance(variance)
+        values.metadata.add_dictionary({"ZLP_ML": deepcopy(self.removed.record)})
+        values.metadata.set_item(
+            "Signal.quantity", "Probability" if normalised else "Intensity (Counts)"
+        )
+        return values
+
+    def thickness(  # noqa: PLR0913
+        self,
+        *,
+        density=None,
+        n=None,
+        n_error=0.0,
+        mean_free_path=None,
+        mean_free_path_error=0.0,
+        right=None,
+        tail_exponent=None,
+        tail_exponent_error=TAIL_ERROR,
+        show_progressbar=None,
+    ):
+        r"""Measure the thickness of each pixel, in mean free paths and, where asked for, in nm.
+
+        .. math:: \frac{t}{\lambda} = \frac{1}{I_0} \sum_{E > E_I} J_1(E) + \text{losses beyond the axis}
+
+        with the single scattering :math:`J_1` and the counts :math:`I_0` of the ZLP [1]_. In nm it is
+        :math:`t/\lambda` times a mean free path, that given or that of [2]_, or the Kramers-Kronig sum rule [1]_
+
+        .. math:: t = \frac{4 a_0 T}{I_0 (1 - n^{-2})} \sum \frac{J_1(E)}{E \ln(1 + \beta^2/\theta_E^2)}.
+
+        Parameters
+        ----------
+        density : float, optional
+            g/cm3, for the mean free path of Iakoubovskii et al., which is right to some 20 %.
+        n : float or map, optional
+            For the sum rule, above 1; infinite for a metal.
+        n_error : float or map
+            Its standard deviation, common to all pixels.
+        mean_free_path : float, optional
+            nm, for the beam energy and angles of the measurement: used as it is.
+        mean_free_path_error : float
+            Its standard deviation, nm.
+        right : float, optional
+            Energy from the peak up to which losses are summed, in the units of the axis; those beyond
+            are continued. Default the end of the axis, but at most 100 eV: far beyond the plasmons an
+            error of the baseline counts more than losses do.
+        tail_exponent : float, optional
+            Exponent r of the losses beyond the axis, :math:`E^{-r}`. By default that of the spectrum
+            as far as it shows, else 3 (of free electrons, without the aperture).
+        tail_exponent_error : float
+            By how much it may be wrong.
+        show_progressbar : bool, optional
+            Default from HyperSpy's preferences.
+
+        Returns
+        -------
+        Thickness
+            Maps with their errors, and reasons.
+
+        Raises
+        ------
+        ValueError
+            If a number is not possible or a map has another shape; if the metadata have no beam energy
+            or angles and these are needed; if there is an index of refraction of 1 or below.
+
+        Notes
+        -----
+        ``std`` holds counting noise and the errors of the ZLP, that of the choice of ``E_I`` among them, as
+        they are correlated between :math:`I_0` and the losses. ``systematic`` holds the losses beyond the
+        axis, for the sum rule those below ``E_I``, and the errors of what was given. Where the axis
+        ends below some 1.5 plasmon energies, or losses do not fall off at its end, there is no
+        :math:`t/\lambda` but ``lower_limit``. For a convergent beam :math:`\beta` is the aperture that
+        collects as much of a parallel one. Retardation adds losses at low energies, which count most
+        in the sum rule: it is then too thick.
+
+        References
+        ----------
+        .. [1] R. F. Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope, 3rd ed.
+           (Springer, 2011), section 5.1.
+        .. [2] K. Iakoubovskii et al., Microsc. Res. Tech. 71, 626 (2008).
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, scale=0.1, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> found = r.thickness(density=7.5, show_progressbar=False)
+        >>> found.t_over_lambda.value
+        <BaseSignal, title: WS2-like flake t/lambda, dimensions: (4, 4|)>
+        >>> bool(found.by_density.systematic.data.max() > found.by_density.std.data.max())
+        True
+        """
+        scales = _checked_scales(
+            self,
+            density=density,
+            index=(n, n_error),
+            path=(mean_free_path, mean_free_path_error),
+        )
+        _check_tail(tail_exponent, tail_exponent_error)
+        removed = self.removed
+        energy, centre = removed.spectra.energy, np.nanmedian(removed.centre)
+        found = removed.map_losses(
+            partial(
+                measure_thickness,
+                beam=_beam_if_known(self),
+                last=centre + _last_energy(self, right),
+                tail_exponent=tail_exponent,
+                tail_error=tail_exponent_error,
+                rebin=channels_to_sum(np.nanmedian(removed.fwhm), energy[1] - energy[0]),
+            ),
+            len(COLUMNS),
+            lazy=False,
+            show_progressbar=wants_progressbar(show_progressbar),
+            title="Measuring thickness",
+        )
+        return _as_maps(self, dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True)), scales)
+
+
+def _check_tail(exponent, error):
+    """Raise ValueError unless losses beyond the axis have a finite sum."""
+    if exponent is not None:
+        arguments.within(exponent, "tail_exponent", *_TAIL_EXPONENTS)
+    arguments.within(error, "tail_exponent_error", *_TAIL_ERRORS)
+
+
+def _last_energy(removal, right):
+    """Take the energy up to which losses are summed in eV; raise ValueError for what is not possible."""
+    if right is None:
+        return LAST_ENERGY
+    units = removal._like.axes_manager.signal_axes[0].units
+    return arguments.positive(right, "right", units) * removal._factor
+
+
+def _beam_if_known(removal):
+    """Read the beam, as a parallel one, unless the metadata do not hold it."""
+    try:
+        return as_parallel(beam_of(removal._like, "thickness"))
+    except ValueError:
+        return None
+
+
+def _checked_scales(removal, *, density, index, path):
+    """Take what makes nm of the measured numbers; raise ValueError for what is not possible.
+
+    Returns
+    -------
+    dict of str to (factor, relative error)
+        By the attributes of :class:`Thickness`.
+    """
+    scales = {}
+    if density is not None:
+        arguments.within(density, "density", *_DENSITIES)
+        beam = beam_of(removal._like, "density")
+        scales["by_density"] = mean_free_path(density, beam), MEAN_FREE_PATH_ERROR
+    if index[0] is not None:
+        beam_of(removal._like, "n")
+        scales["by_index"] = index_factor(*_checked_index(removal, *index))
+    if path[0] is not None:
+        length = arguments.within(path[0], "mean_free_path", *_MEAN_FREE_PATHS)
+        error = arguments.within(path[1], "mean_free_path_error", 0, length)
+        scales["by_mean_free_path"] = length, error / length
+    return scales
+
+
+def _checked_index(removal, index, error):
+    """Take an index of refraction and its error as maps; raise ValueError for what is not possible."""
+    values = numbers_of_pixels(removal, index, "n")
+    errors = numbers_of_pixels(removal, error, "n_error")
+    if (values <= 1).any() or np.isnan(values).all():
+        arguments.refuse(
+            index,
+            "n",
+            "numbers above 1 (infinite for a metal): a vacuum has no losses",
+        )
+    if not (errors >= 0).all() or np.isinf(errors).any():
+        arguments.refuse(error, "n_error", "numbers of at least 0")
+    return values, errors
+
+
+def _as_maps(removal, found, scales):
+    """Wrap the numbers of all pixels as maps."""
+    relative = Estimate(found["t_over_lambda"], found["std"], found["systematic"])
+    of_sum_rule = Estimate(found["sum_rule"], found["sum_rule_std"], found["sum_rule_systematic"])
+    absolute = dict.fromkeys(("by_density", "by_index", "by_mean_free_path"))
+    for name, scale in scales.items():
+        estimate = of_sum_rule if name == "by_index" else relative
+        title = f"thickness {name.replace('_', ' ')}"
+        absolute[name] = _maps_of(removal, estimate.scaled(*scale), title, "Thickness (nm)")
+    return Thickness(
+        t_over_lambda=_maps_of(removal, relative, "t/lambda", "Thickness (t/lambda)"),
+        lower_limit=value_map(
+            removal,
+            found["on_axis"],
+            found["on_axis_std"],
+            title="lower limit of t/lambda",
+            quantity="Thickness (t/lambda)",
+        ),
+        tail_exponent=plain_map(
+            removal, found["tail_exponent"], "exponent beyond the axis", "Exponent"
+        ),
+        reason=reason_map(removal, found["reason"], "thickness"),
+        **absolute,
+    )
+
+
+def _maps_of(removal, estimate, title, quantity):
+    """Wrap numbers and their errors as maps."""
+    numbers = (estimate.value, estimate.std, estimate.systematic)
+    return Measured.of(removal, numbers, title=title, quantity=quantity)

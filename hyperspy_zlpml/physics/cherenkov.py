@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether electrons were faster than light in the specimen, from a dielectric function or an index."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtr
+
+from hyperspy_zlpml.physics.loss_probability import volume_loss
+from hyperspy_zlpml.physics.retardation import cherenkov_threshold, retarded_volume_loss
+
+
+class Excess(NamedTuple):
+    """Excess of eps1 over ``(c/v)^2``, arrays of shape (n_spectra,).
+
+    Attributes
+    ----------
+    probability : ndarray
+        That it does at all.
+    excess, std : ndarray
+        Largest difference to ``(c/v)^2``, negative where it is nowhere exceeded, and its error.
+    energy : ndarray
+        Where that is, eV; NaN where only an index is known.
+    ratio : ndarray
+        Losses of the volume, retarded over not retarded; NaN where only an index is known.
+    """
+
+    probability: np.ndarray
+    excess: np.ndarray
+    std: np.ndarray
+    energy: np.ndarray
+    ratio: np.ndarray
+
+
+def excess_of_epsilon(energy, epsilon, std, beam, window):
+    """Compute how far eps1 exceeds ``(c/v)^2`` between two energies.
+
+    The probability is the largest, over energies, of that at one energy: what all errors together
+    give where they move a whole dielectric function up and down, as those of the ZLP and of the
+    normalisation do, and a little less where they are independent.
+
+    Parameters
+    ----------
+    energy : ndarray of shape (n_energy,)
+        eV, positive.
+    epsilon : ndarray of complex of shape (n_spectra, n_energy)
+    std : ndarray of shape (n_spectra, n_energy)
+        Error of eps1.
+    beam : Beam
+    window : tuple of ndarray of shape (n_spectra,)
+        Lowest and highest energy that count, eV.
+
+    Returns
+    -------
+    Excess
+        NaN where there is no dielectric function between the two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics import Beam
+    >>> from hyperspy_zlpml.physics.cherenkov import excess_of_epsilon
+    >>> from hyperspy_zlpml.physics.dielectric_models import OscillatorModel
+    >>> energy = 0.1 * np.arange(1, 400)
+    >>> epsilon = OscillatorModel(((300.0, 10.0, 2.0),)).epsilon(energy)[None]
+    >>> window = np.array([1.0]), np.array([5.0])
+    >>> for kilovolts in (80.0, 200.0):
+    ...     beam = Beam(energy=kilovolts, collection_angle=15.0)
+    ...     found = excess_of_epsilon(
+    ...         energy, epsilon, std=np.full((1, 399), 0.3), beam=beam, window=window
+    ...     )
+    ...     print(found.probability.round(3), found.ratio.round(1))
+    [0.999] [1.5]
+    [1.] [5.3]
+    """
+    low, high = (np.asarray(one)[:, None] for one in window)
+    counts = (energy >= low) & (energy <= high) & np.isfinite(epsilon)
+    above = np.where(counts, epsilon.real - cherenkov_threshold(beam), -np.inf)
+    with np.errstate(invalid="ignore", divide="ignore"):  # of spectra without an answer
+        probability = np.where(counts, ndtr(above / std), 0.0).max(-1)
+        slow, fast = (
+            np.where(counts, loss(energy, epsilon, beam), 0.0).sum(-1)
+            for loss in (volume_loss, retarded_volume_loss)
+        )
+        ratio = fast / slow
+    place = above.argmax(-1)[:, None]
+    excess, error = (np.take_along_axis(one, place, -1)[:, 0] for one in (above, std))
+    found = Excess(
+        probability=probability,
+        excess=excess,
+        std=error,
+        energy=energy[place[:, 0]],
+        ratio=ratio,
+    )
+    return Excess(*(np.where(counts.any(-1), one, np.nan) for one in found))
+
+
+def excess_of_index(index, error, beam):
+    """Compute how far the square of a refractive index exceeds ``(c/v)^2``.
+
+    Below all losses eps1 rises from ``n^2``: where this exceeds it, eps1 does.
+
+    Parameters
+    ----------
+    index, error : ndarray of shape (n_spectra,)
+        Refractive index far below the losses, and one standard deviation of it.
+    beam : Beam
+
+    Returns
+    -------
+    Excess
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics import Beam
+    >>> from hyperspy_zlpml.physics.cherenkov import excess_of_index
+    >>> beam = Beam(energy=200.0, collection_angle=15.0)
+    >>> excess_of_index(np.array([1.3, 1.45, 2.6]), np.full(3, 0.02), beam).probability.round(2)
+    array([0.  , 0.72, 1.  ])
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):  # of errors that are zero, of metals
+        above = index - np.sqrt(cherenkov_threshold(beam))
+        probability = np.where(error > 0, ndtr(above / error), 1.0 * (above > 0))
+        std = 2 * index * error
+    unknown = np.full(index.shape, np.nan)
+    found = Excess(
+        probability=probability,
+        excess=index**2 - cherenkov_threshold(beam),
+        std=std,
+        energy=unknown,
+        ratio=unknown,
+    )
+    return Excess(*(np.where(np.isnan(index), np.nan, one) for one in found))

@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Single scattering by Fourier-log deconvolution, with errors.
+
+The deconvolution is written as the subtracted signal minus a smooth correction for plural scattering.
+Noise then stays in the channel that it was recorded in, and errors follow analytically.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+
+from hyperspy_zlpml.compute.records import PerSpectrum
+
+#: Largest t/lambda that is deconvolved: of thicker specimens too little of the peak is left.
+THICKEST = 4.0
+#: What is left at the end of the padded axis of the weight that keeps losses from coming round.
+_WEIGHT_LEFT = 1e-5
+#: Length of the padded axis, in that of the axis.
+_PADDING = 2
+#: Frequencies are corrected as far as the peak stands this many times above noise, ...
+_ABOVE_NOISE = 3.0
+#: ... and to the full where it stands much more than this many times above it: an edge would ring.
+_CLEARLY_ABOVE = 10.0
+#: Channels to a FWHM of the peak: finer ones hold nothing more.
+_CHANNELS_PER_FWHM = 4
+
+
+@dataclass(frozen=True)
+class SingleScattering(PerSpectrum):
+    """Single-scattering distributions of a block of spectra, with their errors.
+
+    Energies stay on the axis of the counts: the peak of spectrum i is at ``centre[i]``. Spectra that
+    are too thick, or have no peak, are NaN.
+
+    Attributes
+    ----------
+    energy : ndarray of shape (n_energy,)
+        Axis, eV.
+    counts : ndarray of shape (n, n_energy)
+        Single scattering J1, counts per channel: its sum is I0 t/lambda.
+    variance : ndarray of shape (n, n_energy)
+        Of the counting noise. Channels are not quite independent: for sums see :meth:`noise_of`.
+    directions : ndarray of shape (n, n_directions, n_energy)
+        Independent deviations of one standard deviation that the errors of the ZLP make.
+    intensity : ndarray of shape (n,)
+        Counts of the zero-loss peak, I0.
+    intensity_directions : ndarray of shape (n, n_directions)
+        Its deviations, those of the same errors of the ZLP.
+    centre, fwhm, loss_limit : ndarray of shape (n,)
+        Of the losses, eV.
+    delay : ndarray of shape (n,)
+        Mean of the response, eV from the peak: by so much losses are seen at higher energies.
+    recorded : ndarray of shape (n, n_energy)
+        Variance of the recorded counts.
+    transfer : ndarray of complex of shape (n, n_frequencies)
+        What becomes of the counts' noise, on the weighted axis.
+    """
+
+    shared = ("energy",)
+
+    energy: np.ndarray
+    counts: np.ndarray
+    variance: np.ndarray
+    directions: np.ndarray
+    intensity: np.ndarray
+    intensity_directions: np.ndarray
+    centre: np.ndarray
+    fwhm: np.ndarray
+    loss_limit: np.ndarray
+    delay: np.ndarray
+    recorded: np.ndarray
+    transfer: np.ndarray
+
+    @property
+    def step(self):
+        """Width of a channel, eV."""
+        return self.energy[1] - self.energy[0]
+
+    @property
+    def zlp_variance(self):
+        """Variance that the errors of the ZLP make, array of shape (n, n_energy)."""
+        return np.einsum("nqe,nqe->ne", self.directions, self.directions)
+
+    @property
+    def distance(self):
+        """Energy of every channel from the peak of its spectrum, array of shape (n, n_energy)."""
+        return self.energy - self.centre[:, None]
+
+    def noise_of(self, weights):
+        """Compute the variance of the counting noise in weighted sums over the channels.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n, n_energy)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        axis = _WeightedAxis(self.energy.size)
+        spread = rfft(weights / axis.weight, axis.n_padded, axis=-1) * self.transfer.conj()
+        gathered = irfft(spread, axis.n_padded, axis=-1)[..., : axis.n_energy] * axis.weight
+        return np.einsum("ne,ne,ne->n", gathered, gathered, self.recorded)
+
+
+@dataclass(frozen=True)
+class _WeightedAxis:
+    """Axis on which spectra are multiplied by a falling exponential and padded with zeros.
+
+    Weighted spectra convolve as spectra do, (f w) * (g w) = (f * g) w; what is carried beyond the end
+    comes round with next to no weight.
+    """
+
+    n_energy: int
+
+    @property
+    def n_padded(self):
+        """Channels with those of zeros."""
+        return next_fast_len(_PADDING * self.n_energy, real=True)
+
+    @property
+    def weight(self):
+        """Weight of every channel, (n_energy,)."""
+        return self._weight_of(np.arange(self.n_energy))
+
+    def _weight_of(self, channels):
+        return _WEIGHT_LEFT ** (channels / self.n_padded)
+
+    def forward(self, spectra):
+        """Transform spectra to frequencies, (..., n_energy) to (..., n_frequencies)."""
+        return rfft(spectra * self.weight, self.n_padded, axis=-1)
+
+    def back(self, transformed):
+        """Transform frequencies to spectra, (..., n_frequencies) to (..., n_energy)."""
+        return irfft(transformed, self.n_padded, axis=-1)[..., : self.n_energy] / self.weight
+
+    def variance_after(self, transfer, variance):
+        """Compute the variance that independent channels have after a filter, (n, n_energy)."""
+        n, n_padded = self.n_energy, self.n_padded
+        lags = np.arange(n_padded)
+        lags[n_padded - n + 1 :] -= n_padded  # what comes to lower energies
+        kernel = (irfft(transfer, n_padded, axis=-1) / self._weight_of(lags)) ** 2
+        kernel[..., n : n_padded - n + 1] = 0.0
+        spread = rfft(kernel, axis=-1) * rfft(variance, n_padded, axis=-1)
+        return irfft(spread, n_padded, axis=-1)[..., :n].clip(min=0.0)
+
+
+def single_scattering(losses, rebin=1):
+    """Compute the single-scattering distribution of every spectrum by Fourier-log deconvolution.
+
+    With transforms j of the counts and z of the zero-loss peak, of spectra weighted by a falling
+    exponential, J1 = (J - Z) - F^-1[band (j - z - z ln(j/z))]: the signal minus its plural scattering.
+    The band holds the frequencies at which the peak stands above noise. Without it this is
+    z ln(j/z) (Johnson and Spence, J. Phys. D 7 (1974) 771) with the measured peak for reconvolution. Nothing
+    is tapered or extrapolated: what lies beyond the axis has no part in J1 below its end. Gains of energy
+    are treated as losses are.
+
+    Parameters
+    ----------
+    losses : Losses
+        Of n spectra.
+    rebin : int
+        Channels that are summed first. Results are on the coarser axis.
+
+    Returns
+    -------
+    SingleScattering
+
+    Notes
+    -----
+    Errors are exact to first order. With l = ln(j/z), an error dJ of the counts makes
+    F^-1[(1 - band (1 - e^-l)) dj], an error dZ of the peak F^-1[(band l - 1) dz].
+    """
+    losses = rebinned(losses, rebin)
+    axis = _WeightedAxis(losses.energy.size)
+    signal, peak = axis.forward(losses.subtracted), axis.forward(losses.zlp)
+    noise = np.sqrt((losses.variance * axis.weight**2).sum(-1, keepdims=True))
+    band = _band(np.abs(peak) / noise)
+    log = _logarithm(signal, peak, band > 0)
+    plural = axis.back(band * (signal - peak * log))
+    transfer = 1 - band * (1 - np.exp(-log))
+    directions = axis.back((band * log - 1)[:, None] * axis.forward(losses.directions))
+    found = SingleScattering(
+        energy=losses.energy,
+        counts=losses.subtracted - plural,
+        variance=axis.variance_after(transfer, losses.variance),
+        directions=directions,
+        intensity=losses.intensity,
+        intensity_directions=losses.directions.sum(-1),
+        centre=losses.centre,
+        fwhm=losses.fwhm,
+        loss_limit=losses.loss_limit,
+        delay=losses.response @ losses.distance,
+        recorded=losses.variance,
+        transfer=transfer,
+    )
+    return _without(found, _is_too_thick(losses, found))
+
+
+def with_variance(losses, normalised=False, counting_noise=True):
+    """Compute single-scattering distributions on the axis of the counts, and their variance.
+
+    Parameters
+    ----------
+    losses : Losses
+        Of n spectra.
+    normalised : bool
+        Whether to divide by the counts of the zero-loss peak, whose error is then in the variance.
+    counting_noise : bool
+        Whether it is in the variance; the errors of the ZLP are.
+
+    Returns
+    -------
+    ndarray of shape (n, 2 n_energy)
+        Distributions, then variances.
+    """
+    found = single_scattering(losses)
+    noise = found.variance if counting_noise else np.zeros_like(found.variance)
+    if not normalised:
+        return np.hstack([found.counts, found.zlp_variance + noise])
+    peak = found.intensity[:, None]
+    values = found.counts / peak
+    common = found.intensity_directions[:, :, None] * values[:, None]
+    change = (found.directions - common) / peak[:, None]
+    return np.hstack([values, np.einsum("nqe,nqe->ne", change, change) + noise / peak**2])
+
+
+def from_peak(found):
+    """Bring single-scattering distributions to one axis of energies from the peak.
+
+    Spectra are moved by whole channels and by the phase of their transforms, which leaves noise as it is.
+
+    Parameters
+    ----------
+    found : SingleScattering
+
+    Returns
+    -------
+    SingleScattering
+        On an axis of multiples of the step, with ``centre`` 0; NaN beyond the recorded energies.
+    """
+    step, n = found.step, found.energy.size
+    first = int(np.round(found.energy[0] / step))
+    places = (first * step + found.centre - found.energy[0]) / step
+    whole = np.round(places).astype(int)
+    channels = whole[:, None] + np.arange(n)
+    recorded = (channels >= 0) & (channels < n)
+    channels = channels.clip(0, n - 1)
+
+    def moved(spectra, beyond=np.nan):
+        return np.where(recorded, np.take_along_axis(spectra, channels, axis=-1), beyond)
+
+    part = places - whole
+    directions = np.moveaxis(_moved_within(found.directions, part), 1, 0)
+    return replace(
+        found,
+        energy=step * (first + np.arange(n)),
+        counts=moved(_moved_within(found.counts, part)),
+        variance=moved(found.variance),
+        directions=np.stack([moved(one) for one in directions], 1),
+        recorded=moved(found.recorded, beyond=0.0),
+        centre=np.zeros_like(found.centre),
+    )
+
+
+def _moved_within(spectra, part):
+    """Take spectra at places that lie a part of a channel higher, by phases.
+
+    They are mirrored at their ends, so that there is no step between these.
+    """
+    n_energy = spectra.shape[-1]
+    mirrored = np.concatenate([spectra, spectra[..., ::-1]], axis=-1)
+    turns = np.fft.rfftfreq(2 * n_energy) * part.reshape((-1,) + (1,) * (spectra.ndim - 1))
+    moved = irfft(rfft(mirrored, axis=-1) * np.exp(2j * np.pi * turns), 2 * n_energy, axis=-1)
+    return moved[..., :n_energy]
+
+
+def _is_too_thick(losses, found):
+    """Tell in which spectra there is too little of the peak, by either measure of t/lambda."""
+    peak = losses.intensity
+    is_thin = losses.counts.sum(-1) < peak * np.exp(THICKEST)
+    return ~(is_thin & (found.counts.sum(-1) < peak * THICKEST))
+
+
+def _band(ratio):
+    """Compute how much of each frequency is corrected, from the peak over noise: a smooth band."""
+    inside = np.logical_and.accumulate(ratio > _ABOVE_NOISE, axis=-1)
+    with np.errstate(divide="ignore"):
+        return inside / (1 + (_CLEARLY_ABOVE / ratio) ** 4)
+
+
+def _logarithm(signal, peak, band):
+    """Compute ln(j/z) in the band, continuous from frequency zero, and 0 outside."""
+    ratio = np.ones_like(peak)
+    np.divide(signal, peak, out=ratio, where=band)
+    ratio[band] += 1.0
+    ratio[ratio == 0] = 1.0
+    return np.log(np.abs(ratio)) + 1j * np.unwrap(np.angle(ratio), axis=-1) * band
+
+
+def _without(found, excluded):
+    """Set spectra to NaN."""
+    if not excluded.any():
+        return found
+    columns = ("counts", "variance", "directions")
+    kept = {name: getattr(found, name).copy() for name in columns}
+    for values in kept.values():
+        values[excluded] = np.nan
+    return replace(found, **kept)
+
+
+def rebinned(losses, factor):
+    """Sum neighbouring channels.
+
+    Parameters
+    ----------
+    losses : Losses
+    factor : int
+        Channels to a new one. Those that are left over are dropped at the start of the axis.
+
+    Returns
+    -------
+    Losses
+    """
+    if factor == 1:
+        return losses
+    step = losses.step * factor
+    summed = {
+        name: summed_channels(getattr(losses, name), factor)
+        for name in ("counts", "zlp", "variance", "directions")
+    }
+    n_half = int(losses.distance[-1] / step)
+    distance = step * np.arange(-n_half, n_half + 1)
+    return replace(
+        losses,
+        energy=summed_channels(losses.energy, factor) / factor,
+        distance=distance,
+        response=_response_at(losses, distance, factor),
+        **summed,
+    )
+
+
+def _response_at(losses, distance, factor):
+    """Sum a response into channels around other distances."""
+    ends = np.concatenate([distance - 0.5 * (distance[1] - distance[0]), [np.inf]])
+    edges = losses.distance + 0.5 * losses.step
+    area = np.cumsum(losses.response, axis=-1)
+    below = np.stack([np.interp(ends, edges, one, left=0.0, right=one[-1]) for one in area])
+    response = np.diff(below, axis=-1)
+    return response / response.sum(-1, keepdims=True)
+
+
+def up_to(losses, last):
+    """Leave out energies beyond one: what is below does not depend on them.
+
+    Parameters
+    ----------
+    losses : Losses
+    last : float
+        On the axis, eV.
+
+    Returns
+    -------
+    Losses
+    """
+    stop = int(np.searchsorted(losses.energy, last, side="right"))
+    if stop == losses.energy.size:
+        return losses
+    names = ("counts", "zlp", "variance", "directions")
+    kept = {name: getattr(losses, name)[..., :stop] for name in names}
+    return replace(losses, energy=losses.energy[:stop], **kept)
+
+
+def summed_channels(values, factor):
+    """Sum neighbouring channels, those on the last axis of an array.
+
+    Parameters
+    ----------
+    values : ndarray of shape (..., n_energy)
+    factor : int
+        Channels to a new one. Those that are left over are dropped at the start of the axis.
+
+    Returns
+    -------
+    ndarray of shape (..., n_energy // factor)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.deconvolution import summed_channels
+    >>> summed_channels(np.arange(7.0), 3)
+    array([ 6., 15.])
+    """
+    n_kept = values.shape[-1] // factor
+    kept = values[..., values.shape[-1] - n_kept * factor :]
+    return kept.reshape(*values.shape[:-1], n_kept, factor).sum(-1)
+
+
+def channels_to_sum(fwhm, step):
+    """Choose how many channels to sum: four new ones to the FWHM of the peak hold all there is.
+
+    Parameters
+    ----------
+    fwhm, step : float
+        Of the peak, and of a channel, eV.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.physics.deconvolution import channels_to_sum
+    >>> channels_to_sum(0.45, 0.025), channels_to_sum(0.08, 0.03)
+    (4, 1)
+    """
+    return max(1, int(fwhm / _CHANNELS_PER_FWHM / step))

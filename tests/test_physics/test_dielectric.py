@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blocks of spectra to dielectric functions: errors are what errors do, spectra are treated alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scattering_spectra import make_losses
+
+from hyperspy_zlpml.data import SEMICONDUCTOR
+from hyperspy_zlpml.physics import Beam, Reason
+from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
+from hyperspy_zlpml.physics.kramers_kronig import LossGrid
+from hyperspy_zlpml.physics.loss_probability import volume_loss
+
+BEAM = Beam(energy=200.0, collection_angle=15.0)
+ANALYSIS = Analysis(grid=LossGrid(0.1, 440, 5), rebin=1, beam=BEAM, by_index=True)
+ENERGY = ANALYSIS.grid.energy
+N = SEMICONDUCTOR.refractive_index
+
+
+def single(energy):
+    """Probability per eV of a loss in one mean free path of 130.6 nm."""
+    above = np.maximum(energy, 1e-3)
+    return np.where(energy > 0, 130.6 * volume_loss(above, SEMICONDUCTOR.epsilon(above), BEAM), 0.0)
+
+
+def found_of(losses, analysis=ANALYSIS, given=N, error=0.0):
+    n = len(losses.counts)
+    columns = dielectric_block(losses, np.full(n, given), np.full(n, error), analysis)
+    return {name: columns[:, analysis.columns(name)] for name in (*SPECTRA, *NUMBERS)}
+
+
+@pytest.fixture(scope="module")
+def losses():
+    return make_losses([0.3, 0.6, 1.0], single=single)[0]
+
+
+def test_exact_losses_give_the_function_at_the_resolution(losses):
+    found = found_of(losses)
+    seen = (ENERGY > 2) & (ENERGY < 30)
+    true = SEMICONDUCTOR.epsilon(ENERGY)[seen]
+    error = found["eps1"][:, seen] - true.real
+    assert np.sqrt(np.mean(error**2) / np.mean(true.real**2)) < 0.02
+    assert np.allclose(found["thickness"], 130.6 * np.array([0.3, 0.6, 1.0]), rtol=5e-3)
+    assert np.allclose(found["rising"], 23.877, atol=0.03)
+    assert np.allclose(found["falling"], 9.628, atol=0.1)
+
+
+def test_columns_are_all_there_and_none_twice():
+    covered = np.concatenate(
+        [
+            np.atleast_1d(np.arange(ANALYSIS.width)[ANALYSIS.columns(one)])
+            for one in (*SPECTRA, *NUMBERS)
+        ]
+    )
+    assert np.array_equal(np.sort(covered), np.arange(ANALYSIS.width))
+
+
+def test_spectra_are_treated_alone(losses):
+    together, alone = found_of(losses), found_of(losses.select([1]))
+    for name, values in together.items():
+        assert np.array_equal(values[1], alone[name][0], equal_nan=True), name
+
+
+@pytest.mark.parametrize("by_index", [True, False])
+def test_std_is_the_change_by_a_direction(losses, by_index):
+    """The error of one direction, a tail beyond the window, is the difference that it makes."""
+    analysis = replace(ANALYSIS, by_index=by_index)
+    given = N if by_index else 100.0
+    tail = np.where(losses.from_peak > 2.0, np.exp(-losses.from_peak / 4.0), 0.0)
+    tail *= 1e-3 * losses.subtracted.max(-1, keepdims=True)
+    nothing, with_tail = (replace(losses, directions=c * tail[:, None]) for c in (0.0, 1.0))
+    moved = replace(nothing, zlp=losses.zlp + tail)
+    start, found, other = (found_of(one, analysis, given) for one in (nothing, with_tail, moved))
+    seen = (ENERGY > 3.0) & (ENERGY < 30.0)
+    for name in ("eps1", "eps2"):
+        own = np.sqrt(found[f"{name}_std"] ** 2 - start[f"{name}_std"] ** 2)[:, seen]
+        change = np.abs(other[name] - start[name])[:, seen]
+        assert np.nanmedian(own / change) == pytest.approx(1.0, abs=0.03)
+    own = np.sqrt(found["thickness_std"] ** 2 - start["thickness_std"] ** 2)
+    change = np.abs(other["thickness"] - start["thickness"])
+    assert np.allclose(own, change, rtol=0.03)
+
+
+def test_draws_scatter_as_the_errors_say():
+    draws, _ = make_losses(np.full(150, 0.5), single=single, seed=7001)
+    found = found_of(draws)
+    for name in ("eps1", "eps2"):
+        seen = (ENERGY > 3.0) & (ENERGY < 30.0)
+        ratio = found[name].std(0) / np.median(found[f"{name}_std"], axis=0)
+        assert np.median(ratio[seen]) == pytest.approx(1.0, abs=0.15)
+    for name in ("thickness", "rising", "falling"):
+        assert found[name].std() / np.median(found[f"{name}_std"]) == pytest.approx(1.0, abs=0.3)
+
+
+def test_the_error_of_what_is_given_is_systematic(losses):
+    exact, found, other = (
+        found_of(losses, given=n, error=e) for n, e in ((N, 0), (N, 0.05), (N + 0.05, 0))
+    )
+    own = np.sqrt(found["thickness_systematic"] ** 2 - exact["thickness_systematic"] ** 2)
+    assert np.allclose(own, np.abs(other["thickness"] - exact["thickness"]), rtol=1e-6)
+    assert np.array_equal(found["eps1_std"], exact["eps1_std"])
+
+
+def test_reasons(losses):
+    short = replace(ANALYSIS, grid=LossGrid(0.1, 300, 5))
+    no_limit = replace(losses, loss_limit=np.full(3, np.inf), gain_limit=np.full(3, -np.inf))
+    noisy = replace(losses, variance=1e10 + losses.variance)
+    corrected = replace(ANALYSIS, relativistic=True)
+    thick = make_losses([5.0], single=single)[0]
+    for one, analysis, reason in (
+        (losses, ANALYSIS, Reason.RETARDED),
+        (losses, corrected, Reason.NONE),
+        (losses, short, Reason.AXIS_TOO_SHORT),
+        (no_limit, ANALYSIS, Reason.NO_LIMIT),
+        (noisy, ANALYSIS, Reason.NOT_SIGNIFICANT),
+        (thick, ANALYSIS, Reason.TOO_THICK),
+    ):
+        found = found_of(one, analysis)
+        assert (found["reason"] == reason).all(), reason
+        assert np.isnan(found["eps1"]).all() == (reason not in (Reason.NONE, Reason.RETARDED))
+
+
+def test_a_pixel_without_a_thickness_has_no_answer(losses):
+    found = found_of(losses, replace(ANALYSIS, by_index=False), given=np.nan)
+    assert (found["reason"] == Reason.NOT_SIGNIFICANT).all()
+    assert np.isnan(found["eps1"]).all()
+
+
+def test_vacuum_has_no_answer():
+    draws, _ = make_losses(np.zeros(200), single=single, seed=7002)
+    assert (found_of(draws)["reason"] == Reason.NOT_SIGNIFICANT).mean() >= 0.99

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Losses below E_I that a match has taken for zero-loss peak are given back."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.physics import Beam, Losses
+from hyperspy_zlpml.physics.hidden_losses import onset_of, with_hidden_losses
+
+BEAM = Beam(energy=200.0, collection_angle=15.0)
+ENERGY = np.arange(-2.0, 8.0, 0.05)
+LIMIT = 1.0
+
+
+def matched(slope, noise=0.0):
+    """Losses of Im[-1/eps] = slope E, and a ZLP that was matched to them below E_I by least squares.
+
+    The match has two numbers, height and width of the tail, with weak priors: the directions are
+    those of its posterior.
+    """
+    peak = 1e6 / (1 + (ENERGY / 0.2) ** 2) ** 1.5
+    above = np.maximum(ENERGY, 0.0)
+    shape = above * BEAM.angular_logarithm(np.maximum(above, 0.05)) * 0.05
+    counts = peak + slope * shape
+    variance = counts + 100.0
+    derivatives = np.stack([peak, peak * np.log1p(np.abs(ENERGY))]) * [[1.0], [0.3]]
+    window = (ENERGY < LIMIT) & (ENERGY > -1.5)
+    weighted = derivatives[:, window] / variance[window]
+    covariance = np.linalg.inv(weighted @ derivatives[:, window].T + np.eye(2))
+    fitted = covariance @ (weighted @ (counts - peak)[window])
+    directions = np.linalg.cholesky(covariance).T @ derivatives
+    true = counts - peak
+    return true, Losses(
+        energy=ENERGY,
+        distance=ENERGY[:81],
+        counts=counts[None],
+        zlp=(peak + fitted @ derivatives)[None],
+        variance=variance[None],
+        directions=directions[None],
+        centre=np.zeros(1),
+        fwhm=np.full(1, 0.3),
+        gain_limit=np.full(1, -1.5),
+        loss_limit=np.full(1, LIMIT),
+        is_vacuum=np.zeros(1, bool),
+        response=np.ones((1, 81)) / 81,
+    )
+
+
+@pytest.mark.parametrize("slope", [300.0, 3000.0])
+def test_the_zlp_is_that_without_losses_in_its_window(slope):
+    true, losses = matched(slope)
+    beyond = (ENERGY > LIMIT) & (ENERGY < 4.0)
+    before = (losses.subtracted[0] - true)[beyond]
+    after = (with_hidden_losses(losses, BEAM).subtracted[0] - true)[beyond]
+    assert (before < 0).all()
+    assert np.abs(after).max() < 0.05 * np.abs(before).max()
+
+
+def test_nothing_is_given_back_where_there_are_no_losses():
+    _, losses = matched(0.0)
+    assert np.allclose(with_hidden_losses(losses, BEAM).zlp, losses.zlp, rtol=1e-12)
+
+
+def test_a_specimen_with_a_gap_keeps_its_zlp():
+    _, losses = matched(0.0)
+    counts = losses.counts + np.where(ENERGY > 3.0, 1e4, 0.0)
+    gapped = replace(losses, counts=counts)
+    assert np.allclose(with_hidden_losses(gapped, BEAM).zlp, losses.zlp, rtol=1e-12)
+
+
+def test_errors_grow_by_what_is_not_known_of_the_slope():
+    _, losses = matched(3000.0)
+    after = with_hidden_losses(losses, BEAM)
+    assert after.n_directions == losses.n_directions + 1
+    beyond = ENERGY > LIMIT
+    std = [np.sqrt((one.directions[0][:, beyond] ** 2).sum(0)) for one in (losses, after)]
+    assert (std[1] > std[0]).all()
+
+
+def test_directions_are_those_of_the_corrected_zlp():
+    """Moving the ZLP by a direction before is moving it by that direction after."""
+    _, losses = matched(1000.0)
+    after = with_hidden_losses(losses, BEAM)
+    for number in range(losses.n_directions):
+        moved = replace(losses, zlp=losses.zlp + losses.directions[:, number])
+        found = with_hidden_losses(moved, BEAM).zlp
+        assert np.allclose(found, after.zlp + after.directions[:, number], rtol=1e-9)
+
+
+def test_spectra_without_a_limit_stay_as_they_are():
+    _, losses = matched(1000.0)
+    unlimited = replace(losses, loss_limit=np.full(1, np.inf), gain_limit=np.full(1, -np.inf))
+    after = with_hidden_losses(unlimited, BEAM)
+    assert np.array_equal(after.zlp, losses.zlp)
+
+
+def test_losses_that_begin_just_below_the_limit_are_of_a_gap():
+    """A straight line from an onset: found where it is, and less is given back than without it."""
+    _, losses = matched(0.0)
+    distance = np.maximum(ENERGY - 0.9, 0.0)
+    added = 1e4 * distance * BEAM.angular_logarithm(np.maximum(ENERGY, 0.05)) * 0.05
+    gapped = replace(losses, counts=losses.counts + added)
+    assert onset_of(gapped, BEAM)[0] == pytest.approx(0.9, abs=0.02)
+    beyond = ENERGY > LIMIT
+    error = (with_hidden_losses(gapped, BEAM).zlp - losses.zlp)[0, beyond]
+    assert np.abs(error).max() < 0.01 * added[beyond].max()
+
+
+def test_losses_without_a_gap_have_no_onset():
+    true, losses = matched(1000.0)
+    exact = replace(losses, zlp=losses.counts - true)
+    assert onset_of(exact, BEAM)[0] == 0.0

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Dielectric functions of images of known ones, in native form, with errors that hold."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from exspy.signals import DielectricFunction
+
+from hyperspy_zlpml.data import SEMICONDUCTOR, dielectric_phantom, ws2_like
+from hyperspy_zlpml.physics import Reason
+
+N = SEMICONDUCTOR.refractive_index
+SPECTRA = ("epsilon", "eps1_std", "eps2_std", "eps1_systematic", "eps2_systematic")
+QUICK = {"n_replicas": 5, "n_clusters": 2, "random_state": 0}
+
+
+def phantom(shape=(6, 5), **parameters):
+    return dielectric_phantom(shape, random_state=7001, n_channels=512, scale=0.1, **parameters)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return phantom()
+
+
+@pytest.fixture(scope="module")
+def removal(sample):
+    return sample.signal.deepcopy().remove_zlp_ml(**QUICK)
+
+
+@pytest.fixture(scope="module")
+def found(removal):
+    return removal.dielectric_function(n=N, n_error=0.02)
+
+
+def specimen_of(sample):
+    return sample.thickness_nm.data > 0
+
+
+def all_signals(value):
+    """Every signal of a result, with those of records within it."""
+    for field in fields(value):
+        one = getattr(value, field.name)
+        yield from all_signals(one) if hasattr(one, "__dataclass_fields__") else [one]
+
+
+def test_the_dielectric_function_is_that_of_the_specimen(sample, found):
+    specimen = specimen_of(sample)
+    energy = found.epsilon.axes_manager.signal_axes[0].axis
+    seen = (energy > 2) & (energy < 30)
+    true = SEMICONDUCTOR.epsilon(energy)[seen]
+    error = found.epsilon.data[specimen][:, seen] - true
+    for part in (np.real, np.imag):
+        relative = np.sqrt(np.mean(part(error) ** 2) / np.mean(part(true) ** 2))
+        assert relative < 0.25
+    std, systematic = (
+        getattr(found, f"eps1_{kind}").data[specimen][:, seen] for kind in ("std", "systematic")
+    )
+    assert 0.4 < np.mean(np.abs(error.real) < np.hypot(std, systematic)) < 0.95
+
+
+def test_thickness_and_zeros_are_those_of_the_specimen(sample, found):
+    specimen = specimen_of(sample)
+    thickness = found.thickness.value.data[specimen] / sample.thickness_nm.data[specimen]
+    assert np.median(thickness) == pytest.approx(1.0, abs=0.02)
+    rising, falling = found.crossings.rising.position, found.crossings.falling.position
+    assert np.median(rising.value.data[specimen]) == pytest.approx(23.88, abs=0.05)
+    assert np.median(falling.value.data[specimen]) == pytest.approx(9.63, abs=0.4)
+    assert (found.crossings.rising.probability.data[specimen] > 0.5).all()
+    assert np.allclose(
+        rising.value.get_noise_variance().data[specimen], rising.std.data[specimen] ** 2
+    )
+
+
+def test_vacuum_has_no_dielectric_function(sample, found):
+    vacuum = ~specimen_of(sample)
+    assert np.isnan(found.epsilon.data[vacuum]).all()
+    assert (found.reason.data[vacuum] == Reason.NOT_SIGNIFICANT).all()
+    assert np.isnan(found.thickness.value.data[vacuum]).all()
+
+
+def test_signals_are_native(sample, found):
+    assert isinstance(found.epsilon, DielectricFunction)
+    assert found.epsilon.metadata.General.title == "Dielectric phantom dielectric function"
+    axis = found.epsilon.axes_manager.signal_axes[0]
+    assert axis.units == "eV"
+    assert axis.offset == pytest.approx(axis.scale)
+    for signal in all_signals(found):
+        assert signal.axes_manager.navigation_shape == (6, 5)
+        assert "ZLP_ML" in signal.metadata
+    bulk, free = found.epsilon.get_number_of_effective_electrons(nat=50e27, cumulative=False)
+    specimen = specimen_of(sample)
+    assert np.isfinite(bulk.data[specimen]).all()
+    assert np.isfinite(free.data[specimen]).all()
+
+
+def test_the_error_of_n_is_systematic(removal, found):
+    exact = removal.dielectric_function(n=N)
+    known = np.isfinite(exact.epsilon.data)
+    assert np.array_equal(exact.epsilon.data[known], found.epsilon.data[known])
+    assert (found.eps1_systematic.data >= exact.eps1_systematic.data)[known].all()
+    moved = removal.dielectric_function(n=N + 0.02)
+    change = moved.thickness.value.data - exact.thickness.value.data
+    own = np.sqrt(found.thickness.systematic.data**2 - exact.thickness.systematic.data**2)
+    assert np.allclose(own, np.abs(change), rtol=1e-4, equal_nan=True)
+
+
+def test_normalised_by_thickness(sample, removal, found):
+    specimen = specimen_of(sample)
+    thickness = found.thickness.value
+    by_thickness = removal.dielectric_function(thickness=thickness)
+    assert np.allclose(by_thickness.epsilon.data, found.epsilon.data, rtol=1e-9, equal_nan=True)
+    assert np.allclose(by_thickness.n.value.data[specimen], N)
+    assert (by_thickness.n.std.data[specimen] > 0).all()
+    assert np.array_equal(np.isnan(by_thickness.n.value.data), ~specimen)
+    with_error = removal.dielectric_function(thickness=thickness, thickness_error=2.0)
+    assert (with_error.n.systematic.data > by_thickness.n.systematic.data)[specimen].all()
+
+
+def test_lazy_is_eager(sample, found):
+    lazy = sample.signal.deepcopy().as_lazy()
+    lazy.data = lazy.data.rechunk((2, 3, 256))
+    removal = lazy.remove_zlp_ml(**QUICK)
+    result = removal.dielectric_function(n=N, n_error=0.02)
+    for name in SPECTRA:
+        signal = getattr(result, name)
+        assert signal._lazy, name
+        expected = getattr(found, name).data
+        assert np.allclose(signal.data.compute(), expected, rtol=1e-5, equal_nan=True), name
+    for one, other in zip(all_signals(result), all_signals(found), strict=True):
+        if not one._lazy:
+            assert np.allclose(one.data, other.data, rtol=1e-5, equal_nan=True)
+
+
+def test_an_axis_in_mev_gives_the_same(sample, found):
+    signal = sample.signal.deepcopy()
+    signal.axes_manager.signal_axes[0].convert_to_units("meV")
+    result = signal.remove_zlp_ml(**QUICK).dielectric_function(n=N, n_error=0.02)
+    assert result.epsilon.axes_manager.signal_axes[0].units == "meV"
+    assert np.allclose(result.epsilon.data, found.epsilon.data, rtol=1e-6, equal_nan=True)
+    one, other = (r.crossings.rising.position.value.data for r in (result, found))
+    assert np.allclose(one, 1e3 * other, rtol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 2, 2)])
+def test_other_dimensions(shape):
+    sample = phantom(shape, vacuum_fraction=0.0, thickness_range=(0.4, 0.6))
+    removal = sample.signal.remove_zlp_ml(n_clusters=1, n_replicas=4, random_state=0)
+    result = removal.dielectric_function(n=N)
+    assert result.epsilon.axes_manager.navigation_shape == shape
+    assert result.epsilon.data.shape == (*shape[::-1], result.epsilon.data.shape[-1])
+    result.plot()
+
+
+def test_pixels_that_were_left_out(sample, removal):
+    signal = sample.signal.deepcopy()
+    signal.data[1, 2] = np.nan
+    reused = signal.remove_zlp_ml(ensemble=removal.ensemble, n_clusters=2, random_state=0)
+    result = reused.dielectric_function(n=N)
+    assert np.isnan(result.epsilon.data[1, 2]).all()
+    assert result.reason.data[1, 2] == Reason.LEFT_OUT
+    assert result.reason.metadata.ZLP_ML.legend.as_dictionary()["1"].startswith("LEFT_OUT")
+
+
+def test_an_axis_that_ends_below_the_plasmon_has_no_answer():
+    sample = ws2_like((3, 3), n_channels=512, scale=0.04, random_state=7001)
+    removal = sample.signal.remove_zlp_ml(n_clusters=2, n_replicas=4, random_state=0)
+    result = removal.dielectric_function(n=4.0)
+    specimen = sample.thickness.data > 0
+    assert np.isnan(result.epsilon.data).all()
+    assert (result.reason.data[specimen] == Reason.AXIS_TOO_SHORT).all()
+
+
+def test_retardation_is_told_and_taken_off(sample, found, removal):
+    specimen = specimen_of(sample)
+    assert (found.reason.data[specimen] == Reason.RETARDED).all()
+    corrected = removal.dielectric_function(n=N, relativistic=True)
+    assert (corrected.reason.data[specimen] != Reason.RETARDED).all()
+
+
+def test_faces_are_taken_off():
+    sample = phantom((4, 4), surfaces=True, thickness_nm=(25.0, 60.0))
+    removal = sample.signal.remove_zlp_ml(**QUICK)
+    plain, corrected = (removal.dielectric_function(n=N, surface=one) for one in (False, True))
+    specimen = specimen_of(sample) & np.isfinite(corrected.thickness.value.data)
+    errors = [
+        np.abs(r.thickness.value.data / sample.thickness_nm.data - 1)[specimen]
+        for r in (plain, corrected)
+    ]
+    assert specimen.sum() > 0.8 * specimen_of(sample).sum()
+    assert np.median(errors[1]) < 0.3 * np.median(errors[0])
+
+
+def test_all_of_a_film_is_taken_off():
+    sample = phantom((4, 4), retarded="slab", thickness_nm=(40.0, 90.0))
+    removal = sample.signal.remove_zlp_ml(**QUICK)
+    plain, corrected = (
+        removal.dielectric_function(n=N, surface=one, relativistic=one) for one in (False, True)
+    )
+    specimen = specimen_of(sample) & np.isfinite(corrected.thickness.value.data)
+    energy = corrected.epsilon.axes_manager.signal_axes[0].axis
+    seen = (energy > 2) & (energy < 30)
+    true = SEMICONDUCTOR.epsilon(energy)[seen]
+    errors = [np.abs(r.epsilon.data[specimen][:, seen] - true).mean() for r in (plain, corrected)]
+    assert specimen.sum() > 0.8 * specimen_of(sample).sum()
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_the_figure_shows_a_pixel(found):
+    (axes,) = found.plot((2, 1))
+    assert axes.get_xlabel() == "Energy (eV)"
+    assert len(axes.collections) == 4
+    with pytest.raises(ValueError, match="indices: expected one within each of"):
+        found.plot((9, 9))
+
+
+BAD = [
+    ({}, "n, thickness: expected either .* got none"),
+    ({"n": 2.0, "thickness": 30.0}, "n, thickness: .* got both"),
+    ({"n": 1.0}, "n: expected refractive indices above 1, got 1.0"),
+    ({"n": -2.0}, "n: expected refractive indices above 1"),
+    ({"n": "2"}, "n: expected real numbers"),
+    ({"n": np.full((3, 3), 2.0)}, "n: expected a number or a map of the navigation shape"),
+    ({"thickness": -5.0}, "thickness: expected a positive number"),
+    ({"thickness": np.nan}, "thickness: expected a positive number"),
+    ({"thickness": np.ones(7)}, "thickness: expected a number or a map"),
+    ({"n": 2.0, "n_error": -0.1}, "n_error: expected errors that are not negative"),
+    ({"n": 2.0, "thickness_error": 1.0}, "thickness_error: expected together with thickness"),
+    ({"thickness": 9.0, "n_error": 1.0}, "n_error: expected together with n"),
+    ({"n": 2.0, "metal": True}, "n: expected no finite refractive index of a metal"),
+    ({"n": 2.0, "surface": "yes"}, "surface: expected True or False"),
+    ({"n": 2.0, "relativistic": 1}, "relativistic: expected True or False"),
+    ({"metal": 1}, "metal: expected True or False"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", BAD)
+def test_bad_arguments_are_named(removal, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        removal.dielectric_function(**arguments)
+
+
+def test_a_missing_angle_is_named(sample, removal):
+    signal = sample.signal.deepcopy()
+    del signal.metadata.Acquisition_instrument.TEM.Detector.EELS.collection_angle
+    removal = signal.remove_zlp_ml(ensemble=removal.ensemble, n_clusters=2)
+    with pytest.raises(ValueError, match=r"collection_angle .*set_microscope_parameters"):
+        removal.dielectric_function(n=N)
+
+
+def test_a_metal_is_an_infinite_index(removal):
+    one, other = (removal.dielectric_function(**a) for a in ({"metal": True}, {"n": np.inf}))
+    assert np.array_equal(one.epsilon.data, other.epsilon.data, equal_nan=True)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``r.temperature()``: maps in native form, every kind of image, and what is refused."""
+
+import hyperspy.api as hs
+import numpy as np
+import pytest
+from conftest import QUICK
+
+from hyperspy_zlpml.data import phonons, ws2_like
+from hyperspy_zlpml.physics import Reason
+from hyperspy_zlpml.signals.maps.temperature import Temperature
+
+MAPS = ("temperature", "highest", "loss", "gain", "energy", "chi2", "reason")
+WITH_ERRORS = ("temperature", "loss", "gain")
+SMALL = {"temperature": 600.0, "n_channels": 601, "scale": 1e-3, "random_state": 7001}
+LEFT_OUT = (2, 3)
+MASK = np.zeros((6, 6), bool)
+MASK[LEFT_OUT] = True
+REMOVE = {**QUICK, "navigation_mask": MASK}
+
+
+@pytest.fixture(scope="module")
+def film():
+    return phonons((6, 6), **SMALL)
+
+
+@pytest.fixture(scope="module")
+def removal(film):
+    return film.signal.deepcopy().remove_zlp_ml(**REMOVE)
+
+
+@pytest.fixture(scope="module")
+def found(removal):
+    return removal.temperature()
+
+
+def test_temperatures_of_the_specimen_and_none_of_vacuum(found, film):
+    specimen = film.thickness.data > 0
+    specimen[LEFT_OUT] = False
+    temperature, reason = found.temperature.data, found.reason.data
+    std = np.sqrt(found.temperature.get_noise_variance().data)
+    assert (reason[specimen] == Reason.NONE).mean() > 0.95
+    has = specimen & (reason == Reason.NONE)
+    pull = (temperature[has] - 600.0) / std[has]
+    assert np.sqrt((pull**2).mean()) < 1.6
+    vacuum = film.thickness.data == 0
+    assert np.isnan(temperature[vacuum]).all()
+    assert not (reason[vacuum] == Reason.NONE).any()
+    assert reason[LEFT_OUT] == Reason.LEFT_OUT
+    for name in MAPS[:-1]:
+        assert np.isnan(getattr(found, name).data[LEFT_OUT]), name
+
+
+def test_maps_are_native(found, tmp_path):
+    assert isinstance(found, Temperature)
+    for name in MAPS:
+        signal = getattr(found, name)
+        assert signal.axes_manager.navigation_shape == (6, 6)
+        assert signal.axes_manager.signal_dimension == 0
+        assert signal.metadata.General.title.startswith("Phonons at 600 K ")
+        assert "ZLP_ML" in signal.metadata
+        assert (signal.get_noise_variance() is not None) == (name in WITH_ERRORS)
+    assert len({getattr(found, name).metadata.General.title for name in MAPS}) == len(MAPS)
+    assert found.temperature.metadata.Signal.quantity == "Temperature (K)"
+    assert found.energy.metadata.Signal.quantity == "Energy (eV)"
+    assert found.reason.metadata.ZLP_ML.legend.as_dictionary()["5"].startswith("NOT_SIGNIFICANT")
+    found.temperature.save(tmp_path / "temperature.zspy")
+    loaded = hs.load(tmp_path / "temperature.zspy")
+    np.testing.assert_array_equal(loaded.data, found.temperature.data)
+    np.testing.assert_array_equal(
+        loaded.get_noise_variance().data, found.temperature.get_noise_variance().data
+    )
+
+
+def assert_same_maps(one, other, rtol=1e-9):
+    for name in MAPS:
+        np.testing.assert_allclose(getattr(one, name).data, getattr(other, name).data, rtol=rtol)
+
+
+def test_lazy_maps_are_those_in_memory(film, found):
+    lazy = film.signal.as_lazy().remove_zlp_ml(**REMOVE)
+    assert_same_maps(found, lazy.temperature(), rtol=1e-6)
+    assert lazy.subtracted._lazy
+
+
+def test_mev_give_the_same_temperatures(film, removal):
+    signal = film.signal.deepcopy()
+    axis = signal.axes_manager.signal_axes[0]
+    axis.scale, axis.offset, axis.units = axis.scale * 1e3, axis.offset * 1e3, "meV"
+    in_mev = signal.remove_zlp_ml(**REMOVE).temperature(70.0, 130.0)
+    in_ev = removal.temperature(0.07, 0.13)
+    np.testing.assert_allclose(
+        in_mev.temperature.data, in_ev.temperature.data, rtol=1e-3, equal_nan=True
+    )
+    np.testing.assert_allclose(in_mev.energy.data, 1e3 * in_ev.energy.data, rtol=1e-3)
+    assert in_mev.energy.metadata.Signal.quantity == "Energy (meV)"
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 2, 2)])
+def test_any_number_of_navigation_axes(shape, removal):
+    sample = phonons(shape, vacuum_fraction=0.0, **SMALL)
+    regions = {"E_I": 0.04, "gain_limit": -0.04}
+    other = sample.signal.remove_zlp_ml(ensemble=removal.ensemble, regions=regions, **QUICK)
+    found = other.temperature(0.07, 0.13)
+    assert found.temperature.axes_manager.navigation_shape == (shape or (1,))
+    assert np.nanmedian(found.temperature.data) == pytest.approx(600.0, abs=30.0)
+
+
+# --- what there is no temperature of, and what is refused -----------------------------------------
+
+
+def test_electronic_losses_have_no_temperature(removal_of_losses):
+    found = removal_of_losses.temperature()
+    assert np.isnan(found.temperature.data).all()
+    assert not (found.reason.data == Reason.NONE).any()
+
+
+@pytest.fixture(scope="module")
+def removal_of_losses():
+    sample = ws2_like((6, 6), n_channels=1024, random_state=0)
+    regions = {"E_I": 1.2, "gain_limit": -1.2}
+    return sample.signal.remove_zlp_ml(regions=regions, **QUICK)
+
+
+def test_a_window_within_the_limits_tells_nothing(removal):
+    found = removal.temperature(0.005, 0.02)
+    kept = found.reason.data[found.reason.data != Reason.LEFT_OUT]
+    assert set(kept) <= {Reason.BELOW_RESOLUTION, Reason.NO_LIMIT}
+    assert np.isnan(found.temperature.data).all()
+
+
+@pytest.mark.parametrize(
+    "window, message",
+    [
+        ((0.2, 0.1), r"left: expected less than right = 0\.1, got 0\.2"),
+        ((-0.1, 0.1), "left: expected a positive number"),
+        ((0.1, 0.0), "right: expected a positive number"),
+        (("low", None), "left: expected a positive number"),
+        ((5.0, 6.0), "left: expected an energy axis that reaches 5 below the peak.*gains, got 0.3"),
+    ],
+)
+def test_windows_that_are_none(removal, window, message):
+    with pytest.raises(ValueError, match=message):
+        removal.temperature(*window)
+
+
+def test_an_axis_without_gain_side(film):
+    signal = film.signal.isig[-0.02:]
+    removal = signal.remove_zlp_ml(**QUICK)
+    with pytest.raises(ValueError, match="left: expected an energy axis that reaches .* below"):
+        removal.temperature()
