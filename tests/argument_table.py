@@ -212,6 +212,18 @@ def is_index(value):
     return is_infinite or (is_real(value) and value >= 1)
 
 
+def is_index_above_1(value):
+    return is_index(value) and np.ravel(getattr(value, "data", value))[0] > 1
+
+
+def is_any_index(value):
+    """A positive refractive index, or none."""
+    if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
+        return is_numbers(value) and np.size(value) == 1 and np.ravel(value)[0] > 0
+    is_infinite = isinstance(value, float) and value == math.inf
+    return value is None or is_infinite or (is_real(value) and value > 0)
+
+
 def is_error(value):
     """An error that is not negative."""
     if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
@@ -315,6 +327,17 @@ KINDS = {
     "ln N0": optional(number(-100, 100)),
     "response or None": instance(data.Response, type(None)),
     "material or None": instance(data.Material, type(None)),
+    "index above 1": is_index_above_1,
+    "index above 1 or None": optional(is_index_above_1),
+    "any index or None": is_any_index,
+    "no": lambda value: isinstance(value, (bool, np.bool_)) and not value,
+    "no error": lambda value: is_real(value) and value == 0,
+    "error of a path": number(0, 100),
+    "exponent or None": optional(number(0.1, 5)),
+    "density or None": optional(number(0.05, 25)),
+    "mean free path or None": optional(number(0.1, 1e5)),
+    "fall or None": optional(number(2, 10)),
+    "error of a fall": number(0, 0.9),
     "an index": is_index,
     "an error": is_error,
     "oscillators": instance(OscillatorModel),
@@ -510,6 +533,30 @@ def _result_methods(scene):
         Called("retardation", removal.retardation, {
             "dielectric": "None", "n": "an index", "n_error": "an error", "right": "None",
             "confidence": "a probability", "show_progressbar": "a flag or None",
+        }, {"n": 3.0}),
+        Called("r.single_scattering", removal.single_scattering, {
+            "normalised": "a flag", "counting_noise": "a flag",
+            "show_progressbar": "a flag or None",
+        }),
+        Called("r.band_gap", removal.band_gap, {
+            "exponent": "exponent or None", "own_response": "a flag", "pool": "None",
+            "n": "any index or None", "window": "None",
+            "show_progressbar": "a flag or None",
+        }),
+        Called("r.thickness", removal.thickness, {
+            "density": "density or None", "n_error": "an error",
+            "mean_free_path": "mean free path or None", "tail_exponent": "fall or None",
+            "tail_exponent_error": "error of a fall", "show_progressbar": "a flag or None",
+            "n": "index above 1 or None", "right": "a positive number or None",
+        }, {"n": 3.0}),
+        Called("r.thickness by a path", removal.thickness, {
+            "mean_free_path_error": "error of a path",
+        }, {"mean_free_path": 100.0}),
+        Called("r.dielectric_function", removal.dielectric_function, {
+            "n_error": "an error", "surface": "a flag",
+            "relativistic": "a flag", "show_progressbar": "a flag or None",
+            "n": "index above 1", "thickness": "None", "thickness_error": "no error",
+            "metal": "no",
         }, {"n": 3.0}),
         Called("plot", removal.plot, {"indices": "indices"}),
         Called("plot_regions", removal.plot_regions,

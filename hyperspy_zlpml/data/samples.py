@@ -549,6 +549,7 @@ def phonons(
     <EELSZLPSpectrum, title: Phonons at 600 K, dimensions: (4, 4|1201)>
     """
     arguments.within(strength, "strength", 0, 1)
+    arguments.number(temperature, "temperature")
     defaults = {
         "title": f"Phonons at {temperature:g} K",
         "n_channels": 1201,

@@ -232,6 +232,8 @@ def numbers_of_pixels(removal, value, name):
     """
     shape = removal.removed.shape[:-1]
     values = arguments.real_array(getattr(value, "data", value), name)
+    if (np.isfinite(values) & (np.abs(values) > arguments.LARGEST)).any():
+        arguments.refuse(value, name, f"numbers up to {arguments.LARGEST:g}")
     if values.size == 1:
         return np.full(shape, float(values.ravel()[0]))
     if values.shape != shape:
