@@ -10,6 +10,7 @@ from hyperspy.signals import BaseSignal
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.thermometry import COLUMNS, temperatures
 from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, value_map
+from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,6 @@ class TemperatureMethods:
         >>> bool(abs(np.nanmedian(found.temperature.data) - 600) < 30)
         True
         """
-        from hyperspy_zlpml.signals.arguments import wants_progressbar
-
         left, right = _checked_window(self, left, right)
         found = self.removed.map_losses(
             partial(temperatures, left=left, right=right),
