@@ -3,10 +3,10 @@
 
 from dataclasses import replace
 
-import hyperspy.api as hs
-
-from hyperspy_zlpml.arguments import optional_flag
 from hyperspy_zlpml.signals.arrays import map_of, vacuum_of
+from hyperspy_zlpml.signals.preferences import wants_progressbar
+
+__all__ = ["unwrap", "wants_progressbar"]
 
 
 def unwrap(options, factor):
@@ -34,24 +34,3 @@ def unwrap(options, factor):
         navigation_mask=map_of(options.navigation_mask),
         ev_per_unit=factor,
     )
-
-
-def wants_progressbar(show):
-    """Tell whether to show progress bars.
-
-    Parameters
-    ----------
-    show : bool or None
-        None for what HyperSpy's preferences say.
-
-    Returns
-    -------
-    bool
-
-    Raises
-    ------
-    ValueError
-        If it is none of these.
-    """
-    show = optional_flag(show, "show_progressbar")
-    return hs.preferences.General.show_progressbar if show is None else show

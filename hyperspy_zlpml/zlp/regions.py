@@ -165,11 +165,11 @@ def first_rise(u, ratio, sigma, smallest_rise=EXTRAPOLATED_RISE):
     Examples
     --------
     >>> import numpy as np
-    >>> from hyperspy_zlpml.zlp.regions import first_rise, onset
+    >>> from hyperspy_zlpml.zlp.regions import first_rise
     >>> u = np.geomspace(0.3, 30, 160)
     >>> sigma = np.full(u.size, 1e-3)
     >>> line = 1 + np.exp(-((u - 8) ** 2))
-    >>> bool(5 < first_rise(u, line, sigma) < 8), onset(u, line, sigma)
+    >>> bool(5 < first_rise(u, line, sigma) < 8), first_rise(u, np.ones(u.size), sigma)
     (True, inf)
     """
     mean = _window_mean(u, ratio, sigma)

@@ -70,7 +70,6 @@ def found(losses, **window):
 @pytest.mark.parametrize("fwhm", [0.006, 0.012, 0.02])
 def test_temperature_of_a_blurred_spectrum_free_of_noise(temperature, fwhm):
     result = found(film(temperature, fwhm=fwhm, limit=3 * fwhm, centre=0.0002))
-    # At 20 meV and 300 K the response is nearly as wide as kT.
     assert abs(result["temperature"][0] / temperature - 1) < 0.004
     assert result["reason"][0] == Reason.NONE
     assert result["energy"][0] == pytest.approx(0.1, abs=0.01)

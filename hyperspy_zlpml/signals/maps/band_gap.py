@@ -19,7 +19,6 @@ from hyperspy_zlpml.physics.band_gap import (
 )
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
-from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.native import (
     numbers_of_pixels,
     plain_map,
@@ -27,6 +26,7 @@ from hyperspy_zlpml.signals.maps.native import (
     value_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.wrapping import set_lazy
 from hyperspy_zlpml.statistics import Range
 

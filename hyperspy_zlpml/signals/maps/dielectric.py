@@ -14,7 +14,6 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
-from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.native import (
     Measured,
     answers,
@@ -23,6 +22,7 @@ from hyperspy_zlpml.signals.maps.native import (
     reason_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.wrapping import set_lazy
 
 #: Steps of the energies to one FWHM: finer ones hold nothing more.

@@ -10,11 +10,11 @@ from hyperspy.signals import BaseSignal
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
 from hyperspy_zlpml.physics.peaks import QUANTITIES, WIDTH, fit_peaks
-from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.pools import check_pool, fit_pools
 from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 #: Sides of the zero-loss peak.
 _SIDES = ("loss", "gain")

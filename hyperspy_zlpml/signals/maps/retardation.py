@@ -12,7 +12,6 @@ from hyperspy_zlpml.compute.mapping import map_spectra
 from hyperspy_zlpml.physics.cherenkov import Excess, excess_of_epsilon, excess_of_index
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold
-from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.native import (
     numbers_of_pixels,
     plain_map,
@@ -20,6 +19,7 @@ from hyperspy_zlpml.signals.maps.native import (
     value_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 #: What is taken of a dielectric function.
 _NEEDED = ("epsilon", "eps1_std", "eps1_systematic", "trusted_from", "reason")

@@ -9,8 +9,8 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.thermometry import COLUMNS, temperatures
-from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, summary, value_map
+from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 
 @dataclass(frozen=True, repr=False, eq=False)

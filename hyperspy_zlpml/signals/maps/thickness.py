@@ -21,7 +21,6 @@ from hyperspy_zlpml.physics.thickness import (
     mean_free_path,
     measure_thickness,
 )
-from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.maps.native import (
     Measured,
     numbers_of_pixels,
@@ -31,6 +30,7 @@ from hyperspy_zlpml.signals.maps.native import (
     value_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 #: Densities of solids, g/cm3: kg/m3 are a thousand times larger.
 _DENSITIES = (0.05, 25.0)
