@@ -249,7 +249,7 @@ class Removed:
         """Bounds of what is taken off, by confidence: those of the result, and wider ones."""
         counts, applied = self.scene.counts[rows], self.result._application
         found = self._wide.apply(self._recorded(rows), applied.peaks.select(rows))
-        wide = [applied._on_all_channels(values) for values in found[3:5]]
+        wide = [applied.on_all_channels(values) for values in found[3:5]]
         sides = (self._spectra("lower")[rows], self._spectra("upper")[rows]), wide
         return {
             confidence: (counts - above, counts - below)
