@@ -246,9 +246,13 @@ def _gap_of(losses, row, settings):
         return _none(Reason.NOT_SIGNIFICANT, improvement)
     found = _fit(spectrum, onsets, ends, settings)
     evidence = _evidence(spectrum, onsets, found)
-    return _summary(spectrum, found)._replace(
+    gap = _summary(spectrum, found)._replace(
         improvement=improvement, ln_indirect=float(ln_indirect(evidence[None]))
-    ), evidence
+    )
+    if settings.window and gap.lower < low:
+        # An onset below what was fitted is the continuation of a shape, not one that was seen.
+        gap = gap._replace(reason=float(Reason.AT_EDGE))
+    return gap, evidence
 
 
 def _none(reason, improvement=np.nan):

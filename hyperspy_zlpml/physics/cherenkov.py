@@ -95,6 +95,37 @@ def excess_of_epsilon(energy, epsilon, std, beam, window):
     return Excess(*(np.where(counts.any(-1), one, np.nan) for one in found))
 
 
+def with_index(found, of_index):
+    """Take the excess of the refractive index where it is the clearer one.
+
+    Energies below those of known losses are looked at by the index alone.
+
+    Parameters
+    ----------
+    found, of_index : Excess
+        By eps1 where it is known, and by the index; infinite excesses, of metals, do not count.
+
+    Returns
+    -------
+    Excess
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.cherenkov import Excess, with_index
+    >>> by_eps1 = Excess(*np.array([[0.3, 0.3], [-1.0, -1.0], [1.0, 1.0], [4.0, 4.0], [1.1, 1.1]]))
+    >>> by_index = Excess(*np.array([[1.0, 1.0], [9.8, np.inf], [0.1, 0.1], [0.0, 0.0], [0.0, 0.0]]))
+    >>> with_index(by_eps1, by_index).probability
+    array([1. , 0.3])
+    """
+    clearer = np.isfinite(of_index.excess) & (of_index.probability > found.probability)
+    names = ("probability", "excess", "std")
+    taken = {
+        name: np.where(clearer, getattr(of_index, name), getattr(found, name)) for name in names
+    }
+    return found._replace(**taken)
+
+
 def excess_of_index(index, error, beam):
     """Compute how far the square of a refractive index exceeds ``(c/v)^2``.
 

@@ -226,7 +226,7 @@ def with_variance(losses, normalised=False, counting_noise=True):
     return np.hstack([values, np.einsum("nqe,nqe->ne", change, change) + noise / peak**2])
 
 
-def from_peak(found):
+def from_peak(found, first=None, size=None):
     """Bring single-scattering distributions to one axis of energies from the peak.
 
     Spectra are moved by whole channels and by the phase of their transforms, which leaves noise as it is.
@@ -234,6 +234,8 @@ def from_peak(found):
     Parameters
     ----------
     found : SingleScattering
+    first, size : int, optional
+        First energy, in steps, and number of energies; by default those of the axis of the counts.
 
     Returns
     -------
@@ -241,10 +243,11 @@ def from_peak(found):
         On an axis of multiples of the step, with ``centre`` 0; NaN beyond the recorded energies.
     """
     step, n = found.step, found.energy.size
-    first = int(np.round(found.energy[0] / step))
+    first = int(np.round(found.energy[0] / step)) if first is None else first
+    size = n if size is None else size
     places = (first * step + found.centre - found.energy[0]) / step
     whole = np.round(places).astype(int)
-    channels = whole[:, None] + np.arange(n)
+    channels = whole[:, None] + np.arange(size)
     recorded = (channels >= 0) & (channels < n)
     channels = channels.clip(0, n - 1)
 
@@ -255,7 +258,7 @@ def from_peak(found):
     directions = np.moveaxis(_moved_within(found.directions, part), 1, 0)
     return replace(
         found,
-        energy=step * (first + np.arange(n)),
+        energy=step * (first + np.arange(size)),
         counts=moved(_moved_within(found.counts, part)),
         variance=moved(found.variance),
         directions=np.stack([moved(one) for one in directions], 1),

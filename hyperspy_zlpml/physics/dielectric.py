@@ -244,7 +244,8 @@ def dielectric_block(losses, given, given_error, analysis):
     """
     with np.errstate(all="ignore"):  # of spectra without an answer
         losses = with_hidden_losses(losses, analysis.beam)
-        scattering = from_peak(single_scattering(losses, analysis.rebin))
+        found = single_scattering(losses, analysis.rebin)
+        scattering = from_peak(found, first=1, size=analysis.grid.size)
         measured = _Measured.of(scattering, losses, analysis)
         first = _first_trusted(losses, analysis)
         has_limit = first < analysis.grid.size / 2
@@ -294,17 +295,14 @@ class _Measured(NamedTuple):
 
     @classmethod
     def of(cls, scattering, losses, analysis):
-        """Take them from single-scattering distributions on energies from the peak."""
+        """Take them from single-scattering distributions at the nodes."""
         grid = analysis.grid
         divisor = grid.step * analysis.beam.angular_logarithm(grid.energy)
-        start = 1 - int(np.round(scattering.energy[0] / scattering.step))
-        nodes = slice(start, start + grid.size)
-        counts = scattering.counts[:, nodes]
         return cls(
-            losses=counts / divisor,
-            variance=scattering.variance[:, nodes] / divisor**2,
-            blurred=_blurred(counts, losses, grid) / divisor,
-            directions=scattering.directions[..., nodes] / divisor,
+            losses=scattering.counts / divisor,
+            variance=scattering.variance / divisor**2,
+            blurred=_blurred(scattering.counts, losses, grid) / divisor,
+            directions=scattering.directions / divisor,
             intensities=scattering.intensity[:, None] + scattering.intensity_directions,
             is_vacuum=losses.is_vacuum,
         )

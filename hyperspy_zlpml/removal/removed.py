@@ -265,7 +265,7 @@ class RemovedZLP:
         >>> r.removed.map_losses(largest, 2).shape
         (4, 4, 2)
         """
-        self._check_counts(["map_losses"])
+        self._check_counts(["physics"])
         options = {"lazy": self.is_lazy, "title": "Working on losses", **options}
         spectra = self.spectra
         return self.application.map_losses(

@@ -44,12 +44,14 @@ def microscope_settings(signal):
     return {name: float(value) for name, value in found.items() if is_number(value) and value > 0}
 
 
-def beam_of(signal, purpose):
-    """Read the beam and the angles of a signal from its metadata.
+def beam_of(removal, purpose):
+    """Read the beam and the angles from the metadata of the signal that the ZLP was removed from.
+
+    As they are now: a number that was wrong can be set right without removing the ZLP anew.
 
     Parameters
     ----------
-    signal : BaseSignal
+    removal : ZLPRemoval
     purpose : str
         What they are needed for, as errors say it.
 
@@ -66,15 +68,22 @@ def beam_of(signal, purpose):
     --------
     >>> from hyperspy_zlpml.data import ws2_like
     >>> from hyperspy_zlpml.signals.microscope import beam_of
-    >>> s = ws2_like((), n_channels=256, random_state=0).signal
-    >>> beam_of(s, "thickness")
+    >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
+    >>> r = s.remove_zlp_ml(
+    ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+    ... )
+    >>> beam_of(r, "thickness")
     Beam(energy=200.0, collection_angle=15.0, convergence_angle=10.0)
+    >>> s.set_microscope_parameters(collection_angle=20.0)
+    >>> beam_of(r, "thickness").collection_angle
+    20.0
     >>> del s.metadata.Acquisition_instrument.TEM.beam_energy
-    >>> beam_of(s, "thickness")
+    >>> beam_of(r, "thickness")
     Traceback (most recent call last):
-    ValueError: thickness: expected beam_energy in the metadata of the signal, got none; set it \
-with s.set_microscope_parameters(beam_energy=...) before the ZLP is removed.
+    ValueError: thickness: expected beam_energy in the metadata of the signal that the ZLP was \
+removed from, got none; set it with s.set_microscope_parameters(beam_energy=...).
     """
+    signal = removal._like if removal._source is None else removal._source
     found = microscope_settings(signal)
     missing = [name for name in SHAPING_SETTINGS if name not in found]
     if missing == ["convergence_angle"] and signal.metadata.get_item(_SETTINGS[missing[0]]) == 0:
@@ -82,8 +91,8 @@ with s.set_microscope_parameters(beam_energy=...) before the ZLP is removed.
     if missing:
         calls = ", ".join(f"{name}=..." for name in missing)
         raise ValueError(
-            f"{purpose}: expected {' and '.join(missing)} in the metadata of the signal, got none; "
-            f"set it with s.set_microscope_parameters({calls}) before the ZLP is removed."
+            f"{purpose}: expected {' and '.join(missing)} in the metadata of the signal that the ZLP "
+            f"was removed from, got none; set it with s.set_microscope_parameters({calls})."
         )
     return Beam(
         energy=found["beam_energy"],

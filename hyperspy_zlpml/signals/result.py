@@ -88,6 +88,7 @@ class ZLPRemoval(
     _signals: dict = field(repr=False, default_factory=dict)
     _files: dict = field(repr=False, default_factory=dict)
     _follower: Follower = field(repr=False, default_factory=Follower)
+    _source: EELSSpectrum | None = field(repr=False, default=None)
 
     @classmethod
     def wrap(cls, signal, removed, factor, files=None):
@@ -118,6 +119,7 @@ class ZLPRemoval(
             _like=like,
             _factor=factor,
             _files=files or {},
+            _source=signal if removed.has_counts else None,
         )
         result._follower.watch(signal.axes_manager)
         return result

@@ -199,3 +199,18 @@ def test_one_spectrum_has_no_neighbours():
     removal = image((), thickness_range=(0.5, 0.5)).signal.remove_zlp_ml(**REMOVE)
     with pytest.raises(ValueError, match="pool: expected None for a single spectrum"):
         removal.band_gap(pool=3, **QUIET)
+
+
+def test_an_onset_below_the_window_was_not_seen(removal, found):
+    gap = float(np.nanmedian(found.gap.data))
+    above = removal.band_gap(exponent=1.0, window=(gap + 0.7, gap + 2.5), **QUIET)
+    known = np.isfinite(above.gap.data)
+    below = known & (above.lower.data < gap + 0.7)
+    assert below.any()
+    assert (above.reason.data[below] == Reason.AT_EDGE).all()
+
+
+def test_kinds_are_told_by_gaps_that_hold_alone(removal):
+    fast = removal.band_gap(exponent=1.0, n=2.6, **QUIET)
+    assert (fast.reason.data != Reason.NONE).all()
+    assert np.isnan(fast.ln_indirect_image)

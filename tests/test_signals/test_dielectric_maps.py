@@ -252,3 +252,16 @@ def test_a_missing_angle_is_named(sample, removal):
 def test_a_metal_is_an_infinite_index(removal):
     one, other = (removal.dielectric_function(**a) for a in ({"metal": True}, {"n": np.inf}))
     assert np.array_equal(one.epsilon.data, other.epsilon.data, equal_nan=True)
+
+
+@pytest.mark.parametrize("offset", [-0.5, -7.0, 7.0])
+def test_peaks_may_lie_anywhere_on_the_axis(sample, found, offset):
+    signal = sample.signal.deepcopy()
+    signal.axes_manager.signal_axes[0].offset += offset
+    moved = signal.remove_zlp_ml(**QUICK).dielectric_function(n=2.62)
+    n_energy = min(moved.epsilon.data.shape[-1], found.epsilon.data.shape[-1])
+    one, other = (each.thickness.value.data for each in (moved, found))
+    np.testing.assert_allclose(one, other, rtol=0.01)
+    specimen = specimen_of(sample)
+    one, other = (each.epsilon.data[specimen][:, 40:n_energy] for each in (moved, found))
+    assert np.abs(one - other).max() < 0.05 * np.abs(other).max()

@@ -20,9 +20,11 @@ from hyperspy_zlpml.physics.band_gap import (
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
 from hyperspy_zlpml.signals.maps.native import (
+    answers,
     numbers_of_pixels,
     plain_map,
     reason_map,
+    summary,
     value_map,
 )
 from hyperspy_zlpml.signals.microscope import beam_of
@@ -156,7 +158,7 @@ class BandGapMethods:
         """Find the pixels in which electrons are faster than light."""
         if n is None:
             return np.zeros(self.removed.shape[:-1], bool)
-        speed_squared = beam_of(self._like, "n").speed_squared
+        speed_squared = beam_of(self, "n").speed_squared
         index = numbers_of_pixels(self, n, "n")
         if not (index > 0).all():
             arguments.refuse(n, "n", "positive numbers")
@@ -236,6 +238,9 @@ def _evidence_of(removed, numbers, pool):
     groups : ndarray of int of the navigation shape
     """
     evidence, groups = numbers[..., len(Gap._fields) :], _groups(removed)
+    # Where a number is to be read with care, so is its kind.
+    holds = numbers[..., _column("reason")] == Reason.NONE
+    evidence = np.where(holds[..., None], evidence, np.nan)
     size = pool**groups.ndim if isinstance(pool, int) else np.ones(1)
     if pool == "clusters":
         size = np.bincount(groups[groups >= 0], minlength=1)[groups]
@@ -275,9 +280,10 @@ class BandGap:
         Logarithm of the evidence for an indirect gap (b = 1.5) over that for a direct one (0.5). One
         pixel seldom decides.
     ln_indirect_clusters : BaseSignal
-        That of all pixels of a cluster together.
+        That of all pixels of a cluster together whose gap holds.
     ln_indirect_image : float
-        That of all pixels together.
+        That of all pixels together whose gap holds; NaN where none does. Two exponents are compared:
+        an onset that has neither is called by the one that is nearer, and as clearly.
     improvement : BaseSignal
         chi2 by which an onset is better than none.
     reduced_chi2 : BaseSignal
@@ -357,10 +363,7 @@ class BandGap:
         )
 
     def __repr__(self):
-        data = self.gap.data
-        n_known = int(np.isfinite(data).sum())
-        middle = f"median {np.nanmedian(data):.4g}, " if n_known else ""
-        return f"<BandGap, {middle}{n_known} of {data.size} pixels>"
+        return f"<BandGap, {summary(self.gap.data, self.std.data)}, which hold in {answers(self.reason)}>"
 
     def curve(self, indices=()):
         """Compute the onset that fits a pixel best.

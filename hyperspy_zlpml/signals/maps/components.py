@@ -91,9 +91,7 @@ _READERS = {
     "Lorentzian": lambda values, centre: Exciton(
         values["centre"] - centre, 2 * values["gamma"], shape="lorentzian"
     ),
-    "VolumePlasmonDrude": lambda values, centre: Plasmon(
-        values["plasmon_energy"] - centre, values["fwhm"]
-    ),
+    "VolumePlasmonDrude": lambda values, centre: Plasmon(values["plasmon_energy"], values["fwhm"]),
 }
 
 
@@ -176,7 +174,7 @@ def _parameters(fit):
     if fit.peak.shape == "drude":
         intensity = _intensity(around, position, width, area)
         return {
-            "plasmon_energy": place,
+            "plasmon_energy": (position, fit.position.std.data),
             "fwhm": (width, fit.width.std.data),
             "intensity": (intensity, intensity * relative),
         }

@@ -16,7 +16,6 @@ from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielec
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
 from hyperspy_zlpml.signals.maps.native import (
     Measured,
-    answers,
     numbers_of_pixels,
     plain_map,
     reason_map,
@@ -120,7 +119,8 @@ class Dielectric:
 
     def __repr__(self):
         shape = self.epsilon.axes_manager._get_dimension_str()
-        return f"<Dielectric, dimensions: {shape}, answers in {answers(self.reason)}>"
+        known = np.isfinite(self.thickness.value.data)
+        return f"<Dielectric, dimensions: {shape}, answers in {known.sum()} of {known.size} pixels>"
 
     def plot(self, indices=None):
         """Plot the dielectric function of a pixel, with its errors as bands.
@@ -311,7 +311,7 @@ class DielectricMethods:
         analysis = Analysis(
             grid=grid,
             rebin=rebin,
-            beam=as_parallel(beam_of(self._like, "dielectric function")),
+            beam=as_parallel(beam_of(self, "dielectric function")),
             by_index=thickness is None,
             **flags,
         )

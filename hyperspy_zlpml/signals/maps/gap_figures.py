@@ -14,6 +14,8 @@ _ONSET = "tab:orange"
 _GAP = "tab:red"
 #: Energy shown on both sides of the fitted window, as a part of it.
 _BESIDE = 0.3
+#: Room above and below what is shown, as a part of it.
+_ROOM = 0.1
 #: Spectra along a line that are drawn at most.
 _MOST_SPECTRA = 24
 #: Distance of two spectra along a line, in their heights.
@@ -51,6 +53,9 @@ def plot_fit(found, place, indices):
     axes.fill_between(energy[shown], (left - std)[shown], (left + std)[shown], **band)
     axes.plot(energy[shown], curve[shown], color=_ONSET, lw=1.8, label="onset")
     _draw_gap(axes, gap, factor)
+    beyond = shown & (losses.from_peak[0] > losses.loss_limit[0])
+    if beyond.any():  # closer to the peak its noise would decide
+        axes.set_ylim(*_scale(np.concatenate([left[beyond], curve[beyond], [0.0]])))
     axes.axhline(0, color="k", lw=0.6)
     units = found._removal._like.axes_manager.signal_axes[0].units
     axes.set(xlabel=f"Energy from the peak ({units})", ylabel="Counts, ZLP removed")
@@ -68,11 +73,18 @@ def _title(found, place, indices):
     return f"{name}{number}" + (f"\n{reason.text}" if reason else "")
 
 
+def _scale(values):
+    """Find limits that show values with room above and below."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    room = _ROOM * max(high - low, 1e-9)
+    return low - room, high + room
+
+
 def _shown(losses, gap):
-    """Choose the energies that are shown, eV: about the window, or where one would be."""
+    """Choose the energies that are shown, eV: about window and gap, or where they would be."""
     if np.isfinite(gap.last):
         beside = _BESIDE * (gap.last - gap.first)
-        return gap.first - beside, gap.last + beside
+        return min(gap.first, gap.lower) - beside, gap.last + beside
     limit = losses.loss_limit[0]
     return (0.5 * limit, 2.5 * limit) if np.isfinite(limit) else (2 * losses.fwhm[0], np.inf)
 

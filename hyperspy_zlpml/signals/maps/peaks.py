@@ -241,7 +241,7 @@ def _checked(removal, peaks, threshold, single_scattering, side):
         )
     scaled = [peak.scaled(removal._factor) for peak in peaks]
     _check_axis(removal, scaled, side)
-    beam = beam_of(removal._like, "fit_peaks: plasmons") if has_plasmon else None
+    beam = beam_of(removal, "fit_peaks: plasmons") if has_plasmon else None
     return {
         "peaks": scaled,
         "threshold": threshold,

@@ -9,7 +9,7 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute.mapping import map_spectra
-from hyperspy_zlpml.physics.cherenkov import Excess, excess_of_epsilon, excess_of_index
+from hyperspy_zlpml.physics.cherenkov import Excess, excess_of_epsilon, excess_of_index, with_index
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold
 from hyperspy_zlpml.signals.maps.native import (
@@ -22,7 +22,7 @@ from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 #: What is taken of a dielectric function.
-_NEEDED = ("epsilon", "eps1_std", "eps1_systematic", "trusted_from", "reason")
+_NEEDED = ("epsilon", "eps1_std", "eps1_systematic", "trusted_from", "reason", "n")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -132,7 +132,8 @@ class RetardationMethods:
         Notes
         -----
         The probability is the largest, over energies, that eps1 exceeds the threshold there by its
-        errors, ``std`` and ``systematic`` together.
+        errors, ``std`` and ``systematic`` together. Energies below ``trusted_from`` are looked at by
+        the refractive index of the dielectric function.
 
         ``ratio`` compares :math:`\mathrm{Im}[-(1/\epsilon - \beta^2) \ln((\theta_c^2 + \theta_E^2 m) /
         (\theta_E^2 m))]`, :math:`m = 1 - \epsilon\beta^2`, :math:`\beta = v/c` (what Egerton,
@@ -159,7 +160,7 @@ class RetardationMethods:
         >>> round(found.threshold, 2), float(found.probability.data[0, 0])
         (2.07, 1.0)
         """
-        beam = beam_of(self._like, "retardation")
+        beam = beam_of(self, "retardation")
         arguments.probability(confidence, "confidence")
         show_progressbar = wants_progressbar(show_progressbar)
         _check_one_given(dielectric, n, n_error)
@@ -175,8 +176,15 @@ class RetardationMethods:
                 beam=beam,
                 show_progressbar=show_progressbar,
             )
+            found = with_index(found, _excess_by_index(dielectric, beam, found.excess.shape))
         reasons = _reasons(found, dielectric, confidence)
         return _wrapped(self, found, reasons, cherenkov_threshold(beam))
+
+
+def _excess_by_index(dielectric, beam, shape):
+    """Compute the excess that follows from the refractive index of a dielectric function."""
+    index, error = (np.reshape(one, shape) for one in (dielectric.n.value.data, dielectric.n.error))
+    return excess_of_index(index, error, beam)
 
 
 def _check_one_given(dielectric, n, n_error):

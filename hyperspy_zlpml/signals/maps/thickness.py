@@ -11,6 +11,8 @@ from hyperspy.signals import BaseSignal
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, with_variance
+from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.physics.retardation import cherenkov_threshold
 from hyperspy_zlpml.physics.thickness import (
     COLUMNS,
     LAST_ENERGY,
@@ -56,7 +58,8 @@ class Thickness:
     tail_exponent : BaseSignal
         Exponent r of the losses beyond the axis, E^-r.
     reason : BaseSignal
-        Why pixels have no thickness: :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the
+        Why pixels have no thickness, and, where n is given, which have losses by retardation that make
+        it too thick: :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the
         metadata. Where losses are not significant there is a number, which does not differ from 0.
     """
 
@@ -292,7 +295,18 @@ class ThicknessMethods:
             show_progressbar=wants_progressbar(show_progressbar),
             title="Measuring thickness",
         )
-        return _as_maps(self, dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True)), scales)
+        found = dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True))
+        if n is not None:
+            found["reason"] = _with_retardation(self, found["reason"], n)
+        return _as_maps(self, found, scales)
+
+
+def _with_retardation(removal, reasons, n):
+    """Mark pixels in which electrons are faster than light, unless something worse is the matter."""
+    index = numbers_of_pixels(removal, n, "n")
+    threshold = cherenkov_threshold(beam_of(removal, "n"))
+    is_fast = np.isfinite(index) & (index**2 > threshold)
+    return np.where(is_fast & (reasons == Reason.NONE), Reason.RETARDED, reasons)
 
 
 def _check_tail(exponent, error):
@@ -313,7 +327,7 @@ def _last_energy(removal, right):
 def _beam_if_known(removal):
     """Read the beam, as a parallel one, unless the metadata do not hold it."""
     try:
-        return as_parallel(beam_of(removal._like, "thickness"))
+        return as_parallel(beam_of(removal, "thickness"))
     except ValueError:
         return None
 
@@ -329,10 +343,10 @@ def _checked_scales(removal, *, density, index, path):
     scales = {}
     if density is not None:
         arguments.within(density, "density", *_DENSITIES)
-        beam = beam_of(removal._like, "density")
+        beam = beam_of(removal, "density")
         scales["by_density"] = mean_free_path(density, beam), MEAN_FREE_PATH_ERROR
     if index[0] is not None:
-        beam_of(removal._like, "n")
+        beam_of(removal, "n")
         scales["by_index"] = index_factor(*_checked_index(removal, *index))
     if path[0] is not None:
         length = arguments.within(path[0], "mean_free_path", *_MEAN_FREE_PATHS)
