@@ -7,7 +7,6 @@ By Kramers-Kronig analysis of single scattering, with the errors of both parts, 
 """
 
 import hyperspy.api as hs
-import matplotlib.pyplot as plt
 
 from hyperspy_zlpml.data import dielectric_phantom
 
@@ -49,4 +48,3 @@ print(f"probability that it does: {rising.probability.data[12, 12]:.2f}")
 # Was the electron faster than light in the specimen? Then losses below the gap are no electronic losses.
 retardation = r.retardation(n=2.62)
 print(f"threshold of eps1: {retardation.threshold:.2f}")
-plt.show()
