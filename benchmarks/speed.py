@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-PARTS = ("imports", "training", "starts", "application", "laws", "whole")
+PARTS = ("imports", "training", "starts", "laws", "whole")
 #: Replicas that are published; EELSFitter's own default of epochs.
 FEW = 100
 MANY = 1000
@@ -27,7 +27,6 @@ EPOCHS = 1000
 #: Spectra that EELSFitter's subtraction is timed on and scaled up from.
 N_TIMED = 50
 SEED = 101
-APPLIED = (128, 128)
 REPEATS = 11
 
 
@@ -275,34 +274,6 @@ def starts_job(kind, n_founders):
 # --- application ---------------------------------------------------------------------------------
 
 
-def measure_application():
-    """Against copying the bytes that must be read and written, and against the replicas."""
-    sample = image(APPLIED, dtype="float32").signal
-    small = image().signal
-    ensembles = {n: small.train_zlp_ml(n_replicas=n, random_state=0) for n in (FEW, MANY)}
-    rows = {"copy": [], "fresh": [], FEW: [], MANY: [], "passes": [], "call": []}
-    owned = [np.ones_like(sample.data) for _ in range(6)]
-    works = {n: application(sample, ensemble, owned) for n, ensemble in ensembles.items()}
-    for _ in range(REPEATS + 1):
-        rows["copy"].append(timed(lambda: copies(sample.data, owned))[1])
-        rows["fresh"].append(timed(lambda: copies(sample.data))[1])
-        for n, work in works.items():
-            rows[n].append(timed(work)[1])
-        passes, whole = passes_of_a_call(sample, ensembles[FEW])
-        rows["passes"].append(passes)
-        rows["call"].append(whole)
-    medians = {name: float(np.median(values[1:])) for name, values in rows.items()}
-    say(f"application to {APPLIED[0]}x{APPLIED[1]}x{sample.data.shape[-1]} float32, {FEW} replicas: "
-        f"{medians[FEW]:.2f} s, copying {medians['copy']:.3f} s, "
-        f"ratio {medians[FEW] / medians['copy']:.1f} (goal 12)")  # fmt: skip
-    say(f"the same into memory fresh from the system, as in a call: {medians['passes']:.2f} s, "
-        f"copying {medians['fresh']:.3f} s, ratio {medians['passes'] / medians['fresh']:.1f}")  # fmt: skip
-    say(
-        f"{MANY} replicas: {medians[MANY]:.2f} s, {medians[MANY] / medians[FEW] - 1:+.0%} (goal 10 %)"
-    )
-    say(f"whole call with a given ensemble, checks and report included: {medians['call']:.2f} s")
-
-
 def copies(data, results=None):
     """Five results and the variance of the subtracted signal, each a copy, by all threads."""
     from hyperspy_zlpml.compute.mapping import run_in_threads
@@ -316,52 +287,6 @@ def copies(data, results=None):
             np.copyto(result[rows], spectra[rows])
 
     run_in_threads(copy, len(spectra), show_progressbar=False, title="")
-
-
-def application(signal, ensemble, results):
-    """Both passes over the data, results written into arrays that are there already."""
-    from hyperspy_zlpml.compute import one_blas_thread
-    from hyperspy_zlpml.compute.mapping import run_in_threads
-    from hyperspy_zlpml.image.peaks import measure_peaks
-
-    applied = signal.remove_zlp_ml(ensemble=ensemble)._application
-    peaks, subtraction = applied.peaks, applied.subtraction
-    spectra = signal.data.reshape(-1, signal.data.shape[-1])
-    flat = [result.reshape(spectra.shape) for result in results]
-
-    def subtract_rows(rows):
-        out = [result[rows] for result in flat]
-        subtraction.apply(spectra[rows], peaks.select(rows), None, out)
-
-    def work():
-        with one_blas_thread:
-            measure_peaks(signal.data, subtraction.energy)
-            run_in_threads(subtract_rows, len(spectra), show_progressbar=False, title="")
-
-    return work
-
-
-def passes_of_a_call(signal, ensemble):
-    """Seconds of both passes over the data within a call, and of the whole call."""
-    from hyperspy_zlpml import workflow
-    from hyperspy_zlpml.removal.application import Application
-
-    spent, functions = [], (workflow.measure_peaks, Application.subtract)
-
-    def stopwatch(function):
-        def call(*args, **kwargs):
-            result, seconds = timed(lambda: function(*args, **kwargs))
-            spent.append(seconds)
-            return result
-
-        return call
-
-    workflow.measure_peaks, Application.subtract = map(stopwatch, functions)
-    try:
-        _, whole = timed(lambda: signal.remove_zlp_ml(ensemble=ensemble))
-    finally:
-        workflow.measure_peaks, Application.subtract = functions
-    return sum(spent), whole
 
 
 # --- laws ----------------------------------------------------------------------------------------
