@@ -459,7 +459,7 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
     reason = np.zeros(len(above))
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
     reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
-    reason[np.isnan(columns["rising"])] = Reason.NO_CROSSING
+    reason[np.isnan(columns["rising"]) & (reason == Reason.NONE)] = Reason.NO_CROSSING
     faces_alone = analysis.surface and not analysis.relativistic
     thin = faces_alone & (found.thickness < _THINNEST)
     reason[~settled | thin] = Reason.NOT_CONVERGED

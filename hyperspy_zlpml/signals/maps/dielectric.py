@@ -14,6 +14,7 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
+from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.native import (
     Measured,
     numbers_of_pixels,
@@ -162,9 +163,16 @@ class Dielectric:
         axes.axhline(0, color="k", lw=0.6)
         axes.axvline(trusted, color="0.5", ls=":")
         axes.set(xlabel=f"Energy ({energy.units})", ylabel="Dielectric function")
+        axes.set_title(self._title(indices), fontsize=9)
         axes.set_ylim(*_limits(epsilon[shown]))
         axes.legend()
         return [axes]
+
+    def _title(self, indices):
+        """Name a pixel, and what is to be minded of its numbers."""
+        name = f"({', '.join(map(str, indices))})" if indices else ""
+        reason = Reason(int(np.ravel(_of_pixel(self.reason, indices))[0]))
+        return f"{name} {reason.text}".strip() if reason else name
 
     def _first_shown(self):
         """Choose the pixel of the navigator, or one with an answer where that has none."""
