@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from hyperspy_zlpml.physics.loss_probability import volume_loss
+from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold, retarded_volume_loss
 
 
@@ -93,6 +94,35 @@ def excess_of_epsilon(energy, epsilon, std, beam, window):
         ratio=ratio,
     )
     return Excess(*(np.where(counts.any(-1), one, np.nan) for one in found))
+
+
+def with_retardation(reasons, index, beam):
+    """Mark spectra in which electrons are faster than light, unless something else is the matter.
+
+    Parameters
+    ----------
+    reasons : ndarray
+        Of :class:`.Reason`.
+    index : ndarray of the same shape
+        Refractive index; that of a metal, infinite, is that of no light.
+    beam : Beam
+
+    Returns
+    -------
+    ndarray
+        RETARDED where the square of the index exceeds ``(c/v)^2`` and the reason was none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics import Beam
+    >>> from hyperspy_zlpml.physics.cherenkov import with_retardation
+    >>> beam = Beam(energy=200.0, collection_angle=15.0)
+    >>> with_retardation(np.array([0.0, 0.0, 5.0, 0.0]), np.array([1.3, 2.6, 2.6, np.inf]), beam)
+    array([0., 9., 5., 0.])
+    """
+    is_fast = np.isfinite(index) & (index**2 > cherenkov_threshold(beam))
+    return np.where(is_fast & (reasons == Reason.NONE), Reason.RETARDED, reasons)
 
 
 def with_index(found, of_index):

@@ -17,6 +17,7 @@ from hyperspy_zlpml.physics.band_gap import (
     ln_indirect,
     onset_curve,
 )
+from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
 from hyperspy_zlpml.signals.maps.native import (
@@ -125,13 +126,15 @@ class BandGapMethods:
         """
         settings = self._gap_settings(exponent, window, own_response)
         pool = _checked_pool(pool)
-        fast = self._is_fast(n)
+        index, beam = (None, None) if n is None else (self._checked_index(n), beam_of(self, "n"))
         options = {
             "show_progressbar": wants_progressbar(show_progressbar),
             "title": "Fitting onsets",
         }
         numbers = self._gap_numbers(settings, pool, options)
-        numbers[..., _column("reason")] = _with_retardation(numbers, fast)
+        if index is not None:
+            reasons = numbers[..., _column("reason")]
+            numbers[..., _column("reason")] = with_retardation(reasons, index, beam)
         return BandGap.wrap(self, numbers, settings, pool)
 
     def _gap_settings(self, exponent, window, own_response):
@@ -154,15 +157,12 @@ class BandGapMethods:
             arguments.refuse(window, "window", f"one of at least {_NARROWEST * fwhm:.3g}, 2 FWHM")
         return low * self._factor, high * self._factor
 
-    def _is_fast(self, n):
-        """Find the pixels in which electrons are faster than light."""
-        if n is None:
-            return np.zeros(self.removed.shape[:-1], bool)
-        speed_squared = beam_of(self, "n").speed_squared
+    def _checked_index(self, n):
+        """Take refractive indices of the pixels; raise ValueError unless they are positive."""
         index = numbers_of_pixels(self, n, "n")
         if not (index > 0).all():
             arguments.refuse(n, "n", "positive numbers")
-        return index**2 * speed_squared > 1
+        return index
 
     def _gap_numbers(self, settings, pool, options):
         """Find the numbers of all pixels, (..., N_NUMBERS)."""
@@ -249,12 +249,6 @@ def _evidence_of(removed, numbers, pool):
     is_specimen = is_group & ~removed.vacuum
     by_group = np.where(is_specimen[..., None], evidence, np.nan)
     return by_group.reshape(len(is_group), -1, evidence.shape[-1]), groups
-
-
-def _with_retardation(numbers, fast):
-    """Mark gaps below which Cherenkov losses lie, unless something worse is the matter."""
-    reason = numbers[..., _column("reason")]
-    return np.where(fast & (reason == Reason.NONE), Reason.RETARDED, reason)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

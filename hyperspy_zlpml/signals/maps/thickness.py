@@ -9,10 +9,9 @@ import numpy as np
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, with_variance
-from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.physics.retardation import cherenkov_threshold
 from hyperspy_zlpml.physics.thickness import (
     COLUMNS,
     LAST_ENERGY,
@@ -297,16 +296,9 @@ class ThicknessMethods:
         )
         found = dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True))
         if n is not None:
-            found["reason"] = _with_retardation(self, found["reason"], n)
+            index = numbers_of_pixels(self, n, "n")
+            found["reason"] = with_retardation(found["reason"], index, beam_of(self, "n"))
         return _as_maps(self, found, scales)
-
-
-def _with_retardation(removal, reasons, n):
-    """Mark pixels in which electrons are faster than light, unless something worse is the matter."""
-    index = numbers_of_pixels(removal, n, "n")
-    threshold = cherenkov_threshold(beam_of(removal, "n"))
-    is_fast = np.isfinite(index) & (index**2 > threshold)
-    return np.where(is_fast & (reasons == Reason.NONE), Reason.RETARDED, reasons)
 
 
 def _check_tail(exponent, error):
