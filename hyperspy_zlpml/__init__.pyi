@@ -14,6 +14,7 @@ from .signals import (
     load_removal,
     train_zlp_ml,
 )
+from .training.settings import TrainingSettings
 
 __all__ = [
     "Cancelled",
@@ -26,6 +27,7 @@ __all__ = [
     "RemovalFileError",
     "Report",
     "TooFewReplicasError",
+    "TrainingSettings",
     "ZLPRemoval",
     "components",
     "data",

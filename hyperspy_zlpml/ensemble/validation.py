@@ -19,6 +19,7 @@ from hyperspy_zlpml.ensemble.parts import (
     RESIDUAL_PREFIX,
     EnsembleFileError,
 )
+from hyperspy_zlpml.network.weights import ACTIVATIONS
 from hyperspy_zlpml.zlp.grid import Grid
 
 #: Largest magnitude of the numbers that predictions are made of: of order one, or logarithms.
@@ -163,6 +164,8 @@ def _array(arrays, name, n_dimensions, largest):
 def _check_facts(facts):
     """Check kinds and ranges of what JSON holds: a file may hold anything."""
     wrong = [name for name, is_right in _KINDS.items() if not is_right(facts[name])]
+    if facts.get("activation", "tanh") not in ACTIVATIONS:
+        wrong.append("activation")
     if wrong:
         raise TypeError(f"{', '.join(wrong)} cannot be that")
 

@@ -29,6 +29,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         ensemble=None,
         confidence=0.68,
         replica_kind="gaussian",
+        settings=None,
         random_state=None,
         show_progressbar=None,
         lazy_output=None,
@@ -70,14 +71,18 @@ class EELSZLPSpectrum(EELSSpectrum):
         ensemble : Ensemble, optional
             Trained before, by :meth:`train_zlp_ml`, or from :func:`hyperspy_zlpml.load`. Nothing is
             trained then: the shapes of the peak are those of the ensemble, everything else is found
-            in the image, and ``n_replicas``, ``replica_kind`` and ``device`` have no effect. One
-            trained with conditions is used at the setting that the metadata tell, unless
-            ``ensemble.at(...)`` chose one.
+            in the image: ``n_replicas``, ``replica_kind``, ``device``, and ``settings`` but for its
+            ``n_clusters``, have no effect. One trained with conditions is used at the setting that
+            the metadata tell, unless ``ensemble.at(...)`` chose one.
         confidence : float
             Probability inside the band of ``lower`` and ``upper``.
         replica_kind : "gaussian" or "spectra"
             Pseudo-data from central values and covariance [1]_, or spectra drawn from the
             clusters [2]_.
+        settings : TrainingSettings, optional
+            Architecture of the networks, and constants of the training, as :meth:`search_zlp_ml`
+            finds them; its ``n_clusters`` and ``replica_kind`` take the place of the arguments of
+            these names.
         random_state : int or numpy.random.Generator, optional
             Same state, same numbers.
         show_progressbar : bool, optional
@@ -144,6 +149,7 @@ class EELSZLPSpectrum(EELSSpectrum):
             navigation_mask=navigation_mask,
             confidence=confidence,
             replica_kind=replica_kind,
+            settings=settings,
             random_state=random_state,
             show_progressbar=show_progressbar,
             device=device,
@@ -163,6 +169,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         vacuum=None,
         navigation_mask=None,
         replica_kind="gaussian",
+        settings=None,
         random_state=None,
         show_progressbar=None,
         device="auto",
@@ -172,7 +179,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         Parameters
         ----------
         n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask, replica_kind, \
-random_state, show_progressbar, device
+settings, random_state, show_progressbar, device
             See :meth:`remove_zlp_ml`.
 
         Returns
@@ -201,6 +208,7 @@ random_state, show_progressbar, device
             vacuum=vacuum,
             navigation_mask=navigation_mask,
             replica_kind=replica_kind,
+            settings=settings,
             random_state=random_state,
             show_progressbar=show_progressbar,
             device=device,
