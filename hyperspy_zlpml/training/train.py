@@ -222,6 +222,7 @@ def train_on_registered(images, options, rng, progress=None):
     scaling, data = training_data(images, scores, options, rng)
     trained = _train_networks(data, options, rng, progress)
     selection = select(trained.chi2, trained.chi2_validation, trained.rise)
+    summary = TrainingSummary.of(trained, selection, data.used.sum(-1).mean())
     networks = Networks(
         weights=trained.weights[selection.kept].astype(np.float32),
         layers=options.layers,
@@ -230,7 +231,7 @@ def train_on_registered(images, options, rng, progress=None):
     )
     reference = _reference_of(peaks, scores[selection.kept])
     ensemble = Ensemble(networks, reference, _seen_of(images))
-    return TrainedEnsemble(ensemble, TrainingSummary.of(trained, selection), selection.kept)
+    return TrainedEnsemble(ensemble, summary, selection.kept)
 
 
 def paired_scores(rng, n_replicas, n_modes):
