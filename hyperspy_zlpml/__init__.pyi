@@ -7,6 +7,7 @@ from .network.selection import TooFewReplicasError
 from .removal.applicability import OtherZeroLossPeakError
 from .removal.report import Report
 from .removal.stored import RemovalFileError
+from .search.result import SettingsSearch
 from .signals import (
     EELSZLPSpectrum,
     LazyEELSZLPSpectrum,
@@ -26,6 +27,7 @@ __all__ = [
     "OtherZeroLossPeakError",
     "RemovalFileError",
     "Report",
+    "SettingsSearch",
     "TooFewReplicasError",
     "TrainingSettings",
     "ZLPRemoval",

@@ -9,7 +9,6 @@ import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml.compute import compute, one_blas_thread, take_spectra
-from hyperspy_zlpml.image.spectra import Spectra
 from hyperspy_zlpml.network.selection import TooFewReplicasError
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.search.parts import Parts, share_out

@@ -35,7 +35,10 @@ def distributions():
 
     return {
         **{name: of.IntDistribution(*ends) for name, ends in _INTEGERS.items()},
-        **{name: of.FloatDistribution(low, high, log) for name, (low, high, log) in _NUMBERS.items()},
+        **{
+            name: of.FloatDistribution(low, high, log)
+            for name, (low, high, log) in _NUMBERS.items()
+        },
         **{name: of.CategoricalDistribution(values) for name, values in _CHOICES.items()},
     }
 
