@@ -148,7 +148,7 @@ class Scores(PerSpectrum):
     @property
     def rms_error(self):
         """Root mean square of what is left, in units of the counting noise."""
-        square = np.nanmean(self.error**2, axis=-1)
+        square = (self.error**2).mean(-1)
         known = np.isfinite(square)
         weights = self.weights[known]
         return float(np.sqrt(weights @ square[known] / weights.sum())) if known.any() else np.nan

@@ -7,6 +7,8 @@ set of settings is drawn by a sampler of its own, whose seed follows from the nu
 search that was interrupted goes on as if it had not been.
 """
 
+import json
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,8 @@ _NAME = "settings of a training"
 _KEPT = "evaluation"
 #: Streams of random numbers: of the sampler, and of the trainings.
 _OF_SAMPLER, _OF_TRAINING = 0, 1
+#: Errors of Optuna about a file that holds something else.
+_NO_SEARCH = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def open_study(storage):
             directions=["maximize", "minimize"],
             load_if_exists=True,
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except _NO_SEARCH as error:
         raise ValueError(
             f"storage: expected a file of a search, or a new one, got {file!r} "
             f"({type(error).__name__}: {error})."
@@ -116,6 +120,12 @@ def open_study(storage):
 
 
 def _journal(file):
+    """Open a journal; a file that is none must not be added to."""
+    if os.path.exists(file):
+        with open(file, encoding="utf-8") as lines:
+            first = lines.readline()
+        if first and "op_code" not in json.loads(first):
+            raise ValueError("not a journal of Optuna")
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -247,6 +257,8 @@ def _asked(study, space, random_state):
         population_size=POPULATION, seed=seed_of(random_state, _OF_SAMPLER, number)
     )
     trial = study.ask(fixed_distributions=space)
+    # Settings that were given are drawn by nobody: asked for, they too belong to a generation.
+    _ = trial.relative_params
     return trial.number, trial.params
 
 
