@@ -34,9 +34,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
-    parser.add_argument("--size", type=int, default=16, help="pixels on a side")
+    parser.add_argument("--size", type=int, default=12, help="pixels on a side")
     parser.add_argument("--seed", type=int, default=101, help="of the images and of the searches")
     parser.add_argument("--evaluations", type=int, default=40)
+    parser.add_argument("--replicas", type=int, default=6, help="networks of each training")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
@@ -58,7 +59,10 @@ def image_of(kind, options):
 def searched(signal, options, **more):
     """Search with the options of the command line."""
     return signal.search_zlp_ml(
-        n_evaluations=options.evaluations, random_state=options.seed, **more
+        n_evaluations=options.evaluations,
+        n_replicas=options.replicas,
+        random_state=options.seed,
+        **more,
     )
 
 
@@ -107,7 +111,7 @@ def default_score(signal, options, n=3):
     from hyperspy_zlpml.workflow import Options, Spectra
 
     energy = signal.axes_manager.signal_axes[0].axis
-    asked = Options(n_replicas=10, random_state=options.seed).checked()
+    asked = Options(n_replicas=options.replicas, random_state=options.seed).checked()
     prepared = prepare(Spectra(signal.data, energy), asked)
     return np.mean([evaluate(prepared, TrainingSettings(), seed).score for seed in range(n)])
 

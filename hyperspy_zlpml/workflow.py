@@ -849,7 +849,8 @@ def train_on(first, choice, options):
     spectra = first.spectra
     provenance = describe_origin(spectra.title, spectra.n_spectra, options.arguments)
     ensemble = replace(trained.ensemble, origin=Origin(spectra.microscope, provenance))
-    return Fitted(ensemble, as_trained(ensemble, options.confidence), trained.summary)
+    adapted = as_trained(ensemble, options.confidence)
+    return Fitted(ensemble, adapted, trained.summary, work=trained.work)
 
 
 def adapt_to(ensemble, first, choice, options):

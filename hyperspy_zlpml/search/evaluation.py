@@ -178,7 +178,7 @@ def evaluate(prepared, settings, seed, judged=False):
         )
         held = prepared.judgement if judged else prepared.selection
         scores = score(application.subtraction, held, fitted.adapted.log_dose)
-    return Evaluation(scores, fitted.training.work, time.perf_counter() - began)
+    return Evaluation(scores, fitted.work, time.perf_counter() - began)
 
 
 def scores_of(evaluation, held):

@@ -6,7 +6,7 @@ from hyperspy_zlpml.training.settings import TrainingSettings
 #: Most hidden layers.
 _MOST_LAYERS = 3
 #: Most units of a hidden layer; none is no such layer.
-_MOST_UNITS = 20
+_MOST_UNITS = 16
 #: Names and values of the parameters that are one of some.
 _CHOICES = {
     "activation": ("tanh", "logistic", "softsign"),

@@ -68,11 +68,14 @@ class TrainedEnsemble:
     summary : TrainingSummary
     kept : ndarray of bool of shape (n_replicas,)
         Replicas that the ensemble consists of, of those drawn.
+    work : float
+        Multiply-adds of the training, about; see :func:`work_of`.
     """
 
     ensemble: Ensemble
     summary: TrainingSummary
     kept: np.ndarray
+    work: float
 
 
 def train_ensemble(samples, noise, clusters, options, progress=None):
@@ -222,7 +225,6 @@ def train_on_registered(images, options, rng, progress=None):
     scaling, data = training_data(images, scores, options, rng)
     trained = _train_networks(data, options, rng, progress)
     selection = select(trained.chi2, trained.chi2_validation, trained.rise)
-    summary = TrainingSummary.of(trained, selection, data.used.sum(-1).mean())
     networks = Networks(
         weights=trained.weights[selection.kept].astype(np.float32),
         layers=options.layers,
@@ -231,7 +233,39 @@ def train_on_registered(images, options, rng, progress=None):
     )
     reference = _reference_of(peaks, scores[selection.kept])
     ensemble = Ensemble(networks, reference, _seen_of(images))
-    return TrainedEnsemble(ensemble, summary, selection.kept)
+    return TrainedEnsemble(
+        ensemble,
+        TrainingSummary.of(trained, selection),
+        selection.kept,
+        work_of(trained, data.used.sum(-1).mean()),
+    )
+
+
+def work_of(trained, n_points):
+    """Count the multiply-adds of a training: its cost, whatever else the machine is doing.
+
+    Parameters
+    ----------
+    trained : Trained
+    n_points : float
+        Points that a replica is trained on, on average.
+
+    Returns
+    -------
+    float
+        Of normal equations and their solutions, in all steps up to the weights that were kept.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.training.train import work_of
+    >>> trained = SimpleNamespace(steps=np.array([20, 10]), weights=np.zeros((2, 30)))
+    >>> work_of(trained, n_points=200)
+    5670000.0
+    """
+    n_weights = trained.weights.shape[1]
+    return float(trained.steps.sum() * (n_points * n_weights**2 + n_weights**3 / 3))
 
 
 def paired_scores(rng, n_replicas, n_modes):

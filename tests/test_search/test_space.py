@@ -36,7 +36,7 @@ def test_whatever_is_drawn_are_settings_that_come_back(seed):
 
 @pytest.mark.parametrize("changes, message", [
     ({"hidden_layers": (3, 3, 3, 3)}, "start: expected at most 3 hidden layers, got 4"),
-    ({"hidden_layers": (30,)}, "start: expected units_1 from 2 to 20, got 30"),
+    ({"hidden_layers": (30,)}, "start: expected units_1 from 2 to 16, got 30"),
     ({"n_clusters": "auto"}, "start: expected n_clusters from 1 to 10, got 'auto'"),
     ({"prior": 1e3}, "start: expected prior from 0.01 to 100"),
 ])  # fmt: skip
