@@ -10,7 +10,7 @@ AGAINST ?=
 PLACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-physics test-browser fuzz fuzz-files floors fingerprints bench-peers docs style lint clean
+.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-search bench-physics test-browser fuzz fuzz-files floors fingerprints bench-peers docs style lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings
 	$(BIN)/python benchmarks/reuse.py
 	$(BIN)/python benchmarks/fuzz_files.py
 	$(BIN)/python benchmarks/component.py
+
+bench-search: $(VENV)/.installed  ## search for settings on five kinds of images and measured spectra (half an hour)
+	$(BIN)/python benchmarks/search.py
 
 bench-physics: $(VENV)/.installed  ## score gaps, thickness, dielectric functions, peaks, temperatures (an hour)
 	$(BIN)/python benchmarks/physics_thickness.py

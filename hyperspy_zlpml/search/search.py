@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hyperspy_zlpml.arguments import count, instance, positive
+from hyperspy_zlpml.arguments import count, instance, positive, settle_random_state
 from hyperspy_zlpml.compute.progress import steps
 from hyperspy_zlpml.search import study as studies
 from hyperspy_zlpml.search.comparison import compare
@@ -62,6 +62,8 @@ class Plan:
         parameters_of(instance(self.start, "start", TrainingSettings))
         if self.timeout is not None:
             positive(self.timeout, "timeout", "s")
+        if not isinstance(self.random_state, np.random.Generator):
+            settle_random_state(self.random_state)
         if self.n_workers is not None:
             count(self.n_workers, "n_workers", 1, _MOST_WORKERS)
 
@@ -166,11 +168,12 @@ def search(spectra, options, plan):
     SettingsSearch
     """
     plan.check()
-    study = studies.open_study(plan.storage)
-    seed = studies.random_state_of(study, plan.random_state)
-    options = replace(options, random_state=seed).checked()
+    options = options.checked()
     check_limits_of_all(options.limits)
     check_device(options.device)
+    study = studies.open_study(plan.storage)
+    seed = studies.random_state_of(study, plan.random_state)
+    options = replace(options, random_state=seed)
     prepared = prepare(spectra, options)
     studies.keep_facts(study, _facts(prepared, options, plan))
     show = options.show_progressbar
