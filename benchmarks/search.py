@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
     parser.add_argument("--size", type=int, default=12, help="pixels on a side")
     parser.add_argument("--seed", type=int, default=101, help="of the images and of the searches")
-    parser.add_argument("--evaluations", type=int, default=40)
+    parser.add_argument("--evaluations", type=int, default=20)
     parser.add_argument("--replicas", type=int, default=6, help="networks of each training")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -126,8 +126,7 @@ def measure_measured(options):
     heading()
     for name, what in MEASURED.items():
         signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
-        half = argparse.Namespace(**{**vars(options), "evaluations": options.evaluations // 2})
-        told(what, searched(signal, half))
+        told(what, searched(signal, options))
 
 
 def measure_again(options):

@@ -108,7 +108,8 @@ class Scores(PerSpectrum):
         Mean log score of the windows of each spectrum, nats, of densities over counts in units of
         their counting noise.
     pull : ndarray of shape (n_spectra, n_windows)
-        What is left over its error bar; NaN where a spectrum could not be matched.
+        What is left over its error bar; NaN where a spectrum could not be matched, or a window
+        holds no channel.
     error : ndarray of shape (n_spectra, n_windows)
         What is left over the counting noise alone.
     is_vacuum : ndarray of bool of shape (n_spectra,)
@@ -143,13 +144,15 @@ class Scores(PerSpectrum):
     @property
     def coverage(self):
         """Share of the windows within one error bar: 0.68 if all is right."""
-        return float(self.weights @ (np.abs(self.pull) < 1).mean(-1))
+        n_windows = np.maximum(np.isfinite(self.pull).sum(-1), 1)
+        return float(self.weights @ ((np.abs(self.pull) < 1).sum(-1) / n_windows))
 
     @property
     def rms_error(self):
         """Root mean square of what is left, in units of the counting noise."""
-        square = (self.error**2).mean(-1)
-        known = np.isfinite(square)
+        seen = np.isfinite(self.error)
+        square = np.where(seen, self.error, 0.0) ** 2
+        square, known = square.sum(-1) / np.maximum(seen.sum(-1), 1), seen.any(-1)
         weights = self.weights[known]
         return float(np.sqrt(weights @ square[known] / weights.sum())) if known.any() else np.nan
 
@@ -197,6 +200,8 @@ def score(subtraction, held, log_dose=0.0):
     known = np.flatnonzero(posterior.usable)
     shape = (len(counts), _N_WINDOWS)
     log_score, pull, error = np.full(shape, LOST), np.full(shape, np.nan), np.full(shape, np.nan)
+    if not known.size:
+        return Scores(log_score.mean(-1), pull, error, held.is_vacuum)
     matched, some, edges = posterior.select(known), counts[known], held.edges[known]
     for number in range(_N_WINDOWS):
         window = Range(edges[:, number], edges[:, number + 1])
@@ -205,8 +210,16 @@ def score(subtraction, held, log_dose=0.0):
         sigma = np.hypot(found.model_std, found.counting_std)
         pull[known, number] = found.integral / sigma
         error[known, number] = found.integral / noise
-        log_score[known, number] = log_density(found.integral / sigma, sigma / noise)
-    return Scores(log_score.mean(-1), pull, error, held.is_vacuum)
+        density = log_density(found.integral / sigma, sigma / noise)
+        log_score[known, number] = np.where(np.isnan(noise), np.nan, density)
+    return Scores(_mean_of_windows(log_score), pull, error, held.is_vacuum)
+
+
+def _mean_of_windows(values):
+    """Average over the windows that hold channels; spectra without any tell nothing."""
+    seen = np.isfinite(values)
+    total = np.where(seen, values, 0.0).sum(-1)
+    return np.where(seen.any(-1), total / np.maximum(seen.sum(-1), 1), 0.0)
 
 
 def log_density(pull, width):
@@ -254,9 +267,12 @@ def _peaks_of(held, log_dose):
 
 
 def _noise_in(counts, held, window, subtraction):
-    """Estimate the counting noise in a window from the counts: the same for all settings."""
+    """Estimate the counting noise in a window from the counts: the same for all settings.
+
+    NaN where a window lies between two channels.
+    """
     distance = subtraction.energy - held.parameters.centre[:, None]
     inside = (distance >= window.low[:, None]) & (distance < window.high[:, None])
     n_channels = np.maximum(inside.sum(-1, keepdims=True), 1)
     variance = subtraction.noise.of_measured(counts - subtraction.pedestal, n_channels)
-    return np.sqrt(np.maximum((variance * inside).sum(-1), 1e-300))
+    return np.sqrt(np.where(inside.any(-1), (variance * inside).sum(-1), np.nan))

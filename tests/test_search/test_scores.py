@@ -50,6 +50,13 @@ def test_kinds_count_alike():
     np.testing.assert_allclose(kind_weights(np.ones(4, bool)), 0.25)
 
 
+def test_windows_without_channels_do_not_count():
+    pull = np.array([[0.1, np.nan, 2.0, np.nan]])
+    scores = Scores(np.array([-1.0]), pull, pull, np.zeros(1, bool))
+    assert scores.coverage == 0.5
+    assert scores.rms_error == pytest.approx(np.sqrt((0.1**2 + 2**2) / 2))
+
+
 def test_spectra_that_were_lost_have_no_error_and_are_in_no_band():
     pull = np.array([[0.1, 0.2], [np.nan, np.nan]])
     scores = Scores(np.array([-1.0, LOST]), pull, 3 * pull, np.zeros(2, bool))

@@ -117,6 +117,17 @@ def test_error_bars_that_are_wrong_score_lower(prepared):
     assert -1.42 - 0.5 < honest < -1.42 + 0.2
 
 
+def test_spectra_that_are_lost_and_windows_between_channels_have_a_score(prepared):
+    """Spectra matched in no channel at all, and windows narrower than a channel."""
+    nowhere = np.full_like(prepared.selection.end, 1e-3)
+    held = prepared.selection
+    for changed in (replace(held, loss_limit=nowhere, gain_limit=-nowhere),
+                    replace(held, end=1.001 * held.loss_limit)):  # fmt: skip
+        scored = evaluate(replace(prepared, selection=changed), SMALL, 1)
+        assert np.isfinite(scored.score)
+        assert 0 <= scored.scores.coverage <= 1
+
+
 def test_bad_settings_score_lower(prepared):
     bad = TrainingSettings(hidden_layers=(2,), n_clusters=1, prior=100.0, replica_kind="spectra")
     good, poor = (
