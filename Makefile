@@ -79,7 +79,7 @@ fuzz-files: $(VENV)/.installed  ## interrupt saves, tamper with files and stored
 $(FLOORS)/.installed: pyproject.toml benchmarks/floors.py
 	$(PYTHON) -m venv $(FLOORS)
 	$(PYTHON) benchmarks/floors.py > $(FLOORS)/constraints.txt
-	$(FLOORS)/bin/python -m pip install --quiet -c $(FLOORS)/constraints.txt -e ".[tests,distributed]"
+	$(FLOORS)/bin/python -m pip install --quiet -c $(FLOORS)/constraints.txt -e ".[tests,distributed,search]"
 	touch $@
 
 floors: $(FLOORS)/.installed  ## test with the lowest versions that pyproject.toml claims (ten minutes, 5 GB)
