@@ -45,8 +45,8 @@ def _draw_front(axes, found):
         drawstyle="steps-post",
         label="front",
     )
-    _mark(axes, trained, TrainingSettings(), "C1", "s", "defaults")
-    _mark(axes, trained, found.best, "C3", "*", "best")
+    _mark(axes, trained, TrainingSettings(), color="C1", marker="s", label="defaults")
+    _mark(axes, trained, found.best, color="C3", marker="*", label="best")
     axes.set(
         xscale="log",
         xlabel="work of the training / 10$^9$ multiply-adds",
@@ -56,11 +56,11 @@ def _draw_front(axes, found):
     axes.legend(fontsize="small")
 
 
-def _mark(axes, trained, settings, colour, marker, label):
+def _mark(axes, trained, settings, **style):
     """Mark the first evaluation of some settings, if there is one."""
     of_them = [one for one in trained if one.settings == settings]
     for one in of_them[:1]:
-        axes.plot(one.work, one.score, marker, color=colour, markersize=10, label=label)
+        axes.plot(one.work, one.score, linestyle="", markersize=10, **style)
 
 
 def _draw_importance(axes, importance):

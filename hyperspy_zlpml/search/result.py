@@ -65,7 +65,7 @@ class SettingsSearch:
 
     @property
     def summary(self):
-        """What was found, in sentences."""
+        """Sentences that say what was found, and whether it is a gain (text)."""
         compared = self.comparison
         n_failed = sum(bool(one.note) for one in self.history)
         lines = [

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Search for the settings of a training by evolution, from top to bottom.
 
-1. share the spectra of the image out: to train on, to select by, to judge on (:func:`.prepare`)
+1. share the spectra of the image out: to train on, to select by, to judge on
+   (:func:`~hyperspy_zlpml.search.evaluation.prepare`)
 2. evaluate generation after generation of settings, the next bred from the best (NSGA-II)
 3. train the best few again, with other seeds, and select one by the same spectra
-4. judge it against the defaults on spectra that took no part so far (:func:`.compare`)
+4. judge it against the defaults on spectra that took no part so far
+   (:func:`~hyperspy_zlpml.search.comparison.compare`)
 """
 
 import hashlib
@@ -178,10 +180,17 @@ def search(spectra, options, plan):
     studies.keep_facts(study, _facts(prepared, options, plan))
     show = options.show_progressbar
     with side_by_side(evaluate, prepared, plan.n_workers) as calls:
-        evolve(study, plan, calls, seed, show)
+        evolve(study, plan, calls, seed=seed, show_progressbar=show)
         history = studies.history_of(study)
-        best = select(history, calls, seed, show)
-        comparison = judge(best, prepared, plan.n_trainings, calls, seed, show)
+        best = select(history, calls, seed, show_progressbar=show)
+        comparison = judge(
+            best,
+            prepared,
+            calls,
+            n_trainings=plan.n_trainings,
+            seed=seed,
+            show_progressbar=show,
+        )
     return SettingsSearch(best, comparison, history, studies.importances(study, seed))
 
 
@@ -286,18 +295,17 @@ def select(history, calls, seed, show_progressbar=False):
     return finalists[int(scores.mean(-1).argmax())]
 
 
-# All that a judgement takes.
-def judge(best, prepared, n_trainings, calls, seed, show_progressbar=False):
+def judge(best, prepared, calls, *, n_trainings, seed, show_progressbar=False):
     """Judge settings against the defaults, on spectra that took no part in their selection.
 
     Parameters
     ----------
     best : TrainingSettings
     prepared : Prepared
-    n_trainings : int
-        Of both, with the same seeds.
     calls : callable
         Of :func:`.side_by_side`.
+    n_trainings : int
+        Of both, with the same seeds.
     seed : int
     show_progressbar : bool
 
