@@ -91,8 +91,8 @@ def compare(scores, default_scores, weights):
     >>> from hyperspy_zlpml.search.comparison import compare
     >>> shared = np.array([0.1, -0.1, 0.1, -0.1])[:, None]
     >>> scores = np.zeros((4, 1000)) + shared
-    >>> compare(scores, np.zeros((4, 1000)), np.full(1000, 1e-3)).error
-    0.05773502691896257
+    >>> round(compare(scores, np.zeros((4, 1000)), np.full(1000, 1e-3)).error, 4)
+    0.0577
     """
     difference = scores - default_scores
     gain = float(difference.mean(0) @ weights)
