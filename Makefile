@@ -10,7 +10,7 @@ AGAINST ?=
 PLACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-physics test-browser fuzz fuzz-files floors fingerprints bench-peers docs style lint clean
+.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-search bench-physics test-browser fuzz fuzz-files floors fingerprints bench-peers docs style lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ bench-reuse: $(VENV)/.installed  ## score ensembles on other images and settings
 	$(BIN)/python benchmarks/fuzz_files.py
 	$(BIN)/python benchmarks/component.py
 
+bench-search: $(VENV)/.installed  ## search for settings on five kinds of images and measured spectra (half an hour)
+	$(BIN)/python benchmarks/search.py
+
 bench-physics: $(VENV)/.installed  ## score gaps, thickness, dielectric functions, peaks, temperatures (an hour)
 	$(BIN)/python benchmarks/physics_thickness.py
 	$(BIN)/python benchmarks/physics_dielectric.py
@@ -76,7 +79,7 @@ fuzz-files: $(VENV)/.installed  ## interrupt saves, tamper with files and stored
 $(FLOORS)/.installed: pyproject.toml benchmarks/floors.py
 	$(PYTHON) -m venv $(FLOORS)
 	$(PYTHON) benchmarks/floors.py > $(FLOORS)/constraints.txt
-	$(FLOORS)/bin/python -m pip install --quiet -c $(FLOORS)/constraints.txt -e ".[tests,distributed]"
+	$(FLOORS)/bin/python -m pip install --quiet -c $(FLOORS)/constraints.txt -e ".[tests,distributed,search]"
 	touch $@
 
 floors: $(FLOORS)/.installed  ## test with the lowest versions that pyproject.toml claims (ten minutes, 5 GB)

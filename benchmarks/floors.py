@@ -11,8 +11,8 @@ from pathlib import Path
 import tomllib
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
-#: Extra of which the floors are ours, too; those of the tests and pages are tools.
-EXTRA = "distributed"
+#: Extras of which the floors are ours, too; those of the tests and pages are tools.
+EXTRAS = ("distributed", "search")
 #: Name with its extras, and the version after ``>=``.
 REQUIREMENT = re.compile(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)")
 
@@ -20,7 +20,8 @@ REQUIREMENT = re.compile(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)")
 def floors():
     """Lowest version of each dependency, by its name."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    requirements = project["dependencies"] + project["optional-dependencies"][EXTRA]
+    extras = project["optional-dependencies"]
+    requirements = project["dependencies"] + [one for name in EXTRAS for one in extras[name]]
     return dict(REQUIREMENT.match(requirement).groups() for requirement in requirements)
 
 

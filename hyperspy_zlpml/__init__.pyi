@@ -7,6 +7,7 @@ from .network.selection import TooFewReplicasError
 from .removal.applicability import OtherZeroLossPeakError
 from .removal.report import Report
 from .removal.stored import RemovalFileError
+from .search.result import SettingsSearch
 from .signals import (
     EELSZLPSpectrum,
     LazyEELSZLPSpectrum,
@@ -14,6 +15,7 @@ from .signals import (
     load_removal,
     train_zlp_ml,
 )
+from .training.settings import TrainingSettings
 
 __all__ = [
     "Cancelled",
@@ -25,7 +27,9 @@ __all__ = [
     "OtherZeroLossPeakError",
     "RemovalFileError",
     "Report",
+    "SettingsSearch",
     "TooFewReplicasError",
+    "TrainingSettings",
     "ZLPRemoval",
     "components",
     "data",

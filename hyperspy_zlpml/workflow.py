@@ -65,7 +65,8 @@ from hyperspy_zlpml.removal.removed import RemovedZLP, maps_of
 from hyperspy_zlpml.removal.report import build_report
 from hyperspy_zlpml.training.at_settings import AtSetting, train_ensemble_at_settings
 from hyperspy_zlpml.training.replicas import check_replicas
-from hyperspy_zlpml.training.train import LAYERS, TrainingOptions, check_device, train_ensemble
+from hyperspy_zlpml.training.settings import DEFAULTS, TrainingSettings
+from hyperspy_zlpml.training.train import TrainingOptions, check_device, train_ensemble
 from hyperspy_zlpml.zlp.regions import check_limits, check_number_of_limits, check_reach
 
 __all__ = [
@@ -97,6 +98,7 @@ _RECORDED = (
     "vacuum",
     "navigation_mask",
     "replica_kind",
+    "settings",
 )
 
 
@@ -117,6 +119,8 @@ class Options:
     navigation_mask : ndarray of bool of the navigation shape, or None
     confidence : float
     replica_kind : str
+    settings : TrainingSettings or None
+        None for those of ``n_clusters`` and ``replica_kind``, the defaults otherwise.
     random_state : int, numpy.random.Generator or None
     show_progressbar : bool
     device : str
@@ -134,6 +138,7 @@ class Options:
     navigation_mask: np.ndarray | None = None
     confidence: float = 0.68
     replica_kind: str = "gaussian"
+    settings: TrainingSettings | None = None
     random_state: int | np.random.Generator | None = None
     show_progressbar: bool = False
     device: str = "auto"
@@ -160,11 +165,32 @@ class Options:
         if not isinstance(self.device, str):
             refuse(self.device, "device", "a device of torch by its name, as 'cpu', or 'auto'")
         check_limits(self.regions, self.ev_per_unit)
+        self._check_settings()
         random_state = settle_random_state(self.random_state)
         arguments = self.arguments or self.described()
         return replace(
             self, random_state=random_state, arguments={**arguments, "random_state": random_state}
         )
+
+    def _check_settings(self):
+        """Raise ValueError unless the settings are some, and no argument contradicts them."""
+        if self.settings is None:
+            return
+        instance(self.settings, "settings", TrainingSettings)
+        for name in ("n_clusters", "replica_kind"):
+            given, default = getattr(self, name), DEFAULTS[name]
+            if given not in (default, getattr(self.settings, name)):
+                raise ValueError(
+                    f"{name}: expected {default!r}, its default, beside settings, which hold a "
+                    f"{name} of their own, got {given!r}; set TrainingSettings({name}={given!r})."
+                )
+
+    @property
+    def training(self):
+        """Settings of the training (TrainingSettings)."""
+        if self.settings is not None:
+            return self.settings
+        return TrainingSettings(n_clusters=self.n_clusters, replica_kind=self.replica_kind)
 
     def described(self):
         """Describe the arguments for the record, as far as text and numbers tell.
@@ -205,6 +231,7 @@ def remove_zlp(  # noqa: PLR0913
     ensemble=None,
     confidence=0.68,
     replica_kind="gaussian",
+    settings=None,
     random_state=None,
     show_progressbar=False,
     lazy_output=None,
@@ -248,14 +275,17 @@ def remove_zlp(  # noqa: PLR0913
     navigation_mask : array of bool of the navigation shape, optional
         Spectra to leave out (True): not trained on, NaN in every result.
     ensemble : Ensemble, optional
-        Trained before; nothing is trained then, and ``n_replicas``, ``replica_kind`` and
-        ``device`` have no effect. One with conditions is taken to those in ``microscope``, if all
+        Trained before; nothing is trained then: ``n_replicas``, ``replica_kind``, ``device``, and
+        ``settings`` but for its ``n_clusters``, have no effect. One with conditions is taken to those in ``microscope``, if all
         are there and it was not taken to others with ``ensemble.at(...)``.
     confidence : float
         Probability inside the band of ``lower`` and ``upper``.
     replica_kind : "gaussian" or "spectra"
         Pseudo-data from central values and covariance [1]_, or spectra drawn from the
         clusters [2]_.
+    settings : TrainingSettings, optional
+        Architecture of the networks, and constants of the training; its ``n_clusters`` and
+        ``replica_kind`` take the place of the arguments of these names.
     random_state : int or numpy.random.Generator, optional
         Same state, same numbers.
     show_progressbar : bool
@@ -311,6 +341,7 @@ def remove_zlp(  # noqa: PLR0913
         navigation_mask=navigation_mask,
         confidence=confidence,
         replica_kind=replica_kind,
+        settings=settings,
         random_state=random_state,
         show_progressbar=show_progressbar,
         device=device,
@@ -332,6 +363,7 @@ def train_zlp(  # noqa: PLR0913
     vacuum=None,
     navigation_mask=None,
     replica_kind="gaussian",
+    settings=None,
     random_state=None,
     show_progressbar=False,
     device="auto",
@@ -341,7 +373,7 @@ def train_zlp(  # noqa: PLR0913
     Parameters
     ----------
     counts, energy, variance, microscope, n_clusters, cluster_by, n_replicas, regions, vacuum, \
-navigation_mask, replica_kind, random_state, show_progressbar, device
+navigation_mask, replica_kind, settings, random_state, show_progressbar, device
         See :func:`remove_zlp`.
 
     Returns
@@ -366,6 +398,7 @@ navigation_mask, replica_kind, random_state, show_progressbar, device
         vacuum=vacuum,
         navigation_mask=navigation_mask,
         replica_kind=replica_kind,
+        settings=settings,
         random_state=random_state,
         show_progressbar=show_progressbar,
         device=device,
@@ -383,6 +416,7 @@ def train_zlp_at_settings(  # noqa: PLR0913
     n_replicas=100,
     regions=None,
     replica_kind="gaussian",
+    settings=None,
     random_state=None,
     show_progressbar=False,
     device="auto",
@@ -399,8 +433,8 @@ def train_zlp_at_settings(  # noqa: PLR0913
         are all alike and never rise behind the peak are taken for vacuum here.
     conditions : dict of str to sequence of float
         Values of what differs between the images, one for each: ``{"beam_energy": [60, 200]}``.
-    n_clusters, cluster_by, n_replicas, regions, replica_kind, random_state, show_progressbar, \
-device
+    n_clusters, cluster_by, n_replicas, regions, replica_kind, settings, random_state, \
+show_progressbar, device
         See :func:`remove_zlp`. ``cluster_by`` is the name of a proxy.
 
     Returns
@@ -446,6 +480,7 @@ device
         n_replicas=n_replicas,
         regions=regions,
         replica_kind=replica_kind,
+        settings=settings,
         random_state=random_state,
         show_progressbar=show_progressbar,
         device=device,
@@ -624,9 +659,7 @@ def train_at_settings(images, conditions, options):
             )
             for first, choice, at in zip(looks, choices, values, strict=True)
         ]
-        # One more input of the networks for each condition.
-        layers = (LAYERS[0] + len(names), *LAYERS[1:])
-        training = _training_options(looks[0], options, layers)
+        training = _training_options(looks[0], options, n_conditions=len(names))
         with training_steps(options.show_progressbar) as progress:
             trained = train_ensemble_at_settings(at_settings, names, training, progress)
     # Clusters of vacuum alone serve no purpose: nobody cares how they came about.
@@ -782,7 +815,9 @@ def choose(first, options):
     """
     instance(first, "first", FirstLook, ", as look() returns")
     instance(options, "options", Options)
-    clusters = cluster_image(first.image, first.cluster_by, options.n_clusters, options.seed)
+    clusters = cluster_image(
+        first.image, first.cluster_by, options.training.n_clusters, options.seed
+    )
     check_number_of_limits(first.limits, clusters.centres.size)
     check_reach(first.limits, first.image.fwhm, first.image.end, options.ev_per_unit)
     rng = np.random.default_rng(options.seed)
@@ -814,7 +849,8 @@ def train_on(first, choice, options):
     spectra = first.spectra
     provenance = describe_origin(spectra.title, spectra.n_spectra, options.arguments)
     ensemble = replace(trained.ensemble, origin=Origin(spectra.microscope, provenance))
-    return Fitted(ensemble, as_trained(ensemble, options.confidence), trained.summary)
+    adapted = as_trained(ensemble, options.confidence)
+    return Fitted(ensemble, adapted, trained.summary, work=trained.work)
 
 
 def adapt_to(ensemble, first, choice, options):
@@ -971,12 +1007,13 @@ def _check_settings(images, conditions, options):
         )
 
 
-def _training_options(first, options, layers=LAYERS):
+def _training_options(first, options, n_conditions=0):
     return TrainingOptions(
         n_replicas=options.n_replicas,
-        replica_kind=options.replica_kind,
+        settings=options.training,
         limits=first.limits,
-        layers=layers,
+        # One more input of the networks for each condition.
+        n_inputs=2 + n_conditions,
         random_state=options.seed,
         device=options.device,
     )

@@ -39,6 +39,8 @@ from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.ensemble import Ensemble, EnsembleFileError
 from hyperspy_zlpml.physics import Beam
 from hyperspy_zlpml.physics.dielectric_models import OscillatorModel
+from hyperspy_zlpml.search.comparison import Comparison
+from hyperspy_zlpml.search.search import search_zlp_settings
 
 PACKAGE = Path(hyperspy_zlpml.__file__).resolve().parent
 #: Longest time of a call, seconds.
@@ -112,6 +114,7 @@ def _objects(whole, wrong_shape, word):
         "signal without axes": hs.signals.BaseSignal(np.zeros(wrong_shape)).T,
         "spectra": workflow.Spectra(np.ones((3, 80)), np.arange(80.0)),
         "options": workflow.Options(n_clusters=1, n_replicas=2), "response": data.Response(), "material": data.Material(),
+        "training settings": hyperspy_zlpml.TrainingSettings((3,), n_clusters=1),
         "oscillators": data.GLASS, "beam": Beam(200.0, 15.0),
     }  # fmt: skip
 
@@ -198,6 +201,14 @@ def is_empty(value):
     """Without any peaks; of the values here none holds triples."""
     is_row = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim)
     return bool(is_row) and len(value) == 0
+
+
+def are_layers(value):
+    """Units of some hidden layers, or of one."""
+    units = count(1, 64)
+    if isinstance(value, (list, tuple)):
+        return 1 <= len(value) <= 5 and all(map(units, value))
+    return units(value)
 
 
 def is_thicknesses(value):
@@ -294,6 +305,16 @@ KINDS = {
         )
     ),
     "limits or None": optional(is_limits),
+    "settings or None": instance(hyperspy_zlpml.TrainingSettings, type(None)),
+    "hidden layers": are_layers,
+    "activation": one_of("tanh", "logistic", "softsign"),
+    "prior": number(1e-6, 1e6),
+    "modes": count(0, 12),
+    "spread of limits": number(0, 0.9),
+    "evaluations": count(1, 100_000),
+    "trainings": count(2, 1000),
+    "workers": optional(count(1, 10_000)),
+    "a path or None": optional(is_path),
     "clusters": either(count(1, 50), one_of("auto")),
     "replicas": count(2, 10_000),
     "a few": count(1, 10_000),
@@ -411,7 +432,13 @@ def energy_of(image):
 TRAINING = {
     "n_clusters": "clusters", "cluster_by": "proxy", "n_replicas": "replicas",
     "regions": "limits or None", "replica_kind": "replica kind", "random_state": "a seed",
-    "device": "device",
+    "device": "device", "settings": "settings or None",
+}  # fmt: skip
+SEARCH = {
+    "n_evaluations": "evaluations", "n_trainings": "trainings", "start": "settings or None",
+    "storage": "a path or None", "timeout": "a positive number or None", "n_workers": "workers",
+    **{name: TRAINING[name] for name in ("n_replicas", "cluster_by", "regions", "random_state",
+                                         "device")},
 }  # fmt: skip
 MAPS = {"vacuum": "bool or None", "navigation_mask": "None"}
 SAMPLE = {
@@ -432,6 +459,7 @@ def cases(scene):
     return [
         *_signal_methods(scene), *_array_functions(scene), *_result_methods(scene),
         *_ensemble_methods(scene), *_sample_functions(), *_component_methods(scene),
+        *_searches(),
     ]  # fmt: skip
 
 
@@ -658,6 +686,30 @@ def _sample_functions():
                {"energy": steps, "band_gap": np.array([[1.0]])}, names=("energy",)),
         Called("energy_gain", data.Material().energy_gain, {"energy": "an array"}),
         Called("phonon_scattering", data.Material().phonon_scattering, {"energy": "an array"}),
+    ]  # fmt: skip
+
+
+def _searches():
+    larger = data.ws2_like((6, 5), n_channels=512, offset=-2.0, random_state=2).signal
+    quick = {"n_evaluations": 1, "n_trainings": 2, "n_replicas": 2, "random_state": 0}
+    arrays = {"counts": larger.data, "energy": energy_of(larger)}
+    comparison = Comparison(0.1, 0.2, n_trainings=2, n_spectra=8, score=-1.5, default_score=-1.6)
+    found = hyperspy_zlpml.SettingsSearch(hyperspy_zlpml.TrainingSettings(), comparison, ())
+    return [
+        Called("search_zlp_ml", larger.search_zlp_ml,
+               {**SEARCH, **MAPS, "show_progressbar": "a flag or None"},
+               {**quick, "show_progressbar": False}, is_slow=True),
+        Called("search_zlp_settings", search_zlp_settings, {
+            **SEARCH, **MAPS, "show_progressbar": "a flag", "counts": "none of these",
+            "energy": "none of these", "variance": "variance or None",
+            "microscope": "microscope or None",
+        }, {**quick, **arrays}, names=("energy",), is_slow=True),
+        Called("TrainingSettings", hyperspy_zlpml.TrainingSettings, {
+            "hidden_layers": "hidden layers", "activation": "activation", "prior": "prior",
+            "n_modes": "modes", "limit_spread": "spread of limits", "n_clusters": "clusters",
+            "replica_kind": "replica kind",
+        }),
+        Called("to_csv", found.to_csv, {"path": "a path"}),
     ]  # fmt: skip
 
 

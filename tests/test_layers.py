@@ -18,7 +18,7 @@ FLOORS = {name: int(row["Floor"]) for name, row in TABLE.items()}
 #: Every package may import these.
 EVERYWHERE = {"numpy", "scipy", "lazy_loader"}
 #: Files in the longest chain of imports.
-LONGEST_CHAIN = 10
+LONGEST_CHAIN = 12
 MODULES = sorted(PACKAGE.rglob("*.py"))
 #: The package's own __init__ imports lazily, and the version is a number.
 EXEMPT = {"__init__", "_version"}

@@ -120,7 +120,16 @@ def test_wheel_holds_its_licence_and_entry_point(distributions):
         ]  # fmt: skip
         assert lines, f"{name} is not required"
         assert all(">=" in line for line in lines), f"{name} has no lower bound"
-    for extra in ("gui-jupyter", "gui-traitsui", "distributed", "all", "tests", "docs", "dev"):
+    for extra in (
+        "gui-jupyter",
+        "gui-traitsui",
+        "distributed",
+        "search",
+        "all",
+        "tests",
+        "docs",
+        "dev",
+    ):
         assert f"Provides-Extra: {extra}" in described
     assert "Requires-Python: >=3.10" in described
 

@@ -96,6 +96,7 @@ def _facts_of(ensemble):
     networks, reference, seen = ensemble.networks, ensemble.reference, ensemble.seen
     return {
         "layers": networks.layers,
+        **_activation_facts(networks.activation),
         "scaling": asdict(networks.scaling),
         "grid": asdict(reference.grid),
         "log_intensity_range": seen.log_intensity_range,
@@ -111,6 +112,11 @@ def _facts_of(ensemble):
         "setting": ensemble.setting,
         "conditions": None,
     }
+
+
+def _activation_facts(name):
+    """Name the function of hidden units; without that of all networks before there were others."""
+    return {} if name == "tanh" else {"activation": name}
 
 
 def _noise_facts(noise):

@@ -164,6 +164,7 @@ def from_parts(arrays, facts):
         weights=arrays["weights"],
         layers=tuple(facts["layers"]),
         scaling=InputScaling(**facts["scaling"]),
+        activation=facts.get("activation", "tanh"),
     )
     return Ensemble(
         networks=networks,

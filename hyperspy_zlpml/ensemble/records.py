@@ -31,11 +31,15 @@ class Networks:
     layers : tuple of int
         Units of each layer, inputs first.
     scaling : InputScaling
+    activation : str
+        Name of the function of the hidden units, of
+        :data:`~hyperspy_zlpml.network.weights.ACTIVATIONS`.
     """
 
     weights: np.ndarray
     layers: tuple[int, ...]
     scaling: InputScaling
+    activation: str = "tanh"
 
     def add_outputs(self, values, u, log_intensity, setting):
         """Add the outputs of the networks to some values, in place.
@@ -66,7 +70,7 @@ class Networks:
         inputs = self.scaling(u, log_intensity, setting).astype(self.weights.dtype)
         for start in range(0, len(self.weights), _REPLICAS_AT_ONCE):
             rows = slice(start, start + _REPLICAS_AT_ONCE)
-            values[rows] += outputs_of(self.weights[rows], self.layers, inputs)
+            values[rows] += outputs_of(self.weights[rows], self.layers, inputs, self.activation)
 
 
 @dataclass(frozen=True)

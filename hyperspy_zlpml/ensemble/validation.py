@@ -19,6 +19,7 @@ from hyperspy_zlpml.ensemble.parts import (
     RESIDUAL_PREFIX,
     EnsembleFileError,
 )
+from hyperspy_zlpml.network.weights import ACTIVATIONS
 from hyperspy_zlpml.zlp.grid import Grid
 
 #: Largest magnitude of the numbers that predictions are made of: of order one, or logarithms.
@@ -163,6 +164,8 @@ def _array(arrays, name, n_dimensions, largest):
 def _check_facts(facts):
     """Check kinds and ranges of what JSON holds: a file may hold anything."""
     wrong = [name for name, is_right in _KINDS.items() if not is_right(facts[name])]
+    if not _is_activation(facts.get("activation", "tanh")):
+        wrong.append("activation")
     if wrong:
         raise TypeError(f"{', '.join(wrong)} cannot be that")
 
@@ -316,6 +319,10 @@ def _is_log_range(value):
 def _is_width(value):
     """Tell whether a value can be mean and standard deviation of ln(FWHM / eV)."""
     return _is_pair(value) and abs(value[0]) <= _LARGEST_X and value[1] >= 0
+
+
+def _is_activation(value):
+    return _is_text(value) and value in ACTIVATIONS
 
 
 def _are_layers(value):

@@ -91,6 +91,10 @@ class Block:
         Points for validation.
     layers : tuple of int
         Layer sizes, from input to output.
+    activation : str
+        Name of the function of the hidden units.
+    prior : float
+        Inverse variance of the weights about zero.
     n_steps : int
         Most Levenberg-Marquardt steps.
     patience : int
@@ -105,6 +109,8 @@ class Block:
     weights: np.ndarray
     held_out: np.ndarray
     layers: tuple[int, ...]
+    activation: str
+    prior: float
     n_steps: int
     patience: int
     device: str

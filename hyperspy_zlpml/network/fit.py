@@ -25,6 +25,8 @@ FAR_SIGMA = 0.3
 _LARGEST_LOG_RATIO = 5.0
 #: Rows are filled up to a multiple of this, for aligned loads.
 _ALIGNED = 16
+#: What all replicas of a fit have in common.
+_COMMON = ("layers", "activation", "prior", "tail_shape")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Fit:
     ----------
     layers : tuple of int
         Layer sizes, from input to output.
+    activation : str
+        Name of the function of the hidden units.
+    prior : float
+        Inverse variance of the weights about zero.
     tail_shape : tuple of int
         (n_lines, n_steps) of the tails.
     inputs : tensor of shape (n_replicas, n_points, n_in)
@@ -48,6 +54,8 @@ class Fit:
     """
 
     layers: tuple[int, ...]
+    activation: str
+    prior: float
     tail_shape: tuple[int, int]
     inputs: torch.Tensor
     ratios: torch.Tensor
@@ -57,7 +65,7 @@ class Fit:
     reference_step: torch.Tensor
 
     @classmethod
-    def build(cls, data, held_out, layers, device="cpu"):
+    def build(cls, data, held_out, layers, device="cpu", *, activation="tanh", prior=PRIOR):
         """Build the fits of all replicas of the data.
 
         Parameters
@@ -69,6 +77,10 @@ class Fit:
             Layer sizes, from input to output.
         device : str
             Device of torch.
+        activation : str
+            Name of the function of the hidden units.
+        prior : float
+            Inverse variance of the weights about zero.
 
         Returns
         -------
@@ -87,6 +99,8 @@ class Fit:
 
         return cls(
             layers=tuple(layers),
+            activation=activation,
+            prior=prior,
             tail_shape=(n_lines, n_steps),
             inputs=tensor(inputs).mT.contiguous().mT,
             ratios=tensor(ratios),
@@ -110,7 +124,7 @@ class Fit:
         tensors = {
             field.name: getattr(self, field.name)[index]
             for field in fields(self)
-            if field.name not in ("layers", "tail_shape")
+            if field.name not in _COMMON
         }
         return replace(self, **tensors)
 
@@ -128,7 +142,7 @@ class Fit:
         -------
         Linearised
         """
-        outputs, activations = mlp.forward(weights, self.layers, self._seen)
+        outputs, activations = self._outputs(weights, self._seen)
         rows = self._rows(outputs)
         rising = rows.steps > 0
         chosen = _rising_first(rising)
@@ -139,14 +153,14 @@ class Fit:
         work = lm.Workspace() if work is None else work
         jacobian = work("jacobian", weights, *weights.shape, n + n_tail)
         first = [values[..., :n] for values in activations]
-        mlp.jacobian(weights, self.layers, first, scale, out=jacobian[..., :n])
+        self._jacobian(weights, first, scale, out=jacobian[..., :n])
         if n_tail:
             jacobian[..., n:] = self._tail_jacobian(weights, activations, rising, chosen)
         return lm.linearised(
             weights=weights,
             jacobian=jacobian,
             residuals=self._residuals(outputs, chosen),
-            prior=PRIOR,
+            prior=self.prior,
             residuals_along=_Along(self, weights, chosen),
             work=work,
         )
@@ -163,7 +177,7 @@ class Fit:
         cost, chi2, chi2_validation : tensor of float64 of shape (n_replicas,)
             The cost is infinite where it is no number.
         """
-        outputs, _ = mlp.forward(weights, self.layers, self.inputs)
+        outputs, _ = self._outputs(weights, self.inputs)
         rows = self._rows(outputs)
 
         def total(values):
@@ -172,7 +186,7 @@ class Fit:
         train = total((self.ratios - rows.log_ratio.exp()) * self.weight)
         validation = total((self.held_ratios - rows.held.exp()) * self.held_weight)
         cost = train + total(rows.steps.clamp(min=0) / RISE_SIGMA) + total(rows.far / FAR_SIGMA)
-        cost = cost + PRIOR * total(weights)
+        cost = cost + self.prior * total(weights)
         cost = torch.where(torch.isfinite(cost), cost, torch.inf)
         n_train = (self.weight > 0).sum(-1).clamp(min=1)
         n_held = (self.held_weight > 0).sum(-1).clamp(min=1)
@@ -189,9 +203,17 @@ class Fit:
         -------
         tensor of shape (n_replicas,)
         """
-        outputs, _ = mlp.forward(weights, self.layers, self._seen)
+        outputs, _ = self._outputs(weights, self._seen)
         steps = self._rows(outputs).steps
         return steps.amax(-1) if steps.numel() else weights.new_zeros(len(weights))
+
+    def _outputs(self, weights, inputs):
+        """Compute outputs and activations of the networks."""
+        return mlp.forward(weights, self.layers, inputs, self.activation)
+
+    def _jacobian(self, weights, activations, scale, out=None):
+        """Compute the derivatives of scaled outputs."""
+        return mlp.jacobian(weights, self.layers, activations, scale, out, self.activation)
 
     @property
     def _seen(self):
@@ -228,7 +250,7 @@ class Fit:
             for values in activations
         ]
         scale = (rising.gather(1, chosen) / RISE_SIGMA).to(weights.dtype).repeat(1, 2)
-        inside, outside = mlp.jacobian(weights, self.layers, at_ends, scale).chunk(2, dim=-1)
+        inside, outside = self._jacobian(weights, at_ends, scale).chunk(2, dim=-1)
         return outside - inside
 
 
@@ -250,7 +272,7 @@ class _Along:
     chosen: torch.Tensor
 
     def __call__(self, step):
-        outputs, _ = mlp.forward(self.weights + step, self.fit.layers, self.fit._seen)
+        outputs, _ = self.fit._outputs(self.weights + step, self.fit._seen)
         return self.fit._residuals(outputs, self.chosen)
 
     def __getitem__(self, index):

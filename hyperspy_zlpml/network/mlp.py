@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Feed-forward networks with tanh units, all replicas in one tensor.
+"""Feed-forward networks, all replicas in one tensor.
 
 The weights of a replica are one vector: for each layer the matrix (outputs, inputs), row by row,
 then the biases. The last layer is linear.
@@ -9,6 +9,19 @@ import numpy as np
 import torch
 
 from hyperspy_zlpml.network.weights import split_weights
+
+#: Functions of hidden units by their names, as :data:`~.weights.ACTIVATIONS` has them for NumPy.
+_FUNCTIONS = {
+    "tanh": torch.tanh,
+    "logistic": torch.sigmoid,
+    "softsign": torch.nn.functional.softsign,
+}
+#: Their derivatives, as functions of their own values.
+_DERIVATIVES = {
+    "tanh": lambda value: 1 - value**2,
+    "logistic": lambda value: value * (1 - value),
+    "softsign": lambda value: (1 - value.abs()) ** 2,
+}
 
 
 def n_weights(layers):
@@ -71,7 +84,7 @@ def initial_weights(layers, n_replicas, rng):
     return np.concatenate(drawn, axis=1)
 
 
-def forward(weights, layers, inputs):
+def forward(weights, layers, inputs, activation="tanh"):
     """Compute the outputs of all networks, and the activations on the way.
 
     Parameters
@@ -80,6 +93,8 @@ def forward(weights, layers, inputs):
     layers : sequence of int
         Sizes from input to output; the last is 1.
     inputs : tensor of shape (n_points, n_in) or (n_replicas, n_points, n_in)
+    activation : str
+        Name of the function of the hidden units.
 
     Returns
     -------
@@ -104,12 +119,12 @@ def forward(weights, layers, inputs):
     for number, (matrix, bias) in enumerate(split):
         value = torch.baddbmm(bias[..., None], matrix, value)
         if number < len(split) - 1:
-            value = torch.tanh(value)
+            value = _FUNCTIONS[activation](value)
             activations.append(value)
     return value[:, 0], activations
 
 
-def jacobian(weights, layers, activations, scale=None, out=None):
+def jacobian(weights, layers, activations, scale=None, out=None, activation="tanh"):
     """Compute the derivatives of the outputs with respect to the weights, by backpropagation.
 
     Parameters
@@ -122,6 +137,8 @@ def jacobian(weights, layers, activations, scale=None, out=None):
         Factor of each output.
     out : tensor of shape (n_replicas, n_weights, n_points), optional
         Tensor to write into.
+    activation : str
+        Name of the function of the hidden units.
 
     Returns
     -------
@@ -154,5 +171,6 @@ def jacobian(weights, layers, activations, scale=None, out=None):
         torch.mul(delta[:, :, None], activations[number][:, None], out=block)
         stop = start
         if number:
-            delta = torch.bmm(split[number][0].mT, delta) * (1 - activations[number] ** 2)
+            slope = _DERIVATIVES[activation](activations[number])
+            delta = torch.bmm(split[number][0].mT, delta) * slope
     return out

@@ -31,7 +31,7 @@ from hyperspy_zlpml.compute.threads import n_threads
 from hyperspy_zlpml.network import levenberg_marquardt as lm
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.network.data import Block, Trained
-from hyperspy_zlpml.network.fit import Fit
+from hyperspy_zlpml.network.fit import PRIOR, Fit
 from hyperspy_zlpml.network.selection import sort_out
 
 #: Replicas that start from random weights; all others start from theirs.
@@ -75,6 +75,8 @@ def train_networks(  # noqa: PLR0913
     patience=15,
     *,
     rng,
+    activation="tanh",
+    prior=PRIOR,
     progress=None,
     device="auto",
     run_blocks=None,
@@ -95,6 +97,11 @@ def train_networks(  # noqa: PLR0913
         its cost hardly falls any more.
     rng : numpy.random.Generator
         Draws the first weights, and the points held out.
+    activation : str
+        Name of the function of the hidden units, of
+        :data:`~hyperspy_zlpml.network.weights.ACTIVATIONS`.
+    prior : float
+        Inverse variance of the weights about zero.
     progress : callable, optional
         Called with (steps done, of steps, median chi2).
     device : str
@@ -142,6 +149,8 @@ def train_networks(  # noqa: PLR0913
     whole = _drawn(
         data,
         layers=tuple(layers),
+        activation=activation,
+        prior=prior,
         n_steps=n_steps,
         validation_fraction=validation_fraction,
         patience=patience,
@@ -220,7 +229,14 @@ def train_block(block, report=None):
     """
     device = usable_device(block.device)
     with _ONE_THREAD:
-        fit = Fit.build(block.data, block.held_out, block.layers, device)
+        fit = Fit.build(
+            block.data,
+            block.held_out,
+            block.layers,
+            device,
+            activation=block.activation,
+            prior=block.prior,
+        )
         weights = torch.as_tensor(block.weights, dtype=torch.float32, device=device)
         state = _State(fit, weights, block.from_founder)
         for step in range(1, block.n_steps + 1):

@@ -2,6 +2,34 @@
 """Layout of the weights of many networks in one array, and their outputs: NumPy alone."""
 
 import numpy as np
+from scipy.special import expit
+
+
+def softsign(values, out=None):
+    """Compute ``x / (1 + |x|)``, which approaches 1 more slowly than ``tanh``.
+
+    Parameters
+    ----------
+    values : ndarray
+    out : ndarray, optional
+        Written to.
+
+    Returns
+    -------
+    ndarray
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.network.weights import softsign
+    >>> softsign(np.array([-1.0, 0.0, 3.0]))
+    array([-0.5 ,  0.  ,  0.75])
+    """
+    return np.divide(values, 1 + np.abs(values), out=out)
+
+
+#: Functions of hidden units by their names: smooth, between -1 and 1.
+ACTIVATIONS = {"tanh": np.tanh, "logistic": expit, "softsign": softsign}
 
 
 def split_weights(weights, layers):
@@ -42,8 +70,8 @@ def split_weights(weights, layers):
     return split
 
 
-def outputs_of(weights, layers, inputs):
-    """Compute the outputs of networks with tanh units and a linear last layer.
+def outputs_of(weights, layers, inputs, activation="tanh"):
+    """Compute the outputs of networks with a linear last layer.
 
     Parameters
     ----------
@@ -51,6 +79,8 @@ def outputs_of(weights, layers, inputs):
     layers : sequence of int
         Layer sizes, from input to output; the last is 1.
     inputs : ndarray of shape (n_points, n_in)
+    activation : str
+        Name of the function of the hidden units, of ``ACTIVATIONS``.
 
     Returns
     -------
@@ -66,11 +96,12 @@ def outputs_of(weights, layers, inputs):
     >>> outputs_of(weights, layers=(1, 1, 1), inputs=np.array([[0.0], [1e3]]))
     array([[0.5, 2.5]])
     """
+    function = ACTIVATIONS[activation]
     split = split_weights(weights, layers)
     value = np.broadcast_to(inputs, (len(weights),) + inputs.shape)
     for number, (matrix, bias) in enumerate(split):
         value = value @ np.swapaxes(matrix, -1, -2)
         value += bias[:, None, :]
         if number < len(split) - 1:
-            np.tanh(value, out=value)
+            function(value, out=value)
     return value[..., 0]

@@ -12,7 +12,7 @@ import numpy as np
 from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.registration.spill import spilled_losses
-from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
+from hyperspy_zlpml.registration.variation import MOST_MODES, cluster_spectra, shape_modes
 from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_thickness, tail_from
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions, below_noise, first_rise, onset
@@ -135,7 +135,7 @@ class RegisteredImage:
     residual: CoherentResidual = field(default_factory=CoherentResidual.none)
 
 
-def separate(peaks, n_clusters, limits, latest=None):
+def separate(peaks, n_clusters, limits, latest=None, n_modes=MOST_MODES):
     """Find regions, the losses spilled into them and the variations of the shape together.
 
     They depend on each other: variations are no onset, and spilled losses are no zero-loss peak.
@@ -148,6 +148,8 @@ def separate(peaks, n_clusters, limits, latest=None):
         Limits given by the user, eV.
     latest : callable, optional
         Called with ``E_I`` of the clusters as found, eV; its answer replaces them.
+    n_modes : int
+        Most variations of the shape that are kept.
 
     Returns
     -------
@@ -159,11 +161,11 @@ def separate(peaks, n_clusters, limits, latest=None):
         if latest is not None and "E_I" not in limits:
             regions = replace(regions, E_I=latest(regions.E_I))
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
-        modes, gain_limit = shape_modes(cluster_spectra(peaks)), regions.gain_limit
+        modes, gain_limit = shape_modes(cluster_spectra(peaks), n_modes), regions.gain_limit
     return RegisteredImage(peaks, regions, modes)
 
 
-def with_known_tail(peaks, n_clusters, limits):
+def with_known_tail(peaks, n_clusters, limits, n_modes=MOST_MODES):
     """Give peaks without vacuum a reference whose tail is that of zero thickness.
 
     Parameters
@@ -173,6 +175,8 @@ def with_known_tail(peaks, n_clusters, limits):
     n_clusters : int
     limits : dict of str to float or ndarray of shape (n_clusters,)
         Limits given by the user, eV.
+    n_modes : int
+        Most variations of the shape that are kept.
 
     Returns
     -------
@@ -181,7 +185,7 @@ def with_known_tail(peaks, n_clusters, limits):
     """
     regions = find_regions(peaks, n_clusters, limits)
     pure = peaks.within(replace(regions, E_I=PURE_FRACTION * regions.E_I))
-    found = at_zero_thickness(pure, shape_modes(cluster_spectra(pure)))
+    found = at_zero_thickness(pure, shape_modes(cluster_spectra(pure), n_modes))
     if found is None:
         return peaks
     log_reference, modes = tail_from(pure, found)

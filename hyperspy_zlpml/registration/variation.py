@@ -10,8 +10,8 @@ from scipy.stats import norm
 from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.zlp.grid import to_grid
 
-#: Most modes that are kept.
-_MOST_MODES = 4
+#: Most modes that are kept, unless asked otherwise.
+MOST_MODES = 4
 #: Knots of the functions that describe modes, in x.
 _MODE_KNOTS = 0.6
 #: From knot to knot a mode, a deviation of the ratio, changes by about this much.
@@ -95,7 +95,7 @@ class ClusterSpectra:
         return np.where(seen, mean, 1.0), np.where(seen, known**-0.5, np.inf)
 
 
-def shape_modes(clusters):
+def shape_modes(clusters, most=MOST_MODES):
     """Find the modes in which the shape of the peaks varies from spectrum to spectrum.
 
     Deviations from the cluster means are described by smooth functions of ``asinh(2 u)``, their
@@ -108,6 +108,8 @@ def shape_modes(clusters):
     Parameters
     ----------
     clusters : sequence of ClusterSpectra
+    most : int
+        Most modes that are kept of those that stand out of the noise.
 
     Returns
     -------
@@ -131,19 +133,20 @@ def shape_modes(clusters):
     """
     several = _with_repetition(clusters)
     freedom = sum(len(cluster.ratio) - 1 for cluster in several)
-    found = _seen_modes(several, freedom) if freedom else np.zeros((0, clusters[0].u.size))
+    found = _seen_modes(several, freedom, most) if freedom else np.zeros((0, clusters[0].u.size))
     if freedom < _FEWEST_REPETITIONS:
         return np.concatenate([found, _expected_modes(clusters[0].u, freedom)])
     return found if len(found) else _unseen_mode(several, freedom)
 
 
-def _seen_modes(several, freedom):
+def _seen_modes(several, freedom, most):
     """Find the modes that stand out of the noise, shape (n_modes, n_groups)."""
     basis = _smooth_basis(several[0].u)
     # Components are sought where all spectra are seen, and where most are if that is little.
     used = np.concatenate([cluster.used for cluster in several])
     everywhere = used.all(0) if used.all(0).sum() >= 8 else used.mean(0) > 0.5
-    loadings = _first_loadings(*_coefficients(several, basis * everywhere[:, None]), freedom)
+    coefficients = _coefficients(several, basis * everywhere[:, None])
+    loadings = _first_loadings(*coefficients, freedom, most)
     if loadings.shape[1]:
         loadings = _maximised_loadings(loadings, *_coefficients(several, basis), freedom)
     return (basis @ loadings).T
@@ -241,7 +244,7 @@ def _coefficients(clusters, basis):
     return np.concatenate(information), np.concatenate(score)
 
 
-def _first_loadings(information, score, freedom):
+def _first_loadings(information, score, freedom, most):
     """Find the significant principal components of the whitened coefficients."""
     n_functions = score.shape[1]
     size = max(np.trace(information.mean(0)) / n_functions, _LEAST_INFORMATION)
@@ -254,7 +257,7 @@ def _first_loadings(information, score, freedom):
     # Functions beyond region I hold no data: they do not count.
     seen = np.trace(np.linalg.solve(information.mean(0) + ridge, information.mean(0)))
     edge = (1 + np.sqrt(seen / freedom)) ** 2
-    n_modes = min(int((values > _ABOVE_NOISE * edge).sum()), _MOST_MODES, freedom)
+    n_modes = min(int((values > _ABOVE_NOISE * edge).sum()), most, freedom)
     amplitude = np.sqrt(np.clip(values[:n_modes] - 1, 0, None))
     # Beyond what all spectra show the modes start at zero.
     known = information.mean(0) + np.eye(n_functions) / _MODE_SIZE**2

@@ -66,6 +66,8 @@ class Fitted:
         What of the image lies outside what the ensemble has seen.
     distance : float
         How far it does.
+    work : float
+        Multiply-adds of the training, about; 0 where it was trained before.
     """
 
     ensemble: Ensemble
@@ -73,6 +75,7 @@ class Fitted:
     training: TrainingSummary | None = None
     messages: tuple[str, ...] = ()
     distance: float = 0.0
+    work: float = 0.0
 
 
 def as_trained(ensemble, confidence):

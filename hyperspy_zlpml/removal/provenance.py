@@ -10,6 +10,7 @@ from importlib.metadata import version
 import numpy as np
 
 from hyperspy_zlpml._version import __version__
+from hyperspy_zlpml.training.settings import TrainingSettings
 
 #: Packages whose versions are written down.
 _PACKAGES = ("hyperspy", "exspy", "numpy", "torch")
@@ -72,6 +73,8 @@ def describe_arguments(arguments):
 def _described(value):
     if value is None or isinstance(value, (bool, str)):
         return value
+    if isinstance(value, TrainingSettings):
+        return repr(value)
     if isinstance(value, (int, np.integer)):
         return int(value)
     if isinstance(value, dict):

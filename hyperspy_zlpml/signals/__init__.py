@@ -2,7 +2,7 @@
 """Signal type ``EELS_ZLPML``, the work of its methods, and the result of a removal.
 
 - ``eels_zlp``: the signal and its lazy twin
-- ``remove``, ``train``: take arrays from signals, call the method, wrap the results
+- ``remove``, ``train``, ``search``: take arrays from signals, call the method, wrap the results
 - ``arrays``, ``microscope``, ``arguments``: from signals to arrays and numbers
 - ``wrapping``: and back
 - ``result``, ``figures``, ``saving``: what is returned, drawn and written

@@ -5,8 +5,12 @@ import inspect
 
 import numpy as np
 
+from hyperspy_zlpml.training.settings import TrainingSettings
+
 #: Values that are written as they are.
-_PLAIN = (str, bool, int, float, type(None), list, tuple, dict)
+_PLAIN = (str, bool, int, float, type(None), list, tuple, dict, TrainingSettings)
+#: Line that has settings of a training at hand.
+_IMPORT = "from hyperspy_zlpml import TrainingSettings"
 
 
 def removal_code(function, arguments, target="r", result=""):
@@ -42,7 +46,9 @@ def removal_code(function, arguments, target="r", result=""):
     written = {
         name: value for name, value in arguments.items() if not _is_default(value, known[name])
     }
-    lines = [
+    has_settings = any(isinstance(value, TrainingSettings) for value in written.values())
+    lines = [_IMPORT] if has_settings else []
+    lines += [
         line
         for name, value in written.items()
         if isinstance(value, np.ndarray) and value.dtype == bool

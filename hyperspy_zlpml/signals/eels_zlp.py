@@ -3,8 +3,10 @@
 
 from exspy.signals import EELSSpectrum, LazyEELSSpectrum
 
-from hyperspy_zlpml.signals import remove, tools
+from hyperspy_zlpml.search.search import Plan
+from hyperspy_zlpml.signals import remove, search, tools
 from hyperspy_zlpml.signals.train import train_signal
+from hyperspy_zlpml.training.settings import TrainingSettings
 from hyperspy_zlpml.workflow import Options
 
 
@@ -29,6 +31,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         ensemble=None,
         confidence=0.68,
         replica_kind="gaussian",
+        settings=None,
         random_state=None,
         show_progressbar=None,
         lazy_output=None,
@@ -70,14 +73,18 @@ class EELSZLPSpectrum(EELSSpectrum):
         ensemble : Ensemble, optional
             Trained before, by :meth:`train_zlp_ml`, or from :func:`hyperspy_zlpml.load`. Nothing is
             trained then: the shapes of the peak are those of the ensemble, everything else is found
-            in the image, and ``n_replicas``, ``replica_kind`` and ``device`` have no effect. One
-            trained with conditions is used at the setting that the metadata tell, unless
-            ``ensemble.at(...)`` chose one.
+            in the image: ``n_replicas``, ``replica_kind``, ``device``, and ``settings`` but for its
+            ``n_clusters``, have no effect. One trained with conditions is used at the setting that
+            the metadata tell, unless ``ensemble.at(...)`` chose one.
         confidence : float
             Probability inside the band of ``lower`` and ``upper``.
         replica_kind : "gaussian" or "spectra"
             Pseudo-data from central values and covariance [1]_, or spectra drawn from the
             clusters [2]_.
+        settings : TrainingSettings, optional
+            Architecture of the networks, and constants of the training, as :meth:`search_zlp_ml`
+            finds them; its ``n_clusters`` and ``replica_kind`` take the place of the arguments of
+            these names.
         random_state : int or numpy.random.Generator, optional
             Same state, same numbers.
         show_progressbar : bool, optional
@@ -144,6 +151,7 @@ class EELSZLPSpectrum(EELSSpectrum):
             navigation_mask=navigation_mask,
             confidence=confidence,
             replica_kind=replica_kind,
+            settings=settings,
             random_state=random_state,
             show_progressbar=show_progressbar,
             device=device,
@@ -163,6 +171,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         vacuum=None,
         navigation_mask=None,
         replica_kind="gaussian",
+        settings=None,
         random_state=None,
         show_progressbar=None,
         device="auto",
@@ -172,7 +181,7 @@ class EELSZLPSpectrum(EELSSpectrum):
         Parameters
         ----------
         n_clusters, cluster_by, n_replicas, regions, vacuum, navigation_mask, replica_kind, \
-random_state, show_progressbar, device
+settings, random_state, show_progressbar, device
             See :meth:`remove_zlp_ml`.
 
         Returns
@@ -201,11 +210,108 @@ random_state, show_progressbar, device
             vacuum=vacuum,
             navigation_mask=navigation_mask,
             replica_kind=replica_kind,
+            settings=settings,
             random_state=random_state,
             show_progressbar=show_progressbar,
             device=device,
         )
         return train_signal(self, options)
+
+    def search_zlp_ml(  # noqa: PLR0913
+        self,
+        n_evaluations=40,
+        n_trainings=5,
+        start=None,
+        storage=None,
+        timeout=None,
+        n_workers=None,
+        n_replicas=10,
+        cluster_by="zlp",
+        regions=None,
+        vacuum=None,
+        navigation_mask=None,
+        random_state=None,
+        show_progressbar=None,
+        device="auto",
+    ):
+        """Search for the settings of a training that suit these spectra, by evolution.
+
+        Hidden layers, activation, weight prior, modes, clusters, kind of replicas and the spread of
+        ``E_I`` are bred from generation to generation (NSGA-II [1]_, of Optuna), by two
+        objectives: the predictive log score of tails in spectra that were held out, and the work of
+        the training. The best is then judged against the defaults on spectra that took no part.
+        Needs the extra ``search``.
+
+        Parameters
+        ----------
+        n_evaluations : int
+            Settings to evaluate, those in ``storage`` included.
+        n_trainings : int
+            Trainings of the best settings, and of the defaults, that are compared at the end.
+        start : TrainingSettings, optional
+            Settings that the first generation begins with; the defaults by default. The others of
+            it are drawn at random.
+        storage : str or Path, optional
+            File to keep the search in. A search that was interrupted goes on where it was, and
+            finds what it would have found.
+        timeout : float, optional
+            Seconds after which no more settings are evaluated; the comparison at the end is not
+            counted.
+        n_workers : int, optional
+            Settings evaluated at once; the numbers do not depend on it. By default one, or with a
+            ``dask.distributed.Client`` active as many as its workers have threads.
+        n_replicas : int
+            Networks of each training: fewer than a removal needs.
+        cluster_by, regions, vacuum, navigation_mask, random_state, show_progressbar, device
+            See :meth:`remove_zlp_ml`. ``regions`` holds one number for each limit.
+
+        Returns
+        -------
+        SettingsSearch
+            ``settings`` for ``remove_zlp_ml(settings=...)``, ``summary``, ``history``, ``plot()``.
+
+        Raises
+        ------
+        ImportError
+            If Optuna is not installed.
+        NoZeroLossPeakError
+            If fewer than 24 spectra have a usable peak.
+        ValueError
+            If an argument is not what it must be, or ``storage`` holds another search.
+
+        References
+        ----------
+        .. [1] K. Deb et al., IEEE Trans. Evol. Comput. 6, 182 (2002).
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((8, 8), n_channels=512, random_state=0).signal
+        >>> found = s.search_zlp_ml(
+        ...     n_evaluations=2, n_trainings=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> found.settings
+        TrainingSettings(hidden_layers=(10, 15, 5), activation='tanh', prior=1.0, n_modes=4, limit_spread=0.3, n_clusters=5, replica_kind='gaussian')
+        """
+        options = Options(
+            cluster_by=cluster_by,
+            n_replicas=n_replicas,
+            regions=regions,
+            vacuum=vacuum,
+            navigation_mask=navigation_mask,
+            show_progressbar=show_progressbar,
+            device=device,
+        )
+        plan = Plan(
+            n_evaluations=n_evaluations,
+            n_trainings=n_trainings,
+            start=TrainingSettings() if start is None else start,
+            storage=storage,
+            timeout=timeout,
+            n_workers=n_workers,
+            random_state=random_state,
+        )
+        return search.search(self, options, plan)
 
     def estimate_zlp_parameters(self, show_progressbar=None):
         """Measure centre, width and intensity of the zero-loss peak of every spectrum.

@@ -6,6 +6,7 @@ it is used as it is.
 """
 
 import inspect
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -209,7 +210,9 @@ class ZLPRemovalTool(t.HasTraits):
     def _take_options(self):
         """Take those arguments that widgets show; the others stay as they are."""
         take = self._others.pop
-        clusters = take("n_clusters", self.n_clusters)
+        settings, clusters = self._others.get("settings"), take("n_clusters", self.n_clusters)
+        if settings is not None:
+            clusters = settings.n_clusters
         self.auto_clusters = isinstance(clusters, str)
         if not self.auto_clusters:
             self.n_clusters = clusters
@@ -256,7 +259,12 @@ class ZLPRemovalTool(t.HasTraits):
             "random_state": self.random_state,
         }
         given = {name: value for name, value in self._given.items() if self._is_given(name)}
-        return {**asked, **given, **self._others}
+        others = dict(self._others)
+        if others.get("settings") is not None:
+            # The widget is what counts, and settings hold a number of clusters of their own.
+            clusters = asked.pop("n_clusters")
+            others["settings"] = replace(others["settings"], n_clusters=clusters)
+        return {**asked, **given, **others}
 
     def _is_given(self, name):
         return getattr(self, name) == GIVEN

@@ -20,6 +20,7 @@ def train_zlp_ml(  # noqa: PLR0913
     n_replicas=100,
     regions=None,
     replica_kind="gaussian",
+    settings=None,
     random_state=None,
     show_progressbar=None,
     device="auto",
@@ -43,8 +44,8 @@ def train_zlp_ml(  # noqa: PLR0913
         them: ``{"beam_energy": [60, 80, 120], "spot": "Acquisition_instrument.TEM.spot_size"}``.
         Conditions that are positive everywhere count by their logarithm. Counts are in proportion
         to ``exposure`` or ``dwell_time`` where one of them is a condition.
-    n_clusters, cluster_by, n_replicas, regions, replica_kind, random_state, show_progressbar, \
-device
+    n_clusters, cluster_by, n_replicas, regions, replica_kind, settings, random_state, \
+show_progressbar, device
         See :meth:`EELSZLPSpectrum.remove_zlp_ml`. ``cluster_by`` is the name of a proxy.
 
     Returns
@@ -85,6 +86,7 @@ device
         n_replicas=n_replicas,
         regions=regions,
         replica_kind=replica_kind,
+        settings=settings,
         random_state=random_state,
         show_progressbar=show_progressbar,
         device=device,

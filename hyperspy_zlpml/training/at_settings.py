@@ -77,7 +77,13 @@ def train_ensemble_at_settings(images, names, options, progress=None):
     """
     rng = np.random.default_rng(options.random_state)
     registered = [
-        register_image(one.samples, one.noise, one.clusters.centres.size, options.limits)
+        register_image(
+            one.samples,
+            one.noise,
+            one.clusters.centres.size,
+            options.limits,
+            options.settings.n_modes,
+        )
         for one in images
     ]
     beams = np.array(

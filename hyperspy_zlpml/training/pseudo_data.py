@@ -14,8 +14,6 @@ from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_th
 from hyperspy_zlpml.training.replicas import DRAW, draw_limits
 from hyperspy_zlpml.zlp.grid import to_grid
 
-#: ``E_I`` of a replica is lowered by a random fraction up to this.
-_LIMIT_SPREAD = 0.3
 #: Ratios are not believed to be better than this, which keeps single points from ruling a fit.
 _RATIO_FLOOR = 4e-4
 #: Relative difference of tails at one setting from one acquisition to the next: a setting does not
@@ -116,7 +114,7 @@ def training_data(images, scores, options, rng):
         log_intensity_scale=max(0.5 * (high - low), _LEAST_RANGE),
         x_scale=reference.grid.x[-1] / 2,
     )
-    if len(images) > 1 and options.replica_kind == "gaussian":
+    if len(images) > 1 and options.settings.replica_kind == "gaussian":
         images = with_common_variation(images, options.n_replicas, rng)
     drawn = [
         _draw(image, reference=reference, scores=scores, scaling=scaling, options=options, rng=rng)
@@ -195,18 +193,18 @@ def with_common_variation(images, n_replicas, rng):
 def _draw(image, *, reference, scores, scaling, options, rng):
     """Draw the pseudo-data of one image."""
     clusters, modes = _clusters_and_modes(image, reference)
-    replicas = DRAW[options.replica_kind](clusters, options.n_replicas, rng, modes)
+    replicas = DRAW[options.settings.replica_kind](clusters, options.n_replicas, rng, modes)
     if image.variation is not None:
         replicas = replicas + image.variation[:, None]
     limits = _limits_of(image.peaks, len(clusters))
-    limits = draw_limits(limits, options.n_replicas, rng, _LIMIT_SPREAD)
+    limits = draw_limits(limits, options.n_replicas, rng, options.settings.limit_spread)
     drawn = []
     for number, cluster in enumerate(clusters):
         mean, error = cluster.mean
         seen = np.isfinite(error)
         u, error = cluster.u[seen], error[seen]
         # Spectra drawn from the mean itself vary about it; drawn values of one do not.
-        always_the_same = options.replica_kind == "gaussian" or len(cluster.ratio) == 1
+        always_the_same = options.settings.replica_kind == "gaussian" or len(cluster.ratio) == 1
         drawn_with_it = cluster.is_reference and always_the_same
         own = 0.0 if drawn_with_it else _own_reference(reference, scores, u)
         reproduced = _REPRODUCED if image.setting else 0.0

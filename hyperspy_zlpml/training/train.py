@@ -16,12 +16,11 @@ from hyperspy_zlpml.registration.register import (
     log_beam,
     register_peaks,
 )
+from hyperspy_zlpml.registration.variation import MOST_MODES
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.training.pseudo_data import training_data
+from hyperspy_zlpml.training.settings import TrainingSettings
 from hyperspy_zlpml.training.summary import TrainingSummary
-
-#: Units of each layer: reduced energy and ln N0 in, ln(ratio to the reference) out.
-LAYERS = (2, 10, 15, 5, 1)
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,12 @@ class TrainingOptions:
     Attributes
     ----------
     n_replicas : int
-    replica_kind : "gaussian" or "spectra"
-        See :mod:`hyperspy_zlpml.training.replicas`.
+    settings : TrainingSettings
     limits : dict of str to ndarray
         Limits of the regions given by the user, eV; see
         :func:`~hyperspy_zlpml.registration.find_regions.find_regions`.
-    layers : tuple of int
-        Units of each layer; the first is the number of inputs, the last 1.
+    n_inputs : int
+        Of the networks: reduced energy, ln N0, and the conditions.
     n_steps : int
         Most Levenberg-Marquardt steps.
     random_state : int or None
@@ -47,12 +45,17 @@ class TrainingOptions:
     """
 
     n_replicas: int = 100
-    replica_kind: str = "gaussian"
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
     limits: dict[str, np.ndarray] = field(default_factory=dict)
-    layers: tuple[int, ...] = LAYERS
+    n_inputs: int = 2
     n_steps: int = 100
     random_state: int | None = None
     device: str = "auto"
+
+    @property
+    def layers(self):
+        """Units of each layer of the networks, inputs first; the output is ln(ratio to the reference)."""
+        return (self.n_inputs, *self.settings.hidden_layers, 1)
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,14 @@ class TrainedEnsemble:
     summary : TrainingSummary
     kept : ndarray of bool of shape (n_replicas,)
         Replicas that the ensemble consists of, of those drawn.
+    work : float
+        Multiply-adds of the training, about; see :func:`work_of`.
     """
 
     ensemble: Ensemble
     summary: TrainingSummary
     kept: np.ndarray
+    work: float
 
 
 def train_ensemble(samples, noise, clusters, options, progress=None):
@@ -96,7 +102,8 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
         If fewer than half of the networks could be trained.
     """
     rng = np.random.default_rng(options.random_state)
-    image = register_image(samples, noise, clusters.centres.size, options.limits)
+    n_modes = options.settings.n_modes
+    image = register_image(samples, noise, clusters.centres.size, options.limits, n_modes)
     trained = train_on_registered([image], options, rng, progress)
     peaks = image.peaks
     beam = log_beam(samples, peaks.grid, peaks.log_reference)
@@ -141,7 +148,7 @@ def with_residual(ensemble, learnt, rest):
     return ensemble.with_scatter(learnt.scatter.astype(np.float32), residual, beside)
 
 
-def register_image(samples, noise, n_clusters, limits):
+def register_image(samples, noise, n_clusters, limits, n_modes=MOST_MODES):
     """Register the spectra of one image to a reference, and find where they are pure ZLP.
 
     Parameters
@@ -151,6 +158,8 @@ def register_image(samples, noise, n_clusters, limits):
     n_clusters : int
     limits : dict of str to float or ndarray of shape (n_clusters,)
         Limits of the regions given by the user, eV.
+    n_modes : int
+        Most variations of the shape that are kept.
 
     Returns
     -------
@@ -159,12 +168,12 @@ def register_image(samples, noise, n_clusters, limits):
     given = limits.get("E_I")
     peaks = register_peaks(samples, noise, None if given is None else float(np.min(given)))
     if not peaks.tail_is_known:
-        peaks = with_known_tail(peaks, n_clusters, limits)
-    image = separate(peaks, n_clusters, limits)
-    return _without_residual(image, samples, n_clusters, limits)
+        peaks = with_known_tail(peaks, n_clusters, limits, n_modes)
+    image = separate(peaks, n_clusters, limits, n_modes=n_modes)
+    return _without_residual(image, samples, n_clusters, limits, n_modes)
 
 
-def _without_residual(image, samples, n_clusters, limits):
+def _without_residual(image, samples, n_clusters, limits, n_modes):
     """Take off what the thinnest spectra share beyond a smooth shape, which networks must not follow."""
     peaks = image.peaks
     thinnest = peaks.label == peaks.label.min()
@@ -176,7 +185,7 @@ def _without_residual(image, samples, n_clusters, limits):
     )
     # What depends on the width is left to the modes, which follow more than a straight line.
     peaks = flattened(peaks, samples, groups, learnt.residual).without_spill()
-    image = separate(peaks, n_clusters, limits)
+    image = separate(peaks, n_clusters, limits, n_modes=n_modes)
     return replace(image, residual=learnt.residual)
 
 
@@ -218,12 +227,45 @@ def train_on_registered(images, options, rng, progress=None):
     selection = select(trained.chi2, trained.chi2_validation, trained.rise)
     networks = Networks(
         weights=trained.weights[selection.kept].astype(np.float32),
-        layers=tuple(options.layers),
+        layers=options.layers,
         scaling=scaling,
+        activation=options.settings.activation,
     )
     reference = _reference_of(peaks, scores[selection.kept])
     ensemble = Ensemble(networks, reference, _seen_of(images))
-    return TrainedEnsemble(ensemble, TrainingSummary.of(trained, selection), selection.kept)
+    return TrainedEnsemble(
+        ensemble,
+        TrainingSummary.of(trained, selection),
+        selection.kept,
+        work_of(trained, data.used.sum(-1).mean()),
+    )
+
+
+def work_of(trained, n_points):
+    """Count the multiply-adds of a training: its cost, whatever else the machine is doing.
+
+    Parameters
+    ----------
+    trained : Trained
+    n_points : float
+        Points that a replica is trained on, on average.
+
+    Returns
+    -------
+    float
+        Of normal equations and their solutions, in all steps up to the weights that were kept.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.training.train import work_of
+    >>> trained = SimpleNamespace(steps=np.array([20, 10]), weights=np.zeros((2, 30)))
+    >>> work_of(trained, n_points=200)
+    5670000.0
+    """
+    n_weights = trained.weights.shape[1]
+    return float(trained.steps.sum() * (n_points * n_weights**2 + n_weights**3 / 3))
 
 
 def paired_scores(rng, n_replicas, n_modes):
@@ -357,6 +399,8 @@ def _train_networks(data, options, rng, progress):
         options.layers,
         options.n_steps,
         rng=rng,
+        activation=options.settings.activation,
+        prior=options.settings.prior,
         progress=progress,
         device=options.device,
         run_blocks=None if client is None else map_on(client),

@@ -46,6 +46,7 @@ def whole(n_replicas=6, **changes):
             np.array([-np.inf, -1.0]), np.array([np.inf, 1.5]), np.array([np.inf, 9])
         ),
         "cluster_centres": np.array([15.2, 14.8]),
+        "activation": "softsign",
         "tail": "beyond 3 eV a guess – “so”",
         "microscope": {"beam_energy": 200.0, "collection_angle": 15.0},
         "residual": CoherentResidual(
@@ -264,6 +265,7 @@ def other_values():
     yield "weights", one.networks.weights.astype(float)
     yield "weights", one.networks.weights[::-1]
     yield "layers", (2, 5, 6, 1)
+    yield "activation", "logistic"
     for name, value in asdict(scaling).items():
         yield "scaling", replace(scaling, **{name: np.nextafter(value, 0)})
     yield "grid", Grid(GRID.start + 1e-9, GRID.n)
@@ -582,12 +584,19 @@ def test_arrays_whose_shapes_do_not_agree(parts, name):
             from_parts({**arrays, name: other}, facts)
 
 
+def test_networks_without_a_word_of_their_units_have_those_of_all_before(parts):
+    arrays, facts = parts
+    del facts["activation"]
+    assert from_parts(arrays, facts).networks.activation == "tanh"
+
+
 @pytest.mark.parametrize("name", to_parts(whole())[1])
 def test_a_fact_that_is_missing_or_of_another_kind(parts, name):
     arrays, facts = parts
     without = {key: value for key, value in facts.items() if key != name}
-    with pytest.raises(EnsembleFileError, match=f"incomplete: no '{name}'"):
-        from_parts(arrays, without)
+    if name != "activation":
+        with pytest.raises(EnsembleFileError, match=f"incomplete: no '{name}'"):
+            from_parts(arrays, without)
     right = {"conditions": None, "setting": []}.get(name, "")
     for other in (None, True, [], [[1.0]], 1e30, np.nan, 10**400):
         if other == right:

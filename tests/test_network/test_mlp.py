@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hyperspy_zlpml.network import mlp
+from hyperspy_zlpml.network.weights import ACTIVATIONS, outputs_of
 
 LAYERS = [(2, 10, 15, 5, 1), (2, 4, 1), (3, 1), (1, 6, 6, 1)]
 
@@ -60,6 +61,23 @@ def test_jacobian_is_the_derivative(layers):
         np.testing.assert_allclose(
             found[:, k].numpy(), ((high - low) / (2 * step)).numpy(), atol=1e-8
         )
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_has_its_derivative_and_is_the_same_in_numpy(activation):
+    layers = (2, 5, 4, 1)
+    weights, inputs = random_case(layers, seed=2)
+    outputs, activations = mlp.forward(weights, layers, inputs, activation)
+    alone = outputs_of(weights.numpy(), layers, inputs.numpy(), activation)
+    np.testing.assert_allclose(outputs.numpy(), alone, rtol=1e-12, atol=1e-14)
+    assert max(one.abs().max() for one in activations[1:]) < 1
+    found = mlp.jacobian(weights, layers, activations, activation=activation)
+    along = torch.as_tensor(np.random.default_rng(5).normal(size=weights.shape))
+    high, low = (
+        mlp.forward(weights + s * 1e-6 * along, layers, inputs, activation)[0] for s in (1, -1)
+    )
+    expected = torch.einsum("kwp,kw->kp", found, along)
+    np.testing.assert_allclose(((high - low) / 2e-6).numpy(), expected.numpy(), atol=1e-7)
 
 
 def test_jacobian_is_scaled_and_written_where_asked():

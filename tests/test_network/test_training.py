@@ -152,6 +152,16 @@ def test_cost_and_chi2_are_plain_sums():
         assert cost[k].item() == pytest.approx(total, rel=1e-3)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "logistic"])
+def test_a_larger_prior_keeps_the_weights_smaller(activation):
+    one = data(3)
+    sizes = [
+        np.abs(trained_on(one, prior=prior, activation=activation).weights).mean()
+        for prior in (0.01, 1.0, 100.0)
+    ]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
 def test_held_out_points_do_not_enter_the_cost():
     one = data(3)
     held_out = np.random.default_rng(7).random(one.used.shape) < 0.2

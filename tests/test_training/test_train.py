@@ -20,10 +20,18 @@ from hyperspy_zlpml.removal.application import channel_range, known_peaks
 from hyperspy_zlpml.removal.evaluation import RESULTS
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.training.pseudo_data import pattern_noise, training_data
+from hyperspy_zlpml.training.settings import TrainingSettings
 from hyperspy_zlpml.training.train import TrainingOptions, train_ensemble
 
 #: A network that is large enough for a small image, and quick.
-QUICK = TrainingOptions(n_replicas=8, layers=(2, 6, 6, 1), n_steps=25, random_state=0)
+QUICK = TrainingOptions(
+    n_replicas=8, settings=TrainingSettings(hidden_layers=(6, 6)), n_steps=25, random_state=0
+)
+
+
+def of_kind(kind):
+    """The same with replicas of another kind."""
+    return replace(QUICK, settings=replace(QUICK.settings, replica_kind=kind))
 
 
 def prepared(sample, n_clusters=3):
@@ -195,9 +203,7 @@ def test_replicas_that_all_fail_are_an_error(flake, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["gaussian", "spectra"])
 def test_the_predicted_zlp_is_the_true_one(flake, outcome, kind):
-    ensemble = (
-        outcome[0] if kind == "gaussian" else trained(flake, replace(QUICK, replica_kind=kind))[0]
-    )
+    ensemble = outcome[0] if kind == "gaussian" else trained(flake, of_kind(kind))[0]
     results = applied(flake, ensemble)
     truth = flake.sample.zlp.data.reshape(results["zlp"].shape)
     u = np.abs(flake.energy - flake.parameters.centre[:, None]) / flake.parameters.fwhm[:, None]
@@ -249,7 +255,7 @@ def test_the_thinner_the_beam_sees_the_less_is_subtracted(flake, outcome):
 def test_a_single_spectrum(kind):
     sample = data.single_spectrum(random_state=2, n_channels=1024, thickness_range=(0.1, 0.1))
     case = prepared(sample, n_clusters=5)
-    ensemble, report = trained(case, replace(QUICK, n_replicas=6, replica_kind=kind))
+    ensemble, report = trained(case, replace(of_kind(kind), n_replicas=6))
     assert case.clusters.centres.size == 1
     results = applied(case, ensemble)
     assert all(np.isfinite(values).all() for values in results.values())

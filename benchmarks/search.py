@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a search for settings finds better ones than the defaults, says so honestly, and comes back.
+
+Run by ``make bench-search``. Scores are predictive log scores of tails, nats per window; gains are
+those of the best settings that were found over the defaults, on spectra that the search has not seen,
+with the standard error of the paired difference. All but the last part is the same in every run.
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+PARTS = ("kinds", "bad", "measured", "again", "workers")
+KINDS = ("ws2_like", "monochromated", "thick_small_gap", "low_dose", "no_vacuum")
+MEASURED = {
+    "si_16x16_200kV.dm3": "silicon, 16 x 16, no vacuum",
+    "lsmo_linescan_80kV.hspy": "LSMO, line of 40",
+    "fecr_linescan_300kV_lowdose.dm3": "Fe/Cr oxide, line of 100, low dose",
+}
+#: A network that is too small, and pixels of all thicknesses together.
+BAD = {"hidden_layers": (3,), "n_clusters": 1}
+QUICK = {"n_evaluations": 14, "n_trainings": 2, "n_replicas": 4, "random_state": 0}
+
+
+def main():
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
+    parser.add_argument("--size", type=int, default=12, help="pixels on a side")
+    parser.add_argument("--seed", type=int, default=101, help="of the images and of the searches")
+    parser.add_argument("--evaluations", type=int, default=20)
+    parser.add_argument("--replicas", type=int, default=6, help="networks of each training")
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    import hyperspy.api as hs
+
+    hs.preferences.General.show_progressbar = False
+    for part in options.parts:
+        print(f"--- {part}", flush=True)
+        globals()[f"measure_{part}"](options)
+
+
+def image_of(kind, options):
+    """Sample image of a kind."""
+    from hyperspy_zlpml.data import SAMPLE_KINDS
+
+    return SAMPLE_KINDS[kind]((options.size, options.size), random_state=options.seed).signal
+
+
+def searched(signal, options, **more):
+    """Search with the options of the command line."""
+    return signal.search_zlp_ml(
+        n_evaluations=options.evaluations,
+        n_replicas=options.replicas,
+        random_state=options.seed,
+        **more,
+    )
+
+
+def told(name, found, more=""):
+    """Print what a search has found, in one line and the settings below."""
+    compared = found.comparison
+    verdict = str(compared).split(" over")[0].split(" against")[0]
+    print(
+        f"{name:35} {compared.default_score:8.3f} {compared.score:8.3f} "
+        f"{compared.gain:+8.3f} +- {compared.error:.3f}   {verdict}{more}"
+    )
+    print(f"    best: {found.best}", flush=True)
+
+
+def heading(more=""):
+    print(f"{'':35} {'defaults':>8} {'best':>8} {'gain':>8}    error   said{more}")
+
+
+def measure_kinds(options):
+    """Five kinds of sample images, the search begun with the defaults."""
+    heading()
+    for kind in options.kinds:
+        told(kind, searched(image_of(kind, options), options))
+
+
+def measure_bad(options):
+    """The same images, the search begun with settings that are deliberately bad."""
+    from hyperspy_zlpml import TrainingSettings
+
+    start = TrainingSettings(**BAD)
+    print(f"begun with {start}; n: evaluations until the score of the defaults was reached")
+    heading("             score of the start   n")
+    for kind in options.kinds:
+        signal = image_of(kind, options)
+        found = searched(signal, options, start=start)
+        aim = default_score(signal, options)
+        reached = [one.number + 1 for one in found.history if one.score >= aim]
+        n = str(reached[0]) if reached else "-"
+        told(kind, found, f"   {found.history[0].score:.3f} for {aim:.3f}   {n}")
+
+
+def default_score(signal, options, n=3):
+    """Score of the defaults on the spectra that settings are selected by, mean of some trainings."""
+    from hyperspy_zlpml import TrainingSettings
+    from hyperspy_zlpml.search.evaluation import evaluate, prepare
+    from hyperspy_zlpml.workflow import Options, Spectra
+
+    energy = signal.axes_manager.signal_axes[0].axis
+    asked = Options(n_replicas=options.replicas, random_state=options.seed).checked()
+    prepared = prepare(Spectra(signal.data, energy), asked)
+    return np.mean([evaluate(prepared, TrainingSettings(), seed).score for seed in range(n)])
+
+
+def measure_measured(options):
+    """Measured spectra, where they are there."""
+    import hyperspy.api as hs
+
+    if not DATA.is_dir():
+        print("skipped, ../shared/data is not there")
+        return
+    heading()
+    for name, what in MEASURED.items():
+        signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
+        told(what, searched(signal, options))
+
+
+def measure_again(options):
+    """The same search again, interrupted and gone on with, and with two workers."""
+    signal = small_image(options)
+    whole = quick_search(signal)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "search.log"
+        interrupted_search(signal, kept, after=4)
+        gone_on = quick_search(signal, storage=kept)
+    others = {
+        "once more": quick_search(signal),
+        "interrupted after 4, gone on": gone_on,
+        "two workers": quick_search(signal, n_workers=2),
+    }
+    for name, other in others.items():
+        same = facts_of(other) == facts_of(whole)
+        print(f"{name:35} {'the same' if same else 'ANOTHER'} history of {len(whole.history)}")
+
+
+def quick_search(signal, **more):
+    return signal.search_zlp_ml(**QUICK, **more)
+
+
+def facts_of(found):
+    """All that two runs have in common: everything but seconds."""
+    history = [replace(one, seconds=0.0) for one in found.history]
+    return repr((history, found.best, found.comparison, found.importance))
+
+
+def interrupted_search(signal, kept, after):
+    """Begin a search, and cancel it after some evaluations."""
+    import hyperspy_zlpml
+
+    def stop(title, done, total):
+        if title == "Searching settings" and done >= after:
+            raise hyperspy_zlpml.Cancelled
+
+    try:
+        with hyperspy_zlpml.report_progress(stop):
+            quick_search(signal, storage=kept)
+    except hyperspy_zlpml.Cancelled:
+        pass
+
+
+def small_image(options):
+    from hyperspy_zlpml.data import ws2_like
+
+    return ws2_like((8, 8), n_channels=512, random_state=options.seed).signal
+
+
+def measure_workers(options):
+    """Time of one search with one worker and with two, by the clock: of this machine, now."""
+    import dask
+    from distributed import Client
+
+    signal = image_of("ws2_like", options)
+    print(f"threads: {ratio_of(signal):.2f} x (load of the machine, {load()})")
+    processes = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    seconds = []
+    for n in (1, 2):
+        with Client(n_workers=n, **processes), dask.config.set(scheduler=None):
+            quick_search(signal)  # processes import what they need
+            seconds.append(seconds_of(signal))
+    print(f"workers of dask: {seconds[0] / seconds[1]:.2f} x (load of the machine, {load()})")
+
+
+def ratio_of(signal):
+    """Seconds of a search with one worker over those with two."""
+    quick_search(signal)  # compiled kernels
+    one, two = (seconds_of(signal, n_workers=n) for n in (1, 2))
+    return one / two
+
+
+def seconds_of(signal, **more):
+    began = time.perf_counter()
+    quick_search(signal, **more)
+    return time.perf_counter() - began
+
+
+def load():
+    import os
+
+    return f"{os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores"
+
+
+if __name__ == "__main__":
+    main()
