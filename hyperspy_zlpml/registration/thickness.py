@@ -89,7 +89,7 @@ def single_scattering(losses):
 
     >>> import numpy as np
     >>> from hyperspy_zlpml.registration.thickness import single_scattering
-    >>> single_scattering(np.array([[0.6, 0.18, 0.036]])).round(12)
+    >>> single_scattering(np.array([[0.6, 0.18, 0.036]])).round(12) + 0.0
     array([[0.6, 0. , 0. ]])
     """
     # Of 1 + J = exp(s): J' = s' (1 + J), coefficient by coefficient.

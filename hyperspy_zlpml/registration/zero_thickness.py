@@ -41,8 +41,11 @@ _WEIGHT_STEPS = 5
 _SPOILT = 8.0
 #: Error of the parabola as a fraction of its difference from a straight line.
 _HIGHER_POWERS = 0.2
-#: Deviations of the blocks are smoothed over this many groups.
+#: Variances are averaged over this many groups (standard deviation).
 _SMOOTHING = 4.0
+#: Deviations of the blocks are smoothed over this many groups, about as the reference is: what follows
+#: from an onset that moves changes its sign within ten.
+_DEVIATION_SMOOTHING = 1.5
 #: Smallest ratio to the reference to which the tail may fall.
 _SMALLEST_RATIO = 0.05
 #: Relative error of the reference nearer to the peak than the tail that is read off.
@@ -187,7 +190,7 @@ class _ReadOff(NamedTuple):
 
 
 class _Bend(NamedTuple):
-    """How far a parabola takes the place of a straight line, and what that leaves uncertain."""
+    """Share of a parabola in place of a straight line, and what that leaves uncertain."""
 
     share: np.ndarray
     error: np.ndarray
@@ -274,6 +277,9 @@ def at_zero_thickness(peaks, modes):
         return None
     ratios = peaks.ratios()
     scores = mode_scores(ratios, modes)
+    # The reference is the mean of the thinnest: the tail that belongs to it.
+    thinnest = peaks.label == peaks.label.min()
+    scores = scores - scores[:, thinnest].mean(1, keepdims=True)
     found = extrapolate(ratios, peaks.spectra.complete, thickness, scores)
     # Another tail under the far losses moves what counts as zero thickness.
     others = [measure_thickness(peaks, tail_errors) for tail_errors in (-1.0, 1.0)]
@@ -327,7 +333,7 @@ def tail_from(peaks, found):
     def on_grid(values):
         return np.interp(grid.u, u, values)
 
-    smooth = gaussian_filter1d(found.deviations, _SMOOTHING, axis=-1)
+    smooth = gaussian_filter1d(found.deviations, _DEVIATION_SMOOTHING, axis=-1)
     modes = [on_grid(np.clip(weight * deviation / ratio, -1, 1)) for deviation in smooth]
     modes.append(on_grid((1 - weight) * np.where(u > start, prior, 0.0)))
     old = np.where(grid.u > start, 0.0, peaks.reference_modes)
