@@ -27,6 +27,7 @@ from troubles import TROUBLES
 
 from hyperspy_zlpml import ZLPRemoval, data
 from hyperspy_zlpml.image.detector import Detector
+from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
 
@@ -515,7 +516,13 @@ def misused(scene, name, misuse, n_replicas):
 
 def run_halves(_options, results):
     """Halves of measured sets."""
-    results.halves = [in_halves(name) for name in SETS if (DATA / name).is_file()]
+    for name in SETS:
+        if not (DATA / name).is_file():
+            continue
+        try:
+            results.halves.append(in_halves(name))
+        except NoZeroLossPeakError as error:
+            print(f"\n{name}: {error}")
     if results.halves:
         show_titled(report.halves_table(results.halves))
 
