@@ -39,6 +39,11 @@ _WITHIN_SIGMA = 0.8413
 _WEIGHT_STEPS = 5
 #: A spectrum is left out where it misses the fit by so many times its noise, and what others miss.
 _SPOILT = 8.0
+#: A thickness is apart from the others that differs from the median by so many robust standard
+#: deviations ...
+_FAR_APART = 6.0
+#: ... in no more than this fraction of the spectra.
+_FEW = 0.02
 #: Error of the parabola as a fraction of its difference from a straight line.
 _HIGHER_POWERS = 0.2
 #: Variances are averaged over this many groups (standard deviation).
@@ -280,14 +285,22 @@ def at_zero_thickness(peaks, modes):
     # The reference is the mean of the thinnest: the tail that belongs to it.
     thinnest = peaks.label == peaks.label.min()
     scores = scores - scores[:, thinnest].mean(1, keepdims=True)
-    found = extrapolate(ratios, peaks.spectra.complete, thickness, scores)
+    complete = peaks.spectra.complete & ~_apart(thickness.relative)[:, None]
+    found = extrapolate(ratios, complete, thickness, scores)
     # Another tail under the far losses moves what counts as zero thickness.
     others = [measure_thickness(peaks, tail_errors) for tail_errors in (-1.0, 1.0)]
     if any(other is None for other in others):
         return None
-    low, high = (extrapolate(ratios, peaks.spectra.complete, one, scores) for one in others)
+    low, high = (extrapolate(ratios, complete, one, scores) for one in others)
     moved = (high.ratio - low.ratio) / 2
     return replace(found, deviations=np.vstack([found.deviations, moved]))
+
+
+def _apart(thickness):
+    """Tell the few spectra whose thickness lies far from all others: lines would hang on them."""
+    distance = np.abs(thickness - np.median(thickness))
+    apart = distance > _FAR_APART * MAD_TO_SIGMA * np.median(distance)
+    return apart & (apart.mean() <= _FEW)
 
 
 def tail_from(peaks, found):

@@ -418,3 +418,16 @@ def test_one_spoilt_spectrum_does_not_move_the_others():
     error = np.sqrt((right.deviations**2).sum(0))
     assert np.abs((found.ratio - right.ratio) / error).max() < 1
     np.testing.assert_array_equal(found.ratio[9:], right.ratio[9:])
+
+
+def test_a_line_does_not_hang_on_one_spectrum_far_apart(one_wedge):
+    # Far losses of thirty times those of any other, and near ones twice as steep: as in a real image.
+    none = np.zeros((0, one_wedge.u.shape[1]))
+    sums, u = one_wedge.spectra.sums.copy(), one_wedge.u.mean(0)
+    limit = one_wedge.extrapolated_from
+    sums[50] *= np.interp(u, [limit, 2 * limit, 4 * limit], [1.0, 60.0, 30.0])
+    apart = replace(one_wedge, spectra=replace(one_wedge.spectra, sums=sums))
+    right, found = (at_zero_thickness(peaks, none) for peaks in (one_wedge, apart))
+    error = np.sqrt((right.deviations**2).sum(0))
+    seen = (u > limit) & (u < 20)
+    assert np.abs((found.ratio - right.ratio) / error)[seen].max() < 1
