@@ -28,7 +28,7 @@ _LEAST_FAR_LOSSES = 3.0
 #: Largest error of the logarithm of the tail under them.
 _LARGEST_TAIL_ERROR = 0.5
 #: Steps between the limit of the pure peak and the end of the axis in which losses are convolved.
-_N_STEPS = 512
+_N_STEPS = 256
 
 
 @dataclass(frozen=True)

@@ -288,11 +288,10 @@ def at_zero_thickness(peaks, modes):
     complete = peaks.spectra.complete & ~_apart(thickness.relative)[:, None]
     found = extrapolate(ratios, complete, thickness, scores)
     # Another tail under the far losses moves what counts as zero thickness.
-    others = [measure_thickness(peaks, tail_errors) for tail_errors in (-1.0, 1.0)]
-    if any(other is None for other in others):
+    higher = measure_thickness(peaks, tail_errors=1.0)
+    if higher is None:
         return None
-    low, high = (extrapolate(ratios, complete, one, scores) for one in others)
-    moved = (high.ratio - low.ratio) / 2
+    moved = extrapolate(ratios, complete, higher, scores).ratio - found.ratio
     return replace(found, deviations=np.vstack([found.deviations, moved]))
 
 
