@@ -44,6 +44,8 @@ _SPOILT = 8.0
 _FAR_APART = 6.0
 #: ... in no more than this fraction of the spectra.
 _FEW = 0.02
+#: Differences between pixels are those of at least this relative thickness.
+_THINNEST = 0.05
 #: Error of the parabola as a fraction of its difference from a straight line.
 _HIGHER_POWERS = 0.2
 #: Variances are averaged over this many groups (standard deviation).
@@ -117,14 +119,15 @@ def extrapolate(ratios, complete, thickness, scores):
     n_spectra = len(ratio)
     blocks = np.arange(n_spectra) * min(_MOST_BLOCKS, n_spectra // 3) // n_spectra
     used, excess = complete, np.zeros(ratio.shape[1])
+    size = np.maximum(losses, _THINNEST)
     for _ in range(_WEIGHT_STEPS):
         # Differences of pixels beyond noise grow with thickness.
-        weight = np.where(used, 1 / (variance + excess * losses**2), 0.0)
+        weight = np.where(used, 1 / (variance + excess * size**2), 0.0)
         equations = _Equations.of(design, ratio, weight, blocks)
         solution = equations.solve()
         residual = ratio - np.einsum("kpg,gk->pg", design, solution)
-        used = complete & _like_others(residual, variance, losses)
-        over = np.where(used, residual**2 - variance, 0.0) / losses**2
+        used = complete & _like_others(residual, variance, size)
+        over = np.where(used, residual**2 - variance, 0.0) / size**2
         excess = np.clip(over.sum(0) / np.maximum(used.sum(0), 1), 0, None)
     parabola, line = _ReadOff.of(equations), _ReadOff.of(equations.without_last())
     bend = _Bend.between(line, parabola)
