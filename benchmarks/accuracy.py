@@ -21,16 +21,18 @@ import numpy as np
 import peers
 from accuracy_report import CONFIDENCES, OURS, WINDOWS, Score
 from hyperspy.signals import BaseSignal
+from misuse import KINDS, MISUSES
 from scipy.stats import norm
 from troubles import TROUBLES
 
 from hyperspy_zlpml import ZLPRemoval, data
 from hyperspy_zlpml.image.detector import Detector
+from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-PARTS = ("kinds", "dose", "eelsfitter", "measured")
+PARTS = ("kinds", "dose", "eelsfitter", "measured", "check", "halves")
 #: Spectra of each sort that are scored; that functions are fitted to; given to EELSFitter.
 N_SCORED = 300
 N_FITTED = 100
@@ -45,6 +47,10 @@ PATIENCE = 1800
 #: Measured line scans that begin with these vacuum spectra.
 MEASURED = ("ws2_specimen4.hspy", "ws2_specimen3_mono.hspy")
 VACUUM_POSITIONS = (0, 1)
+#: So begin the sentences of the report that say that error bars do not hold.
+VERDICTS = ("the check on", "E_I of cluster")
+#: Measured sets of many spectra.
+SETS = ("si_16x16_200kV.dm3", "fecr_linescan_300kV_lowdose.dm3", "lsmo_linescan_80kV.hspy")
 
 
 @dataclass(frozen=True)
@@ -219,12 +225,11 @@ class Removed:
     seconds: float
 
     @classmethod
-    def make(cls, scene, n_replicas):
-        """Run it with default arguments."""
+    def make(cls, scene, n_replicas, **arguments):
+        """Run it with default arguments, but for those given."""
         start = time.perf_counter()
-        result = scene.sample.signal.remove_zlp_ml(
-            vacuum=scene.vacuum, n_replicas=n_replicas, random_state=scene.seed
-        )
+        arguments = {"vacuum": scene.vacuum, "n_replicas": n_replicas, **arguments}
+        result = scene.sample.signal.remove_zlp_ml(random_state=scene.seed, **arguments)
         return cls(scene, result, time.perf_counter() - start)
 
     @cached_property
@@ -299,6 +304,12 @@ class Removed:
             }  # fmt: skip
             found.append(chosen.score(OURS, **claims))
         return found
+
+    def verdict(self, scores, case=""):
+        """Say what the checks of the report make of it, and what is true."""
+        coverage = float(np.mean([score.coverage68 for score in scores]))
+        flagged = any(text.startswith(VERDICTS) for text in self.result.report.messages)
+        return report.Verdict(self.scene.kind, self.scene.seed, case, coverage, flagged)
 
     def in_gap(self):
         """Signal between core and onset, free of what truly is there: of the ZLP, and in errors.
@@ -422,7 +433,9 @@ def run_kinds(options, results):
         for seed in seeds_of(kind, options.seeds):
             scene = Scene.make(kind, seed, options.size)
             mine = Removed.make(scene, options.replicas)
-            results.scores += mine.scores()
+            scores = mine.scores()
+            results.scores += scores
+            results.verdicts.append(mine.verdict(scores))
             results.gaps.setdefault(kind, []).append(mine.in_gap())
             seconds.append(mine.seconds)
             if not options.no_peers:
@@ -477,6 +490,65 @@ def run_eelsfitter(options, results):
         show_titled(table(results.comparisons))
 
 
+def run_check(options, results):
+    """Misuse, and what the checks of the report say."""
+    for kind in options.check_kinds:
+        for seed in options.seeds:
+            scene = Scene.make(kind, seed, options.check_size)
+            for name, misuse in MISUSES.items():
+                found = misused(scene, name, misuse, options.replicas)
+                results.verdicts.append(found)
+                print(f"{kind}, {seed}, {name}: {found.coverage:.2f}, flagged: {found.flagged}")
+    for table in (report.verdict_table, report.missed_table):
+        show_titled(table(results.verdicts))
+
+
+def misused(scene, name, misuse, n_replicas):
+    """Remove the zero-loss peak with wrong arguments."""
+    try:
+        mine = Removed.make(scene, n_replicas, **misuse(scene))
+    except ValueError:
+        return report.Verdict(scene.kind, scene.seed, name, np.nan, True)
+    return mine.verdict(mine.scores(), name)
+
+
+def run_halves(_options, results):
+    """Halves of measured sets."""
+    for name in SETS:
+        if not (DATA / name).is_file():
+            continue
+        try:
+            results.halves.append(in_halves(name))
+        except NoZeroLossPeakError as error:
+            print(f"\n{name}: {error}")
+    if results.halves:
+        show_titled(report.halves_table(results.halves))
+
+
+def in_halves(name, window=(2.0, 8.0)):
+    """Subtract all spectra of a measured set by ensembles of either half of them."""
+    signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
+    shape = signal.axes_manager.navigation_shape[::-1]
+    odd = np.indices(shape).sum(0) % 2 == 1
+    first, second = (
+        signal.remove_zlp_ml(
+            ensemble=signal.train_zlp_ml(navigation_mask=half, random_state=0), random_state=0
+        )
+        for half in (odd, ~odd)
+    )
+    whole = signal.remove_zlp_ml(random_state=0)
+    energy = signal.axes_manager.signal_axes[0].axis
+    u = (energy - whole.centre.data[..., None]) / whole.fwhm.data[..., None]
+    inside = (u > window[0]) & (u < window[1]) & np.isfinite(first.zlp.data + second.zlp.data)
+    zlp = 0.5 * (first.zlp.data + second.zlp.data)[inside]
+    off = (first.zlp.data - second.zlp.data)[inside] / zlp
+    claimed = np.hypot(first.std.data, second.std.data)[inside] / zlp
+    return report.Halves(
+        name, int(odd.size), float(np.sqrt(np.mean(off**2))), float(np.sqrt(np.mean(claimed**2))),
+        float(np.mean(np.abs(off) < claimed)), whole.report.pure.chi2_of_mean,
+    )  # fmt: skip
+
+
 def run_measured(_options, results):
     """Measured vacuum spectra."""
     results.predicted = leave_one_out()
@@ -507,6 +579,8 @@ def arguments():
     add("--size", type=int, default=48, help="pixels along an edge of the images")
     add("--dose-size", type=int, default=24, help="the same for the images of different dose")
     add("--replicas", type=int, default=100)
+    add("--check-kinds", nargs="*", metavar="KIND", default=KINDS, help="that are misused")
+    add("--check-size", type=int, default=24, help="pixels along an edge of these")
     add("--no-peers", action="store_true", help="score our own method only")
     add("--eelsfitter", nargs="*", metavar="KIND", default=["ws2_like"])
     add("--eelsfitter-replicas", type=int, default=20)
@@ -523,7 +597,8 @@ def main():
     warnings.simplefilter("ignore")
     start = time.perf_counter()
     results = report.Results()
-    for part, run in zip(PARTS, (run_kinds, run_dose, run_eelsfitter, run_measured), strict=True):
+    runs = (run_kinds, run_dose, run_eelsfitter, run_measured, run_check, run_halves)
+    for part, run in zip(PARTS, runs, strict=True):
         if part in options.parts:
             run(options, results)
     show_titled(report.goal_table(results))

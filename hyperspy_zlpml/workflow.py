@@ -849,8 +849,11 @@ def train_on(first, choice, options):
     spectra = first.spectra
     provenance = describe_origin(spectra.title, spectra.n_spectra, options.arguments)
     ensemble = replace(trained.ensemble, origin=Origin(spectra.microscope, provenance))
+    warn_of_all(trained.messages)
     adapted = as_trained(ensemble, options.confidence)
-    return Fitted(ensemble, adapted, trained.summary, work=trained.work)
+    return Fitted(
+        ensemble, adapted, trained.summary, messages=trained.messages, work=trained.work
+    )
 
 
 def adapt_to(ensemble, first, choice, options):

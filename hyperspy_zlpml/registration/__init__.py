@@ -5,7 +5,8 @@ In the order in which :func:`hyperspy_zlpml.training.train.register_image` uses 
 
 - ``register``: peaks and reference that improve each other in a few rounds
 - ``registered_peaks``: the outcome, spectra as ratios to the reference
-- ``zero_thickness``: the tail where no pixel is vacuum
+- ``thickness``: how thick spectra are where no pixel is vacuum, and their plural scattering
+- ``zero_thickness``: the tail there
 - ``find_regions``: where a cluster is pure zero-loss peak
 - ``spill``: losses that the response carries into region I
 - ``variation``: modes by which shapes differ from spectrum to spectrum

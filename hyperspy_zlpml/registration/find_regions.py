@@ -29,6 +29,10 @@ _LINES_BEGIN = 0.8
 #: Relative rise of the gain side that is taken for gains where no vacuum is known.
 _LEAST_LINE = 0.05
 
+#: E_I that the user gives is too late where it lies behind that found by this factor: it may lie on
+#: the foot of the losses, which is seen before they hurt.
+_LATE = 1.4
+
 #: Word in the report for a tail that nothing measured shows.
 GUESS = "a guess"
 
@@ -163,6 +167,63 @@ def separate(peaks, n_clusters, limits, latest=None, n_modes=MOST_MODES):
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
         modes, gain_limit = shape_modes(cluster_spectra(peaks), n_modes), regions.gain_limit
     return RegisteredImage(peaks, regions, modes)
+
+
+def late_limits(peaks, n_clusters, limits):
+    """Say where ``E_I`` that the user gives lies behind the losses that are seen.
+
+    The spectra are looked at as if it had not been given.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    n_clusters : int
+    limits : dict of str to float or ndarray of shape (n_clusters,)
+        Limits given by the user, eV.
+
+    Returns
+    -------
+    str
+        Empty where it does not, or where nothing shows where losses begin.
+    """
+    if "E_I" not in limits or not peaks.tail_is_known:
+        return ""
+    others = {name: value for name, value in limits.items() if name != "E_I"}
+    seen = separate(peaks, n_clusters, others).regions.E_I
+    given = np.broadcast_to(limits["E_I"], seen.shape)
+    return describe_late_limits(given, seen)
+
+
+def describe_late_limits(given, seen):
+    """Say which limits lie clearly behind those that were found.
+
+    Parameters
+    ----------
+    given, seen : ndarray of shape (n_clusters,)
+        ``E_I``, eV.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.find_regions import describe_late_limits
+    >>> describe_late_limits(given=np.array([2.2, 1.3]), seen=np.array([1.2, 1.2]))[:64]
+    'E_I of cluster(s) 0: given up to 2.2 eV, but losses are seen fro'
+    >>> describe_late_limits(given=np.array([1.3, 1.3]), seen=np.array([1.2, np.inf]))
+    ''
+    """
+    late = given > _LATE * seen
+    if not late.any():
+        return ""
+    names = ", ".join(str(name) for name in np.flatnonzero(late))
+    return (
+        f"E_I of cluster(s) {names}: given up to {given[late].max():.3g} eV, but losses are seen from "
+        f"{seen[late].min():.3g} eV on. Up to E_I they are taken for zero-loss peak, and the error bars "
+        "do not hold: lower E_I in regions, or leave it out."
+    )
 
 
 def with_known_tail(peaks, n_clusters, limits, n_modes=MOST_MODES):

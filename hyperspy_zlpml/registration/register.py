@@ -166,6 +166,11 @@ def register_to_shape(table, samples, noise, log_intensity):
     Returns
     -------
     RegisteredPeaks
+
+    Raises
+    ------
+    NoZeroLossPeakError
+        If none of the spectra can be matched to the shape.
     """
     joined = _join(samples)
     n_spectra = len(joined.label)
@@ -179,6 +184,11 @@ def register_to_shape(table, samples, noise, log_intensity):
     matched = match(spectra, start, reference, noise, width_prior=None)
     height = np.concatenate([_heights(sample) for sample in samples])
     spectra, matched = _without_run_away(spectra, matched, start, height)
+    if not spectra.complete.any():
+        raise NoZeroLossPeakError(
+            f"none of {n_spectra} spectra can be matched to the shape that the ensemble has learnt: "
+            "look at ensemble.plot(), and train on the image itself."
+        )
     spectra = _without_spikes(spectra, matched, samples, noise)
     return RegisteredPeaks(
         spectra=spectra,

@@ -1,40 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Extrapolation to zero thickness: the tail of the zero-loss peak where no pixel is vacuum.
 
-Divided by its zero-loss peak, a spectrum is ``Z(E) + (t/l) S(E) + (t/l)^2 / 2 S*S(E) + ...``
-convolved with the response (Egerton, *EELS in the Electron Microscope*, 3rd ed., eq. 4.8): at
-every energy a smooth function of thickness whose value at zero thickness is the zero-loss peak
-itself. The losses far beyond the peak, where the peak no longer counts, vanish with the thickness
-and measure it. So at every energy a parabola in the far losses is fitted over the pixels and read
-off at zero; pixels of differing thickness take the place of vacuum.
+Divided by its zero-loss electrons, a spectrum is at every energy the peak and the losses, and those
+of electrons that were scattered once are in proportion to thickness. Thickness is measured, and plural
+scattering taken off, by :mod:`~hyperspy_zlpml.registration.thickness`. So at every energy a straight
+line in the thickness is fitted over the pixels and read off at zero; pixels of differing thickness take
+the place of vacuum. What differs between pixels in step with thickness bends the line: as far as the
+pixels show it, a parabola takes its place.
 
-Variations of the peak that the spectra show where they are pure enter as further regressors: their
-coefficients are how the tail follows them. Errors come from leaving out blocks of neighbouring
-pixels, as pixels differ (in their band gap) smoothly.
+Losses near their onset follow the width of the peak, which broadens them too: the part of the losses that
+does is a further regressor. So are variations of the peak that the spectra show where they are
+pure: their coefficients are how the tail follows them. Errors come from leaving out blocks of
+neighbouring pixels, as pixels differ (in their band gap) smoothly.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import t as student_t
 
+from hyperspy_zlpml.registration.thickness import measure_thickness
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
 from hyperspy_zlpml.zlp.reference import fit_reference
 
-#: Fewer spectra show nothing.
-_FEWEST = 12
-#: Far losses are measured in at least this many groups.
-_FEWEST_GROUPS = 5
-#: Far losses of thick pixels (95th percentile) over those of thin ones (5th), at least.
-_LEAST_RANGE = 1.3
-#: Far losses begin at this many times the limit of the pure peak.
-_FAR = 3.1
-#: Far losses hold at least this many times the counts of the peak's own tail.
-_LEAST_FAR_LOSSES = 3.0
-#: Largest error of the logarithm of the tail under them.
-_LARGEST_TAIL_ERROR = 0.5
+#: Fewer spectra do not show how losses follow the width of the peak.
+_FEWEST_FOR_WIDTH = 30
 #: The tail is read off from this fraction of the limit of the pure peak on: nearer to the limit
 #: there are losses already, which no single spectrum shows.
 PURE_FRACTION = 0.75
@@ -46,10 +39,20 @@ _WITHIN_SIGMA = 0.8413
 _WEIGHT_STEPS = 5
 #: A spectrum is left out where it misses the fit by so many times its noise, and what others miss.
 _SPOILT = 8.0
+#: A thickness is apart from the others that differs from the median by so many robust standard
+#: deviations ...
+_FAR_APART = 6.0
+#: ... in no more than this fraction of the spectra.
+_FEW = 0.02
+#: Differences between pixels are those of at least this relative thickness.
+_THINNEST = 0.05
 #: Error of the parabola as a fraction of its difference from a straight line.
 _HIGHER_POWERS = 0.2
-#: Deviations of the blocks are smoothed over this many groups.
+#: Variances are averaged over this many groups (standard deviation).
 _SMOOTHING = 4.0
+#: Deviations of the blocks are smoothed over this many groups, about as the reference is: what follows
+#: from an onset that moves changes its sign within ten.
+_DEVIATION_SMOOTHING = 1.5
 #: Smallest ratio to the reference to which the tail may fall.
 _SMALLEST_RATIO = 0.05
 #: Relative error of the reference nearer to the peak than the tail that is read off.
@@ -74,39 +77,8 @@ class ZeroThickness:
     responses: np.ndarray
 
 
-def far_losses(peaks, tail_errors=0.0):
-    """Sum the counts far beyond the peak over its height, free of its own tail.
-
-    Parameters
-    ----------
-    peaks : RegisteredPeaks
-    tail_errors : float
-        Standard errors by which the tail is taken to be higher.
-
-    Returns
-    -------
-    ndarray of shape (n_spectra,) or None
-        Of mean 1; None where the losses are too few or too equal to measure thickness.
-    """
-    u = peaks.u.mean(0)
-    far = (u > _FAR * peaks.extrapolated_from) & peaks.spectra.complete.all(0)
-    if far.sum() < _FEWEST_GROUPS or len(peaks.label) < _FEWEST:
-        return None
-    error = np.minimum(peaks.reference_error(u[far]), _LARGEST_TAIL_ERROR)
-    tail = np.exp(peaks.grid.interpolate(peaks.log_reference, u[far]) + tail_errors * error)
-    tail = (tail * peaks.spectra.n_channels[far]).sum()
-    counts = peaks.spectra.sums[:, far].sum(-1) / np.exp(peaks.matched.log_height)
-    losses = counts - tail
-    if np.median(losses) < _LEAST_FAR_LOSSES * tail:
-        return None
-    low, high = np.percentile(losses, [5, 95])
-    if not 0 < low * _LEAST_RANGE < high:
-        return None
-    return losses / losses.mean()
-
-
-def extrapolate(ratios, complete, losses, scores):
-    """Fit a parabola in the losses, and the modes, at every energy.
+def extrapolate(ratios, complete, thickness, scores):
+    """Fit a straight line in the thickness, and the modes, at every energy; a parabola where it bends.
 
     Parameters
     ----------
@@ -114,8 +86,8 @@ def extrapolate(ratios, complete, losses, scores):
         Of shape (n_spectra, n_groups).
     complete : ndarray of bool of shape (n_spectra, n_groups)
         Groups on the axis.
-    losses : ndarray of shape (n_spectra,)
-        Far losses, a measure of thickness: 0 at zero thickness.
+    thickness : Thickness
+        Of the spectra.
     scores : ndarray of shape (n_modes, n_spectra)
         Of the modes in every spectrum.
 
@@ -125,60 +97,128 @@ def extrapolate(ratios, complete, losses, scores):
 
     Examples
     --------
-    Ratios that rise with thickness, in one group straight and in one bent:
+    Ratios that rise with thickness, in one half of the groups straight and in the other bent:
 
     >>> import numpy as np
     >>> from hyperspy_zlpml.registration.registered_peaks import Ratios
+    >>> from hyperspy_zlpml.registration.thickness import Thickness
     >>> from hyperspy_zlpml.registration.zero_thickness import extrapolate
-    >>> losses = np.linspace(0.4, 1.6, 30)
-    >>> ratio = np.stack([1.1 + 2 * losses, 0.9 + losses + 0.5 * losses**2], axis=-1)
+    >>> relative = np.linspace(0.4, 1.6, 30)
+    >>> straight, bent = 1.1 + 2 * relative, 0.9 + relative + 0.5 * relative**2
+    >>> ratio = np.repeat(np.stack([straight, bent], axis=-1), 40, axis=-1)
     >>> everywhere = np.ones(ratio.shape, bool)
     >>> ratios = Ratios(ratio, np.full(ratio.shape, 1e-4), everywhere)
-    >>> found = extrapolate(ratios, everywhere, losses, scores=np.zeros((0, 30)))
-    >>> found.ratio.round(3)
+    >>> thickness = Thickness.of_equal_peaks(relative)
+    >>> found = extrapolate(ratios, everywhere, thickness, scores=np.zeros((0, 30)))
+    >>> found.ratio[[0, -1]].round(3)
     array([1.1, 0.9])
     """
-    ratio, variance, _ = ratios
-    design = np.stack([np.ones_like(losses), losses, losses**2, *scores])
-    n_terms, n_spectra = design.shape
-    n_blocks = min(_MOST_BLOCKS, n_spectra // 3)
-    block = np.arange(n_spectra) * n_blocks // n_spectra
+    ratio, variance = ratios.ratio - thickness.plural, ratios.variance
+    losses = np.broadcast_to(thickness.relative[:, None] * thickness.over_zlp, ratio.shape)
+    design = _design(losses, thickness, scores)
+    n_spectra = len(ratio)
+    blocks = np.arange(n_spectra) * min(_MOST_BLOCKS, n_spectra // 3) // n_spectra
     used, excess = complete, np.zeros(ratio.shape[1])
+    size = np.maximum(losses, _THINNEST)
     for _ in range(_WEIGHT_STEPS):
         # Differences of pixels beyond noise grow with thickness.
-        weight = np.where(used, 1 / (variance + excess * losses[:, None] ** 2), 0.0)
-        outer = design[:, None] * design[None]
-        normal = np.stack(
-            [
-                np.einsum("klp,pg->gkl", outer[..., block == b], weight[block == b])
-                for b in range(n_blocks)
-            ]
-        )
-        right = np.stack(
-            [(design[:, block == b] @ (weight * ratio)[block == b]).T for b in range(n_blocks)]
-        )
-        solution = _solve(normal.sum(0), right.sum(0))
-        residual = ratio - design.T @ solution.T
-        used = complete & _like_others(residual, variance, losses)
-        over = np.where(used, residual**2 - variance, 0.0) / losses[:, None] ** 2
+        weight = np.where(used, 1 / (variance + excess * size**2), 0.0)
+        equations = _Equations.of(design, ratio, weight, blocks)
+        solution = equations.solve()
+        residual = ratio - np.einsum("kpg,gk->pg", design, solution)
+        used = complete & _like_others(residual, variance, size)
+        over = np.where(used, residual**2 - variance, 0.0) / size**2
         excess = np.clip(over.sum(0) / np.maximum(used.sum(0), 1), 0, None)
-    without = np.stack(
-        [_solve(normal.sum(0) - n, right.sum(0) - r) for n, r in zip(normal, right, strict=True)]
+    parabola, line = _ReadOff.of(equations), _ReadOff.of(equations.without_last())
+    bend = _Bend.between(line, parabola)
+    deviations = line.deviations + bend.share * (parabola.deviations - line.deviations)
+    return ZeroThickness(
+        ratio=line.ratio + bend.share * (parabola.ratio - line.ratio),
+        deviations=np.vstack([deviations, bend.error]),
+        responses=solution[:, len(design) - 1 - len(scores) : -1].T,
     )
-    deviations = (without[..., 0] - without[..., 0].mean(0)) * np.sqrt((n_blocks - 1) / n_blocks)
-    # Few blocks: as much wider as Student's distribution is for their degrees of freedom.
-    deviations *= student_t.ppf(_WITHIN_SIGMA, max(n_blocks - 1, 1))
-    # Higher powers are taken to add a fraction of what the parabola adds to a straight line.
-    straight = [0, 1, *range(3, n_terms)]
-    line = _solve(normal.sum(0)[:, straight][:, :, straight], right.sum(0)[:, straight])
-    bent = _HIGHER_POWERS * (solution[:, 0] - line[:, 0])
-    return ZeroThickness(solution[:, 0], np.vstack([deviations, bent]), solution[:, 3:].T)
+
+
+def _design(losses, thickness, scores):
+    """Make the regressors, (n_terms, n_spectra, n_groups): the peak first, the bend last."""
+    terms = [np.ones_like(losses), losses]
+    if len(losses) >= _FEWEST_FOR_WIDTH and thickness.broadening.any():
+        terms.append(losses * thickness.broadening[:, None])
+    terms += [np.broadcast_to(score[:, None], losses.shape) for score in scores]
+    return np.stack([*terms, losses * thickness.relative[:, None]])
+
+
+class _Equations(NamedTuple):
+    """Normal equations of every group, of blocks of spectra."""
+
+    normal: np.ndarray
+    right: np.ndarray
+
+    @classmethod
+    def of(cls, design, ratio, weight, blocks):
+        """Add up those of neighbouring spectra."""
+        normal, right = [], []
+        for block in range(blocks[-1] + 1):
+            rows = blocks == block
+            weighted = design[:, rows] * weight[rows]
+            normal.append(np.einsum("kpg,lpg->gkl", weighted, design[:, rows], optimize=True))
+            right.append(np.einsum("kpg,pg->gk", weighted, ratio[rows]))
+        return cls(np.stack(normal), np.stack(right))
+
+    def without_last(self):
+        """Leave out the last term."""
+        return _Equations(self.normal[..., :-1, :-1], self.right[..., :-1])
+
+    def solve(self):
+        """Solve them with all blocks, (n_groups, n_terms)."""
+        return _solve(self.normal.sum(0), self.right.sum(0))
+
+    def solve_without_each(self):
+        """Solve them without one block after the other, (n_blocks, n_groups, n_terms)."""
+        total = _Equations(self.normal.sum(0), self.right.sum(0))
+        pairs = zip(self.normal, self.right, strict=True)
+        return np.stack([_solve(total.normal - n, total.right - r) for n, r in pairs])
+
+
+class _ReadOff(NamedTuple):
+    """Ratio at zero thickness, and its deviations by the blocks: a jackknife."""
+
+    ratio: np.ndarray
+    deviations: np.ndarray
+
+    @classmethod
+    def of(cls, equations):
+        """Take the first term of the solution."""
+        without = equations.solve_without_each()[..., 0]
+        n_blocks = len(without)
+        deviations = (without - without.mean(0)) * np.sqrt((n_blocks - 1) / n_blocks)
+        # Few blocks: as much wider as Student's distribution is for their degrees of freedom.
+        deviations *= student_t.ppf(_WITHIN_SIGMA, max(n_blocks - 1, 1))
+        return cls(equations.solve()[:, 0], deviations)
+
+
+class _Bend(NamedTuple):
+    """Share of a parabola in place of a straight line, and what that leaves uncertain."""
+
+    share: np.ndarray
+    error: np.ndarray
+
+    @classmethod
+    def between(cls, line, parabola):
+        """Compare their difference, over neighbouring energies, with the parabola's error."""
+        found = parabola.ratio - line.ratio
+        noise = gaussian_filter1d((parabola.deviations**2).sum(0), _SMOOTHING)
+        bend = np.clip(gaussian_filter1d(found**2, _SMOOTHING) - noise, 0, None)
+        share = bend / np.maximum(bend + noise, 1e-300)
+        # Higher powers are taken to add a fraction of what the parabola adds to a straight line.
+        left = np.maximum((1 - share) * np.sqrt(bend), _HIGHER_POWERS * np.abs(found))
+        return cls(share, np.sign(found) * left)
 
 
 def _like_others(residual, variance, losses):
     """Tell where spectra are left by a fit as others are, scaled by noise or by thickness."""
     noise = np.abs(residual) / np.sqrt(variance)
-    relative = np.abs(residual) / losses[:, None]
+    relative = np.abs(residual) / losses
     spoilt = noise > _SPOILT
     spoilt &= relative > _SPOILT * MAD_TO_SIGMA * np.median(relative, axis=0)
     return ~spoilt
@@ -240,19 +280,29 @@ def at_zero_thickness(peaks, modes):
     ZeroThickness or None
         None where the spectra do not show it.
     """
-    losses = far_losses(peaks)
-    if losses is None:
+    thickness = measure_thickness(peaks)
+    if thickness is None:
         return None
     ratios = peaks.ratios
     scores = mode_scores(ratios, modes)
-    found = extrapolate(ratios, peaks.spectra.complete, losses, scores)
+    # The reference is the mean of the thinnest: the tail that belongs to it.
+    thinnest = peaks.label == peaks.label.min()
+    scores = scores - scores[:, thinnest].mean(1, keepdims=True)
+    complete = peaks.spectra.complete & ~_apart(thickness.relative)[:, None]
+    found = extrapolate(ratios, complete, thickness, scores)
     # Another tail under the far losses moves what counts as zero thickness.
-    others = [far_losses(peaks, tail_errors) for tail_errors in (-1.0, 1.0)]
-    if any(other is None for other in others):
+    higher = measure_thickness(peaks, tail_errors=1.0)
+    if higher is None:
         return None
-    low, high = (extrapolate(ratios, peaks.spectra.complete, one, scores) for one in others)
-    moved = (high.ratio - low.ratio) / 2
+    moved = extrapolate(ratios, complete, higher, scores).ratio - found.ratio
     return replace(found, deviations=np.vstack([found.deviations, moved]))
+
+
+def _apart(thickness):
+    """Tell the few spectra whose thickness lies far from all others: lines would hang on them."""
+    distance = np.abs(thickness - np.median(thickness))
+    apart = distance > _FAR_APART * MAD_TO_SIGMA * np.median(distance)
+    return apart & (apart.mean() <= _FEW)
 
 
 def tail_from(peaks, found):
@@ -298,7 +348,7 @@ def tail_from(peaks, found):
     def on_grid(values):
         return np.interp(grid.u, u, values)
 
-    smooth = gaussian_filter1d(found.deviations, _SMOOTHING, axis=-1)
+    smooth = gaussian_filter1d(found.deviations, _DEVIATION_SMOOTHING, axis=-1)
     modes = [on_grid(np.clip(weight * deviation / ratio, -1, 1)) for deviation in smooth]
     modes.append(on_grid((1 - weight) * np.where(u > start, prior, 0.0)))
     old = np.where(grid.u > start, 0.0, peaks.reference_modes)

@@ -10,7 +10,12 @@ from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Beside, Networks, Reference, SeenSpectra
 from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual
-from hyperspy_zlpml.registration.find_regions import describe_tail_of, separate, with_known_tail
+from hyperspy_zlpml.registration.find_regions import (
+    describe_tail_of,
+    late_limits,
+    separate,
+    with_known_tail,
+)
 from hyperspy_zlpml.registration.register import (
     groups_of,
     log_beam,
@@ -70,12 +75,15 @@ class TrainedEnsemble:
         Replicas that the ensemble consists of, of those drawn.
     work : float
         Multiply-adds of the training, about; see :func:`work_of`.
+    messages : tuple of str
+        Warnings.
     """
 
     ensemble: Ensemble
     summary: TrainingSummary
     kept: np.ndarray
     work: float
+    messages: tuple[str, ...] = ()
 
 
 def train_ensemble(samples, noise, clusters, options, progress=None):
@@ -115,7 +123,12 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     if not peaks.has_vacuum:
         # What spectra show below their losses says nothing of the tails under them.
         learnt = replace(learnt, most=np.full(table.grid.n, np.inf), mode_scale=np.ones(1))
-    return replace(trained, ensemble=with_residual(ensemble, learnt, table.rest[-1]))
+    late = late_limits(peaks, clusters.centres.size, options.limits)
+    return replace(
+        trained,
+        ensemble=with_residual(ensemble, learnt, table.rest[-1]),
+        messages=(late,) if late else (),
+    )
 
 
 def with_residual(ensemble, learnt, rest):

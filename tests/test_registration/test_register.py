@@ -10,7 +10,7 @@ from scipy.integrate import trapezoid
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
-from hyperspy_zlpml.registration.find_regions import find_regions
+from hyperspy_zlpml.registration.find_regions import find_regions, late_limits
 from hyperspy_zlpml.registration.register import register_peaks
 from hyperspy_zlpml.registration.registered_peaks import mean_ratio, window_of
 from hyperspy_zlpml.registration.spill import spilled_losses
@@ -340,3 +340,14 @@ def test_a_vacuum_of_its_own_is_not_compared_with_the_image():
     peaks = register_peaks([image, vacuum], NOISE)
     within = np.abs(peaks.u) < 3
     assert (peaks.spectra.complete | ~within)[-4:].mean() > 0.99
+
+
+def test_a_given_limit_behind_the_losses_is_told(with_vacuum):
+    # They begin at 2 eV: a limit there is no reason to warn, one three FWHM behind is.
+    peaks, *_ = with_vacuum
+    right, late = (
+        late_limits(peaks, 2, {"E_I": np.float64(limit)}) for limit in (ONSET, ONSET + 3 * FWHM)
+    )
+    assert right == ""
+    assert "given up to 3.35 eV, but losses are seen from" in late
+    assert late_limits(peaks, 2, {}) == ""

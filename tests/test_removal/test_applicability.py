@@ -14,6 +14,7 @@ import pytest
 from hyperspy_zlpml.data import Response, single_spectrum, ws2_like
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
+from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration.register import register_to_shape
 from hyperspy_zlpml.removal.applicability import (
@@ -46,6 +47,16 @@ def peaks_of(response=TRAINED, width=1.0, height=HEIGHT, label=VACUUM, n=20, see
     parameters = peak_parameters(counts, ENERGY)
     samples = [Sample(counts, ENERGY, parameters, np.full(n, label))]
     return register_to_shape(table_of(), samples, NOISE, np.log(parameters.intensity))
+
+
+def test_peaks_that_cannot_be_matched_to_a_shape_are_refused():
+    # A shape whose peak lies three FWHM beside its zero, as one that was learnt wrongly may.
+    counts = HEIGHT * np.tile(TRAINED(ENERGY / FWHM) / TRAINED(0.0), (20, 1))
+    parameters = peak_parameters(counts, ENERGY)
+    samples = [Sample(counts, ENERGY, parameters, np.full(20, VACUUM))]
+    beside = ShapeTable.of_reference(GRID, np.log(TRAINED(GRID.u - 3.0)))
+    with pytest.raises(NoZeroLossPeakError, match="none of 20 spectra can be matched to the shape"):
+        register_to_shape(beside, samples, NOISE, np.log(parameters.intensity))
 
 
 # --- difference of shapes -------------------------------------------------------------------------

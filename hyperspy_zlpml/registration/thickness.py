@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Thickness of training spectra without vacuum, and what they hold of plural scattering.
+
+Electrons that were scattered once are in proportion to thickness, all of them together are not: the
+losses over the zero-loss peak are ``exp((t/l) S) - 1`` with ``S`` the distribution of one loss, powers
+being convolutions (Egerton, *EELS in the Electron Microscope*, 3rd ed., chapter 4). The logarithm
+of that series gives ``(t/l) S``. At an energy it needs no losses beyond that energy, so that it does
+not matter where the axis ends.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+#: Fewer spectra show nothing.
+_FEWEST = 12
+#: Far losses are measured in at least this many groups.
+_FEWEST_GROUPS = 5
+#: A group is measured where it is complete in this fraction of the spectra.
+_MOST_COMPLETE = 0.5
+#: Far losses of thick pixels (95th percentile) over those of thin ones (5th), at least.
+_LEAST_RANGE = 1.3
+#: Far losses begin at this many times the limit of the pure peak.
+_FAR = 3.1
+#: Far losses hold at least this many times the counts of the peak's own tail.
+_LEAST_FAR_LOSSES = 3.0
+#: Largest error of the logarithm of the tail under them.
+_LARGEST_TAIL_ERROR = 0.5
+#: Steps between the limit of the pure peak and the end of the axis in which losses are convolved.
+_N_STEPS = 256
+
+
+@dataclass(frozen=True)
+class Thickness:
+    """Relative thickness of spectra, and how their losses follow from it; groups on the last axis.
+
+    Attributes
+    ----------
+    relative : ndarray of shape (n_spectra,)
+        Of mean 1.
+    over_zlp : ndarray of shape (n_spectra, n_groups) or (n_spectra, 1)
+        Zero-loss electrons over the peak's height at the energies of the groups, which differs
+        between peaks of other widths and places; of geometric mean 1 over the spectra.
+    broadening : ndarray of shape (n_spectra,)
+        ln FWHM, from its mean.
+    plural : ndarray of the shape of ``over_zlp``
+        Counts of electrons that were scattered more than once, over the matched reference.
+    """
+
+    relative: np.ndarray
+    over_zlp: np.ndarray
+    broadening: np.ndarray
+    plural: np.ndarray
+
+    @classmethod
+    def of_equal_peaks(cls, relative):
+        """Make the thickness of peaks that are all of one width, where electrons scatter once.
+
+        Parameters
+        ----------
+        relative : ndarray of shape (n_spectra,)
+
+        Returns
+        -------
+        Thickness
+        """
+        none = np.zeros((len(relative), 1))
+        return cls(relative, none + 1, none[:, 0], none)
+
+
+def single_scattering(losses):
+    """Compute single scattering from all losses: the logarithm of a series of convolutions.
+
+    Parameters
+    ----------
+    losses : ndarray of shape (n_spectra, n)
+        Losses of 1, 2, ... n steps of energy, as a fraction of the electrons without loss.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n)
+        Mean numbers of each loss of one electron.
+
+    Examples
+    --------
+    Losses of one step that happen 0.6 times to an electron, by Poisson's law twice to 0.18 times as
+    many as those to which none happens:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.thickness import single_scattering
+    >>> single_scattering(np.array([[0.6, 0.18, 0.036]])).round(12) + 0.0
+    array([[0.6, 0. , 0. ]])
+    """
+    # Of 1 + J = exp(s): J' = s' (1 + J), coefficient by coefficient.
+    steps = np.arange(1, losses.shape[1] + 1)
+    slope = steps * losses
+    for n in range(1, losses.shape[1]):
+        slope[:, n] -= np.einsum("pm,pm->p", slope[:, :n], losses[:, n - 1 :: -1])
+    return slope / steps
+
+
+def measure_thickness(peaks, tail_errors=0.0):
+    """Measure the thickness by the single scattering far beyond the peak, free of its own tail.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    tail_errors : float
+        Standard errors by which the tail is taken to be higher.
+
+    Returns
+    -------
+    Thickness or None
+        None where the losses are too few or too equal to measure thickness.
+    """
+    u = peaks.u.mean(0)
+    complete = peaks.spectra.complete
+    seen = (u > peaks.extrapolated_from) & (complete.mean(0) > _MOST_COMPLETE)
+    far = seen & (u > _FAR * peaks.extrapolated_from)
+    if far.sum() < _FEWEST_GROUPS or len(peaks.label) < _FEWEST:
+        return None
+    shape = np.exp(peaks.grid.interpolate(peaks.log_reference, peaks.u))
+    error = np.minimum(peaks.reference_error(u), _LARGEST_TAIL_ERROR)
+    n_channels = peaks.spectra.n_channels
+    counts = peaks.spectra.sums / np.exp(peaks.matched.log_height)[:, None] / n_channels
+    losses = _completed(u, counts - shape * np.exp(tail_errors * error), complete, seen)
+    tail = (n_channels * shape.mean(0) * np.exp(tail_errors * error))[far].sum()
+    if np.median((losses * n_channels)[:, far].sum(-1)) < _LEAST_FAR_LOSSES * tail:
+        return None
+    # In units of the electrons without loss, per FWHM of the mean peak: energies are the same in all.
+    width = peaks.matched.fwhm / peaks.matched.fwhm.mean()
+    area = trapezoid(np.exp(peaks.log_reference), peaks.grid.u) * width[:, None]
+    edges = np.linspace(0, u[seen].max(), _N_STEPS + 1)
+    all_losses = _between(edges, u, losses / area)
+    once = single_scattering(all_losses)
+    thickness = once[:, edges[1:] > _FAR * peaks.extrapolated_from].sum(-1)
+    low, high = np.percentile(thickness, [5, 95])
+    if not 0 < low * _LEAST_RANGE < high:
+        return None
+    over_zlp = width[:, None] / shape
+    plural = _density_at(u, edges, all_losses - once) * area / shape
+    return Thickness(
+        relative=thickness / thickness.mean(),
+        over_zlp=over_zlp / np.exp(np.log(over_zlp).mean(0)),
+        broadening=np.log(width) - np.log(width).mean(),
+        plural=plural,
+    )
+
+
+def _completed(u, losses, complete, seen):
+    """Bridge groups that are incomplete in single spectra; 0 where none is seen."""
+    filled = np.zeros_like(losses)
+    for row, values, known in zip(filled, losses, complete & seen, strict=True):
+        if known.any():
+            row[seen] = np.interp(u[seen], u[known], values[known])
+    return filled
+
+
+def _between(edges, u, density):
+    """Integrate densities, known at reduced energies, between neighbouring edges."""
+    step = np.diff(u)
+    total = np.cumsum(0.5 * (density[:, 1:] + density[:, :-1]) * step, axis=-1)
+    total = np.pad(total, ((0, 0), (1, 0)))
+    return np.diff(np.stack([np.interp(edges, u, row) for row in total]))
+
+
+def _density_at(u, edges, amounts):
+    """Look up the density of amounts between edges at reduced energies."""
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    density = amounts / np.diff(edges)
+    return np.stack([np.interp(u, middle, row, left=0.0) for row in density])

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Thickness from single scattering: in proportion where all losses are not, wherever the axis ends."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.stats import poisson
+
+from hyperspy_zlpml.registration.thickness import measure_thickness, single_scattering
+from hyperspy_zlpml.registration.zero_thickness import at_zero_thickness
+from hyperspy_zlpml.zlp.grid import Grid
+
+#: Grid of the losses, in FWHM, finer than the groups.
+LOST = np.linspace(0, 40, 4001)
+PLASMON, WIDTH = 16.0, 4.0
+
+
+def convolved(first, second):
+    return np.convolve(first, second)[: LOST.size] * LOST[1]
+
+
+def losses_of(thickness, once):
+    """All losses per electron without loss and FWHM, by the series of convolutions."""
+    power, total = once * thickness, np.zeros(LOST.size)
+    for n in range(1, 30):
+        total += power
+        power = convolved(power, once * thickness) / (n + 1)
+    return total
+
+
+def plasmon():
+    """Unit area of one loss, most of it on the axis."""
+    density = LOST / ((LOST**2 - PLASMON**2) ** 2 + (WIDTH * LOST) ** 2) * (LOST > 6)
+    return density / density.sum() / LOST[1]
+
+
+def registered(thickness, tail=1e-4, extrapolated_from=4.0, heights=1e5, widths=1.0):
+    """Narrow peaks on a level tail, with the losses of a plasmon; no noise."""
+    thickness = np.asarray(thickness, float)
+    n = thickness.size
+    grid = Grid.covering(-6, 45)
+    log_reference = np.maximum(-4 * np.log(2) * grid.u**2, np.log(tail))
+    area = np.trapezoid(np.exp(log_reference), grid.u)
+    u = np.broadcast_to(
+        np.concatenate([np.linspace(-5, 5, 61), np.linspace(5.2, 39, 170)]), (n, 231)
+    )
+    height, width = (np.broadcast_to(values, n)[:, None] for values in (heights, widths))
+    once = plasmon()
+    losses = np.stack([np.interp(u[0], LOST, losses_of(t, once)) for t in thickness])
+    shape = np.exp(grid.interpolate(log_reference, u))
+    n_channels = np.arange(1, 232)
+    counts = height * n_channels * (shape + area * width / np.mean(width) * losses)
+    return SimpleNamespace(
+        u=u, extrapolated_from=extrapolated_from, label=np.zeros(n, int), grid=grid,
+        log_reference=log_reference, reference_error=np.zeros_like,
+        spectra=SimpleNamespace(sums=counts, n_channels=n_channels, complete=np.ones(u.shape, bool)),
+        matched=SimpleNamespace(log_height=np.log(height[:, 0]), fwhm=width[:, 0].copy()),
+    )  # fmt: skip
+
+
+# --- the series ------------------------------------------------------------------------------------
+
+
+def test_single_scattering_gives_back_what_the_series_was_made_of():
+    rng = np.random.default_rng(0)
+    once = rng.uniform(0, 0.05, (3, 40))
+    spectrum = np.zeros((3, 41))
+    spectrum[:, 0] = 1
+    power = spectrum.copy()
+    for n in range(1, 40):
+        power = np.stack(
+            [np.convolve(p, np.r_[0, s])[:41] for p, s in zip(power, once, strict=True)]
+        )
+        power /= n
+        spectrum += power
+    np.testing.assert_allclose(single_scattering(spectrum[:, 1:]), once, atol=1e-12)
+
+
+@pytest.mark.parametrize("thickness", [0.1, 1.0, 6.0])
+def test_multiples_of_a_loss_are_those_of_poisson(thickness):
+    numbers = poisson.pmf(np.arange(1, 30), thickness) / poisson.pmf(0, thickness)
+    once = single_scattering(numbers[None])[0]
+    assert once[0] == pytest.approx(thickness)
+    np.testing.assert_allclose(once[1:], 0, atol=1e-9 * numbers.max())
+
+
+def test_what_lies_beyond_the_axis_does_not_matter():
+    losses = np.random.default_rng(1).uniform(0, 0.1, (2, 60))
+    short, long = single_scattering(losses[:, :25]), single_scattering(losses)
+    np.testing.assert_allclose(long[:, :25], short, rtol=1e-12)
+
+
+# --- spectra ---------------------------------------------------------------------------------------
+
+
+def test_thickness_is_found_from_all_losses():
+    # All losses of 1.2 mean free paths are 18 times those of 0.12, on this axis 14 times.
+    thickness = np.linspace(0.12, 1.2, 20)
+    found = measure_thickness(registered(thickness)).relative
+    np.testing.assert_allclose(found, thickness / thickness.mean(), rtol=2e-3)
+
+
+def test_thickness_is_not_that_of_brightness_or_width():
+    rng = np.random.default_rng(2)
+    thickness = np.linspace(0.2, 1.0, 20)
+    peaks = registered(
+        thickness, heights=rng.uniform(1e4, 1e6, 20), widths=rng.uniform(0.8, 1.2, 20)
+    )
+    found = measure_thickness(peaks)
+    np.testing.assert_allclose(found.relative, thickness / thickness.mean(), rtol=5e-3)
+    assert found.broadening == pytest.approx(
+        np.log(peaks.matched.fwhm) - np.log(peaks.matched.fwhm).mean()
+    )
+
+
+def test_plural_scattering_is_what_single_scattering_leaves():
+    thickness, once = np.linspace(0.2, 1.0, 15), plasmon()
+    peaks = registered(thickness)
+    found = measure_thickness(peaks)
+    area = np.trapezoid(np.exp(peaks.log_reference), peaks.grid.u)
+    shape = np.exp(peaks.grid.interpolate(peaks.log_reference, peaks.u[0]))
+    for t, plural in zip(thickness, found.plural * shape / area, strict=True):
+        expected = np.interp(peaks.u[0], LOST, losses_of(t, once) - t * once)
+        # The steps of the convolution are a part of the width of the plasmon.
+        np.testing.assert_allclose(plural, expected, atol=0.02 * expected.max())
+
+
+def test_thickness_is_not_that_of_the_peaks_own_tail():
+    # Losses of the thinnest are some ten times the tail below them.
+    found = measure_thickness(registered(np.geomspace(0.01, 0.05, 15), tail=2e-5)).relative
+    assert found[-1] / found[0] == pytest.approx(5, rel=1e-3)
+
+
+def test_a_tail_that_is_higher_leaves_less_of_thin_specimens():
+    peaks = registered(np.linspace(0.05, 1.0, 20), tail=5e-4)
+    peaks.reference_error = lambda u: np.full(u.shape, 0.2)
+    low, here, high = (measure_thickness(peaks, errors).relative[0] for errors in (-1.0, 0.0, 1.0))
+    assert high < here < low
+
+
+def test_groups_that_are_incomplete_in_single_spectra_are_bridged():
+    thickness = np.linspace(0.2, 1.0, 30)
+    whole, holed = registered(thickness), registered(thickness)
+    holes = np.random.default_rng(3).random(holed.u.shape) < 0.1
+    holed.spectra = SimpleNamespace(
+        sums=np.where(holes, 0.0, holed.spectra.sums),
+        n_channels=holed.spectra.n_channels,
+        complete=~holes,
+    )
+    found, expected = (measure_thickness(peaks).relative for peaks in (holed, whole))
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"thickness": np.linspace(0.2, 1.0, 11)},  # too few spectra
+        {"thickness": np.linspace(0.50, 0.55, 30)},  # as good as equally thick
+        {"thickness": np.linspace(1e-5, 1e-4, 30)},  # no more losses than tail
+        {"thickness": np.linspace(-0.2, 1.0, 30)},  # no losses at all in some
+        {"thickness": np.linspace(0.2, 1.0, 30), "extrapolated_from": 15.0},  # nothing is far
+        {"thickness": np.linspace(0.2, 1.0, 30), "extrapolated_from": np.inf},
+    ],
+    ids=["few", "equal", "weak", "negative", "near", "known"],
+)
+def test_spectra_that_do_not_tell_are_left_alone(case):
+    peaks = registered(**case)
+    assert measure_thickness(peaks) is None
+    assert at_zero_thickness(peaks, np.zeros((0, peaks.u.shape[1]))) is None
