@@ -30,6 +30,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import solve_triangular
 
+from hyperspy_zlpml.physics.pooling import cropped
+
 #: Bins of the data in one FWHM of the peak: finer ones hold nothing more.
 BINS_PER_FWHM = 4
 #: Points in a channel over which a shape is averaged.
@@ -424,6 +426,23 @@ def scattered_down(bins, above, response):
     near = distance / bins.step <= response.size // 2
     found = [np.correlate(one, above.signal, "valid")[::-1] for one in (tail * near, tail * ~near)]
     return sum(found), np.abs(_TAIL_ERRORS @ np.array(found))
+
+
+def piece_of(losses, low, high):
+    """Cut out of spectra the energies where onsets may be, so that nothing from above reaches in.
+
+    Parameters
+    ----------
+    losses : Losses
+    low, high : float
+        From the peak, eV.
+
+    Returns
+    -------
+    Losses
+        On one axis of energies from the peaks.
+    """
+    return cropped(without_losses_above(losses, high), low, high)
 
 
 def without_losses_above(losses, high):

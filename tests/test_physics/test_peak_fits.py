@@ -24,14 +24,13 @@ from hyperspy_zlpml.physics.peak_windows import take_window
 from hyperspy_zlpml.physics.peaks import (
     QUANTITIES,
     WIDTH,
+    fit_group,
     fit_peaks,
     groups_of,
-    packed,
     piece_of,
     top,
 )
-from hyperspy_zlpml.physics.pooled_peaks import fit_pooled, neighbourhoods
-from hyperspy_zlpml.physics.pooling import Packing
+from hyperspy_zlpml.physics.pooling import pooled
 from hyperspy_zlpml.physics.reasons import Reason
 
 EXCITON = Exciton(energy=2.0, width=0.2)
@@ -408,21 +407,12 @@ def test_pooled_spectra_know_their_peak_better_but_not_what_they_share(is_shared
     peak = blurred("gaussian", 2.03, 0.23, AREA * STEP)
     directions = [(lambda e: 0.2 * peak(e)) if is_shared else (lambda e: 0 * e)]
     losses = make_losses(exciton_on(quadratic), 9, directions=directions)
-    packing = Packing.of(piece_of(losses, [EXCITON]))
-    rows = packed(losses, [EXCITON])
+    piece = piece_of(losses, [EXCITON])
     one = fit_peaks(losses.select([4]), [EXCITON], threshold=0.0)
-    pooled = fit_pooled(
-        packing, rows, [(4, np.arange(9))], peaks=[EXCITON], weight=None, threshold=0.0
-    )[:, 0]
-    ratio = column(pooled, "area", "std") / column(one, "area", "std")
-    assert column(pooled, "area") == pytest.approx(column(one, "area"), rel=0.02)
+    mean = fit_group(pooled(piece, piece.select([4])), [EXCITON], threshold=0.0)[:, 0]
+    ratio = column(mean, "area", "std") / column(one, "area", "std")
+    assert column(mean, "area") == pytest.approx(column(one, "area"), rel=0.02)
     assert ratio > 0.85 if is_shared else ratio < 0.6
-
-
-def test_neighbourhoods_end_at_the_image():
-    pools = neighbourhoods((3, 4), 3)
-    assert [len(near) for _, near in pools] == [4, 6, 6, 4, 6, 9, 9, 6, 4, 6, 6, 4]
-    assert neighbourhoods((), 3)[0][1].tolist() == [0]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from hyperspy_zlpml.physics.band_gap import (
     onset_curve,
 )
 from hyperspy_zlpml.physics.cherenkov import with_retardation
+from hyperspy_zlpml.physics.onset import piece_of
 from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
+from hyperspy_zlpml.removal.pooling import kinds_of, map_pooled
 from hyperspy_zlpml.signals.maps.native import (
     answers,
     numbers_of_pixels,
@@ -28,6 +29,7 @@ from hyperspy_zlpml.signals.maps.native import (
     summary,
     value_map,
 )
+from hyperspy_zlpml.signals.maps.pools import checked_pool
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.wrapping import set_lazy
@@ -35,8 +37,6 @@ from hyperspy_zlpml.statistics import Range
 
 #: Exponents that an onset may have.
 _EXPONENTS = (0.1, 5.0)
-#: Pixels on a side of a neighbourhood, at most.
-_LARGEST_POOL = 64
 #: Spectra that are looked at to find where gaps are.
 _LOOKED_AT = 32
 #: Length of the windows that pooled spectra are cut to, above the gaps, FWHM and eV.
@@ -125,7 +125,7 @@ class BandGapMethods:
         True
         """
         settings = self._gap_settings(exponent, window, own_response)
-        pool = _checked_pool(pool)
+        pool = checked_pool(self, pool)
         index, beam = (None, None) if n is None else (self._checked_index(n), beam_of(self, "n"))
         options = {
             "show_progressbar": wants_progressbar(show_progressbar),
@@ -167,20 +167,11 @@ class BandGapMethods:
     def _gap_numbers(self, settings, pool, options):
         """Find the numbers of all pixels, (..., N_NUMBERS)."""
         function = partial(band_gaps, settings=settings)
-        shape = self.removed.shape[:-1]
-        if isinstance(pool, int) and not shape:
-            arguments.refuse(pool, "pool", "None for a single spectrum")
         window = None if pool is None else self._pooled_window(settings)
         if window is None:
             return self.removed.map_losses(function, N_NUMBERS, lazy=False, **options)
-        options["window"] = window
-        if pool == "clusters":
-            labels = _groups(self.removed)
-            if labels.max() < 0:
-                return np.full(shape + (N_NUMBERS,), np.nan)
-            found = map_groups(self.removed, function, labels, **options)
-            return np.where((labels < 0)[..., None], np.nan, found[labels])
-        return map_neighbours(self.removed, function, N_NUMBERS, size=pool, **options)
+        prepare = partial(piece_of, low=window.low, high=window.high)
+        return map_pooled(self.removed, function, N_NUMBERS, pool=pool, prepare=prepare, **options)
 
     def _pooled_window(self, settings):
         """Choose the energies that pooled spectra are cut to, eV, by the gaps of some of them.
@@ -205,27 +196,12 @@ def _column(name):
     return Gap._fields.index(name)
 
 
-def _checked_pool(pool):
-    """Take a size of neighbourhoods, the clusters, or none of both."""
-    if pool is None or (isinstance(pool, str) and pool == "clusters"):
-        return pool
-    return arguments.count(pool, "pool", 2, _LARGEST_POOL, beside=', "clusters" or None')
-
-
 def _some_spectra(removed):
     """Choose some spectra of the specimen, or of vacuum where there is nothing else."""
     usable = np.isfinite(removed.centre).ravel()
     specimen = usable & ~removed.vacuum.ravel()
     index = np.flatnonzero(specimen if specimen.any() else usable)
     return index[np.unique(np.linspace(0, index.size - 1, _LOOKED_AT).astype(int))]
-
-
-def _groups(removed):
-    """Give clusters that have spectra a number each; vacuum is a group of its own."""
-    labels = np.where(removed.vacuum, removed.clusters.max() + 1, removed.clusters)
-    labels = np.where(np.isfinite(removed.centre) & (removed.clusters >= 0), labels, -1)
-    known = np.unique(labels[labels >= 0])
-    return np.where(labels >= 0, np.searchsorted(known, labels), -1)
 
 
 def _evidence_of(removed, numbers, pool):
@@ -237,7 +213,7 @@ def _evidence_of(removed, numbers, pool):
         Of the specimen, by clusters; NaN where there is none.
     groups : ndarray of int of the navigation shape
     """
-    evidence, groups = numbers[..., len(Gap._fields) :], _groups(removed)
+    evidence, groups = numbers[..., len(Gap._fields) :], kinds_of(removed)
     # Where a number is to be read with care, so is its kind.
     holds = numbers[..., _column("reason")] == Reason.NONE
     evidence = np.where(holds[..., None], evidence, np.nan)
