@@ -82,7 +82,7 @@ def test_maps_are_native(fits, removal):
         np.testing.assert_allclose(np.sqrt(variance), found.std.data)
         assert repr(found).startswith(f"<Measured, Flake plasmon 22 {name}: median")
     assert exciton.reason.metadata.ZLP_ML.legend.as_dictionary()["7"].startswith("AT_EDGE")
-    assert repr(plasmon).startswith("<PeakFit, plasmon 22, found in ")
+    assert repr(plasmon).startswith("<PeakFit, Flake plasmon 22, position: median 22.")
 
 
 def test_fits_are_drawn(fits):
@@ -261,7 +261,10 @@ def test_maps_are_saved_with_their_errors(fits, tmp_path):
         ({"peaks": Exciton(90.0, 1.0)}, "peaks: expected energies on the axis"),
         ({"peaks": EXCITON, "threshold": -1}, "threshold: expected a number from 0"),
         ({"peaks": EXCITON, "pool": 1}, "pool: expected an integer from 2 to 64"),
-        ({"peaks": EXCITON, "pool": "all"}, "\"clusters\" or None, got 'all'"),
+        (
+            {"peaks": EXCITON, "pool": "all"},
+            "pool: expected an integer from 2 to 64, .clusters. or",
+        ),
         ({"peaks": EXCITON, "side": "both"}, "side: expected one of"),
         ({"peaks": PLASMON, "side": "gain"}, "peaks: expected no Plasmon on the gain side"),
         ({"peaks": EXCITON, "single_scattering": "no"}, "single_scattering: expected True"),
