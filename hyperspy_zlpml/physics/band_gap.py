@@ -33,8 +33,8 @@ from hyperspy_zlpml.physics.reasons import Reason
 
 #: ln of a sum, of the logarithms of its terms.
 _log_sum = np.logaddexp.reduce
-#: Exponents of direct and of indirect transitions.
-DIRECT, INDIRECT = 0.5, 1.5
+#: Exponents of direct and of indirect transitions, and one between that is neither.
+DIRECT, BETWEEN, INDIRECT = 0.5, 1.0, 1.5
 #: Exponents that are tried where none is known.
 EXPONENTS = (0.3, 0.65, 1.0, 1.4, 1.75, 2.1, 2.5)
 #: Ends of the windows above the onset, in units of the shortest.
@@ -129,6 +129,8 @@ class Gap(NamedTuple):
         Mean and standard deviation of b.
     ln_indirect : float
         Logarithm of the evidence for b = 1.5 over that for b = 0.5.
+    ln_between : float
+        Logarithm of the evidence for b = 1 over that for the better of both.
     improvement : float
         chi2 by which an onset is better than none.
     reduced_chi2 : float
@@ -153,6 +155,7 @@ class Gap(NamedTuple):
     exponent: float = np.nan
     exponent_std: float = np.nan
     ln_indirect: float = np.nan
+    ln_between: float = np.nan
     improvement: float = np.nan
     reduced_chi2: float = np.nan
     first: float = np.nan
@@ -168,7 +171,7 @@ class Gap(NamedTuple):
 #: Widths of the rise by which direct and indirect gaps are told apart, eV: many spectra know it well.
 _WIDTHS_OF_EVIDENCE = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 #: Shapes by which they are told apart; without those of excitons, which would pass for either.
-EVIDENCE = Shapes((DIRECT, INDIRECT), _WIDTHS_OF_EVIDENCE, GROWTHS[:2])
+EVIDENCE = Shapes((DIRECT, BETWEEN, INDIRECT), _WIDTHS_OF_EVIDENCE, GROWTHS[:2])
 #: Numbers that are found for each spectrum: those of a gap, and the evidence of these shapes.
 N_NUMBERS = len(Gap._fields) + EVIDENCE.size
 
@@ -220,11 +223,45 @@ def ln_indirect(evidence):
     >>> [float(ln_indirect(np.array([evidence] * n)).round(6)) for n in (1, 2)]
     [1.0, 2.0]
     """
+    direct, _, indirect = _log_evidence(evidence)
+    return indirect - direct
+
+
+def ln_between(evidence):
+    """Compute the logarithm of the evidence for an exponent of 1 over that for a direct or an indirect gap.
+
+    Onsets whose exponent is between both are nearer to one of them, and :func:`ln_indirect` prefers that
+    one as clearly as if it were true: it tells the kind of a gap only where this number is well below 0.
+
+    Parameters
+    ----------
+    evidence : ndarray of shape (..., n_spectra, n_shapes)
+        Of :func:`band_gaps`; spectra that do not tell are NaN.
+
+    Returns
+    -------
+    float or ndarray
+        ``ln(P(b = 1) / max(P(b = 0.5), P(b = 1.5)))``; NaN where no spectrum tells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.band_gap import EVIDENCE, ln_between
+    >>> evidence = np.where(EVIDENCE.table[:, 1] == 1.5, 1.0, 0.0)
+    >>> float(ln_between(evidence[None]))
+    -1.0
+    """
+    direct, between, indirect = _log_evidence(evidence)
+    return between - np.maximum(direct, indirect)
+
+
+def _log_evidence(evidence):
+    """Compute the logarithm of the evidence of each exponent, of spectra together; NaN where none tells."""
     tells = np.isfinite(evidence[..., 0])
     total = np.where(tells[..., None], evidence, 0).sum(-2)
+    total = np.where(tells.any(-1)[..., None], total, np.nan)
     exponent = EVIDENCE.table[:, 1]
-    of_each = [_log_sum(total[..., exponent == one], axis=-1) for one in (INDIRECT, DIRECT)]
-    return np.where(tells.any(-1), of_each[0] - of_each[1], np.nan)
+    return [_log_sum(total[..., exponent == one], axis=-1) for one in EVIDENCE.exponents]
 
 
 def _gap_of(losses, row, settings):
@@ -254,7 +291,9 @@ def _gap_of(losses, row, settings):
     found = _fit(spectrum, onsets, ends, settings)
     evidence = _evidence(spectrum, onsets, found)
     gap = _summary(spectrum, found)._replace(
-        improvement=improvement, ln_indirect=float(ln_indirect(evidence[None]))
+        improvement=improvement,
+        ln_indirect=float(ln_indirect(evidence[None])),
+        ln_between=float(ln_between(evidence[None])),
     )
     if gap.lower < settings.left:
         # An onset below what was fitted is the continuation of a shape, not one that was seen.
@@ -271,7 +310,8 @@ def _none(reason, improvement=np.nan):
 class _Spectrum:
     """Bins of a spectrum, its FWHM, and how onsets are tried on it.
 
-    ``lowest`` is the lowest onset, ``reach`` the length of the shapes (eV), ``response`` blurs them.
+    ``lowest`` is the lowest onset, ``reach`` the length of the shapes (eV), ``response`` blurs them,
+    ``single`` are departures of which one may be there, (n_single, n_bins).
     """
 
     bins: Bins
@@ -279,6 +319,7 @@ class _Spectrum:
     lowest: float
     response: np.ndarray
     reach: float = np.inf
+    single: np.ndarray | None = None
 
     @property
     def shortest(self):
@@ -339,7 +380,10 @@ def _search(spectrum, highest):
 
 
 def _with_departures(spectrum, onsets, ends):
-    """Take departures from any shape for errors, as large as the data want them.
+    """Take departures from any shape for errors.
+
+    Everywhere by some part of the losses, as large as the data want it; and at one place or another by
+    as much as the losses are, as where an exciton is.
 
     Returns
     -------
@@ -353,14 +397,14 @@ def _with_departures(spectrum, onsets, ends):
     exact = fit(bins, found, [ends[0], bins.energy.size])
     best = np.unravel_index(exact.chi2[1].argmin(), exact.chi2[1].shape)
     model, distance = exact.height[1][best] * found.of(*best), spectrum.shortest / _DEPARTURES
-    unit = departures(bins, model, onsets.middle, distance)
-    tried = [
-        bins._replace(directions=np.concatenate([bins.directions, size * unit])) for size in _SIZES
-    ]
+    everywhere = departures(bins, model, onsets.middle, distance)
+    tried = [bins.beside(size * everywhere) for size in _SIZES]
     fits = [fit(one, found, [bins.energy.size]) for one in tried]
     evidence = [-0.5 * (one.chi2.min() + one.log_determinant[0]) for one in fits]
     chosen = int(np.argmax(evidence - np.arange(len(tried)) * _RELUCTANCE))
-    return replace(spectrum, bins=tried[chosen]), exact.none[0] - exact.chi2[0].min()
+    single = departures(bins, model, onsets.middle + distance, distance)
+    spectrum = replace(spectrum, bins=tried[chosen], single=single)
+    return spectrum, exact.none[0] - exact.chi2[0].min()
 
 
 def _grid(spectrum, onsets, ends, fineness):
@@ -374,7 +418,7 @@ def _grid(spectrum, onsets, ends, fineness):
 def _fits(spectrum, shapes, grid, n_bins):
     """Fit shapes to the first bins of a spectrum."""
     found = spectrum.templates(grid, shapes)
-    return fit(spectrum.bins, found, n_bins)
+    return fit(spectrum.bins, found, n_bins, spectrum.single)
 
 
 def _windows(spectrum, onset, is_given):

@@ -14,7 +14,7 @@ from hyperspy_zlpml.physics.deconvolution import channels_to_sum, rebinned, sing
 from hyperspy_zlpml.physics.peak_fits import N_NUMBERS, Model, Prior, least_squares, scan
 from hyperspy_zlpml.physics.peak_shapes import drude_area, drude_maximum
 from hyperspy_zlpml.physics.peak_windows import mirrored, take_window
-from hyperspy_zlpml.physics.pooling import Packing, cropped
+from hyperspy_zlpml.physics.pooling import cropped
 from hyperspy_zlpml.physics.reasons import Reason
 
 #: Numbers of a peak, each with its value, standard deviation and systematic error.
@@ -104,25 +104,6 @@ def prepared(losses, peaks, is_single=True, is_gain=False):
     losses = mirrored(losses) if is_gain else losses
     has_plasmon = any(peak.background is None for peak in peaks)
     return _single(losses, peaks) if is_single and has_plasmon else losses
-
-
-def packed(losses, peaks, is_single=True, is_gain=False):
-    """Write what is needed of every spectrum for a fit of one window into a row, for pooling.
-
-    Parameters
-    ----------
-    losses : Losses
-    peaks : sequence of Plasmon or Exciton
-    is_single, is_gain : bool
-        See :func:`fit_peaks`.
-
-    Returns
-    -------
-    ndarray of shape (n, width)
-        As the :class:`.Packing` of :func:`piece_of` has it.
-    """
-    piece = piece_of(losses, peaks, is_single, is_gain)
-    return Packing.of(piece).pack(piece)
 
 
 def piece_of(losses, peaks, is_single=True, is_gain=False):

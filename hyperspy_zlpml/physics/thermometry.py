@@ -21,13 +21,14 @@ at energies some half FWHM apart, and the temperature is that of which the diffe
 weak gains are not biased.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.physics.kinematics import BOLTZMANN
+from hyperspy_zlpml.physics.pooling import cropped
 from hyperspy_zlpml.physics.reasons import Reason
 
 #: Columns of :func:`temperatures`, in order.
@@ -189,6 +190,26 @@ def temperatures(losses, left=None, right=None):
         for _ in range(_STEPS):
             inverse, curvature = _closer(filtered, inverse)
     return np.stack(_columns(losses, window, filtered, (inverse, curvature)), -1)
+
+
+def piece_of(losses, left=None, right=None):
+    """Cut both sides of the peak out of spectra, as far as temperatures need them.
+
+    Parameters
+    ----------
+    losses : Losses
+    left, right : float, optional
+        eV from the peak; see :func:`temperatures`.
+
+    Returns
+    -------
+    Losses
+        On one axis of energies from the peaks, with limits of pure ZLP that are the same on both sides.
+    """
+    window = window_of(losses, left, right)
+    reach = (window.bins[-1] + 1) * window.n_together * window.step
+    limit = np.maximum(np.abs(losses.gain_limit), losses.loss_limit)
+    return replace(cropped(losses, -reach, reach), gain_limit=-limit, loss_limit=limit)
 
 
 @dataclass(frozen=True)
@@ -536,8 +557,9 @@ def _counts(losses, window, side):
     energy = side * losses.from_peak
     high = np.minimum(window.high, window.energy[-1])
     inside = (energy >= window.low[:, None]) & (energy <= high[:, None])
+    inside &= ~np.isnan(losses.variance)
     any_there = inside.any(-1)
-    shared = (losses.directions * inside[:, None]).sum(-1)
-    variance = (losses.variance * inside).sum(-1) + (shared**2).sum(-1)
-    total = (losses.subtracted * inside).sum(-1)
+    shared = np.where(inside[:, None], losses.directions, 0).sum(-1)
+    variance = np.where(inside, losses.variance, 0).sum(-1) + (shared**2).sum(-1)
+    total = np.where(inside, losses.subtracted, 0).sum(-1)
     return np.where(any_there, total, np.nan), np.where(any_there, np.sqrt(variance), np.nan)

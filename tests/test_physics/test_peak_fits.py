@@ -24,14 +24,13 @@ from hyperspy_zlpml.physics.peak_windows import take_window
 from hyperspy_zlpml.physics.peaks import (
     QUANTITIES,
     WIDTH,
+    fit_group,
     fit_peaks,
     groups_of,
-    packed,
     piece_of,
     top,
 )
-from hyperspy_zlpml.physics.pooled_peaks import fit_pooled, neighbourhoods
-from hyperspy_zlpml.physics.pooling import Packing
+from hyperspy_zlpml.physics.pooling import pooled
 from hyperspy_zlpml.physics.reasons import Reason
 
 EXCITON = Exciton(energy=2.0, width=0.2)
@@ -259,7 +258,10 @@ def test_a_slope_has_no_top():
 
 
 def test_errors_hold():
-    """Pulls of 400 spectra with noise and an error that channels share are standard normal."""
+    """Pulls of 400 spectra with noise and an error that channels share are standard normal.
+
+    A little less, for their background is a polynomial, which the error does not take for granted.
+    """
     losses = make_losses(
         exciton_on(quadratic),
         400,
@@ -273,8 +275,8 @@ def test_errors_hold():
     found = fit_peaks(losses, [EXCITON])
     pull = (column(found, "position") - 2.03) / column(found, "position", "std")
     assert abs(pull.mean()) < 0.2
-    assert 0.9 < pull.std() < 1.1
-    assert 0.62 < (np.abs(pull) < 1).mean() < 0.74
+    assert 0.85 < pull.std() < 1.1
+    assert 0.62 < (np.abs(pull) < 1).mean() < 0.78
     assert np.median(found[:, -3]) == pytest.approx(1, abs=0.1)
 
 
@@ -288,11 +290,17 @@ def test_what_the_peak_may_be_off_by_is_in_the_error():
     assert np.sqrt(added) == pytest.approx(0.1 * AREA, rel=0.1)
 
 
-def test_false_alarms_are_as_often_as_stated():
-    """Two in a hundred above 2, one in a thousand above 3."""
-    losses = make_losses(quadratic, 3000, rng=np.random.default_rng(4))
+def few(energy):
+    """Background of so few counts that noise hides whether it is a polynomial."""
+    return 0.01 * quadratic(energy)
+
+
+@pytest.mark.parametrize("background, least", [(few, 0.008), (quadratic, 0.0)])
+def test_false_alarms_are_as_often_as_stated(background, least):
+    """Two in a hundred above 2, one in a thousand above 3, where noise is what might make peaks; else fewer."""
+    losses = make_losses(background, 3000, rng=np.random.default_rng(4))
     found = fit_peaks(losses, [EXCITON], threshold=9.0)
-    assert 0.008 < (found[:, -2] > 2).mean() < 0.03
+    assert least <= (found[:, -2] > 2).mean() < 0.03
     assert (found[:, -2] > 3).mean() < 0.003
     assert (found[:, -1] == Reason.NOT_SIGNIFICANT).all()
     assert np.isnan(found[:, :-2]).all()
@@ -342,7 +350,8 @@ def test_peaks_side_by_side_need_each_other():
     both = fit_peaks(losses, [EXCITON, Exciton(2.4, 0.3)])[:, :WIDTH]
     alone = fit_peaks(losses, [EXCITON])
     assert column(both, "position")[0] == pytest.approx(2.03, abs=5e-3)
-    assert abs(column(alone, "position")[0] - 2.03) > 0.01
+    off = [abs(column(one, "position")[0] - 2.03) for one in (both, alone)]
+    assert off[1] > 3 * off[0]
 
 
 def test_peaks_are_fitted_together_where_windows_overlap():
@@ -407,27 +416,14 @@ def test_gains_are_losses_turned_round():
 def test_pooled_spectra_know_their_peak_better_but_not_what_they_share(is_shared):
     peak = blurred("gaussian", 2.03, 0.23, AREA * STEP)
     directions = [(lambda e: 0.2 * peak(e)) if is_shared else (lambda e: 0 * e)]
-    losses = make_losses(exciton_on(quadratic), 9, directions=directions)
-    packing = Packing.of(piece_of(losses, [EXCITON]))
-    rows = packed(losses, [EXCITON])
+    losses = make_losses(exciton_on(few), 9, directions=directions)
+    piece = piece_of(losses, [EXCITON])
     one = fit_peaks(losses.select([4]), [EXCITON], threshold=0.0)
-    pooled = fit_pooled(
-        packing, rows, [(4, np.arange(9), np.ones(9))], peaks=[EXCITON], weight=None, threshold=0.0
-    )[:, 0]
-    ratio = column(pooled, "area", "std") / column(one, "area", "std")
-    assert column(pooled, "area") == pytest.approx(column(one, "area"), rel=0.02)
-    assert ratio > 0.85 if is_shared else ratio < 0.6
-
-
-def test_neighbourhoods_end_at_the_image():
-    pools = neighbourhoods((3, 4), 3)
-    assert [len(near) for _, near, _ in pools] == [4, 6, 6, 4, 6, 9, 9, 6, 4, 6, 6, 4]
-    assert neighbourhoods((), 3)[0][1].tolist() == [0]
-
-
-def test_neighbourhoods_of_an_even_size_have_the_area_of_their_square():
-    for size in (2, 3, 4, 5):
-        assert neighbourhoods((9, 9), size)[40][2].sum() == size**2
+    mean = fit_group(pooled(piece, piece.select([4])), [EXCITON], threshold=0.0)[:, 0]
+    ratio = column(mean, "area", "std") / column(one, "area", "std")
+    assert column(mean, "area") == pytest.approx(column(one, "area"), rel=0.02)
+    # What the background may be does not average out either.
+    assert ratio > 0.85 if is_shared else ratio < 0.7
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,27 @@ def test_any_number_of_navigation_axes(shape, removal):
     assert np.nanmedian(found.temperature.value.data) == pytest.approx(600.0, abs=30.0)
 
 
+@pytest.mark.parametrize("pool", [2, 3, "clusters"])
+def test_pooled_temperatures_are_lazy_or_not_and_better(film, removal, found, pool):
+    pooled = removal.temperature(pool=pool)
+    signal = film.signal.as_lazy()
+    signal.data = signal.data.rechunk((2, 3, -1))
+    assert_same_maps(pooled, signal.remove_zlp_ml(**REMOVE).temperature(pool=pool), rtol=1e-6)
+    single, better = found.temperature.std.data, pooled.temperature.std.data
+    has = np.isfinite(single) & np.isfinite(better)
+    assert has.sum() > 15
+    assert np.median(better[has]) < 0.8 * np.median(single[has])
+    assert np.nanmedian(pooled.temperature.value.data) == pytest.approx(600.0, abs=5.0)
+    vacuum = film.thickness.data == 0
+    assert np.isnan(pooled.temperature.value.data[vacuum]).all()
+    assert pooled.reason.data[LEFT_OUT] == Reason.LEFT_OUT
+
+
+def test_pools_of_nothing(removal):
+    with pytest.raises(ValueError, match="pool: expected an integer from 2 to 64, .clusters. or N"):
+        removal.temperature(pool=1)
+
+
 # --- what there is no temperature of, and what is refused -----------------------------------------
 
 

@@ -14,12 +14,14 @@ from hyperspy_zlpml.physics.band_gap import (
     Gap,
     GapSettings,
     band_gaps,
+    ln_between,
     ln_indirect,
     onset_curve,
 )
 from hyperspy_zlpml.physics.cherenkov import with_retardation
+from hyperspy_zlpml.physics.onset import piece_of
 from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
+from hyperspy_zlpml.removal.pooling import kinds_of, map_pooled
 from hyperspy_zlpml.signals.maps.given import (
     check_unused,
     index_of,
@@ -46,9 +48,12 @@ _BELOW = 0.8
 #: Attributes of a result that are columns, what titles call them, and their quantities.
 _PLAIN = {
     "ln_indirect": ("evidence for an indirect gap", "ln K"),
+    "ln_between": ("evidence for neither kind", "ln K"),
     "improvement": ("improvement by an onset", "chi2"),
     "reduced_chi2": ("misfit of the onset", "Reduced chi2"),
 }
+#: ln of the odds from which the kind of a gap is told: twelve to one.
+_CLEAR = 2.5
 
 
 class BandGapMethods:
@@ -168,18 +173,11 @@ class BandGapMethods:
     def _gap_numbers(self, settings, pool, options):
         """Find the numbers of all pixels, (..., N_NUMBERS)."""
         function = partial(band_gaps, settings=settings)
-        shape = self.removed.shape[:-1]
         window = None if pool is None else self._pooled_window(settings)
         if window is None:
             return self.removed.map_losses(function, N_NUMBERS, lazy=False, **options)
-        options["window"] = window
-        if pool == "clusters":
-            labels = _groups(self.removed)
-            if labels.max() < 0:
-                return np.full(shape + (N_NUMBERS,), np.nan)
-            found = map_groups(self.removed, function, labels, **options)
-            return np.where((labels < 0)[..., None], np.nan, found[labels])
-        return map_neighbours(self.removed, function, N_NUMBERS, size=pool, **options)
+        prepare = partial(piece_of, low=window.low, high=window.high)
+        return map_pooled(self.removed, function, N_NUMBERS, pool=pool, prepare=prepare, **options)
 
     def _pooled_window(self, settings):
         """Choose the energies that pooled spectra are cut to, eV, by the gaps of some of them.
@@ -212,14 +210,6 @@ def _some_spectra(removed):
     return index[np.unique(np.linspace(0, index.size - 1, _LOOKED_AT).astype(int))]
 
 
-def _groups(removed):
-    """Give clusters that have spectra a number each; vacuum is a group of its own."""
-    labels = np.where(removed.vacuum, removed.clusters.max() + 1, removed.clusters)
-    labels = np.where(np.isfinite(removed.centre) & (removed.clusters >= 0), labels, -1)
-    known = np.unique(labels[labels >= 0])
-    return np.where(labels >= 0, np.searchsorted(known, labels), -1)
-
-
 def _evidence_of(removed, numbers, pool):
     """Take the evidence of pixels for their kinds of onset, each spectrum counted once.
 
@@ -229,7 +219,7 @@ def _evidence_of(removed, numbers, pool):
         Of the specimen, by clusters; NaN where there is none.
     groups : ndarray of int of the navigation shape
     """
-    evidence, groups = numbers[..., len(Gap._fields) :], _groups(removed)
+    evidence, groups = numbers[..., len(Gap._fields) :], kinds_of(removed)
     # Where a number is to be read with care, so is its kind.
     holds = numbers[..., _column("reason")] == Reason.NONE
     evidence = np.where(holds[..., None], evidence, np.nan)
@@ -264,8 +254,13 @@ class BandGap(MapResult):
     ln_indirect_clusters : BaseSignal
         That of all pixels of a cluster together whose gap holds.
     ln_indirect_image : float
-        That of all pixels together whose gap holds; NaN where none does. Two exponents are compared:
-        an onset that has neither is called by the one that is nearer, and as clearly.
+        That of all pixels together whose gap holds; NaN where none does.
+    ln_between, ln_between_clusters : BaseSignal
+        Logarithm of the evidence for an exponent of 1 over that for the better of both, likewise: an
+        onset that has neither exponent is nearer to one of them. ``ln_indirect`` tells the kind of a gap
+        only where this is well below 0.
+    ln_between_image : float
+        That of all pixels together.
     improvement : BaseSignal
         chi2 by which an onset is better than none.
     reduced_chi2 : BaseSignal
@@ -284,6 +279,9 @@ class BandGap(MapResult):
     ln_indirect: BaseSignal
     ln_indirect_clusters: BaseSignal
     ln_indirect_image: float
+    ln_between: BaseSignal
+    ln_between_clusters: BaseSignal
+    ln_between_image: float
     improvement: BaseSignal
     reduced_chi2: BaseSignal
     reason: BaseSignal
@@ -310,8 +308,12 @@ class BandGap(MapResult):
         """
         found = Gap(*np.moveaxis(numbers[..., : len(Gap._fields)], -1, 0))
         evidence, groups = _evidence_of(removal.removed, numbers, pool)
-        of_groups = np.where(groups < 0, np.nan, ln_indirect(evidence)[groups])
+        together = evidence.reshape(-1, evidence.shape[-1])
         plain = partial(plain_map, removal)
+
+        def of_clusters(function, title):
+            return plain(np.where(groups < 0, np.nan, function(evidence)[groups]), title, "ln K")
+
         return cls(
             **_energies(removal, found),
             exponent=Measured.of(
@@ -321,16 +323,29 @@ class BandGap(MapResult):
                 quantity="Exponent",
             ),
             **{name: plain(getattr(found, name), *words) for name, words in _PLAIN.items()},
-            ln_indirect_clusters=plain(
-                of_groups, "evidence of clusters for an indirect gap", "ln K"
+            ln_indirect_clusters=of_clusters(
+                ln_indirect, "evidence of clusters for an indirect gap"
             ),
-            ln_indirect_image=float(ln_indirect(evidence.reshape(-1, evidence.shape[-1]))),
+            ln_indirect_image=float(ln_indirect(together)),
+            ln_between_clusters=of_clusters(ln_between, "evidence of clusters for neither kind"),
+            ln_between_image=float(ln_between(together)),
             reason=reason_map(removal, found.reason, "band gap"),
             _removal=removal,
             _numbers=numbers,
             _settings=settings,
             _pool=pool,
         )
+
+    @property
+    def kind(self):
+        """Kind of the gap by all pixels: "direct", "indirect", or "cannot tell" (str).
+
+        It is told where the better of both exponents is twelve times as likely as an exponent of 1,
+        and as the other: of images whose exponent is 1 at most one in ten is called by either.
+        """
+        if not (self.ln_between_image < -_CLEAR and abs(self.ln_indirect_image) > _CLEAR):
+            return "cannot tell"
+        return "indirect" if self.ln_indirect_image > 0 else "direct"
 
     def curve(self, indices=None):
         """Compute the onset that fits a pixel best, with what higher losses bring down to it.

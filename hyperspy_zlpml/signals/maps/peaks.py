@@ -9,11 +9,18 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
-from hyperspy_zlpml.physics.peaks import QUANTITIES, WIDTH, fit_peaks
+from hyperspy_zlpml.physics.peaks import (
+    QUANTITIES,
+    WIDTH,
+    fit_group,
+    fit_peaks,
+    groups_of,
+    piece_of,
+)
+from hyperspy_zlpml.removal.pooling import map_pooled
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
 from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
-from hyperspy_zlpml.signals.maps.pools import fit_pools
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
@@ -199,7 +206,7 @@ class PeakMethods:
                 partial(fit_peaks, **settings), len(peaks) * WIDTH, lazy=False, **options
             )
         else:
-            found = fit_pools(self.removed, pool, **settings, **options)
+            found = _pooled(self.removed, pool, settings, options)
         found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))
         axis = self._like.axes_manager.signal_axes[0]
         around = Surroundings(
@@ -211,6 +218,27 @@ class PeakMethods:
         )
         fits = [_as_fit(self, peak, found[..., k, :], around) for k, peak in enumerate(peaks)]
         return fits[0] if is_one else fits
+
+
+def _pooled(removed, pool, settings, options):
+    """Fit peaks to the means of pooled spectra; (..., n_peaks * WIDTH)."""
+    settings = dict(settings)
+    peaks, sides = settings.pop("peaks"), ("is_single", "is_gain")
+    sides = {name: settings.pop(name) for name in sides}
+    found = np.full(removed.shape[:-1] + (len(peaks), WIDTH), np.nan)
+    for group in groups_of(peaks):
+        some = [peaks[k] for k in group]
+        prepare = partial(piece_of, peaks=some, **sides)
+        function = partial(_fit_flat, peaks=some, **settings)
+        width = len(some) * WIDTH
+        values = map_pooled(removed, function, width, pool=pool, prepare=prepare, **options)
+        found[..., group, :] = values.reshape(values.shape[:-1] + (len(some), WIDTH))
+    return found.reshape(found.shape[:-2] + (-1,))
+
+
+def _fit_flat(losses, **settings):
+    """Fit peaks of one window; (n_spectra, n_peaks * WIDTH)."""
+    return fit_group(losses, **settings).reshape(len(losses.centre), -1)
 
 
 def _checked(removal, peaks, threshold, single_scattering, side):

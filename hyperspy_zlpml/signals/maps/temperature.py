@@ -8,7 +8,9 @@ import numpy as np
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
-from hyperspy_zlpml.physics.thermometry import COLUMNS, temperatures
+from hyperspy_zlpml.physics.thermometry import COLUMNS, piece_of, temperatures
+from hyperspy_zlpml.removal.pooling import map_pooled
+from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.preferences import wants_progressbar
@@ -52,7 +54,7 @@ class Temperature(MapResult):
 class TemperatureMethods:
     """Temperature from the result of a removal."""
 
-    def temperature(self, *, left=None, right=None, show_progressbar=None):
+    def temperature(self, *, left=None, right=None, pool=None, show_progressbar=None):
         r"""Measure the temperature of each pixel from the energies that electrons lost and gained.
 
         A specimen at temperature :math:`T` gives energy :math:`E` less often than it takes it, by
@@ -70,6 +72,9 @@ class TemperatureMethods:
             axis; best around the phonons that are seen. By default all that both sides show beyond
             the limits of pure ZLP, up to some twenty FWHM from the peak. Within the limits nothing
             is used, whatever ``left`` is.
+        pool : int or "clusters", optional
+            Measure means: of a square of so many pixels about each, or of each cluster, vacuum apart.
+            Errors of the zero-loss peak that the pixels share do not average out.
         show_progressbar : bool, optional
             Default from HyperSpy's preferences.
 
@@ -114,14 +119,24 @@ class TemperatureMethods:
         True
         """
         left, right = _checked_window(self, left, right)
-        found = self.removed.map_losses(
-            partial(temperatures, left=left, right=right),
-            len(COLUMNS),
-            lazy=False,
+        pool = pool_of(self, pool)
+        found = _numbers(
+            self.removed,
+            pool,
+            {"left": left, "right": right},
             show_progressbar=wants_progressbar(show_progressbar),
             title="Measuring temperatures",
         )
         return _as_maps(self, dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True)))
+
+
+def _numbers(removed, pool, window, **options):
+    """Measure all pixels, alone or pooled; (..., n_columns)."""
+    function, width = partial(temperatures, **window), len(COLUMNS)
+    if pool is None:
+        return removed.map_losses(function, width, lazy=False, **options)
+    prepare = partial(piece_of, **window)
+    return map_pooled(removed, function, width, pool=pool, prepare=prepare, **options)
 
 
 def _checked_window(removal, left, right):
