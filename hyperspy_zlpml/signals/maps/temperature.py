@@ -9,11 +9,10 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.thermometry import COLUMNS, piece_of, temperatures
-from hyperspy_zlpml.removal.pooling import map_pooled
 from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.plans import Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
-from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -120,23 +119,16 @@ class TemperatureMethods:
         """
         left, right = _checked_window(self, left, right)
         pool = pool_of(self, pool)
-        found = _numbers(
-            self.removed,
-            pool,
-            {"left": left, "right": right},
-            show_progressbar=wants_progressbar(show_progressbar),
+        window = {"left": left, "right": right}
+        plan = Plan(
+            function=partial(temperatures, **window),
+            width=len(COLUMNS),
+            finish=_as_maps,
             title="Measuring temperatures",
         )
-        return _as_maps(self, dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True)))
-
-
-def _numbers(removed, pool, window, **options):
-    """Measure all pixels, alone or pooled; (..., n_columns)."""
-    function, width = partial(temperatures, **window), len(COLUMNS)
-    if pool is None:
-        return removed.map_losses(function, width, lazy=False, **options)
-    prepare = partial(piece_of, **window)
-    return map_pooled(removed, function, width, pool=pool, prepare=prepare, **options)
+        if pool is not None:
+            plan = pooled(plan, pool, prepare=partial(piece_of, **window))
+        return self._carry_out(plan, show_progressbar)
 
 
 def _checked_window(removal, left, right):
@@ -160,8 +152,9 @@ def _checked_window(removal, left, right):
     return left, right
 
 
-def _as_maps(removal, found):
+def _as_maps(removal, numbers):
     """Wrap numbers of all pixels as maps."""
+    found = dict(zip(COLUMNS, np.moveaxis(numbers, -1, 0), strict=True))
     units = removal._like.axes_manager.signal_axes[0].units
     plain, counts = partial(plain_map, removal), "Intensity (Counts)"
 
