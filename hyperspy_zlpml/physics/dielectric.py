@@ -48,6 +48,8 @@ _SIGNIFICANT_IN_VACUUM = 5.0
 _NEAREST_RETARDED = 3.0
 #: Thickness below which losses of two faces that do not feel each other are not to be taken off, nm.
 _THINNEST = 10.0
+#: Parts of Im[-1/eps] that are tried to see whether smaller losses of the volume would do as well.
+_SMALLER = (0.03, 0.1, 0.3)
 #: Patterns of noise that are put through the iterations, and the seed of their signs.
 _PATTERNS = 8
 _SEED = 0
@@ -170,6 +172,24 @@ class _Material:
             return self.invert(losses), None, np.ones(losses.shape[:-1], bool)
         free, settled = without_excess(losses, self.invert, self.excess_of, excess.first_part)
         return self.invert(free), losses - free, settled
+
+    def is_ambiguous(self, losses, inverse):
+        """Tell where less loss of the volume would explain the measured losses as well.
+
+        Where eps1 is -1 faces take ``1 / Im[-1/eps]``: those of a sharp plasmon of the faces may be
+        taken for losses of the volume, and the iteration finds the larger of two solutions.
+        """
+        energy, trusted = self.analysis.grid.energy, ~self.continuation.is_below
+        found = np.zeros(losses.shape[:-1], bool)
+        for part in _SMALLER:
+            smaller = replace(inverse, loss=part * inverse.loss)
+            excess = self.analysis.excess.per_thickness(
+                energy, smaller.epsilon, self.thickness(inverse)
+            )
+            total = inverse.scale[:, None] * (smaller.loss + excess)
+            above = smoothed(total - losses, self.analysis.grid.window)
+            found |= (trusted & (inverse.real < 0) & (above > 0)).any(-1)
+        return found
 
     def varied(self, losses, **changes):
         """Find what the inverse and the thickness are with other losses, or another assumption.
@@ -334,6 +354,8 @@ def _solved(measured, material, given_error):
     known = np.where(significant[:, None], measured.losses, np.nan)
     measured = measured._replace(losses=known)
     inverse, excess, settled = material.solve(measured.losses)
+    if analysis.surface:
+        settled &= ~material.is_ambiguous(measured.losses, inverse)
     material = replace(material, excess=excess)
     found = _Answer(inverse, material.thickness(inverse))
     of_zlp = _of_zlp(found, measured, material)

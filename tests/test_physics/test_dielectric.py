@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scattering_spectra import make_losses
 
-from hyperspy_zlpml.data import SEMICONDUCTOR
+from hyperspy_zlpml.data import ALUMINIUM, SEMICONDUCTOR
 from hyperspy_zlpml.physics import Beam, Reason
 from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
@@ -115,6 +115,21 @@ def test_draws_scatter_as_the_errors_say_where_something_is_taken_off(taken_off)
     seen = (ENERGY > 2.5) & (ENERGY < 8.0)
     ratio = found["eps1"].std(0) / np.median(found["eps1_std"], axis=0)
     assert np.median(ratio[seen]) == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("model, is_told", [(SEMICONDUCTOR, False), (ALUMINIUM, True)])
+def test_faces_that_may_be_taken_for_the_volume_are_told(model, is_told):
+    """A sharp plasmon of the faces, where eps1 is -1, may be one of the volume just as well."""
+
+    def with_faces(energy):
+        above = np.maximum(energy, 0.05)
+        true = model.epsilon(above)
+        total = 130.6 * volume_loss(above, true, BEAM) + 5.0 * surface_loss(above, true, BEAM)
+        return np.where(energy > 0, total, 0.0)  # of 26 nm
+
+    losses, _ = make_losses([0.2], single=with_faces)
+    found = found_of(losses, replace(ANALYSIS, surface=True), given=model.refractive_index)
+    assert (found["reason"] == Reason.NOT_CONVERGED).all() == is_told
 
 
 def test_the_error_of_what_is_given_is_systematic(losses):
