@@ -259,9 +259,9 @@ def _log_evidence(evidence):
     """Compute the logarithm of the evidence of each exponent, of spectra together; NaN where none tells."""
     tells = np.isfinite(evidence[..., 0])
     total = np.where(tells[..., None], evidence, 0).sum(-2)
-    total = np.where(tells.any(-1)[..., None], total, np.nan)
-    exponent = EVIDENCE.table[:, 1]
-    return [_log_sum(total[..., exponent == one], axis=-1) for one in EVIDENCE.exponents]
+    exponent, known = EVIDENCE.table[:, 1], tells.any(-1)
+    found = (_log_sum(total[..., exponent == one], axis=-1) for one in EVIDENCE.exponents)
+    return [np.where(known, one, np.nan) for one in found]
 
 
 def _gap_of(losses, row, settings):
