@@ -67,12 +67,15 @@ def measure(side, methods):
     hs.preferences.General.show_progressbar = False
     warnings.simplefilter("ignore")
     with dask.config.set(scheduler="synchronous"):
-        removal = removed(side)
+        tile = dielectric_phantom((TILE, TILE), random_state=7001).signal
+        trained = tile.remove_zlp_ml(random_state=0)
+        several = {name: METHODS[name] for name in methods}
+        trained.maps(**several)  # what is compiled or imported at first does not count
+        removal = removed(tile, trained.ensemble, side)
         times = {
             name: timed(removal, lambda name=name: getattr(removal, name)(**METHODS[name]))
             for name in methods
         }
-        several = {name: METHODS[name] for name in methods}
         found = {"one by one": sum(times.values())}
         found["in one pass"] = timed(removal, lambda: removal.maps(**several))
         found["zero-loss peaks and their errors"] = timed(
@@ -94,10 +97,8 @@ def nothing(losses):
     return losses.centre[:, None]
 
 
-def removed(side):
+def removed(tile, ensemble, side):
     """Remove the zero-loss peak of a tiled image."""
-    tile = dielectric_phantom((TILE, TILE), random_state=7001).signal
-    ensemble = tile.remove_zlp_ml(random_state=0).ensemble
     n_tiles = -(-side // TILE)
     data = da.tile(da.from_array(tile.data), (n_tiles, n_tiles, 1))[:side, :side]
     image = tile.inav[:1, :1]._deepcopy_with_new_data(data.rechunk((BLOCK, BLOCK, -1)))
