@@ -278,7 +278,9 @@ def report_measured(name):
     value, std, systematic = (part.data for part in vars(found.t_over_lambda).values())
     numbers = (np.array2string(one.ravel()[:6], precision=4) for one in (value, std, systematic))
     print(f"{name}: t/lambda, std, systematic of the first:", *numbers)
-    print(f"{name}: lower limits {found.lower_limit.value.data.ravel()[:6].round(4)}", reasons(found))
+    print(
+        f"{name}: lower limits {found.lower_limit.value.data.ravel()[:6].round(4)}", reasons(found)
+    )
 
 
 def reasons(found):
