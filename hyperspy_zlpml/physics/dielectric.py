@@ -449,8 +449,11 @@ def _gain_of_noise(found, measured, material):
 def _systematic(found, measured, material, given_error):
     """Compute what errors do that all pixels have: of what is given, of the tail, of the resolution.
 
-    Data at the resolution once more differ from the data about as these do from the truth.
+    Data at the resolution once more differ from the data about as these do from the truth. Losses by
+    retardation in the volume do not vanish towards zero, as is assumed below the first energy that
+    is trusted: another choice, one FWHM further, tells how much that matters.
     """
+    analysis, continuation = material.analysis, material.continuation
 
     def effect(losses=measured.losses, **changes):
         answer = material.varied(losses, **changes)
@@ -458,15 +461,15 @@ def _systematic(found, measured, material, given_error):
         return _Errors.between(found, _Answer(inverse, answer.thickness[:, None]))
 
     tails = [
-        effect(
-            continuation=replace(
-                material.continuation, plasmon=material.continuation.plasmon * factor
-            )
-        )
+        effect(continuation=replace(continuation, plasmon=continuation.plasmon * factor))
         for factor in _PLASMONS
     ]
     of_given = effect(given=material.given + given_error)
-    return _Errors.join([of_given, _Errors.half(*tails), effect(measured.blurred)])
+    effects = [of_given, _Errors.half(*tails), effect(measured.blurred)]
+    if analysis.relativistic and not analysis.surface:
+        later = continuation.first + analysis.grid.window
+        effects.append(effect(continuation=replace(continuation, first=later)))
+    return _Errors.join(effects)
 
 
 def _spectra(found, of_zlp, systematic, noise):
