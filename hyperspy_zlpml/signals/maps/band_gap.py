@@ -20,7 +20,7 @@ from hyperspy_zlpml.physics.band_gap import (
 )
 from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.onset import piece_of
-from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.physics.reasons import Reason, most_serious
 from hyperspy_zlpml.removal.pooling import kinds_of, map_pooled
 from hyperspy_zlpml.signals.maps.given import (
     check_unused,
@@ -147,7 +147,9 @@ class BandGapMethods:
             "title": "Fitting onsets",
         }
         numbers = self._gap_numbers(settings, pool, options)
-        numbers[..., _column("reason")] = retarded(numbers[..., _column("reason")])
+        is_other = np.where(self.removed.misses_peak(), Reason.OTHER_PEAK, Reason.NONE)
+        reasons = most_serious(numbers[..., _column("reason")], is_other)
+        numbers[..., _column("reason")] = retarded(reasons)
         return BandGap.wrap(self, numbers, settings, pool)
 
     def _gap_settings(self, exponent, left, right, own_response):
