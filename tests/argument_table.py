@@ -285,6 +285,7 @@ KINDS = {
             and min(value) > 0
         )
     ),
+    "no arguments": is_limits,
     "limits or None": optional(is_limits),
     "clusters": either(count(1, 50), one_of("auto")),
     "replicas": count(2, 10_000),
@@ -543,6 +544,9 @@ def _result_methods(scene):
             "tail_exponent_error": "error of a fall", "show_progressbar": "a flag or None",
             "n": "index above 1 or None", "right": "a positive number or None",
         }, {"n": 3.0}),
+        Called("r.maps", removal.maps, {
+            "thickness": "no arguments", "show_progressbar": "a flag or None",
+        }, {"thickness": {}}),
         Called("r.thickness by a path", removal.thickness, {
             "mean_free_path_error": "error of a path",
         }, {"mean_free_path": 100.0}),

@@ -18,7 +18,7 @@ _TEXTS = {
     "MISFIT": "the model does not fit the data",
     "RETARDED": "the specimen is fast enough for Cherenkov losses: retardation changes the spectrum",
     "NO_CROSSING": "the function does not cross zero",
-    "NOT_CONVERGED": "the iteration did not settle",
+    "NOT_CONVERGED": "the iteration did not settle, or has more than one answer",
     "NO_PEAK": "there is no zero-loss peak to compare with",
     "OTHER_PEAK": "the zero-loss peak is not that of the vacuum: it misses the spectrum below E_I",
     "NOT_GIVEN": "what the method needs beside the data is not known of this pixel",

@@ -22,6 +22,7 @@ from hyperspy_zlpml.signals.following import Follower
 from hyperspy_zlpml.signals.maps.band_gap import BandGapMethods
 from hyperspy_zlpml.signals.maps.dielectric import DielectricMethods
 from hyperspy_zlpml.signals.maps.peaks import PeakMethods
+from hyperspy_zlpml.signals.maps.plans import MapMethods
 from hyperspy_zlpml.signals.maps.retardation import RetardationMethods
 from hyperspy_zlpml.signals.maps.temperature import TemperatureMethods
 from hyperspy_zlpml.signals.maps.thickness import ThicknessMethods
@@ -56,6 +57,7 @@ class ZLPRemoval(
     BandGapMethods,
     PeakMethods,
     TemperatureMethods,
+    MapMethods,
     ToolMethods,
 ):
     """Result of :meth:`EELSZLPSpectrum.remove_zlp_ml`.

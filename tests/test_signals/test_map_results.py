@@ -144,6 +144,56 @@ def test_arguments_are_named(removal):
             getattr(removal, method)(3.45)
 
 
+# --- several in one pass ----------------------------------------------------------------------------
+
+
+def assert_same(found, expected):
+    """All signals of two results are equal bit for bit."""
+    for one, other in zip(found._signals().items(), expected._signals().items(), strict=True):
+        assert one[0] == other[0]
+        np.testing.assert_array_equal(*(np.asarray(each[1].data) for each in (one, other)))
+
+
+def test_maps_of_one_pass_are_those_of_several(removal, results):
+    plasmon = {"peaks": Plasmon(24.0, 6.0)}
+    found = removal.maps(
+        thickness={"n": N}, dielectric_function={"n": N}, band_gap={}, fit_peaks=plasmon,
+        temperature={}, **QUIET,
+    )  # fmt: skip
+    names = ("t_over_lambda", "thickness", "gap", "position", "temperature")
+    for one, name in zip(found.values(), names, strict=True):
+        assert_same(one, results[name])
+
+
+def test_methods_that_pool_may_be_among_them(removal):
+    found = removal.maps(thickness={}, band_gap={"pool": 3, "exponent": 1.0}, **QUIET)
+    assert list(found) == ["thickness", "band_gap"]
+    assert_same(found["band_gap"], removal.band_gap(pool=3, exponent=1.0, **QUIET))
+
+
+def test_lazy_maps_of_one_pass(sample, removal):
+    lazy = sample.signal.as_lazy().remove_zlp_ml(ensemble=removal.ensemble, random_state=0, **QUIET)
+    found = lazy.maps(thickness={"n": N}, dielectric_function={"n": N}, **QUIET)
+    assert found["dielectric_function"].epsilon._lazy
+    assert_same(found["dielectric_function"], lazy.dielectric_function(n=N, **QUIET))
+
+
+@pytest.mark.parametrize(
+    "methods, message",
+    [
+        ({}, "methods: expected some of band_gap"),
+        ({"integrate": {}}, "integrate: expected one of band_gap"),
+        ({"thickness": 2.6}, "thickness: expected a dict of the arguments"),
+        ({"thickness": {"n": 0.5}}, "n: expected refractive indices above 1"),
+        ({"thickness": {"show_progressbar": True}}, "thickness: expected no show_progressbar"),
+        ({"band_gap": {}, "show_progressbar": "no"}, "show_progressbar: expected True"),
+    ],
+)
+def test_what_is_refused_of_several(removal, methods, message):
+    with pytest.raises(ValueError, match=message):
+        removal.maps(**methods)
+
+
 # --- reasons --------------------------------------------------------------------------------------
 
 

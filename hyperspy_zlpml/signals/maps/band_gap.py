@@ -21,7 +21,7 @@ from hyperspy_zlpml.physics.band_gap import (
 from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.onset import piece_of
 from hyperspy_zlpml.physics.reasons import Reason, most_serious
-from hyperspy_zlpml.removal.pooling import kinds_of, map_pooled
+from hyperspy_zlpml.removal.pooling import kinds_of
 from hyperspy_zlpml.signals.maps.given import (
     check_unused,
     index_of,
@@ -31,9 +31,9 @@ from hyperspy_zlpml.signals.maps.given import (
     window_of,
 )
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.plans import Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
-from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.wrapping import set_lazy
 from hyperspy_zlpml.statistics import Range
 
@@ -142,15 +142,17 @@ class BandGapMethods:
         settings = self._gap_settings(exponent, left, right, own_response)
         pool = pool_of(self, pool)
         retarded = self._retardation_of(n, n_error)
-        options = {
-            "show_progressbar": wants_progressbar(show_progressbar),
-            "title": "Fitting onsets",
-        }
-        numbers = self._gap_numbers(settings, pool, options)
-        is_other = np.where(self.removed.misses_peak(), Reason.OTHER_PEAK, Reason.NONE)
-        reasons = most_serious(numbers[..., _column("reason")], is_other)
-        numbers[..., _column("reason")] = retarded(reasons)
-        return BandGap.wrap(self, numbers, settings, pool)
+        window = None if pool is None else self._pooled_window(settings)
+        plan = Plan(
+            function=partial(band_gaps, settings=settings),
+            width=N_NUMBERS,
+            finish=partial(_finished, retarded=retarded, settings=settings, pool=pool),
+            title="Fitting onsets",
+        )
+        if window is not None:
+            prepare = partial(piece_of, low=window.low, high=window.high)
+            plan = pooled(plan, pool, prepare)
+        return self._carry_out(plan, show_progressbar)
 
     def _gap_settings(self, exponent, left, right, own_response):
         """Check how gaps are searched for; energies in eV."""
@@ -172,15 +174,6 @@ class BandGapMethods:
         index, error = index_of(self, n, n_error, above=0.0)
         return partial(with_retardation, index=index, error=error, beam=beam_of(self, "n"))
 
-    def _gap_numbers(self, settings, pool, options):
-        """Find the numbers of all pixels, (..., N_NUMBERS)."""
-        function = partial(band_gaps, settings=settings)
-        window = None if pool is None else self._pooled_window(settings)
-        if window is None:
-            return self.removed.map_losses(function, N_NUMBERS, lazy=False, **options)
-        prepare = partial(piece_of, low=window.low, high=window.high)
-        return map_pooled(self.removed, function, N_NUMBERS, pool=pool, prepare=prepare, **options)
-
     def _pooled_window(self, settings):
         """Choose the energies that pooled spectra are cut to, eV, by the gaps of some of them.
 
@@ -198,6 +191,14 @@ class BandGapMethods:
         gaps = band_gaps(losses, settings)[:, _column("upper")]
         highest = np.nanmax(gaps) if np.isfinite(gaps).any() else losses.loss_limit.max()
         return Range(low, min(highest + max(_ABOVE[0] * fwhm, _ABOVE[1]), end))
+
+
+def _finished(removal, numbers, retarded, settings, pool):
+    """Mark pixels that are retarded or have the peak of another vacuum, and make maps."""
+    column = _column("reason")
+    is_other = np.where(removal.removed.misses_peak(), Reason.OTHER_PEAK, Reason.NONE)
+    numbers[..., column] = retarded(most_serious(numbers[..., column], is_other))
+    return BandGap.wrap(removal, numbers, settings, pool)
 
 
 def _column(name):

@@ -23,9 +23,9 @@ from hyperspy_zlpml.signals.maps.given import (
     with_error,
 )
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.plans import Plan
 from hyperspy_zlpml.signals.maps.results import MapRecord, MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
-from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.wrapping import set_lazy
 
 #: Steps of the energies to one FWHM: finer ones hold nothing more.
@@ -299,9 +299,7 @@ class DielectricMethods:
             by_index=thickness is None,
             **flags,
         )
-        return _found(
-            self, given, error, analysis, show_progressbar=wants_progressbar(show_progressbar)
-        )
+        return self._carry_out(_plan(self, given, error, analysis), show_progressbar)
 
 
 def _checked_given(removal, n, thickness, *, errors, metal):
@@ -356,27 +354,29 @@ def _grid_of(removal):
     return LossGrid(step, size, window=2 * int(fwhm / step / 2) + 1), rebin
 
 
-def _found(removal, given, error, analysis, *, show_progressbar):
-    """Compute everything, and wrap it."""
-    removed, block = removal.removed, partial(dielectric_block, analysis=analysis)
-    options = {"show_progressbar": show_progressbar, "title": "Computing dielectric functions"}
+def _plan(removal, given, error, analysis):
+    """Plan spectra and maps; where data are lazy maps alone, beside which spectra are lazy."""
+    block = partial(dielectric_block, analysis=analysis)
+    first, width = len(SPECTRA) * analysis.grid.size, analysis.width
+    lazily = removal.removed.is_lazy
+    return Plan(
+        function=partial(_numbers_alone, block=block, first=first) if lazily else block,
+        width=len(NUMBERS) if lazily else width,
+        finish=partial(_finished, given=given, error=error, analysis=analysis),
+        title="Computing dielectric functions",
+        others=(given, error),
+    )
+
+
+def _finished(removal, numbers, given, error, analysis):
+    """Wrap everything; spectra of lazy data are a pass of their own, whenever they are asked for."""
+    columns, removed = numbers, removal.removed
     if removed.is_lazy:
-        first = len(SPECTRA) * analysis.grid.size
-        numbers = removed.map_losses(
-            partial(_numbers_alone, block=block, first=first),
-            len(NUMBERS),
-            given,
-            error,
-            lazy=False,
-            **options,
-        )
-        columns = removed.map_losses(block, analysis.width, given, error, lazy=True, **options)
-    else:
-        columns = removed.map_losses(block, analysis.width, given, error, **options)
-        numbers = columns[..., -len(NUMBERS) :]
+        block = partial(dielectric_block, analysis=analysis)
+        columns = removed.map_losses(block, analysis.width, given, error, lazy=True)
     spectra = {name: columns[..., analysis.columns(name)] for name in SPECTRA}
-    numbers = dict(zip(NUMBERS, np.moveaxis(np.asarray(numbers), -1, 0), strict=True))
-    return _wrapped(removal, spectra, numbers, analysis.grid)
+    numbers = np.moveaxis(np.asarray(numbers[..., -len(NUMBERS) :]), -1, 0)
+    return _wrapped(removal, spectra, dict(zip(NUMBERS, numbers, strict=True)), analysis.grid)
 
 
 def _numbers_alone(losses, given, error, block, first):

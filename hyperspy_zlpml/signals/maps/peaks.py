@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Maps of plasmons and excitons, the method that makes them, and their way into models of HyperSpy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -21,9 +21,9 @@ from hyperspy_zlpml.removal.pooling import map_pooled
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
 from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.plans import Plan
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
-from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 #: Sides of the zero-loss peak.
 _SIDES = ("loss", "gain")
@@ -197,30 +197,33 @@ class PeakMethods:
         peaks, is_one = peaks_of(peaks, self)
         settings = _checked(self, peaks, threshold, single_scattering, side)
         pool = pool_of(self, pool)
-        options = {
-            "show_progressbar": wants_progressbar(show_progressbar),
-            "title": "Fitting peaks",
-        }
-        if pool is None:
-            found = self.removed.map_losses(
-                partial(fit_peaks, **settings), len(peaks) * WIDTH, lazy=False, **options
-            )
-        else:
-            found = _pooled(self.removed, pool, settings, options)
-        found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))
-        axis = self._like.axes_manager.signal_axes[0]
-        around = Surroundings(
-            centre=self.removed.centre,
-            fwhm=self.removed.fwhm,
-            unit=1.0 if axis.is_binned else axis.scale,
-            factor=self._factor,
-            weight=settings["weight"],
+        plan = Plan(
+            function=partial(fit_peaks, **settings),
+            width=len(peaks) * WIDTH,
+            finish=partial(_finished, peaks=peaks, is_one=is_one, weight=settings["weight"]),
+            title="Fitting peaks",
         )
-        fits = [_as_fit(self, peak, found[..., k, :], around) for k, peak in enumerate(peaks)]
-        return fits[0] if is_one else fits
+        if pool is not None:
+            plan = replace(plan, alone=partial(_pooled, pool=pool, settings=settings))
+        return self._carry_out(plan, show_progressbar)
 
 
-def _pooled(removed, pool, settings, options):
+def _finished(removal, found, *, peaks, is_one, weight):
+    """Make maps of the numbers of all peaks."""
+    found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))
+    axis = removal._like.axes_manager.signal_axes[0]
+    around = Surroundings(
+        centre=removal.removed.centre,
+        fwhm=removal.removed.fwhm,
+        unit=1.0 if axis.is_binned else axis.scale,
+        factor=removal._factor,
+        weight=weight,
+    )
+    fits = [_as_fit(removal, peak, found[..., k, :], around) for k, peak in enumerate(peaks)]
+    return fits[0] if is_one else fits
+
+
+def _pooled(removed, pool, settings, **options):
     """Fit peaks to the means of pooled spectra; (..., n_peaks * WIDTH)."""
     settings = dict(settings)
     peaks, sides = settings.pop("peaks"), ("is_single", "is_gain")

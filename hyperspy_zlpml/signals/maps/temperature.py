@@ -9,11 +9,10 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.thermometry import COLUMNS, error_without_vacuum, piece_of, temperatures
-from hyperspy_zlpml.removal.pooling import map_pooled
 from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.plans import Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
-from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -122,23 +121,16 @@ class TemperatureMethods:
         """
         left, right = _checked_window(self, left, right)
         pool = pool_of(self, pool)
-        found = _numbers(
-            self.removed,
-            pool,
-            {"left": left, "right": right},
-            show_progressbar=wants_progressbar(show_progressbar),
+        window = {"left": left, "right": right}
+        plan = Plan(
+            function=partial(temperatures, **window),
+            width=len(COLUMNS),
+            finish=_as_maps,
             title="Measuring temperatures",
         )
-        return _as_maps(self, dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True)))
-
-
-def _numbers(removed, pool, window, **options):
-    """Measure all pixels, alone or pooled; (..., n_columns)."""
-    function, width = partial(temperatures, **window), len(COLUMNS)
-    if pool is None:
-        return removed.map_losses(function, width, lazy=False, **options)
-    prepare = partial(piece_of, **window)
-    return map_pooled(removed, function, width, pool=pool, prepare=prepare, **options)
+        if pool is not None:
+            plan = pooled(plan, pool, prepare=partial(piece_of, **window))
+        return self._carry_out(plan, show_progressbar)
 
 
 def _checked_window(removal, left, right):
@@ -170,9 +162,10 @@ def _systematic(removed, found):
     return error_without_vacuum(found["temperature"], found["energy"], n_spectra)
 
 
-def _as_maps(removal, found):
+def _as_maps(removal, numbers):
     """Wrap numbers of all pixels as maps."""
-    found = {**found, "systematic": _systematic(removal.removed, found)}
+    found = dict(zip(COLUMNS, np.moveaxis(numbers, -1, 0), strict=True))
+    found["systematic"] = _systematic(removal.removed, found)
     units = removal._like.axes_manager.signal_axes[0].units
     plain, counts = partial(plain_map, removal), "Intensity (Counts)"
 
