@@ -82,9 +82,9 @@ def measured(removal, sample, temperature):
 def scored(sample, temperature, strength, seed):
     """Yield the figures of an image with vacuum in view."""
     removal = removed(sample)
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = measured(removal, sample, temperature)
-    milliseconds = 1e3 * (time.perf_counter() - begin) / sample.thickness.data.size
+    milliseconds = 1e3 * (time.process_time() - begin) / sample.thickness.data.size
     rms, mean = GOALS[temperature, strength]
     case = f"{'T-1' if strength > 0.01 else 'T-2'} {temperature:g} K, strength {strength:g}"
     error, std = found["error"], found["std"]

@@ -20,6 +20,7 @@ _TEXTS = {
     "NO_CROSSING": "the function does not cross zero",
     "NOT_CONVERGED": "the iteration did not settle, or has more than one answer",
     "NO_PEAK": "there is no zero-loss peak to compare with",
+    "OTHER_PEAK": "the zero-loss peak is not that of the vacuum: it misses the spectrum below E_I",
     "NOT_GIVEN": "what the method needs beside the data is not known of this pixel",
 }
 
@@ -52,6 +53,7 @@ class Reason(IntEnum):
     NOT_CONVERGED = 11
     NO_PEAK = 12
     NOT_GIVEN = 13
+    OTHER_PEAK = 14
 
     @property
     def text(self):
@@ -70,6 +72,7 @@ BY_WEIGHT = (
     Reason.AXIS_TOO_SHORT,
     Reason.NOT_CONVERGED,
     Reason.RETARDED,
+    Reason.OTHER_PEAK,
     Reason.BELOW_RESOLUTION,
     Reason.AT_EDGE,
     Reason.MISFIT,

@@ -14,6 +14,7 @@ from hyperspy_zlpml.physics.band_gap import (
     Gap,
     GapSettings,
     band_gaps,
+    ln_between,
     ln_indirect,
     onset_curve,
 )
@@ -143,6 +144,16 @@ def test_many_spectra_tell_direct_from_indirect(exponent, sign):
     assert evidence.shape[1] == EVIDENCE.size
     assert sign * ln_indirect(evidence) > 3
     assert np.isnan(ln_indirect(np.full_like(evidence, np.nan)))
+
+
+@pytest.mark.parametrize("exponent, sign", [(0.5, -1), (1.0, 1), (1.5, -1)])
+def test_an_exponent_between_is_told_from_both_kinds(exponent, sign):
+    """An exponent of 1 is nearer to one of them: without comparing it, that one is called."""
+    losses = make_losses(spectrum(exponent), noise=10.0, n=30)
+    numbers = band_gaps(losses, GapSettings(exponents=(1.0,)))
+    found = ln_between(numbers[:, len(Gap._fields) :])
+    assert sign * found > 0
+    assert np.isnan(ln_between(np.full((2, EVIDENCE.size), np.nan)))
 
 
 def test_the_curve_goes_through_the_data():

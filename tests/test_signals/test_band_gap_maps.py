@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Band gap maps of signals: native form, laziness, pooling, units, what is refused."""
 
+import warnings
+from dataclasses import replace
 from operator import attrgetter
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.data import make_sample, ws2_like
+from hyperspy_zlpml.data import Response, make_sample, ws2_like
 from hyperspy_zlpml.physics import Reason
 
 QUIET = {"show_progressbar": False}
@@ -56,6 +58,31 @@ def test_maps_are_native(found):
     np.testing.assert_allclose(found.exponent.value.data[np.isfinite(found.gap.value.data)], 1.0)
     assert np.isfinite(found.ln_indirect_image)
     assert repr(found).startswith("<BandGap, WS2-like flake band gap, gap: median 1.")
+
+
+@pytest.mark.parametrize(
+    "indirect, between, kind",
+    [(5.0, -5.0, "indirect"), (-5.0, -5.0, "direct"), (5.0, 0.0, "cannot tell")]
+    + [(1.0, -5.0, "cannot tell"), (np.nan, np.nan, "cannot tell")],
+)
+def test_kinds_are_told_where_both_are_clear(found, indirect, between, kind):
+    assert replace(found, ln_indirect_image=indirect, ln_between_image=between).kind == kind
+
+
+def test_a_vacuum_of_another_microscope_is_told():
+    """The peak of the specimen has a higher halo than the vacuum that was given."""
+    film = image((4, 4), vacuum_fraction=0.0, thickness_range=(0.3, 0.8))
+    alike, other = (
+        image((4, 4), vacuum_fraction=1.0, thickness_range=(0, 0), response=response)
+        for response in (None, Response(halo=3e-3))
+    )
+    for vacuum, is_other in ((alike, False), (other, True)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            removal = film.signal.remove_zlp_ml(vacuum=vacuum.signal, **REMOVE)
+        found = removal.band_gap(exponent=1.0, **QUIET)
+        assert removal.removed.misses_peak().all() == is_other
+        assert (found.reason.data == Reason.OTHER_PEAK).any() == is_other
 
 
 def test_pixels_without_a_number_have_a_reason(found):

@@ -20,7 +20,7 @@ from hyperspy_zlpml.physics.band_gap import (
 )
 from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.onset import piece_of
-from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.physics.reasons import Reason, most_serious
 from hyperspy_zlpml.removal.pooling import kinds_of
 from hyperspy_zlpml.signals.maps.given import (
     check_unused,
@@ -194,9 +194,10 @@ class BandGapMethods:
 
 
 def _finished(removal, numbers, retarded, settings, pool):
-    """Mark pixels that are retarded, and make maps."""
+    """Mark pixels that are retarded or have the peak of another vacuum, and make maps."""
     column = _column("reason")
-    numbers[..., column] = retarded(numbers[..., column])
+    is_other = np.where(removal.removed.misses_peak(), Reason.OTHER_PEAK, Reason.NONE)
+    numbers[..., column] = retarded(most_serious(numbers[..., column], is_other))
     return BandGap.wrap(removal, numbers, settings, pool)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
-from hyperspy_zlpml.physics.thermometry import COLUMNS, piece_of, temperatures
+from hyperspy_zlpml.physics.thermometry import COLUMNS, error_without_vacuum, piece_of, temperatures
 from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.plans import Plan, pooled
@@ -22,8 +22,8 @@ class Temperature(MapResult):
     Attributes
     ----------
     temperature : Measured
-        K, with the error from counting noise and the ZLP, which both sides share. NaN where gains do
-        not stand out.
+        K, with the error from counting noise and the ZLP, which both sides share; ``systematic`` is 0
+        unless no vacuum is known. NaN where gains do not stand out.
     highest : BaseSignal
         Temperature below which the specimen is with 95 % probability, K; where no gains are seen,
         too, if losses are.
@@ -92,7 +92,9 @@ class TemperatureMethods:
         -----
         The error holds counting noise of both sides, the directions in which the ZLP of both sides
         may be wrong together (the choice of ``E_I`` among them), and is widened where detailed
-        balance misses the data. The temperature is that of what scatters: electrons of a plasmon, or
+        balance misses the data. Where no vacuum is known, the tail beneath the gains is a guess that
+        the gains themselves pull at: ``systematic`` is what that makes of the temperature, the more the
+        fewer spectra there are. The temperature is that of what scatters: electrons of a plasmon, or
         carriers that are excited, need not have that of the lattice. NaN, with a reason, where
         gains, or 1/kT itself, are below three standard errors; ``highest`` then is all there is.
         A gain that is not thermal (photons, a plasmon that was pumped) shows in ``reduced_chi2`` or as a
@@ -152,20 +154,32 @@ def _checked_window(removal, left, right):
     return left, right
 
 
+def _systematic(removed, found):
+    """Compute what a tail beneath the gains that is a guess makes of the temperature, K."""
+    if removed.report.n_vacuum or removed.report.n_reference:
+        return 0 * found["temperature"]
+    n_spectra = max(int(np.isfinite(removed.centre).sum()), 1)
+    return error_without_vacuum(found["temperature"], found["energy"], n_spectra)
+
+
 def _as_maps(removal, numbers):
     """Wrap numbers of all pixels as maps."""
     found = dict(zip(COLUMNS, np.moveaxis(numbers, -1, 0), strict=True))
+    found["systematic"] = _systematic(removal.removed, found)
     units = removal._like.axes_manager.signal_axes[0].units
     plain, counts = partial(plain_map, removal), "Intensity (Counts)"
 
-    def measured(name, std, title, quantity):
-        return Measured.of(removal, (found[name], found[std]), title=title, quantity=quantity)
+    def measured(name, *errors, title, quantity):
+        numbers = [found[one] for one in (name, *errors)]
+        return Measured.of(removal, numbers, title=title, quantity=quantity)
 
     return Temperature(
-        temperature=measured("temperature", "std", "temperature", "Temperature (K)"),
+        temperature=measured(
+            "temperature", "std", "systematic", title="temperature", quantity="Temperature (K)"
+        ),
         highest=plain(found["highest"], "highest temperature", "Temperature (K)"),
-        loss=measured("loss", "loss_std", "losses", counts),
-        gain=measured("gain", "gain_std", "gains", counts),
+        loss=measured("loss", "loss_std", title="losses", quantity=counts),
+        gain=measured("gain", "gain_std", title="gains", quantity=counts),
         energy=plain(
             found["energy"] / removal._factor,
             "energy that tells the temperature",
