@@ -67,6 +67,7 @@ bench-physics: $(VENV)/.installed  ## score gaps, thickness, dielectric function
 	$(BIN)/python benchmarks/physics_band_gap.py
 	$(BIN)/python benchmarks/physics_peaks.py
 	$(BIN)/python benchmarks/physics_temperature.py
+	$(BIN)/python benchmarks/physics_speed.py
 
 fuzz: $(VENV)/.installed  ## try every argument, and random images with everything that goes wrong (half an hour)
 	$(BIN)/python benchmarks/fuzz_arguments.py

@@ -24,6 +24,8 @@ from hyperspy_zlpml.physics import Reason
 #: Material of a sample without excitons: gap, exponent, plasmon, width, interband, excitons.
 _DIRECT_3, _INDIRECT_3 = (Material(3.0, b, 22.5, 6.0, 0.15, ()) for b in (0.5, 1.5))
 _DIRECT_1, _INDIRECT_1 = (Material(1.6, b, 22.5, 6.0, 0.15, ()) for b in (0.5, 1.5))
+#: The same of an exponent between, which are neither.
+_BETWEEN_3, _BETWEEN_1 = (Material(gap, 1.0, 22.5, 6.0, 0.15, ()) for gap in (3.0, 1.6))
 #: Samples by name.
 SAMPLES = {
     "S1": (ws2_like, {}),
@@ -33,7 +35,17 @@ SAMPLES = {
     "S4i": (ws2_like, {"material": _INDIRECT_3}),
     "S5d": (monochromated, {"material": _DIRECT_1}),
     "S5i": (monochromated, {"material": _INDIRECT_1}),
+    "S4n": (ws2_like, {"material": _BETWEEN_3}),
+    "S5n": (monochromated, {"material": _BETWEEN_1}),
 }
+#: Samples whose kind of gap is told, and the kinds that it may be called: S1 and S2 are neither, too.
+KINDS = {
+    **dict.fromkeys(("S4d", "S5d"), "direct"),
+    **dict.fromkeys(("S4i", "S5i"), "indirect"),
+    **dict.fromkeys(("S4n", "S5n", "S1", "S2"), "cannot tell"),
+}
+#: Kinds of gaps that may be held against each other.
+PAIRS = {"S4": ("S4d", "S4i"), "S5": ("S5d", "S5i")}
 #: Bars of single pixels: name, sample, options, goal.
 BARS = (
     ("G1", "S2", {"exponent": 1.0}, "rms <= 0.075, coverage 0.58-0.80"),
@@ -61,6 +73,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
     parser.add_argument("--size", type=int, default=32, help="pixels on a side")
     parser.add_argument("--data", type=Path, help="folder of measured spectra")
+    parser.add_argument("--output", type=Path, help="file for the table, after every seed")
     options = parser.parse_args()
     if options.data:
         measured(options.data)
@@ -68,7 +81,9 @@ def main():
     for seed in options.seeds:
         for name in SAMPLES:
             score(name, seed, options.size, found)
-    report(found)
+        if options.output:
+            options.output.write_text("\n".join([*report(found), *report_calls(found), ""]))
+    print(*report(found), *report_calls(found), sep="\n")
 
 
 def score(name, seed, size, found):
@@ -80,9 +95,11 @@ def score(name, seed, size, found):
         if of == name:
             key = (bar, of, goal)
             found.setdefault(key, []).append(score_gaps(sample, removal, options))
-    kind = score_kind(name, removal) if name in ("S4d", "S4i", "S5d", "S5i") else None
-    if kind is not None:
-        found.setdefault(("G11", name, "sign of ln K right; 85 % of |ln K| > 2.5"), []).append(kind)
+    if name in KINDS:
+        kind = score_kind(name, removal)
+        found.setdefault(("G11", name, f"{KINDS[name]}; 85 % of |ln K| > 2.5"), []).append(kind)
+    if name in ("S4n", "S5n"):
+        return
     if name in ("S1", "S2", "S3"):
         goal = "gap in <= 1 % of vacuum, >= 95 % of specimen"
         found.setdefault(("G12", name, goal), []).append(score_detection(sample, removal))
@@ -106,13 +123,12 @@ def score_gaps(sample, removal, options):
     """Score the gaps of the specimen's pixels."""
     start = time.process_time()
     found = removal.band_gap(show_progressbar=False, **options)
-    spent = 1e3 * (time.process_time() - start) / found.gap.data.size
-    known = (sample.thickness.data > THINNEST) & np.isfinite(found.gap.data)
-    maps = (found.gap, found.lower, found.upper, sample.band_gap)
+    spent = 1e3 * (time.process_time() - start) / found.gap.value.data.size
+    known = (sample.thickness.data > THINNEST) & np.isfinite(found.gap.value.data)
+    maps = (found.gap.value, found.lower, found.upper, sample.band_gap)
     scores = errors(*(one.data[known] for one in maps))
-    deviation = np.sqrt(found.exponent.get_noise_variance().data)
-    scores["b"] = found.exponent.data[known].mean()
-    scores["b_std"] = deviation[known].mean()
+    scores["b"] = found.exponent.value.data[known].mean()
+    scores["b_std"] = found.exponent.std.data[known].mean()
     scores["misfit"] = (found.reason.data[known] == Reason.MISFIT).mean()
     return scores | {"ms": spent}
 
@@ -120,16 +136,16 @@ def score_gaps(sample, removal, options):
 def score_kind(name, removal):
     """Score how direct and indirect gaps are told apart."""
     found = removal.band_gap(exponent=1.0, show_progressbar=False)
-    sign = 1 if name.endswith("i") else -1
-    clear = np.abs(found.ln_indirect.data) > 2.5
-    right = (sign * found.ln_indirect.data > 0)[clear]
-    scores = {"ln K image": found.ln_indirect_image, "clear": clear.mean()}
-    return scores | {"right": right.mean() if right.size else np.nan}
+    scores = {"ln K image": found.ln_indirect_image, "ln between": found.ln_between_image}
+    for kind in ("direct", "indirect"):
+        sign = 1 if kind == "indirect" else -1
+        scores[f"pixels called {kind}"] = (sign * found.ln_indirect.data > 2.5).mean()
+    return scores | {"image called right": float(found.kind == KINDS[name])}
 
 
 def score_detection(sample, removal):
     """Score how often a gap is found in vacuum and in the specimen."""
-    found = np.isfinite(removal.band_gap(show_progressbar=False).gap.data)
+    found = np.isfinite(removal.band_gap(show_progressbar=False).gap.value.data)
     thickness = sample.thickness.data
     return {"vacuum": found[thickness == 0].mean(), "specimen": found[thickness > THINNEST].mean()}
 
@@ -175,13 +191,23 @@ def fit_power(energy, left, start):
 
 
 def report(found):
-    """Print what was found, the median over the seeds."""
+    """Say what was found, the median over the seeds; yields lines."""
     for (bar, name, goal), scores in sorted(
         found.items(), key=lambda one: (len(one[0][0]), one[0])
     ):
         median = {key: np.nanmedian([one[key] for one in scores]) for key in scores[0]}
         numbers = ", ".join(f"{key} {round(float(value), 4):.3g}" for key, value in median.items())
-        print(f"{bar:4s} {name:4s} | {goal:55s} | {numbers}")
+        yield f"{bar:4s} {name:4s} | {goal:55s} | {numbers}"
+
+
+def report_calls(found):
+    """Say how many of the pixels that are called a kind are of it, of as many of both; yields lines."""
+    scores = {name: one for (bar, name, _), one in found.items() if bar == "G11"}
+    for pair, (direct, indirect) in PAIRS.items():
+        for kind, right, wrong in (("direct", direct, indirect), ("indirect", indirect, direct)):
+            part = [sum(one[f"pixels called {kind}"] for one in scores[n]) for n in (right, wrong)]
+            share = part[0] / sum(part) if sum(part) else np.nan
+            yield f"G11  {pair:4s} | {f'>= 0.85 of pixels called {kind} are':55s} | {share:.3f}"
 
 
 def measured(folder):
@@ -202,7 +228,10 @@ def measured(folder):
 
 def show(found, options):
     """Print the gaps of a few spectra."""
-    maps = (found.gap, found.lower, found.upper, found.exponent, found.reduced_chi2, found.reason)
+    maps = (
+        *(found.gap.value, found.lower, found.upper, found.exponent.value),
+        *(found.reduced_chi2, found.reason),
+    )
     for numbers in zip(*(np.ravel(one.data) for one in maps), strict=True):
         gap, lower, upper, exponent, chi2, reason = numbers
         interval = f"{gap:.2f} ({lower:.2f} to {upper:.2f}), b {exponent:.2f}, chi2 {chi2:.1f}"

@@ -64,8 +64,8 @@ def score_on_axis(table, name, sample, result, goal):
     limit = result.thickness().lower_limit
     inside = sample.thickness.data > 0
     ratio = sample.inelastic.data.astype(float).sum(-1) / sample.zlp.data.astype(float).sum(-1)
-    error = (limit.data - np.log1p(ratio))[inside]
-    std = np.sqrt(limit.get_noise_variance().data)[inside]
+    error = (limit.value.data - np.log1p(ratio))[inside]
+    std = limit.std.data[inside]
     table.add(f"H1 {name} ln(It/I0) on the axis: rms", f"<= {goal:g}", np.sqrt((error**2).mean()))
     table.add(f"H1 {name} coverage", "0.60-0.85", covered(error, std))
 
@@ -278,7 +278,9 @@ def report_measured(name):
     value, std, systematic = (part.data for part in vars(found.t_over_lambda).values())
     numbers = (np.array2string(one.ravel()[:6], precision=4) for one in (value, std, systematic))
     print(f"{name}: t/lambda, std, systematic of the first:", *numbers)
-    print(f"{name}: lower limits {found.lower_limit.data.ravel()[:6].round(4)}", reasons(found))
+    print(
+        f"{name}: lower limits {found.lower_limit.value.data.ravel()[:6].round(4)}", reasons(found)
+    )
 
 
 def reasons(found):

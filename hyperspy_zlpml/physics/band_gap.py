@@ -33,8 +33,8 @@ from hyperspy_zlpml.physics.reasons import Reason
 
 #: ln of a sum, of the logarithms of its terms.
 _log_sum = np.logaddexp.reduce
-#: Exponents of direct and of indirect transitions.
-DIRECT, INDIRECT = 0.5, 1.5
+#: Exponents of direct and of indirect transitions, and one between that is neither.
+DIRECT, BETWEEN, INDIRECT = 0.5, 1.0, 1.5
 #: Exponents that are tried where none is known.
 EXPONENTS = (0.3, 0.65, 1.0, 1.4, 1.75, 2.1, 2.5)
 #: Ends of the windows above the onset, in units of the shortest.
@@ -97,16 +97,22 @@ class GapSettings:
     ----------
     exponents : tuple of float
         Exponents of the onset that are tried.
-    window : tuple of float, optional
-        First and last energy from the peak of what is fitted; by default from ``E_I`` to some ends
-        above the onset.
+    left, right : float
+        Energies from the peak between which it is fitted, and not below ``E_I``; by default up to
+        some ends above the onset.
     own_response : bool
         Whether onsets are blurred by the peak of the spectrum, as the spectrum is.
     """
 
     exponents: tuple[float, ...] = EXPONENTS
-    window: tuple[float, float] | None = None
+    left: float = 0.0
+    right: float = np.inf
     own_response: bool = True
+
+    @property
+    def ends(self):
+        """Whether the end of what is fitted is given."""
+        return self.right < np.inf
 
 
 class Gap(NamedTuple):
@@ -115,13 +121,16 @@ class Gap(NamedTuple):
     Attributes
     ----------
     gap, std, lower, upper : float
-        Median of the posterior, half the width of its central 68 % and the ends of these, eV.
+        Median of the posterior; half the width of the central 68 % of that of one window, in
+        quadratic mean over the windows; ends of the central 68 % of all windows together, eV.
     systematic : float
-        Standard deviation of the medians of the windows, eV; ``std`` holds it.
+        Standard deviation of the medians of the windows, eV.
     exponent, exponent_std : float
         Mean and standard deviation of b.
     ln_indirect : float
         Logarithm of the evidence for b = 1.5 over that for b = 0.5.
+    ln_between : float
+        Logarithm of the evidence for b = 1 over that for the better of both.
     improvement : float
         chi2 by which an onset is better than none.
     reduced_chi2 : float
@@ -146,6 +155,7 @@ class Gap(NamedTuple):
     exponent: float = np.nan
     exponent_std: float = np.nan
     ln_indirect: float = np.nan
+    ln_between: float = np.nan
     improvement: float = np.nan
     reduced_chi2: float = np.nan
     first: float = np.nan
@@ -161,7 +171,7 @@ class Gap(NamedTuple):
 #: Widths of the rise by which direct and indirect gaps are told apart, eV: many spectra know it well.
 _WIDTHS_OF_EVIDENCE = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 #: Shapes by which they are told apart; without those of excitons, which would pass for either.
-EVIDENCE = Shapes((DIRECT, INDIRECT), _WIDTHS_OF_EVIDENCE, GROWTHS[:2])
+EVIDENCE = Shapes((DIRECT, BETWEEN, INDIRECT), _WIDTHS_OF_EVIDENCE, GROWTHS[:2])
 #: Numbers that are found for each spectrum: those of a gap, and the evidence of these shapes.
 N_NUMBERS = len(Gap._fields) + EVIDENCE.size
 
@@ -213,11 +223,45 @@ def ln_indirect(evidence):
     >>> [float(ln_indirect(np.array([evidence] * n)).round(6)) for n in (1, 2)]
     [1.0, 2.0]
     """
+    direct, _, indirect = _log_evidence(evidence)
+    return indirect - direct
+
+
+def ln_between(evidence):
+    """Compute the logarithm of the evidence for an exponent of 1 over that for a direct or an indirect gap.
+
+    Onsets whose exponent is between both are nearer to one of them, and :func:`ln_indirect` prefers that
+    one as clearly as if it were true: it tells the kind of a gap only where this number is well below 0.
+
+    Parameters
+    ----------
+    evidence : ndarray of shape (..., n_spectra, n_shapes)
+        Of :func:`band_gaps`; spectra that do not tell are NaN.
+
+    Returns
+    -------
+    float or ndarray
+        ``ln(P(b = 1) / max(P(b = 0.5), P(b = 1.5)))``; NaN where no spectrum tells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.band_gap import EVIDENCE, ln_between
+    >>> evidence = np.where(EVIDENCE.table[:, 1] == 1.5, 1.0, 0.0)
+    >>> float(ln_between(evidence[None]))
+    -1.0
+    """
+    direct, between, indirect = _log_evidence(evidence)
+    return between - np.maximum(direct, indirect)
+
+
+def _log_evidence(evidence):
+    """Compute the logarithm of the evidence of each exponent, of spectra together; NaN where none tells."""
     tells = np.isfinite(evidence[..., 0])
     total = np.where(tells[..., None], evidence, 0).sum(-2)
-    exponent = EVIDENCE.table[:, 1]
-    of_each = [_log_sum(total[..., exponent == one], axis=-1) for one in (INDIRECT, DIRECT)]
-    return np.where(tells.any(-1), of_each[0] - of_each[1], np.nan)
+    exponent, known = EVIDENCE.table[:, 1], tells.any(-1)
+    found = (_log_sum(total[..., exponent == one], axis=-1) for one in EVIDENCE.exponents)
+    return [np.where(known, one, np.nan) for one in found]
 
 
 def _gap_of(losses, row, settings):
@@ -225,21 +269,21 @@ def _gap_of(losses, row, settings):
     limit = losses.loss_limit[row]
     if not np.isfinite(limit):
         return _none(Reason.NO_LIMIT)
-    low, high = settings.window or (limit, np.inf)
-    whole = binned(losses, row, max(low, limit))
+    low = max(settings.left, limit)
+    whole = binned(losses, row, low)
     spectrum = _Spectrum(
-        bins=whole.between(low, high),
+        bins=whole.between(low, settings.right),
         fwhm=losses.fwhm[row],
-        lowest=max(low, limit) - _BELOW_LIMIT * losses.fwhm[row],
+        lowest=low - _BELOW_LIMIT * losses.fwhm[row],
         response=losses.response[row] if settings.own_response else np.ones(1),
     )
     if spectrum.bins.energy.size < _FEWEST_BINS:
         return _none(Reason.AXIS_TOO_SHORT)
-    risen = spectrum.bins.energy[-1] if settings.window else _risen(spectrum)
+    risen = spectrum.bins.energy[-1] if settings.ends else _risen(spectrum)
     if risen is None:
         return _none(Reason.NOT_SIGNIFICANT)
     onsets = _search(spectrum.until(risen + spectrum.shortest), risen + spectrum.fwhm)
-    spectrum, ends = _windows(spectrum, onsets.middle, is_given=settings.window is not None)
+    spectrum, ends = _windows(spectrum, onsets.middle, is_given=settings.ends)
     spectrum = spectrum.free_of_losses_above(onsets.middle, whole)
     spectrum, improvement = _with_departures(spectrum, onsets, ends)
     if improvement < DETECTED:
@@ -247,9 +291,11 @@ def _gap_of(losses, row, settings):
     found = _fit(spectrum, onsets, ends, settings)
     evidence = _evidence(spectrum, onsets, found)
     gap = _summary(spectrum, found)._replace(
-        improvement=improvement, ln_indirect=float(ln_indirect(evidence[None]))
+        improvement=improvement,
+        ln_indirect=float(ln_indirect(evidence[None])),
+        ln_between=float(ln_between(evidence[None])),
     )
-    if settings.window and gap.lower < low:
+    if gap.lower < settings.left:
         # An onset below what was fitted is the continuation of a shape, not one that was seen.
         gap = gap._replace(reason=float(Reason.AT_EDGE))
     return gap, evidence
@@ -264,7 +310,8 @@ def _none(reason, improvement=np.nan):
 class _Spectrum:
     """Bins of a spectrum, its FWHM, and how onsets are tried on it.
 
-    ``lowest`` is the lowest onset, ``reach`` the length of the shapes (eV), ``response`` blurs them.
+    ``lowest`` is the lowest onset, ``reach`` the length of the shapes (eV), ``response`` blurs them,
+    ``single`` are departures of which one may be there, (n_single, n_bins).
     """
 
     bins: Bins
@@ -272,6 +319,7 @@ class _Spectrum:
     lowest: float
     response: np.ndarray
     reach: float = np.inf
+    single: np.ndarray | None = None
 
     @property
     def shortest(self):
@@ -332,7 +380,10 @@ def _search(spectrum, highest):
 
 
 def _with_departures(spectrum, onsets, ends):
-    """Take departures from any shape for errors, as large as the data want them.
+    """Take departures from any shape for errors.
+
+    Everywhere by some part of the losses, as large as the data want it; and at one place or another by
+    as much as the losses are, as where an exciton is.
 
     Returns
     -------
@@ -346,14 +397,14 @@ def _with_departures(spectrum, onsets, ends):
     exact = fit(bins, found, [ends[0], bins.energy.size])
     best = np.unravel_index(exact.chi2[1].argmin(), exact.chi2[1].shape)
     model, distance = exact.height[1][best] * found.of(*best), spectrum.shortest / _DEPARTURES
-    unit = departures(bins, model, onsets.middle, distance)
-    tried = [
-        bins._replace(directions=np.concatenate([bins.directions, size * unit])) for size in _SIZES
-    ]
+    everywhere = departures(bins, model, onsets.middle, distance)
+    tried = [bins.beside(size * everywhere) for size in _SIZES]
     fits = [fit(one, found, [bins.energy.size]) for one in tried]
     evidence = [-0.5 * (one.chi2.min() + one.log_determinant[0]) for one in fits]
     chosen = int(np.argmax(evidence - np.arange(len(tried)) * _RELUCTANCE))
-    return replace(spectrum, bins=tried[chosen]), exact.none[0] - exact.chi2[0].min()
+    single = departures(bins, model, onsets.middle + distance, distance)
+    spectrum = replace(spectrum, bins=tried[chosen], single=single)
+    return spectrum, exact.none[0] - exact.chi2[0].min()
 
 
 def _grid(spectrum, onsets, ends, fineness):
@@ -367,7 +418,7 @@ def _grid(spectrum, onsets, ends, fineness):
 def _fits(spectrum, shapes, grid, n_bins):
     """Fit shapes to the first bins of a spectrum."""
     found = spectrum.templates(grid, shapes)
-    return fit(spectrum.bins, found, n_bins)
+    return fit(spectrum.bins, found, n_bins, spectrum.single)
 
 
 def _windows(spectrum, onset, is_given):
@@ -434,14 +485,15 @@ def _summary(spectrum, found):
     shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
     log_density = found.log_density
     lower, gap, upper = _quantiles(found.onset, _log_sum(log_density, axis=0), _QUANTILES)
+    std, systematic = _within_and_between(found, log_density)
     exponent, exponent_std = _exponent(found)
     growth, best_exponent, width = found.shapes.table[shape]
     return Gap(
         gap=gap,
-        std=(upper - lower) / 2,
+        std=std,
         lower=lower,
         upper=upper,
-        systematic=_between_windows(found, log_density),
+        systematic=systematic,
         exponent=exponent,
         exponent_std=exponent_std,
         reduced_chi2=chi2.min() / freedom,
@@ -468,12 +520,13 @@ def _quantiles(onset, log_density, probabilities):
     return np.interp(probabilities, below / below[-1], fine)
 
 
-def _between_windows(found, log_density):
-    """Compute the spread of the onsets that the windows give, by their weights."""
-    medians = [_quantiles(found.onset, one, [0.5])[0] for one in log_density]
-    weights = np.exp(found.log_window)
+def _within_and_between(found, log_density):
+    """Compute the error of the onset that one window gives, and the spread over windows, by their weights."""
+    ends = np.array([_quantiles(found.onset, one, _QUANTILES) for one in log_density])
+    weights, medians = np.exp(found.log_window), ends[:, 1]
     mean = weights @ medians
-    return np.sqrt(weights @ (medians - mean) ** 2)
+    within = weights @ ((ends[:, 2] - ends[:, 0]) / 2) ** 2
+    return np.sqrt(within), np.sqrt(weights @ (medians - mean) ** 2)
 
 
 def _exponent(found):
@@ -509,6 +562,29 @@ def _reason(spectrum, log_density, gap, improbable):
     return Reason.MISFIT if improbable < _IMPROBABLE else Reason.NONE
 
 
+class Onset(NamedTuple):
+    """Best onset of one spectrum and what is fitted along, counts in each channel.
+
+    Attributes
+    ----------
+    rise : ndarray of shape (n_energy,)
+        Onset by itself, blurred.
+    tail : ndarray of shape (n_energy,)
+        What the tail of the peak brings down from above the window.
+    zlp : ndarray of shape (n_energy,)
+        By how much the ZLP is taken to be higher than it was matched, within its errors.
+    """
+
+    rise: np.ndarray
+    tail: np.ndarray
+    zlp: np.ndarray
+
+    @property
+    def total(self):
+        """Sum of all of these, (n_energy,)."""
+        return self.rise + self.tail + self.zlp
+
+
 def onset_curve(losses, gap):
     """Compute the best onset of one spectrum, channel by channel.
 
@@ -521,12 +597,12 @@ def onset_curve(losses, gap):
 
     Returns
     -------
-    ndarray of shape (n_energy,)
-        Counts, with what the tail of the peak brings down from above the window; NaN beyond it.
+    Onset
+        NaN outside of the window.
     """
-    curve = np.full(losses.energy.size, np.nan)
+    curves = Onset(*np.full((3, losses.energy.size), np.nan))
     if not np.isfinite(gap.best):
-        return curve
+        return curves
     parts = np.searchsorted(losses.from_peak[0], [gap.first, gap.last])
     inside, above = np.arange(*parts), np.arange(parts[1], losses.energy.size)
     bins, response = channels_of(losses, 0, inside), losses.response[0]
@@ -536,6 +612,15 @@ def onset_curve(losses, gap):
     shapes = Shapes((gap.best_exponent,), (gap.width,), (gap.growth,))
     found = templates(bins, grid, shapes, response, reach=bins.energy[-1] - gap.best)
     brought, _ = scattered_down(bins, channels_of(losses, 0, above), response)
-    height = fit(bins._replace(signal=bins.signal - brought), found, [inside.size]).height
-    curve[inside] = height.item() * found.of(0, 0) + brought
-    return curve
+    bins = bins._replace(signal=bins.signal - brought)
+    rise = fit(bins, found, [inside.size]).height.item() * found.of(0, 0)
+    for curve, part in zip(curves, (rise, brought, _fitted_along(bins, rise)), strict=True):
+        curve[inside] = part
+    return curves
+
+
+def _fitted_along(bins, model):
+    """Find by how much the ZLP is wrong if a model is right: directions within their errors."""
+    of_noise = bins.directions / bins.variance
+    normal = np.eye(len(of_noise)) + of_noise @ bins.directions.T
+    return np.linalg.solve(normal, of_noise @ (bins.signal - model)) @ bins.directions

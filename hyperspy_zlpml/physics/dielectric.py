@@ -48,6 +48,13 @@ _SIGNIFICANT_IN_VACUUM = 5.0
 _NEAREST_RETARDED = 3.0
 #: Thickness below which losses of two faces that do not feel each other are not to be taken off, nm.
 _THINNEST = 10.0
+#: Parts of Im[-1/eps] that are tried to see whether smaller losses of the volume would do as well.
+_SMALLER = (0.03, 0.1, 0.3)
+#: Patterns of noise that are put through the iterations, and the seed of their signs.
+_PATTERNS = 8
+_SEED = 0
+#: FWHM over which what the iterations make of noise is averaged; an odd number.
+_PATTERN_WINDOW = 5
 #: Spectra among the columns that a block gives, each of the size of the grid.
 SPECTRA = ("eps1", "eps2", "eps1_std", "eps2_std", "eps1_systematic", "eps2_systematic")
 #: Numbers among the columns, each with its error, what is systematic of it, or its probability.
@@ -165,6 +172,24 @@ class _Material:
             return self.invert(losses), None, np.ones(losses.shape[:-1], bool)
         free, settled = without_excess(losses, self.invert, self.excess_of, excess.first_part)
         return self.invert(free), losses - free, settled
+
+    def is_ambiguous(self, losses, inverse):
+        """Tell where less loss of the volume would explain the measured losses as well.
+
+        Where eps1 is -1 faces take ``1 / Im[-1/eps]``: those of a sharp plasmon of the faces may be
+        taken for losses of the volume, and the iteration finds the larger of two solutions.
+        """
+        energy, trusted = self.analysis.grid.energy, ~self.continuation.is_below
+        found = np.zeros(losses.shape[:-1], bool)
+        for part in _SMALLER:
+            smaller = replace(inverse, loss=part * inverse.loss)
+            excess = self.analysis.excess.per_thickness(
+                energy, smaller.epsilon, self.thickness(inverse)
+            )
+            total = inverse.scale[:, None] * (smaller.loss + excess)
+            above = smoothed(total - losses, self.analysis.grid.window)
+            found |= (trusted & (inverse.real < 0) & (above > 0)).any(-1)
+        return found
 
     def varied(self, losses, **changes):
         """Find what the inverse and the thickness are with other losses, or another assumption.
@@ -329,18 +354,29 @@ def _solved(measured, material, given_error):
     known = np.where(significant[:, None], measured.losses, np.nan)
     measured = measured._replace(losses=known)
     inverse, excess, settled = material.solve(measured.losses)
+    if analysis.surface:
+        settled &= ~material.is_ambiguous(measured.losses, inverse)
     material = replace(material, excess=excess)
     found = _Answer(inverse, material.thickness(inverse))
     of_zlp = _of_zlp(found, measured, material)
     systematic = _systematic(found, measured, material, given_error)
+    gain = _gain_of_noise(found, measured, material)
     noise = noise_of_epsilon(inverse, measured.variance, continuation, not analysis.by_index)
+    noise = [gain.epsilon * one for one in noise]
     of_total = weights_of_total(inverse, continuation)
-    total_variance = (of_total**2 * measured.variance).sum(-1)
+    total_variance = gain.total * (of_total**2 * measured.variance).sum(-1)
     columns = {
         "trusted_from": analysis.grid.energy[continuation.first],
         **_spectra(found, of_zlp, systematic, noise),
         **_numbers(found, of_zlp, systematic, total_variance, by_index=analysis.by_index),
-        **_crossings(found, of_zlp, systematic, variance=measured.variance, material=material),
+        **_crossings(
+            found,
+            of_zlp,
+            systematic,
+            variance=measured.variance,
+            gain=gain.epsilon,
+            material=material,
+        ),
     }
     reason = _reasons(found, significant, settled, has_losses, material=material, columns=columns)
     return columns, reason
@@ -369,11 +405,55 @@ def _of_zlp(found, measured, material):
     return _Errors.between(found, varied)
 
 
+class _Gain(NamedTuple):
+    """Factors by which iterations change the variance that noise makes.
+
+    Attributes
+    ----------
+    epsilon : ndarray of shape (n_spectra, size), or 1
+    total : ndarray of shape (n_spectra,), or 1
+        Of thickness, or of the refractive index.
+    """
+
+    epsilon: np.ndarray | float = 1.0
+    total: np.ndarray | float = 1.0
+
+
+def _gain_of_noise(found, measured, material):
+    """Compute what the iterations of faces or of retardation make of noise.
+
+    Some patterns of noise, the same for all spectra, are inverted with what was taken off held fixed,
+    which is what the closed form knows, and put through the iterations.
+    """
+    excess, grid = material.analysis.excess, material.analysis.grid
+    if not excess or excess.is_film:
+        return _Gain()
+    signs = np.random.default_rng(_SEED).choice([-1.0, 1.0], (_PATTERNS, grid.size))
+    losses = measured.losses[:, None] + signs * np.sqrt(measured.variance)[:, None]
+    shape = losses.shape[:2]
+    material = replace(
+        material,
+        given=np.broadcast_to(material.given[:, None], shape),
+        intensity=np.broadcast_to(material.intensity[:, None], shape),
+    )
+    held = material.invert(losses - material.excess[:, None])
+    fixed = _Errors.between(found, _Answer(held, material.thickness(held)))
+    through = _Errors.between(found, material.varied(losses))
+    window = _PATTERN_WINDOW * grid.window
+    of_epsilon = [smoothed((np.abs(one.epsilon) ** 2).sum(1), window) for one in (through, fixed)]
+    name = "thickness" if material.analysis.by_index else "missing"
+    of_total = [np.square(getattr(one, name)).sum(1) for one in (through, fixed)]
+    return _Gain(*(one / other for one, other in (of_epsilon, of_total)))
+
+
 def _systematic(found, measured, material, given_error):
     """Compute what errors do that all pixels have: of what is given, of the tail, of the resolution.
 
-    Data at the resolution once more differ from the data about as these do from the truth.
+    Data at the resolution once more differ from the data about as these do from the truth. Losses by
+    retardation in the volume do not vanish towards zero, as is assumed below the first energy that
+    is trusted: another choice, one FWHM further, tells how much that matters.
     """
+    analysis, continuation = material.analysis, material.continuation
 
     def effect(losses=measured.losses, **changes):
         answer = material.varied(losses, **changes)
@@ -381,15 +461,15 @@ def _systematic(found, measured, material, given_error):
         return _Errors.between(found, _Answer(inverse, answer.thickness[:, None]))
 
     tails = [
-        effect(
-            continuation=replace(
-                material.continuation, plasmon=material.continuation.plasmon * factor
-            )
-        )
+        effect(continuation=replace(continuation, plasmon=continuation.plasmon * factor))
         for factor in _PLASMONS
     ]
     of_given = effect(given=material.given + given_error)
-    return _Errors.join([of_given, _Errors.half(*tails), effect(measured.blurred)])
+    effects = [of_given, _Errors.half(*tails), effect(measured.blurred)]
+    if analysis.relativistic and not analysis.surface:
+        later = continuation.first + analysis.grid.window
+        effects.append(effect(continuation=replace(continuation, first=later)))
+    return _Errors.join(effects)
 
 
 def _spectra(found, of_zlp, systematic, noise):
@@ -425,7 +505,8 @@ def _numbers(found, of_zlp, systematic, total_variance, by_index):
     }
 
 
-def _crossings(found, of_zlp, systematic, *, variance, material):
+# What there is of errors, by their kinds.
+def _crossings(found, of_zlp, systematic, *, variance, gain, material):  # noqa: PLR0913
     """Collect the zeros of eps1 with their errors."""
     analysis, continuation = material.analysis, material.continuation
     energy, window = analysis.grid.energy, analysis.grid.window
@@ -435,7 +516,7 @@ def _crossings(found, of_zlp, systematic, *, variance, material):
     )
     squared = np.square(smoothed(of_zlp.epsilon.real, window)).sum(1)
     shift = _root_sum(smoothed(systematic.epsilon.real, window))
-    std = np.sqrt(noise + squared)
+    std = np.sqrt(gain * noise + squared)
     zeros = find_crossings(energy, eps1, std, continuation.first, window=window)
     columns = {}
     for name, zero in zip(("rising", "falling"), zeros, strict=True):
@@ -459,18 +540,18 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
     reason = np.zeros(len(above))
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
     reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
-    reason[np.isnan(columns["rising"]) & (reason == Reason.NONE)] = Reason.NO_CROSSING
     faces_alone = analysis.surface and not analysis.relativistic
     thin = faces_alone & (found.thickness < _THINNEST)
     reason[~settled | thin] = Reason.NOT_CONVERGED
     reason[material.continuation.plasmon > LARGEST_PLASMON] = Reason.AXIS_TOO_SHORT
     reason[~significant] = Reason.NOT_SIGNIFICANT
     reason[~has_losses] = Reason.TOO_THICK
+    reason[np.isnan(material.given)] = Reason.NOT_GIVEN
     return reason
 
 
 #: Reasons that leave numbers in place.
-_WITH_CARE = (Reason.NONE, Reason.RETARDED, Reason.NO_CROSSING)
+_WITH_CARE = (Reason.NONE, Reason.RETARDED)
 
 
 def _laid_out(columns, reason, analysis):

@@ -9,7 +9,7 @@ is off by more than its error. Shapes are therefore::
     A (x / (1 + x / w))^b (1 + g x / Eg),    x = E - Eg > 0
 
 with a width w of the rise and a growth g that are not known either: with g = 1 losses grow in
-proportion to the energy besides, as below a plasmon; larger g stand for excitons or further bands
+proportion to the energy besides, as below a plasmon; larger g stand for further bands
 close above. They are convolved with the peak of the spectrum itself. Everything enters linearly but
 Eg, b, w and g, which are tried on a grid: a fit by derivatives fails where the shape is singular, at
 the gap itself.
@@ -30,6 +30,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.linalg import solve_triangular
 
+from hyperspy_zlpml.physics.pooling import cropped
+
 #: Bins of the data in one FWHM of the peak: finer ones hold nothing more.
 BINS_PER_FWHM = 4
 #: Points in a channel over which a shape is averaged.
@@ -48,12 +50,14 @@ _SHORTEST_RESPONSE = 9
 _SLOPES = (-4.0, -0.5)
 #: Relative errors of a peak's tail, within the response and beyond it.
 _TAIL_ERRORS = (0.1, 0.5)
+#: Largest argument of an exponential.
+_LARGEST_EXPONENT = 600.0
 #: Width of a departure in units of the distance between two.
 _DEPARTURE_WIDTH = 0.6
 #: Widths of the rise that are tried, eV.
 WIDTHS = (0.3, 1.0, 3.0)
-#: Growths that are tried: none, in proportion to the energy, and further losses close above.
-GROWTHS = (0.0, 1.0, 5.0)
+#: Growths that are tried: none, in proportion to the energy, and more steeply.
+GROWTHS = (0.0, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,19 @@ class Bins(NamedTuple):
     def first_channel(self):
         """Energy of the first channel of the first bin, eV."""
         return self.energy[0] - 0.5 * (self.n_channels - 1) * self.step
+
+    def beside(self, directions):
+        """Let the bins be wrong in more directions.
+
+        Parameters
+        ----------
+        directions : ndarray of shape (n_more, n_bins)
+
+        Returns
+        -------
+        Bins
+        """
+        return self._replace(directions=np.concatenate([self.directions, directions]))
 
     def between(self, low, high):
         """Take the bins whose middle lies between two energies.
@@ -426,6 +443,23 @@ def scattered_down(bins, above, response):
     return sum(found), np.abs(_TAIL_ERRORS @ np.array(found))
 
 
+def piece_of(losses, low, high):
+    """Cut out of spectra the energies where onsets may be, so that nothing from above reaches in.
+
+    Parameters
+    ----------
+    losses : Losses
+    low, high : float
+        From the peak, eV.
+
+    Returns
+    -------
+    Losses
+        On one axis of energies from the peaks.
+    """
+    return cropped(without_losses_above(losses, high), low, high)
+
+
 def without_losses_above(losses, high):
     """Count as zero-loss peak what the gain side of it brings down from losses above an energy.
 
@@ -520,7 +554,7 @@ class Fits(NamedTuple):
     n_bins: np.ndarray
 
 
-def fit(bins, shapes, n_bins):
+def fit(bins, shapes, n_bins, single=None):
     """Fit templates by generalised least squares; what the ZLP may be is fitted along.
 
     With the directions D as nuisance parameters of unit variance the covariance of the bins is
@@ -533,6 +567,9 @@ def fit(bins, shapes, n_bins):
     shapes : Templates
     n_bins : sequence of int
         Bins that are used, from the first; one or several numbers of them.
+    single : ndarray of shape (n_single, n_bins), optional
+        Directions of which one may be there, as likely as none. chi2 is then -2 ln of the likelihood
+        of all cases together, up to what it is without.
 
     Returns
     -------
@@ -541,8 +578,9 @@ def fit(bins, shapes, n_bins):
     noise = np.sqrt(bins.variance)
     data, directions = bins.signal / noise, _relevant(bins.directions / noise)
     model = np.stack([shapes.level, shapes.rising]) / noise
+    single = np.empty((0, noise.size)) if single is None else single / noise
     found = [
-        _fit_first(data[:n], model[..., :n], directions[:, :n], shapes.growth)
+        _fit_first(data[:n], model[..., :n], directions[:, :n], shapes.growth, single[:, :n])
         for n in np.asarray(n_bins).tolist()
     ]
     chi2, none, height, log_determinant = (np.array(values) for values in zip(*found, strict=True))
@@ -561,7 +599,7 @@ def _relevant(directions):
     return vectors[:, values > _NEGLIGIBLE**2].T @ directions
 
 
-def _fit_first(data, model, directions, growth):
+def _fit_first(data, model, directions, growth, single):
     """Fit templates to bins in units of their noise: what :class:`Fits` holds of one end."""
     root = np.linalg.cholesky(np.eye(len(directions)) + directions @ directions.T)
     directions = solve_triangular(root, directions, lower=True)
@@ -577,5 +615,56 @@ def _fit_first(data, model, directions, growth):
     overlap = (level + growth * rising).reshape(-1, level.shape[-1])
     squared = squared.reshape(overlap.shape)
     none = data @ data - data_along @ data_along
+    log_determinant = 2 * np.log(np.diag(root)).sum()
+    products = _Products(none, overlap, squared)
+    if len(single):
+        along = single - single @ directions.T @ directions
+        level, rising = np.moveaxis(model @ along.T, -1, 1)[:, :, None]
+        of_shape = (level + growth * rising).reshape(len(single), *overlap.shape)
+        chi2, height = _with_single(products, along @ data, of_shape, (single * along).sum(-1))
+    else:
+        chi2, height = _with_height(products)
+    return chi2, none, height, log_determinant
+
+
+class _Products(NamedTuple):
+    """Products with the inverse covariance: of the data, of data and shapes, of shapes."""
+
+    none: float
+    overlap: np.ndarray
+    squared: np.ndarray
+
+
+def _with_height(products):
+    """Compute chi2 with the best height that is not negative, and this height."""
+    none, overlap, squared = products
     height = np.clip(overlap, 0, None) / np.maximum(squared, np.finfo(float).tiny)
-    return none - height * overlap, none, height, 2 * np.log(np.diag(root)).sum()
+    return none - height * overlap, height
+
+
+def _with_single(products, of_data, of_shape, size):
+    """Compute chi2 where one direction of some may be there besides, and the height where it is best.
+
+    Parameters
+    ----------
+    products : _Products
+        Without.
+    of_data, of_shape : ndarray of shape (n_single,) and (n_single, n_shapes, n_onsets)
+        Products of the directions with the data and the shapes.
+    size : ndarray of shape (n_single,)
+        Products with themselves.
+    """
+    chi2, height = _with_height(products)
+    least, total = chi2, np.zeros(chi2.shape)
+    for data, shape, more in zip(of_data, of_shape, 1 + size, strict=True):
+        beside = _Products(
+            none=products.none - data**2 / more,
+            overlap=products.overlap - data * shape / more,
+            squared=products.squared - shape**2 / more,
+        )
+        one, own_height = _with_height(beside)
+        one = one + np.log(more)
+        height = np.where(one < least, own_height, height)
+        least = np.minimum(one, least)
+        total += np.exp(np.clip(0.5 * (chi2 - one), None, _LARGEST_EXPONENT))
+    return chi2 - 2 * np.log1p(total / len(size)), height

@@ -17,7 +17,7 @@ _BINS_PER_WIDTH = 15
 #: FWHM that the axis of the response reaches to.
 _RESPONSE_REACH = 8.0
 #: Orders above that of a background by which it may depart from it, in fractions of its level.
-_DOUBTS = (0.05, 0.05)
+_DOUBTS = (0.05, 0.05, 0.025, 0.02)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Window(PerSpectrum):
         """Allow for a background that is no polynomial of some order.
 
         Adds what it may depart by to the directions: 5 % of the level of the window in each of the next
-        two orders. Faint peaks are then told from the bend of the background, and errors hold it.
+        two orders, and 2.5 and 2 % in those after them, as the bend at an onset has them. Faint peaks are then told from the bend of the background, and errors hold it.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ from hyperspy_zlpml.physics.deconvolution import channels_to_sum, rebinned, sing
 from hyperspy_zlpml.physics.peak_fits import N_NUMBERS, Model, Prior, least_squares, scan
 from hyperspy_zlpml.physics.peak_shapes import drude_area, drude_maximum
 from hyperspy_zlpml.physics.peak_windows import mirrored, take_window
-from hyperspy_zlpml.physics.pooling import Packing, cropped
+from hyperspy_zlpml.physics.pooling import cropped
 from hyperspy_zlpml.physics.reasons import Reason
 
 #: Numbers of a peak, each with its value, standard deviation and systematic error.
@@ -106,25 +106,6 @@ def prepared(losses, peaks, is_single=True, is_gain=False):
     return _single(losses, peaks) if is_single and has_plasmon else losses
 
 
-def packed(losses, peaks, is_single=True, is_gain=False):
-    """Write what is needed of every spectrum for a fit of one window into a row, for pooling.
-
-    Parameters
-    ----------
-    losses : Losses
-    peaks : sequence of Plasmon or Exciton
-    is_single, is_gain : bool
-        See :func:`fit_peaks`.
-
-    Returns
-    -------
-    ndarray of shape (n, width)
-        As the :class:`.Packing` of :func:`piece_of` has it.
-    """
-    piece = piece_of(losses, peaks, is_single, is_gain)
-    return Packing.of(piece).pack(piece)
-
-
 def piece_of(losses, peaks, is_single=True, is_gain=False):
     """Cut from every spectrum what a fit of one window needs.
 
@@ -165,12 +146,13 @@ def groups_of(peaks):
     [[0, 2], [1]]
     """
     groups, end = [], -np.inf
-    for k in sorted(range(len(peaks)), key=lambda k: peaks[k].left):
-        if peaks[k].left < end:
+    for k in sorted(range(len(peaks)), key=lambda k: peaks[k].window()):
+        low, high = peaks[k].window()
+        if low < end:
             groups[-1].append(k)
         else:
             groups.append([k])
-        end = max(end, peaks[k].right)
+        end = max(end, high)
     return groups
 
 
@@ -229,10 +211,8 @@ def fit_group(losses, peaks, weight=None, threshold=3.0):
 def _ends(losses, peaks):
     """List the windows of some peaks together: that asked for, and those fitted besides."""
     least = _LEAST_REACH * _fwhm_of(losses)
-    given = [peak.window or (peak.energy - least, peak.energy + least) for peak in peaks]
-    low = min(min(peak.left, one[0]) for peak, one in zip(peaks, given, strict=True))
-    high = max(max(peak.right, one[1]) for peak, one in zip(peaks, given, strict=True))
-    low = max(low, 0.0)
+    windows = [peak.window(least) for peak in peaks]
+    low, high = min(low for low, _ in windows), max(high for _, high in windows)
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     factors = (1.0, *_OTHER_WINDOWS)
     return [(max(middle - one * half, 0.0), middle + one * half) for one in factors]

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pooling of spectra: neighbours, or clusters, summed with the errors that they share.
+"""Pooling of spectra: means of neighbours, or of clusters, with the errors that they share.
 
-Counting noise averages out in a sum; the error of the zero-loss peak does not, as far as neighbours
+Counting noise averages out in a mean; the error of the zero-loss peak does not, as far as neighbours
 share it: the model of all of them comes from the same ensemble. Spectra are aligned on their peaks by
 whole channels, which leaves the noise of the channels independent. Their directions are turned so
-that they agree as well as they can, mode by mode, and are summed with their signs: an error of the
-ZLP that all spectra have in common keeps its size relative to the ZLP.
+that they agree as well as they can, mode by mode, and are averaged with their signs: an error of the
+ZLP that all spectra have in common keeps its size.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +16,8 @@ from hyperspy_zlpml.physics.losses import Losses
 
 #: Fields of Losses with one number for each channel.
 _SPECTRA = ("counts", "zlp", "variance", "directions")
+#: Pooled spectra that a function is given at once.
+_AT_ONCE = 64
 
 
 def cropped(losses, low, high):
@@ -210,7 +212,7 @@ def summed(losses, reference, weights=1.0):
     return replace(reference, **sums)
 
 
-def of_sums(sums, total, reference):
+def means_of(sums, total, reference):
     """Make one spectrum of what many sum up to.
 
     Parameters
@@ -225,15 +227,17 @@ def of_sums(sums, total, reference):
     Returns
     -------
     Losses
-        Of one spectrum: sums of counts, variances and directions, means of peaks.
+        Of one spectrum: means, and the errors of these.
     """
-    means = {name: getattr(sums, name) / total for name in ("centre", "fwhm", "response")}
+    powers = dict.fromkeys(("counts", "zlp", "directions", "centre", "fwhm", "response"), 1)
+    powers["variance"] = 2
+    means = {name: getattr(sums, name) / total**power for name, power in powers.items()}
     kept = {name: getattr(reference, name) for name in ("gain_limit", "loss_limit")}
     return replace(sums, **means, **kept)
 
 
 def pooled(losses, reference, weights=1.0):
-    """Pool spectra, with the errors of their ZLPs as they share them.
+    """Average spectra, with the errors of their ZLPs as they share them.
 
     Parameters
     ----------
@@ -249,7 +253,7 @@ def pooled(losses, reference, weights=1.0):
         Of one spectrum.
     """
     weights = np.broadcast_to(weights, losses.centre.shape)
-    return of_sums(summed(losses, reference, weights), weights.sum(), reference)
+    return means_of(summed(losses, reference, weights), weights.sum(), reference)
 
 
 def members_of(losses, row, near):
@@ -274,41 +278,39 @@ def members_of(losses, row, near):
     return np.union1d(near[fit], [row])
 
 
-def pool_neighbours(packing, rows, size, function, inner=None):
+def pool_neighbours(packing, rows, function, width, *, size, inner=None):
     """Apply a function to every spectrum of an image pooled with its neighbours.
 
     Parameters
     ----------
     packing : Packing
-    rows : ndarray of shape (..., width)
+    rows : ndarray of shape (..., packing.width)
         Packed spectra of an image; NaN where one has no ZLP.
+    function : callable
+        Of the Losses of some pooled spectra; returns an array of shape (n, width).
+    width : int
     size : int
         Spectra on a side of the neighbourhood, in every direction of the image; of an even number
         those at the rim count by half, so that it has its spectrum in the middle.
-    function : callable
-        Of the Losses of one pooled spectrum; returns an array of shape (1, n).
     inner : tuple of slice, optional
         Part of the image that it is applied to, beside which neighbours lie; default all.
 
     Returns
     -------
-    ndarray of shape (..., n)
+    ndarray of shape (..., width)
         Of the inner part; NaN where a spectrum has no ZLP.
     """
     shape = rows.shape[:-1]
     losses = packing.unpack(rows.reshape(-1, rows.shape[-1]))
     numbers = np.arange(len(losses.centre)).reshape(shape)
     wanted = numbers if inner is None else numbers[inner]
-    found = [
-        function(_with_neighbours(losses, row, numbers, size))[0]
-        if np.isfinite(losses.centre[row])
-        else None
-        for row in wanted.ravel()
-    ]
-    width = max((len(one) for one in found if one is not None), default=0)
-    nothing = np.full(width, np.nan)
-    result = [nothing if one is None else one for one in found]
-    return np.array(result).reshape(wanted.shape + (width,))
+    found = np.full((wanted.size, width), np.nan)
+    usable = np.flatnonzero(np.isfinite(losses.centre[wanted.ravel()]))
+    for first in range(0, usable.size, _AT_ONCE):
+        some = usable[first : first + _AT_ONCE]
+        pools = [_with_neighbours(losses, row, numbers, size) for row in wanted.ravel()[some]]
+        found[some] = function(Losses.join(pools))
+    return found.reshape(wanted.shape + (width,))
 
 
 def _with_neighbours(losses, row, numbers, size):
@@ -368,7 +370,7 @@ def pooled_groups(packing, sums, references):
     count = np.maximum(sums[:, -1], 1)
     totals, references = packing.unpack(sums[:, :-1]), packing.unpack(references)
     groups = [
-        of_sums(totals.select([group]), count[group], references.select([group]))
+        means_of(totals.select([group]), count[group], references.select([group]))
         for group in range(len(count))
     ]
     return Losses.join(groups)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Functions of physics of spectra that are pooled over neighbours or groups of an image."""
+"""Functions of physics of spectra that are pooled over neighbours or clusters of an image.
+
+All maps that pool do it here: whatever of a spectrum a function needs is cut out, spectra are aligned
+on their peaks and averaged with the errors that they share, and the function is given the means.
+"""
 
 from functools import partial
 
@@ -8,110 +12,94 @@ import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml.compute import compute
-from hyperspy_zlpml.physics.onset import without_losses_above
 from hyperspy_zlpml.physics.pooling import (
     Packing,
-    cropped,
     pool_groups,
     pool_neighbours,
     pooled_groups,
 )
 
+#: What is pooled where it is not a number of neighbours.
+CLUSTERS = "clusters"
 
-def map_neighbours(removed, function, width, *, size, window, show_progressbar=False, title=""):
-    """Apply a function of physics to every spectrum of an image pooled with its neighbours.
+
+def map_pooled(removed, function, width, *, pool, prepare, **options):
+    """Apply a function of physics to every spectrum of an image pooled with others.
 
     Parameters
     ----------
     removed : RemovedZLP
     function : callable
-        Of the Losses of one pooled spectrum; returns an array of shape (1, width).
+        Of the Losses of some pooled spectra; returns an array of shape (n_spectra, width).
     width : int
-    size : int
-        Spectra on a side of the neighbourhood, in every direction of the image.
-    window : Range
-        Energies from the peak that the function needs, eV; what the tail of the peak brings down from
-        above counts as ZLP.
-    show_progressbar : bool
-    title : str
-        Of the progress bar.
+    pool : int or "clusters"
+        Spectra on a side of the neighbourhood of each, in every direction of the image; or the
+        clusters of the image, vacuum being one of its own.
+    prepare : callable
+        Takes what the function needs of the Losses of some spectra, on one axis of energies from the
+        peak, see :func:`.physics.pooling.cropped`.
+    **options
+        ``show_progressbar``, and ``title`` of the bar.
 
     Returns
     -------
     ndarray of shape (..., width)
-        NaN where a spectrum has no ZLP.
+        NaN where a spectrum has no ZLP, or belongs to no cluster.
     """
-    packing, rows = _packed(removed, window)
+    shape = removed.shape[:-1]
+    one = np.flatnonzero(np.isfinite(np.asarray(removed.centre).ravel()))[:1]
+    if not one.size:
+        return np.full(shape + (width,), np.nan)
+    packing = Packing.of(prepare(removed.losses_of(one)))
+    pack = partial(_pack, packing=packing, prepare=prepare)
+    rows = removed.map_losses(pack, packing.width, lazy=True)
+    if pool != CLUSTERS:
+        rows = rows if shape else rows[None]
+        work = partial(_neighbours_of_block, packing=packing, function=function, size=pool)
+        return _map_neighbours(rows, work, width, size=pool, **options).reshape(shape + (width,))
+    labels = kinds_of(removed)
+    if labels.max() < 0:
+        return np.full(shape + (width,), np.nan)
+    groups = _groups(removed, packing, rows, prepare=prepare, labels=labels, **options)
+    return np.where((labels < 0)[..., None], np.nan, function(groups)[labels])
+
+
+def kinds_of(removed):
+    """Give every cluster that has spectra a number; vacuum is one of its own.
+
+    Parameters
+    ----------
+    removed : RemovedZLP
+
+    Returns
+    -------
+    ndarray of int of the navigation shape
+        From 0; -1 where a spectrum belongs to none, or has no ZLP.
+    """
+    labels = np.where(removed.vacuum, removed.clusters.max() + 1, removed.clusters)
+    labels = np.where(np.isfinite(removed.centre) & (removed.clusters >= 0), labels, -1)
+    known = np.unique(labels[labels >= 0])
+    return np.where(labels >= 0, np.searchsorted(known, labels), -1)
+
+
+def _pack(losses, packing, prepare):
+    return packing.pack(prepare(losses))
+
+
+def _map_neighbours(rows, work, width, *, size, **options):
+    """Work on every block of an image and what lies beside it; (..., width)."""
     n_axes = rows.ndim - 1
     rows = rows.rechunk({axis: _at_least(rows.chunks[axis], size) for axis in range(n_axes)})
     depth = {**dict.fromkeys(range(n_axes), size // 2), n_axes: 0}
-    wide = da.overlap.overlap(rows, depth=depth, boundary="none")
     found = da.map_blocks(
-        _neighbours_of_block,
-        wide,
-        packing=packing,
-        size=size,
-        function=dask.delayed(function, traverse=False),
+        work,
+        da.overlap.overlap(rows, depth=depth, boundary="none"),
         width=width,
         dtype=float,
         chunks=rows.chunks[:-1] + ((width,),),
         meta=np.empty((0,) * rows.ndim),
     )
-    return compute(found, show_progressbar=show_progressbar, title=title)[0]
-
-
-def map_groups(removed, function, labels, *, window, show_progressbar=False, title=""):
-    """Apply a function of physics to the sums of groups of spectra.
-
-    Parameters
-    ----------
-    removed : RemovedZLP
-    function : callable
-        Of the Losses of the groups; returns an array of shape (n_groups, width).
-    labels : ndarray of int of the navigation shape
-        Group of each spectrum, from 0; -1 where it belongs to none.
-    window : Range
-        As :func:`map_neighbours` takes it.
-    show_progressbar : bool
-    title : str
-        Of the progress bar.
-
-    Returns
-    -------
-    ndarray of shape (n_groups, width)
-    """
-    packing, rows = _packed(removed, window)
-    n_groups = int(labels.max()) + 1
-    first = [np.flatnonzero(labels.ravel() == group)[0] for group in range(n_groups)]
-    references = packing.pack(_prepared(removed.losses_of(first), window))
-    labels = da.from_array(labels, chunks=rows.chunks[:-1])
-    parts = [
-        da.from_delayed(
-            dask.delayed(pool_groups)(packing, *block, references),
-            shape=(n_groups, packing.width + 1),
-            dtype=float,
-        )
-        for block in zip(rows.to_delayed().ravel(), labels.to_delayed().ravel(), strict=True)
-    ]
-    sums = compute(*parts, show_progressbar=show_progressbar, title=title)
-    return function(pooled_groups(packing, sum(sums), references))
-
-
-def _prepared(losses, window):
-    """Take what is pooled of spectra: a window that nothing from above reaches into."""
-    return cropped(without_losses_above(losses, window.high), window.low, window.high)
-
-
-def _packed(removed, window):
-    """Pack all spectra of an image; a dask array of shape (..., width)."""
-    one = np.flatnonzero(np.isfinite(np.asarray(removed.centre).ravel()))[:1]
-    packing = Packing.of(_prepared(removed.losses_of(one), window))
-    pack = partial(_pack, packing=packing, window=window)
-    return packing, removed.map_losses(pack, packing.width, lazy=True)
-
-
-def _pack(losses, packing, window):
-    return packing.pack(_prepared(losses, window))
+    return compute(found, **options)[0]
 
 
 def _at_least(sizes, least):
@@ -127,7 +115,7 @@ def _at_least(sizes, least):
     return tuple(joined)
 
 
-def _neighbours_of_block(rows, packing, size, function, width, block_info=None):
+def _neighbours_of_block(rows, packing, function, size, width, block_info=None):
     """Apply a function to the spectra of a block, without those that overlap with others."""
     location, n_blocks = block_info[0]["chunk-location"], block_info[0]["num-chunks"]
     inner = tuple(
@@ -137,5 +125,21 @@ def _neighbours_of_block(rows, packing, size, function, width, block_info=None):
         )
         for axis, n in enumerate(rows.shape[:-1])
     )
-    found = pool_neighbours(packing, rows, size, function, inner=inner)
-    return found if found.shape[-1] else np.full(found.shape[:-1] + (width,), np.nan)
+    return pool_neighbours(packing, rows, function, width, size=size, inner=inner)
+
+
+def _groups(removed, packing, rows, *, prepare, labels, **options):
+    """Average the spectra of every group; their Losses."""
+    n_groups = int(labels.max()) + 1
+    first = [np.flatnonzero(labels.ravel() == group)[0] for group in range(n_groups)]
+    references = packing.pack(prepare(removed.losses_of(first)))
+    labels = da.from_array(labels, chunks=rows.chunks[:-1])
+    parts = [
+        da.from_delayed(
+            dask.delayed(pool_groups)(packing, *block, references),
+            shape=(n_groups, packing.width + 1),
+            dtype=float,
+        )
+        for block in zip(rows.to_delayed().ravel(), labels.to_delayed().ravel(), strict=True)
+    ]
+    return pooled_groups(packing, sum(compute(*parts, **options)), references)

@@ -22,6 +22,9 @@ _WEIGHTS = (0.5, 1.5)
 _SEED = 20220510
 #: Fraction of the sum of its channels by which a spectrum may differ from itself: rounding.
 _ROUNDING = 1e-5
+#: A peak misses its spectrum where chi2 per degree of freedom is larger than 1 by more than this part,
+#: and by more than so many standard deviations.
+_EXCESS, _SIGMAS = 0.5, 5.0
 #: Numbers of each spectrum beside its peak, the match and its covariance.
 _FLAGS = ("highest", "is_credible", "weighted_sum")
 
@@ -110,6 +113,24 @@ class Posterior(PerSpectrum):
         return np.concatenate(
             [self.peaks.stack(), columns, matched.coefficients, covariance], axis=-1
         )
+
+    @staticmethod
+    def misses(packed):
+        """Tell where the peak misses the spectrum within its own limits: it was that of another microscope.
+
+        Parameters
+        ----------
+        packed : array of shape (..., n_numbers)
+
+        Returns
+        -------
+        array of bool of shape (...)
+            Where chi2 is more than half above the number of points, by five standard deviations.
+        """
+        first = len(KnownPeaks._of_spectra()) + 3
+        chi2, n_points = packed[..., first], packed[..., first + 1]
+        freedom = (n_points - N_PEAK).clip(1)
+        return chi2 > freedom + np.maximum(_EXCESS * freedom, _SIGMAS * np.sqrt(2 * freedom))
 
     @classmethod
     def unpack(cls, packed, n_modes):

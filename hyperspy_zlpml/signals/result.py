@@ -22,6 +22,7 @@ from hyperspy_zlpml.signals.following import Follower
 from hyperspy_zlpml.signals.maps.band_gap import BandGapMethods
 from hyperspy_zlpml.signals.maps.dielectric import DielectricMethods
 from hyperspy_zlpml.signals.maps.peaks import PeakMethods
+from hyperspy_zlpml.signals.maps.plans import MapMethods
 from hyperspy_zlpml.signals.maps.retardation import RetardationMethods
 from hyperspy_zlpml.signals.maps.temperature import TemperatureMethods
 from hyperspy_zlpml.signals.maps.thickness import ThicknessMethods
@@ -56,6 +57,7 @@ class ZLPRemoval(
     BandGapMethods,
     PeakMethods,
     TemperatureMethods,
+    MapMethods,
     ToolMethods,
 ):
     """Result of :meth:`EELSZLPSpectrum.remove_zlp_ml`.
@@ -402,7 +404,9 @@ class ZLPRemoval(
             "ensemble.zlp": to_content(self.ensemble, "ensemble.zlp"),
             "model.safetensors": stored.to_content(self._stored()),
         }
-        save_together(written, files, directory, overwrite, show_progressbar)
+        save_together(
+            written, files, directory, overwrite=overwrite, show_progressbar=show_progressbar
+        )
 
     def _stored(self):
         """Collect what a folder keeps beside maps, posterior and ensemble."""

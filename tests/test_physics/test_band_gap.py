@@ -14,6 +14,7 @@ from hyperspy_zlpml.physics.band_gap import (
     Gap,
     GapSettings,
     band_gaps,
+    ln_between,
     ln_indirect,
     onset_curve,
 )
@@ -67,7 +68,7 @@ def test_nothing_is_found_where_nothing_is():
     gap = found(losses, 0.5)
     assert np.isfinite(gap.gap).mean() < 0.01
     assert (gap.reason == Reason.NOT_SIGNIFICANT).mean() > 0.99
-    in_window = found(losses.select(slice(100)), 0.5, window=(1.6, 4.0))
+    in_window = found(losses.select(slice(100)), 0.5, left=1.6, right=4.0)
     assert np.isfinite(in_window.gap).mean() < 0.05
 
 
@@ -96,7 +97,7 @@ def test_without_the_response_the_gap_is_too_low():
 
 
 def test_a_window_is_kept_to():
-    gap = found(make_losses(spectrum(), noise=20.0), 0.5, window=(2.0, 4.0))
+    gap = found(make_losses(spectrum(), noise=20.0), 0.5, left=2.0, right=4.0)
     assert 2.0 <= gap.first[0]
     assert gap.last[0] <= 4.0
     assert gap.gap[0] == pytest.approx(GAP, abs=0.1)
@@ -145,14 +146,24 @@ def test_many_spectra_tell_direct_from_indirect(exponent, sign):
     assert np.isnan(ln_indirect(np.full_like(evidence, np.nan)))
 
 
+@pytest.mark.parametrize("exponent, sign", [(0.5, -1), (1.0, 1), (1.5, -1)])
+def test_an_exponent_between_is_told_from_both_kinds(exponent, sign):
+    """An exponent of 1 is nearer to one of them: without comparing it, that one is called."""
+    losses = make_losses(spectrum(exponent), noise=10.0, n=30)
+    numbers = band_gaps(losses, GapSettings(exponents=(1.0,)))
+    found = ln_between(numbers[:, len(Gap._fields) :])
+    assert sign * found > 0
+    assert np.isnan(ln_between(np.full((2, EVIDENCE.size), np.nan)))
+
+
 def test_the_curve_goes_through_the_data():
     losses = make_losses(spectrum(), noise=20.0)
     numbers = band_gaps(losses, GapSettings(exponents=(0.5,)))[0]
     gap = Gap(*numbers[: len(Gap._fields)])
     curve = onset_curve(losses, gap)
-    inside = np.isfinite(curve)
+    inside = np.isfinite(curve.total)
     energy = losses.from_peak[0]
     np.testing.assert_array_equal(inside, (energy >= gap.first) & (energy < gap.last))
-    pulls = (losses.subtracted[0] - curve)[inside] / np.sqrt(losses.variance[0, inside])
+    pulls = (losses.subtracted[0] - curve.total)[inside] / np.sqrt(losses.variance[0, inside])
     assert (pulls**2).mean() < 1.5
-    assert np.isnan(onset_curve(losses, Gap())).all()
+    assert np.isnan(onset_curve(losses, Gap()).total).all()

@@ -107,6 +107,32 @@ def test_the_fit_is_generalised_least_squares():
             assert found.chi2[end][place] == pytest.approx(left @ inverse @ left, rel=1e-3)
 
 
+def test_one_single_direction_may_be_there_or_none():
+    """chi2 is that of a mixture: the plain fit beside those with one direction more, by their evidence."""
+    rng = np.random.default_rng(1)
+    n = 24
+    level, rising = rng.uniform(1, 2, (2, 2, 3, n))
+    shapes = Templates(level, rising, growth=np.array([[0.0] * 3, [0.2] * 3]))
+    variance, directions = rng.uniform(1, 4, n), rng.standard_normal((2, n))
+    signal = 3 * level[0, 0] + 4 * np.exp(-((np.arange(n) - 15.0) ** 2)) + rng.standard_normal(n)
+    bins = Bins(np.arange(n) + 0.0, signal, variance, directions, 1.0, 1)
+    single = np.stack([4 * np.exp(-((np.arange(n) - at) ** 2)) for at in (5.0, 15.0)])
+    plain, found = fit(bins, shapes, [n]), fit(bins, shapes, [n], single)
+    more = [
+        fit(bins._replace(directions=np.concatenate([directions, one[None]])), shapes, [n])
+        for one in single
+    ]
+    likelihood = [
+        np.exp(-0.5 * (one.chi2 + one.log_determinant - plain.log_determinant)) for one in more
+    ]
+    expected = -2 * np.log(np.exp(-0.5 * plain.chi2) + np.mean(likelihood, 0))
+    np.testing.assert_allclose(found.chi2, expected, rtol=1e-3)
+    # The bump that is there is what fits best.
+    np.testing.assert_allclose(found.height, more[1].height, rtol=1e-3)
+    assert (found.chi2 <= plain.chi2).all()
+    np.testing.assert_allclose(found.log_determinant, plain.log_determinant)
+
+
 def test_bins_average_whole_channels():
     losses = make_losses(np.arange(200.0), step=0.02, noise=None)
     bins = binned(losses, 0, low=1.0)

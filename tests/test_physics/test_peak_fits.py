@@ -24,14 +24,13 @@ from hyperspy_zlpml.physics.peak_windows import take_window
 from hyperspy_zlpml.physics.peaks import (
     QUANTITIES,
     WIDTH,
+    fit_group,
     fit_peaks,
     groups_of,
-    packed,
     piece_of,
     top,
 )
-from hyperspy_zlpml.physics.pooled_peaks import fit_pooled, neighbourhoods
-from hyperspy_zlpml.physics.pooling import Packing
+from hyperspy_zlpml.physics.pooling import pooled
 from hyperspy_zlpml.physics.reasons import Reason
 
 EXCITON = Exciton(energy=2.0, width=0.2)
@@ -259,7 +258,10 @@ def test_a_slope_has_no_top():
 
 
 def test_errors_hold():
-    """Pulls of 400 spectra with noise and an error that channels share are standard normal."""
+    """Pulls of 400 spectra with noise and an error that channels share are standard normal.
+
+    A little less, for their background is a polynomial, which the error does not take for granted.
+    """
     losses = make_losses(
         exciton_on(quadratic),
         400,
@@ -273,8 +275,8 @@ def test_errors_hold():
     found = fit_peaks(losses, [EXCITON])
     pull = (column(found, "position") - 2.03) / column(found, "position", "std")
     assert abs(pull.mean()) < 0.2
-    assert 0.9 < pull.std() < 1.1
-    assert 0.62 < (np.abs(pull) < 1).mean() < 0.74
+    assert 0.85 < pull.std() < 1.1
+    assert 0.62 < (np.abs(pull) < 1).mean() < 0.78
     assert np.median(found[:, -3]) == pytest.approx(1, abs=0.1)
 
 
@@ -288,11 +290,17 @@ def test_what_the_peak_may_be_off_by_is_in_the_error():
     assert np.sqrt(added) == pytest.approx(0.1 * AREA, rel=0.1)
 
 
-def test_false_alarms_are_as_often_as_stated():
-    """Two in a hundred above 2, one in a thousand above 3."""
-    losses = make_losses(quadratic, 3000, rng=np.random.default_rng(4))
+def few(energy):
+    """Background of so few counts that noise hides whether it is a polynomial."""
+    return 0.01 * quadratic(energy)
+
+
+@pytest.mark.parametrize("background, least", [(few, 0.008), (quadratic, 0.0)])
+def test_false_alarms_are_as_often_as_stated(background, least):
+    """Two in a hundred above 2, one in a thousand above 3, where noise is what might make peaks; else fewer."""
+    losses = make_losses(background, 3000, rng=np.random.default_rng(4))
     found = fit_peaks(losses, [EXCITON], threshold=9.0)
-    assert 0.008 < (found[:, -2] > 2).mean() < 0.03
+    assert least <= (found[:, -2] > 2).mean() < 0.03
     assert (found[:, -2] > 3).mean() < 0.003
     assert (found[:, -1] == Reason.NOT_SIGNIFICANT).all()
     assert np.isnan(found[:, :-2]).all()
@@ -342,7 +350,8 @@ def test_peaks_side_by_side_need_each_other():
     both = fit_peaks(losses, [EXCITON, Exciton(2.4, 0.3)])[:, :WIDTH]
     alone = fit_peaks(losses, [EXCITON])
     assert column(both, "position")[0] == pytest.approx(2.03, abs=5e-3)
-    assert abs(column(alone, "position")[0] - 2.03) > 0.01
+    off = [abs(column(one, "position")[0] - 2.03) for one in (both, alone)]
+    assert off[1] > 3 * off[0]
 
 
 def test_peaks_are_fitted_together_where_windows_overlap():
@@ -354,7 +363,7 @@ def test_peaks_are_fitted_together_where_windows_overlap():
     "peak, change, reason",
     [
         (Exciton(6.95, 0.2), {}, Reason.AXIS_TOO_SHORT),
-        (Exciton(6.8, 0.2, window=(6.6, 7.5)), {}, Reason.AXIS_TOO_SHORT),
+        (Exciton(6.8, 0.2, left=6.6, right=7.5), {}, Reason.AXIS_TOO_SHORT),
         (Exciton(0.4, 0.1), {}, Reason.BELOW_RESOLUTION),
         (EXCITON, {"loss_limit": np.full(1, np.inf)}, Reason.NO_LIMIT),
         (EXCITON, {"counts": np.full((1, 800), np.nan)}, Reason.TOO_THICK),
@@ -370,7 +379,7 @@ def test_reasons_why_there_is_no_number(peak, change, reason):
 
 def test_a_peak_beyond_the_range_is_at_its_edge():
     losses = make_losses(exciton_on(quadratic, position=2.33, area=1e5), 1)
-    found = fit_peaks(losses, [Exciton(2.0, 0.2, window=(1.4, 2.8))])
+    found = fit_peaks(losses, [Exciton(2.0, 0.2, left=1.4, right=2.8)])
     assert found[0, -1] == Reason.AT_EDGE
 
 
@@ -407,22 +416,14 @@ def test_gains_are_losses_turned_round():
 def test_pooled_spectra_know_their_peak_better_but_not_what_they_share(is_shared):
     peak = blurred("gaussian", 2.03, 0.23, AREA * STEP)
     directions = [(lambda e: 0.2 * peak(e)) if is_shared else (lambda e: 0 * e)]
-    losses = make_losses(exciton_on(quadratic), 9, directions=directions)
-    packing = Packing.of(piece_of(losses, [EXCITON]))
-    rows = packed(losses, [EXCITON])
+    losses = make_losses(exciton_on(few), 9, directions=directions)
+    piece = piece_of(losses, [EXCITON])
     one = fit_peaks(losses.select([4]), [EXCITON], threshold=0.0)
-    pooled = fit_pooled(
-        packing, rows, [(4, np.arange(9))], peaks=[EXCITON], weight=None, threshold=0.0
-    )[:, 0]
-    ratio = column(pooled, "area", "std") / column(one, "area", "std")
-    assert column(pooled, "area") == pytest.approx(column(one, "area"), rel=0.02)
-    assert ratio > 0.85 if is_shared else ratio < 0.6
-
-
-def test_neighbourhoods_end_at_the_image():
-    pools = neighbourhoods((3, 4), 3)
-    assert [len(near) for _, near in pools] == [4, 6, 6, 4, 6, 9, 9, 6, 4, 6, 6, 4]
-    assert neighbourhoods((), 3)[0][1].tolist() == [0]
+    mean = fit_group(pooled(piece, piece.select([4])), [EXCITON], threshold=0.0)[:, 0]
+    ratio = column(mean, "area", "std") / column(one, "area", "std")
+    assert column(mean, "area") == pytest.approx(column(one, "area"), rel=0.02)
+    # What the background may be does not average out either.
+    assert ratio > 0.85 if is_shared else ratio < 0.7
 
 
 @pytest.mark.parametrize(
@@ -430,8 +431,8 @@ def test_neighbourhoods_end_at_the_image():
     [
         (lambda: Exciton(-1.0, 0.2), "energy: expected a positive number"),
         (lambda: Exciton(2.0, 0.0), "width: expected a positive number"),
-        (lambda: Exciton(2.0, 0.2, window=(2.5, 3.0)), "window: expected energies around 2"),
-        (lambda: Exciton(2.0, 0.2, window=(2.5, 1.0)), "window: expected two numbers"),
+        (lambda: Exciton(2.0, 0.2, left=2.5), "left: expected an energy below that of the peak, 2"),
+        (lambda: Exciton(2.0, 0.2, right=1.0), "right: expected an energy above that of the peak"),
         (lambda: Exciton(2.0, 0.2, background=7), "background: expected an integer from 0 to 4"),
         (lambda: Exciton(2.0, 0.2, shape="voigt"), "shape: expected one of"),
         (lambda: Plasmon("15", 3.0), "energy: expected a positive number"),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Maps of plasmons and excitons, the method that makes them, and their way into models of HyperSpy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -9,12 +9,21 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
-from hyperspy_zlpml.physics.peaks import QUANTITIES, WIDTH, fit_peaks
+from hyperspy_zlpml.physics.peaks import (
+    QUANTITIES,
+    WIDTH,
+    fit_group,
+    fit_peaks,
+    groups_of,
+    piece_of,
+)
+from hyperspy_zlpml.removal.pooling import map_pooled
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
+from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
-from hyperspy_zlpml.signals.maps.pools import check_pool, fit_pools
+from hyperspy_zlpml.signals.maps.plans import Plan
+from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
-from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 #: Sides of the zero-loss peak.
 _SIDES = ("loss", "gain")
@@ -22,8 +31,8 @@ _SIDES = ("loss", "gain")
 _MOST_CERTAIN = 1e3
 
 
-@dataclass(frozen=True, repr=False)
-class PeakFit:
+@dataclass(frozen=True, repr=False, eq=False)
+class PeakFit(MapResult):
     """Peak in every spectrum, from :meth:`~hyperspy_zlpml.ZLPRemoval.fit_peaks`.
 
     Energies are from each pixel's own zero-loss peak, in the units of the axis. NaN where ``reason``
@@ -43,13 +52,16 @@ class PeakFit:
         Counts in the peak over all energies.
     top : Measured
         Energy at which single scattering is highest, without a model; NaN for excitons.
-    chi2 : BaseSignal
-        Reduced chi2.
+    reduced_chi2 : BaseSignal
+        Of the fit.
     significance : BaseSignal
         Standard deviations by which something is there.
     reason : BaseSignal
         Why there is no number, legend in the metadata.
     """
+
+    _first = "position"
+    _plotted = ("position", "width", "area")
 
     peak: Plasmon | Exciton
     position: Measured
@@ -57,31 +69,10 @@ class PeakFit:
     width: Measured
     area: Measured
     top: Measured
-    chi2: BaseSignal
+    reduced_chi2: BaseSignal
     significance: BaseSignal
     reason: BaseSignal
     _around: Surroundings = field(repr=False)
-
-    def __repr__(self):
-        found = np.isfinite(self.position.value.data)
-        return f"<PeakFit, {_name(self.peak)}, found in {found.sum()} of {found.size} spectra>"
-
-    def plot(self):
-        """Plot position, width and area, each beside its whole error.
-
-        Returns
-        -------
-        list of matplotlib.axes.Axes
-
-        Raises
-        ------
-        ValueError
-            If the maps have more than two dimensions.
-        """
-        from hyperspy_zlpml.signals.maps.figure import plot_maps
-
-        shown = (self.position, self.width, self.area)
-        return plot_maps([(one.value, one.error) for one in shown])
 
     def to_component(self):
         """Make the component of HyperSpy that comes closest, with the medians over the image.
@@ -116,6 +107,7 @@ class PeakMethods:
     def fit_peaks(  # noqa: PLR0913
         self,
         peaks,
+        *,
         pool=None,
         threshold=3.0,
         single_scattering=True,
@@ -143,9 +135,9 @@ class PeakMethods:
             of HyperSpy, or a model of them, give start values: ``VolumePlasmonDrude``, ``Gaussian``,
             ``GaussianHF`` and ``Lorentzian``.
         pool : int or "clusters", optional
-            Fit to means: of a square of so many pixels about each (an odd number), or of each
-            cluster, vacuum apart. Errors of the zero-loss peak that the pixels share do not average
-            out.
+            Pixels on a side of the square about each whose mean is fitted, along every navigation
+            axis (of an even number those at the rim count by half), or the clusters of the removal,
+            vacuum apart. Errors of the zero-loss peak that the pixels share do not average out.
         threshold : float
             Standard deviations by which something must be there to be fitted.
         single_scattering : bool
@@ -197,35 +189,59 @@ class PeakMethods:
         ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
         ... )
         >>> fit = r.fit_peaks(Plasmon(energy=22.0, width=6.0), show_progressbar=False)
-        >>> fit
-        <PeakFit, plasmon 22, found in 12 of 16 spectra>
+        >>> int(np.isfinite(fit.position.value.data).sum())
+        12
         >>> bool(abs(np.nanmedian(fit.position.value.data) - 22.5) < 0.2)
         True
         """
         peaks, is_one = peaks_of(peaks, self)
         settings = _checked(self, peaks, threshold, single_scattering, side)
-        check_pool(pool)
-        options = {
-            "show_progressbar": wants_progressbar(show_progressbar),
-            "title": "Fitting peaks",
-        }
-        if pool is None:
-            found = self.removed.map_losses(
-                partial(fit_peaks, **settings), len(peaks) * WIDTH, lazy=False, **options
-            )
-        else:
-            found = fit_pools(self.removed, pool, **settings, **options)
-        found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))
-        axis = self._like.axes_manager.signal_axes[0]
-        around = Surroundings(
-            centre=self.removed.centre,
-            fwhm=self.removed.fwhm,
-            unit=1.0 if axis.is_binned else axis.scale,
-            factor=self._factor,
-            weight=settings["weight"],
+        pool = pool_of(self, pool)
+        plan = Plan(
+            function=partial(fit_peaks, **settings),
+            width=len(peaks) * WIDTH,
+            finish=partial(_finished, peaks=peaks, is_one=is_one, weight=settings["weight"]),
+            title="Fitting peaks",
         )
-        fits = [_as_fit(self, peak, found[..., k, :], around) for k, peak in enumerate(peaks)]
-        return fits[0] if is_one else fits
+        if pool is not None:
+            plan = replace(plan, alone=partial(_pooled, pool=pool, settings=settings))
+        return self._carry_out(plan, show_progressbar)
+
+
+def _finished(removal, found, *, peaks, is_one, weight):
+    """Make maps of the numbers of all peaks."""
+    found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))
+    axis = removal._like.axes_manager.signal_axes[0]
+    around = Surroundings(
+        centre=removal.removed.centre,
+        fwhm=removal.removed.fwhm,
+        unit=1.0 if axis.is_binned else axis.scale,
+        factor=removal._factor,
+        weight=weight,
+    )
+    fits = [_as_fit(removal, peak, found[..., k, :], around) for k, peak in enumerate(peaks)]
+    return fits[0] if is_one else fits
+
+
+def _pooled(removed, pool, settings, **options):
+    """Fit peaks to the means of pooled spectra; (..., n_peaks * WIDTH)."""
+    settings = dict(settings)
+    peaks, sides = settings.pop("peaks"), ("is_single", "is_gain")
+    sides = {name: settings.pop(name) for name in sides}
+    found = np.full(removed.shape[:-1] + (len(peaks), WIDTH), np.nan)
+    for group in groups_of(peaks):
+        some = [peaks[k] for k in group]
+        prepare = partial(piece_of, peaks=some, **sides)
+        function = partial(_fit_flat, peaks=some, **settings)
+        width = len(some) * WIDTH
+        values = map_pooled(removed, function, width, pool=pool, prepare=prepare, **options)
+        found[..., group, :] = values.reshape(values.shape[:-1] + (len(some), WIDTH))
+    return found.reshape(found.shape[:-2] + (-1,))
+
+
+def _fit_flat(losses, **settings):
+    """Fit peaks of one window; (n_spectra, n_peaks * WIDTH)."""
+    return fit_group(losses, **settings).reshape(len(losses.centre), -1)
 
 
 def _checked(removal, peaks, threshold, single_scattering, side):
@@ -284,7 +300,7 @@ def _as_fit(removal, peak, columns, around):
     return PeakFit(
         peak=peak,
         **maps,
-        chi2=plain_map(removal, chi2, f"{_name(peak)} chi2", "Reduced chi2"),
+        reduced_chi2=plain_map(removal, chi2, f"misfit of {_name(peak)}", "Reduced chi2"),
         significance=plain_map(
             removal, significance, f"{_name(peak)} significance", "Standard deviations"
         ),

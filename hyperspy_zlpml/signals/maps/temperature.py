@@ -8,68 +8,52 @@ import numpy as np
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
-from hyperspy_zlpml.physics.thermometry import COLUMNS, temperatures
-from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, summary, value_map
-from hyperspy_zlpml.signals.preferences import wants_progressbar
+from hyperspy_zlpml.physics.thermometry import COLUMNS, error_without_vacuum, piece_of, temperatures
+from hyperspy_zlpml.signals.maps.given import pool_of
+from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.plans import Plan, pooled
+from hyperspy_zlpml.signals.maps.results import MapResult
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Temperature:
+class Temperature(MapResult):
     """Temperature of a specimen, from :meth:`~hyperspy_zlpml.ZLPRemoval.temperature`.
 
     Attributes
     ----------
-    temperature : BaseSignal
-        K; its noise variance is the square of ``std``. NaN where gains do not stand out.
-    std : BaseSignal
-        Error from counting noise and the ZLP, which both sides share, K.
+    temperature : Measured
+        K, with the error from counting noise and the ZLP, which both sides share; ``systematic`` is 0
+        unless no vacuum is known. NaN where gains do not stand out.
     highest : BaseSignal
         Temperature below which the specimen is with 95 % probability, K; where no gains are seen,
         too, if losses are.
-    loss, gain : BaseSignal
-        Counts lost and gained between the energies that are compared, with their variance.
+    loss, gain : Measured
+        Counts lost and gained between the energies that are compared.
     energy : BaseSignal
         Energy at which gains tell the temperature, in the units of the axis.
-    chi2 : BaseSignal
-        Reduced chi2 of detailed balance over the energies compared: about 1 where it holds.
+    reduced_chi2 : BaseSignal
+        That of detailed balance over the energies compared: about 1 where it holds.
     reason : BaseSignal
         Why pixels have no temperature: :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the
         metadata.
     """
 
-    temperature: BaseSignal
-    std: BaseSignal
+    _first = "temperature"
+    _plotted = ("temperature",)
+
+    temperature: Measured
     highest: BaseSignal
-    loss: BaseSignal
-    gain: BaseSignal
+    loss: Measured
+    gain: Measured
     energy: BaseSignal
-    chi2: BaseSignal
+    reduced_chi2: BaseSignal
     reason: BaseSignal
-
-    def __repr__(self):
-        return f"<Temperature, {summary(self.temperature.data, self.std.data)}>"
-
-    def plot(self):
-        """Plot the temperature beside its relative error.
-
-        Returns
-        -------
-        list of matplotlib.axes.Axes
-
-        Raises
-        ------
-        ValueError
-            If the maps have more than two dimensions.
-        """
-        from hyperspy_zlpml.signals.maps.figure import plot_maps
-
-        return plot_maps([(self.temperature, self.std.data)])
 
 
 class TemperatureMethods:
     """Temperature from the result of a removal."""
 
-    def temperature(self, left=None, right=None, show_progressbar=None):
+    def temperature(self, *, left=None, right=None, pool=None, show_progressbar=None):
         r"""Measure the temperature of each pixel from the energies that electrons lost and gained.
 
         A specimen at temperature :math:`T` gives energy :math:`E` less often than it takes it, by
@@ -87,6 +71,9 @@ class TemperatureMethods:
             axis; best around the phonons that are seen. By default all that both sides show beyond
             the limits of pure ZLP, up to some twenty FWHM from the peak. Within the limits nothing
             is used, whatever ``left`` is.
+        pool : int or "clusters", optional
+            Measure means: of a square of so many pixels about each, or of each cluster, vacuum apart.
+            Errors of the zero-loss peak that the pixels share do not average out.
         show_progressbar : bool, optional
             Default from HyperSpy's preferences.
 
@@ -105,10 +92,12 @@ class TemperatureMethods:
         -----
         The error holds counting noise of both sides, the directions in which the ZLP of both sides
         may be wrong together (the choice of ``E_I`` among them), and is widened where detailed
-        balance misses the data. The temperature is that of what scatters: electrons of a plasmon, or
+        balance misses the data. Where no vacuum is known, the tail beneath the gains is a guess that
+        the gains themselves pull at: ``systematic`` is what that makes of the temperature, the more the
+        fewer spectra there are. The temperature is that of what scatters: electrons of a plasmon, or
         carriers that are excited, need not have that of the lattice. NaN, with a reason, where
         gains, or 1/kT itself, are below three standard errors; ``highest`` then is all there is.
-        A gain that is not thermal (photons, a plasmon that was pumped) shows in ``chi2`` or as a
+        A gain that is not thermal (photons, a plasmon that was pumped) shows in ``reduced_chi2`` or as a
         temperature beyond belief.
 
         References
@@ -124,21 +113,24 @@ class TemperatureMethods:
         >>> r = s.remove_zlp_ml(
         ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
         ... )
-        >>> found = r.temperature(0.07, 0.13, show_progressbar=False)
-        >>> found.temperature
+        >>> found = r.temperature(left=0.07, right=0.13, show_progressbar=False)
+        >>> found.temperature.value
         <BaseSignal, title: Phonons at 600 K temperature, dimensions: (4, 4|)>
-        >>> bool(abs(np.nanmedian(found.temperature.data) - 600) < 30)
+        >>> bool(abs(np.nanmedian(found.temperature.value.data) - 600) < 30)
         True
         """
         left, right = _checked_window(self, left, right)
-        found = self.removed.map_losses(
-            partial(temperatures, left=left, right=right),
-            len(COLUMNS),
-            lazy=False,
-            show_progressbar=wants_progressbar(show_progressbar),
+        pool = pool_of(self, pool)
+        window = {"left": left, "right": right}
+        plan = Plan(
+            function=partial(temperatures, **window),
+            width=len(COLUMNS),
+            finish=_as_maps,
             title="Measuring temperatures",
         )
-        return _as_maps(self, dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True)))
+        if pool is not None:
+            plan = pooled(plan, pool, prepare=partial(piece_of, **window))
+        return self._carry_out(plan, show_progressbar)
 
 
 def _checked_window(removal, left, right):
@@ -162,25 +154,37 @@ def _checked_window(removal, left, right):
     return left, right
 
 
-def _as_maps(removal, found):
-    """Wrap numbers of all pixels as maps."""
-    units = removal._like.axes_manager.signal_axes[0].units
+def _systematic(removed, found):
+    """Compute what a tail beneath the gains that is a guess makes of the temperature, K."""
+    if removed.report.n_vacuum or removed.report.n_reference:
+        return 0 * found["temperature"]
+    n_spectra = max(int(np.isfinite(removed.centre).sum()), 1)
+    return error_without_vacuum(found["temperature"], found["energy"], n_spectra)
 
-    def with_errors(name, std, title, quantity):
-        return value_map(removal, found[name], found[std], title=title, quantity=quantity)
+
+def _as_maps(removal, numbers):
+    """Wrap numbers of all pixels as maps."""
+    found = dict(zip(COLUMNS, np.moveaxis(numbers, -1, 0), strict=True))
+    found["systematic"] = _systematic(removal.removed, found)
+    units = removal._like.axes_manager.signal_axes[0].units
+    plain, counts = partial(plain_map, removal), "Intensity (Counts)"
+
+    def measured(name, *errors, title, quantity):
+        numbers = [found[one] for one in (name, *errors)]
+        return Measured.of(removal, numbers, title=title, quantity=quantity)
 
     return Temperature(
-        temperature=with_errors("temperature", "std", "temperature", "Temperature (K)"),
-        std=plain_map(removal, found["std"], "error of temperature", "Temperature (K)"),
-        highest=plain_map(removal, found["highest"], "highest temperature", "Temperature (K)"),
-        loss=with_errors("loss", "loss_std", "losses", "Intensity (Counts)"),
-        gain=with_errors("gain", "gain_std", "gains", "Intensity (Counts)"),
-        energy=plain_map(
-            removal,
+        temperature=measured(
+            "temperature", "std", "systematic", title="temperature", quantity="Temperature (K)"
+        ),
+        highest=plain(found["highest"], "highest temperature", "Temperature (K)"),
+        loss=measured("loss", "loss_std", title="losses", quantity=counts),
+        gain=measured("gain", "gain_std", title="gains", quantity=counts),
+        energy=plain(
             found["energy"] / removal._factor,
             "energy that tells the temperature",
             f"Energy ({units})",
         ),
-        chi2=plain_map(removal, found["chi2"], "chi2 of detailed balance", "Reduced chi2"),
+        reduced_chi2=plain(found["chi2"], "misfit of detailed balance", "Reduced chi2"),
         reason=reason_map(removal, found["reason"], "temperature"),
     )

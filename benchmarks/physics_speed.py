@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Time and memory of all maps, one by one and in one pass: ``python benchmarks/physics_speed.py``.
+
+An image of a phantom of 2048 channels is tiled, lazy, and its zero-loss peak is removed by an ensemble
+that was trained on the tile. Each size is worked on in a process of its own, whose largest memory is
+printed, removal included. Times are CPU time of one thread, so that other work on the machine does not
+count.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+import warnings
+
+import dask
+import dask.array as da
+import hyperspy.api as hs
+
+from hyperspy_zlpml.data import SEMICONDUCTOR, dielectric_phantom
+from hyperspy_zlpml.physics import Plasmon
+
+#: Pixels on a side of the tile, and of the blocks of the lazy image.
+TILE = 16
+BLOCK = 32
+INDEX = {"n": SEMICONDUCTOR.refractive_index}
+METHODS = {
+    "thickness": INDEX,
+    "dielectric_function": INDEX,
+    "band_gap": {"exponent": 0.5},
+    "fit_peaks": {"peaks": Plasmon(energy=24.0, width=6.0)},
+    "temperature": {},
+}
+#: Goals of single methods, ms per spectrum, with all errors.
+GOALS = {"thickness": 0.7, "dielectric_function": 3.0, "band_gap": 8.0, "temperature": 0.7}
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sides", type=int, nargs="+", default=[32, 100], help="pixels to a side")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        print(json.dumps(measure(options.job, options.methods)))
+        return
+    print(f"{'CPU ms per spectrum, 2048 channels':<48}{'goal':>8}  {'of so many spectra'}")
+    print(" " * 58 + "".join(f"{side**2:>8}" for side in options.sides))
+    found = [in_process(side, options.methods) for side in options.sides]
+    for name in found[0]:
+        numbers = "".join(f"{one[name]:>8.3g}" for one in found)
+        print(f"{name:<48}{GOALS.get(name, ''):>8}  {numbers}", flush=True)
+
+
+def in_process(side, methods):
+    """Measure one size in a process of its own."""
+    command = [sys.executable, __file__, "--job", str(side), "--methods", *methods]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(side, methods):
+    """Time methods one by one, and in one pass."""
+    hs.preferences.General.show_progressbar = False
+    warnings.simplefilter("ignore")
+    with dask.config.set(scheduler="synchronous"):
+        tile = dielectric_phantom((TILE, TILE), random_state=7001).signal
+        trained = tile.remove_zlp_ml(random_state=0)
+        several = {name: METHODS[name] for name in methods}
+        trained.maps(**several)  # what is compiled or imported at first does not count
+        removal = removed(tile, trained.ensemble, side)
+        times = {
+            name: timed(removal, lambda name=name: getattr(removal, name)(**METHODS[name]))
+            for name in methods
+        }
+        found = {"one by one": sum(times.values())}
+        found["in one pass"] = timed(removal, lambda: removal.maps(**several))
+        found["zero-loss peaks and their errors"] = timed(
+            removal, lambda: removal.removed.map_losses(nothing, 1, lazy=False)
+        )
+    seconds = 1e-3 * found["in one pass"] * side**2
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        **times,
+        **found,
+        "all in one pass, CPU s": seconds,
+        "memory at most, removal and all maps, GB": largest * unit / 1e9,
+    }
+
+
+def nothing(losses):
+    """Take nothing of the losses: what remains is the time to make them."""
+    return losses.centre[:, None]
+
+
+def removed(tile, ensemble, side):
+    """Remove the zero-loss peak of a tiled image."""
+    n_tiles = -(-side // TILE)
+    data = da.tile(da.from_array(tile.data), (n_tiles, n_tiles, 1))[:side, :side]
+    image = tile.inav[:1, :1]._deepcopy_with_new_data(data.rechunk((BLOCK, BLOCK, -1)))
+    for axis in image.axes_manager.navigation_axes:
+        axis.size = side
+    image = image.as_lazy()
+    return image.remove_zlp_ml(ensemble=ensemble, random_state=0)
+
+
+def timed(removal, work):
+    """Measure the CPU time of some work, ms per spectrum."""
+    start = time.process_time()
+    work()
+    return 1e3 * (time.process_time() - start) / removal.removed.centre.size
+
+
+if __name__ == "__main__":
+    main()

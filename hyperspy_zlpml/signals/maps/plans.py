@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Methods that make maps as plans, so that several of them share one pass over the data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.removal.pooling import map_pooled
+from hyperspy_zlpml.signals.preferences import wants_progressbar
+
+#: Methods that may share a pass.
+METHODS = ("band_gap", "dielectric_function", "fit_peaks", "temperature", "thickness")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Work of a method that makes maps, with its arguments checked.
+
+    Attributes
+    ----------
+    function : callable
+        Of the :class:`~hyperspy_zlpml.physics.losses.Losses` of some spectra, and their ``others``;
+        returns an array of shape (n_spectra, width).
+    width : int
+    finish : callable
+        Called as ``finish(removal, numbers)`` with those of all spectra, (..., width); makes the
+        result.
+    title : str
+        Of the progress bar.
+    others : tuple of ndarray of the navigation shape
+        Numbers of each spectrum that the function takes, too.
+    alone : callable, optional
+        Called as ``alone(removed, **options)`` where a pass over single spectra is not enough, as
+        where they are pooled; makes the numbers.
+    """
+
+    function: Callable
+    width: int
+    finish: Callable
+    title: str
+    others: tuple = ()
+    alone: Callable | None = None
+
+
+def pooled(plan, pool, prepare):
+    """Take the same plan for pooled spectra, in a pass of its own.
+
+    Parameters
+    ----------
+    plan : Plan
+    pool : int or "clusters"
+    prepare : callable
+        See :func:`.map_pooled`.
+
+    Returns
+    -------
+    Plan
+    """
+    alone = partial(
+        map_pooled, function=plan.function, width=plan.width, pool=pool, prepare=prepare
+    )
+    return replace(plan, alone=alone)
+
+
+def carry_out(removal, plans, show_progressbar):
+    """Carry out plans in one pass over the data, and one each for those that need their own.
+
+    Parameters
+    ----------
+    removal : ZLPRemoval
+    plans : dict of str to Plan
+    show_progressbar : bool
+
+    Returns
+    -------
+    dict
+        Results by the names of the plans, in their order.
+    """
+    together = [name for name, plan in plans.items() if plan.alone is None]
+    numbers = {}
+    if together:
+        several = [plans[name] for name in together]
+        found = removal.removed.map_losses(
+            partial(_side_by_side, works=[(one.function, len(one.others)) for one in several]),
+            sum(one.width for one in several),
+            *(other for one in several for other in one.others),
+            lazy=False,
+            show_progressbar=show_progressbar,
+            title=several[0].title if len(several) == 1 else "Making maps",
+        )
+        ends = np.cumsum([one.width for one in several])[:-1]
+        numbers = dict(zip(together, np.split(found, ends, axis=-1), strict=True))
+    for name, plan in plans.items():
+        if plan.alone:
+            options = {"show_progressbar": show_progressbar, "title": plan.title}
+            numbers[name] = plan.alone(removal.removed, **options)
+    return {name: plan.finish(removal, numbers[name]) for name, plan in plans.items()}
+
+
+def _side_by_side(losses, *others, works):
+    """Apply several functions to the same losses, each with its own numbers of the spectra."""
+    others, found = iter(others), []
+    for function, n_others in works:
+        found.append(function(losses, *(next(others) for _ in range(n_others))))
+    return np.concatenate(found, axis=-1)
+
+
+class _Planning:
+    """Removal whose methods hand out their plans instead of carrying them out."""
+
+    def __init__(self, removal):
+        self._removal = removal
+
+    def __getattr__(self, name):
+        return getattr(self._removal, name)
+
+    def _carry_out(self, plan, show_progressbar):
+        return plan
+
+
+class MapMethods:
+    """Maps of several methods in one pass."""
+
+    def _carry_out(self, plan, show_progressbar):
+        """Carry out the plan of one method."""
+        wanted = wants_progressbar(show_progressbar)
+        return carry_out(self, {"one": plan}, wanted)["one"]
+
+    def maps(self, *, show_progressbar=None, **methods):
+        """Make the maps of several methods in one pass over the data.
+
+        What all methods need of a spectrum, the zero-loss peak and all ways in which it may be wrong,
+        is then computed once. Results are those of the methods by themselves, bit for bit.
+
+        Parameters
+        ----------
+        show_progressbar : bool, optional
+            Default from HyperSpy's preferences.
+        **methods : dict
+            Arguments of ``band_gap``, ``dielectric_function``, ``fit_peaks``, ``temperature`` and
+            ``thickness``, of those that are wanted; ``{}`` for the defaults.
+
+        Returns
+        -------
+        dict
+            Results by the names of the methods.
+
+        Raises
+        ------
+        ValueError
+            If there is no such method, arguments are no dict, or any of them is wrong, before any
+            work is done.
+
+        Notes
+        -----
+        Methods that pool spectra (``pool=``) take a pass of their own.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, scale=0.1, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> found = r.maps(
+        ...     thickness={"density": 7.5}, dielectric_function={"n": 4.0}, show_progressbar=False
+        ... )
+        >>> found["thickness"].by_density.value
+        <BaseSignal, title: WS2-like flake thickness by density, dimensions: (4, 4|)>
+        """
+        show_progressbar = wants_progressbar(show_progressbar)
+        if not methods:
+            arguments.refuse(methods, "methods", f"some of {', '.join(METHODS)}")
+        for name, given in methods.items():
+            _check_method(name, given)
+        planning = _Planning(self)
+        plans = {name: getattr(type(self), name)(planning, **methods[name]) for name in methods}
+        return carry_out(self, plans, show_progressbar)
+
+
+def _check_method(name, given):
+    """Raise ValueError unless it is a method that shares passes, with a dict of its arguments."""
+    if name not in METHODS:
+        raise ValueError(f"{name}: expected one of {', '.join(METHODS)}.")
+    if not isinstance(given, dict) or not all(isinstance(one, str) for one in given):
+        arguments.refuse(given, name, "a dict of the arguments of that method")
+    if "show_progressbar" in given:
+        raise ValueError(f"{name}: expected no show_progressbar of its own; give it to maps.")
