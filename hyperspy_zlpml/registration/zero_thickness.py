@@ -19,7 +19,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import t as student_t
 
-from hyperspy_zlpml.statistics import MAD_TO_SIGMA
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA, solved
 from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
 from hyperspy_zlpml.zlp.reference import fit_reference
 
@@ -46,6 +46,8 @@ _WITHIN_SIGMA = 0.8413
 _WEIGHT_STEPS = 5
 #: A spectrum is left out where it misses the fit by so many times its noise, and what others miss.
 _SPOILT = 8.0
+#: Parabola and modes that are nearly the same are steadied by this.
+_RIDGE = 1e-9
 #: Error of the parabola as a fraction of its difference from a straight line.
 _HIGHER_POWERS = 0.2
 #: Deviations of the blocks are smoothed over this many groups.
@@ -157,20 +159,19 @@ def extrapolate(ratios, complete, losses, scores):
         right = np.stack(
             [(design[:, block == b] @ (weight * ratio)[block == b]).T for b in range(n_blocks)]
         )
-        solution = _solve(normal.sum(0), right.sum(0))
+        solution = solved(normal.sum(0), right.sum(0), _RIDGE)
         residual = ratio - design.T @ solution.T
         used = complete & _like_others(residual, variance, losses)
         over = np.where(used, residual**2 - variance, 0.0) / losses[:, None] ** 2
         excess = np.clip(over.sum(0) / np.maximum(used.sum(0), 1), 0, None)
-    without = np.stack(
-        [_solve(normal.sum(0) - n, right.sum(0) - r) for n, r in zip(normal, right, strict=True)]
-    )
+    others = ~np.eye(n_blocks, dtype=bool)
+    without = np.stack([solved(normal[some].sum(0), right[some].sum(0), _RIDGE) for some in others])
     deviations = (without[..., 0] - without[..., 0].mean(0)) * np.sqrt((n_blocks - 1) / n_blocks)
     # Few blocks: as much wider as Student's distribution is for their degrees of freedom.
     deviations *= student_t.ppf(_WITHIN_SIGMA, max(n_blocks - 1, 1))
     # Higher powers are taken to add a fraction of what the parabola adds to a straight line.
     straight = [0, 1, *range(3, n_terms)]
-    line = _solve(normal.sum(0)[:, straight][:, :, straight], right.sum(0)[:, straight])
+    line = solved(normal.sum(0)[:, straight][:, :, straight], right.sum(0)[:, straight], _RIDGE)
     bent = _HIGHER_POWERS * (solution[:, 0] - line[:, 0])
     return ZeroThickness(solution[:, 0], np.vstack([deviations, bent]), solution[:, 3:].T)
 
@@ -182,13 +183,6 @@ def _like_others(residual, variance, losses):
     spoilt = noise > _SPOILT
     spoilt &= relative > _SPOILT * MAD_TO_SIGMA * np.median(relative, axis=0)
     return ~spoilt
-
-
-def _solve(normal, right):
-    """Solve normal equations of every group, scaled and steadied."""
-    scale = np.sqrt(np.maximum(np.einsum("gkk->gk", normal), 1e-300))
-    scaled = normal / scale[:, :, None] / scale[:, None, :] + 1e-9 * np.eye(normal.shape[-1])
-    return np.linalg.solve(scaled, (right / scale)[..., None])[..., 0] / scale
 
 
 def mode_scores(ratios, modes):
@@ -221,7 +215,7 @@ def mode_scores(ratios, modes):
     deviation = ratio - (weight * ratio).sum(0) / np.maximum(weight.sum(0), 1e-300)
     normal = np.einsum("jg,pg,kg->pjk", modes, weight, modes) + np.eye(len(modes))
     right = np.einsum("jg,pg,pg->pj", modes, weight, deviation)
-    scores = np.linalg.solve(normal, right[..., None])[..., 0].T
+    scores = solved(normal, right).T
     return scores - scores.mean(1, keepdims=True)
 
 
