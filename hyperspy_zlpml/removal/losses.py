@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.physics.losses import Losses
 from hyperspy_zlpml.removal.draws import response
 from hyperspy_zlpml.removal.evaluation import (
@@ -94,7 +95,7 @@ def losses_of(model, posterior, counts, limits, measured_variance=None):
     is_vacuum = np.isinf(posterior.peaks.loss_limit)
     posterior = _with_limits(model, posterior, counts, limits)
     peaks, matched = posterior.peaks, posterior.matched
-    zlp, data = zlp_of(model, posterior), model.free_of_pedestal(counts)
+    zlp, data = zlp_of(model, posterior), _clean(model, counts)
     directions, own = _directions(model, posterior, counts)
     if measured_variance is None:
         per_fwhm = np.maximum(matched.fwhm / model.step, 1.0)
@@ -115,6 +116,13 @@ def losses_of(model, posterior, counts, limits, measured_variance=None):
         is_vacuum=is_vacuum,
         response=shapes / shapes.sum(-1, keepdims=True),
     )
+
+
+def _clean(model, counts):
+    """Take off the pedestal, and bridge cosmic rays: a loss as narrow would be none."""
+    data = model.free_of_pedestal(counts)
+    width = np.exp(model.log_fwhm.mean) / model.step
+    return without_spikes(data, find_spikes(data, width=width, noise=model.noise))
 
 
 def _with_limits(model, posterior, counts, limits):
