@@ -69,7 +69,21 @@ def map_block(counts, packed, measured_variance, *others, model, function, limit
         check_unchanged(counts, own, rows=rows)
         known = measured_variance[rows] if np.ndim(measured_variance) else measured_variance
         losses = losses_of(model, own, counts[rows].astype(float), limits, known)
-        out[0][rows] = function(losses, *(other[rows, 0] for other in others))
+        out[0][rows] = _numbers_of(
+            function, losses, *(other[rows, 0] for other in others), out=out[0]
+        )
+
+
+def _numbers_of(function, losses, *others, out):
+    """Apply a function to losses; ValueError unless it gives as many numbers as were said."""
+    found = np.asarray(function(losses, *others))
+    expected = (losses.centre.size, out.shape[1])
+    if found.shape != expected:
+        raise ValueError(
+            f"function, width: expected an array of shape {expected}, width numbers for each "
+            f"spectrum, got one of shape {found.shape}."
+        )
+    return found
 
 
 def losses_of(model, posterior, counts, limits, measured_variance=None):

@@ -201,6 +201,17 @@ def test_known_variance_is_that_of_the_channels(signal, removal):
     assert (found.removed.map_losses(smallest, 1) < 950.0).all()
 
 
+@pytest.mark.parametrize("function", [None, "thickness", 3.0])
+def test_what_is_no_function_of_losses_is_refused(removal, function):
+    with pytest.raises(ValueError, match="function: expected a function of losses, got"):
+        removal.removed.map_losses(function, 2)
+
+
+def test_functions_of_losses_give_as_many_numbers_as_they_say(removal):
+    with pytest.raises(ValueError, match=r"function, width: .* \(\d+, 3\), .* got one of shape"):
+        removal.removed.map_losses(lambda losses: losses.subtracted[:, :2], 3)
+
+
 def test_counts_that_changed_are_refused(signal, removal):
     changing = signal.deepcopy()
     found = changing.remove_zlp_ml(ensemble=removal.ensemble, **REUSE)
