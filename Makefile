@@ -72,6 +72,7 @@ bench-physics: $(VENV)/.installed  ## score gaps, thickness, dielectric function
 fuzz: $(VENV)/.installed  ## try every argument, and random images with everything that goes wrong (half an hour)
 	$(BIN)/python benchmarks/fuzz_arguments.py
 	$(BIN)/python benchmarks/fuzz_images.py
+	$(BIN)/python benchmarks/fuzz_maps.py
 
 fuzz-files: $(VENV)/.installed  ## interrupt saves, tamper with files and stored models (a quarter of an hour)
 	$(BIN)/python benchmarks/fuzz_saving.py

@@ -4,7 +4,8 @@
 Each image must give a result or an error of ours that says why: an exception from inside NumPy, SciPy
 or torch is a crash, and numbers of used spectra that are not finite or far above their own counts are
 absurd. A second part spoils one spectrum of a clean image: the others must be what they are if the
-user leaves it out, or if it is not spoilt where it is used nevertheless.
+user leaves it out, or if it is not spoilt where it is used nevertheless. Beside stands what noise
+as large as its own in that one spectrum does to them: networks are trained on it, and few of them.
 """
 
 import argparse
@@ -30,6 +31,8 @@ N_REPLICAS = 4
 ABSURD = 2.0
 #: A change of this many standard deviations of the counting noise is none.
 NOTHING = 0.01
+#: Other spectra may change by so many standard deviations.
+MOST = 0.1
 #: An image may take this long, seconds.
 LONGEST = 60.0
 
@@ -49,8 +52,20 @@ def main():
     changes = [change for change in changes if change is not None]
     for change, words in sorted(changes)[-5:]:
         print(f"one spoilt spectrum changes others by up to {change:.2g} std ({words})")
+    for kind in ("left out", "used"):
+        show_changes(kind, [change for change, words in changes if kind in words])
     failed = sum(outcomes.values()) > outcomes["result"] + outcomes["refused"]
-    return int(failed or max((change for change, _ in changes), default=0) > 0.1)
+    return int(failed or max((change for change, _ in changes), default=0) > MOST)
+
+
+def show_changes(kind, changes):
+    """Print how many spoilt spectra of a kind change others, and by how much."""
+    if changes:
+        n_changing = sum(change > MOST for change in changes)
+        print(
+            f"{len(changes)} spoilt spectra {kind}: {n_changing} change others by more than {MOST} std, "
+            f"median {np.median(changes):.2g}"
+        )
 
 
 def arguments():
@@ -141,20 +156,36 @@ def changed(seed):
             is_used = got.clusters.ravel()[row] >= 0
             mask = None if is_used else left_out.reshape(image.shape)
             right = removed_from(image.counts, image, mask)
+            others = (right.clusters.ravel() >= 0) & ~left_out
+            if not others.any():
+                return None
+            words = f"{seed}: {spoiler.__name__}, {image.shape} x {image.energy.size}, "
+            words += "used" if is_used else "left out"
+            if is_used:
+                noisy = removed_from(with_more_noise(image.counts, row, right, rng), image)
+                words += f"; noise as large as its own in it: {change_of(noisy, right, others):.2g}"
     except (ValueError, TooFewReplicasError):
         return None
-    others = (right.clusters.ravel() >= 0) & ~left_out
-    if not others.any():
-        return None
+    return change_of(got, right, others), words
+
+
+def with_more_noise(counts, row, right, rng):
+    """Add noise to one spectrum, as large as that of its counts."""
+    variance, std = (values.reshape(counts.shape)[row] for values in (right.variance, right.std))
+    counts = counts.copy()
+    counts[row] += rng.standard_normal(std.size) * np.sqrt(np.clip(variance - std**2, 0, None))
+    return counts
+
+
+def change_of(got, right, others):
+    """Find by how many standard deviations the ZLPs of some spectra differ at most."""
     zlp, expected, std, variance = (
         values.reshape(len(others), -1)[others]
         for values in (got.zlp, right.zlp, right.std, right.variance)
     )
     # Where the ZLP is nothing beside the noise, so is its error.
     std = np.hypot(std, NOTHING * np.sqrt(variance))
-    words = f"{seed}: {spoiler.__name__}, {image.shape} x {image.energy.size}"
-    words += ", used" if is_used else ", left out"
-    return float(np.nan_to_num(np.abs(zlp - expected) / std, nan=np.inf).max()), words
+    return float(np.nan_to_num(np.abs(zlp - expected) / std, nan=np.inf).max())
 
 
 def removed_from(counts, image, mask=None):

@@ -2,7 +2,8 @@
 """Reductions over the replica axis, and the measures by which error bars are judged.
 
 Use :func:`interval` for a band, :func:`principal_modes` for the correlations behind it, and
-:func:`coverage` and :func:`pull` to hold both against a known truth.
+:func:`coverage` and :func:`pull` to hold both against a known truth. Moments and normal equations of
+few data are singular: :func:`factorised`, :func:`inverted` and :func:`solved` take them as they come.
 """
 
 from typing import NamedTuple
@@ -11,6 +12,10 @@ import numpy as np
 
 #: Standard deviation of a normal distribution over its median absolute deviation.
 MAD_TO_SIGMA = 1.4826
+#: Added to the diagonal of scaled moments, far above rounding: no matrix of moments is singular then.
+_RIDGE = 1e-12
+#: Moments below this are none.
+_LEAST = 1e-300
 
 
 class Normal(NamedTuple):
@@ -136,6 +141,104 @@ def principal_modes(samples, floor, most, explained=0.995):
     modes = vectors[:, :n_modes].T @ deviation / np.sqrt(n - 1)
     rest = np.sqrt(np.clip(variance - (modes**2).sum(0), 0, None))
     return modes, rest
+
+
+def factorised(moments, ridge=_RIDGE):
+    """Factorise matrices of second moments, singular ones too (Cholesky).
+
+    Parameters
+    ----------
+    moments : ndarray of shape (..., n, n)
+        Symmetric, no eigenvalue negative but for rounding.
+    ridge : float
+        Added to the diagonal of the matrices, scaled to ones there.
+
+    Returns
+    -------
+    ndarray of shape (..., n, n)
+        Lower triangular; times its transpose it is the moments.
+
+    Examples
+    --------
+    Moments of two numbers that are always equal, which a plain factorisation refuses:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.statistics import factorised
+    >>> factorised(np.full((2, 2), 4e20)).round(-9) + 0.0
+    array([[2.e+10, 0.e+00],
+           [2.e+10, 0.e+00]])
+    """
+    scaled, _ = _scaled(moments, ridge)
+    size = np.sqrt(np.maximum(np.diagonal(moments, axis1=-2, axis2=-1), 0.0))
+    return size[..., None] * np.linalg.cholesky(scaled)
+
+
+def inverted(moments, ridge=_RIDGE):
+    """Invert matrices of second moments, singular ones as far as they tell.
+
+    Parameters
+    ----------
+    moments : ndarray of shape (..., n, n)
+        Symmetric, no eigenvalue negative but for rounding.
+    ridge : float
+        Added to the diagonal of the matrices, scaled to ones there.
+
+    Returns
+    -------
+    ndarray of shape (..., n, n)
+
+    Examples
+    --------
+    Whatever the units of the numbers are:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.statistics import inverted
+    >>> inverted(np.diag([4e20, 1e-10]))
+    array([[2.5e-21, 0.0e+00],
+           [0.0e+00, 1.0e+10]])
+    """
+    scaled, scale = _scaled(moments, ridge)
+    return np.linalg.inv(scaled) / scale[..., None] / scale[..., None, :]
+
+
+def solved(moments, right, ridge=_RIDGE):
+    """Solve normal equations, of few data too.
+
+    Parameters
+    ----------
+    moments : ndarray of shape (..., n, n)
+        Symmetric, no eigenvalue negative but for rounding.
+    right : ndarray of shape (..., n)
+    ridge : float
+        Added to the diagonal of the matrices, scaled to ones there.
+
+    Returns
+    -------
+    ndarray of shape (..., n)
+
+    Examples
+    --------
+    A straight line through one point: of all lines the one of the smallest coefficients.
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.statistics import solved
+    >>> design = np.array([[1.0, 1.0]])
+    >>> solved(design.T @ design, design.T @ np.array([3.0])).round(3)
+    array([1.5, 1.5])
+    """
+    scaled, scale = _scaled(moments, ridge)
+    return np.linalg.solve(scaled, (right / scale)[..., None])[..., 0] / scale
+
+
+def _scaled(moments, ridge):
+    """Scale matrices to ones on the diagonal and add the ridge; what has no moment stands alone."""
+    diagonal = np.diagonal(moments, axis1=-2, axis2=-1)
+    known = diagonal > _LEAST
+    scale = np.sqrt(np.where(known, diagonal, 1.0))
+    together = known[..., None] & known[..., None, :]
+    one = np.eye(moments.shape[-1])
+    scaled = np.where(together, moments / scale[..., None] / scale[..., None, :], one)
+    return scaled + ridge * one, scale
 
 
 def pull(estimate, truth, sigma):

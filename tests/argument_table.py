@@ -37,7 +37,7 @@ import hyperspy_zlpml
 from hyperspy_zlpml import data, workflow
 from hyperspy_zlpml.components import ZLPNet
 from hyperspy_zlpml.ensemble import Ensemble, EnsembleFileError
-from hyperspy_zlpml.physics import Beam
+from hyperspy_zlpml.physics import Beam, Exciton, Plasmon
 from hyperspy_zlpml.physics.dielectric_models import OscillatorModel
 from hyperspy_zlpml.search.comparison import Comparison
 from hyperspy_zlpml.search.search import search_zlp_settings
@@ -368,6 +368,17 @@ KINDS = {
     "microscope or None": optional(is_limits),
     "indices": optional(lambda value: isinstance(value, tuple) and value in ((3, 2), (-1, 2))),
     "counts of spectra": never,
+    "window or None": optional(shaped(2)),
+    "pool or None": optional(either(lambda value: is_count(value) and value in (3, 5))),
+    "a threshold": number(0, 1e3),
+    "a side": one_of("loss", "gain"),
+    "shape of a peak": one_of("gaussian", "lorentzian"),
+    "order": count(0, 4),
+    "angle": number(0, 1000),
+    "indices of a pixel": lambda value: isinstance(value, tuple) and value in ((3, 2), (-1, 2)),
+    "a row": count(-3, 2),
+    "two": count(2, 2),
+    "a function": callable,
 }
 
 
@@ -452,6 +463,7 @@ def cases(scene):
     """All public functions, with the kind of every argument."""
     return [
         *_signal_methods(scene), *_array_functions(scene), *_result_methods(scene),
+        *_map_methods(scene),
         *_ensemble_methods(scene), *_sample_functions(), *_component_methods(scene),
         *_searches(),
     ]  # fmt: skip
@@ -596,6 +608,47 @@ def _result_methods(scene):
         Called("save", removal.save, {
             "directory": "a path", "signals": "results", "overwrite": "a flag or None", "show_progressbar": "a flag or None",
         }, {"directory": "result", "overwrite": True, "show_progressbar": False}),
+    ]  # fmt: skip
+
+
+def _map_methods(scene):
+    """Methods of physics that look for something, and those of what they return."""
+    removal, removed, energy = scene.removal, scene.removed, energy_of(scene.image)
+    bar = {"show_progressbar": "a flag or None"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gap = removal.band_gap(show_progressbar=False)
+        dielectric = removal.dielectric_function(n=3.0, show_progressbar=False)
+        fit = removal.fit_peaks(Exciton(2.0, 0.1), show_progressbar=False)
+    KINDS["energy of gains"] = optional(
+        number(1e-12, float(np.nanmedian(removed.centre) - energy[0]))
+    )
+    peak = {"energy": "a positive number", "width": "a positive number", "window": "window or None"}
+    at_2_ev = {"energy": 2.0, "width": 0.1}
+    return [
+        Called("r.temperature", removal.temperature,
+               {"left": "energy of gains", "right": "a positive number or None", **bar}),
+        Called("r.fit_peaks", removal.fit_peaks, {
+            "peaks": "none of these", "pool": "pool or None", "threshold": "a threshold",
+            "single_scattering": "a flag", "side": "a side", **bar,
+        }, {"peaks": Exciton(2.0, 0.1)}),
+        Called("Plasmon", Plasmon, peak, at_2_ev, names=("window", "energy", "width")),
+        Called("Exciton", Exciton, {**peak, "shape": "shape of a peak", "background": "order"},
+               at_2_ev, names=("window", "energy", "width")),
+        Called("Beam", Beam, {
+            "energy": "energy of a beam", "collection_angle": "collection angle",
+            "convergence_angle": "angle",
+        }, {"energy": 200.0, "collection_angle": 15.0}, names=("beam_energy",)),
+        Called("PeakFit.append_to", fit.append_to, {"model": "none of these"}),
+        Called("BandGap.curve", gap.curve, {"indices": "indices of a pixel"}),
+        Called("BandGap.plot_fit", gap.plot_fit, {"indices": "indices of a pixel"}),
+        Called("BandGap.plot_line", gap.plot_line, {"row": "a row"}),
+        Called("Dielectric.plot", dielectric.plot, {"indices": "indices"}),
+        Called("RemovedZLP.compute", removed.compute, {"show_progressbar": "a flag"}),
+        Called("RemovedZLP.map_losses", removed.map_losses,
+               {"function": "a function", "width": "two", "lazy": "a flag or None",
+                "show_progressbar": "a flag", "title": "text"},
+               {"function": lambda losses: losses.subtracted[:, :2], "width": 2}),
     ]  # fmt: skip
 
 
@@ -773,6 +826,8 @@ def outcome_of(called, argument, value):
         return "hang", ""
     except Exception as error:
         told = f"{type(error).__name__}: {str(error)[:200]}"
+        if is_right and called.kinds[argument] == "a function":
+            return "accepted", told  # its own error, which the user is to see
         return ("clear" if _is_clear(error, called, argument) else "from inside"), told
     return ("accepted" if is_right else "silent and wrong"), ""
 

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from hyperspy_zlpml.statistics import coverage, interval, principal_modes, pull, without_outliers
+from hyperspy_zlpml.statistics import (
+    coverage,
+    factorised,
+    interval,
+    inverted,
+    principal_modes,
+    pull,
+    solved,
+    without_outliers,
+)
 
 # --- interval -------------------------------------------------------------------------------------
 
@@ -155,3 +164,52 @@ def test_calibrated_bands_cover_what_they_say():
     estimate = rng.standard_normal(20_000)
     half = norm.ppf(0.84)
     assert coverage(estimate - half, estimate + half, 0.0) == pytest.approx(0.68, abs=0.0132)
+
+
+# --- moments and normal equations ---------------------------------------------------------------------
+
+
+def moments_of(rng, n_data, sizes):
+    """Second moments of some data whose numbers have these sizes."""
+    data = rng.standard_normal((n_data, len(sizes))) * sizes
+    return data.T @ data
+
+
+@pytest.mark.parametrize("n_data", [1, 3, 4, 40])
+@pytest.mark.parametrize("decades", [0, 3, 9])
+def test_factors_are_those_of_moments_singular_or_not(n_data, decades):
+    rng = np.random.default_rng(n_data + decades)
+    sizes = 10.0 ** rng.uniform(-decades, decades, 4)
+    moments = moments_of(rng, n_data, sizes)
+    factor = factorised(moments)
+    known = np.sqrt(np.diag(moments))
+    np.testing.assert_array_equal(factor, np.tril(factor))
+    np.testing.assert_allclose(
+        (factor @ factor.T - moments) / np.outer(known, known), 0, atol=1e-11
+    )
+
+
+def test_regular_moments_are_inverted_and_solved_as_usual():
+    rng = np.random.default_rng(0)
+    moments = np.stack([moments_of(rng, 40, 10.0 ** rng.uniform(-8, 8, 4)) for _ in range(9)])
+    right = rng.standard_normal((9, 4))
+    np.testing.assert_allclose(inverted(moments), np.linalg.inv(moments), rtol=1e-9)
+    np.testing.assert_allclose(
+        solved(moments, right), np.linalg.solve(moments, right[..., None])[..., 0], rtol=1e-8
+    )
+
+
+@pytest.mark.parametrize("size", [1e-140, 1e-20, 1.0, 1e20, 1e140])
+def test_too_few_data_are_met_by_the_solution_whatever_the_units(size):
+    # Two data for four numbers: many solutions, of which each meets the data.
+    rng = np.random.default_rng(1)
+    design, data = rng.standard_normal((2, 4)) * size, rng.standard_normal(2)
+    found = solved(design.T @ design, design.T @ data)
+    np.testing.assert_allclose(design @ found, data, rtol=1e-4)
+
+
+def test_numbers_of_which_nothing_is_known_are_left_alone():
+    moments = np.diag([4.0, 0.0])
+    np.testing.assert_allclose(factorised(moments), np.diag([2.0, 0.0]), atol=1e-11)
+    np.testing.assert_allclose(solved(moments, np.array([8.0, 0.0])), [2.0, 0.0])
+    assert inverted(moments)[0, 0] == pytest.approx(0.25)

@@ -9,6 +9,7 @@ a peak is looked at. Nothing of this changes the counts that the user holds.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
 from hyperspy_zlpml.compute.compiled import laid_out
@@ -34,6 +35,8 @@ _PATTERN_OVER = 51
 _MOST_BAD = 0.03
 #: Channels of one value among so many about them ...
 _CONSTANT_OVER = 51
+#: ... and so many of the next to either side, which count about what they would, ...
+_NEAR = 3
 #: ... are stuck where those hold this many electrons in all spectra.
 _CONSTANT_FOR = 30.0
 #: ... and where fewer channels of an axis than this hold one value by chance.
@@ -262,14 +265,31 @@ def _wrong_in_all(counts, channel, width):
     )
     core = ~away.any(0)
     if core.any():
-        low, high = _beside(counts)
-        below = (counts < _DIFFERENT_IN_CORE * low).mean(0) > 0.5
-        above = (counts > np.maximum(high, 0) / _DIFFERENT_IN_CORE).mean(0) > 0.5
-        differing |= core & (below | above)
+        silence = np.median(np.abs(counts - beside)[away]) if away.any() else 0.0
+        differing |= core & _wrong_in_core(counts, (MAD_TO_SIGMA * silence) ** 2)
     # A detector has few bad channels: where there are many, it is something else.
     if differing.mean() > _MOST_BAD:
         differing = np.zeros_like(differing)
     return differing | _constant(counts)
+
+
+def _wrong_in_core(counts, variance):
+    """Find channels far from both beside them in most spectra, and beyond the noise of their mean."""
+    low, high = _beside(counts)
+    below = (counts < _DIFFERENT_IN_CORE * low).mean(0) > 0.5
+    above = (counts > np.maximum(high, 0) / _DIFFERENT_IN_CORE).mean(0) > 0.5
+    here, low, high = (values.mean(0) for values in (counts, low, high))
+    most = np.maximum(np.maximum(here, low), 0)
+    noise = np.sqrt((variance + _electron(counts) * most) / len(counts))
+    below &= low - here > _SIGNIFICANT * noise
+    above &= here - high > _SIGNIFICANT * noise
+    return below | above
+
+
+def _electron(counts):
+    """Find what an electron counts where counts of few differ by one at least; 0 for equal ones."""
+    difference = np.abs(np.diff(counts, axis=0))
+    return difference.min(where=difference > 0, initial=np.inf) if difference.any() else 0.0
 
 
 def _constant(counts):
@@ -277,21 +297,30 @@ def _constant(counts):
     same = (counts == counts[:1]).all(0) & ~_clipped(counts)
     if not same.any() or same.mean() > 0.5:
         return np.zeros_like(same)
-    difference = np.abs(np.diff(counts, axis=0))
-    # Counts of few electrons differ by one of them at least.
-    electron = difference[difference > 0].min()
-    scatter = difference.sum(0)
-    around = np.minimum(
-        *(
-            uniform_filter1d(scatter, _CONSTANT_OVER // 2, mode="mirror", origin=origin)
-            for origin in (-(_CONSTANT_OVER // 4), _CONSTANT_OVER // 4)
-        )
-    )
+    n_differences, electron = len(counts) - 1, _electron(counts)
+    scatter = np.abs(np.diff(counts, axis=0)).sum(0)
+    around = _beside_each(scatter, same)
     scattering = uniform_filter1d((~same).astype(float), _CONSTANT_OVER, mode="mirror")
     stuck = same & (scattering > 0.5) & (around > _CONSTANT_FOR * electron)
     # Counts of a few spectra are equal by chance where they scatter by few electrons.
-    apart = np.maximum(np.pi * around / (electron * len(difference)), 1.0)
-    return stuck & (apart ** -len(difference) * same.size < _BY_CHANCE)
+    apart = np.maximum(np.pi * around / (electron * n_differences), 1.0)
+    return stuck & (apart**-n_differences * same.size < _BY_CHANCE)
+
+
+def _beside_each(scatter, same):
+    """Tell how much channels to either side of each scatter: the lowest of what near and far ones do."""
+    sides = [-(_CONSTANT_OVER // 4), _CONSTANT_OVER // 4]
+    far = [
+        uniform_filter1d(scatter, _CONSTANT_OVER // 2, mode="mirror", origin=side) for side in sides
+    ]
+    others = np.flatnonzero(~same)
+    after = np.searchsorted(others, np.arange(same.size))[:, None]
+    nearest = np.arange(_NEAR)
+    near = [
+        np.median(scatter[others[np.clip(place, 0, others.size - 1)]], axis=1)
+        for place in (after - 1 - nearest, after + nearest)
+    ]
+    return np.min([*near, *far], axis=0)
 
 
 def _clipped(counts):
@@ -324,7 +353,7 @@ def _differ(difference, beside, used, least):
     spread = np.maximum(spread, median_filter(spread, size=_COMPARED_WITH, mode="mirror"))
     significant = np.abs(median) > _SIGNIFICANT * 1.25 * spread / np.sqrt(n)
     # What all spectra share may be the noise of an average, or a pattern: most channels have it.
-    significant &= np.abs(median) > _SIGNIFICANT * _typical(np.abs(median))
+    significant &= np.abs(median) > _SIGNIFICANT * _typical(np.abs(median), known)
     if len(difference) < _FEWEST_TO_SCATTER:
         significant &= _all_differ(difference, used)
     return significant & (np.abs(median) > np.maximum(least * level, spread / 2))
@@ -332,15 +361,21 @@ def _differ(difference, beside, used, least):
 
 def _all_differ(difference, used):
     """Tell in which channels every spectrum differs, and to the same side: a few agree by chance."""
-    typical = _typical(np.nan_to_num(np.abs(difference)).max(0))
+    typical = _typical(np.nan_to_num(np.abs(difference)).max(0), used.any(0))
     same_side = np.abs(np.nansum(np.sign(difference), axis=0)) == used.sum(0)
     smallest = np.where(used, np.abs(difference), np.inf).min(0)
     return same_side & (smallest > _SIGNIFICANT / 2 * typical)
 
 
-def _typical(values):
-    """Take the median of the channels about each."""
-    return median_filter(values, size=_PATTERN_OVER, mode="mirror") * MAD_TO_SIGMA
+def _typical(values, known):
+    """Take the median of the known channels about each; infinite where there are none."""
+    half = _PATTERN_OVER // 2
+    padded = np.pad(np.where(known, values, np.nan), half, mode="reflect")
+    windows = np.sort(sliding_window_view(padded, _PATTERN_OVER), axis=-1)
+    n_known = np.isfinite(windows).sum(-1)
+    middle = (np.maximum(n_known, 1) - 1) // 2
+    median = np.take_along_axis(windows, middle[:, None], -1)[:, 0]
+    return MAD_TO_SIGMA * np.where(n_known > 0, median, np.inf)
 
 
 def _beside(counts):

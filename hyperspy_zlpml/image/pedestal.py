@@ -14,6 +14,7 @@ from scipy.ndimage import uniform_filter1d
 
 from hyperspy_zlpml.image.noise import CURVED_WITHIN, N_LEVELS, SPECTRA_LOOKED_AT, mean_levels
 from hyperspy_zlpml.image.sums import without_spikes
+from hyperspy_zlpml.statistics import inverted
 
 #: A pedestal stands out of the peak's tail where the axis starts this many FWHM before the
 #: peak. It is looked for in the outer half of those channels: a tail would double across them.
@@ -239,7 +240,7 @@ def _where_it_vanishes(x, y, n):
         design = np.stack([x, np.ones_like(x)], -1) * weight[:, None]
         (gain, offset), *_ = np.linalg.lstsq(design, y * weight, rcond=None)
         fitted = np.maximum(gain * x + offset, y.mean() * 1e-3)
-    covariance = np.linalg.inv(design.T @ design)
+    covariance = inverted(design.T @ design)
     misfit = (((y - fitted) * weight) ** 2).mean()
     error = np.sqrt(covariance[1, 1] * max(misfit, 1.0))
     if gain <= 0 or offset > -_SIGNIFICANCE * error:

@@ -23,7 +23,7 @@ class Losses(PerSpectrum):
         Energies from a peak at which the responses are given, eV; uniform with the step of the
         axis, zero in the middle.
     counts : ndarray of shape (n_spectra, n_energy)
-        As measured, free of pedestal; double precision.
+        As measured, free of pedestal, cosmic rays bridged; double precision.
     zlp : ndarray of shape (n_spectra, n_energy)
         Zero-loss peak, counts.
     variance : ndarray of shape (n_spectra, n_energy)

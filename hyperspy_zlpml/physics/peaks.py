@@ -16,6 +16,7 @@ from hyperspy_zlpml.physics.peak_shapes import drude_area, drude_maximum
 from hyperspy_zlpml.physics.peak_windows import mirrored, take_window
 from hyperspy_zlpml.physics.pooling import cropped
 from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.statistics import inverted
 
 #: Numbers of a peak, each with its value, standard deviation and systematic error.
 QUANTITIES = ("position", "maximum", "width", "area", "top")
@@ -364,7 +365,7 @@ def top(window, about, reach):
     powers = np.where(window.weight > 0, x, 0.0)[:, None] ** np.arange(_TOP_ORDER + 1)[:, None]
     rows = window.whiten(np.concatenate([window.values[:, None], powers], 1))
     normal = rows[:, 1:] @ rows[:, 1:].mT
-    covariance = np.linalg.inv(np.where(enough[:, None, None], normal, np.eye(_TOP_ORDER + 1)))
+    covariance = inverted(np.where(enough[:, None, None], normal, np.eye(_TOP_ORDER + 1)))
     quartic = (covariance @ (rows[:, 1:] @ rows[:, 0][..., None]))[..., 0]
     place, slope, bend = _maximum_of(quartic)
     std = np.sqrt(np.einsum("np,npq,nq->n", slope, covariance, slope)) / np.abs(bend)

@@ -179,7 +179,9 @@ def aligned(losses, reference):
         Directions with the same covariances.
     """
     directions = losses.directions
-    weights = np.nan_to_num(1 / reference.variance[0])
+    variance = reference.variance[0]
+    is_known = np.isfinite(variance) & (variance > 0)
+    weights = np.where(is_known, 1 / np.where(is_known, variance, 1.0), 0.0)
     overlap = np.nan_to_num(directions) @ (np.nan_to_num(reference.directions[0]) * weights).T
     left, _, right = np.linalg.svd(overlap)
     return np.swapaxes(left @ right, 1, 2) @ directions

@@ -47,6 +47,10 @@ _NEAR_LIMIT = 2.0
 _SIGNIFICANT = 3.0
 #: Standard deviations from which a negative sum of losses is no chance.
 _IMPOSSIBLE = 5.0
+#: All losses together are no less than those on the axis: where t/lambda is below this part of their
+#: logarithm, by more than an error of the baseline, what the spectrum holds is not scattering alone.
+_PART = 0.75
+_MISSING = 0.05
 #: Angle at which inelastic scattering ends in the law of Iakoubovskii et al., mrad.
 _CUT_OFF_ANGLE = 20.0
 
@@ -131,7 +135,8 @@ def measure_thickness(  # noqa: PLR0913
     nm = total.scaled(np.nan)
     if beam:
         nm = sum_rule(single, collected, tail, tail_error).scaled(4 * BOHR_RADIUS * beam.kinetic)
-    reason = _reasons(losses, single, tail, ratio / ratio_std)
+    missing = _PART * ratio - total.value > np.maximum(_IMPOSSIBLE * total.std, _MISSING)
+    reason = _reasons(losses, single, tail, significance=ratio / ratio_std, missing=missing)
     lacks = ~np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT))
     numbers = [total.value, total.std, total.systematic, nm.value, nm.std, nm.systematic]
     numbers = [np.where(lacks, np.nan, one) for one in (*numbers, tail.exponent)]
@@ -269,14 +274,14 @@ def _relative_sum(single, weights):
         return value, np.sqrt((change**2).sum(-1) + single.noise_of(weights) / peak**2)
 
 
-def _reasons(losses, single, tail, significance):
+def _reasons(losses, single, tail, *, significance, missing):
     """Tell why there is no thickness; where there is one, whether it differs from none."""
     conditions = {
         Reason.NO_LIMIT: ~np.isfinite(losses.loss_limit),
         Reason.NO_PEAK: ~(losses.intensity > 0),
         Reason.TOO_THICK: np.isnan(single.counts[:, 0]),
         Reason.AXIS_TOO_SHORT: _ends_early(single) | ~tail.falls,
-        Reason.MISFIT: ~(significance > -_IMPOSSIBLE),
+        Reason.MISFIT: ~(significance > -_IMPOSSIBLE) | missing,
         Reason.NOT_SIGNIFICANT: ~(significance > _SIGNIFICANT),
     }
     return np.select(list(conditions.values()), list(conditions), Reason.NONE).astype(float)

@@ -10,7 +10,7 @@ import numpy as np
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
-from hyperspy_zlpml.statistics import Normal, Range
+from hyperspy_zlpml.statistics import Normal, Range, solved
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import GroupedSpectra
 from hyperspy_zlpml.zlp.kernels import WIDTH
@@ -316,4 +316,4 @@ def _scores(deviation, error, modes, inside):
     """Fit the scores, of unit prior variance, of the modes in a deviation where ``inside``."""
     scaled = modes[:, inside] / error[inside]
     normal = scaled @ scaled.T + np.eye(len(modes))
-    return np.linalg.solve(normal, scaled @ (deviation[inside] / error[inside]))
+    return solved(normal, scaled @ (deviation[inside] / error[inside]))

@@ -8,6 +8,7 @@ from scipy.interpolate import BSpline
 from scipy.stats import norm
 
 from hyperspy_zlpml.image.samples import VACUUM
+from hyperspy_zlpml.statistics import factorised, inverted, solved
 from hyperspy_zlpml.zlp.grid import to_grid
 
 #: Most modes that are kept, unless asked otherwise.
@@ -210,10 +211,7 @@ def _tail_heights(clusters, tails):
         if cluster.fitted is not None:
             normal = np.einsum("ig,pg,jg->pij", cluster.fitted, weight, cluster.fitted)
             right = np.einsum("ig,pg,g->pi", cluster.fitted, weight, tails)
-            ridge = 1e-12 * np.trace(normal, axis1=1, axis2=2) + 1e-12
-            normal += ridge[:, None, None] * np.eye(len(cluster.fitted))
-            fitted = np.linalg.solve(normal, right[..., None])[..., 0]
-            template = template - fitted @ cluster.fitted
+            template = template - solved(normal, right) @ cluster.fitted
         information.append((weight * template**2).sum(-1))
         score.append((weight * template * deviation).sum(-1))
     return np.concatenate(information), np.concatenate(score)
@@ -249,7 +247,7 @@ def _first_loadings(information, score, freedom, most):
     n_functions = score.shape[1]
     size = max(np.trace(information.mean(0)) / n_functions, _LEAST_INFORMATION)
     ridge = _RIDGE * size * np.eye(n_functions)
-    factor = np.linalg.cholesky(information + ridge)
+    factor = factorised(information + ridge)
     whitened = np.linalg.solve(factor, score[..., None])[..., 0]
     values, vectors = np.linalg.eigh(whitened.T @ whitened / freedom)
     values = values[::-1]
@@ -262,9 +260,7 @@ def _first_loadings(information, score, freedom, most):
     # Beyond what all spectra show the modes start at zero.
     known = information.mean(0) + np.eye(n_functions) / _MODE_SIZE**2
     typical = np.linalg.pinv(known, rcond=1e-6, hermitian=True)
-    return (
-        typical @ np.linalg.cholesky(information.mean(0) + ridge) @ vectors[:, :n_modes] * amplitude
-    )
+    return typical @ factorised(information.mean(0) + ridge) @ vectors[:, :n_modes] * amplitude
 
 
 def _maximised_loadings(loadings, information, score, freedom):
@@ -278,16 +274,15 @@ def _maximised_loadings(loadings, information, score, freedom):
     size = max(np.trace(information.sum(0)) / n_functions, _LEAST_INFORMATION)
     prior += (_RIDGE * size + _MODE_SIZE**-2) * np.eye(len(prior))
     for _ in range(_EM_STEPS):
-        precision = np.eye(n_modes) + loadings.T @ information @ loadings
-        covariance = np.linalg.inv(precision)
+        covariance = inverted(np.eye(n_modes) + loadings.T @ information @ loadings)
         scores = np.einsum("pjk,kf,pf->pj", covariance, loadings.T, score, optimize=True)
         second = covariance + scores[:, :, None] * scores[:, None, :]
         left = np.einsum("pjk,pfg->jfkg", second, information, optimize=True)
         left = left.reshape(n_modes * n_functions, -1) + prior
         right = (scores.T @ score).ravel()
-        loadings = np.linalg.solve(left, right).reshape(n_modes, n_functions).T
+        loadings = solved(left, right).reshape(n_modes, n_functions).T
         # Scores have unit variance by definition of the modes.
-        loadings = loadings @ np.linalg.cholesky(second.sum(0) / freedom + 1e-12 * np.eye(n_modes))
+        loadings = loadings @ factorised(second.sum(0) / freedom)
     return loadings
 
 

@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.stats import t as student_t
 
 from hyperspy_zlpml.registration.thickness import measure_thickness
-from hyperspy_zlpml.statistics import MAD_TO_SIGMA
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA, solved
 from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
 from hyperspy_zlpml.zlp.reference import fit_reference
 
@@ -39,6 +39,8 @@ _WITHIN_SIGMA = 0.8413
 _WEIGHT_STEPS = 5
 #: A spectrum is left out where it misses the fit by so many times its noise, and what others miss.
 _SPOILT = 8.0
+#: Parabola and line that are nearly the same are steadied by this.
+_RIDGE = 1e-9
 #: A thickness is apart from the others that differs from the median by so many robust standard
 #: deviations ...
 _FAR_APART = 6.0
@@ -171,13 +173,13 @@ class _Equations(NamedTuple):
 
     def solve(self):
         """Solve them with all blocks, (n_groups, n_terms)."""
-        return _solve(self.normal.sum(0), self.right.sum(0))
+        return solved(self.normal.sum(0), self.right.sum(0), _RIDGE)
 
     def solve_without_each(self):
         """Solve them without one block after the other, (n_blocks, n_groups, n_terms)."""
         total = _Equations(self.normal.sum(0), self.right.sum(0))
         pairs = zip(self.normal, self.right, strict=True)
-        return np.stack([_solve(total.normal - n, total.right - r) for n, r in pairs])
+        return np.stack([solved(total.normal - n, total.right - r, _RIDGE) for n, r in pairs])
 
 
 class _ReadOff(NamedTuple):
@@ -222,13 +224,6 @@ def _like_others(residual, variance, losses):
     spoilt = noise > _SPOILT
     spoilt &= relative > _SPOILT * MAD_TO_SIGMA * np.median(relative, axis=0)
     return ~spoilt
-
-
-def _solve(normal, right):
-    """Solve normal equations of every group, scaled and steadied."""
-    scale = np.sqrt(np.maximum(np.einsum("gkk->gk", normal), 1e-300))
-    scaled = normal / scale[:, :, None] / scale[:, None, :] + 1e-9 * np.eye(normal.shape[-1])
-    return np.linalg.solve(scaled, (right / scale)[..., None])[..., 0] / scale
 
 
 def mode_scores(ratios, modes):

@@ -8,8 +8,9 @@ import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml import arguments
-from hyperspy_zlpml.compute import as_blocks, map_spectra
+from hyperspy_zlpml.compute import as_blocks, compute, map_spectra
 from hyperspy_zlpml.image.channels import Channels
+from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
 from hyperspy_zlpml.removal.evaluation import OF_MODEL
 from hyperspy_zlpml.removal.integrals import Integrals
@@ -20,7 +21,7 @@ from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
 
-#: Spectra of a lazy image whose matches are looked at before it is computed.
+#: Spectra of a lazy image that are matched at once to look at them before it is computed.
 _LOOKED_AT = 512
 
 
@@ -316,22 +317,29 @@ class Application:
         Parameters
         ----------
         posterior : ndarray or dask array of shape (..., n_numbers)
-            Where it is lazy only the spectra that were read are looked at.
+            Where it is lazy and large only the spectra that were read are looked at.
         image : Image
 
         Returns
         -------
         ndarray of bool of shape (n_spectra,)
         """
-        if not isinstance(posterior, da.Array):
-            packed = posterior.reshape(-1, posterior.shape[-1])
-            return self.peaks.usable & ~Posterior.unpack(packed, self.n_modes).usable
+        usable = self.peaks.usable
+        if isinstance(posterior, da.Array) and usable.size > LARGEST_SAMPLE:
+            return self._lost_of_sample(image)
+        (packed,) = compute(posterior, show_progressbar=False, title="")
+        packed = packed.reshape(-1, packed.shape[-1])
+        return usable & ~Posterior.unpack(packed, self.n_modes).usable
+
+    def _lost_of_sample(self, image):
+        """Find the spectra without a ZLP among those that were read, spikes bridged, (n_spectra,)."""
         lost = np.zeros(self.peaks.usable.size, bool)
-        rows = image.sample_index[self.peaks.usable[image.sample_index]][:_LOOKED_AT]
-        counts = image.sample_counts[np.isin(image.sample_index, rows)]
-        pedestal = self.subtraction.pedestal
-        found = self.subtraction.posterior(counts + pedestal, self.peaks.select(rows))
-        lost[rows] = ~found.usable
+        read = np.flatnonzero(self.peaks.usable[image.sample_index])
+        for first in range(0, read.size, _LOOKED_AT):
+            some = read[first : first + _LOOKED_AT]
+            rows = image.sample_index[some]
+            counts = image.sample_counts[some] + self.subtraction.pedestal
+            lost[rows] = ~self.subtraction.posterior(counts, self.peaks.select(rows)).usable
         return lost
 
     def on_all_channels(self, values):

@@ -50,6 +50,9 @@ def draw(model, posterior, rngs, common):
     own = cut(on_channels(model, found.own * share), model.start(peaks), model.n_energy)
     factor = model.shared_root
     n_directions, n_shared = len(found.directions), factor.shape[1]
+    # Nor is any draw: where nothing is known of a tail its logarithm may be anything.
+    unit = np.maximum(posterior.highest, model.noise.unit)[:, None]
+    most = np.arcsinh(unit / np.maximum(zlp, np.finfo(float).tiny * unit))
     pattern_error = model.table.residual.pattern_error
     has_pattern = pattern_error.size == model.n_energy
     while True:
@@ -63,7 +66,7 @@ def draw(model, posterior, rngs, common):
         deviation = deviation + own * alone
         if has_pattern:
             deviation += pattern_error * common.standard_normal(model.n_energy)
-        yield zlp * np.exp(deviation)
+        yield zlp * np.exp(np.minimum(deviation, most))
 
 
 def response(model, posterior, distance):

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.physics.losses import Losses
 from hyperspy_zlpml.removal.draws import response
 from hyperspy_zlpml.removal.evaluation import (
@@ -68,7 +69,21 @@ def map_block(counts, packed, measured_variance, *others, model, function, limit
         check_unchanged(counts, own, rows=rows)
         known = measured_variance[rows] if np.ndim(measured_variance) else measured_variance
         losses = losses_of(model, own, counts[rows].astype(float), limits, known)
-        out[0][rows] = function(losses, *(other[rows, 0] for other in others))
+        out[0][rows] = _numbers_of(
+            function, losses, *(other[rows, 0] for other in others), out=out[0]
+        )
+
+
+def _numbers_of(function, losses, *others, out):
+    """Apply a function to losses; ValueError unless it gives as many numbers as were said."""
+    found = np.asarray(function(losses, *others))
+    expected = (losses.centre.size, out.shape[1])
+    if found.shape != expected:
+        raise ValueError(
+            f"function, width: expected an array of shape {expected}, width numbers for each "
+            f"spectrum, got one of shape {found.shape}."
+        )
+    return found
 
 
 def losses_of(model, posterior, counts, limits, measured_variance=None):
@@ -94,7 +109,7 @@ def losses_of(model, posterior, counts, limits, measured_variance=None):
     is_vacuum = np.isinf(posterior.peaks.loss_limit)
     posterior = _with_limits(model, posterior, counts, limits)
     peaks, matched = posterior.peaks, posterior.matched
-    zlp, data = zlp_of(model, posterior), model.free_of_pedestal(counts)
+    zlp, data = zlp_of(model, posterior), _clean(model, counts)
     directions, own = _directions(model, posterior, counts)
     if measured_variance is None:
         per_fwhm = np.maximum(matched.fwhm / model.step, 1.0)
@@ -115,6 +130,13 @@ def losses_of(model, posterior, counts, limits, measured_variance=None):
         is_vacuum=is_vacuum,
         response=shapes / shapes.sum(-1, keepdims=True),
     )
+
+
+def _clean(model, counts):
+    """Take off the pedestal, and bridge cosmic rays: a loss as narrow would be none."""
+    data = model.free_of_pedestal(counts)
+    width = np.exp(model.log_fwhm.mean) / model.step
+    return without_spikes(data, find_spikes(data, width=width, noise=model.noise))
 
 
 def _with_limits(model, posterior, counts, limits):

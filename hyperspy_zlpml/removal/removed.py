@@ -21,6 +21,8 @@ from hyperspy_zlpml.statistics import Range
 _MISSED = 0.1
 #: Draws that are made at most at once.
 _MOST_DRAWS = 10_000
+#: Most numbers that a function of losses returns for a spectrum.
+_MOST_NUMBERS = 2**16
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -165,6 +167,7 @@ class RemovedZLP:
             If a name is none of these.
         """
         names = checked_names(names or RESULTS, RESULTS)
+        arguments.flag(show_progressbar, "show_progressbar")
         self.make(names, show_progressbar)
         waiting = [name for name in names if isinstance(self.made[name], da.Array)]
         if waiting:
@@ -250,6 +253,11 @@ class RemovedZLP:
         array of shape (..., width)
             NaN where a spectrum has no ZLP.
 
+        Raises
+        ------
+        ValueError
+            If an argument is not what it must be, or the function returns something else.
+
         Examples
         --------
         Largest losses of each spectrum, and their noise:
@@ -267,8 +275,11 @@ class RemovedZLP:
         >>> r.removed.map_losses(largest, 2).shape
         (4, 4, 2)
         """
+        if not callable(function):
+            arguments.refuse(function, "function", "a function of losses")
+        arguments.count(width, "width", most=_MOST_NUMBERS)
         self._check_counts(["physics"])
-        options = {"lazy": self.is_lazy, "title": "Working on losses", **options}
+        options = self._checked_options(options)
         spectra = self.spectra
         return self.application.map_losses(
             function,
@@ -279,6 +290,14 @@ class RemovedZLP:
             variance=spectra.variance,
             **options,
         )
+
+    def _checked_options(self, options):
+        """Complete the options of what is mapped; ValueError for those that cannot be."""
+        options = {"lazy": None, "title": "Working on losses", **options}
+        lazy = arguments.optional_flag(options["lazy"], "lazy")
+        arguments.flag(options.get("show_progressbar", False), "show_progressbar")
+        arguments.text(options["title"], "title")
+        return {**options, "lazy": self.is_lazy if lazy is None else lazy}
 
     def of_spectra(self, index, names=RESULTS, limits=None):
         """Evaluate results of a few spectra alone.

@@ -175,6 +175,20 @@ def test_reasons():
     assert (np.isnan(found["t_over_lambda"]) == [False, True, True, True]).all()
 
 
+@pytest.mark.parametrize("width", [0.5, 3.0])
+def test_what_is_not_scattering_has_no_thickness(width):
+    # So strong a plasmon has a double, a triple...: alone it is no scattering, and single scattering
+    # that makes up for them is negative.
+    losses, _ = make_losses([0.3, 0.3])
+    hump = np.exp(-0.5 * ((losses.energy - 16.0) / width) ** 2)
+    counts = losses.counts.copy()
+    counts[1] += losses.zlp[1].max() * hump
+    found = measured(replace(losses, counts=counts))
+    assert (found["reason"] == [Reason.NONE, Reason.MISFIT]).all()
+    assert (np.isnan(found["t_over_lambda"]) == [False, True]).all()
+    assert found["on_axis"][1] > 1
+
+
 def test_spectra_are_treated_alone():
     losses, _ = make_losses([0.0, 0.5, 5.0, 1.0], seed=7016, centre=[0.0, 0.1, 0.0, -0.2])
     together = measure_thickness(losses, BEAM)

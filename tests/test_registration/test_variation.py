@@ -224,3 +224,20 @@ def test_modes_are_no_larger_than_shapes_that_a_peak_can_have(n_spectra):
     modes = shape_modes([ClusterSpectra(ratio, variance, variance > 0, u, 5.0)])
     assert np.isfinite(modes).all()
     assert np.abs(modes).max() < 5
+
+
+@pytest.mark.parametrize("size", [1e2, 1e6, 1e10])
+@pytest.mark.parametrize("n_spectra, seeds", [(3, (12, 25, 31)), (20, (2, 5, 28))])
+def test_modes_are_numbers_however_unequal_the_spectra(n_spectra, seeds, size):
+    # Some are known a trillion times better than others: moments and information are singular.
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        clusters = []
+        for _ in range(2):
+            error = 10 ** rng.uniform(-8, 0) * 10 ** rng.uniform(-4, 8, (n_spectra, 1))
+            error = error * 10.0 ** rng.uniform(-1, 1, 25)
+            shared = size * rng.standard_normal((n_spectra, 1)) * np.tanh(np.linspace(-6, 25, 25))
+            ratio = 1 + error * rng.standard_normal(error.shape) + shared
+            u = np.linspace(-6, 25, 25)
+            clusters.append(ClusterSpectra(ratio, error**2, error > 0, u, 14.0))
+        assert np.isfinite(shape_modes(clusters)).all()

@@ -58,6 +58,20 @@ def test_directions_give_the_errors_of_integrals(scene, losses, window):
     np.testing.assert_allclose(std, expected, rtol=0.15)
 
 
+@pytest.mark.parametrize("size", [1e4, 1e7])
+def test_cosmic_rays_are_no_losses(scene, losses, size):
+    model, counts, posterior = scene
+    spoilt, channel = counts.copy(), int(np.abs(model.energy - 3.0).argmin())
+    spoilt[2, channel] += size
+    found = losses_of(model, posterior, spoilt, LIMITS)
+    change = (found.subtracted - losses.subtracted) / np.sqrt(losses.variance)
+    # What bridges a channel has the noise of its neighbours, and none of the ray.
+    assert abs(change[2, channel]) < 6
+    change[2, channel] = 0
+    assert np.abs(change).max() < 1e-6
+    assert (found.counts[2] <= counts[2].max()).all()
+
+
 def test_turning_directions_keeps_their_covariance():
     rng = np.random.default_rng(0)
     directions = rng.standard_normal((3, 30, 12)) * np.geomspace(1, 1e-3, 30)[:, None]
@@ -185,6 +199,17 @@ def test_known_variance_is_that_of_the_channels(signal, removal):
 
     assert (found.removed.map_losses(smallest, 1) >= 900.0).all()
     assert (found.removed.map_losses(smallest, 1) < 950.0).all()
+
+
+@pytest.mark.parametrize("function", [None, "thickness", 3.0])
+def test_what_is_no_function_of_losses_is_refused(removal, function):
+    with pytest.raises(ValueError, match="function: expected a function of losses, got"):
+        removal.removed.map_losses(function, 2)
+
+
+def test_functions_of_losses_give_as_many_numbers_as_they_say(removal):
+    with pytest.raises(ValueError, match=r"function, width: .* \(\d+, 3\), .* got one of shape"):
+        removal.removed.map_losses(lambda losses: losses.subtracted[:, :2], 3)
 
 
 def test_counts_that_changed_are_refused(signal, removal):

@@ -75,6 +75,15 @@ def test_draws_scatter_about_the_zlp_as_its_standard_deviation_says(scene):
     assert np.abs(ratio - 1)[seen].max() < 5 / np.sqrt(2 * N_DRAWS) + 0.03
 
 
+def test_no_draw_is_higher_than_a_peak_can_be(scene):
+    # Where nothing is known of the tails the logarithm of a draw may be anything.
+    model, counts, peaks, posterior = scene
+    unknown = replace(model, table=replace(model.table, rest=np.full_like(model.table.rest, 30.0)))
+    draws = draws_of((unknown, counts, peaks, posterior), n=40)
+    assert np.isfinite(draws).all()
+    assert (draws.max((0, 2)) < 3 * posterior.highest).all()
+
+
 def test_integrals_over_draws_scatter_as_integrals_say(scene):
     model, counts, peaks, posterior = scene
     window = Range(1.6, 4.0)

@@ -7,6 +7,7 @@
 import sys
 import warnings
 
+import dask.array as da
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -88,6 +89,25 @@ def test_a_spectrum_whose_beam_jumped_is_as_if_it_were_not_there(without_one, sh
     assert result.clusters[13] == -1
     assert np.isnan(result.zlp[13]).all()
     np.testing.assert_array_equal(result.zlp[OTHERS], without_one.zlp[OTHERS])
+
+
+def test_lazy_and_eager_lose_the_same_spectra_however_many():
+    # Channels of the flank that count nothing: their peaks look right, and no shape fits them.
+    rng, energy = np.random.default_rng(0), ENERGY[:256]
+    thickness = np.linspace(0, 0.5, 560)[:, None]
+    losses = 2e3 * thickness * np.clip(energy - 1.8, 0, None) ** 0.5
+    counts = rng.poisson(np.exp(-thickness) * 0.1 * PEAK[:256] + losses).astype(float)
+    lost = np.r_[3, 515:560:4]
+    counts[lost, 96:100] = 0
+    results = []
+    for image in (counts, da.from_array(counts, chunks=(100, 256))):
+        with pytest.warns(UserWarning, match=f"{lost.size} of 560 spectra are left out"):
+            results.append(remove_zlp(image, energy, n_replicas=4, n_clusters=2, random_state=0))
+    eager, lazy = results
+    np.testing.assert_array_equal(np.flatnonzero(eager.clusters < 0), lost)
+    np.testing.assert_array_equal(lazy.clusters, eager.clusters)
+    assert str(lazy.report) == str(eager.report)
+    np.testing.assert_allclose(lazy.zlp.compute(), eager.zlp, rtol=1e-6)
 
 
 def test_a_dark_spectrum_with_a_ray_is_left_out(without_one):

@@ -4,6 +4,7 @@
 A short part of ``benchmarks/fuzz_arguments.py``, from the same table, and what is wrong with signals.
 """
 
+import inspect
 import sys
 
 import hyperspy.api as hs
@@ -15,6 +16,14 @@ from conftest import QUICK, ROOT
 import hyperspy_zlpml
 from hyperspy_zlpml import NoZeroLossPeakError, load
 from hyperspy_zlpml.ensemble.validation import MOST_REPLICAS
+from hyperspy_zlpml.removal.removed import RemovedZLP
+from hyperspy_zlpml.signals.maps.band_gap import BandGap
+from hyperspy_zlpml.signals.maps.dielectric import Dielectric
+from hyperspy_zlpml.signals.maps.peaks import PeakFit
+from hyperspy_zlpml.signals.maps.retardation import Retardation
+from hyperspy_zlpml.signals.maps.temperature import Temperature
+from hyperspy_zlpml.signals.maps.thickness import Thickness
+from hyperspy_zlpml.signals.result import ZLPRemoval
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from fuzz_files import random_ensemble  # noqa: E402
@@ -75,6 +84,22 @@ def test_the_table_holds_every_public_function(scene):
     records = {"FirstLook", "Choice", "Options", "SampleImage", "DielectricImage", "SAMPLE_KINDS"}
     records |= {"SEMICONDUCTOR", "GLASS", "ALUMINIUM"}
     assert not public - records - names
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [ZLPRemoval, RemovedZLP, BandGap, Dielectric, PeakFit, Temperature, Thickness, Retardation],
+)
+def test_the_table_holds_every_method_of_results(scene, kind):
+    names = {called.name.split(".")[-1].split()[0] for called in cases(scene)}
+    methods = {
+        name
+        for name in dir(kind)
+        if not name.startswith("_") and inspect.isfunction(getattr(kind, name))
+        and len(inspect.signature(getattr(kind, name)).parameters) > 1
+    }  # fmt: skip
+    # Within the package alone, what they are given was checked before; and HyperSpy's own.
+    assert not methods - names - {"make", "of_spectra", "losses_of", "posterior_of", "gui"}
 
 
 @pytest.mark.parametrize(

@@ -226,10 +226,11 @@ class ThicknessMethods:
         they are correlated between :math:`I_0` and the losses. ``systematic`` holds the losses beyond the
         axis, for the sum rule those below ``E_I``, and the errors of what was given. Where the axis
         ends below some 1.5 plasmon energies, or losses do not fall off at its end, there is no
-        :math:`t/\lambda` but ``lower_limit``. For a convergent beam :math:`\beta` is the aperture that
-        collects as much of a parallel one. Retardation and faces add losses at low energies, which count most
-        in the sum rule: it is then too thick. t/lambda counts them as losses, too, 3 to 8 % in the
-        simulations; where n tells of retardation the reason does.
+        :math:`t/\lambda` but ``lower_limit``, nor where what is measured is no scattering: single
+        scattering then holds less than the losses do. For a convergent beam :math:`\beta` is the aperture
+        that collects as much of a parallel one. Retardation and faces add losses at low energies, which
+        count most in the sum rule: it is then too thick. t/lambda counts them as losses, too, 3 to 8 % in
+        the simulations; where n tells of retardation the reason does.
 
         References
         ----------
