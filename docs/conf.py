@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sphinx configuration."""
 
+import sys
 from pathlib import Path
 
 from hyperspy_zlpml import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+from notebooks import execute_gallery
 
 project = "hyperspy_zlpml"
 author = "The hyperspy_zlpml developers"
@@ -61,3 +65,8 @@ exclude_patterns = [
     "gallery/*.md5",
     "sg_execution_times.rst",
 ]
+
+
+def setup(app):
+    """Run notebooks once the gallery has made them."""
+    app.connect("builder-inited", execute_gallery, priority=900)
