@@ -24,7 +24,9 @@ hs.preferences.General.show_progressbar = False
 # ``hs.load("image.dm4", signal_type="EELS_ZLPML")`` casts a file on the way in, and
 # ``s.set_signal_type("EELS_ZLPML")`` a signal that is there already; everything of eXSpy still works. The energy axis must
 # be uniform and in eV, meV or keV. Nothing needs to be aligned, cropped or calibrated: each spectrum gets its own
-# centre and width. A simulated flake of 80 meV resolution, with vacuum around it, stands for a file here: its truth is known.
+# centre and width. ``AttributeError: 'EELSSpectrum' object has no attribute 'remove_zlp_ml'`` means that a signal was not cast.
+#
+# A simulated flake of 80 meV resolution, with vacuum around it, stands for a file here: its truth is known.
 sample = hyperspy_zlpml.data.monochromated((20, 20), random_state=0)
 s = sample.signal
 print(s)
