@@ -31,7 +31,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"(?<!without_hyperspy)\.py$",
     "abort_on_example_error": True,
     "copyfile_regex": r".*\.rst",
-    "default_thumb_file": str(Path(__file__).parent / "_static" / "zlp_removal.png"),
+    "default_thumb_file": str(Path(__file__).parent / "_static" / "overview.png"),
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,
@@ -58,6 +58,10 @@ nitpick_ignore_regex = [("py:.*", r"(exspy|hyperspy)\..*")]
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_title = "hyperspy_zlpml"
+html_theme_options = {
+    "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo_dark.svg"},
+    "show_toc_level": 2,
+}
 exclude_patterns = [
     "_build",
     "gallery/*.ipynb",
