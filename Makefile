@@ -10,7 +10,7 @@ AGAINST ?=
 PLACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-physics test-browser fuzz fuzz-files floors fingerprints overview bench-peers docs style lint clean
+.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-physics test-browser fuzz fuzz-files floors fingerprints bench-gui overview bench-peers docs style lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -90,6 +90,9 @@ $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
 	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/requirements-peers.txt
 	touch $@
+
+bench-gui: $(VENV)/.installed  ## time the figures and the window, and what they leave behind (three minutes)
+	$(BIN)/python benchmarks/gui.py
 
 overview: $(VENV)/.installed  ## draw the figure at the top of the README
 	$(BIN)/python benchmarks/overview.py

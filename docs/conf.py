@@ -57,6 +57,7 @@ nitpick_ignore_regex = [("py:.*", r"(exspy|hyperspy)\..*")]
 
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = "hyperspy_zlpml"
 html_theme_options = {
     "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo_dark.svg"},
