@@ -106,13 +106,12 @@ def score_gaps(sample, removal, options):
     """Score the gaps of the specimen's pixels."""
     start = time.process_time()
     found = removal.band_gap(show_progressbar=False, **options)
-    spent = 1e3 * (time.process_time() - start) / found.gap.data.size
-    known = (sample.thickness.data > THINNEST) & np.isfinite(found.gap.data)
-    maps = (found.gap, found.lower, found.upper, sample.band_gap)
+    spent = 1e3 * (time.process_time() - start) / found.gap.value.data.size
+    known = (sample.thickness.data > THINNEST) & np.isfinite(found.gap.value.data)
+    maps = (found.gap.value, found.lower, found.upper, sample.band_gap)
     scores = errors(*(one.data[known] for one in maps))
-    deviation = np.sqrt(found.exponent.get_noise_variance().data)
-    scores["b"] = found.exponent.data[known].mean()
-    scores["b_std"] = deviation[known].mean()
+    scores["b"] = found.exponent.value.data[known].mean()
+    scores["b_std"] = found.exponent.std.data[known].mean()
     scores["misfit"] = (found.reason.data[known] == Reason.MISFIT).mean()
     return scores | {"ms": spent}
 
@@ -129,7 +128,7 @@ def score_kind(name, removal):
 
 def score_detection(sample, removal):
     """Score how often a gap is found in vacuum and in the specimen."""
-    found = np.isfinite(removal.band_gap(show_progressbar=False).gap.data)
+    found = np.isfinite(removal.band_gap(show_progressbar=False).gap.value.data)
     thickness = sample.thickness.data
     return {"vacuum": found[thickness == 0].mean(), "specimen": found[thickness > THINNEST].mean()}
 
@@ -202,7 +201,10 @@ def measured(folder):
 
 def show(found, options):
     """Print the gaps of a few spectra."""
-    maps = (found.gap, found.lower, found.upper, found.exponent, found.reduced_chi2, found.reason)
+    maps = (
+        *(found.gap.value, found.lower, found.upper, found.exponent.value),
+        *(found.reduced_chi2, found.reason),
+    )
     for numbers in zip(*(np.ravel(one.data) for one in maps), strict=True):
         gap, lower, upper, exponent, chi2, reason = numbers
         interval = f"{gap:.2f} ({lower:.2f} to {upper:.2f}), b {exponent:.2f}, chi2 {chi2:.1f}"

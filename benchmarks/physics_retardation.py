@@ -229,7 +229,7 @@ def dielectric_rows(name, sample, result, goal):
     seen = (energy >= 2) & (energy <= 30)
     errors = (np.asarray(result.epsilon.data) - true)[shown]
     sizes = [rms(part(true)[seen]) for part in (np.real, np.imag)]
-    width = np.hypot(result.eps1_std.data, result.eps1_systematic.data)[shown]
+    width = result.eps1.error[shown]
     holds = np.abs(errors.real) < width
     off = result.thickness.value.data[shown] / sample.thickness_nm.data[shown] - 1
     relative = [rms(part(errors)[:, seen]) / size
@@ -278,7 +278,7 @@ def flag_rows(kind, options, seed):
     sample = dielectric_phantom(size, random_state=seed, beam_energy=energy)
     removal = removed(sample, f"flag_{energy:.0f}", options, seed)
     result = removal.dielectric_function(n=SEMICONDUCTOR.refractive_index)
-    found = removal.retardation(result)
+    found = removal.retardation(dielectric=result)
     specimen = sample.thickness_nm.data > 0
     known = specimen & np.isfinite(found.probability.data)
     flagged = found.reason.data == Reason.RETARDED

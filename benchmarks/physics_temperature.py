@@ -67,8 +67,8 @@ def measured(removal, sample, temperature):
     """Compare the temperatures of the specimen with the true one."""
     found = removal.temperature(show_progressbar=False)
     specimen = sample.thickness.data > 0
-    std = np.sqrt(found.temperature.get_noise_variance().data)[specimen]
-    error = found.temperature.data[specimen] - temperature
+    std = found.temperature.std.data[specimen]
+    error = found.temperature.value.data[specimen] - temperature
     has = np.isfinite(error)
     return {
         "found": has.mean(),
@@ -156,7 +156,7 @@ def nothing(shape, seed):
         yield (
             f"{name}: pixels with a temperature",
             "<= 0.05",
-            np.isfinite(found.temperature.data).mean(),
+            np.isfinite(found.temperature.value.data).mean(),
         )
 
 

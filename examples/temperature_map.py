@@ -20,9 +20,9 @@ r = s.remove_zlp_ml(n_replicas=50, random_state=0)
 
 # %%
 # Losses and gains about the phonon, after the zero-loss peak was removed from both sides.
-found = r.temperature(0.07, 0.13)
+found = r.temperature(left=0.07, right=0.13)
 print(found)
-values, std = found.temperature.data, found.std.data
+values, std = found.temperature.value.data, found.temperature.std.data
 print(
     f"mean {np.nanmean(values):.1f} K, scatter {np.nanstd(values):.1f} K, claimed {np.nanmedian(std):.1f} K"
 )

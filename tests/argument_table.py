@@ -216,14 +216,6 @@ def is_index_above_1(value):
     return is_index(value) and np.ravel(getattr(value, "data", value))[0] > 1
 
 
-def is_any_index(value):
-    """A positive refractive index, or none."""
-    if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
-        return is_numbers(value) and np.size(value) == 1 and np.ravel(value)[0] > 0
-    is_infinite = isinstance(value, float) and value == math.inf
-    return value is None or is_infinite or (is_real(value) and value > 0)
-
-
 def is_error(value):
     """An error that is not negative."""
     if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
@@ -329,7 +321,8 @@ KINDS = {
     "material or None": instance(data.Material, type(None)),
     "index above 1": is_index_above_1,
     "index above 1 or None": optional(is_index_above_1),
-    "any index or None": is_any_index,
+    "an index or None": optional(is_index),
+    "energy on the axis or None": optional(number(1e-12, 10.77)),
     "no": lambda value: isinstance(value, (bool, np.bool_)) and not value,
     "no error": lambda value: is_real(value) and value == 0,
     "error of a path": number(0, 100),
@@ -540,7 +533,8 @@ def _result_methods(scene):
         }),
         Called("r.band_gap", removal.band_gap, {
             "exponent": "exponent or None", "own_response": "a flag", "pool": "None",
-            "n": "any index or None", "window": "None",
+            "n": "an index or None", "left": "energy on the axis or None",
+            "right": "energy on the axis or None", "n_error": "no error",
             "show_progressbar": "a flag or None",
         }),
         Called("r.thickness", removal.thickness, {

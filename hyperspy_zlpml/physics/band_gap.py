@@ -97,16 +97,22 @@ class GapSettings:
     ----------
     exponents : tuple of float
         Exponents of the onset that are tried.
-    window : tuple of float, optional
-        First and last energy from the peak of what is fitted; by default from ``E_I`` to some ends
-        above the onset.
+    left, right : float
+        Energies from the peak between which it is fitted, and not below ``E_I``; by default up to
+        some ends above the onset.
     own_response : bool
         Whether onsets are blurred by the peak of the spectrum, as the spectrum is.
     """
 
     exponents: tuple[float, ...] = EXPONENTS
-    window: tuple[float, float] | None = None
+    left: float = 0.0
+    right: float = np.inf
     own_response: bool = True
+
+    @property
+    def ends(self):
+        """Whether the end of what is fitted is given."""
+        return self.right < np.inf
 
 
 class Gap(NamedTuple):
@@ -115,9 +121,10 @@ class Gap(NamedTuple):
     Attributes
     ----------
     gap, std, lower, upper : float
-        Median of the posterior, half the width of its central 68 % and the ends of these, eV.
+        Median of the posterior; half the width of the central 68 % of that of one window, in
+        quadratic mean over the windows; ends of the central 68 % of all windows together, eV.
     systematic : float
-        Standard deviation of the medians of the windows, eV; ``std`` holds it.
+        Standard deviation of the medians of the windows, eV.
     exponent, exponent_std : float
         Mean and standard deviation of b.
     ln_indirect : float
@@ -225,21 +232,21 @@ def _gap_of(losses, row, settings):
     limit = losses.loss_limit[row]
     if not np.isfinite(limit):
         return _none(Reason.NO_LIMIT)
-    low, high = settings.window or (limit, np.inf)
-    whole = binned(losses, row, max(low, limit))
+    low = max(settings.left, limit)
+    whole = binned(losses, row, low)
     spectrum = _Spectrum(
-        bins=whole.between(low, high),
+        bins=whole.between(low, settings.right),
         fwhm=losses.fwhm[row],
-        lowest=max(low, limit) - _BELOW_LIMIT * losses.fwhm[row],
+        lowest=low - _BELOW_LIMIT * losses.fwhm[row],
         response=losses.response[row] if settings.own_response else np.ones(1),
     )
     if spectrum.bins.energy.size < _FEWEST_BINS:
         return _none(Reason.AXIS_TOO_SHORT)
-    risen = spectrum.bins.energy[-1] if settings.window else _risen(spectrum)
+    risen = spectrum.bins.energy[-1] if settings.ends else _risen(spectrum)
     if risen is None:
         return _none(Reason.NOT_SIGNIFICANT)
     onsets = _search(spectrum.until(risen + spectrum.shortest), risen + spectrum.fwhm)
-    spectrum, ends = _windows(spectrum, onsets.middle, is_given=settings.window is not None)
+    spectrum, ends = _windows(spectrum, onsets.middle, is_given=settings.ends)
     spectrum = spectrum.free_of_losses_above(onsets.middle, whole)
     spectrum, improvement = _with_departures(spectrum, onsets, ends)
     if improvement < DETECTED:
@@ -249,7 +256,7 @@ def _gap_of(losses, row, settings):
     gap = _summary(spectrum, found)._replace(
         improvement=improvement, ln_indirect=float(ln_indirect(evidence[None]))
     )
-    if settings.window and gap.lower < low:
+    if gap.lower < settings.left:
         # An onset below what was fitted is the continuation of a shape, not one that was seen.
         gap = gap._replace(reason=float(Reason.AT_EDGE))
     return gap, evidence
@@ -434,14 +441,15 @@ def _summary(spectrum, found):
     shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
     log_density = found.log_density
     lower, gap, upper = _quantiles(found.onset, _log_sum(log_density, axis=0), _QUANTILES)
+    std, systematic = _within_and_between(found, log_density)
     exponent, exponent_std = _exponent(found)
     growth, best_exponent, width = found.shapes.table[shape]
     return Gap(
         gap=gap,
-        std=(upper - lower) / 2,
+        std=std,
         lower=lower,
         upper=upper,
-        systematic=_between_windows(found, log_density),
+        systematic=systematic,
         exponent=exponent,
         exponent_std=exponent_std,
         reduced_chi2=chi2.min() / freedom,
@@ -468,12 +476,13 @@ def _quantiles(onset, log_density, probabilities):
     return np.interp(probabilities, below / below[-1], fine)
 
 
-def _between_windows(found, log_density):
-    """Compute the spread of the onsets that the windows give, by their weights."""
-    medians = [_quantiles(found.onset, one, [0.5])[0] for one in log_density]
-    weights = np.exp(found.log_window)
+def _within_and_between(found, log_density):
+    """Compute the error of the onset that one window gives, and the spread over windows, by their weights."""
+    ends = np.array([_quantiles(found.onset, one, _QUANTILES) for one in log_density])
+    weights, medians = np.exp(found.log_window), ends[:, 1]
     mean = weights @ medians
-    return np.sqrt(weights @ (medians - mean) ** 2)
+    within = weights @ ((ends[:, 2] - ends[:, 0]) / 2) ** 2
+    return np.sqrt(within), np.sqrt(weights @ (medians - mean) ** 2)
 
 
 def _exponent(found):
@@ -509,6 +518,29 @@ def _reason(spectrum, log_density, gap, improbable):
     return Reason.MISFIT if improbable < _IMPROBABLE else Reason.NONE
 
 
+class Onset(NamedTuple):
+    """Best onset of one spectrum and what is fitted along, counts in each channel.
+
+    Attributes
+    ----------
+    rise : ndarray of shape (n_energy,)
+        Onset by itself, blurred.
+    tail : ndarray of shape (n_energy,)
+        What the tail of the peak brings down from above the window.
+    zlp : ndarray of shape (n_energy,)
+        By how much the ZLP is taken to be higher than it was matched, within its errors.
+    """
+
+    rise: np.ndarray
+    tail: np.ndarray
+    zlp: np.ndarray
+
+    @property
+    def total(self):
+        """Sum of all of these, (n_energy,)."""
+        return self.rise + self.tail + self.zlp
+
+
 def onset_curve(losses, gap):
     """Compute the best onset of one spectrum, channel by channel.
 
@@ -521,12 +553,12 @@ def onset_curve(losses, gap):
 
     Returns
     -------
-    ndarray of shape (n_energy,)
-        Counts, with what the tail of the peak brings down from above the window; NaN beyond it.
+    Onset
+        NaN outside of the window.
     """
-    curve = np.full(losses.energy.size, np.nan)
+    curves = Onset(*np.full((3, losses.energy.size), np.nan))
     if not np.isfinite(gap.best):
-        return curve
+        return curves
     parts = np.searchsorted(losses.from_peak[0], [gap.first, gap.last])
     inside, above = np.arange(*parts), np.arange(parts[1], losses.energy.size)
     bins, response = channels_of(losses, 0, inside), losses.response[0]
@@ -536,6 +568,15 @@ def onset_curve(losses, gap):
     shapes = Shapes((gap.best_exponent,), (gap.width,), (gap.growth,))
     found = templates(bins, grid, shapes, response, reach=bins.energy[-1] - gap.best)
     brought, _ = scattered_down(bins, channels_of(losses, 0, above), response)
-    height = fit(bins._replace(signal=bins.signal - brought), found, [inside.size]).height
-    curve[inside] = height.item() * found.of(0, 0) + brought
-    return curve
+    bins = bins._replace(signal=bins.signal - brought)
+    rise = fit(bins, found, [inside.size]).height.item() * found.of(0, 0)
+    for curve, part in zip(curves, (rise, brought, _fitted_along(bins, rise)), strict=True):
+        curve[inside] = part
+    return curves
+
+
+def _fitted_along(bins, model):
+    """Find by how much the ZLP is wrong if a model is right: directions within their errors."""
+    of_noise = bins.directions / bins.variance
+    normal = np.eye(len(of_noise)) + of_noise @ bins.directions.T
+    return np.linalg.solve(normal, of_noise @ (bins.signal - model)) @ bins.directions

@@ -7,8 +7,11 @@ import numpy as np
 from scipy.special import ndtr
 
 from hyperspy_zlpml.physics.loss_probability import volume_loss
-from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.physics.reasons import Reason, most_serious
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold, retarded_volume_loss
+
+#: Probability above which electrons are said to be faster than light.
+CONFIDENCE = 0.95
 
 
 class Excess(NamedTuple):
@@ -18,8 +21,8 @@ class Excess(NamedTuple):
     ----------
     probability : ndarray
         That it does at all.
-    excess, std : ndarray
-        Largest difference to ``(c/v)^2``, negative where it is nowhere exceeded, and its error.
+    excess, std, systematic : ndarray
+        Largest difference to ``(c/v)^2``, negative where it is nowhere exceeded, and its errors.
     energy : ndarray
         Where that is, eV; NaN where only an index is known.
     ratio : ndarray
@@ -29,11 +32,12 @@ class Excess(NamedTuple):
     probability: np.ndarray
     excess: np.ndarray
     std: np.ndarray
+    systematic: np.ndarray
     energy: np.ndarray
     ratio: np.ndarray
 
 
-def excess_of_epsilon(energy, epsilon, std, beam, window):
+def excess_of_epsilon(energy, epsilon, errors, beam, window):
     """Compute how far eps1 exceeds ``(c/v)^2`` between two energies.
 
     The probability is the largest, over energies, of that at one energy: what all errors together
@@ -45,8 +49,8 @@ def excess_of_epsilon(energy, epsilon, std, beam, window):
     energy : ndarray of shape (n_energy,)
         eV, positive.
     epsilon : ndarray of complex of shape (n_spectra, n_energy)
-    std : ndarray of shape (n_spectra, n_energy)
-        Error of eps1.
+    errors : tuple of two ndarray of shape (n_spectra, n_energy)
+        Standard deviation of eps1, and its systematic error.
     beam : Beam
     window : tuple of ndarray of shape (n_spectra,)
         Lowest and highest energy that count, eV.
@@ -68,7 +72,7 @@ def excess_of_epsilon(energy, epsilon, std, beam, window):
     >>> for kilovolts in (80.0, 200.0):
     ...     beam = Beam(energy=kilovolts, collection_angle=15.0)
     ...     found = excess_of_epsilon(
-    ...         energy, epsilon, std=np.full((1, 399), 0.3), beam=beam, window=window
+    ...         energy, epsilon, errors=np.full((2, 1, 399), 0.21), beam=beam, window=window
     ...     )
     ...     print(found.probability.round(3), found.ratio.round(1))
     [0.999] [1.5]
@@ -78,39 +82,42 @@ def excess_of_epsilon(energy, epsilon, std, beam, window):
     counts = (energy >= low) & (energy <= high) & np.isfinite(epsilon)
     above = np.where(counts, epsilon.real - cherenkov_threshold(beam), -np.inf)
     with np.errstate(invalid="ignore", divide="ignore"):  # of spectra without an answer
-        probability = np.where(counts, ndtr(above / std), 0.0).max(-1)
+        probability = np.where(counts, ndtr(above / np.hypot(*errors)), 0.0).max(-1)
         slow, fast = (
             np.where(counts, loss(energy, epsilon, beam), 0.0).sum(-1)
             for loss in (volume_loss, retarded_volume_loss)
         )
         ratio = fast / slow
     place = above.argmax(-1)[:, None]
-    excess, error = (np.take_along_axis(one, place, -1)[:, 0] for one in (above, std))
+    excess, std, systematic = (np.take_along_axis(one, place, -1)[:, 0] for one in (above, *errors))
     found = Excess(
         probability=probability,
         excess=excess,
-        std=error,
+        std=std,
+        systematic=systematic,
         energy=energy[place[:, 0]],
         ratio=ratio,
     )
     return Excess(*(np.where(counts.any(-1), one, np.nan) for one in found))
 
 
-def with_retardation(reasons, index, beam):
-    """Mark spectra in which electrons are faster than light, unless something else is the matter.
+def with_retardation(reasons, index, error, beam):
+    """Mark spectra in which electrons are faster than light, unless something worse is the matter.
 
     Parameters
     ----------
     reasons : ndarray
         Of :class:`.Reason`.
-    index : ndarray of the same shape
-        Refractive index; that of a metal, infinite, is that of no light.
+    index, error : ndarray of the same shape
+        Refractive index; that of a metal, infinite, is that of no light, and NaN is not known. Its
+        standard deviation.
     beam : Beam
 
     Returns
     -------
     ndarray
-        RETARDED where the square of the index exceeds ``(c/v)^2`` and the reason was none.
+        RETARDED where the square of the index exceeds ``(c/v)^2`` with a probability above
+        :data:`CONFIDENCE` and no reason of :data:`.reasons.BY_WEIGHT` comes before.
 
     Examples
     --------
@@ -118,11 +125,13 @@ def with_retardation(reasons, index, beam):
     >>> from hyperspy_zlpml.physics import Beam
     >>> from hyperspy_zlpml.physics.cherenkov import with_retardation
     >>> beam = Beam(energy=200.0, collection_angle=15.0)
-    >>> with_retardation(np.array([0.0, 0.0, 5.0, 0.0]), np.array([1.3, 2.6, 2.6, np.inf]), beam)
+    >>> index, reasons = np.array([1.3, 2.6, 2.6, np.inf]), np.array([0.0, 0.0, 5.0, 0.0])
+    >>> with_retardation(reasons, index, 0.01 * np.ones(4), beam)
     array([0., 9., 5., 0.])
     """
-    is_fast = np.isfinite(index) & (index**2 > cherenkov_threshold(beam))
-    return np.where(is_fast & (reasons == Reason.NONE), Reason.RETARDED, reasons)
+    probability = excess_of_index(index, error, beam).probability
+    is_fast = np.isfinite(index) & (probability > CONFIDENCE)
+    return most_serious(reasons, np.where(is_fast, Reason.RETARDED, Reason.NONE))
 
 
 def with_index(found, of_index):
@@ -143,13 +152,13 @@ def with_index(found, of_index):
     --------
     >>> import numpy as np
     >>> from hyperspy_zlpml.physics.cherenkov import Excess, with_index
-    >>> by_eps1 = Excess(*np.array([[0.3, 0.3], [-1.0, -1.0], [1.0, 1.0], [4.0, 4.0], [1.1, 1.1]]))
-    >>> by_index = Excess(*np.array([[1.0, 1.0], [9.8, np.inf], [0.1, 0.1], [0.0, 0.0], [0.0, 0.0]]))
+    >>> by_eps1 = Excess(*np.array([[0.3, 0.3], [-1, -1], [1, 1], [0, 0], [4, 4], [1.1, 1.1]]))
+    >>> by_index = Excess(*np.array([[1, 1], [9.8, np.inf], *[[0.1, 0.1]] * 4]))
     >>> with_index(by_eps1, by_index).probability
     array([1. , 0.3])
     """
     clearer = np.isfinite(of_index.excess) & (of_index.probability > found.probability)
-    names = ("probability", "excess", "std")
+    names = ("probability", "excess", "std", "systematic")
     taken = {
         name: np.where(clearer, getattr(of_index, name), getattr(found, name)) for name in names
     }
@@ -183,12 +192,13 @@ def excess_of_index(index, error, beam):
     with np.errstate(invalid="ignore", divide="ignore"):  # of errors that are zero, of metals
         above = index - np.sqrt(cherenkov_threshold(beam))
         probability = np.where(error > 0, ndtr(above / error), 1.0 * (above > 0))
-        std = 2 * index * error
+        systematic = 2 * index * error
     unknown = np.full(index.shape, np.nan)
     found = Excess(
         probability=probability,
         excess=index**2 - cherenkov_threshold(beam),
-        std=std,
+        std=np.zeros(index.shape),
+        systematic=systematic,
         energy=unknown,
         ratio=unknown,
     )

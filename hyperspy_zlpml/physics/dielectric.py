@@ -459,18 +459,18 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
     reason = np.zeros(len(above))
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
     reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
-    reason[np.isnan(columns["rising"]) & (reason == Reason.NONE)] = Reason.NO_CROSSING
     faces_alone = analysis.surface and not analysis.relativistic
     thin = faces_alone & (found.thickness < _THINNEST)
     reason[~settled | thin] = Reason.NOT_CONVERGED
     reason[material.continuation.plasmon > LARGEST_PLASMON] = Reason.AXIS_TOO_SHORT
     reason[~significant] = Reason.NOT_SIGNIFICANT
     reason[~has_losses] = Reason.TOO_THICK
+    reason[np.isnan(material.given)] = Reason.NOT_GIVEN
     return reason
 
 
 #: Reasons that leave numbers in place.
-_WITH_CARE = (Reason.NONE, Reason.RETARDED, Reason.NO_CROSSING)
+_WITH_CARE = (Reason.NONE, Reason.RETARDED)
 
 
 def _laid_out(columns, reason, analysis):

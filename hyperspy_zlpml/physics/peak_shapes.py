@@ -5,7 +5,7 @@ Positions and widths are positive, and stay so in fits by their logarithms: the 
 in its energy, and a fit of the energy itself finds the negative one as often.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -140,33 +140,33 @@ class _Peak:
 
     energy: float
     width: float
-    window: tuple[float, float] | None = None
+    left: float | None = None
+    right: float | None = None
 
     def __post_init__(self):
         arguments.positive(self.energy, "energy")
         arguments.positive(self.width, "width")
-        if self.window is not None:
-            low, high = arguments.pair(self.window, "window", 0, arguments.LARGEST)
-            if not low < self.energy < high:
-                arguments.refuse(self.window, "window", f"energies around {self.energy:g}")
-            object.__setattr__(self, "window", (low, high))
+        for name, side in (("left", -1), ("right", 1)):
+            end = getattr(self, name)
+            if end is not None and not side * (arguments.number(end, name) - self.energy) > 0:
+                where = "below" if side < 0 else "above"
+                arguments.refuse(end, name, f"an energy {where} that of the peak, {self.energy:g}")
 
-    @property
-    def left(self):
-        """Lower end of the window."""
-        return self._window[0]
+    def window(self, least=0.0):
+        """Find the energies between which the peak is fitted.
 
-    @property
-    def right(self):
-        """Upper end of the window."""
-        return self._window[1]
+        Parameters
+        ----------
+        least : float
+            Distance of an end that was not given, at least.
 
-    @property
-    def _window(self):
-        if self.window is not None:
-            return self.window
-        reach = self.reach * self.width
-        return max(self.energy - reach, 0.0), self.energy + reach
+        Returns
+        -------
+        left, right : float
+        """
+        reach = max(self.reach * self.width, least)
+        left = self.energy - reach if self.left is None else self.left
+        return max(left, 0.0), self.energy + reach if self.right is None else self.right
 
     def scaled(self, factor):
         """Take the same peak in other units.
@@ -180,10 +180,10 @@ class _Peak:
         -------
         the same kind of peak
         """
-        values = dict(vars(self), energy=self.energy * factor, width=self.width * factor)
-        if self.window is not None:
-            values["window"] = tuple(end * factor for end in self.window)
-        return type(self)(**values)
+        energies = ("energy", "width", "left", "right")
+        known = {name: getattr(self, name) for name in energies}
+        scaled = {name: one * factor for name, one in known.items() if one is not None}
+        return replace(self, **scaled)
 
 
 @dataclass(frozen=True)
@@ -196,14 +196,14 @@ class Plasmon(_Peak):
         About where it is, from the zero-loss peak, in the units of the axis.
     width : float
         About how wide it is (``G`` of :func:`.drude`).
-    window : tuple of float, optional
-        Energies that are fitted; default one width to both sides.
+    left, right : float, optional
+        Energies between which it is fitted; default one width from it.
 
     Examples
     --------
     >>> from hyperspy_zlpml.physics.peak_shapes import Plasmon
     >>> silicon = Plasmon(energy=16.7, width=4.0)
-    >>> silicon.left, silicon.right
+    >>> silicon.window()
     (12.7, 20.7)
     """
 
@@ -225,9 +225,9 @@ class Exciton(_Peak):
         About where it is, from the zero-loss peak, in the units of the axis.
     width : float
         About how wide it is by itself, FWHM without the resolution of the instrument.
-    window : tuple of float, optional
-        Energies that are fitted; default two widths to both sides, and no less than one
-        FWHM of the zero-loss peak. It should not hold the onset of losses: that looks like a peak.
+    left, right : float, optional
+        Energies between which it is fitted; default two widths from it, and no less than one
+        FWHM of the zero-loss peak. They should not hold the onset of losses: that looks like a peak.
     shape : {"gaussian", "lorentzian"}
     background : int
         Order of the polynomial below the peak.

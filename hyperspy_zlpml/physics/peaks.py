@@ -165,12 +165,13 @@ def groups_of(peaks):
     [[0, 2], [1]]
     """
     groups, end = [], -np.inf
-    for k in sorted(range(len(peaks)), key=lambda k: peaks[k].left):
-        if peaks[k].left < end:
+    for k in sorted(range(len(peaks)), key=lambda k: peaks[k].window()):
+        low, high = peaks[k].window()
+        if low < end:
             groups[-1].append(k)
         else:
             groups.append([k])
-        end = max(end, peaks[k].right)
+        end = max(end, high)
     return groups
 
 
@@ -229,10 +230,8 @@ def fit_group(losses, peaks, weight=None, threshold=3.0):
 def _ends(losses, peaks):
     """List the windows of some peaks together: that asked for, and those fitted besides."""
     least = _LEAST_REACH * _fwhm_of(losses)
-    given = [peak.window or (peak.energy - least, peak.energy + least) for peak in peaks]
-    low = min(min(peak.left, one[0]) for peak, one in zip(peaks, given, strict=True))
-    high = max(max(peak.right, one[1]) for peak, one in zip(peaks, given, strict=True))
-    low = max(low, 0.0)
+    windows = [peak.window(least) for peak in peaks]
+    low, high = min(low for low, _ in windows), max(high for _, high in windows)
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     factors = (1.0, *_OTHER_WINDOWS)
     return [(max(middle - one * half, 0.0), middle + one * half) for one in factors]

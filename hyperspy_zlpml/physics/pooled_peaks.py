@@ -20,9 +20,9 @@ def fit_pooled(packing, rows, pools, **settings):
     packing : Packing
     rows : ndarray of shape (n_spectra, packing.width)
         Spectra as :func:`.peaks.packed` writes them; NaN where one has no zero-loss peak.
-    pools : sequence of (int, ndarray of int)
-        A spectrum, and those that are pooled with it if they are of its kind, see
-        :func:`.pooling.members_of`.
+    pools : sequence of (int, ndarray of int, ndarray)
+        A spectrum, those that are pooled with it if they are of its kind, see
+        :func:`.pooling.members_of`, in rising order with itself among them, and their weights.
     **settings
         Of :func:`.peaks.fit_group`.
 
@@ -33,7 +33,7 @@ def fit_pooled(packing, rows, pools, **settings):
     """
     losses = packing.unpack(rows)
     found = np.full((len(pools), len(settings["peaks"]), WIDTH), np.nan)
-    usable = [k for k, (row, _) in enumerate(pools) if np.isfinite(losses.centre[row])]
+    usable = [k for k, (row, *_) in enumerate(pools) if np.isfinite(losses.centre[row])]
     for start in range(0, len(usable), _AT_ONCE):
         some = usable[start : start + _AT_ONCE]
         means = [mean_of(losses, *pools[k]) for k in some]
@@ -41,7 +41,7 @@ def fit_pooled(packing, rows, pools, **settings):
     return found
 
 
-def mean_of(losses, row, near):
+def mean_of(losses, row, near, weights):
     """Average a spectrum with those near it, with the errors that they share.
 
     Parameters
@@ -49,6 +49,9 @@ def mean_of(losses, row, near):
     losses : Losses
     row : int
     near : ndarray of int
+        In rising order, the row among them.
+    weights : ndarray
+        Of those near it.
 
     Returns
     -------
@@ -56,8 +59,9 @@ def mean_of(losses, row, near):
         Of one spectrum.
     """
     members = members_of(losses, row, near)
-    total = pooled(losses.select(members), losses.select([row]))
-    return means_of(total, np.array([len(members)]))
+    weights = weights[np.searchsorted(near, members)]
+    total = pooled(losses.select(members), losses.select([row]), weights)
+    return means_of(total, np.array([weights.sum()]))
 
 
 def means_of(sums, count):
@@ -81,30 +85,36 @@ def means_of(sums, count):
 
 
 def neighbourhoods(shape, size):
-    """List every spectrum of an image with those in a square about it.
+    """List every spectrum of an image with those in a square about it, and their weights.
 
     Parameters
     ----------
     shape : tuple of int
         Navigation shape.
     size : int
-        Spectra on a side of the square; odd.
+        Spectra on a side of the square; of an even number those at the rim count by half.
 
     Returns
     -------
-    list of (int, ndarray of int)
+    list of (int, ndarray of int, ndarray)
 
     Examples
     --------
     >>> from hyperspy_zlpml.physics.pooled_peaks import neighbourhoods
     >>> neighbourhoods((3,), 3)[0]
-    (0, array([0, 1]))
+    (0, array([0, 1]), array([1., 1.]))
+    >>> neighbourhoods((3,), 2)[1]
+    (1, array([0, 1, 2]), array([0.5, 1. , 0.5]))
     """
     number = np.arange(int(np.prod(shape))).reshape(shape)
-    places = np.ndindex(*shape)
-    reach = size // 2
-    boxes = (tuple(slice(max(i - reach, 0), i + reach + 1) for i in place) for place in places)
-    return [(row, number[box].ravel()) for row, box in enumerate(boxes)]
+    reach, is_even = size // 2, size % 2 == 0
+    found = []
+    for row, place in enumerate(np.ndindex(*shape)):
+        near = number[tuple(slice(max(i - reach, 0), i + reach + 1) for i in place)].ravel()
+        off = np.stack(np.unravel_index(near, shape), -1) - place if shape else np.zeros((1, 0))
+        weights = np.where((np.abs(off) == reach) & is_even, 0.5, 1.0).prod(-1)
+        found.append((row, near, weights))
+    return found
 
 
 def kinds_of(labels, is_vacuum):

@@ -3,6 +3,8 @@
 
 from enum import IntEnum
 
+import numpy as np
+
 #: What each reason means.
 _TEXTS = {
     "NONE": "a number that holds",
@@ -18,11 +20,16 @@ _TEXTS = {
     "NO_CROSSING": "the function does not cross zero",
     "NOT_CONVERGED": "the iteration did not settle",
     "NO_PEAK": "there is no zero-loss peak to compare with",
+    "NOT_GIVEN": "what the method needs beside the data is not known of this pixel",
 }
 
 
 class Reason(IntEnum):
     """Reason why a pixel has no number, or one to be read with care; 0 where all is well.
+
+    A map has one reason a pixel. Where there are several, that stands which comes first in
+    :data:`BY_WEIGHT`: what takes a number away before what asks for care, and retardation, which no
+    fit can see, first among these.
 
     Examples
     --------
@@ -44,11 +51,57 @@ class Reason(IntEnum):
     NO_CROSSING = 10
     NOT_CONVERGED = 11
     NO_PEAK = 12
+    NOT_GIVEN = 13
 
     @property
     def text(self):
         """Meaning of the reason, in words."""
         return _TEXTS[self.name]
+
+
+#: Reasons by their weight, the most serious first: the first of them stands for a pixel.
+BY_WEIGHT = (
+    Reason.LEFT_OUT,
+    Reason.NO_PEAK,
+    Reason.NOT_GIVEN,
+    Reason.NO_LIMIT,
+    Reason.TOO_THICK,
+    Reason.NOT_SIGNIFICANT,
+    Reason.AXIS_TOO_SHORT,
+    Reason.NOT_CONVERGED,
+    Reason.RETARDED,
+    Reason.BELOW_RESOLUTION,
+    Reason.AT_EDGE,
+    Reason.MISFIT,
+    Reason.NO_CROSSING,
+    Reason.NONE,
+)
+
+
+def most_serious(*reasons):
+    """Take the most serious of several reasons of each pixel.
+
+    Parameters
+    ----------
+    *reasons : ndarray
+        Of :class:`Reason`, of shapes that broadcast; NaN where a spectrum was left out.
+
+    Returns
+    -------
+    ndarray of float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.reasons import Reason, most_serious
+    >>> most_serious(np.array([0.0, 8.0, 5.0]), Reason.RETARDED)
+    array([9., 9., 5.])
+    """
+    ranks = np.argsort(np.array(BY_WEIGHT))
+    places = [ranks[np.nan_to_num(one, nan=Reason.LEFT_OUT).astype(int)] for one in reasons]
+    first = np.minimum.reduce(np.broadcast_arrays(*places))
+    left_out = np.any(np.broadcast_arrays(*map(np.isnan, map(np.asarray, reasons))), axis=0)
+    return np.where(left_out, np.nan, np.array(BY_WEIGHT, float)[first])
 
 
 def legend():

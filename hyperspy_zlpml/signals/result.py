@@ -402,7 +402,9 @@ class ZLPRemoval(
             "ensemble.zlp": to_content(self.ensemble, "ensemble.zlp"),
             "model.safetensors": stored.to_content(self._stored()),
         }
-        save_together(written, files, directory, overwrite, show_progressbar)
+        save_together(
+            written, files, directory, overwrite=overwrite, show_progressbar=show_progressbar
+        )
 
     def _stored(self):
         """Collect what a folder keeps beside maps, posterior and ensemble."""

@@ -33,7 +33,9 @@ _OF_RESULTS = {
 _IGNORED = (".DS_Store", "Thumbs.db", ".unfinished-")
 
 
-def save_together(signals, files, directory, overwrite=None, show_progressbar=False):
+def save_together(  # noqa: PLR0913
+    signals, files, directory, overwrite=None, *, show_progressbar=False, kinds=_OF_RESULTS
+):
     """Write signals and other files into a folder, each under its name.
 
     They are written into a folder beside it that takes its place when all are complete: an error,
@@ -51,6 +53,8 @@ def save_together(signals, files, directory, overwrite=None, show_progressbar=Fa
         Whether to replace a folder that was written before; by default HyperSpy's question is
         asked.
     show_progressbar : bool
+    kinds : set of str
+        Names that the signals of one that was written before may have; default those of removals.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def save_together(signals, files, directory, overwrite=None, show_progressbar=Fa
     directory.parent.mkdir(parents=True, exist_ok=True)
     clean_up(directory)
     _check_sources(signals, directory)
-    found = _checked_folder(directory, set(files), {*_OF_RESULTS, *signals})
+    found = _checked_folder(directory, set(files), {*kinds, *signals})
     if found and not _may_replace(directory, overwrite):
         return
     aside = unfinished(directory)

@@ -67,7 +67,7 @@ def test_nothing_is_found_where_nothing_is():
     gap = found(losses, 0.5)
     assert np.isfinite(gap.gap).mean() < 0.01
     assert (gap.reason == Reason.NOT_SIGNIFICANT).mean() > 0.99
-    in_window = found(losses.select(slice(100)), 0.5, window=(1.6, 4.0))
+    in_window = found(losses.select(slice(100)), 0.5, left=1.6, right=4.0)
     assert np.isfinite(in_window.gap).mean() < 0.05
 
 
@@ -96,7 +96,7 @@ def test_without_the_response_the_gap_is_too_low():
 
 
 def test_a_window_is_kept_to():
-    gap = found(make_losses(spectrum(), noise=20.0), 0.5, window=(2.0, 4.0))
+    gap = found(make_losses(spectrum(), noise=20.0), 0.5, left=2.0, right=4.0)
     assert 2.0 <= gap.first[0]
     assert gap.last[0] <= 4.0
     assert gap.gap[0] == pytest.approx(GAP, abs=0.1)
@@ -150,9 +150,9 @@ def test_the_curve_goes_through_the_data():
     numbers = band_gaps(losses, GapSettings(exponents=(0.5,)))[0]
     gap = Gap(*numbers[: len(Gap._fields)])
     curve = onset_curve(losses, gap)
-    inside = np.isfinite(curve)
+    inside = np.isfinite(curve.total)
     energy = losses.from_peak[0]
     np.testing.assert_array_equal(inside, (energy >= gap.first) & (energy < gap.last))
-    pulls = (losses.subtracted[0] - curve)[inside] / np.sqrt(losses.variance[0, inside])
+    pulls = (losses.subtracted[0] - curve.total)[inside] / np.sqrt(losses.variance[0, inside])
     assert (pulls**2).mean() < 1.5
-    assert np.isnan(onset_curve(losses, Gap())).all()
+    assert np.isnan(onset_curve(losses, Gap()).total).all()

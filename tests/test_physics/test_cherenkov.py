@@ -15,9 +15,14 @@ EPSILON = SEMICONDUCTOR.epsilon(ENERGY)
 ALL = np.array([1.0]), np.array([np.inf])
 
 
+def errors_of(std):
+    """Statistical and systematic parts of an error."""
+    return 0.6 * std, 0.8 * std
+
+
 def found(std=0.2, window=ALL, epsilon=EPSILON, kilovolts=200.0):
     beam = Beam(energy=kilovolts, collection_angle=15.0)
-    return excess_of_epsilon(ENERGY, epsilon[None], np.full((1, 399), std), beam, window)
+    return excess_of_epsilon(ENERGY, epsilon[None], errors_of(np.full((1, 399), std)), beam, window)
 
 
 def test_thresholds_are_those_of_the_tables():
@@ -37,7 +42,7 @@ def test_fast_electrons_are_told_from_slow_ones(kilovolts, low, high):
     assert one.excess[0] == pytest.approx(
         EPSILON.real.max() - cherenkov_threshold(Beam(kilovolts, 1.0))
     )
-    assert one.std[0] == 0.2
+    assert np.hypot(one.std, one.systematic)[0] == pytest.approx(0.2)
 
 
 def test_only_energies_between_the_two_count():
@@ -53,7 +58,7 @@ def test_probability_is_that_of_draws_that_move_all_energies():
     rng = np.random.default_rng(0)
     moved = EPSILON.real + 0.8 * rng.standard_normal(20000)[:, None]
     drawn = (moved[:, ENERGY >= 1] > cherenkov_threshold(beam)).any(-1).mean()
-    one = excess_of_epsilon(ENERGY, EPSILON[None], np.full((1, 399), 0.8), beam, ALL)
+    one = excess_of_epsilon(ENERGY, EPSILON[None], errors_of(np.full((1, 399), 0.8)), beam, ALL)
     assert one.probability[0] == pytest.approx(drawn, abs=0.01)
     assert 0.1 < drawn < 0.9
 
@@ -89,11 +94,11 @@ def test_spectra_are_treated_alone():
     epsilon = np.array([EPSILON, np.full(399, np.nan), 0.5 * EPSILON])
     std, window = np.full((3, 399), 0.2), (np.ones(3), np.full(3, 9.0))
     beam = Beam(energy=80.0, collection_angle=15.0)
-    together = excess_of_epsilon(ENERGY, epsilon, std, beam, window)
+    together = excess_of_epsilon(ENERGY, epsilon, errors_of(std), beam, window)
     for i in range(3):
         rows = [i]
         own = [one[rows] for one in window]
-        alone = excess_of_epsilon(ENERGY, epsilon[rows], std[rows], beam, own)
+        alone = excess_of_epsilon(ENERGY, epsilon[rows], errors_of(std[rows]), beam, own)
         for one, other in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one, other[rows])
 
@@ -108,7 +113,7 @@ def test_an_index_is_fast_above_c_over_v():
     one = excess_of_index(index, np.full(4, 0.1), beam)
     np.testing.assert_allclose(one.probability, [0.159, 0.5, 0.841, np.nan], atol=1e-3)
     np.testing.assert_allclose(one.excess[:3], index[:3] ** 2 - critical**2)
-    np.testing.assert_allclose(one.std[:3], 0.2 * index[:3])
+    np.testing.assert_allclose(one.systematic[:3], 0.2 * index[:3])
     exact = excess_of_index(index, np.zeros(4), beam)
     np.testing.assert_array_equal(exact.probability, [0, 0, 1, np.nan])
 

@@ -354,7 +354,7 @@ def test_peaks_are_fitted_together_where_windows_overlap():
     "peak, change, reason",
     [
         (Exciton(6.95, 0.2), {}, Reason.AXIS_TOO_SHORT),
-        (Exciton(6.8, 0.2, window=(6.6, 7.5)), {}, Reason.AXIS_TOO_SHORT),
+        (Exciton(6.8, 0.2, left=6.6, right=7.5), {}, Reason.AXIS_TOO_SHORT),
         (Exciton(0.4, 0.1), {}, Reason.BELOW_RESOLUTION),
         (EXCITON, {"loss_limit": np.full(1, np.inf)}, Reason.NO_LIMIT),
         (EXCITON, {"counts": np.full((1, 800), np.nan)}, Reason.TOO_THICK),
@@ -370,7 +370,7 @@ def test_reasons_why_there_is_no_number(peak, change, reason):
 
 def test_a_peak_beyond_the_range_is_at_its_edge():
     losses = make_losses(exciton_on(quadratic, position=2.33, area=1e5), 1)
-    found = fit_peaks(losses, [Exciton(2.0, 0.2, window=(1.4, 2.8))])
+    found = fit_peaks(losses, [Exciton(2.0, 0.2, left=1.4, right=2.8)])
     assert found[0, -1] == Reason.AT_EDGE
 
 
@@ -412,7 +412,7 @@ def test_pooled_spectra_know_their_peak_better_but_not_what_they_share(is_shared
     rows = packed(losses, [EXCITON])
     one = fit_peaks(losses.select([4]), [EXCITON], threshold=0.0)
     pooled = fit_pooled(
-        packing, rows, [(4, np.arange(9))], peaks=[EXCITON], weight=None, threshold=0.0
+        packing, rows, [(4, np.arange(9), np.ones(9))], peaks=[EXCITON], weight=None, threshold=0.0
     )[:, 0]
     ratio = column(pooled, "area", "std") / column(one, "area", "std")
     assert column(pooled, "area") == pytest.approx(column(one, "area"), rel=0.02)
@@ -421,8 +421,13 @@ def test_pooled_spectra_know_their_peak_better_but_not_what_they_share(is_shared
 
 def test_neighbourhoods_end_at_the_image():
     pools = neighbourhoods((3, 4), 3)
-    assert [len(near) for _, near in pools] == [4, 6, 6, 4, 6, 9, 9, 6, 4, 6, 6, 4]
+    assert [len(near) for _, near, _ in pools] == [4, 6, 6, 4, 6, 9, 9, 6, 4, 6, 6, 4]
     assert neighbourhoods((), 3)[0][1].tolist() == [0]
+
+
+def test_neighbourhoods_of_an_even_size_have_the_area_of_their_square():
+    for size in (2, 3, 4, 5):
+        assert neighbourhoods((9, 9), size)[40][2].sum() == size**2
 
 
 @pytest.mark.parametrize(
@@ -430,8 +435,8 @@ def test_neighbourhoods_end_at_the_image():
     [
         (lambda: Exciton(-1.0, 0.2), "energy: expected a positive number"),
         (lambda: Exciton(2.0, 0.0), "width: expected a positive number"),
-        (lambda: Exciton(2.0, 0.2, window=(2.5, 3.0)), "window: expected energies around 2"),
-        (lambda: Exciton(2.0, 0.2, window=(2.5, 1.0)), "window: expected two numbers"),
+        (lambda: Exciton(2.0, 0.2, left=2.5), "left: expected an energy below that of the peak, 2"),
+        (lambda: Exciton(2.0, 0.2, right=1.0), "right: expected an energy above that of the peak"),
         (lambda: Exciton(2.0, 0.2, background=7), "background: expected an integer from 0 to 4"),
         (lambda: Exciton(2.0, 0.2, shape="voigt"), "shape: expected one of"),
         (lambda: Plasmon("15", 3.0), "energy: expected a positive number"),

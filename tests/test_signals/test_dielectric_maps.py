@@ -2,6 +2,7 @@
 """Dielectric functions of images of known ones, in native form, with errors that hold."""
 
 from dataclasses import fields
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hyperspy_zlpml.data import SEMICONDUCTOR, dielectric_phantom, ws2_like
 from hyperspy_zlpml.physics import Reason
 
 N = SEMICONDUCTOR.refractive_index
-SPECTRA = ("epsilon", "eps1_std", "eps2_std", "eps1_systematic", "eps2_systematic")
+SPECTRA = ("epsilon", "eps1.value", "eps1.std", "eps2.std", "eps1.systematic", "eps2.systematic")
 QUICK = {"n_replicas": 5, "n_clusters": 2, "random_state": 0}
 
 
@@ -55,7 +56,7 @@ def test_the_dielectric_function_is_that_of_the_specimen(sample, found):
         relative = np.sqrt(np.mean(part(error) ** 2) / np.mean(part(true) ** 2))
         assert relative < 0.25
     std, systematic = (
-        getattr(found, f"eps1_{kind}").data[specimen][:, seen] for kind in ("std", "systematic")
+        getattr(found.eps1, kind).data[specimen][:, seen] for kind in ("std", "systematic")
     )
     assert 0.4 < np.mean(np.abs(error.real) < np.hypot(std, systematic)) < 0.95
 
@@ -99,7 +100,7 @@ def test_the_error_of_n_is_systematic(removal, found):
     exact = removal.dielectric_function(n=N)
     known = np.isfinite(exact.epsilon.data)
     assert np.array_equal(exact.epsilon.data[known], found.epsilon.data[known])
-    assert (found.eps1_systematic.data >= exact.eps1_systematic.data)[known].all()
+    assert (found.eps1.systematic.data >= exact.eps1.systematic.data)[known].all()
     moved = removal.dielectric_function(n=N + 0.02)
     change = moved.thickness.value.data - exact.thickness.value.data
     own = np.sqrt(found.thickness.systematic.data**2 - exact.thickness.systematic.data**2)
@@ -124,9 +125,9 @@ def test_lazy_is_eager(sample, found):
     removal = lazy.remove_zlp_ml(**QUICK)
     result = removal.dielectric_function(n=N, n_error=0.02)
     for name in SPECTRA:
-        signal = getattr(result, name)
+        signal = attrgetter(name)(result)
         assert signal._lazy, name
-        expected = getattr(found, name).data
+        expected = attrgetter(name)(found).data
         assert np.allclose(signal.data.compute(), expected, rtol=1e-5, equal_nan=True), name
     for one, other in zip(all_signals(result), all_signals(found), strict=True):
         if not one._lazy:
@@ -218,7 +219,7 @@ def test_the_figure_shows_a_pixel(found):
 BAD = [
     ({}, "n, thickness: expected either .* got none"),
     ({"n": 2.0, "thickness": 30.0}, "n, thickness: .* got both"),
-    ({"n": 1.0}, "n: expected refractive indices above 1, got 1.0"),
+    ({"n": 1.0}, "n: expected refractive indices above 1 .*got 1.0"),
     ({"n": -2.0}, "n: expected refractive indices above 1"),
     ({"n": "2"}, "n: expected real numbers"),
     ({"n": np.full((3, 3), 2.0)}, "n: expected a number or a map of the navigation shape"),

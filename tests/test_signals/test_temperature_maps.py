@@ -10,13 +10,20 @@ from hyperspy_zlpml.data import phonons, ws2_like
 from hyperspy_zlpml.physics import Reason
 from hyperspy_zlpml.signals.maps.temperature import Temperature
 
-MAPS = ("temperature", "highest", "loss", "gain", "energy", "chi2", "reason")
 WITH_ERRORS = ("temperature", "loss", "gain")
+PLAIN = ("highest", "energy", "reduced_chi2", "reason")
 SMALL = {"temperature": 600.0, "n_channels": 601, "scale": 1e-3, "random_state": 7001}
 LEFT_OUT = (2, 3)
 MASK = np.zeros((6, 6), bool)
 MASK[LEFT_OUT] = True
 REMOVE = {**QUICK, "navigation_mask": MASK}
+
+
+def maps_of(found):
+    """All maps of a result, those with errors first."""
+    return [getattr(found, name).value for name in WITH_ERRORS] + [
+        getattr(found, name) for name in PLAIN
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +44,8 @@ def found(removal):
 def test_temperatures_of_the_specimen_and_none_of_vacuum(found, film):
     specimen = film.thickness.data > 0
     specimen[LEFT_OUT] = False
-    temperature, reason = found.temperature.data, found.reason.data
-    std = np.sqrt(found.temperature.get_noise_variance().data)
+    temperature, reason = found.temperature.value.data, found.reason.data
+    std = found.temperature.std.data
     assert (reason[specimen] == Reason.NONE).mean() > 0.95
     has = specimen & (reason == Reason.NONE)
     pull = (temperature[has] - 600.0) / std[has]
@@ -47,34 +54,36 @@ def test_temperatures_of_the_specimen_and_none_of_vacuum(found, film):
     assert np.isnan(temperature[vacuum]).all()
     assert not (reason[vacuum] == Reason.NONE).any()
     assert reason[LEFT_OUT] == Reason.LEFT_OUT
-    for name in MAPS[:-1]:
-        assert np.isnan(getattr(found, name).data[LEFT_OUT]), name
+    for one in maps_of(found)[:-1]:
+        assert np.isnan(one.data[LEFT_OUT]), one
 
 
 def test_maps_are_native(found, tmp_path):
     assert isinstance(found, Temperature)
-    for name in MAPS:
-        signal = getattr(found, name)
+    for signal in maps_of(found):
         assert signal.axes_manager.navigation_shape == (6, 6)
         assert signal.axes_manager.signal_dimension == 0
         assert signal.metadata.General.title.startswith("Phonons at 600 K ")
         assert "ZLP_ML" in signal.metadata
-        assert (signal.get_noise_variance() is not None) == (name in WITH_ERRORS)
-    assert len({getattr(found, name).metadata.General.title for name in MAPS}) == len(MAPS)
-    assert found.temperature.metadata.Signal.quantity == "Temperature (K)"
+    for name in WITH_ERRORS:
+        measured = getattr(found, name)
+        variance = measured.value.get_noise_variance().data
+        np.testing.assert_allclose(variance, measured.std.data**2)
+    assert len({signal.metadata.General.title for signal in maps_of(found)}) == 7
+    assert found.temperature.value.metadata.Signal.quantity == "Temperature (K)"
     assert found.energy.metadata.Signal.quantity == "Energy (eV)"
     assert found.reason.metadata.ZLP_ML.legend.as_dictionary()["5"].startswith("NOT_SIGNIFICANT")
-    found.temperature.save(tmp_path / "temperature.zspy")
+    found.temperature.value.save(tmp_path / "temperature.zspy")
     loaded = hs.load(tmp_path / "temperature.zspy")
-    np.testing.assert_array_equal(loaded.data, found.temperature.data)
+    np.testing.assert_array_equal(loaded.data, found.temperature.value.data)
     np.testing.assert_array_equal(
-        loaded.get_noise_variance().data, found.temperature.get_noise_variance().data
+        loaded.get_noise_variance().data, found.temperature.value.get_noise_variance().data
     )
 
 
 def assert_same_maps(one, other, rtol=1e-9):
-    for name in MAPS:
-        np.testing.assert_allclose(getattr(one, name).data, getattr(other, name).data, rtol=rtol)
+    for mine, theirs in zip(maps_of(one), maps_of(other), strict=True):
+        np.testing.assert_allclose(mine.data, theirs.data, rtol=rtol)
 
 
 def test_lazy_maps_are_those_in_memory(film, found):
@@ -87,10 +96,10 @@ def test_mev_give_the_same_temperatures(film, removal):
     signal = film.signal.deepcopy()
     axis = signal.axes_manager.signal_axes[0]
     axis.scale, axis.offset, axis.units = axis.scale * 1e3, axis.offset * 1e3, "meV"
-    in_mev = signal.remove_zlp_ml(**REMOVE).temperature(70.0, 130.0)
-    in_ev = removal.temperature(0.07, 0.13)
+    in_mev = signal.remove_zlp_ml(**REMOVE).temperature(left=70.0, right=130.0)
+    in_ev = removal.temperature(left=0.07, right=0.13)
     np.testing.assert_allclose(
-        in_mev.temperature.data, in_ev.temperature.data, rtol=1e-3, equal_nan=True
+        in_mev.temperature.value.data, in_ev.temperature.value.data, rtol=1e-3, equal_nan=True
     )
     np.testing.assert_allclose(in_mev.energy.data, 1e3 * in_ev.energy.data, rtol=1e-3)
     assert in_mev.energy.metadata.Signal.quantity == "Energy (meV)"
@@ -101,9 +110,9 @@ def test_any_number_of_navigation_axes(shape, removal):
     sample = phonons(shape, vacuum_fraction=0.0, **SMALL)
     regions = {"E_I": 0.04, "gain_limit": -0.04}
     other = sample.signal.remove_zlp_ml(ensemble=removal.ensemble, regions=regions, **QUICK)
-    found = other.temperature(0.07, 0.13)
-    assert found.temperature.axes_manager.navigation_shape == (shape or (1,))
-    assert np.nanmedian(found.temperature.data) == pytest.approx(600.0, abs=30.0)
+    found = other.temperature(left=0.07, right=0.13)
+    assert found.temperature.value.axes_manager.navigation_shape == (shape or (1,))
+    assert np.nanmedian(found.temperature.value.data) == pytest.approx(600.0, abs=30.0)
 
 
 # --- what there is no temperature of, and what is refused -----------------------------------------
@@ -111,7 +120,7 @@ def test_any_number_of_navigation_axes(shape, removal):
 
 def test_electronic_losses_have_no_temperature(removal_of_losses):
     found = removal_of_losses.temperature()
-    assert np.isnan(found.temperature.data).all()
+    assert np.isnan(found.temperature.value.data).all()
     assert not (found.reason.data == Reason.NONE).any()
 
 
@@ -123,10 +132,10 @@ def removal_of_losses():
 
 
 def test_a_window_within_the_limits_tells_nothing(removal):
-    found = removal.temperature(0.005, 0.02)
+    found = removal.temperature(left=0.005, right=0.02)
     kept = found.reason.data[found.reason.data != Reason.LEFT_OUT]
     assert set(kept) <= {Reason.BELOW_RESOLUTION, Reason.NO_LIMIT}
-    assert np.isnan(found.temperature.data).all()
+    assert np.isnan(found.temperature.value.data).all()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +150,7 @@ def test_a_window_within_the_limits_tells_nothing(removal):
 )
 def test_windows_that_are_none(removal, window, message):
     with pytest.raises(ValueError, match=message):
-        removal.temperature(*window)
+        removal.temperature(left=window[0], right=window[1])
 
 
 def test_an_axis_without_gain_side(film):

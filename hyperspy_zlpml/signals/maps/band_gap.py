@@ -20,14 +20,16 @@ from hyperspy_zlpml.physics.band_gap import (
 from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.pooling import map_groups, map_neighbours
-from hyperspy_zlpml.signals.maps.native import (
-    answers,
-    numbers_of_pixels,
-    plain_map,
-    reason_map,
-    summary,
-    value_map,
+from hyperspy_zlpml.signals.maps.given import (
+    check_unused,
+    index_of,
+    pixel_shown,
+    place_of,
+    pool_of,
+    window_of,
 )
+from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.wrapping import set_lazy
@@ -35,18 +37,18 @@ from hyperspy_zlpml.statistics import Range
 
 #: Exponents that an onset may have.
 _EXPONENTS = (0.1, 5.0)
-#: Pixels on a side of a neighbourhood, at most.
-_LARGEST_POOL = 64
 #: Spectra that are looked at to find where gaps are.
 _LOOKED_AT = 32
 #: Length of the windows that pooled spectra are cut to, above the gaps, FWHM and eV.
 _ABOVE = (6.0, 1.5)
 #: Part of E_I from which pooled spectra are cut out.
 _BELOW = 0.8
-#: Columns that are energies.
-_ENERGIES = ("gap", "std", "lower", "upper", "systematic")
-#: Narrowest window, FWHM.
-_NARROWEST = 2.0
+#: Attributes of a result that are columns, what titles call them, and their quantities.
+_PLAIN = {
+    "ln_indirect": ("evidence for an indirect gap", "ln K"),
+    "improvement": ("improvement by an onset", "chi2"),
+    "reduced_chi2": ("misfit of the onset", "Reduced chi2"),
+}
 
 
 class BandGapMethods:
@@ -55,11 +57,14 @@ class BandGapMethods:
     # Every keyword is a choice that may be made.
     def band_gap(  # noqa: PLR0913
         self,
+        *,
         exponent=None,
-        window=None,
+        left=None,
+        right=None,
         pool=None,
         own_response=True,
         n=None,
+        n_error=0.0,
         show_progressbar=None,
     ):
         """Map the band gap of the specimen, with errors and with the pixels that do not tell.
@@ -75,18 +80,22 @@ class BandGapMethods:
             ``b``: 0.5 for a direct gap, 1.5 for an indirect one (Rafferty and Brown, 1998). By
             default it is not known: exponents from 0.3 to 2.5 are tried, and the error of the gap
             holds that.
-        window : tuple of float, optional
-            First and last energy from the peak that are fitted, in the units of the axis. By default
+        left, right : float, optional
+            Energies from the peak between which it is fitted, in the units of the axis. By default
             from ``E_I`` of each pixel to 1, 1.5 and 2 times the longer of 2 FWHM and 0.5 eV above the
-            onset.
+            onset; one may be given without the other.
         pool : int or "clusters", optional
-            Pixels on a side of the neighbourhood whose spectra are summed, or the clusters of the
-            removal. The error of the zero-loss peak that neighbours share is kept.
+            Pixels on a side of the square about each whose spectra are summed, along every navigation
+            axis (of an even number those at the rim count by half), or the clusters of the removal,
+            vacuum apart. The error of the zero-loss peak that the pixels share is kept.
         own_response : bool
             Whether onsets are blurred by the peak of the pixel; without, gaps are too low.
-        n : float or map, optional
+        n : float, map or Measured, optional
             Refractive index of the specimen: where electrons are faster than light in it, losses below the gap are
             Cherenkov light, and the gap is marked.
+        n_error : float or map
+            One standard deviation of n. A gap is marked where its electrons are faster with 95 %
+            probability.
         show_progressbar : bool, optional
 
         Returns
@@ -101,9 +110,10 @@ class BandGapMethods:
         Notes
         -----
         ``std`` holds the counting noise, the error of the zero-loss peak with the choice of ``E_I``,
-        the shape of the onset with departures of a tenth of the losses from any, the exponent where
-        it is not given, and the windows; ``systematic`` is what part of it the windows make. Where
-        no shape fits, errors are larger by the square root of the reduced chi2.
+        the shape of the onset with departures of a tenth of the losses from any, and the exponent
+        where it is not given; ``systematic`` is by how much the windows disagree. ``lower`` and
+        ``upper`` hold both. Where no shape fits, errors are larger by the square root of the reduced
+        chi2.
 
         Less than 1 % of spectra without losses are taken for some with a gap.
 
@@ -119,57 +129,46 @@ class BandGapMethods:
         ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
         ... )
         >>> found = r.band_gap(exponent=1.0, show_progressbar=False)
-        >>> found.gap
+        >>> found.gap.value
         <BaseSignal, title: WS2-like flake band gap, dimensions: (4, 4|)>
-        >>> bool(np.nanmedian(abs(found.gap.data - 1.6)) < 0.2)
+        >>> bool(np.nanmedian(abs(found.gap.value.data - 1.6)) < 0.2)
         True
         """
-        settings = self._gap_settings(exponent, window, own_response)
-        pool = _checked_pool(pool)
-        index, beam = (None, None) if n is None else (self._checked_index(n), beam_of(self, "n"))
+        settings = self._gap_settings(exponent, left, right, own_response)
+        pool = pool_of(self, pool)
+        retarded = self._retardation_of(n, n_error)
         options = {
             "show_progressbar": wants_progressbar(show_progressbar),
             "title": "Fitting onsets",
         }
         numbers = self._gap_numbers(settings, pool, options)
-        if index is not None:
-            reasons = numbers[..., _column("reason")]
-            numbers[..., _column("reason")] = with_retardation(reasons, index, beam)
+        numbers[..., _column("reason")] = retarded(numbers[..., _column("reason")])
         return BandGap.wrap(self, numbers, settings, pool)
 
-    def _gap_settings(self, exponent, window, own_response):
+    def _gap_settings(self, exponent, left, right, own_response):
         """Check how gaps are searched for; energies in eV."""
         if exponent is not None:
             exponent = arguments.within(exponent, "exponent", *_EXPONENTS)
         arguments.flag(own_response, "own_response")
+        given = zip(("left", "right"), window_of(self, left, right), strict=True)
         return GapSettings(
             exponents=EXPONENTS if exponent is None else (exponent,),
-            window=None if window is None else self._checked_window(window),
             own_response=own_response,
+            **{name: end for name, end in given if end is not None},
         )
 
-    def _checked_window(self, window):
-        """Take a window in eV; raise ValueError unless it is one of some width on the axis."""
-        energy = self.removed.spectra.energy / self._factor
-        low, high = arguments.pair(window, "window", 0, float(energy[-1]))
-        fwhm = float(np.nanmedian(self.fwhm.data))
-        if high - low < _NARROWEST * fwhm:
-            arguments.refuse(window, "window", f"one of at least {_NARROWEST * fwhm:.3g}, 2 FWHM")
-        return low * self._factor, high * self._factor
-
-    def _checked_index(self, n):
-        """Take refractive indices of the pixels; raise ValueError unless they are positive."""
-        index = numbers_of_pixels(self, n, "n")
-        if not (index > 0).all():
-            arguments.refuse(n, "n", "positive numbers")
-        return index
+    def _retardation_of(self, n, n_error):
+        """Make the function of reasons that marks pixels by their refractive index, if it is given."""
+        if n is None:
+            check_unused(n_error, "n_error", "n")
+            return np.asarray
+        index, error = index_of(self, n, n_error, above=0.0)
+        return partial(with_retardation, index=index, error=error, beam=beam_of(self, "n"))
 
     def _gap_numbers(self, settings, pool, options):
         """Find the numbers of all pixels, (..., N_NUMBERS)."""
         function = partial(band_gaps, settings=settings)
         shape = self.removed.shape[:-1]
-        if isinstance(pool, int) and not shape:
-            arguments.refuse(pool, "pool", "None for a single spectrum")
         window = None if pool is None else self._pooled_window(settings)
         if window is None:
             return self.removed.map_losses(function, N_NUMBERS, lazy=False, **options)
@@ -194,8 +193,8 @@ class BandGapMethods:
         fwhm = np.median(losses.fwhm)
         low = max(losses.loss_limit.min() - fwhm, 0.0)
         end = (losses.energy[-1] - losses.centre).min() - fwhm
-        if settings.window:
-            return Range(low, min(settings.window[1] + fwhm, end))
+        if settings.ends:
+            return Range(low, min(settings.right + fwhm, end))
         gaps = band_gaps(losses, settings)[:, _column("upper")]
         highest = np.nanmax(gaps) if np.isfinite(gaps).any() else losses.loss_limit.max()
         return Range(low, min(highest + max(_ABOVE[0] * fwhm, _ABOVE[1]), end))
@@ -203,13 +202,6 @@ class BandGapMethods:
 
 def _column(name):
     return Gap._fields.index(name)
-
-
-def _checked_pool(pool):
-    """Take a size of neighbourhoods, the clusters, or none of both."""
-    if pool is None or (isinstance(pool, str) and pool == "clusters"):
-        return pool
-    return arguments.count(pool, "pool", 2, _LARGEST_POOL, beside=', "clusters" or None')
 
 
 def _some_spectra(removed):
@@ -252,7 +244,7 @@ def _evidence_of(removed, numbers, pool):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class BandGap:
+class BandGap(MapResult):
     """Result of :meth:`~hyperspy_zlpml.ZLPRemoval.band_gap`: maps over the navigation space.
 
     Energies are in the units of the axis, from the peak of each pixel. Numbers with a reason that is
@@ -260,16 +252,12 @@ class BandGap:
 
     Attributes
     ----------
-    gap : BaseSignal
-        Median of the posterior; its noise variance is the square of ``std``.
-    std : BaseSignal
-        Half the width of the central 68 % of the posterior.
+    gap : Measured
+        Median of the posterior; ``systematic`` is by how much the windows disagree.
     lower, upper : BaseSignal
-        Ends of the central 68 %.
-    systematic : BaseSignal
-        Standard deviation of the gaps that the windows give; ``std`` holds it.
-    exponent : BaseSignal
-        ``b``, with its variance; what was given where it was.
+        Ends of the central 68 % of the posterior, all errors together: it may be lopsided.
+    exponent : Measured
+        ``b``; what was given where it was.
     ln_indirect : BaseSignal
         Logarithm of the evidence for an indirect gap (b = 1.5) over that for a direct one (0.5). One
         pixel seldom decides.
@@ -286,12 +274,13 @@ class BandGap:
         Why there is no number, or one to be read with care: ``metadata.ZLP_ML.legend``.
     """
 
-    gap: BaseSignal
-    std: BaseSignal
+    _first = "gap"
+    _plotted = ("gap",)
+
+    gap: Measured
     lower: BaseSignal
     upper: BaseSignal
-    systematic: BaseSignal
-    exponent: BaseSignal
+    exponent: Measured
     ln_indirect: BaseSignal
     ln_indirect_clusters: BaseSignal
     ln_indirect_image: float
@@ -322,33 +311,20 @@ class BandGap:
         found = Gap(*np.moveaxis(numbers[..., : len(Gap._fields)], -1, 0))
         evidence, groups = _evidence_of(removal.removed, numbers, pool)
         of_groups = np.where(groups < 0, np.nan, ln_indirect(evidence)[groups])
-        units = removal._like.axes_manager.signal_axes[0].units
-        energies = {name: getattr(found, name) / removal._factor for name in _ENERGIES}
-        std = energies.pop("std")
-        gap = energies.pop("gap")
-        quantity, plain = f"Energy ({units})", partial(plain_map, removal)
-        titles = {"lower": "lower end", "upper": "upper end", "systematic": "window error"}
+        plain = partial(plain_map, removal)
         return cls(
-            gap=value_map(removal, gap, std, title="band gap", quantity=quantity),
-            std=plain(std, "error of band gap", quantity),
-            **{
-                name: plain(energies[name], f"{titles[name]} of band gap", quantity)
-                for name in titles
-            },
-            exponent=value_map(
+            **_energies(removal, found),
+            exponent=Measured.of(
                 removal,
-                found.exponent,
-                found.exponent_std,
+                (found.exponent, found.exponent_std),
                 title="exponent of the onset",
                 quantity="Exponent",
             ),
-            ln_indirect=plain(found.ln_indirect, "evidence for an indirect gap", "ln K"),
+            **{name: plain(getattr(found, name), *words) for name, words in _PLAIN.items()},
             ln_indirect_clusters=plain(
                 of_groups, "evidence of clusters for an indirect gap", "ln K"
             ),
             ln_indirect_image=float(ln_indirect(evidence.reshape(-1, evidence.shape[-1]))),
-            improvement=plain(found.improvement, "improvement by an onset", "chi2"),
-            reduced_chi2=plain(found.reduced_chi2, "misfit of the onset", "Reduced chi2"),
             reason=reason_map(removal, found.reason, "band gap"),
             _removal=removal,
             _numbers=numbers,
@@ -356,16 +332,14 @@ class BandGap:
             _pool=pool,
         )
 
-    def __repr__(self):
-        return f"<BandGap, {summary(self.gap.data, self.std.data)}, which hold in {answers(self.reason)}>"
-
-    def curve(self, indices=()):
-        """Compute the onset that fits a pixel best.
+    def curve(self, indices=None):
+        """Compute the onset that fits a pixel best, with what higher losses bring down to it.
 
         Parameters
         ----------
-        indices : tuple of int
-            Navigation indices (x, y, ...); none for a single spectrum.
+        indices : tuple of int, optional
+            Navigation indices (x, y, ...) of the pixel; by default the one shown by the navigator of
+            ``gap``, or one with an answer where that has none.
 
         Returns
         -------
@@ -377,11 +351,14 @@ class BandGap:
         ValueError
             If there is no such pixel.
         """
-        place, removal = self._place(indices), self._removal
-        losses, curve = self._fit_of(place)
+        indices, place = self._pixel(indices)
+        removal = self._removal
+        losses, onset = self._fit_of(place)
         if losses is None:
             curve = np.full(removal.removed.spectra.energy.size, np.nan)
-        signal = removal._like.inav[tuple(indices)] if indices else removal._like.deepcopy()
+        else:
+            curve = onset.rise + onset.tail
+        signal = removal._like.inav[indices] if indices else removal._like.deepcopy()
         set_lazy(signal, False)
         signal.data = removal.removed.application.on_all_channels(curve)
         signal.metadata.General.title = "onset of the losses"
@@ -393,7 +370,7 @@ class BandGap:
         Returns
         -------
         losses : Losses or None
-        curve : ndarray of shape (n_energy,) or None
+        onset : Onset or None
         """
         removed = self._removal.removed
         if not np.isfinite(np.ravel(removed.centre)[place]):
@@ -405,39 +382,26 @@ class BandGap:
         """Take the numbers of one pixel, energies in eV."""
         return Gap(*self._numbers.reshape(-1, N_NUMBERS)[place, : len(Gap._fields)].tolist())
 
-    def _place(self, indices):
-        """Take navigation indices as the number of a spectrum."""
+    def _pixel(self, indices):
+        """Take navigation indices, those that are shown by default, and the number of the spectrum."""
         shape = self._removal.removed.shape[:-1]
-        found = arguments.integers(indices, "indices")[::-1]
-        inside = len(found) == len(shape) and all(
-            -n <= i < n for i, n in zip(found, shape, strict=False)
-        )
-        if not inside:
-            arguments.refuse(indices, "indices", f"one within each of {shape[::-1]}")
-        if not shape:
-            return 0
-        return int(
-            np.ravel_multi_index(tuple(i % n for i, n in zip(found, shape, strict=True)), shape)
-        )
+        if indices is None:
+            known = np.isfinite(self.gap.value.data)
+            indices = pixel_shown(self.gap.value, known) if shape else ()
+        place = place_of(indices, shape)
+        return place[::-1], int(np.ravel_multi_index(place, shape)) if shape else 0
 
-    def plot(self):
-        """Plot the gap beside its relative error; pixels that do not tell are grey.
+    def plot_fit(self, indices=None):
+        """Plot what is left of a pixel with all that is fitted to it, and the gap with its 68 % interval.
 
-        Returns
-        -------
-        list of matplotlib.axes.Axes
-        """
-        from hyperspy_zlpml.signals.maps.figure import plot_maps
-
-        return plot_maps([(self.gap, self.std.data)])
-
-    def plot_fit(self, indices=()):
-        """Plot what is left of a pixel with its onset, and the gap with its 68 % interval.
+        Beside the onset there are what the tail of the peak brings down from higher losses, and by how
+        much the zero-loss peak is taken to be wrong, within its errors.
 
         Parameters
         ----------
-        indices : tuple of int
-            Navigation indices (x, y, ...); none for a single spectrum.
+        indices : tuple of int, optional
+            Navigation indices (x, y, ...) of the pixel; by default the one shown by the navigator of
+            ``gap``, or one with an answer where that has none.
 
         Returns
         -------
@@ -450,7 +414,8 @@ class BandGap:
         """
         from hyperspy_zlpml.signals.maps.gap_figures import plot_fit
 
-        return plot_fit(self, self._place(indices), tuple(indices))
+        indices, place = self._pixel(indices)
+        return plot_fit(self, place, indices)
 
     def plot_line(self, row=0):
         """Plot the losses along a line one above the other, each with its gap.
@@ -478,3 +443,16 @@ class BandGap:
             )
         rows = np.arange(np.prod(shape, dtype=int)).reshape(-1, shape[-1])
         return plot_line(self, rows[arguments.count(row, "row", 0, len(rows) - 1)])
+
+
+def _energies(removal, found):
+    """Make the maps of the gap and its interval, in the units of the axis."""
+    quantity = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
+    gap = tuple(one / removal._factor for one in (found.gap, found.std, found.systematic))
+    ends = {
+        name: plain_map(
+            removal, getattr(found, name) / removal._factor, f"{name} end of band gap", quantity
+        )
+        for name in ("lower", "upper")
+    }
+    return {"gap": Measured.of(removal, gap, title="band gap", quantity=quantity), **ends}

@@ -15,12 +15,15 @@ from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
 from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.signals.maps.native import (
-    Measured,
-    numbers_of_pixels,
-    plain_map,
-    reason_map,
+from hyperspy_zlpml.signals.maps.given import (
+    check_unused,
+    index_of,
+    pixel_shown,
+    place_of,
+    with_error,
 )
+from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.results import MapRecord, MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.wrapping import set_lazy
@@ -35,21 +38,12 @@ _MOST_ENERGIES = 2048
 _FEWEST_ENERGIES = 16
 #: Part of the data, on both ends, that a figure does not show where it is far off.
 _CUT = 1.0
-#: Spectra of errors, and how titles call them.
-_ERRORS = {
-    "eps1_std": "standard deviation of eps1",
-    "eps2_std": "standard deviation of eps2",
-    "eps1_systematic": "systematic error of eps1",
-    "eps2_systematic": "systematic error of eps2",
-}
-
-
 #: Zeros in the order of :class:`Crossings`.
 _ZEROS = ("rising", "falling")
 
 
-@dataclass(frozen=True, eq=False)
-class Zero:
+@dataclass(frozen=True, repr=False, eq=False)
+class Zero(MapRecord):
     """Energies at which the real part of a dielectric function is zero.
 
     Attributes
@@ -58,14 +52,17 @@ class Zero:
         In the units of the axis; NaN where there is none.
     probability : BaseSignal
         Probability that the function crosses zero in this direction at all.
+    reason : BaseSignal
+        Why there is no zero: NO_CROSSING where the function is known and has none.
     """
 
     position: Measured
     probability: BaseSignal
+    reason: BaseSignal
 
 
-@dataclass(frozen=True, eq=False)
-class Crossings:
+@dataclass(frozen=True, repr=False, eq=False)
+class Crossings(MapRecord):
     """Zeros of the real part of dielectric functions, smoothed over one FWHM.
 
     Attributes
@@ -81,7 +78,7 @@ class Crossings:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Dielectric:
+class Dielectric(MapResult):
     """Dielectric function, from :meth:`~hyperspy_zlpml.ZLPRemoval.dielectric_function`.
 
     Spectra are on energies from each pixel's own peak, in the units of the axis.
@@ -90,10 +87,9 @@ class Dielectric:
     ----------
     epsilon : exspy.signals.DielectricFunction
         Complex dielectric function; NaN where a pixel has none.
-    eps1_std, eps2_std : Signal1D
-        Errors of the real and the imaginary part from counting noise and the ZLP.
-    eps1_systematic, eps2_systematic : Signal1D
-        Errors of what was given, of the losses beyond the axis, and of the resolution.
+    eps1, eps2 : Measured
+        Its real and its imaginary part, spectra, with their errors: ``std`` from counting noise and
+        the ZLP, ``systematic`` of what was given, of the losses beyond the axis, and of the resolution.
     thickness : Measured
         nm.
     n : Measured
@@ -107,21 +103,16 @@ class Dielectric:
         :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the metadata.
     """
 
+    _first = "thickness"
+
     epsilon: DielectricFunction
-    eps1_std: Signal1D
-    eps2_std: Signal1D
-    eps1_systematic: Signal1D
-    eps2_systematic: Signal1D
+    eps1: Measured
+    eps2: Measured
     thickness: Measured
     n: Measured
     crossings: Crossings
     trusted_from: BaseSignal
     reason: BaseSignal
-
-    def __repr__(self):
-        shape = self.epsilon.axes_manager._get_dimension_str()
-        known = np.isfinite(self.thickness.value.data)
-        return f"<Dielectric, dimensions: {shape}, answers in {known.sum()} of {known.size} pixels>"
 
     def plot(self, indices=None):
         """Plot the dielectric function of a pixel, with its errors as bands.
@@ -147,15 +138,19 @@ class Dielectric:
         import matplotlib.pyplot as plt
 
         manager = self.epsilon.axes_manager
-        indices = self._first_shown() if indices is None else _checked_indices(indices, manager)
+        if indices is None:
+            indices = pixel_shown(self.epsilon, np.isfinite(np.asarray(self.trusted_from.data)))
+        indices = place_of(indices, manager._navigation_shape_in_array)[::-1]
         _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
         energy = manager.signal_axes[0]
         epsilon = _of_pixel(self.epsilon, indices)
         trusted = float(np.ravel(_of_pixel(self.trusted_from, indices))[0])
         shown = energy.axis >= np.nan_to_num(trusted)
         for number, values in ((1, epsilon.real), (2, epsilon.imag)):
-            std = _of_pixel(getattr(self, f"eps{number}_std"), indices)
-            systematic = _of_pixel(getattr(self, f"eps{number}_systematic"), indices)
+            measured = getattr(self, f"eps{number}")
+            std, systematic = (
+                _of_pixel(one, indices) for one in (measured.std, measured.systematic)
+            )
             (line,) = axes.plot(energy.axis, values, label=rf"$\epsilon_{number}$")
             for width in (np.hypot(std, systematic), std):
                 low, high = values - width, values + width
@@ -163,25 +158,16 @@ class Dielectric:
         axes.axhline(0, color="k", lw=0.6)
         axes.axvline(trusted, color="0.5", ls=":")
         axes.set(xlabel=f"Energy ({energy.units})", ylabel="Dielectric function")
-        axes.set_title(self._title(indices), fontsize=9)
+        axes.set_title(self._title_of(indices), fontsize=9)
         axes.set_ylim(*_limits(epsilon[shown]))
         axes.legend()
         return [axes]
 
-    def _title(self, indices):
+    def _title_of(self, indices):
         """Name a pixel, and what is to be minded of its numbers."""
         name = f"({', '.join(map(str, indices))})" if indices else ""
         reason = Reason(int(np.ravel(_of_pixel(self.reason, indices))[0]))
         return f"{name} {reason.text}".strip() if reason else name
-
-    def _first_shown(self):
-        """Choose the pixel of the navigator, or one with an answer where that has none."""
-        trusted = np.asarray(self.trusted_from.data)
-        place = tuple(self.epsilon.axes_manager.indices)
-        known = np.argwhere(np.isfinite(trusted))
-        if not place or not len(known) or np.isfinite(trusted[place[::-1]]):
-            return place
-        return tuple(int(i) for i in known[len(known) // 2][::-1])
 
 
 def _limits(epsilon):
@@ -192,16 +178,6 @@ def _limits(epsilon):
     low, high = np.nanpercentile(parts, [_CUT, 100 - _CUT])
     margin = 0.1 * (high - low)
     return low - margin, high + margin
-
-
-def _checked_indices(indices, manager):
-    shape = manager.navigation_shape
-    indices = arguments.integers(indices, "indices") if shape else ()
-    if len(indices) != len(shape) or any(
-        not -n <= i < n for i, n in zip(indices, shape, strict=True)
-    ):
-        raise ValueError(f"indices: expected one within each of {shape}, got {indices}.")
-    return indices
 
 
 def _of_pixel(signal, indices):
@@ -215,9 +191,9 @@ class DielectricMethods:
 
     def dielectric_function(  # noqa: PLR0913
         self,
+        *,
         n=None,
         thickness=None,
-        *,
         n_error=0.0,
         thickness_error=0.0,
         metal=False,
@@ -242,10 +218,10 @@ class DielectricMethods:
 
         Parameters
         ----------
-        n : float or map, optional
+        n : float, map or Measured, optional
             Refractive index far below the lowest loss; infinite for a metal.
-        thickness : float or map, optional
-            nm. One of the two is needed. Pixels of a map that are not positive are left out.
+        thickness : float, map or Measured, optional
+            nm. One of the two is needed. Pixels of a map that are not positive have no answer.
         n_error, thickness_error : float or map
             One standard deviation of what is given.
         metal : bool
@@ -341,42 +317,24 @@ def _checked_given(removal, n, thickness, *, errors, metal):
             f"{got}; n=float('inf') is a metal, and each follows from the other."
         )
     used, other = ("n", "thickness") if thickness is None else ("thickness", "n")
-    _check_unused(errors[f"{other}_error"], f"{other}_error", other)
-    values = _checked_index(removal, n) if used == "n" else _checked_thickness(removal, thickness)
-    return values, _checked_error(removal, errors[f"{used}_error"], f"{used}_error")
+    check_unused(errors[f"{other}_error"], f"{other}_error", other)
+    if used == "n":
+        return index_of(removal, n, errors["n_error"])
+    return _checked_thickness(removal, thickness, errors["thickness_error"])
 
 
 def _is_infinite(value):
+    value = value.value if isinstance(value, Measured) else value
     return bool(np.all(np.isinf(arguments.real_array(getattr(value, "data", value), "n"))))
 
 
-def _check_unused(error, name, of):
-    """Raise ValueError where an error is given of what is not."""
-    if not (arguments.is_number(error) and error == 0):
-        raise ValueError(f"{name}: expected together with {of}, which is not given; leave it out.")
-
-
-def _checked_index(removal, n):
-    values = numbers_of_pixels(removal, n, "n")
-    if not (values > 1).all():
-        arguments.refuse(n, "n", "refractive indices above 1")
-    return values
-
-
-def _checked_thickness(removal, thickness):
-    """Take a thickness; pixels of a map that have none are NaN."""
-    values = numbers_of_pixels(removal, thickness, "thickness")
+def _checked_thickness(removal, thickness, error):
+    """Take a thickness and its error; pixels of a map that have none are NaN."""
+    values, errors = with_error(removal, thickness, error, "thickness")
     positive = np.isfinite(values) & (values > 0)
     if not positive.any():
         arguments.refuse(thickness, "thickness", "a positive number (nm), or a map of them")
-    return np.where(positive, values, np.nan)
-
-
-def _checked_error(removal, error, name):
-    values = numbers_of_pixels(removal, error, name)
-    if (values < 0).any():
-        arguments.refuse(error, name, "errors that are not negative")
-    return np.nan_to_num(values)
+    return np.where(positive, values, np.nan), errors
 
 
 def _grid_of(removal):
@@ -430,8 +388,8 @@ def _wrapped(removal, spectra, numbers, grid):
     """Make signals of spectra and maps."""
     energy = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
     epsilon = spectra["eps1"] + 1j * spectra["eps2"]
-    errors = {
-        name: _spectra(removal, spectra[name], grid, title=title) for name, title in _ERRORS.items()
+    parts = {
+        name: _measured_spectra(removal, spectra, name, grid=grid) for name in ("eps1", "eps2")
     }
     thickness = _measured(
         removal, numbers, "thickness", title="thickness", quantity="Thickness (nm)"
@@ -442,22 +400,39 @@ def _wrapped(removal, spectra, numbers, grid):
     title = "dielectric function"
     return Dielectric(
         epsilon=_spectra(removal, epsilon, grid, title=title, kind=DielectricFunction),
-        **errors,
+        **parts,
         thickness=thickness,
         n=index,
         crossings=Crossings(*(_zero(removal, numbers, name, energy) for name in _ZEROS)),
         trusted_from=plain_map(removal, trusted, "lowest energy of known losses", energy),
-        reason=reason_map(removal, numbers["reason"], f"the {title}"),
+        reason=reason_map(removal, numbers["reason"], title),
     )
+
+
+def _measured_spectra(removal, spectra, name, grid):
+    """Make spectra of a quantity and its errors."""
+    value, std, systematic = (
+        _spectra(removal, spectra[f"{name}{kind}"], grid, title=f"{title}{name}")
+        for kind, title in (
+            ("", ""),
+            ("_std", "standard deviation of "),
+            ("_systematic", "systematic error of "),
+        )
+    )
+    variance = np.square(spectra[f"{name}_std"])
+    value.set_noise_variance(_spectra(removal, variance, grid, title=f"variance of {name}"))
+    return Measured(value, std, systematic)
 
 
 def _zero(removal, numbers, name, quantity):
     """Make maps of zeros, energies in the units of the axis."""
     title, unit = f"{name} zero of eps1", removal._factor
     probability = numbers[f"{name}_probability"]
+    has_none = np.isnan(numbers[name]) & np.isfinite(numbers["trusted_from"])
     return Zero(
         _measured(removal, numbers, name, title=title, quantity=quantity, unit=unit),
         plain_map(removal, probability, f"probability of a {title}", "Probability"),
+        reason_map(removal, np.where(has_none, Reason.NO_CROSSING, numbers["reason"]), title),
     )
 
 

@@ -3,6 +3,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.collections import PolyCollection
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.signals.maps.native import count_reasons, title_of
 
 #: Colour of pixels without a number.
 _NOTHING = "0.85"
@@ -10,17 +16,26 @@ _NOTHING = "0.85"
 _SHOWN = (1, 99)
 #: Largest relative error that the colours of errors span, per cent.
 _LARGEST_ERROR = 100.0
+#: Hatches and colours of pixels that are to be read with care, and of those without a number.
+_WITH_CARE = {"hatch": "////", "edgecolor": "white"}
+_WITHOUT = {"hatch": "xxx", "edgecolor": "0.6"}
+#: The same along a line: markers.
+_MARK_WITH_CARE = {"marker": "o", "mfc": "white", "mec": "tab:red", "ls": "none"}
+_MARK_WITHOUT = {"marker": "x", "mec": "0.5", "ls": "none"}
 
 
-def plot_maps(shown):
+def plot_maps(shown, reasons=None):
     """Plot maps and their relative errors side by side, one row for each; grey has no number.
 
-    Along a line numbers are drawn with error bars.
+    Along a line numbers are drawn with error bars. Pixels with a reason are hatched or marked, and
+    the legend counts the reasons.
 
     Parameters
     ----------
-    shown : list of (BaseSignal, ndarray)
-        Maps of (x, y|), (x|) or no navigation axes, and the standard deviations of their numbers.
+    shown : dict of str to Measured
+        Of (x, y|), (x|) or no navigation axes, by the names of the attributes that hold them.
+    reasons : BaseSignal, optional
+        Of :class:`~hyperspy_zlpml.physics.reasons.Reason`.
 
     Returns
     -------
@@ -36,15 +51,17 @@ def plot_maps(shown):
     >>> import numpy as np
     >>> from hyperspy.signals import BaseSignal
     >>> from hyperspy_zlpml.signals.maps.figure import plot_maps
-    >>> gap = BaseSignal(np.full((3, 4), 1.6)).transpose(signal_axes=[])
-    >>> [axes.get_title() for axes in plot_maps([(gap, np.full((3, 4), 0.1))])[:2]]
+    >>> from hyperspy_zlpml.signals.maps.native import Measured
+    >>> gap, std = (BaseSignal(np.full((3, 4), one)).transpose(signal_axes=[]) for one in (1.6, 0.1))
+    >>> [axes.get_title() for axes in plot_maps({"gap": Measured(gap, std, std)})[:2]]
     ['', 'Error (%)']
     """
-    n_dimensions = shown[0][0].axes_manager.navigation_dimension
+    name, first = next(iter(shown.items()))
+    n_dimensions = first.value.axes_manager.navigation_dimension
     if n_dimensions > 2:
         raise ValueError(
-            f"plot: expected maps of at most two dimensions, got {n_dimensions}; take a part of them "
-            "with inav."
+            f"plot: expected maps of at most two dimensions, got {n_dimensions}; plot a part of "
+            f"one of them, found.{name}.value.inav[..., 0], where found is this result."
         )
     draw, n_columns = (_draw_images, 2) if n_dimensions == 2 else (_draw_profile, 1)
     figure, axes = plt.subplots(
@@ -54,22 +71,61 @@ def plot_maps(shown):
         squeeze=False,
         layout="constrained",
     )
-    for row, (signal, error) in zip(axes, shown, strict=True):
-        draw(row, signal, np.asarray(error, float))
+    marks = [
+        draw(row, one, None if reasons is None else np.asarray(reasons.data))
+        for row, one in zip(axes, shown.values(), strict=True)
+    ]
+    named = {mark.get_label(): mark for several in marks for mark in several}
+    if named:
+        figure.legend(handles=list(named.values()), loc="outside lower left", fontsize=8)
     return list(figure.axes)
 
 
-def _draw_images(row, signal, error):
-    """Draw a map, and its relative error beside."""
+def _draw_images(row, measured, codes):
+    """Draw a map, and its relative error beside; return what the legend names."""
+    signal = measured.value
     values = np.asarray(signal.data, float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = 100 * error / np.abs(values)
+        relative = 100 * measured.error / np.abs(values)
     quantity = signal.metadata.get_item("Signal.quantity", "")
     _draw_image(row[0], signal, values, _range_of(values), quantity)
-    row[0].set_title(signal.metadata.get_item("General.title", ""), fontsize=9)
+    row[0].set_title(title_of(signal), fontsize=9)
     largest = min(_range_of(relative)[1], _LARGEST_ERROR)
     _draw_image(row[1], signal, relative, (0, largest), "Error (%)")
     row[1].set_title("Error (%)", fontsize=9)
+    marks = []
+    for is_there, words, style in _marked(values, codes):
+        row[0].add_collection(_hatched(signal, is_there, style))
+        ground = "tab:blue" if style is _WITH_CARE else _NOTHING
+        marks.append(Patch(facecolor=ground, lw=0, label=words, **style))
+    return marks
+
+
+def _marked(values, codes, styles=(_WITH_CARE, _WITHOUT)):
+    """List the pixels with a reason: those with a number, and those without; with words."""
+    if codes is None:
+        return []
+    known, has_reason = np.isfinite(values), codes != Reason.NONE
+    found = []
+    for is_there, name, style in zip(
+        (known & has_reason, ~known & has_reason),
+        ("to be read with care", "no number"),
+        styles,
+        strict=True,
+    ):
+        counted = [f"{reason.name} {n}" for reason, n in count_reasons(codes[is_there]).items()]
+        if counted:
+            found.append((is_there, f"{name}: {', '.join(counted)}", style))
+    return found
+
+
+def _hatched(signal, is_there, style):
+    """Make hatched squares of the pixels that are chosen."""
+    x, y = signal.axes_manager.navigation_axes
+    corner = 0.5 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [x.scale, y.scale]
+    rows, columns = np.nonzero(is_there)
+    middle = np.stack([x.axis[columns], y.axis[rows]], -1)
+    return PolyCollection(middle[:, None] + corner, facecolor="none", lw=0, **style)
 
 
 def _draw_image(axes, signal, values, limits, label):
@@ -86,16 +142,25 @@ def _draw_image(axes, signal, values, limits, label):
     axes.set(xlabel=label_of(x), ylabel=label_of(y))
 
 
-def _draw_profile(row, signal, error):
-    """Draw numbers along a line, or a single one, with error bars."""
+def _draw_profile(row, measured, codes):
+    """Draw numbers along a line, or a single one, with error bars; return what the legend names."""
+    signal = measured.value
     values = np.atleast_1d(np.asarray(signal.data, float))
     along = signal.axes_manager.navigation_axes
     places = along[0].axis if along else np.zeros(1)
     (axes,) = row
-    axes.errorbar(places, values, yerr=np.atleast_1d(error), fmt=".-", lw=0.8, capsize=2)
+    axes.errorbar(places, values, yerr=np.atleast_1d(measured.error), fmt=".-", lw=0.8, capsize=2)
     axes.set_ylabel(signal.metadata.get_item("Signal.quantity", ""))
     axes.set_xlabel(label_of(along[0]) if along else "")
-    axes.set_title(signal.metadata.get_item("General.title", ""), fontsize=9)
+    axes.set_title(title_of(signal), fontsize=9)
+    marks = []
+    for is_there, words, style in _marked(values, codes, (_MARK_WITH_CARE, _MARK_WITHOUT)):
+        at_bottom = style is _MARK_WITHOUT
+        heights = np.zeros(is_there.sum()) if at_bottom else values[is_there]
+        transform = axes.get_xaxis_transform() if at_bottom else axes.transData
+        axes.plot(places[is_there], heights, transform=transform, clip_on=False, **style)
+        marks.append(Line2D([], [], label=words, **style))
+    return marks
 
 
 def _range_of(values):

@@ -12,6 +12,12 @@ _LEFT = "tab:blue"
 _ONSET = "tab:orange"
 #: Colour of the gap and its interval.
 _GAP = "tab:red"
+#: What is fitted along with the onset: what the legend calls it, and its line.
+_ALONG = {
+    "tail": ("brought down from above", {"color": "tab:green", "ls": "--"}),
+    "zlp": ("correction of the ZLP", {"color": "tab:purple", "ls": ":"}),
+    "total": ("sum of what is fitted", {"color": "k", "lw": 0.8}),
+}
 #: Energy shown on both sides of the fitted window, as a part of it.
 _BESIDE = 0.3
 #: Room above and below what is shown, as a part of it.
@@ -23,7 +29,7 @@ _APART = 0.6
 
 
 def plot_fit(found, place, indices):
-    """Plot the losses of a pixel, its onset, the window and the gap.
+    """Plot the losses of a pixel, its onset with what is fitted along, the window and the gap.
 
     Parameters
     ----------
@@ -38,7 +44,7 @@ def plot_fit(found, place, indices):
     list of matplotlib.axes.Axes
     """
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    losses, curve = found._fit_of(place)
+    losses, onset = found._fit_of(place)
     axes.set_title(_title(found, place, indices), fontsize=9)
     if losses is None:
         return list(figure.axes)
@@ -51,11 +57,13 @@ def plot_fit(found, place, indices):
     axes.plot(energy[shown], left[shown], color=_LEFT, lw=0.8, label="losses")
     band = {"color": _LEFT, "alpha": 0.25, "lw": 0, "label": "error of the ZLP"}
     axes.fill_between(energy[shown], (left - std)[shown], (left + std)[shown], **band)
-    axes.plot(energy[shown], curve[shown], color=_ONSET, lw=1.8, label="onset")
+    axes.plot(energy[shown], onset.rise[shown], color=_ONSET, lw=1.8, label="onset")
+    for name, (words, style) in _ALONG.items():
+        axes.plot(energy[shown], getattr(onset, name)[shown], label=words, **style)
     _draw_gap(axes, gap, factor)
     beyond = shown & (losses.from_peak[0] > losses.loss_limit[0])
     if beyond.any():  # closer to the peak its noise would decide
-        axes.set_ylim(*_scale(np.concatenate([left[beyond], curve[beyond], [0.0]])))
+        axes.set_ylim(*_scale(np.concatenate([left[beyond], onset.total[beyond], [0.0]])))
     axes.axhline(0, color="k", lw=0.6)
     units = found._removal._like.axes_manager.signal_axes[0].units
     axes.set(xlabel=f"Energy from the peak ({units})", ylabel="Counts, ZLP removed")
@@ -67,9 +75,9 @@ def _title(found, place, indices):
     """Say what was found at a pixel, or why nothing was."""
     name = f"({', '.join(map(str, indices))}) " if indices else ""
     reason = Reason(int(np.ravel(found.reason.data)[place]))
-    gap, std = (float(np.ravel(one.data)[place]) for one in (found.gap, found.std))
+    gap, error = (float(np.ravel(one)[place]) for one in (found.gap.value.data, found.gap.error))
     units = found._removal._like.axes_manager.signal_axes[0].units
-    number = f"gap {gap:.4g} +- {std:.2g} {units}" if np.isfinite(gap) else "no gap"
+    number = f"gap {gap:.4g} +- {error:.2g} {units}" if np.isfinite(gap) else "no gap"
     return f"{name}{number}" + (f"\n{reason.text}" if reason else "")
 
 
@@ -124,7 +132,7 @@ def plot_line(found, places):
 
 def _draw_at(axes, found, place, level):
     """Draw one spectrum at a height, in units of its largest value in view, with its gap."""
-    losses, curve = found._fit_of(place)
+    losses, onset = found._fit_of(place)
     gap, factor = found._gap_of(place), found._removal._factor
     energy, left = losses.from_peak[0], losses.subtracted[0]
     first, last = _shown(losses, gap)
@@ -133,7 +141,7 @@ def _draw_at(axes, found, place, level):
         return
     height = max(np.abs(left[shown]).max(), np.finfo(float).tiny)
     axes.plot(energy[shown] / factor, level + left[shown] / height, color=_LEFT, lw=0.7)
-    axes.plot(energy[shown] / factor, level + curve[shown] / height, color=_ONSET, lw=1)
+    axes.plot(energy[shown] / factor, level + onset.total[shown] / height, color=_ONSET, lw=1)
     if np.isfinite(gap.gap):
         interval = np.array([[gap.gap - gap.lower], [gap.upper - gap.gap]]) / factor
         axes.errorbar(gap.gap / factor, level, xerr=interval, fmt=".", color=_GAP, capsize=2)

@@ -3,16 +3,20 @@
 
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from hyperspy.signals import BaseSignal
 
-from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.reasons import Reason, legend
 from hyperspy_zlpml.signals.wrapping import map_like
 
 #: Where the metadata keep what the numbers of a map of reasons mean.
 _LEGEND = "ZLP_ML.legend"
+#: Errors below this part of the largest value are those of rounding.
+_ROUNDING = 1e-12
+#: How the titles of maps of reasons begin, after the title of the data.
+_REASONS_OF = "reasons of "
 
 
 def plain_map(removal, values, title, quantity):
@@ -62,7 +66,9 @@ def value_map(removal, values, std, title, quantity):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Measured:
-    """Map of a quantity with its errors, all in the same units.
+    """Map, or spectra, of a quantity with its errors, all in the same units.
+
+    It may be given back wherever a method takes a number or a map: its error is then used.
 
     Attributes
     ----------
@@ -73,6 +79,9 @@ class Measured:
     systematic : BaseSignal
         Error of what was given or assumed: most of it common to all pixels.
     """
+
+    #: Names of the errors.
+    errors: ClassVar[tuple[str, ...]] = ("std", "systematic")
 
     value: BaseSignal
     std: BaseSignal
@@ -85,8 +94,8 @@ class Measured:
         Parameters
         ----------
         removal : ZLPRemoval
-        numbers : tuple of three ndarray of the navigation shape
-            Values, standard deviations, systematic errors.
+        numbers : tuple of two or three ndarray of the navigation shape
+            Values, standard deviations, systematic errors: none of these where there are two.
         title : str
             Appended to the title of the data.
         quantity : str
@@ -96,7 +105,8 @@ class Measured:
         -------
         Measured
         """
-        value, std, systematic = numbers
+        value, std, *more = numbers
+        systematic = more[0] if more else np.where(np.isfinite(value), 0.0, np.nan)
         return cls(
             value=value_map(removal, value, std, title=title, quantity=quantity),
             std=plain_map(removal, std, f"standard deviation of {title}", quantity),
@@ -108,18 +118,67 @@ class Measured:
         """Both errors together, square root of the sum of their squares (ndarray)."""
         return np.hypot(self.std.data, self.systematic.data)
 
+    @property
+    def summary(self):
+        """Words that say what is measured: medians, or the size of spectra (str)."""
+        manager = self.value.axes_manager
+        if manager.signal_dimension:
+            return f"spectra with errors, dimensions {manager._get_dimension_str()}"
+        errors = (getattr(self, name).data for name in self.errors)
+        return summary(self.value.data, *errors, units=units_of(self.value))
+
     def __repr__(self):
-        title = self.value.metadata.get_item("General.title", "")
-        return f"<Measured, {title}: {summary(self.value.data, self.std.data)}>"
+        return f"<Measured, {title_of(self.value)}: {self.summary}>"
 
 
-def summary(values, std):
+def title_of(signal):
+    """Read the title of a signal; that of reasons names what they are reasons of.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    str
+    """
+    return signal.metadata.get_item("General.title", "").replace(_REASONS_OF, "")
+
+
+def units_of(signal):
+    """Read the units of a map, empty where it has none.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from hyperspy.signals import BaseSignal
+    >>> from hyperspy_zlpml.signals.maps.native import units_of
+    >>> signal = BaseSignal([1.0])
+    >>> signal.metadata.Signal.quantity = "Energy (eV)"
+    >>> units_of(signal)
+    'eV'
+    """
+    quantity = signal.metadata.get_item("Signal.quantity", "")
+    return quantity.rpartition("(")[2].rstrip(")") if quantity.endswith(")") else ""
+
+
+def summary(values, std=None, systematic=None, units=""):
     """Say in a few words what a map holds.
 
     Parameters
     ----------
-    values, std : ndarray
+    values : ndarray
         NaN where a pixel has no number.
+    std, systematic : ndarray, optional
+        Its errors.
+    units : str
 
     Returns
     -------
@@ -129,18 +188,63 @@ def summary(values, std):
     --------
     >>> import numpy as np
     >>> from hyperspy_zlpml.signals.maps.native import summary
-    >>> summary(np.array([1.6, 1.7, np.nan]), np.array([0.1, 0.1, np.nan]))
-    'median 1.65 +- 0.1 in 2 of 3 pixels'
+    >>> gap = np.array([1.6, 1.7, np.nan])
+    >>> summary(gap, 0.1 + 0 * gap, 0.02 + 0 * gap, units="eV")
+    'median 1.65 +- 0.1 (std) +- 0.02 (systematic) eV in 2 of 3 pixels'
     """
-    known = np.isfinite(values)
+    known = ~np.isnan(values)
     if not known.any():
         return f"no number in {known.size} pixels"
-    median, error = np.median(values[known]), np.nanmedian(std[known])
-    return f"median {median:.4g} +- {error:.2g} in {known.sum()} of {known.size} pixels"
+    largest = np.abs(values[known]).max()
+    errors = [
+        f"+- {np.nanmedian(error[known]):.2g} ({name})"
+        for name, error in (("std", std), ("systematic", systematic))
+        if error is not None and np.nanmax(error[known], initial=0.0) > _ROUNDING * largest
+    ]
+    words = [f"median {np.median(values[known]):.4g}", *errors, units]
+    return f"{' '.join(filter(None, words))} in {known.sum()} of {known.size} pixels"
+
+
+def has_legend(signal):
+    """Tell whether a map is one of reasons.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    bool
+    """
+    return signal.metadata.has_item(_LEGEND)
+
+
+def count_reasons(codes):
+    """Count the reasons of some pixels, the most frequent first.
+
+    Parameters
+    ----------
+    codes : ndarray of int
+
+    Returns
+    -------
+    dict of Reason to int
+        Without pixels that have none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.signals.maps.native import count_reasons
+    >>> {reason.name: n for reason, n in count_reasons(np.array([0, 8, 5, 5])).items()}
+    {'NOT_SIGNIFICANT': 2, 'MISFIT': 1}
+    """
+    found, counts = np.unique(codes, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return {Reason(int(found[k])): int(counts[k]) for k in order if found[k] != Reason.NONE}
 
 
 def answers(reasons):
-    """Say how many pixels have an answer that holds.
+    """Say how many pixels have an answer that holds, and why others have not.
 
     Parameters
     ----------
@@ -157,10 +261,11 @@ def answers(reasons):
     >>> from hyperspy.signals import BaseSignal
     >>> from hyperspy_zlpml.signals.maps.native import answers
     >>> answers(BaseSignal(np.array([0, 0, 5])))
-    '2 of 3 pixels'
+    '2 of 3 pixels hold, NOT_SIGNIFICANT 1'
     """
     codes = np.asarray(reasons.data)
-    return f"{int((codes == Reason.NONE).sum())} of {codes.size} pixels"
+    others = [f"{reason.name} {n}" for reason, n in count_reasons(codes).items()]
+    return ", ".join([f"{int((codes == Reason.NONE).sum())} of {codes.size} pixels hold", *others])
 
 
 def reason_map(removal, reasons, title):
@@ -194,48 +299,6 @@ def reason_map(removal, reasons, title):
     'NO_CROSSING: the function does not cross zero'
     """
     codes = np.where(np.isnan(reasons), Reason.LEFT_OUT, reasons).astype(np.int16)
-    signal = plain_map(removal, codes, f"reasons of {title}", "Reason")
+    signal = plain_map(removal, codes, f"{_REASONS_OF}{title}", "Reason")
     signal.metadata.set_item(_LEGEND, legend())
     return signal
-
-
-def numbers_of_pixels(removal, value, name):
-    """Take a number, or one for each pixel, as an array of the navigation shape.
-
-    Parameters
-    ----------
-    removal : ZLPRemoval
-    value : float, ndarray or BaseSignal
-        A map has the navigation shape of the data.
-    name : str
-        What it is called in errors.
-
-    Returns
-    -------
-    ndarray of float of the navigation shape
-
-    Raises
-    ------
-    ValueError
-        If it holds anything but numbers, or is a map of another shape.
-
-    Examples
-    --------
-    >>> from hyperspy_zlpml.data import ws2_like
-    >>> from hyperspy_zlpml.signals.maps.native import numbers_of_pixels
-    >>> s = ws2_like((4, 3), n_channels=512, random_state=0).signal
-    >>> r = s.remove_zlp_ml(
-    ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
-    ... )
-    >>> numbers_of_pixels(r, 2.5, "n").shape
-    (3, 4)
-    """
-    shape = removal.removed.shape[:-1]
-    values = arguments.real_array(getattr(value, "data", value), name)
-    if (np.isfinite(values) & (np.abs(values) > arguments.LARGEST)).any():
-        arguments.refuse(value, name, f"numbers up to {arguments.LARGEST:g}")
-    if values.size == 1:
-        return np.full(shape, float(values.ravel()[0]))
-    if values.shape != shape:
-        arguments.refuse(value, name, f"a number or a map of the navigation shape {shape}")
-    return values.astype(float)

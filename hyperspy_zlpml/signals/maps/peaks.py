@@ -11,8 +11,10 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
 from hyperspy_zlpml.physics.peaks import QUANTITIES, WIDTH, fit_peaks
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
+from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
-from hyperspy_zlpml.signals.maps.pools import check_pool, fit_pools
+from hyperspy_zlpml.signals.maps.pools import fit_pools
+from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 
@@ -22,8 +24,8 @@ _SIDES = ("loss", "gain")
 _MOST_CERTAIN = 1e3
 
 
-@dataclass(frozen=True, repr=False)
-class PeakFit:
+@dataclass(frozen=True, repr=False, eq=False)
+class PeakFit(MapResult):
     """Peak in every spectrum, from :meth:`~hyperspy_zlpml.ZLPRemoval.fit_peaks`.
 
     Energies are from each pixel's own zero-loss peak, in the units of the axis. NaN where ``reason``
@@ -43,13 +45,16 @@ class PeakFit:
         Counts in the peak over all energies.
     top : Measured
         Energy at which single scattering is highest, without a model; NaN for excitons.
-    chi2 : BaseSignal
-        Reduced chi2.
+    reduced_chi2 : BaseSignal
+        Of the fit.
     significance : BaseSignal
         Standard deviations by which something is there.
     reason : BaseSignal
         Why there is no number, legend in the metadata.
     """
+
+    _first = "position"
+    _plotted = ("position", "width", "area")
 
     peak: Plasmon | Exciton
     position: Measured
@@ -57,31 +62,10 @@ class PeakFit:
     width: Measured
     area: Measured
     top: Measured
-    chi2: BaseSignal
+    reduced_chi2: BaseSignal
     significance: BaseSignal
     reason: BaseSignal
     _around: Surroundings = field(repr=False)
-
-    def __repr__(self):
-        found = np.isfinite(self.position.value.data)
-        return f"<PeakFit, {_name(self.peak)}, found in {found.sum()} of {found.size} spectra>"
-
-    def plot(self):
-        """Plot position, width and area, each beside its whole error.
-
-        Returns
-        -------
-        list of matplotlib.axes.Axes
-
-        Raises
-        ------
-        ValueError
-            If the maps have more than two dimensions.
-        """
-        from hyperspy_zlpml.signals.maps.figure import plot_maps
-
-        shown = (self.position, self.width, self.area)
-        return plot_maps([(one.value, one.error) for one in shown])
 
     def to_component(self):
         """Make the component of HyperSpy that comes closest, with the medians over the image.
@@ -116,6 +100,7 @@ class PeakMethods:
     def fit_peaks(  # noqa: PLR0913
         self,
         peaks,
+        *,
         pool=None,
         threshold=3.0,
         single_scattering=True,
@@ -143,9 +128,9 @@ class PeakMethods:
             of HyperSpy, or a model of them, give start values: ``VolumePlasmonDrude``, ``Gaussian``,
             ``GaussianHF`` and ``Lorentzian``.
         pool : int or "clusters", optional
-            Fit to means: of a square of so many pixels about each (an odd number), or of each
-            cluster, vacuum apart. Errors of the zero-loss peak that the pixels share do not average
-            out.
+            Pixels on a side of the square about each whose mean is fitted, along every navigation
+            axis (of an even number those at the rim count by half), or the clusters of the removal,
+            vacuum apart. Errors of the zero-loss peak that the pixels share do not average out.
         threshold : float
             Standard deviations by which something must be there to be fitted.
         single_scattering : bool
@@ -197,14 +182,14 @@ class PeakMethods:
         ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
         ... )
         >>> fit = r.fit_peaks(Plasmon(energy=22.0, width=6.0), show_progressbar=False)
-        >>> fit
-        <PeakFit, plasmon 22, found in 12 of 16 spectra>
+        >>> int(np.isfinite(fit.position.value.data).sum())
+        12
         >>> bool(abs(np.nanmedian(fit.position.value.data) - 22.5) < 0.2)
         True
         """
         peaks, is_one = peaks_of(peaks, self)
         settings = _checked(self, peaks, threshold, single_scattering, side)
-        check_pool(pool)
+        pool = pool_of(self, pool)
         options = {
             "show_progressbar": wants_progressbar(show_progressbar),
             "title": "Fitting peaks",
@@ -284,7 +269,7 @@ def _as_fit(removal, peak, columns, around):
     return PeakFit(
         peak=peak,
         **maps,
-        chi2=plain_map(removal, chi2, f"{_name(peak)} chi2", "Reduced chi2"),
+        reduced_chi2=plain_map(removal, chi2, f"misfit of {_name(peak)}", "Reduced chi2"),
         significance=plain_map(
             removal, significance, f"{_name(peak)} significance", "Standard deviations"
         ),

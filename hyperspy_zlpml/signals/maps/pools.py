@@ -7,34 +7,10 @@ import dask
 import dask.array as da
 import numpy as np
 
-from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import compute
 from hyperspy_zlpml.physics.peaks import WIDTH, fit_group, groups_of, packed, piece_of
 from hyperspy_zlpml.physics.pooled_peaks import fit_pooled, kinds_of, means_of, neighbourhoods
 from hyperspy_zlpml.physics.pooling import Packing, pool_groups, pooled_groups
-
-#: Largest side of the square of pixels that are pooled.
-_LARGEST = 1001
-
-
-def check_pool(pool):
-    """Raise ValueError unless spectra can be pooled so.
-
-    Parameters
-    ----------
-    pool : int, "clusters" or None
-
-    Raises
-    ------
-    ValueError
-        If it is none of these, or an even number.
-    """
-    if isinstance(pool, str):
-        arguments.choice(pool, "pool", {"clusters"}, ", an odd integer or None")
-    elif pool is not None:
-        size = arguments.count(pool, "pool", least=3, most=_LARGEST, beside=' or "clusters"')
-        if size % 2 == 0:
-            arguments.refuse(pool, "pool", "an odd number of pixels on a side of the square")
 
 
 def fit_pools(removed, pool, peaks, *, weight, threshold, is_single, is_gain, **options):

@@ -9,24 +9,27 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute.mapping import map_spectra
-from hyperspy_zlpml.physics.cherenkov import Excess, excess_of_epsilon, excess_of_index, with_index
+from hyperspy_zlpml.physics.cherenkov import (
+    CONFIDENCE,
+    Excess,
+    excess_of_epsilon,
+    excess_of_index,
+    with_index,
+)
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold
-from hyperspy_zlpml.signals.maps.native import (
-    numbers_of_pixels,
-    plain_map,
-    reason_map,
-    value_map,
-)
+from hyperspy_zlpml.signals.maps.given import check_unused, index_of, numbers_of_pixels
+from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 #: What is taken of a dielectric function.
-_NEEDED = ("epsilon", "eps1_std", "eps1_systematic", "trusted_from", "reason", "n")
+_NEEDED = ("epsilon", "eps1", "trusted_from", "reason", "n")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Retardation:
+class Retardation(MapResult):
     """Retardation, from :meth:`~hyperspy_zlpml.ZLPRemoval.retardation`.
 
     Attributes
@@ -35,9 +38,9 @@ class Retardation:
         ``(c/v)^2``, above which eps1 makes Cherenkov losses.
     probability : BaseSignal
         Probability that eps1 exceeds the threshold.
-    excess : BaseSignal
-        Largest eps1 less the threshold, negative where eps1 is below it everywhere; its noise
-        variance holds the errors of eps1, systematic ones included.
+    excess : Measured
+        Largest eps1 less the threshold, negative where eps1 is below it everywhere, with the errors
+        of eps1.
     energy : BaseSignal
         Energy at which eps1 is largest, in the units of the axis; NaN where only n is known.
     ratio : BaseSignal
@@ -48,35 +51,15 @@ class Retardation:
         :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the metadata.
     """
 
+    _first = "excess"
+    _plotted = ("excess",)
+
     threshold: float
     probability: BaseSignal
-    excess: BaseSignal
+    excess: Measured
     energy: BaseSignal
     ratio: BaseSignal
     reason: BaseSignal
-
-    def __repr__(self):
-        n_fast = int((self.reason.data == Reason.RETARDED).sum())
-        return (
-            f"<Retardation, threshold of eps1 {self.threshold:.4g}, exceeded in {n_fast} of "
-            f"{self.reason.data.size} pixels>"
-        )
-
-    def plot(self):
-        """Plot the excess of eps1 beside its error.
-
-        Returns
-        -------
-        list of matplotlib.axes.Axes
-
-        Raises
-        ------
-        ValueError
-            If the maps have more than two dimensions.
-        """
-        from hyperspy_zlpml.signals.maps.figure import plot_maps
-
-        return plot_maps([(self.excess, np.sqrt(self.excess.get_noise_variance().data))])
 
 
 class RetardationMethods:
@@ -84,12 +67,12 @@ class RetardationMethods:
 
     def retardation(
         self,
+        *,
         dielectric=None,
         n=None,
-        *,
         n_error=0.0,
         right=None,
-        confidence=0.95,
+        confidence=CONFIDENCE,
         show_progressbar=None,
     ):
         r"""Tell where electrons were faster than light in the specimen, and what that does.
@@ -104,12 +87,12 @@ class RetardationMethods:
         dielectric : Dielectric, optional
             Of :meth:`~hyperspy_zlpml.ZLPRemoval.dielectric_function`, best with ``relativistic=True``: eps1 is looked at from
             ``trusted_from`` on.
-        n : float or map, optional
+        n : float, map or Measured, optional
             Refractive index far below the losses, instead. One of the two is needed. It is enough to
             warn, since eps1 exceeds n\ :sup:`2` below the first loss.
         n_error : float or map
             One standard deviation of n.
-        right : float or map, optional
+        right : float, map or Measured, optional
             Highest energy at which eps1 counts, from the peak, in the units of the axis: for band
             gaps their onset and 2 eV. By default, and where it is NaN, the end of the axis.
         confidence : float
@@ -165,8 +148,9 @@ class RetardationMethods:
         show_progressbar = wants_progressbar(show_progressbar)
         _check_one_given(dielectric, n, n_error)
         if dielectric is None:
-            index, error = _checked_index(self, n, n_error)
-            _check_unused(right, "right")
+            index, error = index_of(self, n, n_error, above=0.0)
+            check_unused(right, "right", "dielectric", default=None)
+            index = np.where(np.isnan(self.removed.fwhm), np.nan, index)
             found = excess_of_index(index, error, beam)
         else:
             found = _excess_of(
@@ -177,7 +161,7 @@ class RetardationMethods:
                 show_progressbar=show_progressbar,
             )
             found = with_index(found, _excess_by_index(dielectric, beam, found.excess.shape))
-        reasons = _reasons(found, dielectric, confidence)
+        reasons = _reasons(self, found, dielectric, confidence)
         return _wrapped(self, found, reasons, cherenkov_threshold(beam))
 
 
@@ -195,25 +179,8 @@ def _check_one_given(dielectric, n, n_error):
             f"dielectric, n: expected either the result of dielectric_function or a refractive "
             f"index, got {got}."
         )
-    if n is None and not (arguments.is_number(n_error) and n_error == 0):
-        raise ValueError("n_error: expected together with n, which is not given; leave it out.")
-
-
-def _check_unused(value, name):
-    if value is not None:
-        raise ValueError(
-            f"{name}: expected together with dielectric, which is not given; leave it out."
-        )
-
-
-def _checked_index(removal, n, n_error):
-    """Take a refractive index and its error as arrays of the navigation shape, NaN where left out."""
-    index, error = (numbers_of_pixels(removal, *one) for one in ((n, "n"), (n_error, "n_error")))
-    if not ((index >= 1) & ((index <= arguments.LARGEST) | np.isinf(index))).all():
-        arguments.refuse(n, "n", "refractive indices of at least 1")
-    if not ((error >= 0) & (error <= arguments.LARGEST)).all():
-        arguments.refuse(n_error, "n_error", "errors that are not negative")
-    return np.where(np.isnan(removal.removed.fwhm), np.nan, index), error
+    if n is None:
+        check_unused(n_error, "n_error", "n")
 
 
 def _checked_dielectric(dielectric, shape):
@@ -233,7 +200,7 @@ def _excess_of(removal, dielectric, right, beam, show_progressbar):
     shape, epsilon = removal.removed.shape[:-1], dielectric.epsilon
     energy = epsilon.axes_manager.signal_axes[0].axis * removal._factor
     left = np.reshape(dielectric.trusted_from.data, shape) * removal._factor
-    errors = dielectric.eps1_std.data, dielectric.eps1_systematic.data
+    errors = dielectric.eps1.std.data, dielectric.eps1.systematic.data
     columns = map_spectra(
         partial(_columns, energy=energy, beam=beam),
         epsilon.data,
@@ -262,20 +229,17 @@ def _checked_right(removal, right, left):
 
 def _columns(epsilon, std, systematic, window, out, energy, beam):
     """Write the excess of some spectra side by side."""
-    found = excess_of_epsilon(
-        energy, epsilon, std=np.hypot(std, systematic), beam=beam, window=window.T
-    )
+    found = excess_of_epsilon(energy, epsilon, errors=(std, systematic), beam=beam, window=window.T)
     out[0][:] = np.stack(found, -1)
 
 
-def _reasons(found, dielectric, confidence):
+def _reasons(removal, found, dielectric, confidence):
     """Tell which pixels are retarded, and why others have no answer."""
-    if dielectric is None:
-        reason = np.where(np.isnan(found.probability), np.nan, Reason.NONE)
-    else:
-        reason = np.reshape(dielectric.reason.data, found.probability.shape)
-        is_answered = np.isfinite(found.probability)
-        reason = np.where(is_answered, Reason.NONE, reason)
+    left_out = np.isnan(removal.removed.fwhm)
+    unknown = np.where(left_out, np.nan, Reason.NOT_GIVEN)
+    if dielectric is not None:
+        unknown = np.reshape(dielectric.reason.data, found.probability.shape)
+    reason = np.where(np.isfinite(found.probability) & ~left_out, Reason.NONE, unknown)
     return np.where(found.probability > confidence, Reason.RETARDED, reason)
 
 
@@ -287,10 +251,9 @@ def _wrapped(removal, found, reasons, threshold):
         probability=plain_map(
             removal, found.probability, "probability of Cherenkov losses", "Probability"
         ),
-        excess=value_map(
+        excess=Measured.of(
             removal,
-            values=found.excess,
-            std=found.std,
+            (found.excess, found.std, found.systematic),
             title="excess of eps1 over (c/v)^2",
             quantity="Dielectric function",
         ),

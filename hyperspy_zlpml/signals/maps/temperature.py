@@ -9,67 +9,50 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.thermometry import COLUMNS, temperatures
-from hyperspy_zlpml.signals.maps.native import plain_map, reason_map, summary, value_map
+from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Temperature:
+class Temperature(MapResult):
     """Temperature of a specimen, from :meth:`~hyperspy_zlpml.ZLPRemoval.temperature`.
 
     Attributes
     ----------
-    temperature : BaseSignal
-        K; its noise variance is the square of ``std``. NaN where gains do not stand out.
-    std : BaseSignal
-        Error from counting noise and the ZLP, which both sides share, K.
+    temperature : Measured
+        K, with the error from counting noise and the ZLP, which both sides share. NaN where gains do
+        not stand out.
     highest : BaseSignal
         Temperature below which the specimen is with 95 % probability, K; where no gains are seen,
         too, if losses are.
-    loss, gain : BaseSignal
-        Counts lost and gained between the energies that are compared, with their variance.
+    loss, gain : Measured
+        Counts lost and gained between the energies that are compared.
     energy : BaseSignal
         Energy at which gains tell the temperature, in the units of the axis.
-    chi2 : BaseSignal
-        Reduced chi2 of detailed balance over the energies compared: about 1 where it holds.
+    reduced_chi2 : BaseSignal
+        That of detailed balance over the energies compared: about 1 where it holds.
     reason : BaseSignal
         Why pixels have no temperature: :class:`~hyperspy_zlpml.physics.reasons.Reason`, legend in the
         metadata.
     """
 
-    temperature: BaseSignal
-    std: BaseSignal
+    _first = "temperature"
+    _plotted = ("temperature",)
+
+    temperature: Measured
     highest: BaseSignal
-    loss: BaseSignal
-    gain: BaseSignal
+    loss: Measured
+    gain: Measured
     energy: BaseSignal
-    chi2: BaseSignal
+    reduced_chi2: BaseSignal
     reason: BaseSignal
-
-    def __repr__(self):
-        return f"<Temperature, {summary(self.temperature.data, self.std.data)}>"
-
-    def plot(self):
-        """Plot the temperature beside its relative error.
-
-        Returns
-        -------
-        list of matplotlib.axes.Axes
-
-        Raises
-        ------
-        ValueError
-            If the maps have more than two dimensions.
-        """
-        from hyperspy_zlpml.signals.maps.figure import plot_maps
-
-        return plot_maps([(self.temperature, self.std.data)])
 
 
 class TemperatureMethods:
     """Temperature from the result of a removal."""
 
-    def temperature(self, left=None, right=None, show_progressbar=None):
+    def temperature(self, *, left=None, right=None, show_progressbar=None):
         r"""Measure the temperature of each pixel from the energies that electrons lost and gained.
 
         A specimen at temperature :math:`T` gives energy :math:`E` less often than it takes it, by
@@ -108,7 +91,7 @@ class TemperatureMethods:
         balance misses the data. The temperature is that of what scatters: electrons of a plasmon, or
         carriers that are excited, need not have that of the lattice. NaN, with a reason, where
         gains, or 1/kT itself, are below three standard errors; ``highest`` then is all there is.
-        A gain that is not thermal (photons, a plasmon that was pumped) shows in ``chi2`` or as a
+        A gain that is not thermal (photons, a plasmon that was pumped) shows in ``reduced_chi2`` or as a
         temperature beyond belief.
 
         References
@@ -124,10 +107,10 @@ class TemperatureMethods:
         >>> r = s.remove_zlp_ml(
         ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
         ... )
-        >>> found = r.temperature(0.07, 0.13, show_progressbar=False)
-        >>> found.temperature
+        >>> found = r.temperature(left=0.07, right=0.13, show_progressbar=False)
+        >>> found.temperature.value
         <BaseSignal, title: Phonons at 600 K temperature, dimensions: (4, 4|)>
-        >>> bool(abs(np.nanmedian(found.temperature.data) - 600) < 30)
+        >>> bool(abs(np.nanmedian(found.temperature.value.data) - 600) < 30)
         True
         """
         left, right = _checked_window(self, left, right)
@@ -165,22 +148,21 @@ def _checked_window(removal, left, right):
 def _as_maps(removal, found):
     """Wrap numbers of all pixels as maps."""
     units = removal._like.axes_manager.signal_axes[0].units
+    plain, counts = partial(plain_map, removal), "Intensity (Counts)"
 
-    def with_errors(name, std, title, quantity):
-        return value_map(removal, found[name], found[std], title=title, quantity=quantity)
+    def measured(name, std, title, quantity):
+        return Measured.of(removal, (found[name], found[std]), title=title, quantity=quantity)
 
     return Temperature(
-        temperature=with_errors("temperature", "std", "temperature", "Temperature (K)"),
-        std=plain_map(removal, found["std"], "error of temperature", "Temperature (K)"),
-        highest=plain_map(removal, found["highest"], "highest temperature", "Temperature (K)"),
-        loss=with_errors("loss", "loss_std", "losses", "Intensity (Counts)"),
-        gain=with_errors("gain", "gain_std", "gains", "Intensity (Counts)"),
-        energy=plain_map(
-            removal,
+        temperature=measured("temperature", "std", "temperature", "Temperature (K)"),
+        highest=plain(found["highest"], "highest temperature", "Temperature (K)"),
+        loss=measured("loss", "loss_std", "losses", counts),
+        gain=measured("gain", "gain_std", "gains", counts),
+        energy=plain(
             found["energy"] / removal._factor,
             "energy that tells the temperature",
             f"Energy ({units})",
         ),
-        chi2=plain_map(removal, found["chi2"], "chi2 of detailed balance", "Reduced chi2"),
+        reduced_chi2=plain(found["chi2"], "misfit of detailed balance", "Reduced chi2"),
         reason=reason_map(removal, found["reason"], "temperature"),
     )

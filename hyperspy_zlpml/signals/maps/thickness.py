@@ -22,14 +22,9 @@ from hyperspy_zlpml.physics.thickness import (
     mean_free_path,
     measure_thickness,
 )
-from hyperspy_zlpml.signals.maps.native import (
-    Measured,
-    numbers_of_pixels,
-    plain_map,
-    reason_map,
-    summary,
-    value_map,
-)
+from hyperspy_zlpml.signals.maps.given import check_unused, index_of, with_error
+from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 
@@ -43,15 +38,15 @@ _TAIL_ERRORS = (0.0, 0.9)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Thickness:
+class Thickness(MapResult):
     """Thickness of a specimen, from :meth:`~hyperspy_zlpml.ZLPRemoval.thickness`.
 
     Attributes
     ----------
     t_over_lambda : Measured
         In inelastic mean free paths, all losses counted. NaN where these cannot be known.
-    lower_limit : BaseSignal
-        ln(It/I0) of the counts on the axis, with variance: losses beyond the axis are not in it.
+    lower_limit : Measured
+        ln(It/I0) of the counts on the axis: losses beyond the axis are not in it.
     by_density, by_index, by_mean_free_path : Measured or None
         In nm, by the methods that were asked for.
     tail_exponent : BaseSignal
@@ -62,17 +57,16 @@ class Thickness:
         metadata. Where losses are not significant there is a number, which does not differ from 0.
     """
 
+    _first = "t_over_lambda"
+    _plotted = ("t_over_lambda", "by_density", "by_index", "by_mean_free_path")
+
     t_over_lambda: Measured
-    lower_limit: BaseSignal
+    lower_limit: Measured
     by_density: Measured | None
     by_index: Measured | None
     by_mean_free_path: Measured | None
     tail_exponent: BaseSignal
     reason: BaseSignal
-
-    def __repr__(self):
-        relative = summary(self.t_over_lambda.value.data, self.t_over_lambda.std.data)
-        return f"<Thickness, t/lambda: {relative}>"
 
     @property
     def ratio(self):
@@ -93,23 +87,6 @@ class Thickness:
         )
         return Measured(ratio, std * abs(ratio), systematic * abs(ratio))
 
-    def plot(self):
-        """Plot t/lambda and the thicknesses in nm, each beside its whole error.
-
-        Returns
-        -------
-        list of matplotlib.axes.Axes
-
-        Raises
-        ------
-        ValueError
-            If the maps have more than two dimensions.
-        """
-        from hyperspy_zlpml.signals.maps.figure import plot_maps
-
-        every = (self.t_over_lambda, self.by_density, self.by_index, self.by_mean_free_path)
-        return plot_maps([(one.value, one.error) for one in every if one])
-
 
 def _in_quadrature(one, other):
     """Add errors, maps."""
@@ -119,7 +96,7 @@ def _in_quadrature(one, other):
 class ThicknessMethods:
     """Single scattering and thickness from the result of a removal."""
 
-    def single_scattering(self, normalised=False, counting_noise=True, show_progressbar=None):
+    def single_scattering(self, *, normalised=False, counting_noise=True, show_progressbar=None):
         r"""Compute the single-scattering distribution of each pixel by Fourier-log deconvolution.
 
         .. math:: J_1 = F^{-1}\left[z \ln\frac{j}{z}\right]
@@ -211,13 +188,13 @@ class ThicknessMethods:
         ----------
         density : float, optional
             g/cm3, for the mean free path of Iakoubovskii et al., which is right to some 20 %.
-        n : float or map, optional
+        n : float, map or Measured, optional
             For the sum rule, above 1; infinite for a metal.
         n_error : float or map
             Its standard deviation, common to all pixels.
-        mean_free_path : float, optional
+        mean_free_path : float, map or Measured, optional
             nm, for the beam energy and angles of the measurement: used as it is.
-        mean_free_path_error : float
+        mean_free_path_error : float or map
             Its standard deviation, nm.
         right : float, optional
             Energy from the peak up to which losses are summed, in the units of the axis; those beyond
@@ -274,8 +251,8 @@ class ThicknessMethods:
         scales = _checked_scales(
             self,
             density=density,
-            index=(n, n_error),
-            path=(mean_free_path, mean_free_path_error),
+            index=None if n is None else index_of(self, n, n_error),
+            path=_checked_path(self, mean_free_path, mean_free_path_error),
         )
         _check_tail(tail_exponent, tail_exponent_error)
         removed = self.removed
@@ -295,9 +272,11 @@ class ThicknessMethods:
             title="Measuring thickness",
         )
         found = dict(zip(COLUMNS, np.moveaxis(found, -1, 0), strict=True))
-        if n is not None:
-            index = numbers_of_pixels(self, n, "n")
-            found["reason"] = with_retardation(found["reason"], index, beam_of(self, "n"))
+        if n is None:
+            check_unused(n_error, "n_error", "n")
+        else:
+            index = index_of(self, n, n_error)
+            found["reason"] = with_retardation(found["reason"], *index, beam_of(self, "n"))
         return _as_maps(self, found, scales)
 
 
@@ -337,28 +316,26 @@ def _checked_scales(removal, *, density, index, path):
         arguments.within(density, "density", *_DENSITIES)
         beam = beam_of(removal, "density")
         scales["by_density"] = mean_free_path(density, beam), MEAN_FREE_PATH_ERROR
-    if index[0] is not None:
+    if index is not None:
         beam_of(removal, "n")
-        scales["by_index"] = index_factor(*_checked_index(removal, *index))
-    if path[0] is not None:
-        length = arguments.within(path[0], "mean_free_path", *_MEAN_FREE_PATHS)
-        error = arguments.within(path[1], "mean_free_path_error", 0, length)
-        scales["by_mean_free_path"] = length, error / length
+        scales["by_index"] = index_factor(*index)
+    if path is not None:
+        scales["by_mean_free_path"] = path[0], path[1] / path[0]
     return scales
 
 
-def _checked_index(removal, index, error):
-    """Take an index of refraction and its error as maps; raise ValueError for what is not possible."""
-    values = numbers_of_pixels(removal, index, "n")
-    errors = numbers_of_pixels(removal, error, "n_error")
-    if (values <= 1).any() or np.isnan(values).all():
-        arguments.refuse(
-            index,
-            "n",
-            "numbers above 1 (infinite for a metal): a vacuum has no losses",
-        )
-    if not (errors >= 0).all() or np.isinf(errors).any():
-        arguments.refuse(error, "n_error", "numbers of at least 0")
+def _checked_path(removal, path, error):
+    """Take a mean free path and its error as maps, nm; raise ValueError for what is not possible."""
+    if path is None:
+        check_unused(error, "mean_free_path_error", "mean_free_path")
+        return None
+    values, errors = with_error(removal, path, error, "mean_free_path")
+    low, high = _MEAN_FREE_PATHS
+    known = ~np.isnan(values)
+    if not known.any() or not ((values >= low) & (values <= high))[known].all():
+        arguments.refuse(path, "mean_free_path", f"numbers from {low:g} to {high:g} (nm)")
+    if not isinstance(path, Measured) and (errors > values)[known].any():
+        arguments.refuse(error, "mean_free_path_error", "no more than the mean free path")
     return values, errors
 
 
@@ -373,10 +350,9 @@ def _as_maps(removal, found, scales):
         absolute[name] = _maps_of(removal, estimate.scaled(*scale), title, "Thickness (nm)")
     return Thickness(
         t_over_lambda=_maps_of(removal, relative, "t/lambda", "Thickness (t/lambda)"),
-        lower_limit=value_map(
+        lower_limit=Measured.of(
             removal,
-            found["on_axis"],
-            found["on_axis_std"],
+            (found["on_axis"], found["on_axis_std"]),
             title="lower limit of t/lambda",
             quantity="Thickness (t/lambda)",
         ),

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What users give beside the data: numbers, maps and measured quantities, energies, pixels, pools."""
+
+import numpy as np
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.signals.maps.native import Measured
+
+#: Pixels on a side of a square that is pooled, at least and at most.
+_POOLS = (2, 64)
+#: Narrowest window in which something is fitted, FWHM.
+_NARROWEST = 2.0
+
+
+def numbers_of_pixels(removal, value, name):
+    """Take a number, or one for each pixel, as an array of the navigation shape.
+
+    Parameters
+    ----------
+    removal : ZLPRemoval
+    value : float, ndarray, BaseSignal or Measured
+        A map has the navigation shape of the data.
+    name : str
+        What it is called in errors.
+
+    Returns
+    -------
+    ndarray of float of the navigation shape
+
+    Raises
+    ------
+    ValueError
+        If it holds anything but numbers, or is a map of another shape.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.maps.given import numbers_of_pixels
+    >>> s = ws2_like((4, 3), n_channels=512, random_state=0).signal
+    >>> r = s.remove_zlp_ml(
+    ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+    ... )
+    >>> numbers_of_pixels(r, 2.5, "n").shape
+    (3, 4)
+    """
+    shape = removal.removed.shape[:-1]
+    value = value.value if isinstance(value, Measured) else value
+    values = arguments.real_array(getattr(value, "data", value), name)
+    if (np.isfinite(values) & (np.abs(values) > arguments.LARGEST)).any():
+        arguments.refuse(value, name, f"numbers up to {arguments.LARGEST:g}")
+    if values.size == 1:
+        return np.full(shape, float(values.ravel()[0]))
+    if values.shape != shape:
+        arguments.refuse(value, name, f"a number or a map of the navigation shape {shape}")
+    return values.astype(float)
+
+
+def with_error(removal, value, error, name):
+    """Take a quantity and its error as arrays of the navigation shape.
+
+    Parameters
+    ----------
+    removal : ZLPRemoval
+    value : float, ndarray, BaseSignal or Measured
+        A measured quantity brings its error, both parts of it.
+    error : float, ndarray or BaseSignal
+        One standard deviation; 0 where the quantity is measured.
+    name : str
+        What the quantity is called in errors; its error is called ``name_error``.
+
+    Returns
+    -------
+    values, errors : ndarray of float of the navigation shape
+
+    Raises
+    ------
+    ValueError
+        If one holds anything but numbers, is a map of another shape, or an error is negative or
+        given beside that of a measured quantity.
+    """
+    values, of = numbers_of_pixels(removal, value, name), f"{name}_error"
+    if isinstance(value, Measured):
+        check_unused(error, of, f"a {name} that has none of its own")
+        return values, np.nan_to_num(value.error.reshape(values.shape))
+    errors = numbers_of_pixels(removal, error, of)
+    if not (errors[~np.isnan(errors)] >= 0).all() or np.isinf(errors).any():
+        arguments.refuse(error, of, "errors that are not negative")
+    return values, np.nan_to_num(errors)
+
+
+def index_of(removal, n, n_error, above=1.0):
+    """Take refractive indices of the pixels and their errors.
+
+    Parameters
+    ----------
+    removal : ZLPRemoval
+    n, n_error : float, ndarray, BaseSignal or Measured
+        Infinite for a metal. Pixels of a map where it is not known are NaN.
+    above : float
+        All must exceed it; not to be 1 where an index of 1 has a meaning.
+
+    Returns
+    -------
+    index, error : ndarray of float of the navigation shape
+
+    Raises
+    ------
+    ValueError
+        If an index is not one, or an error is negative.
+    """
+    index, error = with_error(removal, n, n_error, "n")
+    known = index[~np.isnan(index)]
+    if not known.size or not (known > above).all() or not (known >= 1).all():
+        least = "above 1 (infinite for a metal)" if above >= 1 else "of at least 1"
+        arguments.refuse(n, "n", f"refractive indices {least}")
+    return index, error
+
+
+def check_unused(value, name, of, default=0.0):
+    """Raise ValueError where something is given that belongs to what is not.
+
+    Parameters
+    ----------
+    value : anything
+    name : str
+        Of the argument.
+    of : str
+        What it belongs to, in words.
+    default : 0 or None
+        What it is where it is not given.
+
+    Raises
+    ------
+    ValueError
+        Unless it is its default.
+    """
+    is_zero = arguments.is_number(value) and value == 0
+    if not (value is None if default is None else is_zero):
+        raise ValueError(f"{name}: expected together with {of}, which is not given; leave it out.")
+
+
+def window_of(removal, left, right):
+    """Take the energies from the peak between which something is fitted, in eV.
+
+    Parameters
+    ----------
+    removal : ZLPRemoval
+    left, right : float or None
+        In the units of the axis.
+
+    Returns
+    -------
+    left, right : float or None
+        eV; None where there is none.
+
+    Raises
+    ------
+    ValueError
+        If they are not positive and in order, lie off the axis, or are closer than two FWHM.
+    """
+    factor, units = removal._factor, removal._like.axes_manager.signal_axes[0].units
+    end, fwhm = (
+        float(one) / factor
+        for one in (removal.removed.spectra.energy[-1], np.nanmedian(removal.removed.fwhm))
+    )
+    for name, value in (("left", left), ("right", right)):
+        if value is not None and not arguments.positive(value, name, units) <= end:
+            arguments.refuse(value, name, f"an energy on the axis, up to {end:.4g} {units}")
+    if left is not None and right is not None and right - left < _NARROWEST * fwhm:
+        least = f"more than left = {left:g} by at least {_NARROWEST * fwhm:.3g}, two FWHM"
+        arguments.refuse(right, "right", least)
+    return tuple(None if one is None else one * factor for one in (left, right))
+
+
+def pool_of(removal, pool):
+    """Check what spectra are pooled with.
+
+    Parameters
+    ----------
+    removal : ZLPRemoval
+    pool : int, "clusters" or None
+        Pixels on a side of the square about each, along every navigation axis; of an even number
+        those at the rim count by half, so that the pixel is in the middle.
+
+    Returns
+    -------
+    int, "clusters" or None
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or a single spectrum is to be pooled with neighbours.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.maps.given import pool_of
+    >>> s = ws2_like((4, 3), n_channels=512, random_state=0).signal
+    >>> r = s.remove_zlp_ml(
+    ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+    ... )
+    >>> pool_of(r, 3)
+    3
+    """
+    if pool is None or (isinstance(pool, str) and pool == "clusters"):
+        return pool
+    size = arguments.count(pool, "pool", *_POOLS, beside=', "clusters" or None')
+    if len(removal.removed.shape) == 1:
+        arguments.refuse(pool, "pool", "None for a single spectrum, which has no neighbours")
+    return size
+
+
+def place_of(indices, shape):
+    """Take navigation indices as a place in arrays of the navigation shape.
+
+    Parameters
+    ----------
+    indices : tuple of int
+        Of the pixel, as (x, y, ...); none, or (0,), for a single spectrum.
+    shape : tuple of int
+        Navigation shape of arrays, (..., y, x).
+
+    Returns
+    -------
+    tuple of int
+        From 0, in the order of ``shape``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such pixel.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.signals.maps.given import place_of
+    >>> place_of((3, -1), (5, 6)), place_of((), ()), place_of(0, ())
+    ((4, 3), (), ())
+    """
+    found = arguments.integers(indices, "indices")[::-1]
+    if not shape and found in ((), (0,)):
+        return ()
+    inside = len(found) == len(shape) and all(
+        -n <= i < n for i, n in zip(found, shape, strict=True)
+    )
+    if not inside:
+        there = f"one within each of {shape[::-1]}" if shape else "none for a single spectrum"
+        arguments.refuse(indices, "indices", there)
+    return tuple(i % n for i, n in zip(found, shape, strict=True))
+
+
+def pixel_shown(signal, known):
+    """Choose the pixel that a figure shows first.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+        Whose navigator counts.
+    known : ndarray of bool of the navigation shape
+        Where there is an answer.
+
+    Returns
+    -------
+    tuple of int
+        Navigation indices (x, y, ...): where the navigator is, or one in the middle of those with an
+        answer where that has none; none for a single spectrum.
+    """
+    place = tuple(signal.axes_manager.indices)
+    if not place or known[place[::-1]] or not known.any():
+        return place
+    answers = np.argwhere(known)
+    return tuple(int(i) for i in answers[len(answers) // 2][::-1])

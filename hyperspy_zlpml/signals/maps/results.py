@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the results of all methods that make maps have in common: a summary, figures, and a folder."""
+
+from dataclasses import fields
+from typing import ClassVar
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.ensemble import html
+from hyperspy_zlpml.signals.maps.native import (
+    Measured,
+    answers,
+    has_legend,
+    summary,
+    title_of,
+    units_of,
+)
+from hyperspy_zlpml.signals.preferences import wants_progressbar
+from hyperspy_zlpml.signals.saving import save_together
+
+#: File of a folder that says in words what is in it.
+_SUMMARY = "summary.txt"
+
+
+class MapRecord:
+    """Record of signals, by itself or within a result."""
+
+    def _parts(self):
+        """List the public parts, those of records within it too, by their names."""
+        public = [field.name for field in fields(self) if not field.name.startswith("_")]
+        found = {}
+        for name in public:
+            part = getattr(self, name)
+            if isinstance(part, MapRecord):
+                found |= {f"{name}.{inner}": one for inner, one in part._parts().items()}
+            else:
+                found[name] = part
+        return found
+
+
+class MapResult(MapRecord):
+    """Result of a method that makes maps: a frozen record of signals.
+
+    Printed, it says what all of its maps hold.
+    """
+
+    #: Map that stands for all in a line.
+    _first: ClassVar[str]
+    #: Maps that are plotted.
+    _plotted: ClassVar[tuple[str, ...]]
+
+    @property
+    def summary(self):
+        """Words that say what all maps hold, a line for each, with the reasons there are (str)."""
+        rows = self._rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join([self._title(), *(f"  {name:{width}}  {text}" for name, text in rows)])
+
+    def __repr__(self):
+        rows = dict(self._rows())
+        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}>"
+
+    def __str__(self):
+        return self.summary
+
+    def _repr_html_(self):
+        """Write the summary as a table of HTML."""
+        return html.table([(name, html.text(said)) for name, said in self._rows()], self._title())
+
+    def _title(self):
+        """Name the result and what it is of."""
+        return f"{type(self).__name__}, {title_of(self.reason)}"
+
+    def _rows(self):
+        """Say what each part holds; (name, words)."""
+        return [(name, _words(part)) for name, part in self._parts().items() if part is not None]
+
+    def save(self, directory, overwrite=None):
+        """Write all maps and spectra into a folder of their own, with a summary in words.
+
+        Each is a ``.zspy`` of its name, ``gap.zspy`` with the noise variance of it, ``gap_std.zspy`` and
+        ``gap_systematic.zspy``; ``hyperspy.api.load`` reads them. The folder is made aside and takes
+        its place when all is written: an interrupted save leaves what was there before.
+
+        Parameters
+        ----------
+        directory : str or Path
+            Made if it does not exist. One that exists must be empty or hold an earlier result of
+            the same kind and nothing else.
+        overwrite : bool, optional
+            Whether to replace an earlier result; by default it is asked.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds anything but such a result.
+        OSError
+            If it cannot be written.
+        """
+        arguments.optional_flag(overwrite, "overwrite")
+        directory = arguments.path(directory, "directory")
+        save_together(
+            self._signals(),
+            {_SUMMARY: f"{self.summary}\n".encode()},
+            directory,
+            overwrite=overwrite,
+            show_progressbar=wants_progressbar(None),
+            kinds=self._names(),
+        )
+
+    def _signals(self):
+        """Collect all signals by the names of their files."""
+        found = {}
+        for name, part in self._parts().items():
+            name = name.replace(".", "_")
+            if isinstance(part, Measured):
+                found[name] = part.value
+                found |= {f"{name}_{kind}": getattr(part, kind) for kind in Measured.errors}
+            elif hasattr(part, "axes_manager"):
+                found[name] = part
+        return found
+
+    def _names(self):
+        """List the names that files of such a result may have, whatever was asked for."""
+        names = [name.replace(".", "_") for name in self._parts()]
+        kinds = ("", *(f"_{error}" for error in Measured.errors))
+        return {f"{name}{kind}" for name in names for kind in kinds}
+
+    def plot(self):
+        """Plot maps beside their whole errors.
+
+        Grey pixels have no number, and are hatched where a reason says why; numbers that are to be
+        read with care are hatched the other way. The legend counts the reasons.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the maps have more than two dimensions.
+        """
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        shown = {name: getattr(self, name) for name in self._plotted}
+        return plot_maps({name: one for name, one in shown.items() if one}, self.reason)
+
+
+def _words(part):
+    """Say in a few words what a part of a result holds."""
+    if isinstance(part, Measured):
+        return part.summary
+    if not hasattr(part, "axes_manager"):
+        return f"{part:.4g}" if isinstance(part, float) else f"{part}"
+    if part.axes_manager.signal_dimension:
+        return f"spectra, dimensions {part.axes_manager._get_dimension_str()}"
+    if has_legend(part):
+        return answers(part)
+    return summary(part.data, units=units_of(part))

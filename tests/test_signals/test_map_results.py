@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the results of all methods that make maps have in common."""
+
+import hyperspy.api as hs
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.data import dielectric_phantom
+from hyperspy_zlpml.physics import Beam, Plasmon, Reason
+from hyperspy_zlpml.physics.cherenkov import with_retardation
+from hyperspy_zlpml.physics.reasons import BY_WEIGHT, most_serious
+from hyperspy_zlpml.signals.maps.figure import plot_maps
+from hyperspy_zlpml.signals.maps.native import Measured
+
+QUIET = {"show_progressbar": False}
+QUICK = {"n_replicas": 4, "n_clusters": 2, "random_state": 0, **QUIET}
+N = 2.62
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return dielectric_phantom((4, 3), random_state=7001, n_channels=512, scale=0.1)
+
+
+@pytest.fixture(scope="module")
+def removal(sample):
+    return sample.signal.remove_zlp_ml(**QUICK)
+
+
+@pytest.fixture(scope="module")
+def results(removal):
+    """One result of every kind, by the name of what stands for it in a line."""
+    return {
+        "gap": removal.band_gap(**QUIET),
+        "t_over_lambda": removal.thickness(n=N, **QUIET),
+        "thickness": removal.dielectric_function(n=N, **QUIET),
+        "excess": removal.retardation(n=N),
+        "position": removal.fit_peaks(Plasmon(24.0, 6.0), **QUIET),
+        "temperature": removal.temperature(**QUIET),
+    }
+
+
+def test_all_say_the_same_in_a_line_in_words_and_in_html(results):
+    for name, found in results.items():
+        words = dict(found._rows())
+        assert f"{name}: {words[name]}; {words['reason']}>" in repr(found)
+        assert str(found) == found.summary
+        assert len(found.summary.splitlines()) == len(words) + 1
+        for said in (name, words[name]):
+            assert said in found.summary
+            assert said in found._repr_html_()
+
+
+def test_quantities_are_measured_and_nothing_has_an_error_beside(results):
+    for found in results.values():
+        parts = found._parts()
+        assert isinstance(parts[found._first], Measured)
+        assert not [name for name in parts if name.endswith(("std", "systematic", "chi2s"))]
+        for part in parts.values():
+            if isinstance(part, Measured):
+                variance = part.value.get_noise_variance().data
+                np.testing.assert_allclose(variance, part.std.data**2)
+
+
+@pytest.mark.parametrize("name", ["gap", "thickness", "position"])
+def test_saved_results_are_read_back(results, name, tmp_path):
+    found, folder = results[name], tmp_path / "maps"
+    found.save(folder)
+    assert (folder / "summary.txt").read_text().strip() == found.summary
+    first = getattr(found, found._first)
+    for end, signal in (("", first.value), ("_std", first.std), ("_systematic", first.systematic)):
+        read = hs.load(folder / f"{found._first}{end}.zspy")
+        np.testing.assert_array_equal(read.data, signal.data)
+    reason = hs.load(folder / "reason.zspy")
+    one, other = (each.metadata.ZLP_ML.legend.as_dictionary() for each in (reason, found.reason))
+    assert one == other
+    found.save(folder, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+
+
+def test_other_folders_are_left_alone(results, tmp_path):
+    results["t_over_lambda"].save(tmp_path / "maps")
+    with pytest.raises(FileExistsError, match="directory: expected a new folder"):
+        results["gap"].save(tmp_path / "maps", overwrite=True)
+    with pytest.raises(ValueError, match="overwrite: expected True, False or None"):
+        results["gap"].save(tmp_path / "other", overwrite="yes")
+
+
+def test_lazy_spectra_are_saved(sample, removal, tmp_path):
+    lazy = sample.signal.as_lazy().remove_zlp_ml(ensemble=removal.ensemble, random_state=0, **QUIET)
+    found = lazy.dielectric_function(n=N, **QUIET)
+    found.save(tmp_path / "maps")
+    read = hs.load(tmp_path / "maps" / "epsilon.zspy")
+    assert read.metadata.Signal.signal_type == "DielectricFunction"
+    np.testing.assert_array_equal(read.data, found.epsilon.data.compute())
+
+
+# --- measured quantities as arguments ---------------------------------------------------------------
+
+
+def test_measured_arguments_bring_their_errors(removal, results):
+    thickness = results["thickness"].thickness
+    whole = removal.dielectric_function(thickness=thickness, **QUIET)
+    by_parts = removal.dielectric_function(
+        thickness=thickness.value, thickness_error=thickness.error, **QUIET
+    )
+    np.testing.assert_array_equal(whole.n.systematic.data, by_parts.n.systematic.data)
+    exact = removal.dielectric_function(thickness=thickness.value, **QUIET)
+    known = np.isfinite(exact.n.systematic.data)
+    assert (whole.n.systematic.data > exact.n.systematic.data)[known].all()
+
+
+def test_measured_indices_are_taken_everywhere(removal, results):
+    n = results["thickness"].n
+    known = np.isfinite(n.value.data)
+    again = removal.dielectric_function(n=n, **QUIET)
+    assert (again.reason.data[~known] == Reason.NOT_GIVEN).all()
+    np.testing.assert_allclose(
+        again.thickness.value.data[known], results["thickness"].thickness.value.data[known]
+    )
+    assert np.isfinite(removal.thickness(n=n, **QUIET).by_index.value.data[known]).all()
+    found = removal.retardation(n=n)
+    assert (found.reason.data[known] == Reason.RETARDED).all()
+    assert (found.reason.data[~known] == Reason.NOT_GIVEN).all()
+    with pytest.raises(ValueError, match="n_error: expected together with a n that has none"):
+        removal.retardation(n=n, n_error=0.1)
+
+
+def test_a_measured_mean_free_path(removal, results):
+    relative, nm = (
+        getattr(results["t_over_lambda"], name) for name in ("t_over_lambda", "by_index")
+    )
+    path = Measured(*(one / relative.value for one in (nm.value, nm.std, nm.systematic)))
+    found = removal.thickness(mean_free_path=path, **QUIET).by_mean_free_path
+    known = np.isfinite(found.value.data)
+    np.testing.assert_allclose(found.value.data[known], nm.value.data[known])
+    assert (found.systematic.data >= path.error * relative.value.data)[known].all()
+
+
+def test_arguments_are_named(removal):
+    for method in ("retardation", "band_gap", "thickness", "temperature", "dielectric_function"):
+        with pytest.raises(TypeError, match="positional argument"):
+            getattr(removal, method)(3.45)
+
+
+# --- reasons --------------------------------------------------------------------------------------
+
+
+def test_the_most_serious_reason_stands_whatever_the_order():
+    assert set(BY_WEIGHT) == set(Reason)
+    rng = np.random.default_rng(7001)
+    several = rng.permuted(np.tile(np.arange(len(Reason), dtype=float), (50, 1)), axis=1)[:, :3]
+    found = most_serious(*several.T)
+    expected = [min(row, key=lambda one: BY_WEIGHT.index(Reason(int(one)))) for row in several]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(most_serious(np.array([np.nan, 0.0]), 8.0), [np.nan, 8.0])
+
+
+def test_an_index_that_may_be_slower_is_not_called_fast():
+    """(c/v) is 1.44 at 200 kV."""
+    index, beam = np.array([1.5, 1.5]), Beam(energy=200.0, collection_angle=15.0)
+    found = with_retardation(np.zeros(2), index, np.array([0.01, 0.1]), beam)
+    np.testing.assert_array_equal(found, [Reason.RETARDED, Reason.NONE])
+
+
+def test_a_missing_zero_is_no_matter_of_the_whole(removal, sample):
+    metal = removal.dielectric_function(metal=True, surface=False, **QUIET)
+    falling = metal.crossings.falling
+    without = np.isnan(falling.position.value.data) & np.isfinite(metal.thickness.value.data)
+    assert (falling.reason.data[without] == Reason.NO_CROSSING).all()
+    assert not (metal.reason.data == Reason.NO_CROSSING).any()
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def measured(values):
+    value, std = (
+        hs.signals.BaseSignal(one).transpose(signal_axes=[]) for one in (values, values / 9)
+    )
+    return Measured(value, std, std)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (12,)])
+def test_pixels_with_reasons_are_marked_and_counted(shape):
+    values = np.where(np.arange(12) < 4, np.nan, 1.6)
+    codes = np.array([5, 5, 2, 0, 8, 9, 9, *[0] * 5])
+    reasons = hs.signals.BaseSignal(codes.reshape(shape)).transpose(signal_axes=[])
+    axes = plot_maps({"gap": measured(values.reshape(shape))}, reasons)
+    (legend,) = axes[0].figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "to be read with care: RETARDED 2, MISFIT 1",
+        "no number: NOT_SIGNIFICANT 2, NO_LIMIT 1",
+    ]
+    if len(shape) == 2:
+        assert [len(one.get_paths()) for one in axes[0].collections] == [3, 3]
+        corner = axes[0].collections[0].get_paths()[0].vertices[0]
+        np.testing.assert_allclose(corner, [-0.5, 0.5])  # pixel 4 of 12: x = 0, y = 1
+    plt.close("all")
+
+
+def test_maps_without_reasons_have_no_legend(results):
+    plot_maps({"gap": measured(np.full((3, 4), 1.6))})
+    assert not plt.gcf().legends
+    plt.close("all")
+
+
+def test_maps_of_three_axes_say_what_to_plot(results):
+    with pytest.raises(ValueError, match=r"plot a part of one of them, found.gap.value.inav"):
+        plot_maps({"gap": measured(np.ones((2, 2, 2)))})
+
+
+def test_single_spectra_have_no_indices_and_need_none(sample):
+    one = sample.signal.inav[3, 2].remove_zlp_ml(**QUICK)
+    gap, epsilon = one.band_gap(**QUIET), one.dielectric_function(n=N, **QUIET)
+    for indices in (None, (), (0,)):
+        assert gap.plot_fit(indices)
+        assert epsilon.plot(indices)
+    for plot in (gap.plot_fit, epsilon.plot):
+        with pytest.raises(ValueError, match="indices: expected none for a single spectrum"):
+            plot((1, 2))
+    plt.close("all")
+
+
+def test_the_sum_of_what_is_fitted_is_drawn(results):
+    (axes,) = results["gap"].plot_fit()
+    labels = axes.get_legend_handles_labels()[1]
+    assert {"onset", "brought down from above", "correction of the ZLP"} <= set(labels)
+    plt.close("all")
