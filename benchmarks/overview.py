@@ -46,11 +46,11 @@ def main():
     gap = result.band_gap(pool=3)
     figure = draw(sample.signal, result, gap)
     figure.savefig(options.output, dpi=110)
-    known = np.isfinite(gap.gap.data) & (sample.thickness.data > 0.1)
-    off = np.abs(gap.gap.data - sample.band_gap.data)[known]
+    known = np.isfinite(gap.gap.value.data) & (sample.thickness.data > 0.1)
+    off = np.abs(gap.gap.value.data - sample.band_gap.data)[known]
     print(
         f"{options.output}: gap of {known.sum()} pixels, {1e3 * np.sqrt((off**2).mean()):.0f} meV off (rms), "
-        f"{100 * (off < gap.std.data[known]).mean():.0f} % within one standard deviation"
+        f"{100 * (off < gap.gap.error[known]).mean():.0f} % within one standard deviation"
     )
 
 
@@ -72,10 +72,10 @@ def draw(signal, result, gap):
     draw_image(figure.add_subplot(grid[:, 0]), signal)
     top, bottom = (figure.add_subplot(grid[row, 1]) for row in (0, 1))
     draw_spectrum(top, bottom, signal, result)
-    maps = ((gap.gap, GAPS, "Band gap (eV)"), (gap.std, ERRORS, "Its error (eV)"))
+    maps = ((gap.gap.value.data, GAPS, "Band gap (eV)"), (gap.gap.error, ERRORS, "Its error (eV)"))
     for row, (values, limits, title) in enumerate(maps):
         axes = figure.add_subplot(grid[row, 2])
-        picture = axes.imshow(values.data, vmin=limits[0], vmax=limits[1])
+        picture = axes.imshow(values, vmin=limits[0], vmax=limits[1])
         figure.colorbar(picture, ax=axes)
         axes.set(title=title, xticks=[], yticks=[])
         axes.set_facecolor("0.85")
