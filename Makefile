@@ -34,6 +34,7 @@ test-closure: $(VENV)/.installed  ## run the statistical tests on many simulated
 	$(BIN)/python -m pytest -n 2 -m closure tests/closure
 
 test-browser: $(VENV)/.installed  ## try the window in a browser (needs chromium; a minute and a half)
+	@command -v chromium > /dev/null || { echo "chromium is not found (Debian: apt-get install chromium)"; exit 1; }
 	$(BIN)/python -m pip install --quiet jupyterlab ipympl playwright
 	ZLPML_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest -n 0 tests/test_gui/test_browser.py
 
