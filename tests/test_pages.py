@@ -30,3 +30,21 @@ def test_every_page_is_in_a_list_of_contents():
         for entries in re.findall(r"\.\. toctree::\n(?:   :.*\n)*\n((?:   \S+\n?)+)", text):
             listed |= set(entries.split())
     assert listed - {"gallery/index", "gallery/first_removal"} == set(PAGES) - {"index"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "SECURITY.md"])
+def test_links_to_files_lead_somewhere(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)|(?:src|srcset)=\"(?!https?:)([^\"]+)\"", text)
+    files = {one or other for one, other in links}
+    assert files
+    assert {file for file in files if not (ROOT / file).is_file()} == set()
+
+
+def test_targets_that_the_readme_names_are_in_the_makefile():
+    named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    targets = re.findall(
+        r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert named
+    assert named <= set(targets)
