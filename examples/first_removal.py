@@ -62,13 +62,13 @@ print(r.subtracted)
 # The integral between two energies comes with an error that knows how channels are correlated.
 integral, error = r.integrate(1.8, 3.0)
 hs.plot.plot_images(
-    [integral, error / integral],
-    label=["Counts, 1.8 to 3 eV", "Relative error"],
-    vmax=[None, 0.3],
-    vmin=[None, 0],
+    [integral, error],
+    label=["Counts, 1.8 to 3 eV", "Their error"],
     per_row=2,
     colorbar="multi",
     cmap="viridis",
+    axes_decor="off",
+    padding={"wspace": 0.4},
 )
 
 # %%
