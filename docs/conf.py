@@ -31,6 +31,7 @@ sphinx_gallery_conf = {
     # In a process that has loaded HyperSpy this one shows nothing; the tests run it.
     "filename_pattern": r"(?<!without_hyperspy)\.py$",
     "abort_on_example_error": True,
+    "within_subsection_order": "notebooks.ReadingOrder",
     # Axes that figures return are for those who go on with them.
     "ignore_repr_types": r"<class 'list'>|matplotlib",
     "copyfile_regex": r".*\.rst",

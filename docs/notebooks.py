@@ -26,6 +26,34 @@ PATIENCE = 600
 REFERENCE = re.compile(r":doc:`([^`<]+?)\s*<[^`]*>`")
 
 
+class ReadingOrder:
+    """Order of the gallery: those that are named above, and then the others by their names.
+
+    Parameters
+    ----------
+    folder : str
+        Of the examples.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, name):
+        """Give the key of an example.
+
+        Parameters
+        ----------
+        name : str
+            Of its file.
+
+        Returns
+        -------
+        tuple of (int, str)
+        """
+        stem = Path(name).stem
+        return (EXECUTED.index(stem) if stem in EXECUTED else len(EXECUTED), stem)
+
+
 def execute_gallery(app):
     """Run the notebooks that are named above, unless the gallery is not run or they have been.
 

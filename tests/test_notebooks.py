@@ -35,6 +35,15 @@ def test_notebooks_that_are_run_are_examples(notebooks):
     assert len(notebooks.EXECUTED) >= 4
 
 
+def test_the_gallery_begins_with_them(notebooks):
+    files = sorted(
+        (path.name for path in (ROOT / "examples").glob("*.py")), key=notebooks.ReadingOrder("")
+    )
+    n = len(notebooks.EXECUTED)
+    assert files[:n] == [f"{name}.py" for name in notebooks.EXECUTED]
+    assert files[n:] == sorted(files[n:])
+
+
 def test_figures_and_text_are_kept(notebooks, tmp_path):
     notebook = notebook_of(
         "%matplotlib inline\nimport matplotlib.pyplot as plt",
