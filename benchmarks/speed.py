@@ -10,6 +10,7 @@ import argparse
 import itertools
 import json
 import logging
+import os
 import resource
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-PARTS = ("imports", "training", "starts", "laws", "whole")
+PARTS = ("imports", "training", "devices", "starts", "laws", "whole")
 #: Replicas that are published; EELSFitter's own default of epochs.
 FEW = 100
 MANY = 1000
@@ -136,6 +137,22 @@ def measure_training():
     say(python_job("share"))
 
 
+def measure_devices():
+    """Time of the training on a GPU beside that on the cores, where there is one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        say("no CUDA device here")
+        return
+    for n_replicas in (FEW, MANY):
+        on_cores, on_gpu = (
+            float(python_job("training", n_replicas, device).split()[0])
+            for device in ("cpu", "cuda")
+        )
+        say(f"{n_replicas} replicas: {on_cores:.2f} s on {os.cpu_count()} cores, {on_gpu:.2f} s on "
+            f"{torch.cuda.get_device_name()}, ratio {on_cores / on_gpu:.1f}")  # fmt: skip
+
+
 def python_job(name, *values):
     """One of the jobs below in a process of its own."""
     command = [sys.executable, __file__, "--job", name, *map(str, values)]
@@ -145,7 +162,7 @@ def python_job(name, *values):
     return done.stdout.strip().splitlines()[-1]
 
 
-def training_job(n_replicas):
+def training_job(n_replicas, device="auto"):
     """Seconds of the training and of the whole call, peak memory in GB."""
     from hyperspy_zlpml.network import training
 
@@ -159,7 +176,8 @@ def training_job(n_replicas):
         return result
 
     training.train_networks = stopwatch
-    _, whole = timed(lambda: signal.train_zlp_ml(n_replicas=int(n_replicas), random_state=0))
+    options = {"n_replicas": int(n_replicas), "random_state": 0, "device": device}
+    _, whole = timed(lambda: signal.train_zlp_ml(**options))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return f"{seconds[0]} {whole} {peak}"
 

@@ -178,6 +178,43 @@ def run_in_threads(work, n_spectra, show_progressbar, title):
                     advance(number)
 
 
+def join_blocks(function, *arrays):
+    """Apply a function of spectra to blocks of them, side by side in threads, and join what it gives.
+
+    Passes over a block find it in the cache; passes over thousands of spectra do not.
+
+    Parameters
+    ----------
+    function : callable
+        Called with the same rows of all arrays; gives one array, or a tuple of arrays, with one row
+        for each. It must treat every spectrum alone.
+    *arrays : ndarray of shape (n_spectra, ...)
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, ...), or tuple of them
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.compute.mapping import join_blocks
+    >>> counts = np.arange(6000).reshape(2000, 3)
+    >>> lowest, highest = join_blocks(lambda rows: (rows.min(-1), rows.max(-1)), counts)
+    >>> bool((highest - lowest == 2).all()), highest.shape
+    (True, (2000,))
+    """
+    found = {}
+
+    def work(rows):
+        found[rows.start] = function(*(array[rows] for array in arrays))
+
+    run_in_threads(work, len(arrays[0]), show_progressbar=False, title="")
+    in_order = [found[start] for start in sorted(found)]
+    if not isinstance(in_order[0], tuple):
+        return np.concatenate(in_order)
+    return tuple(np.concatenate(parts) for parts in zip(*in_order, strict=True))
+
+
 def _on_blocks(function, data, others, names, width, dtype):
     """Lay out the results as dask arrays that are not computed yet."""
     stacked = da.map_blocks(

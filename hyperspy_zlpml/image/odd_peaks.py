@@ -9,6 +9,7 @@ left out.
 import numpy as np
 from scipy.ndimage import median_filter, minimum_filter1d
 
+from hyperspy_zlpml.compute.mapping import join_blocks
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: Spectra of like brightness that one is compared with.
@@ -114,7 +115,12 @@ def of_other_shape(counts, energy, parameters, noise):
     """
     if len(counts) < FEWEST_SPECTRA:
         return np.zeros(len(counts), bool)
-    sums = _core_sums(counts, energy, parameters)
+    sums = join_blocks(
+        lambda counts, centre, fwhm: _core_sums(counts, energy, centre, fwhm),
+        counts,
+        parameters.centre,
+        parameters.fwhm,
+    )
     core = np.abs(_EDGES[1:] + _EDGES[:-1]) / 2 < _CORE
     total = np.maximum(sums[:, core].sum(-1, keepdims=True), noise.unit)
     deviation = _from_neighbours(sums / total, parameters.intensity)
@@ -156,18 +162,21 @@ def _stand_out(deviation, least, sigma=0.0):
 
 def _level_before(counts, energy, parameters, noise):
     """Average the counts of the channels before the peak, 0 where there are none; their noise."""
-    u = (energy - parameters.centre[:, None]) / parameters.fwhm[:, None]
-    before = (u > -2 * _BEFORE) & (u < -_BEFORE)
+    start = parameters.centre - 2 * _BEFORE * parameters.fwhm
+    stop = parameters.centre - _BEFORE * parameters.fwhm
+    anywhere = (energy > start.min()) & (energy < stop.max())
+    energy, counts = energy[anywhere], counts[:, anywhere]
+    before = (energy > start[:, None]) & (energy < stop[:, None])
     n_channels = np.maximum(before.sum(-1), 1)
     total = np.where(before, counts, 0.0).sum(-1)
     error = np.sqrt(noise.variance(np.maximum(total, noise.gain), n_channels))
     return total / n_channels, error / n_channels
 
 
-def _core_sums(counts, energy, parameters):
+def _core_sums(counts, energy, centre, fwhm):
     """Sum the counts between energies about the peaks, fractions of channels included."""
     step = energy[1] - energy[0]
-    edges = parameters.centre[:, None] + _EDGES * parameters.fwhm[:, None]
+    edges = centre[:, None] + _EDGES * fwhm[:, None]
     edge = np.clip((edges - energy[0]) / step + 0.5, 0, energy.size)
     first = max(int(edge.min()), 0)
     stop = min(int(np.ceil(edge.max())) + 1, energy.size)
@@ -182,20 +191,20 @@ def _core_sums(counts, energy, parameters):
 
 def _are_two(counts, energy, parameters, noise):
     """Find spectra with a second peak as narrow as the first, where no others have a loss."""
-    step = energy[1] - energy[0]
-    width = np.median(parameters.fwhm) / step
-    size = int(np.ceil(_NARROW * width))
+    width = np.median(parameters.fwhm) / (energy[1] - energy[0])
     height = np.take_along_axis(counts, parameters.channel[:, None], -1)[:, 0]
-    apart = np.arange(energy.size) - parameters.channel[:, None]
-    # What a filter of the least values leaves standing is narrower than it.
-    base = minimum_filter1d(counts, size, axis=-1, mode="nearest")
-    left = np.roll(base, size // 2, axis=-1)
-    right = np.roll(base, -(size // 2), axis=-1)
-    narrow = np.where(np.abs(apart) > _AWAY * width, counts - np.maximum(left, right), 0.0)
-    place = narrow.argmax(-1)
-    second = np.take_along_axis(narrow, place[:, None], -1)[:, 0]
+
+    def highest(counts, channel):
+        narrow = _narrow_beside(counts, channel, width)
+        place = narrow.argmax(-1)
+        return place, np.take_along_axis(narrow, place[:, None], -1)[:, 0]
+
+    place, second = join_blocks(highest, counts, parameters.channel)
     seen = second > _SIGNIFICANT * np.sqrt(noise.variance(np.maximum(second, noise.gain)))
     two = seen & (second > _SECOND * height)
+    if not two.any():
+        return two
+    narrow = _narrow_beside(counts, parameters.channel, width)
     for row in np.flatnonzero(two):
         at = parameters.channel + place[row] - parameters.channel[row]
         on_axis = (at >= 1) & (at < energy.size - 1)
@@ -204,3 +213,16 @@ def _are_two(counts, energy, parameters, noise):
         alike = on_axis & (others > _ALIKE * second[row] / height[row])
         two[row] = alike.sum() <= max(1, _SHARED_BY * len(counts))
     return two
+
+
+def _narrow_beside(counts, channel, width):
+    """Find by how much counts stand above what is wider than a peak; 0 near the peak itself."""
+    size = int(np.ceil(_NARROW * width))
+    # What a filter of the least values leaves standing is narrower than it.
+    base = minimum_filter1d(counts, size, axis=-1, mode="nearest")
+    apart = size // 2
+    base = np.pad(base, [(0, 0), (apart, apart)], mode="edge")
+    narrow = counts - np.maximum(base[:, : base.shape[1] - 2 * apart], base[:, 2 * apart :])
+    near = np.abs(np.arange(counts.shape[1]) - channel[:, None]) <= _AWAY * width
+    narrow[near] = 0.0
+    return narrow

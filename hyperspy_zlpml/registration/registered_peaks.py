@@ -2,6 +2,7 @@
 """Training spectra as ratios to a reference, once their peaks are registered to it."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -108,18 +109,18 @@ class RegisteredPeaks(PerSpectrum):
         """Reference as a table of one shape without spread."""
         return ShapeTable.of_reference(self.grid, self.log_reference)
 
-    @property
+    @cached_property
     def u(self):
         """Reduced energies of all groups, shape (n_spectra, n_groups)."""
         return (self.spectra.energy - self.matched.centre[:, None]) / self.matched.fwhm[:, None]
 
-    @property
+    @cached_property
     def scale(self):
         """Counts of each group for a shape of 1, shape (n_spectra, n_groups)."""
         height = np.exp(self.matched.log_height)[:, None]
         return height * self.spectra.n_channels * self.spectra.curvature
 
-    @property
+    @cached_property
     def spill(self):
         """Spilled counts over the matched reference, shape (n_spectra, n_groups)."""
         spill = np.zeros_like(self.spectra.sums)
@@ -176,15 +177,12 @@ class RegisteredPeaks(PerSpectrum):
         """
         return replace(self, spill_tables={})
 
+    @cached_property
     def ratios(self):
-        """Divide the counts by the matched reference.
+        """Counts divided by the matched reference, a :class:`Ratios`.
 
         The variance comes from the mean counts of a cluster: a spectrum's own would give low
         fluctuations more weight than high ones.
-
-        Returns
-        -------
-        Ratios
         """
         shape = np.exp(self.grid.interpolate(self.table.log_shape[0], self.u))
         expected = np.maximum(self.scale * shape, _NOTHING * self.noise.unit)
@@ -289,7 +287,7 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
         Distance from the peak in FWHM, increasing; mean ratio; its standard error, in which the
         spread of the spectra is included.
     """
-    ratios = peaks.ratios()
+    ratios = peaks.ratios
     u = peaks.u[chosen].mean(0)
     complete = peaks.spectra.complete[chosen]
     weight = np.where(complete, 1 / ratios.variance[chosen], 0.0)

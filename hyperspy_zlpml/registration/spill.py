@@ -74,7 +74,7 @@ def _spill_of(peaks, regions, name, shape):
 
 def _far_factor(peaks, near, far):
     """Fit the factor on the spill from beyond the axis to the gain sides, about 1 at first."""
-    ratio, variance, inside = peaks.without_spill().ratios()
+    ratio, variance, inside = peaks.without_spill().ratios
     told = inside & (peaks.u < -_TOLD_FROM)
     weight = np.where(told, 1 / variance, 0.0)
     blocks = np.arange(len(peaks.label)) * _BLOCKS // len(peaks.label)

@@ -300,7 +300,7 @@ def cluster_spectra(peaks):
     list of ClusterSpectra
         Vacuum first.
     """
-    ratios = peaks.ratios()
+    ratios = peaks.ratios
     u = peaks.u
     slope = np.gradient(peaks.log_reference, peaks.grid.u)
 

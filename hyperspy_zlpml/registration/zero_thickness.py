@@ -243,7 +243,7 @@ def at_zero_thickness(peaks, modes):
     losses = far_losses(peaks)
     if losses is None:
         return None
-    ratios = peaks.ratios()
+    ratios = peaks.ratios
     scores = mode_scores(ratios, modes)
     found = extrapolate(ratios, peaks.spectra.complete, losses, scores)
     # Another tail under the far losses moves what counts as zero thickness.

@@ -333,7 +333,7 @@ def difference_of_shape(peaks):
     u = peaks.u[thinnest].mean(0)
     complete = peaks.spectra.complete[thinnest].all(0)
     flank = complete & (np.abs(u) > _FLANK_FROM) & (u > low) & (u < high)
-    ratios = peaks.ratios()
+    ratios = peaks.ratios
     weight = 1 / ratios.variance[thinnest]
     mean = ((weight * ratios.ratio[thinnest]).sum(0) / weight.sum(0))[flank]
     error = weight.sum(0)[flank] ** -0.5

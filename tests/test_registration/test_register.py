@@ -88,7 +88,7 @@ def test_reference_is_the_shape_of_the_vacuum(with_vacuum):
 
 def test_ratios_of_pure_peaks_are_one_to_their_noise(with_vacuum):
     peaks, *_ = with_vacuum
-    ratio, variance, _ = peaks.ratios()
+    ratio, variance, _ = peaks.ratios
     vacuum = peaks.label == VACUUM
     flank = (np.abs(peaks.u) > 0.3) & (np.abs(peaks.u) < 6) & peaks.spectra.complete
     pulls = ((ratio - 1) / np.sqrt(variance))[flank & vacuum[:, None]]
@@ -111,7 +111,7 @@ def test_mean_ratio_rises_at_the_onset_only_on_the_loss_side(with_vacuum):
 def test_error_of_the_mean_ratio_is_that_of_a_loop(with_vacuum):
     peaks, *_ = with_vacuum
     chosen = peaks.label == 0
-    ratio, variance, _ = peaks.ratios()
+    ratio, variance, _ = peaks.ratios
     u, mean, error = mean_ratio(peaks, chosen)
     group_u = peaks.u[chosen].mean(0)
     for at in (0.5, 2.0, 5.0):

@@ -577,7 +577,8 @@ def test_training_and_application_keep_to_the_threads_of_dask(small, limit, monk
     monkeypatch.setattr(training, "ThreadPoolExecutor", Pool)
     with dask.config.set(**limit):
         small.remove_zlp_ml(n_clusters=2, **QUICK)
-    assert sizes == [1, 1, 1]
+    assert len(sizes) >= 3
+    assert set(sizes) == {1}
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
