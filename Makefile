@@ -10,7 +10,7 @@ AGAINST ?=
 PLACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-search bench-physics test-browser fuzz fuzz-files floors fingerprints bench-peers docs style lint clean
+.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-search bench-physics bench-gui test-browser fuzz fuzz-files floors fingerprints overview bench-peers docs style lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,7 @@ test-closure: $(VENV)/.installed  ## run the statistical tests on many simulated
 	$(BIN)/python -m pytest -n 2 -m closure tests/closure
 
 test-browser: $(VENV)/.installed  ## try the window in a browser (needs chromium; a minute and a half)
+	@command -v chromium > /dev/null || { echo "chromium is not found (Debian: apt-get install chromium)"; exit 1; }
 	$(BIN)/python -m pip install --quiet jupyterlab ipympl playwright
 	ZLPML_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest -n 0 tests/test_gui/test_browser.py
 
@@ -95,6 +96,12 @@ $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
 	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/requirements-peers.txt
 	touch $@
+
+bench-gui: $(VENV)/.installed  ## time the figures and the window, and what they leave behind (three minutes)
+	$(BIN)/python benchmarks/gui.py
+
+overview: $(VENV)/.installed  ## draw the figure at the top of the README
+	$(BIN)/python benchmarks/overview.py
 
 bench-peers: $(PEERS)/.installed  ## install EELSFitter beside, for the benchmarks
 

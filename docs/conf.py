@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sphinx configuration."""
 
+import os
+import sys
 from pathlib import Path
 
 from hyperspy_zlpml import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+from notebooks import execute_gallery
 
 project = "hyperspy_zlpml"
 author = "The hyperspy_zlpml developers"
@@ -26,8 +31,11 @@ sphinx_gallery_conf = {
     # In a process that has loaded HyperSpy this one shows nothing; the tests run it.
     "filename_pattern": r"(?<!without_hyperspy)\.py$",
     "abort_on_example_error": True,
+    "within_subsection_order": "notebooks.ReadingOrder",
+    # Axes that figures return are for those who go on with them.
+    "ignore_repr_types": r"<class 'list'>|matplotlib",
     "copyfile_regex": r".*\.rst",
-    "default_thumb_file": str(Path(__file__).parent / "_static" / "zlp_removal.png"),
+    "default_thumb_file": str(Path(__file__).parent / "_static" / "overview.png"),
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,
@@ -48,12 +56,27 @@ autodoc_inherit_docstrings = False
 # A reference that leads nowhere is an error. Types of parameters are sentences ("ndarray of shape
 # (n_spectra,)") and stay text: numpydoc_xref_param_type is off.
 nitpicky = True
-# What others document is not looked up: the documentation is built without a network.
+# What others document is looked up where there is a network, and stays text where there is none.
+if os.environ.get("ZLPML_DOCS_ONLINE"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "dask": ("https://docs.dask.org/en/stable", None),
+        "matplotlib": ("https://matplotlib.org/stable", None),
+        "hyperspy": ("https://hyperspy.org/hyperspy-doc/current", None),
+        "exspy": ("https://hyperspy.org/exspy", None),
+    }
 nitpick_ignore_regex = [("py:.*", r"(exspy|hyperspy)\..*")]
 
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = "hyperspy_zlpml"
+html_theme_options = {
+    "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo_dark.svg"},
+    "show_toc_level": 2,
+}
 exclude_patterns = [
     "_build",
     "gallery/*.ipynb",
@@ -61,3 +84,8 @@ exclude_patterns = [
     "gallery/*.md5",
     "sg_execution_times.rst",
 ]
+
+
+def setup(app):
+    """Run notebooks once the gallery has made them."""
+    app.connect("builder-inited", execute_gallery, priority=900)

@@ -2,6 +2,7 @@
 """The wheel built from the source distribution installs, holds its data files and registers."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -132,6 +133,29 @@ def test_wheel_holds_its_licence_and_entry_point(distributions):
     ):
         assert f"Provides-Extra: {extra}" in described
     assert "Requires-Python: >=3.10" in described
+
+
+#: Names on conda-forge that are others than on PyPI; extras are packages of their own there.
+CONDA_NAMES = {
+    "hyperspy": "hyperspy-base",
+    "rosettasciio": "rosettasciio-base",
+    "torch": "pytorch",
+    "dask": "dask-core",
+    "matplotlib": "matplotlib-base",
+}
+
+
+def test_conda_recipe_asks_for_the_same_versions(root):
+    """All that the wheel requires, with its bounds; beside these only Python and what an extra brings."""
+    text = (root / "conda.recipe" / "meta.yaml").read_text(encoding="utf-8")
+    run_requirements = text.split("  run:\n")[1].split("\ntest:")[0]
+    found = dict(re.findall(r"^    - (\S+) ?(.*)$", run_requirements, re.MULTILINE))
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    required = project.split("\ndependencies = [")[1].split("\n]")[0]
+    for name, bounds in re.findall(r'"([\w-]+)(?:\[.*?\])?([^"\]]*)"', required):
+        assert found.pop(CONDA_NAMES.get(name, name)) == bounds
+    (python,) = re.findall(r'requires-python = "(.*)"', project)
+    assert found == {"python": python, "h5py": ""}
 
 
 def test_source_distribution_is_complete(distributions, root):

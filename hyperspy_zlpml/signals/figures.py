@@ -10,6 +10,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.collections import PolyCollection
+from matplotlib.ticker import NullLocator
 
 from hyperspy_zlpml.arguments import integers
 from hyperspy_zlpml.signals.maps.figure import edges_of, label_of
@@ -28,6 +29,8 @@ _TO = 30.0
 #: Energy, in FWHM from the peak, from which the subtracted signal decides the scale: closer to the
 #: peak its noise would.
 _SCALE_FROM = 2.0
+#: Height of titles, in parts of the axes: a place that is given need not be sought at every step.
+_TITLE = 1.0
 
 
 def plot_removal(result, indices=None):
@@ -204,11 +207,14 @@ class SpectrumPanels:
         (self._left,) = bottom.plot([], [], color=_LEFT, lw=0.8, label="subtracted")
         self._band_left = _empty_band(bottom, alpha=0.35, label="band (ZLP model)")
         self._limits = []
+        # What is drawn anew at every step is kept small.
+        top.yaxis.set_minor_locator(NullLocator())
+        top.tick_params(labelbottom=False)
         top.set_ylabel("Counts")
         bottom.set(xlabel=f"Energy from the peak ({units})", ylabel="Counts, ZLP removed")
         if legend:
             top.legend(loc="upper right", fontsize=8)
-            bottom.legend(loc="best", fontsize=8)
+            bottom.legend(loc="upper left", fontsize=8)
 
     def show(self, spectrum, title):
         """Show a spectrum.
@@ -234,14 +240,14 @@ class SpectrumPanels:
         _set_band(self._band_left, energy, spectrum.lower, spectrum.upper)
         self._limits = _draw_limits(self._top, self._bottom, spectrum.limits, spectrum.fwhm)
         self._scale(spectrum, data)
-        self._top.set_title(title)
+        self._top.set_title(title, y=_TITLE)
 
     def _show_nothing(self, title):
         for line in (self._data, self._zlp, self._left):
             line.set_data([], [])
         for band in (self._band, self._band_left):
             band.set_verts([])
-        self._top.set_title(f"{title}: left out")
+        self._top.set_title(f"{title}: left out", y=_TITLE)
 
     def _scale(self, spectrum, data):
         """Scale the axes to a spectrum, but for those that the user scaled."""
@@ -453,7 +459,8 @@ def _draw_map(axes, result, labels, n_clusters):
     if vacuum.any() and not vacuum.all():
         title += ", vacuum dashed"
         axes.contour(x.axis, y.axis, vacuum, [0.5], colors="w", linewidths=1, linestyles="--")
-    axes.set(xlabel=label_of(x), ylabel=label_of(y), title=title)
+    axes.set(xlabel=label_of(x), ylabel=label_of(y))
+    axes.set_title(title, y=_TITLE)
 
 
 def draw_image(figure, signal):

@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import threading
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
@@ -163,7 +164,8 @@ def _opened(path):
 def _write(signal, file):
     """Write a signal; a lazy one without its numbers, for which pairs of arrays are returned."""
     if not signal._lazy:
-        signal.save(file, overwrite=True, show_progressbar=False)
+        with _silence():
+            signal.save(file, overwrite=True, show_progressbar=False)
         return []
     variance = signal.get_noise_variance()
     variance_is_lazy = getattr(variance, "_lazy", False)
@@ -188,6 +190,7 @@ _SILENT = threading.Lock()
 
 @contextlib.contextmanager
 def _silence():
-    """Hide the bar of RosettaSciIO for signals within the metadata, which it always shows."""
-    with _SILENT, contextlib.redirect_stdout(io.StringIO()):
+    """Hide what RosettaSciIO shows its users of itself: a bar for signals within the metadata, a class of zarr."""
+    with _SILENT, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The NestedDirectoryStore", FutureWarning)
         yield

@@ -20,6 +20,7 @@ if not BROWSER:
     pytest.skip("ZLPML_BROWSER names no browser", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
+pytest.importorskip("hyperspy_gui_ipywidgets", reason="hyperspy_gui_ipywidgets is not installed")
 
 #: Cells of the notebook.
 CELLS = [
@@ -196,6 +197,7 @@ def test_train_cancel_train_drag_and_match(page):
     x, y, before = place_of_limit(page)
     drag(page, (x, y), (x - 0.02, y))
     picture(page, "4_dragged")
+    picture(page.locator(".jp-OutputArea").nth(1), "window")
     _, _, after = place_of_limit(page)
     assert after < before - 0.05
 
