@@ -117,7 +117,7 @@ def whole_call(signal, ensemble):
 def application(signal, ensemble, owned):
     """A function that makes posterior and results of all spectra, in memory that is there."""
     from hyperspy_zlpml.compute import one_blas_thread
-    from hyperspy_zlpml.compute.mapping import run_in_threads
+    from hyperspy_zlpml.compute.blocks import run_in_threads
 
     applied = signal.remove_zlp_ml(ensemble=ensemble)._application
     peaks, subtraction = applied.peaks, applied.subtraction

@@ -294,7 +294,7 @@ def starts_job(kind, n_founders):
 
 def copies(data, results=None):
     """Five results and the variance of the subtracted signal, each a copy, by all threads."""
-    from hyperspy_zlpml.compute.mapping import run_in_threads
+    from hyperspy_zlpml.compute.blocks import run_in_threads
 
     results = [np.empty_like(data) for _ in range(6)] if results is None else results
     flat = [result.reshape(-1, data.shape[-1]) for result in results]

@@ -851,9 +851,7 @@ def train_on(first, choice, options):
     ensemble = replace(trained.ensemble, origin=Origin(spectra.microscope, provenance))
     warn_of_all(trained.messages)
     adapted = as_trained(ensemble, options.confidence)
-    return Fitted(
-        ensemble, adapted, trained.summary, messages=trained.messages, work=trained.work
-    )
+    return Fitted(ensemble, adapted, trained.summary, messages=trained.messages, work=trained.work)
 
 
 def adapt_to(ensemble, first, choice, options):

@@ -2,6 +2,7 @@
 """Sharing out of work on many spectra: threads, dask blocks, workers of dask.
 
 - ``mapping``: :func:`~hyperspy_zlpml.compute.mapping.map_spectra`, a function of spectra over an image in memory or lazy
+- ``blocks``: blocks of spectra in memory, side by side in threads
 - ``lazy``: dask blocks of whole spectra, computed or stored with a progress bar
 - ``compiled``: functions that are compiled when they are first called
 - ``threads``: how many cores work, and one BLAS thread for each

@@ -9,7 +9,7 @@ left out.
 import numpy as np
 from scipy.ndimage import median_filter, minimum_filter1d
 
-from hyperspy_zlpml.compute.mapping import join_blocks
+from hyperspy_zlpml.compute.blocks import join_blocks
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: Spectra of like brightness that one is compared with.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from hyperspy_zlpml.compute import map_spectra, mapping, one_blas_thread, take_spectra
+from hyperspy_zlpml.compute import blocks, map_spectra, one_blas_thread, take_spectra
 
 N_ENERGY = 24
 NAVIGATIONS = [(), (7,), (3, 4), (2, 3, 4)]
@@ -17,7 +17,7 @@ RESULTS = {"names": ["moments", "ends"], "width": 2, "dtype": float}
 @pytest.fixture(autouse=True)
 def several_slices(monkeypatch):
     """Small images make several slices, too."""
-    monkeypatch.setattr(mapping, "_SPECTRA_AT_ONCE", 3)
+    monkeypatch.setattr(blocks, "_SPECTRA_AT_ONCE", 3)
 
 
 def image_of(navigation):
@@ -104,9 +104,9 @@ def test_slices_of_an_image_cover_every_spectrum_once(monkeypatch):
         visits[rows] += 1
 
     for at_once in (1, 3, 10, 99):
-        monkeypatch.setattr(mapping, "_SPECTRA_AT_ONCE", at_once)
+        monkeypatch.setattr(blocks, "_SPECTRA_AT_ONCE", at_once)
         visits[:] = 0
-        mapping.run_in_threads(visit, len(visits), show_progressbar=False, title="")
+        blocks.run_in_threads(visit, len(visits), show_progressbar=False, title="")
         np.testing.assert_array_equal(visits, 1)
 
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 from hyperspy_zlpml import LazyEELSZLPSpectrum
-from hyperspy_zlpml.compute import mapping, n_threads, threads
+from hyperspy_zlpml.compute import blocks, n_threads, threads
 from hyperspy_zlpml.network import training
 
 CHUNKINGS = {
@@ -573,7 +573,7 @@ def test_training_and_application_keep_to_the_threads_of_dask(small, limit, monk
             sizes.append(size)
             super().__init__(size)
 
-    monkeypatch.setattr(mapping, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(blocks, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(training, "ThreadPoolExecutor", Pool)
     with dask.config.set(**limit):
         small.remove_zlp_ml(n_clusters=2, **QUICK)
@@ -583,7 +583,7 @@ def test_training_and_application_keep_to_the_threads_of_dask(small, limit, monk
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_threads_do_not_change_the_numbers(small, small_reused, n_threads, monkeypatch):
-    monkeypatch.setattr(mapping, "_SPECTRA_AT_ONCE", 5)
+    monkeypatch.setattr(blocks, "_SPECTRA_AT_ONCE", 5)
     with dask.config.set(num_workers=n_threads):
         result = small.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     assert_same_results(result, small_reused, rtol=1e-6)
