@@ -228,7 +228,7 @@ def measured(table, seed, size):
         signal.remove_zlp_ml(random_state=seed, show_progressbar=False), Plasmon(16.7, 4.0)
     )
     for name in ("maximum", "top"):
-        values = getattr(fit, name).data
+        values = getattr(fit, name).value.data
         table.add(f"R4 Si {name}, eV", "16.5-16.9", np.nanmedian(values))
         table.add(f"R4 Si {name} std over the image, eV", "<= 0.15", np.nanstd(values))
     table.add("R4 Si Ep, eV", "-", np.nanmedian(fit.position.value.data))
