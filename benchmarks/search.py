@@ -38,6 +38,7 @@ def main():
     parser.add_argument("--seed", type=int, default=101, help="of the images and of the searches")
     parser.add_argument("--evaluations", type=int, default=20)
     parser.add_argument("--replicas", type=int, default=6, help="networks of each training")
+    parser.add_argument("--waiting", action="store_true", help="time only what uses no core")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
@@ -183,6 +184,10 @@ def measure_workers(options):
     import dask
     from distributed import Client
 
+    one, two = (seconds_of_waiting(n) for n in (1, 2))
+    print(f"threads, evaluations that only wait: {one / two:.2f} x", flush=True)
+    if options.waiting:
+        return
     signal = image_of("ws2_like", options)
     print(f"threads: {ratio_of(signal):.2f} x (load of the machine, {load()})")
     processes = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
@@ -192,6 +197,26 @@ def measure_workers(options):
             quick_search(signal)  # processes import what they need
             seconds.append(seconds_of(signal))
     print(f"workers of dask: {seconds[0] / seconds[1]:.2f} x (load of the machine, {load()})")
+
+
+def seconds_of_waiting(n_workers, n=40):
+    """Seconds of a search whose evaluations use no core: what generations cost that end as a whole."""
+    from hyperspy_zlpml.search.parallel import side_by_side
+    from hyperspy_zlpml.search.search import Plan, evolve
+    from hyperspy_zlpml.search.study import open_study
+
+    began = time.perf_counter()
+    with side_by_side(waited, 0.4, n_workers) as calls:
+        evolve(open_study(None), Plan(n_evaluations=n), calls, seed=0)
+    return time.perf_counter() - began
+
+
+def waited(seconds, settings, seed):
+    """An evaluation that takes between a half and three halves of some seconds, and trains nothing."""
+    from hyperspy_zlpml.search.evaluation import Evaluation
+
+    time.sleep(seconds * np.random.default_rng(seed).uniform(0.5, 1.5))
+    return Evaluation(None, np.nan, 0.0, "nothing is trained")
 
 
 def ratio_of(signal):

@@ -208,9 +208,11 @@ def score(subtraction, held, log_dose=0.0):
         noise = _noise_in(some, held.select(known), window, subtraction)
         found = integrate(subtraction, matched, some, window)
         sigma = np.hypot(found.model_std, found.counting_std)
-        pull[known, number] = found.integral / sigma
+        with np.errstate(invalid="ignore", divide="ignore"):  # windows without channels
+            deviation, width = found.integral / sigma, sigma / noise
+        pull[known, number] = np.where(np.isnan(noise), np.nan, deviation)
         error[known, number] = found.integral / noise
-        density = log_density(found.integral / sigma, sigma / noise)
+        density = log_density(deviation, width)
         log_score[known, number] = np.where(np.isnan(noise), np.nan, density)
     return Scores(_mean_of_windows(log_score), pull, error, held.is_vacuum)
 

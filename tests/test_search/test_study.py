@@ -210,3 +210,10 @@ def test_luck_is_not_selected(whole):
 def test_nothing_trained_leaves_the_defaults():
     failed = [replace(one, note="none") for one in evolved(n_evaluations=2)]
     assert searches.select(failed, calls_of(None), seed=0) == TrainingSettings()
+
+
+def test_workers_of_dask_give_the_same(whole):
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(n_workers=1, threads_per_worker=2, processes=False,
+                            dashboard_address=None):  # fmt: skip
+        assert same(evolved(n_workers=None), whole)
