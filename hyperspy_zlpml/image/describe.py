@@ -62,7 +62,11 @@ class Image:
     sample_index : ndarray of int of shape (n_sample,)
         Usable spectra whose counts were read.
     sample_counts : ndarray of shape (n_sample, n_energy)
-        Free of pedestal.
+        Free of pedestal, spikes bridged.
+    spiked : ndarray of int of shape (n_spiked,)
+        Rows of the sample that held spikes.
+    spiked_counts : ndarray of shape (n_spiked, n_energy)
+        Those with their spikes, free of pedestal.
     vacuum : ndarray of bool of shape (n_spectra,)
         Spectra that see no specimen.
     vacuum_note : str
@@ -74,6 +78,8 @@ class Image:
     detector: Detector
     sample_index: np.ndarray
     sample_counts: np.ndarray
+    spiked: np.ndarray
+    spiked_counts: np.ndarray
     vacuum: np.ndarray
     vacuum_note: str = ""
 
@@ -159,6 +165,8 @@ def describe_image(  # noqa: PLR0913
     if clean is not sample:
         detector = describe_detector(clean.counts, energy, clean.peaks, noise)
     index, counts = clean.index, clean.counts - detector.pedestal
+    as_measured = sample.counts[np.isin(sample.index, index)] - detector.pedestal
+    spiked = np.flatnonzero((as_measured != counts).any(-1))
     parameters = clean.parameters.without_pedestal(detector.pedestal, energy)
     if not (parameters.intensity[index] > 0).any():
         raise NoZeroLossPeakError(
@@ -175,6 +183,8 @@ def describe_image(  # noqa: PLR0913
         detector=detector,
         sample_index=index,
         sample_counts=counts,
+        spiked=spiked,
+        spiked_counts=as_measured[spiked],
         vacuum=vacuum & parameters.usable,
         vacuum_note=note,
     )
@@ -409,6 +419,7 @@ def in_counts_of(reference, image):
         reference,
         parameters=replace(reference.parameters, **scaled),
         sample_counts=ratio * reference.sample_counts,
+        spiked_counts=ratio * reference.spiked_counts,
         detector=replace(image.detector, pedestal=0.0),
     )
 

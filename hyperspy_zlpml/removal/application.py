@@ -8,9 +8,8 @@ import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml import arguments
-from hyperspy_zlpml.compute import as_blocks, compute, map_spectra
+from hyperspy_zlpml.compute import as_blocks, map_spectra
 from hyperspy_zlpml.image.channels import Channels
-from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
 from hyperspy_zlpml.removal.evaluation import OF_MODEL
 from hyperspy_zlpml.removal.integrals import Integrals
@@ -317,7 +316,7 @@ class Application:
         Parameters
         ----------
         posterior : ndarray or dask array of shape (..., n_numbers)
-            Where it is lazy and large only the spectra that were read are looked at.
+            Where it is lazy only the spectra that were read are looked at.
         image : Image
 
         Returns
@@ -325,20 +324,22 @@ class Application:
         ndarray of bool of shape (n_spectra,)
         """
         usable = self.peaks.usable
-        if isinstance(posterior, da.Array) and usable.size > LARGEST_SAMPLE:
+        if isinstance(posterior, da.Array):
             return self._lost_of_sample(image)
-        (packed,) = compute(posterior, show_progressbar=False, title="")
-        packed = packed.reshape(-1, packed.shape[-1])
+        packed = posterior.reshape(-1, posterior.shape[-1])
         return usable & ~Posterior.unpack(packed, self.n_modes).usable
 
     def _lost_of_sample(self, image):
-        """Find the spectra without a ZLP among those that were read, spikes bridged, (n_spectra,)."""
+        """Find the spectra without a ZLP among those that were read, (n_spectra,)."""
         lost = np.zeros(self.peaks.usable.size, bool)
         read = np.flatnonzero(self.peaks.usable[image.sample_index])
         for first in range(0, read.size, _LOOKED_AT):
             some = read[first : first + _LOOKED_AT]
             rows = image.sample_index[some]
-            counts = image.sample_counts[some] + self.subtraction.pedestal
+            counts = image.sample_counts[some]
+            spiked = np.isin(some, image.spiked)
+            counts[spiked] = image.spiked_counts[np.isin(image.spiked, some)]
+            counts = counts + self.subtraction.pedestal
             lost[rows] = ~self.subtraction.posterior(counts, self.peaks.select(rows)).usable
         return lost
 
