@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Thickness from single scattering: in proportion where all losses are not, wherever the axis ends."""
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,23 +17,24 @@ LOST = np.linspace(0, 40, 4001)
 PLASMON, WIDTH = 16.0, 4.0
 
 
-def convolved(first, second):
-    return np.convolve(first, second)[: LOST.size] * LOST[1]
-
-
-def losses_of(thickness, once):
-    """All losses per electron without loss and FWHM, by the series of convolutions."""
-    power, total = once * thickness, np.zeros(LOST.size)
-    for n in range(1, 30):
-        total += power
-        power = convolved(power, once * thickness) / (n + 1)
-    return total
-
-
 def plasmon():
     """Unit area of one loss, most of it on the axis."""
     density = LOST / ((LOST**2 - PLASMON**2) ** 2 + (WIDTH * LOST) ** 2) * (LOST > 6)
     return density / density.sum() / LOST[1]
+
+
+@cache
+def powers():
+    """Convolutions of one loss with itself, each over the factorial of its power."""
+    found = [plasmon()]
+    for n in range(2, 14):
+        found.append(np.convolve(found[-1], plasmon())[: LOST.size] * LOST[1] / n)
+    return np.array(found)
+
+
+def losses_of(thickness):
+    """All losses per electron without loss and FWHM, by the series of convolutions."""
+    return thickness ** np.arange(1, 14) @ powers()
 
 
 def registered(thickness, tail=1e-4, extrapolated_from=4.0, heights=1e5, widths=1.0):
@@ -46,8 +48,7 @@ def registered(thickness, tail=1e-4, extrapolated_from=4.0, heights=1e5, widths=
         np.concatenate([np.linspace(-5, 5, 61), np.linspace(5.2, 39, 170)]), (n, 231)
     )
     height, width = (np.broadcast_to(values, n)[:, None] for values in (heights, widths))
-    once = plasmon()
-    losses = np.stack([np.interp(u[0], LOST, losses_of(t, once)) for t in thickness])
+    losses = np.stack([np.interp(u[0], LOST, losses_of(t)) for t in thickness])
     shape = np.exp(grid.interpolate(log_reference, u))
     n_channels = np.arange(1, 232)
     counts = height * n_channels * (shape + area * width / np.mean(width) * losses)
@@ -121,7 +122,7 @@ def test_plural_scattering_is_what_single_scattering_leaves():
     area = np.trapezoid(np.exp(peaks.log_reference), peaks.grid.u)
     shape = np.exp(peaks.grid.interpolate(peaks.log_reference, peaks.u[0]))
     for t, plural in zip(thickness, found.plural * shape / area, strict=True):
-        expected = np.interp(peaks.u[0], LOST, losses_of(t, once) - t * once)
+        expected = np.interp(peaks.u[0], LOST, losses_of(t) - t * once)
         # The steps of the convolution are a part of the width of the plasmon.
         np.testing.assert_allclose(plural, expected, atol=0.02 * expected.max())
 
