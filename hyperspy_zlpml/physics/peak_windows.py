@@ -16,8 +16,13 @@ from hyperspy_zlpml.compute.records import PerSpectrum
 _BINS_PER_WIDTH = 15
 #: FWHM that the axis of the response reaches to.
 _RESPONSE_REACH = 8.0
-#: Orders above that of a background by which it may depart from it, in fractions of its level.
-_DOUBTS = (0.05, 0.05, 0.025, 0.02)
+#: Orders above that of a background by which it may depart from it, in fractions of its level: any
+#: background in the first two, ...
+_DOUBTS = (0.05, 0.05)
+#: ... and one that bends as at an onset in those after them.
+_ONSET_DOUBTS = (0.025, 0.02)
+#: Smallest exponent of an onset: a slope is then that of the nearest one.
+_SHARPEST_ONSET = 0.5
 
 
 @dataclass(frozen=True)
@@ -100,11 +105,29 @@ class Window(PerSpectrum):
         high = np.where(used, self.energy, -np.inf).max(-1, keepdims=True)
         return np.where(used, (2 * self.energy - low - high) / (high - low + self.step), 0.0)
 
+    @property
+    def nearness(self):
+        """Factor from order to order by which the bend of an onset falls off, 1 where it is in the window.
+
+        The Chebyshev coefficients of ``(1 + r x)^b`` for ``x`` from -1 to 1 fall off as the powers
+        of ``(1 - sqrt(1 - r^2)) / r``; the slope, ``b r`` of the level, tells ``r``.
+        """
+        along, used = self.along(), self.weight > 0
+        low, high = (
+            np.where(part, self.values, 0.0).sum(-1) / np.maximum(part.sum(-1), 1)
+            for part in (used & (along < -1 / 3), used & (along > 1 / 3))
+        )
+        slope = np.abs(high - low) / (4 / 3) / np.maximum(np.abs(high + low) / 2, 1e-300)
+        ratio = np.clip(slope / _SHARPEST_ONSET, 1e-6, 1.0)
+        return (1 - np.sqrt(1 - ratio**2)) / ratio
+
     def doubting(self, order):
         """Allow for a background that is no polynomial of some order.
 
         Adds what it may depart by to the directions: 5 % of the level of the window in each of the next
-        two orders, and 2.5 and 2 % in those after them, as the bend at an onset has them. Faint peaks are then told from the bend of the background, and errors hold it.
+        two orders, and up to 2.5 and 2 % in those after them, as the bend at an onset has them: less the
+        further below the window its slope says that an onset lies. Faint peaks are then told from the
+        bend of the background, and errors hold it.
 
         Parameters
         ----------
@@ -118,7 +141,10 @@ class Window(PerSpectrum):
         if order < 0:
             return self
         level = np.abs((self.values * (self.weight > 0)).sum(-1)) / np.maximum(self.n_used, 1)
-        higher = chebvander(self.along(), order + len(_DOUBTS))[..., order + 1 :] * _DOUBTS
+        sizes = np.array(_DOUBTS + _ONSET_DOUBTS)
+        orders = np.arange(order + 1, order + 1 + sizes.size)
+        sizes = sizes * np.where(orders > order + len(_DOUBTS), self.nearness[:, None] ** orders, 1.0)
+        higher = chebvander(self.along(), orders[-1])[..., orders] * sizes[:, None]
         doubts = np.moveaxis(higher, -1, 1) * (level[:, None] * self.weight)[:, None]
         directions = np.concatenate([self.directions, doubts], 1)
         return replace(self, directions=directions, mixing=mixing_of(directions))
