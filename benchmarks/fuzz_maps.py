@@ -117,14 +117,14 @@ def wrong_numbers(found, removal):
         if not (reason[left_out] == Reason.LEFT_OUT).all():
             return "spectra that were left out have another reason"
         holds = reason == Reason.NONE
-        for name, value, std in numbers_of(one):
-            wrong = wrong_number(name, value, std, holds, left_out)
+        for name, value, std, error in numbers_of(one):
+            wrong = wrong_number(name, value, std, error, holds=holds, left_out=left_out)
             if wrong:
                 return wrong
     return ""
 
 
-def wrong_number(name, value, std, holds, left_out):
+def wrong_number(name, value, std, error, *, holds, left_out):
     """Say what is wrong with one map and its errors; empty where nothing is."""
     known = np.isfinite(value)
     if known[left_out].any():
@@ -134,7 +134,9 @@ def wrong_number(name, value, std, holds, left_out):
     if name in FIRST and not known[holds].all():
         return f"{name} is missing without a reason"
     low, high = BELIEVED.get(name, (-np.inf, np.inf))
-    if ((value < low) | (value > high))[known & holds].any():
+    # A number that is as wrong as it says is an honest one.
+    reach = 3 * error
+    if ((value + reach < low) | (value - reach > high))[known & holds].any():
         return f"{name} of {value[known & holds]} holds"
     return ""
 
@@ -144,15 +146,15 @@ FIRST = ("t_over_lambda", "gap", "temperature", "position", "thickness")
 
 
 def numbers_of(found):
-    """Give name, values and errors of the maps of one result that have errors."""
+    """Give name, values, standard deviations and whole errors of the maps of one result that have errors."""
     for name in (*FIRST, "maximum", "width", "area", "top", "by_density", "by_index", "n"):
         one = getattr(found, name, None)
         if one is None:
             continue
         if hasattr(one, "value"):
-            yield name, one.value.data, one.std.data
+            yield name, one.value.data, one.std.data, one.error
         else:
-            yield name, one.data, found.std.data
+            yield name, one.data, found.std.data, found.std.data
 
 
 if __name__ == "__main__":

@@ -333,18 +333,19 @@ def rebinned(losses, factor):
         name: summed_channels(getattr(losses, name), factor)
         for name in ("counts", "zlp", "variance", "directions")
     }
-    n_half = int(losses.distance[-1] / step)
+    # A response narrower than a new channel has one on either side all the same.
+    n_half = max(int(losses.distance[-1] / step), 1)
     distance = step * np.arange(-n_half, n_half + 1)
     return replace(
         losses,
         energy=summed_channels(losses.energy, factor) / factor,
         distance=distance,
-        response=_response_at(losses, distance, factor),
+        response=_response_at(losses, distance),
         **summed,
     )
 
 
-def _response_at(losses, distance, factor):
+def _response_at(losses, distance):
     """Sum a response into channels around other distances."""
     ends = np.concatenate([distance - 0.5 * (distance[1] - distance[0]), [np.inf]])
     edges = losses.distance + 0.5 * losses.step

@@ -136,7 +136,9 @@ def measure_thickness(  # noqa: PLR0913
     if beam:
         nm = sum_rule(single, collected, tail, tail_error).scaled(4 * BOHR_RADIUS * beam.kinetic)
     missing = _PART * ratio - total.value > np.maximum(_IMPOSSIBLE * total.std, _MISSING)
-    reason = _reasons(losses, single, tail, significance=ratio / ratio_std, missing=missing)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        significance = ratio / ratio_std
+    reason = _reasons(losses, single, tail, significance=significance, missing=missing)
     lacks = ~np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT))
     numbers = [total.value, total.std, total.systematic, nm.value, nm.std, nm.systematic]
     numbers = [np.where(lacks, np.nan, one) for one in (*numbers, tail.exponent)]

@@ -169,3 +169,14 @@ def test_energies_from_the_peak():
     assert np.allclose(counts, counts[0], atol=1e-3 * counts.max())
     assert np.isnan(found.counts[3, -10:]).all()
     assert (found.recorded[3, -10:] == 0).all()
+
+
+@pytest.mark.parametrize("factor", [2, 50, 400])
+def test_channels_wider_than_the_response_hold_all_of_it(factor):
+    # A sharp peak on a long axis.
+    losses, _ = make_losses(0.5, n_energy=4000)
+    found = rebinned(losses, factor)
+    assert found.response.shape[-1] == found.distance.size >= 3
+    np.testing.assert_allclose(found.response.sum(-1), 1)
+    assert (found.response[:, found.distance.size // 2] == found.response.max(-1)).all()
+    assert np.isfinite(single_scattering(losses, factor).counts).any()
