@@ -143,7 +143,9 @@ class Window(PerSpectrum):
         level = np.abs((self.values * (self.weight > 0)).sum(-1)) / np.maximum(self.n_used, 1)
         sizes = np.array(_DOUBTS + _ONSET_DOUBTS)
         orders = np.arange(order + 1, order + 1 + sizes.size)
-        sizes = sizes * np.where(orders > order + len(_DOUBTS), self.nearness[:, None] ** orders, 1.0)
+        sizes = sizes * np.where(
+            orders > order + len(_DOUBTS), self.nearness[:, None] ** orders, 1.0
+        )
         higher = chebvander(self.along(), orders[-1])[..., orders] * sizes[:, None]
         doubts = np.moveaxis(higher, -1, 1) * (level[:, None] * self.weight)[:, None]
         directions = np.concatenate([self.directions, doubts], 1)
