@@ -258,10 +258,7 @@ def test_a_slope_has_no_top():
 
 
 def test_errors_hold():
-    """Pulls of 400 spectra with noise and an error that channels share are standard normal.
-
-    A little less, for their background is a polynomial, which the error does not take for granted.
-    """
+    """Pulls of 400 spectra with noise and an error that channels share are standard normal."""
     losses = make_losses(
         exciton_on(quadratic),
         400,
@@ -275,8 +272,8 @@ def test_errors_hold():
     found = fit_peaks(losses, [EXCITON])
     pull = (column(found, "position") - 2.03) / column(found, "position", "std")
     assert abs(pull.mean()) < 0.2
-    assert 0.85 < pull.std() < 1.1
-    assert 0.62 < (np.abs(pull) < 1).mean() < 0.78
+    assert 0.9 < pull.std() < 1.1
+    assert 0.62 < (np.abs(pull) < 1).mean() < 0.74
     assert np.median(found[:, -3]) == pytest.approx(1, abs=0.1)
 
 
@@ -290,17 +287,11 @@ def test_what_the_peak_may_be_off_by_is_in_the_error():
     assert np.sqrt(added) == pytest.approx(0.1 * AREA, rel=0.1)
 
 
-def few(energy):
-    """Background of so few counts that noise hides whether it is a polynomial."""
-    return 0.01 * quadratic(energy)
-
-
-@pytest.mark.parametrize("background, least", [(few, 0.008), (quadratic, 0.0)])
-def test_false_alarms_are_as_often_as_stated(background, least):
-    """Two in a hundred above 2, one in a thousand above 3, where noise is what might make peaks; else fewer."""
-    losses = make_losses(background, 3000, rng=np.random.default_rng(4))
+def test_false_alarms_are_as_often_as_stated():
+    """Two in a hundred above 2, one in a thousand above 3."""
+    losses = make_losses(quadratic, 3000, rng=np.random.default_rng(4))
     found = fit_peaks(losses, [EXCITON], threshold=9.0)
-    assert least <= (found[:, -2] > 2).mean() < 0.03
+    assert 0.008 < (found[:, -2] > 2).mean() < 0.03
     assert (found[:, -2] > 3).mean() < 0.003
     assert (found[:, -1] == Reason.NOT_SIGNIFICANT).all()
     assert np.isnan(found[:, :-2]).all()
@@ -416,14 +407,13 @@ def test_gains_are_losses_turned_round():
 def test_pooled_spectra_know_their_peak_better_but_not_what_they_share(is_shared):
     peak = blurred("gaussian", 2.03, 0.23, AREA * STEP)
     directions = [(lambda e: 0.2 * peak(e)) if is_shared else (lambda e: 0 * e)]
-    losses = make_losses(exciton_on(few), 9, directions=directions)
+    losses = make_losses(exciton_on(quadratic), 9, directions=directions)
     piece = piece_of(losses, [EXCITON])
     one = fit_peaks(losses.select([4]), [EXCITON], threshold=0.0)
     mean = fit_group(pooled(piece, piece.select([4])), [EXCITON], threshold=0.0)[:, 0]
     ratio = column(mean, "area", "std") / column(one, "area", "std")
     assert column(mean, "area") == pytest.approx(column(one, "area"), rel=0.02)
-    # What the background may be does not average out either.
-    assert ratio > 0.85 if is_shared else ratio < 0.7
+    assert ratio > 0.85 if is_shared else ratio < 0.6
 
 
 @pytest.mark.parametrize(
