@@ -188,7 +188,7 @@ class _Problem(PerSpectrum):
         return _State(
             parameters=parameters.copy(),
             cost=(residual**2).sum(-1) + (self.precision * off**2).sum(-1),
-            normal=jacobian @ jacobian.mT + np.diag(self.precision),
+            normal=jacobian @ jacobian.swapaxes(-1, -2) + np.diag(self.precision),
             gradient=(jacobian @ residual[..., None])[..., 0] + self.precision * off,
             damping=damping,
         )

@@ -81,8 +81,8 @@ class Window(PerSpectrum):
         ndarray of shape (n, n_rows, n_bins)
         """
         rows = rows * self.weight[:, None]
-        rows = rows - (rows @ self.directions.mT @ self.mixing) @ self.directions
-        return rows - (rows @ self.free.mT) @ self.free
+        rows = rows - (rows @ self.directions.swapaxes(-1, -2) @ self.mixing) @ self.directions
+        return rows - (rows @ self.free.swapaxes(-1, -2)) @ self.free
 
     def beside(self, shapes):
         """Let shapes be there to any amount: a linear fit of them goes into all that is whitened.
@@ -95,8 +95,8 @@ class Window(PerSpectrum):
         -------
         Window
         """
-        free, _ = np.linalg.qr(self.whiten(shapes).mT)
-        return replace(self, free=free.mT)
+        free, _ = np.linalg.qr(self.whiten(shapes).swapaxes(-1, -2))
+        return replace(self, free=free.swapaxes(-1, -2))
 
     def along(self):
         """Place of every bin among those that are used, from -1 to 1; 0 for others."""
@@ -197,11 +197,11 @@ def mixing_of(directions):
     >>> np.allclose(root @ root, np.linalg.inv(np.eye(3) + w[0].T @ w[0]))
     True
     """
-    squared, vectors = np.linalg.eigh(directions @ directions.mT)
+    squared, vectors = np.linalg.eigh(directions @ directions.swapaxes(-1, -2))
     squared = np.maximum(squared, 0)
     # (1 - 1/sqrt(1 + s)) / s without the cancellation at small s.
     root = np.sqrt(1 + squared)
-    return (vectors / (root * (1 + root))[:, None]) @ vectors.mT
+    return (vectors / (root * (1 + root))[:, None]) @ vectors.swapaxes(-1, -2)
 
 
 def take_window(losses, low, high, width):

@@ -364,7 +364,7 @@ def top(window, about, reach):
     x = (window.energy - about[:, None]) / np.where(reach > 0, reach, 1.0)[:, None]
     powers = np.where(window.weight > 0, x, 0.0)[:, None] ** np.arange(_TOP_ORDER + 1)[:, None]
     rows = window.whiten(np.concatenate([window.values[:, None], powers], 1))
-    normal = rows[:, 1:] @ rows[:, 1:].mT
+    normal = rows[:, 1:] @ rows[:, 1:].swapaxes(-1, -2)
     covariance = inverted(np.where(enough[:, None, None], normal, np.eye(_TOP_ORDER + 1)))
     quartic = (covariance @ (rows[:, 1:] @ rows[:, 0][..., None]))[..., 0]
     place, slope, bend = _maximum_of(quartic)

@@ -164,7 +164,7 @@ def _opened(path):
 def _write(signal, file):
     """Write a signal; a lazy one without its numbers, for which pairs of arrays are returned."""
     if not signal._lazy:
-        with _silence():
+        with _without_warnings_of_zarr():
             signal.save(file, overwrite=True, show_progressbar=False)
         return []
     variance = signal.get_noise_variance()
@@ -190,7 +190,14 @@ _SILENT = threading.Lock()
 
 @contextlib.contextmanager
 def _silence():
-    """Hide what RosettaSciIO shows its users of itself: a bar for signals within the metadata, a class of zarr."""
-    with _SILENT, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    """Hide what RosettaSciIO shows its users of itself: a bar for signals within the metadata."""
+    with _SILENT, contextlib.redirect_stdout(io.StringIO()), _without_warnings_of_zarr():
+        yield
+
+
+@contextlib.contextmanager
+def _without_warnings_of_zarr():
+    """Hide that RosettaSciIO uses a class that zarr will drop."""
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The NestedDirectoryStore", FutureWarning)
         yield

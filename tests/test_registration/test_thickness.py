@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 from scipy.stats import poisson
 
 from hyperspy_zlpml.registration.thickness import measure_thickness, single_scattering
@@ -43,7 +44,7 @@ def registered(thickness, tail=1e-4, extrapolated_from=4.0, heights=1e5, widths=
     n = thickness.size
     grid = Grid.covering(-6, 45)
     log_reference = np.maximum(-4 * np.log(2) * grid.u**2, np.log(tail))
-    area = np.trapezoid(np.exp(log_reference), grid.u)
+    area = trapezoid(np.exp(log_reference), grid.u)
     u = np.broadcast_to(
         np.concatenate([np.linspace(-5, 5, 61), np.linspace(5.2, 39, 170)]), (n, 231)
     )
@@ -119,7 +120,7 @@ def test_plural_scattering_is_what_single_scattering_leaves():
     thickness, once = np.linspace(0.2, 1.0, 15), plasmon()
     peaks = registered(thickness)
     found = measure_thickness(peaks)
-    area = np.trapezoid(np.exp(peaks.log_reference), peaks.grid.u)
+    area = trapezoid(np.exp(peaks.log_reference), peaks.grid.u)
     shape = np.exp(peaks.grid.interpolate(peaks.log_reference, peaks.u[0]))
     for t, plural in zip(thickness, found.plural * shape / area, strict=True):
         expected = np.interp(peaks.u[0], LOST, losses_of(t) - t * once)
