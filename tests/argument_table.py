@@ -623,18 +623,26 @@ def _map_methods(scene):
     KINDS["energy of gains"] = optional(
         number(1e-12, float(np.nanmedian(removed.centre) - energy[0]))
     )
-    peak = {"energy": "a positive number", "width": "a positive number", "window": "window or None"}
+    KINDS["an end below 2 eV or None"] = optional(number(-1e300, 1.9999999))
+    KINDS["an end above 2 eV or None"] = optional(number(2.0000001, 1e300))
+    peak = {
+        "energy": "a positive number",
+        "width": "a positive number",
+        "left": "an end below 2 eV or None",
+        "right": "an end above 2 eV or None",
+    }
     at_2_ev = {"energy": 2.0, "width": 0.1}
     return [
         Called("r.temperature", removal.temperature,
-               {"left": "energy of gains", "right": "a positive number or None", **bar}),
+               {"left": "energy of gains", "right": "a positive number or None", "pool": "pool or None",
+                **bar}),
         Called("r.fit_peaks", removal.fit_peaks, {
             "peaks": "none of these", "pool": "pool or None", "threshold": "a threshold",
             "single_scattering": "a flag", "side": "a side", **bar,
         }, {"peaks": Exciton(2.0, 0.1)}),
-        Called("Plasmon", Plasmon, peak, at_2_ev, names=("window", "energy", "width")),
+        Called("Plasmon", Plasmon, peak, at_2_ev, names=("left", "right", "energy", "width")),
         Called("Exciton", Exciton, {**peak, "shape": "shape of a peak", "background": "order"},
-               at_2_ev, names=("window", "energy", "width")),
+               at_2_ev, names=("left", "right", "energy", "width")),
         Called("Beam", Beam, {
             "energy": "energy of a beam", "collection_angle": "collection angle",
             "convergence_angle": "angle",

@@ -36,16 +36,26 @@ def run_in_threads(work, n_spectra, show_progressbar, title):
     >>> bool((visits == 1).all())
     True
     """
-    blocks = [
+    n_blocks = len(_slices(n_spectra))
+    with steps(title, n_blocks, show_progressbar) as advance:
+        for number, _ in enumerate(_side_by_side(work, n_spectra), start=1):
+            advance(number)
+
+
+def _slices(n_spectra):
+    """Cut spectra into blocks."""
+    return [
         slice(start, min(start + _SPECTRA_AT_ONCE, n_spectra))
         for start in range(0, n_spectra, _SPECTRA_AT_ONCE)
     ]
+
+
+def _side_by_side(work, n_spectra):
+    """Call a function with slices of spectra in threads, and give what it gives, in order."""
     with one_blas_thread, ThreadPoolExecutor(n_threads()) as pool:
-        with steps(title, len(blocks), show_progressbar) as advance:
-            # Closed by hand: blocks that wait are not begun any more after an error.
-            with contextlib.closing(pool.map(work, blocks)) as done:
-                for number, _ in enumerate(done, start=1):
-                    advance(number)
+        # Closed by hand: blocks that wait are not begun any more after an error.
+        with contextlib.closing(pool.map(work, _slices(n_spectra))) as done:
+            yield from done
 
 
 def join_blocks(function, *arrays):
@@ -73,13 +83,11 @@ def join_blocks(function, *arrays):
     >>> bool((highest - lowest == 2).all()), highest.shape
     (True, (2000,))
     """
-    found = {}
 
     def work(rows):
-        found[rows.start] = function(*(array[rows] for array in arrays))
+        return function(*(array[rows] for array in arrays))
 
-    run_in_threads(work, len(arrays[0]), show_progressbar=False, title="")
-    in_order = [found[start] for start in sorted(found)]
+    in_order = list(_side_by_side(work, len(arrays[0])))
     if not isinstance(in_order[0], tuple):
         return np.concatenate(in_order)
     return tuple(np.concatenate(parts) for parts in zip(*in_order, strict=True))
