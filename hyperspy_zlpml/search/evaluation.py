@@ -12,7 +12,7 @@ from hyperspy_zlpml.compute import compute, one_blas_thread, take_spectra
 from hyperspy_zlpml.network.selection import TooFewReplicasError
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.search.parts import Parts, share_out
-from hyperspy_zlpml.search.scores import LOST, HeldOut, Scores, hold_out, kind_weights, score
+from hyperspy_zlpml.search.scores import LOST, HeldOut, Scores, hold_out, kinds_of, score
 from hyperspy_zlpml.training.train import register_image
 from hyperspy_zlpml.workflow import FirstLook, Options, choose, look, train_on
 
@@ -95,7 +95,9 @@ def prepare(spectra, options):
         warnings.simplefilter("ignore")
         first = look(_spectra_of(whole.spectra, parts.training), own)
     regions = _regions_of(first, own)
-    held = [_hold_out(whole, some, regions) for some in (parts.selection, parts.judgement)]
+    sets = (parts.selection, parts.judgement)
+    kinds = kinds_of(*(image.vacuum[some] for some in sets))
+    held = [_hold_out(whole, *one, regions) for one in zip(sets, kinds, strict=True)]
     return Prepared(first, own, *held, parts)
 
 
@@ -134,12 +136,13 @@ def _regions_of(first, options):
         return register_image(choice.samples.training, noise, n_clusters, first.limits).regions
 
 
-def _hold_out(whole, rows, regions):
+def _hold_out(whole, rows, kind, regions):
     image = whole.image
     return hold_out(
         _read(whole.spectra.counts, rows),
         image.parameters.select(rows),
         image.vacuum[rows],
+        kind=kind,
         energy=image.energy,
         regions=regions,
     )
@@ -191,9 +194,8 @@ def scores_of(evaluation, held):
 
     Returns
     -------
-    log_score, weights : ndarray of shape (n_spectra,)
+    ndarray of shape (n_spectra,)
     """
-    weights = kind_weights(held.is_vacuum)
     if evaluation.scores is None:
-        return np.full(weights.size, LOST), weights
-    return evaluation.scores.log_score, weights
+        return np.full(held.kind.size, LOST)
+    return evaluation.scores.log_score

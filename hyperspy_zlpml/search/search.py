@@ -319,9 +319,9 @@ def judge(best, prepared, calls, *, n_trainings, seed, show_progressbar=False):
     arguments = [(settings, one, True) for settings in both for one in seeds]
     found = _followed(calls, arguments, "Judging", show_progressbar)
     held = prepared.judgement
-    scores = np.array([scores_of(one, held)[0] for one in found])
+    scores = np.array([scores_of(one, held) for one in found])
     scores = scores.reshape(len(both), n_trainings, -1)
-    return compare(scores[-1], scores[0], scores_of(found[0], held)[1])
+    return compare(scores[-1], scores[0], held.kind)
 
 
 def _followed(calls, arguments, title, show_progressbar):
