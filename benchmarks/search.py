@@ -202,12 +202,12 @@ def measure_workers(options):
 def seconds_of_waiting(n_workers, n=40):
     """Seconds of a search whose evaluations use no core: what generations cost that end as a whole."""
     from hyperspy_zlpml.search.parallel import side_by_side
-    from hyperspy_zlpml.search.search import Plan, evolve
+    from hyperspy_zlpml.search.search import SearchPlan, evolve
     from hyperspy_zlpml.search.study import open_study
 
     began = time.perf_counter()
     with side_by_side(waited, 0.4, n_workers) as calls:
-        evolve(open_study(None), Plan(n_evaluations=n), calls, seed=0)
+        evolve(open_study(None), SearchPlan(n_evaluations=n), calls, seed=0)
     return time.perf_counter() - began
 
 

@@ -13,7 +13,7 @@ from hyperspy_zlpml.search import study as studies
 from hyperspy_zlpml.search.evaluation import Evaluation
 from hyperspy_zlpml.search.parallel import side_by_side
 from hyperspy_zlpml.search.scores import Scores
-from hyperspy_zlpml.search.search import Plan, evolve
+from hyperspy_zlpml.search.search import SearchPlan, evolve
 
 pytest.importorskip("optuna")
 
@@ -47,7 +47,7 @@ def pretended(shared, settings, seed, judged=False):
 def evolved(storage=None, n_evaluations=25, n_workers=1, seed=3, pause=0.0, **more):
     """History of a search."""
     study = studies.open_study(storage)
-    plan = Plan(n_evaluations=n_evaluations, **more)
+    plan = SearchPlan(n_evaluations=n_evaluations, **more)
     with side_by_side(pretended, pause, n_workers) as calls:
         evolve(study, plan, calls, seed)
     return studies.history_of(study)
@@ -72,7 +72,7 @@ def generation_of(trial):
 def test_the_defaults_are_bred_from_and_a_generation_counts_them():
     study = studies.open_study(None)
     with side_by_side(pretended, 0.0, 1) as calls:
-        evolve(study, Plan(n_evaluations=11), calls, 3)
+        evolve(study, SearchPlan(n_evaluations=11), calls, 3)
     of_first, *others, of_last = study.get_trials()
     assert [generation_of(one) for one in (of_first, *others, of_last)] == 10 * [0] + [1]
     children = evolved(n_evaluations=20)[10:]
