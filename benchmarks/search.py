@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-PARTS = ("kinds", "bad", "measured", "again", "workers")
+PARTS = ("kinds", "bad", "measured", "bars", "again", "workers")
 KINDS = ("ws2_like", "monochromated", "thick_small_gap", "low_dose", "no_vacuum")
 MEASURED = {
     "si_16x16_200kV.dm3": "silicon, 16 x 16, no vacuum",
@@ -38,7 +38,6 @@ def main():
     parser.add_argument("--seed", type=int, default=101, help="of the images and of the searches")
     parser.add_argument("--evaluations", type=int, default=20)
     parser.add_argument("--replicas", type=int, default=6, help="networks of each training")
-    parser.add_argument("--waiting", action="store_true", help="time only what uses no core")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
@@ -70,10 +69,11 @@ def searched(signal, options, **more):
 def told(name, found, more=""):
     """Print what a search has found, in one line and the settings below."""
     compared = found.comparison
-    verdict = str(compared).split(" over")[0].split(" against")[0]
+    verdict = found.verdict.split(" over")[0].split(" against")[0]
+    # Nothing is compared where the defaults are the best.
+    gain = f"{compared.gain:+8.3f} +- {compared.error:.3f}" if found.best.differences else ""
     print(
-        f"{name:35} {compared.default_score:8.3f} {compared.score:8.3f} "
-        f"{compared.gain:+8.3f} +- {compared.error:.3f}   {verdict}{more}"
+        f"{name:35} {compared.default_score:8.3f} {compared.score:8.3f} {gain:17}   {verdict}{more}"
     )
     print(f"    best: {found.best}", flush=True)
 
@@ -105,8 +105,13 @@ def measure_bad(options):
         told(kind, found, f"   {found.history[0].score:.3f} for {aim:.3f}   {n}")
 
 
-def default_score(signal, options, n=3):
+def default_score(signal, options):
     """Score of the defaults on the spectra that settings are selected by, mean of some trainings."""
+    return np.mean([one.score for one in evaluated_defaults(signal, options)])
+
+
+def evaluated_defaults(signal, options, judged=False, n=3):
+    """Evaluations of the defaults, by some trainings."""
     from hyperspy_zlpml import TrainingSettings
     from hyperspy_zlpml.search.evaluation import evaluate, prepare
     from hyperspy_zlpml.workflow import Options, Spectra
@@ -114,7 +119,7 @@ def default_score(signal, options, n=3):
     energy = signal.axes_manager.signal_axes[0].axis
     asked = Options(n_replicas=options.replicas, random_state=options.seed).checked()
     prepared = prepare(Spectra(signal.data, energy), asked)
-    return np.mean([evaluate(prepared, TrainingSettings(), seed).score for seed in range(n)])
+    return [evaluate(prepared, TrainingSettings(), seed, judged) for seed in range(n)]
 
 
 def measure_measured(options):
@@ -128,6 +133,24 @@ def measure_measured(options):
     for name, what in MEASURED.items():
         signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
         told(what, searched(signal, options))
+
+
+def measure_bars(options):
+    """What scores of the defaults on measured spectra are made of, where these are there."""
+    import hyperspy.api as hs
+
+    if not DATA.is_dir():
+        print("skipped, ../shared/data is not there")
+        return
+    print(
+        "three trainings of the defaults; error in units of counting noise, coverage 0.68 if right"
+    )
+    print(f"{'':35} {'score':>8} {'error':>8} {'coverage':>9}")
+    for name, what in MEASURED.items():
+        signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
+        scores = [one.scores for one in evaluated_defaults(signal, options, judged=True)]
+        mean, error, coverage = np.mean([(s.mean, s.rms_error, s.coverage) for s in scores], 0)
+        print(f"{what:35} {mean:8.3f} {error:8.2f} {coverage:9.2f}", flush=True)
 
 
 def measure_again(options):
@@ -184,10 +207,6 @@ def measure_workers(options):
     import dask
     from distributed import Client
 
-    one, two = (seconds_of_waiting(n) for n in (1, 2))
-    print(f"threads, evaluations that only wait: {one / two:.2f} x", flush=True)
-    if options.waiting:
-        return
     signal = image_of("ws2_like", options)
     print(f"threads: {ratio_of(signal):.2f} x (load of the machine, {load()})")
     processes = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
@@ -197,26 +216,6 @@ def measure_workers(options):
             quick_search(signal)  # processes import what they need
             seconds.append(seconds_of(signal))
     print(f"workers of dask: {seconds[0] / seconds[1]:.2f} x (load of the machine, {load()})")
-
-
-def seconds_of_waiting(n_workers, n=40):
-    """Seconds of a search whose evaluations use no core: what generations cost that end as a whole."""
-    from hyperspy_zlpml.search.parallel import side_by_side
-    from hyperspy_zlpml.search.search import Plan, evolve
-    from hyperspy_zlpml.search.study import open_study
-
-    began = time.perf_counter()
-    with side_by_side(waited, 0.4, n_workers) as calls:
-        evolve(open_study(None), Plan(n_evaluations=n), calls, seed=0)
-    return time.perf_counter() - began
-
-
-def waited(seconds, settings, seed):
-    """An evaluation that takes between a half and three halves of some seconds, and trains nothing."""
-    from hyperspy_zlpml.search.evaluation import Evaluation
-
-    time.sleep(seconds * np.random.default_rng(seed).uniform(0.5, 1.5))
-    return Evaluation(None, np.nan, 0.0, "nothing is trained")
 
 
 def ratio_of(signal):

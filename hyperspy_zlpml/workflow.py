@@ -100,6 +100,8 @@ _RECORDED = (
     "replica_kind",
     "settings",
 )
+#: Arguments whose place settings take.
+_IN_SETTINGS = ("n_clusters", "replica_kind")
 
 
 # --- what is asked for, and what is returned -------------------------------------------------------
@@ -177,7 +179,7 @@ class Options:
         if self.settings is None:
             return
         instance(self.settings, "settings", TrainingSettings)
-        for name in ("n_clusters", "replica_kind"):
+        for name in _IN_SETTINGS:
             given, default = getattr(self, name), DEFAULTS[name]
             if given not in (default, getattr(self.settings, name)):
                 raise ValueError(
@@ -195,11 +197,15 @@ class Options:
     def described(self):
         """Describe the arguments for the record, as far as text and numbers tell.
 
+        Those whose place ``settings`` take are the ones in ``settings``.
+
         Returns
         -------
         dict
         """
-        return describe_arguments({name: getattr(self, name) for name in _RECORDED})
+        effective = {name: getattr(self, name) for name in _RECORDED}
+        effective |= {name: getattr(self.training, name) for name in _IN_SETTINGS}
+        return describe_arguments(effective)
 
     @property
     def limits(self):

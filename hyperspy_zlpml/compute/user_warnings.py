@@ -10,6 +10,8 @@ from contextvars import ContextVar
 _PACKAGE = __name__.split(".")[0]
 #: What was said already, where nothing is to be said twice.
 _SAID = ContextVar("said", default=None)
+#: Whether nothing is to be said at all.
+_SILENT = ContextVar("silent", default=False)
 
 
 @contextmanager
@@ -34,6 +36,26 @@ def each_warning_once():
         _SAID.reset(token)
 
 
+@contextmanager
+def nothing_said():
+    """Say nothing within this context, in this thread alone: what others notice is said.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from hyperspy_zlpml.compute.user_warnings import nothing_said, warn_user
+    >>> with warnings.catch_warnings(record=True) as caught, nothing_said():
+    ...     warn_user("one peak is saturated")
+    >>> caught
+    []
+    """
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
+
 def warn_user(message):
     """Raise a UserWarning that points at the first caller outside of this package.
 
@@ -51,6 +73,8 @@ def warn_user(message):
     >>> caught[0].category.__name__, str(caught[0].message)
     ('UserWarning', 'the peaks are narrow')
     """
+    if _SILENT.get():
+        return
     said = _SAID.get()
     if said is not None:
         if message in said:

@@ -28,7 +28,7 @@ def softsign(values, out=None):
     return np.divide(values, 1 + np.abs(values), out=out)
 
 
-#: Functions of hidden units by their names: smooth, between -1 and 1.
+#: Functions of hidden units by their names, increasing and bounded: from -1, or 0 (logistic), to 1.
 ACTIVATIONS = {"tanh": np.tanh, "logistic": expit, "softsign": softsign}
 
 

@@ -7,6 +7,7 @@
 - ``evaluation``: one training and its score: a pure function, for threads and workers of dask
 - ``parallel``: evaluations side by side, their results in order
 - ``study``: generations of settings, kept in a file
+- ``facts``: what a search depends on, for a file to be gone on with by the same alone
 - ``comparison``: settings against the defaults, on spectra that the search has not seen
 - ``result``, ``figure``: what is returned and drawn
 - ``search``: the search itself, from top to bottom

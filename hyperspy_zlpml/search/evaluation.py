@@ -2,17 +2,18 @@
 """One evaluation of settings: train on one set of spectra, score on another."""
 
 import time
-import warnings
 from dataclasses import dataclass, replace
 
 import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml.compute import compute, one_blas_thread, take_spectra
+from hyperspy_zlpml.compute.user_warnings import nothing_said, warn_of_all
 from hyperspy_zlpml.network.selection import TooFewReplicasError
+from hyperspy_zlpml.registration.find_regions import late_limits
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.search.parts import Parts, share_out
-from hyperspy_zlpml.search.scores import LOST, HeldOut, Scores, hold_out, kind_weights, score
+from hyperspy_zlpml.search.scores import LOST, HeldOut, Scores, hold_out, kinds_of, score
 from hyperspy_zlpml.training.train import register_image
 from hyperspy_zlpml.workflow import FirstLook, Options, choose, look, train_on
 
@@ -84,18 +85,23 @@ def prepare(spectra, options):
     ------
     NoZeroLossPeakError
         If too few spectra have a usable peak.
+
+    Warns
+    -----
+    UserWarning
+        Of all that evaluations would warn of, which they do not.
     """
     whole = look(spectra, options)
     image = whole.image
     rows = image.sample_index[image.usable[image.sample_index]]
     parts = share_out(rows, image.vacuum[rows], np.random.default_rng(options.seed))
     own = _options_for(parts.training, whole, options)
-    with warnings.catch_warnings():
-        # What was noticed was said of the whole image.
-        warnings.simplefilter("ignore")
+    with nothing_said():  # what was noticed was said of the whole image
         first = look(_spectra_of(whole.spectra, parts.training), own)
     regions = _regions_of(first, own)
-    held = [_hold_out(whole, some, regions) for some in (parts.selection, parts.judgement)]
+    sets = (parts.selection, parts.judgement)
+    kinds = kinds_of(*(image.vacuum[some] for some in sets))
+    held = [_hold_out(whole, *one, regions) for one in zip(sets, kinds, strict=True)]
     return Prepared(first, own, *held, parts)
 
 
@@ -127,19 +133,25 @@ def _read(data, rows):
 
 
 def _regions_of(first, options):
-    """Find the regions of the spectra that are trained on, with the default settings."""
+    """Find the regions of the spectra that are trained on, with the default settings.
+
+    Limits that were given too far out are warned of here, once for all evaluations.
+    """
     choice = choose(first, options)
     n_clusters, noise = choice.clusters.centres.size, first.image.detector.noise
     with one_blas_thread:
-        return register_image(choice.samples.training, noise, n_clusters, first.limits).regions
+        image = register_image(choice.samples.training, noise, n_clusters, first.limits)
+        warn_of_all((late_limits(image.peaks, n_clusters, first.limits),))
+    return image.regions
 
 
-def _hold_out(whole, rows, regions):
+def _hold_out(whole, rows, kind, regions):
     image = whole.image
     return hold_out(
         _read(whole.spectra.counts, rows),
         image.parameters.select(rows),
         image.vacuum[rows],
+        kind=kind,
         energy=image.energy,
         regions=regions,
     )
@@ -163,7 +175,7 @@ def evaluate(prepared, settings, seed, judged=False):
     began = time.perf_counter()
     options = replace(prepared.options, settings=settings, random_state=seed)
     first = prepared.first
-    with one_blas_thread:
+    with one_blas_thread, nothing_said():  # preparation has said it
         choice = choose(first, options)
         try:
             fitted = train_on(first, choice, options)
@@ -191,9 +203,8 @@ def scores_of(evaluation, held):
 
     Returns
     -------
-    log_score, weights : ndarray of shape (n_spectra,)
+    ndarray of shape (n_spectra,)
     """
-    weights = kind_weights(held.is_vacuum)
     if evaluation.scores is None:
-        return np.full(weights.size, LOST), weights
-    return evaluation.scores.log_score, weights
+        return np.full(held.kind.size, LOST)
+    return evaluation.scores.log_score

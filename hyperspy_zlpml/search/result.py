@@ -12,6 +12,8 @@ from hyperspy_zlpml.training.settings import TrainingSettings
 
 #: Columns of a table of the history beside the settings.
 _COLUMNS = ("number", "score", "work", "error", "coverage", "seconds", "note")
+#: Verdict where there is nothing to compare the defaults with.
+_SAME = "the defaults are the best found"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class SettingsSearch:
         return self.best if self.comparison.is_gain else TrainingSettings()
 
     @property
+    def verdict(self):
+        """Whether the best are better than the defaults, in words (text)."""
+        return str(self.comparison) if self.best.differences else _SAME
+
+    @property
     def front(self):
         """Records that no other beats in both score and work, cheapest first (tuple of Record)."""
         trained = sorted((one for one in self.history if not one.note), key=_cheapest_first)
@@ -72,15 +79,19 @@ class SettingsSearch:
             f"{len(self.history)} settings evaluated"
             + (f", {n_failed} of which could not be trained" if n_failed else "")
             + f". Best: {self.best}.",
-            f"On {compared.n_spectra} spectra that the search has not seen, trained "
-            f"{compared.n_trainings} times: {compared}; significant beyond {compared.least:.3f}.",
         ]
+        if not self.best.differences:
+            return "\n".join([*lines, f"{_SAME.capitalize()}, and stay."])
+        lines.append(
+            f"On {compared.n_spectra} spectra that the search has not seen, trained "
+            f"{compared.n_trainings} times: {compared}; significant beyond {compared.least:.3f}."
+        )
         if not compared.is_gain:
             lines.append("The defaults stay.")
         return "\n".join(lines)
 
     def __repr__(self):
-        verdict = str(self.comparison).split(":")[0]
+        verdict = self.verdict.split(":")[0]
         return f"<SettingsSearch of {len(self.history)} settings, {verdict}>"
 
     def _repr_html_(self):
@@ -90,7 +101,7 @@ class SettingsSearch:
         rows = [
             ("evaluated", html.text(f"{len(self.history)} settings")),
             ("best", html.text(str(self.best))),
-            ("verdict", html.coloured(str(compared), kind)),
+            ("verdict", html.coloured(self.verdict, kind)),
             ("to remove with", html.text(str(self.settings))),
         ]
         front = [

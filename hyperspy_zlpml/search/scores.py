@@ -28,6 +28,8 @@ _MATCHED_PART = 0.6
 _MATCHED_WITHOUT = 2.5
 #: Windows that a tail is cut into, each a constant factor wider than the one before.
 _N_WINDOWS = 4
+#: Fewest spectra of vacuum, and of specimen, in a set where each has a weight of its own.
+FEWEST_OF_A_KIND = 6
 #: Deviations beyond so many error bars count as this: one spike does not rule a score.
 _LARGEST_PULL = 10.0
 #: Score of a spectrum that could not be matched: as far off, and ten times too wide.
@@ -45,6 +47,8 @@ class HeldOut(PerSpectrum):
     parameters : PeakParameters
         All usable.
     is_vacuum : ndarray of bool of shape (n_spectra,)
+    kind : ndarray of int of shape (n_spectra,)
+        Spectra of each kind count alike, however many there are of each; see :func:`kinds_of`.
     gain_limit, loss_limit : ndarray of shape (n_spectra,)
         Energies from the peak between which spectra are matched, eV: the same for all settings.
     end : ndarray of shape (n_spectra,)
@@ -54,6 +58,7 @@ class HeldOut(PerSpectrum):
     counts: np.ndarray
     parameters: PeakParameters
     is_vacuum: np.ndarray
+    kind: np.ndarray
     gain_limit: np.ndarray
     loss_limit: np.ndarray
     end: np.ndarray
@@ -65,7 +70,7 @@ class HeldOut(PerSpectrum):
         return self.loss_limit[:, None] * (self.end / self.loss_limit)[:, None] ** power
 
 
-def hold_out(counts, parameters, is_vacuum, *, energy, regions):
+def hold_out(counts, parameters, is_vacuum, *, kind, energy, regions):
     """Say between which energies held-out spectra are matched, and up to where predicted.
 
     Parameters
@@ -73,6 +78,8 @@ def hold_out(counts, parameters, is_vacuum, *, energy, regions):
     counts : ndarray of shape (n_spectra, n_energy)
     parameters : PeakParameters
     is_vacuum : ndarray of bool of shape (n_spectra,)
+    kind : ndarray of int of shape (n_spectra,)
+        As :func:`kinds_of` says.
     energy : ndarray of shape (n_energy,)
         eV.
     regions : Regions
@@ -92,6 +99,7 @@ def hold_out(counts, parameters, is_vacuum, *, energy, regions):
         counts=counts,
         parameters=parameters,
         is_vacuum=is_vacuum,
+        kind=kind,
         gain_limit=np.full(n, np.max(regions.gain_limit)),
         loss_limit=np.where(is_vacuum, limit, _MATCHED_PART * limit),
         end=np.where(is_vacuum, tail, limit),
@@ -112,16 +120,17 @@ class Scores(PerSpectrum):
         holds no channel.
     error : ndarray of shape (n_spectra, n_windows)
         What is left over the counting noise alone.
-    is_vacuum : ndarray of bool of shape (n_spectra,)
+    kind : ndarray of int of shape (n_spectra,)
+        Each counts alike.
 
     Examples
     --------
-    Vacuum and specimen count alike, however many spectra there are of each:
+    Both kinds count alike, however many spectra there are of each:
 
     >>> import numpy as np
     >>> from hyperspy_zlpml.search.scores import Scores
     >>> pull = np.array([[0.5], [2.0], [0.1]])
-    >>> scores = Scores(np.array([-1.0, -3.0, -1.0]), pull, pull, np.array([True, True, False]))
+    >>> scores = Scores(np.array([-1.0, -3.0, -1.0]), pull, pull, np.array([1, 1, 0]))
     >>> scores.mean, scores.coverage
     (-1.5, 0.75)
     """
@@ -129,12 +138,12 @@ class Scores(PerSpectrum):
     log_score: np.ndarray
     pull: np.ndarray
     error: np.ndarray
-    is_vacuum: np.ndarray
+    kind: np.ndarray
 
     @property
     def weights(self):
         """Weight of each spectrum in all means; they add up to one."""
-        return kind_weights(self.is_vacuum)
+        return kind_weights(self.kind)
 
     @property
     def mean(self):
@@ -157,12 +166,40 @@ class Scores(PerSpectrum):
         return float(np.sqrt(weights @ square[known] / weights.sum())) if known.any() else np.nan
 
 
-def kind_weights(is_vacuum):
-    """Weigh spectra so that vacuum and specimen count alike where there are both.
+def kinds_of(*sets):
+    """Say which held-out spectra count together: vacuum apart from specimen, or all as one kind.
+
+    How much a mean of a few spectra varies cannot be told from them. Vacuum has a weight of its own
+    where every set holds enough spectra of both; elsewhere it counts as the others do.
 
     Parameters
     ----------
-    is_vacuum : ndarray of bool of shape (n_spectra,)
+    *sets : ndarray of bool of shape (n_spectra,)
+        Which spectra of each set see vacuum.
+
+    Returns
+    -------
+    list of ndarray of int of shape (n_spectra,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.search.scores import kinds_of
+    >>> kinds_of(np.arange(20) < 8, np.arange(20) < 2)[0].any()
+    np.False_
+    >>> kinds_of(np.arange(20) < 8, np.arange(20) < 6)[0].sum()
+    np.int64(8)
+    """
+    fewest = min(min(one.sum(), (~one).sum()) for one in sets)
+    return [one.astype(int) * int(fewest >= FEWEST_OF_A_KIND) for one in sets]
+
+
+def kind_weights(kind):
+    """Weigh spectra so that every kind that is there counts alike.
+
+    Parameters
+    ----------
+    kind : ndarray of int of shape (n_spectra,)
 
     Returns
     -------
@@ -173,11 +210,11 @@ def kind_weights(is_vacuum):
     --------
     >>> import numpy as np
     >>> from hyperspy_zlpml.search.scores import kind_weights
-    >>> kind_weights(np.array([True, False, False]))
+    >>> kind_weights(np.array([1, 0, 0]))
     array([0.5 , 0.25, 0.25])
     """
-    sizes = np.array([(~is_vacuum).sum(), is_vacuum.sum()])
-    return 1 / (sizes[is_vacuum.astype(int)] * (sizes > 0).sum())
+    _, number, sizes = np.unique(kind, return_inverse=True, return_counts=True)
+    return 1 / (sizes[number] * sizes.size)
 
 
 def score(subtraction, held, log_dose=0.0):
@@ -201,7 +238,7 @@ def score(subtraction, held, log_dose=0.0):
     shape = (len(counts), _N_WINDOWS)
     log_score, pull, error = np.full(shape, LOST), np.full(shape, np.nan), np.full(shape, np.nan)
     if not known.size:
-        return Scores(log_score.mean(-1), pull, error, held.is_vacuum)
+        return Scores(log_score.mean(-1), pull, error, held.kind)
     matched, some, edges = posterior.select(known), counts[known], held.edges[known]
     for number in range(_N_WINDOWS):
         window = Range(edges[:, number], edges[:, number + 1])
@@ -214,7 +251,7 @@ def score(subtraction, held, log_dose=0.0):
         error[known, number] = found.integral / noise
         density = log_density(deviation, width)
         log_score[known, number] = np.where(np.isnan(noise), np.nan, density)
-    return Scores(_mean_of_windows(log_score), pull, error, held.is_vacuum)
+    return Scores(_mean_of_windows(log_score), pull, error, held.kind)
 
 
 def _mean_of_windows(values):

@@ -9,9 +9,9 @@
    (:func:`~hyperspy_zlpml.search.comparison.compare`)
 """
 
-import hashlib
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from hyperspy_zlpml.compute.progress import steps
 from hyperspy_zlpml.search import study as studies
 from hyperspy_zlpml.search.comparison import compare
 from hyperspy_zlpml.search.evaluation import evaluate, prepare, scores_of
+from hyperspy_zlpml.search.facts import facts_of
 from hyperspy_zlpml.search.parallel import side_by_side
 from hyperspy_zlpml.search.result import SettingsSearch
 from hyperspy_zlpml.search.space import parameters_of
@@ -36,7 +37,7 @@ _MOST_EVALUATIONS, _MOST_TRAININGS, _MOST_WORKERS = 100_000, 1000, 10_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """Plan of a search; see :func:`search_zlp_settings` for the meaning of each.
 
     Attributes
@@ -52,7 +53,7 @@ class Plan:
     n_evaluations: int = 40
     n_trainings: int = 5
     start: TrainingSettings = field(default_factory=TrainingSettings)
-    storage: str | None = None
+    storage: str | Path | None = None
     timeout: float | None = None
     n_workers: int | None = None
     random_state: int | np.random.Generator | None = None
@@ -143,7 +144,7 @@ show_progressbar, device
         show_progressbar=show_progressbar,
         device=device,
     )
-    plan = Plan(
+    plan = SearchPlan(
         n_evaluations=n_evaluations,
         n_trainings=n_trainings,
         start=TrainingSettings() if start is None else start,
@@ -163,7 +164,7 @@ def search(spectra, options, plan):
     spectra : Spectra
     options : Options
         Their ``settings``, ``n_clusters``, ``replica_kind`` and ``random_state`` have no effect.
-    plan : Plan
+    plan : SearchPlan
 
     Returns
     -------
@@ -177,7 +178,7 @@ def search(spectra, options, plan):
     seed = studies.random_state_of(study, plan.random_state)
     options = replace(options, random_state=seed)
     prepared = prepare(spectra, options)
-    studies.keep_facts(study, _facts(prepared, options, plan))
+    studies.keep_facts(study, facts_of(prepared, plan))
     show = options.show_progressbar
     with side_by_side(evaluate, prepared, plan.n_workers) as calls:
         evolve(study, plan, calls, seed=seed, show_progressbar=show)
@@ -217,28 +218,13 @@ def check_limits_of_all(limits):
             )
 
 
-def _facts(prepared, options, plan):
-    """Collect what a search depends on: a file goes on with the same alone."""
-    digest = hashlib.sha256()
-    for one in (prepared.first.spectra, prepared.selection, prepared.judgement):
-        digest.update(np.ascontiguousarray(one.counts).tobytes())
-    return {
-        "random_state": options.random_state,
-        "spectra": digest.hexdigest(),
-        "n_replicas": options.n_replicas,
-        "start": repr(plan.start),
-        "regions": repr(options.regions),
-        "cluster_by": options.arguments["cluster_by"],
-    }
-
-
 def evolve(study, plan, calls, seed, show_progressbar=False):
     """Evaluate generations of settings, until there are enough or the time is over.
 
     Parameters
     ----------
     study : optuna.study.Study
-    plan : Plan
+    plan : SearchPlan
     calls : callable
         Of :func:`.side_by_side`.
     seed : int
@@ -319,9 +305,9 @@ def judge(best, prepared, calls, *, n_trainings, seed, show_progressbar=False):
     arguments = [(settings, one, True) for settings in both for one in seeds]
     found = _followed(calls, arguments, "Judging", show_progressbar)
     held = prepared.judgement
-    scores = np.array([scores_of(one, held)[0] for one in found])
+    scores = np.array([scores_of(one, held) for one in found])
     scores = scores.reshape(len(both), n_trainings, -1)
-    return compare(scores[-1], scores[0], scores_of(found[0], held)[1])
+    return compare(scores[-1], scores[0], held.kind)
 
 
 def _followed(calls, arguments, title, show_progressbar):

@@ -7,6 +7,7 @@ set of settings is drawn by a sampler of its own, whose seed follows from the nu
 search that was interrupted goes on as if it had not been.
 """
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -21,10 +22,14 @@ from hyperspy_zlpml.training.settings import TrainingSettings
 POPULATION = 10
 #: Name of a search within its file.
 _NAME = "settings of a training"
+#: Of score and work.
+_DIRECTIONS = ("maximize", "minimize")
 #: First word of the names under which evaluations are kept.
 _KEPT = "evaluation"
 #: Streams of random numbers: of the sampler, and of the trainings.
 _OF_SAMPLER, _OF_TRAINING = 0, 1
+#: A lock this old was left behind by a process that was killed, s: lines are written in much less.
+_OLD_LOCK = 10
 #: Errors of Optuna about a file that holds something else.
 _NO_SEARCH = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 
@@ -101,20 +106,28 @@ def open_study(storage):
         If the file is none that a search can be kept in.
     """
     module, file = optuna(), None if storage is None else path(storage, "storage")
-    verbosity = module.logging.get_verbosity()
-    module.logging.set_verbosity(module.logging.WARNING)
     try:
-        return module.create_study(
-            storage=None if file is None else _journal(file),
-            study_name=_NAME,
-            directions=["maximize", "minimize"],
-            load_if_exists=True,
-        )
+        with _quiet(module):
+            return module.create_study(
+                storage=None if file is None else _journal(file),
+                study_name=_NAME,
+                directions=_DIRECTIONS,
+                load_if_exists=True,
+            )
     except _NO_SEARCH as error:
         raise ValueError(
             f"storage: expected a file of a search, or a new one, got {file!r} "
             f"({type(error).__name__}: {error})."
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet(module):
+    """Let Optuna say nothing but warnings."""
+    verbosity = module.logging.get_verbosity()
+    module.logging.set_verbosity(module.logging.WARNING)
+    try:
+        yield
     finally:
         module.logging.set_verbosity(verbosity)
 
@@ -127,9 +140,12 @@ def _journal(file):
         if first and "op_code" not in json.loads(first):
             raise ValueError("not a journal of Optuna")
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-    return JournalStorage(JournalFileBackend(file))
+    # A lock that is a file: links need a privilege on Windows, and one whose target is not found,
+    # as by a relative path, is never taken for old.
+    file = os.path.abspath(file)
+    return JournalStorage(JournalFileBackend(file, JournalFileOpenLock(file, _OLD_LOCK)))
 
 
 def random_state_of(study, given):
@@ -284,6 +300,13 @@ def tell(study, number, evaluation):
     study.tell(number, (evaluation.score, float(work)))
 
 
+def _trained(study):
+    """Take the trials of settings that could be trained."""
+    done = study.get_trials(deepcopy=False, states=(optuna().trial.TrialState.COMPLETE,))
+    kept = study.user_attrs
+    return [trial for trial in done if not kept[f"{_KEPT} {trial.number}"]["note"]]
+
+
 def history_of(study):
     """Read the records of all settings that were evaluated.
 
@@ -320,6 +343,8 @@ def _record_of(trial, kept):
 def importances(study, random_state):
     """Estimate which settings the score depends on, by a forest of regression trees (fANOVA).
 
+    Settings that could not be trained are left out: their score is none.
+
     Parameters
     ----------
     study : optuna.study.Study
@@ -331,11 +356,14 @@ def importances(study, random_state):
         Shares of the variance of the score, largest first; empty after few evaluations.
     """
     module = optuna()
-    done = study.get_trials(deepcopy=False, states=(module.trial.TrialState.COMPLETE,))
-    if len(done) < POPULATION or len({trial.values[0] for trial in done}) < 2:
+    trained = _trained(study)
+    if len(trained) < POPULATION or len({trial.values[0] for trial in trained}) < 2:
         return {}
     evaluator = module.importance.FanovaImportanceEvaluator(seed=random_state % 2**32)
-    found = module.importance.get_param_importances(
-        study, evaluator=evaluator, target=lambda trial: trial.values[0]
-    )
+    with _quiet(module):
+        alone = module.create_study(directions=_DIRECTIONS)
+        alone.add_trials(trained)
+        found = module.importance.get_param_importances(
+            alone, evaluator=evaluator, target=lambda trial: trial.values[0]
+        )
     return {name: float(value) for name, value in found.items()}

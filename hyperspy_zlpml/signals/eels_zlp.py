@@ -3,7 +3,7 @@
 
 from exspy.signals import EELSSpectrum, LazyEELSSpectrum
 
-from hyperspy_zlpml.search.search import Plan
+from hyperspy_zlpml.search.search import SearchPlan
 from hyperspy_zlpml.signals import remove, search, tools
 from hyperspy_zlpml.signals.train import train_signal
 from hyperspy_zlpml.training.settings import TrainingSettings
@@ -302,7 +302,7 @@ settings, random_state, show_progressbar, device
             show_progressbar=show_progressbar,
             device=device,
         )
-        plan = Plan(
+        plan = SearchPlan(
             n_evaluations=n_evaluations,
             n_trainings=n_trainings,
             start=TrainingSettings() if start is None else start,

@@ -14,7 +14,7 @@ def search(signal, options, plan):
     signal : Signal1D
     options : Options
         With signals where the workflow takes arrays.
-    plan : Plan
+    plan : SearchPlan
 
     Returns
     -------

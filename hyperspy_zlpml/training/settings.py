@@ -69,13 +69,20 @@ class TrainingSettings:
     replica_kind: str = "gaussian"
 
     def __post_init__(self):
-        object.__setattr__(self, "hidden_layers", _checked_layers(self.hidden_layers))
+        self._set("hidden_layers", _checked_layers(self.hidden_layers))
         arguments.choice(self.activation, "activation", ACTIVATIONS)
-        arguments.within(self.prior, "prior", *PRIORS)
-        arguments.count(self.n_modes, "n_modes", 0, MOST_MODES_OF_ANY)
-        arguments.within(self.limit_spread, "limit_spread", 0, LARGEST_SPREAD)
+        self._set("prior", arguments.within(self.prior, "prior", *PRIORS))
+        self._set("n_modes", arguments.count(self.n_modes, "n_modes", 0, MOST_MODES_OF_ANY))
+        spread = arguments.within(self.limit_spread, "limit_spread", 0, LARGEST_SPREAD)
+        self._set("limit_spread", spread)
         check_clustering(self.n_clusters, "zlp")
+        kind = str if isinstance(self.n_clusters, str) else int
+        self._set("n_clusters", kind(self.n_clusters))
         arguments.choice(self.replica_kind, "replica_kind", DRAW)
+
+    def _set(self, name, value):
+        """Keep a setting as a plain number or text, that code and files can be written with."""
+        object.__setattr__(self, name, value)
 
     @property
     def differences(self):

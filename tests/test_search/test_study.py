@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Generations of settings, on a landscape that is known: nothing is trained here."""
 
+import os
 import time
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from hyperspy_zlpml.search import study as studies
 from hyperspy_zlpml.search.evaluation import Evaluation
 from hyperspy_zlpml.search.parallel import side_by_side
 from hyperspy_zlpml.search.scores import Scores
-from hyperspy_zlpml.search.search import Plan, evolve
+from hyperspy_zlpml.search.search import SearchPlan, evolve
 
 pytest.importorskip("optuna")
 
@@ -47,7 +48,7 @@ def pretended(shared, settings, seed, judged=False):
 def evolved(storage=None, n_evaluations=25, n_workers=1, seed=3, pause=0.0, **more):
     """History of a search."""
     study = studies.open_study(storage)
-    plan = Plan(n_evaluations=n_evaluations, **more)
+    plan = SearchPlan(n_evaluations=n_evaluations, **more)
     with side_by_side(pretended, pause, n_workers) as calls:
         evolve(study, plan, calls, seed)
     return studies.history_of(study)
@@ -72,7 +73,7 @@ def generation_of(trial):
 def test_the_defaults_are_bred_from_and_a_generation_counts_them():
     study = studies.open_study(None)
     with side_by_side(pretended, 0.0, 1) as calls:
-        evolve(study, Plan(n_evaluations=11), calls, 3)
+        evolve(study, SearchPlan(n_evaluations=11), calls, 3)
     of_first, *others, of_last = study.get_trials()
     assert [generation_of(one) for one in (of_first, *others, of_last)] == 10 * [0] + [1]
     children = evolved(n_evaluations=20)[10:]
@@ -136,6 +137,26 @@ def test_settings_that_cannot_be_trained_do_not_end_the_search():
     assert failed.score < min(one.score for one in others if not one.note)
 
 
+def test_settings_that_cannot_be_trained_have_no_importance():
+    """The score depends on the prior alone, and what cannot be trained on the number of modes."""
+
+    def scored(shared, settings, seed, judged=False):
+        if settings.n_modes > 5:
+            return Evaluation(None, np.nan, 0.1, "fewer than half could be trained")
+        pull = np.ones((2, 4))
+        log_score = np.full(2, -abs(np.log(settings.prior / 30)))
+        return Evaluation(Scores(log_score, pull, pull, np.zeros(2, int)), 1e9, 0.1)
+
+    study = studies.open_study(None)
+    with side_by_side(scored, None, 1) as calls:
+        evolve(study, SearchPlan(n_evaluations=30), calls, 3)
+    history = studies.history_of(study)
+    assert any(one.note for one in history)
+    importance = studies.importances(study, 0)
+    assert importance["prior"] > 0.5
+    assert importance["n_modes"] < 0.2
+
+
 def test_evolution_finds_more_than_as_many_random_settings():
     """Mean over some seeds of the best of 60: beyond what the first generations, random, would find."""
     bred, drawn = [], []
@@ -183,6 +204,26 @@ def test_a_file_that_holds_no_search_is_refused(tmp_path, content):
 def test_what_is_no_file_is_refused(storage):
     with pytest.raises(ValueError, match="storage: expected"):
         studies.open_study(storage)
+
+
+def test_a_lock_is_no_link_and_one_left_behind_by_a_killed_process_is_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(studies, "_OLD_LOCK", 3)
+    (tmp_path / "below").mkdir()
+    studies.open_study("below/search.log")
+
+    def no_links(*_, **__):
+        raise OSError("a required privilege is not held by the client")
+
+    monkeypatch.setattr(os, "symlink", no_links)
+    (tmp_path / "below" / "search.log.lock").touch()
+    begun = time.monotonic()
+    study = studies.open_study("below/search.log")
+    monkeypatch.chdir("/")
+    studies.keep_facts(study, {"random_state": 3})
+    assert 3 <= time.monotonic() - begun < 60
+    kept = studies.open_study(tmp_path / "below" / "search.log")
+    assert studies.random_state_of(kept, None) == 3
 
 
 # --- what is selected -----------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hyperspy_zlpml import TrainingSettings
+from hyperspy_zlpml import EELSZLPSpectrum, TrainingSettings
 from hyperspy_zlpml.registration.variation import ClusterSpectra, shape_modes
+from hyperspy_zlpml.signals.code import removal_code
 from hyperspy_zlpml.signals.tools import ZLPRemovalTool
 from hyperspy_zlpml.training.replicas import draw_limits
 from hyperspy_zlpml.training.train import TrainingOptions, work_of
@@ -26,6 +27,25 @@ def test_the_defaults_are_what_trainings_have_without_settings():
     )
     assert Options(settings=OTHER).training is OTHER
     assert TrainingOptions(n_inputs=3).layers == (3, 10, 15, 5, 1)
+
+
+def test_settings_are_plain_numbers_that_code_is_written_with():
+    given = {
+        "hidden_layers": np.array([4, 3]), "prior": np.float64(2.0), "n_modes": np.int64(3),
+        "limit_spread": np.float32(0.25), "n_clusters": np.int16(2),
+    }  # fmt: skip
+    settings = TrainingSettings(**given)
+    assert eval(repr(settings), {"TrainingSettings": TrainingSettings}) == settings
+    code = removal_code(EELSZLPSpectrum.remove_zlp_ml, {"settings": settings})
+    assert "prior=2.0, n_modes=3, limit_spread=0.25, n_clusters=2" in code
+    assert "np." not in code
+    assert repr(TrainingSettings(prior=1)) == repr(TrainingSettings())
+
+
+def test_the_record_says_what_takes_effect():
+    recorded = Options(settings=OTHER).checked().arguments
+    assert (recorded["n_clusters"], recorded["replica_kind"]) == (2, "spectra")
+    assert Options(n_clusters=3).checked().arguments["n_clusters"] == 3
 
 
 @pytest.mark.parametrize("name, value", [("n_clusters", 3), ("replica_kind", "spectra")])
