@@ -233,6 +233,7 @@ def test_lazy_maps_of_one_pass(sample, removal):
         ({}, "methods: expected some of band_gap"),
         ({"integrate": {}}, "integrate: expected one of band_gap"),
         ({"thickness": 2.6}, "thickness: expected a dict of the arguments"),
+        ({"fit_peaks": {}}, "fit_peaks: expected a dict that holds peaks"),
         ({"thickness": {"n": 0.5}}, "n: expected refractive indices above 1"),
         ({"thickness": {"show_progressbar": True}}, "thickness: expected no show_progressbar"),
         ({"band_gap": {}, "show_progressbar": "no"}, "show_progressbar: expected True"),
