@@ -257,6 +257,17 @@ class _Scaled(NamedTuple):
 
     @classmethod
     def of(cls, moments, ridge):
+        """Scale moments; the identity stands in for those that are not finite.
+
+        Parameters
+        ----------
+        moments : ndarray of shape (..., n, n)
+        ridge : float
+
+        Returns
+        -------
+        _Scaled
+        """
         one, finite = np.eye(moments.shape[-1]), np.isfinite(moments).all((-2, -1), keepdims=True)
         moments = np.where(finite, moments, one)
         diagonal = np.diagonal(moments, axis1=-2, axis2=-1)
