@@ -545,8 +545,18 @@ def in_halves(name, window=(2.0, 8.0)):
     claimed = np.hypot(first.std.data, second.std.data)[inside] / zlp
     return report.Halves(
         name, int(odd.size), float(np.sqrt(np.mean(off**2))), float(np.sqrt(np.mean(claimed**2))),
-        float(np.mean(np.abs(off) < claimed)), whole.report.pure.chi2_of_mean,
+        float(np.mean(np.abs(off) < claimed)), chi2_of_mean(whole.report.pure),
     )  # fmt: skip
+
+
+def chi2_of_mean(pure):
+    """Mean square of what is left in the mean of pure spectra, in its noise and what is claimed.
+
+    About one where the mean holds no more than that; NaN of no channels.
+    """
+    if not pure.distance.size:
+        return np.nan
+    return float((pure.residual**2 / (pure.noise**2 + pure.claimed**2)).mean())
 
 
 def run_measured(_options, results):

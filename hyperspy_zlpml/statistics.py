@@ -3,7 +3,8 @@
 
 Use :func:`interval` for a band, :func:`principal_modes` for the correlations behind it, and
 :func:`coverage` and :func:`pull` to hold both against a known truth. Moments and normal equations of
-few data are singular: :func:`factorised`, :func:`inverted` and :func:`solved` take them as they come.
+few data are singular: :func:`factorised`, :func:`inverted` and :func:`solved` take them as they come,
+and give NaN for those that are not finite.
 """
 
 from typing import NamedTuple
@@ -168,9 +169,9 @@ def factorised(moments, ridge=_RIDGE):
     array([[2.e+10, 0.e+00],
            [2.e+10, 0.e+00]])
     """
-    scaled, _ = _scaled(moments, ridge)
+    scaled = _Scaled.of(moments, ridge)
     size = np.sqrt(np.maximum(np.diagonal(moments, axis1=-2, axis2=-1), 0.0))
-    return size[..., None] * np.linalg.cholesky(scaled)
+    return size[..., None] * np.linalg.cholesky(scaled.matrix) * scaled.one_or_nan
 
 
 def inverted(moments, ridge=_RIDGE):
@@ -186,6 +187,7 @@ def inverted(moments, ridge=_RIDGE):
     Returns
     -------
     ndarray of shape (..., n, n)
+        What has no moment has an infinite variance, and shares nothing with the others.
 
     Examples
     --------
@@ -197,8 +199,10 @@ def inverted(moments, ridge=_RIDGE):
     array([[2.5e-21, 0.0e+00],
            [0.0e+00, 1.0e+10]])
     """
-    scaled, scale = _scaled(moments, ridge)
-    return np.linalg.inv(scaled) / scale[..., None] / scale[..., None, :]
+    scaled = _Scaled.of(moments, ridge)
+    scale, one = scaled.scale, np.eye(moments.shape[-1], dtype=bool)
+    inverse = np.linalg.inv(scaled.matrix) / scale[..., None] / scale[..., None, :]
+    return np.where(one & ~scaled.known[..., None], np.inf, inverse) * scaled.one_or_nan
 
 
 def solved(moments, right, ridge=_RIDGE):
@@ -215,6 +219,7 @@ def solved(moments, right, ridge=_RIDGE):
     Returns
     -------
     ndarray of shape (..., n)
+        0 for what has no moment.
 
     Examples
     --------
@@ -226,19 +231,51 @@ def solved(moments, right, ridge=_RIDGE):
     >>> solved(design.T @ design, design.T @ np.array([3.0])).round(3)
     array([1.5, 1.5])
     """
-    scaled, scale = _scaled(moments, ridge)
-    return np.linalg.solve(scaled, (right / scale)[..., None])[..., 0] / scale
+    scaled = _Scaled.of(moments, ridge)
+    found = np.linalg.solve(scaled.matrix, (right / scaled.scale)[..., None])[..., 0] / scaled.scale
+    return np.where(scaled.known, found, 0.0) * scaled.one_or_nan[..., 0]
 
 
-def _scaled(moments, ridge):
-    """Scale matrices to ones on the diagonal and add the ridge; what has no moment stands alone."""
-    diagonal = np.diagonal(moments, axis1=-2, axis2=-1)
-    known = diagonal > _LEAST
-    scale = np.sqrt(np.where(known, diagonal, 1.0))
-    together = known[..., None] & known[..., None, :]
-    one = np.eye(moments.shape[-1])
-    scaled = np.where(together, moments / scale[..., None] / scale[..., None, :], one)
-    return scaled + ridge * one, scale
+class _Scaled(NamedTuple):
+    """Matrices scaled to ones on the diagonal, with the ridge; what has no moment stands alone.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (..., n, n)
+        Finite and not singular.
+    scale : ndarray of shape (..., n)
+    known : ndarray of bool of shape (..., n)
+        What has a moment.
+    one_or_nan : ndarray of shape (..., 1, 1)
+        1 where all moments are finite, else NaN.
+    """
+
+    matrix: np.ndarray
+    scale: np.ndarray
+    known: np.ndarray
+    one_or_nan: np.ndarray
+
+    @classmethod
+    def of(cls, moments, ridge):
+        """Scale moments; the identity stands in for those that are not finite.
+
+        Parameters
+        ----------
+        moments : ndarray of shape (..., n, n)
+        ridge : float
+
+        Returns
+        -------
+        _Scaled
+        """
+        one, finite = np.eye(moments.shape[-1]), np.isfinite(moments).all((-2, -1), keepdims=True)
+        moments = np.where(finite, moments, one)
+        diagonal = np.diagonal(moments, axis1=-2, axis2=-1)
+        known = diagonal > _LEAST
+        scale = np.sqrt(np.where(known, diagonal, 1.0))
+        together = known[..., None] & known[..., None, :]
+        scaled = np.where(together, moments / scale[..., None] / scale[..., None, :], one)
+        return cls(scaled + ridge * one, scale, known, np.where(finite, 1.0, np.nan))
 
 
 def pull(estimate, truth, sigma):

@@ -211,5 +211,19 @@ def test_too_few_data_are_met_by_the_solution_whatever_the_units(size):
 def test_numbers_of_which_nothing_is_known_are_left_alone():
     moments = np.diag([4.0, 0.0])
     np.testing.assert_allclose(factorised(moments), np.diag([2.0, 0.0]), atol=1e-11)
-    np.testing.assert_allclose(solved(moments, np.array([8.0, 0.0])), [2.0, 0.0])
-    assert inverted(moments)[0, 0] == pytest.approx(0.25)
+    np.testing.assert_allclose(solved(moments, np.array([8.0, 5.0])), [2.0, 0.0])
+    np.testing.assert_allclose(inverted(moments), np.diag([0.25, np.inf]), atol=1e-11)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 1)])
+def test_moments_that_are_not_finite_give_no_numbers_and_leave_others_alone(place):
+    moments = np.stack([np.diag([4.0, 1.0])] * 2)
+    moments[0][place] = moments[0][place[::-1]] = np.nan
+    right = np.ones((2, 2))
+    for found, whole in (
+        (factorised(moments), factorised(moments[1])),
+        (inverted(moments), inverted(moments[1])),
+        (solved(moments, right), solved(moments[1], right[1])),
+    ):
+        assert np.isnan(found[0]).all()
+        np.testing.assert_array_equal(found[1], whole)

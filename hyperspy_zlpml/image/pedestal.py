@@ -243,6 +243,6 @@ def _where_it_vanishes(x, y, n):
     covariance = inverted(design.T @ design)
     misfit = (((y - fitted) * weight) ** 2).mean()
     error = np.sqrt(covariance[1, 1] * max(misfit, 1.0))
-    if gain <= 0 or offset > -_SIGNIFICANCE * error:
+    if not (gain > 0 and offset < -_SIGNIFICANCE * error):
         return 0.0
     return float(min(-offset / gain, x[0]))

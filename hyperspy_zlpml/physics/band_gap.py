@@ -270,6 +270,8 @@ def _gap_of(losses, row, settings):
     if not np.isfinite(limit):
         return _none(Reason.NO_LIMIT)
     low = max(settings.left, limit)
+    if settings.right <= limit:
+        return _none(Reason.NO_LIMIT)
     whole = binned(losses, row, low)
     spectrum = _Spectrum(
         bins=whole.between(low, settings.right),

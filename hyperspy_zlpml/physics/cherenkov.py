@@ -129,8 +129,8 @@ def with_retardation(reasons, index, error, beam):
     >>> with_retardation(reasons, index, 0.01 * np.ones(4), beam)
     array([0., 9., 5., 0.])
     """
-    probability = excess_of_index(index, error, beam).probability
-    is_fast = np.isfinite(index) & (probability > CONFIDENCE)
+    probability = excess_of_index(index, (0.0, error), beam).probability
+    is_fast = probability > CONFIDENCE
     return most_serious(reasons, np.where(is_fast, Reason.RETARDED, Reason.NONE))
 
 
@@ -142,7 +142,7 @@ def with_index(found, of_index):
     Parameters
     ----------
     found, of_index : Excess
-        By eps1 where it is known, and by the index; infinite excesses, of metals, do not count.
+        By eps1 where it is known, and by the index.
 
     Returns
     -------
@@ -153,11 +153,11 @@ def with_index(found, of_index):
     >>> import numpy as np
     >>> from hyperspy_zlpml.physics.cherenkov import Excess, with_index
     >>> by_eps1 = Excess(*np.array([[0.3, 0.3], [-1, -1], [1, 1], [0, 0], [4, 4], [1.1, 1.1]]))
-    >>> by_index = Excess(*np.array([[1, 1], [9.8, np.inf], *[[0.1, 0.1]] * 4]))
+    >>> by_index = Excess(*np.array([[1, 0], [9.8, np.nan], *[[0.1, 0.1]] * 4]))
     >>> with_index(by_eps1, by_index).probability
     array([1. , 0.3])
     """
-    clearer = np.isfinite(of_index.excess) & (of_index.probability > found.probability)
+    clearer = of_index.probability > found.probability
     names = ("probability", "excess", "std", "systematic")
     taken = {
         name: np.where(clearer, getattr(of_index, name), getattr(found, name)) for name in names
@@ -165,20 +165,24 @@ def with_index(found, of_index):
     return found._replace(**taken)
 
 
-def excess_of_index(index, error, beam):
+def excess_of_index(index, errors, beam):
     """Compute how far the square of a refractive index exceeds ``(c/v)^2``.
 
-    Below all losses eps1 rises from ``n^2``: where this exceeds it, eps1 does.
+    Below all losses eps1 rises from ``n^2``: where this exceeds it, eps1 does. That of a metal falls
+    to minus infinity instead, and no light goes with its electrons.
 
     Parameters
     ----------
-    index, error : ndarray of shape (n_spectra,)
-        Refractive index far below the losses, and one standard deviation of it.
+    index : ndarray of shape (n_spectra,)
+        Refractive index far below the losses; infinite for a metal.
+    errors : tuple of two ndarray of shape (n_spectra,)
+        Standard deviation of the index, and its systematic error.
     beam : Beam
 
     Returns
     -------
     Excess
+        NaN where no index is known; of a metal the probability is 0 and the rest NaN.
 
     Examples
     --------
@@ -186,20 +190,22 @@ def excess_of_index(index, error, beam):
     >>> from hyperspy_zlpml.physics import Beam
     >>> from hyperspy_zlpml.physics.cherenkov import excess_of_index
     >>> beam = Beam(energy=200.0, collection_angle=15.0)
-    >>> excess_of_index(np.array([1.3, 1.45, 2.6]), np.full(3, 0.02), beam).probability.round(2)
-    array([0.  , 0.72, 1.  ])
+    >>> index, errors = np.array([1.3, 1.45, 2.6, np.inf]), (np.full(4, 0.012), np.full(4, 0.016))
+    >>> excess_of_index(index, errors, beam).probability.round(2)
+    array([0.  , 0.72, 1.  , 0.  ])
     """
-    with np.errstate(invalid="ignore", divide="ignore"):  # of errors that are zero, of metals
-        above = index - np.sqrt(cherenkov_threshold(beam))
+    is_metal = np.isinf(index)
+    index, error = np.where(is_metal, np.nan, index), np.hypot(*errors)
+    above = index - np.sqrt(cherenkov_threshold(beam))
+    with np.errstate(invalid="ignore", divide="ignore"):  # of errors that are zero
         probability = np.where(error > 0, ndtr(above / error), 1.0 * (above > 0))
-        systematic = 2 * index * error
-    unknown = np.full(index.shape, np.nan)
-    found = Excess(
-        probability=probability,
+    probability = np.where(np.isnan(index), np.nan, probability)
+    std, systematic = (2 * index * one for one in errors)
+    return Excess(
+        probability=np.where(is_metal, 0.0, probability),
         excess=index**2 - cherenkov_threshold(beam),
-        std=np.zeros(index.shape),
+        std=std,
         systematic=systematic,
-        energy=unknown,
-        ratio=unknown,
+        energy=np.full(index.shape, np.nan),
+        ratio=np.full(index.shape, np.nan),
     )
-    return Excess(*(np.where(np.isnan(index), np.nan, one) for one in found))

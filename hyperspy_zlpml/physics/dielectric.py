@@ -490,11 +490,12 @@ def _root_sum(errors):
 def _numbers(found, of_zlp, systematic, total_variance, by_index):
     """Collect thickness and refractive index with their errors."""
     missing, thickness = found.inverse.missing, found.thickness
-    index = np.where(missing < 1, 1 / np.sqrt(1 - missing), np.inf)
+    # Of a metal that is given; a sum above 1 that was measured is that of no index.
+    index = np.where(missing < 1, 1 / np.sqrt(1 - missing), np.inf if by_index else np.nan)
     # Only one of the two depends on the integral of the losses.
     thickness_noise = total_variance * thickness**2 * by_index
     missing_noise = total_variance * missing**2 * (not by_index)
-    steepness = index**3 / 2
+    steepness = np.where(np.isinf(index), 0.0, index**3 / 2)
     return {
         "thickness": thickness,
         "thickness_std": np.sqrt(np.square(of_zlp.thickness).sum(1) + thickness_noise),
@@ -539,6 +540,7 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
     above = analysis.grid.energy >= columns["trusted_from"][:, None]
     reason = np.zeros(len(above))
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
+    reason[np.isnan(columns["index"])] = Reason.AT_EDGE
     reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
     faces_alone = analysis.surface and not analysis.relativistic
     thin = faces_alone & (found.thickness < _THINNEST)
@@ -551,7 +553,7 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
 
 
 #: Reasons that leave numbers in place.
-_WITH_CARE = (Reason.NONE, Reason.RETARDED)
+_WITH_CARE = (Reason.NONE, Reason.RETARDED, Reason.AT_EDGE)
 
 
 def _laid_out(columns, reason, analysis):

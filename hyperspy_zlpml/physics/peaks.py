@@ -366,9 +366,10 @@ def top(window, about, reach):
     rows = window.whiten(np.concatenate([window.values[:, None], powers], 1))
     normal = rows[:, 1:] @ rows[:, 1:].swapaxes(-1, -2)
     covariance = inverted(np.where(enough[:, None, None], normal, np.eye(_TOP_ORDER + 1)))
-    quartic = (covariance @ (rows[:, 1:] @ rows[:, 0][..., None]))[..., 0]
-    place, slope, bend = _maximum_of(quartic)
-    std = np.sqrt(np.einsum("np,npq,nq->n", slope, covariance, slope)) / np.abs(bend)
+    with np.errstate(invalid="ignore"):  # of spectra that do not tell all of the quartic
+        quartic = (covariance @ (rows[:, 1:] @ rows[:, 0][..., None]))[..., 0]
+        place, slope, bend = _maximum_of(quartic)
+        std = np.sqrt(np.einsum("np,npq,nq->n", slope, covariance, slope)) / np.abs(bend)
     found = enough & (bend < 0) & (np.abs(place) < 1)
     return np.where(found, about + reach * place, np.nan), np.where(found, reach * std, np.nan)
 

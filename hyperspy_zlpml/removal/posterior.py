@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import chdtri
 
 from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.compute.records import PerSpectrum
@@ -23,8 +24,8 @@ _SEED = 20220510
 #: Fraction of the sum of its channels by which a spectrum may differ from itself: rounding.
 _ROUNDING = 1e-5
 #: A peak misses its spectrum where chi2 per degree of freedom is larger than 1 by more than this part,
-#: and by more than so many standard deviations.
-_EXCESS, _SIGMAS = 0.5, 5.0
+#: and than noise makes it with this probability.
+_EXCESS, _RARE = 0.5, 1e-5
 #: Numbers of each spectrum beside its peak, the match and its covariance.
 _FLAGS = ("highest", "is_credible", "weighted_sum")
 
@@ -125,12 +126,13 @@ class Posterior(PerSpectrum):
         Returns
         -------
         array of bool of shape (...)
-            Where chi2 is more than half above the number of points, by five standard deviations.
+            Where chi2 is more than half above the degrees of freedom, and than noise makes it once in
+            100 000 spectra.
         """
         first = len(KnownPeaks._of_spectra()) + 3
         chi2, n_points = packed[..., first], packed[..., first + 1]
         freedom = (n_points - N_PEAK).clip(1)
-        return chi2 > freedom + np.maximum(_EXCESS * freedom, _SIGMAS * np.sqrt(2 * freedom))
+        return chi2 > np.maximum((1 + _EXCESS) * freedom, chdtri(freedom, _RARE))
 
     @classmethod
     def unpack(cls, packed, n_modes):

@@ -17,8 +17,8 @@ from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.report import Report
 from hyperspy_zlpml.statistics import Range
 
-#: Part of the spectra that the peak may miss before it is doubted in all.
-_MISSED = 0.1
+#: Part of the spectra that the peak may miss before it is doubted in all, and how many at least.
+_MISSED, _MISSED_AT_LEAST = 0.1, 1
 #: Draws that are made at most at once.
 _MOST_DRAWS = 10_000
 #: Most numbers that a function of losses returns for a spectrum.
@@ -286,7 +286,7 @@ class RemovedZLP:
             width,
             spectra.counts,
             self.posterior,
-            *(np.asarray(other)[..., None] for other in others),
+            *(_as_array(other)[..., None] for other in others),
             variance=spectra.variance,
             **options,
         )
@@ -362,19 +362,36 @@ class RemovedZLP:
         order = np.argsort(np.concatenate([place for _, place in found]))
         return Losses.join([losses for losses, _ in found]).select(order)
 
-    def misses_peak(self):
-        """Tell which spectra the ZLP misses where they should be nothing else.
+    @property
+    def missed(self):
+        """Spectra that the ZLP misses where they should be nothing else.
 
         It was trained on peaks of another shape, as a vacuum of another time may have them. Noise makes
-        less than one in ten thousand of them; where more than a tenth are missed, the others are no better.
+        less than one in 100 000 of them.
+
+        Returns
+        -------
+        array of bool of the navigation shape
+            Of dask where the posterior is.
+        """
+        return Posterior.misses(self.posterior)
+
+    def in_doubt(self, missed):
+        """Tell of which spectra the ZLP is in doubt: where many are missed, the others are no better.
+
+        Parameters
+        ----------
+        missed : ndarray of bool of the navigation shape
+            Values of :attr:`missed`.
 
         Returns
         -------
         ndarray of bool of the navigation shape
+            All where more than one, and more than a tenth, are missed.
         """
-        (found,) = compute(Posterior.misses(self.posterior), show_progressbar=False, title="")
-        found, usable = np.asarray(found), np.isfinite(self.centre)
-        return found | (usable & (found.sum() > _MISSED * usable.sum()))
+        usable = np.isfinite(self.centre)
+        many = max(_MISSED * usable.sum(), _MISSED_AT_LEAST)
+        return missed | (usable & (missed.sum() > many))
 
     def posterior_of(self, index):
         """Take what is known of the ZLP of some spectra.
@@ -398,6 +415,11 @@ class RemovedZLP:
             f"<RemovedZLP, {lazy}shape {self.shape}, {self.report.n_kept} replicas, "
             f"{len(self.report.clusters)} clusters>"
         )
+
+
+def _as_array(numbers):
+    """Take numbers as an array, lazy ones as they are."""
+    return numbers if isinstance(numbers, da.Array) else np.asarray(numbers)
 
 
 def checked_names(names, known, argument="names"):

@@ -75,16 +75,6 @@ class SharedErrors:
         ratio = (share * excess).sum() / share.sum()
         return Normal(float(ratio), float(np.sqrt((share**2 * error**2).sum()) / share.sum()))
 
-    @property
-    def chi2_of_mean(self):
-        """Mean square of what is left in the mean of the spectra, in its noise and what is claimed.
-
-        About one where the mean holds no more than that; NaN of no channels.
-        """
-        if not self.distance.size:
-            return np.nan
-        return float((self.residual**2 / (self.noise**2 + self.claimed**2)).mean())
-
 
 def shared_errors(subtraction, counts, peaks, window):
     """Average what is left of pure spectra in bins of one channel about the peak.

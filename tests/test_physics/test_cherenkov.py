@@ -110,14 +110,18 @@ def test_an_index_is_fast_above_c_over_v():
     beam = Beam(energy=200.0, collection_angle=15.0)
     critical = np.sqrt(cherenkov_threshold(beam))
     index = critical + np.array([-0.1, 0.0, 0.1, np.nan])
-    one = excess_of_index(index, np.full(4, 0.1), beam)
+    one = excess_of_index(index, errors_of(np.full(4, 0.1)), beam)
     np.testing.assert_allclose(one.probability, [0.159, 0.5, 0.841, np.nan], atol=1e-3)
     np.testing.assert_allclose(one.excess[:3], index[:3] ** 2 - critical**2)
-    np.testing.assert_allclose(one.systematic[:3], 0.2 * index[:3])
-    exact = excess_of_index(index, np.zeros(4), beam)
+    np.testing.assert_allclose(one.std[:3], 0.6 * 0.2 * index[:3])
+    np.testing.assert_allclose(one.systematic[:3], 0.8 * 0.2 * index[:3])
+    exact = excess_of_index(index, np.zeros((2, 4)), beam)
     np.testing.assert_array_equal(exact.probability, [0, 0, 1, np.nan])
 
 
-def test_a_mirror_is_faster_than_everything():
-    one = excess_of_index(np.array([np.inf]), np.zeros(1), Beam(energy=60.0, collection_angle=5.0))
-    assert one.probability[0] == 1.0
+def test_no_light_goes_with_electrons_in_a_metal():
+    """Its eps1 falls to minus infinity below all losses."""
+    index, beam = np.array([np.inf, 2.6]), Beam(energy=200.0, collection_angle=5.0)
+    one = excess_of_index(index, np.zeros((2, 2)), beam)
+    np.testing.assert_array_equal(one.probability, [0.0, 1.0])
+    assert np.isnan([one.excess[0], one.std[0], one.systematic[0]]).all()

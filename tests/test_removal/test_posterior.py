@@ -13,6 +13,7 @@ from hyperspy_zlpml.removal.draws import draw, response
 from hyperspy_zlpml.removal.evaluation import RESULTS, at_groups, deviations, look_up
 from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged, weighted_sums
 from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.zlp.kernels import N_PEAK
 
 N_DRAWS = 400
 
@@ -41,6 +42,19 @@ def test_packing_loses_nothing(scene):
     np.testing.assert_array_equal(again.pack(), packed)
     np.testing.assert_allclose(again.matched.covariance, posterior.matched.covariance, rtol=1e-12)
     assert again.usable.all()
+
+
+@pytest.mark.parametrize("freedom", [1, 5, 22, 100])
+def test_noise_is_seldom_taken_for_the_peak_of_another_vacuum(scene, freedom):
+    """One in 100 000: of 300 000 more than 12 in one of 10 000 tests."""
+    *_, posterior = scene
+    packed = np.repeat(posterior.pack()[:1], 300_000, axis=0)
+    first = int(np.flatnonzero(packed[0] == posterior.matched.chi2[0])[0])
+    packed[:, first] = np.random.default_rng(freedom).chisquare(freedom, len(packed))
+    packed[:, first + 1] = freedom + N_PEAK
+    assert Posterior.misses(packed).sum() <= 12
+    packed[:, first] = 30 + 4 * freedom
+    assert Posterior.misses(packed).all()
 
 
 def test_results_of_a_part_are_those_of_all(scene):

@@ -4,6 +4,7 @@
 import warnings
 from dataclasses import replace
 from operator import attrgetter
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 from hyperspy_zlpml.data import Response, make_sample, ws2_like
 from hyperspy_zlpml.physics import Reason
+from hyperspy_zlpml.removal.removed import RemovedZLP
+from hyperspy_zlpml.removal.subtract import Subtraction
 
 QUIET = {"show_progressbar": False}
 REMOVE = {"n_clusters": 2, "n_replicas": 6, "random_state": 0, **QUIET}
@@ -81,8 +84,46 @@ def test_a_vacuum_of_another_microscope_is_told():
             warnings.simplefilter("ignore", UserWarning)
             removal = film.signal.remove_zlp_ml(vacuum=vacuum.signal, **REMOVE)
         found = removal.band_gap(exponent=1.0, **QUIET)
-        assert removal.removed.misses_peak().all() == is_other
+        removed = removal.removed
+        assert removed.in_doubt(removed.missed).all() == is_other
         assert (found.reason.data == Reason.OTHER_PEAK).any() == is_other
+
+
+def test_one_pixel_that_is_missed_does_not_condemn_a_small_image():
+    """Nor does a tenth of a large one."""
+    for n_usable, n_missed, all_doubted in (
+        (5, 1, False),
+        (5, 2, True),
+        (30, 3, False),
+        (30, 4, True),
+    ):
+        removed = SimpleNamespace(centre=np.where(np.arange(32) < n_usable, 0.0, np.nan))
+        doubted = RemovedZLP.in_doubt(removed, np.arange(32) < n_missed)
+        assert doubted.sum() == (n_usable if all_doubted else n_missed)
+
+
+def test_the_peaks_of_lazy_spectra_are_matched_once(lazy_removal, monkeypatch):
+    """Whether a peak misses its spectrum is read off in the pass that fits onsets."""
+    blocks = []
+    matched = Subtraction.posterior
+
+    def counted(self, counts, *arguments, **options):
+        blocks.append(len(counts))
+        return matched(self, counts, *arguments, **options)
+
+    monkeypatch.setattr(Subtraction, "posterior", counted)
+    lazy_removal.thickness(**QUIET)
+    in_one_pass = sum(blocks)
+    assert in_one_pass >= lazy_removal.removed.centre.size
+    blocks.clear()
+    lazy_removal.band_gap(exponent=1.0, **QUIET)
+    assert sum(blocks) == in_one_pass
+
+
+def test_an_end_below_the_losses_is_named(removal):
+    lowest = removal.removed.application.regions.E_I.min()
+    with pytest.raises(ValueError, match=r"right: expected an energy above the lowest E_I"):
+        removal.band_gap(right=0.9 * lowest, **QUIET)
 
 
 def test_pixels_without_a_number_have_a_reason(found):

@@ -127,6 +127,55 @@ def test_measured_indices_are_taken_everywhere(removal, results):
         removal.retardation(n=n, n_error=0.1)
 
 
+def an_index(removal, std):
+    """Measured index of 3 with such errors."""
+    std = np.broadcast_to(std, (3, 4))
+    return Measured.of(removal, (np.full((3, 4), 3.0), std), title="n", quantity="n")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_quantity_whose_error_is_not_known_is_not_given(removal, bad):
+    std = np.full((3, 4), 0.1)
+    std[2] = bad
+    found = removal.dielectric_function(n=an_index(removal, std), **QUIET)
+    assert (found.reason.data[2] == Reason.NOT_GIVEN).all()
+    assert not (found.reason.data[:2] == Reason.NOT_GIVEN).any()
+    number = removal.retardation(n=an_index(removal, 0.1)).excess
+    np.testing.assert_allclose(number.std.data, 2 * 3.0 * 0.1)
+    np.testing.assert_array_equal(number.systematic.data, 0.0)
+
+
+def test_one_measured_number_is_that_of_all_pixels(removal, sample):
+    one = sample.signal.inav[:1, :1].sum().remove_zlp_ml(**{**QUICK, "n_clusters": 1})
+    n = Measured.of(one, (np.array(3.0), np.array(0.1)), title="n", quantity="n")
+    assert n.value.data.size == 1
+    found, expected = (removal.retardation(n=n) for n in (n, an_index(removal, 0.1)))
+    np.testing.assert_array_equal(found.excess.std.data, expected.excess.std.data)
+
+
+def test_a_sum_of_losses_above_that_of_any_index_is_told(removal, results):
+    """Half of the thickness makes twice the losses of each nm."""
+    thin = results["thickness"].thickness.value * 0.5
+    found = removal.dielectric_function(thickness=thin, **QUIET)
+    specimen = np.isfinite(thin.data)
+    unknown = np.isnan(found.n.value.data)
+    assert unknown[specimen].any()
+    assert (found.reason.data[unknown] != Reason.NONE).all()
+    assert np.isfinite(found.epsilon.data[specimen]).all()
+    assert not np.isinf(found.n.value.data).any()
+
+
+def test_metals_have_an_index_without_error_and_no_light(removal):
+    n = removal.dielectric_function(metal=True, **QUIET).n
+    known = ~np.isnan(n.value.data)
+    assert np.isinf(n.value.data[known]).all()
+    assert (n.error[known] == 0).all()
+    assert n.summary == f"infinite in {known.sum()} of 12 pixels"
+    found = removal.retardation(n=np.inf)
+    assert (found.probability.data == 0).all()
+    assert (found.reason.data == Reason.NONE).all()
+
+
 def test_a_measured_mean_free_path(removal, results):
     relative, nm = (
         getattr(results["t_over_lambda"], name) for name in ("t_over_lambda", "by_index")
@@ -184,6 +233,7 @@ def test_lazy_maps_of_one_pass(sample, removal):
         ({}, "methods: expected some of band_gap"),
         ({"integrate": {}}, "integrate: expected one of band_gap"),
         ({"thickness": 2.6}, "thickness: expected a dict of the arguments"),
+        ({"fit_peaks": {}}, "fit_peaks: expected a dict that holds peaks"),
         ({"thickness": {"n": 0.5}}, "n: expected refractive indices above 1"),
         ({"thickness": {"show_progressbar": True}}, "thickness: expected no show_progressbar"),
         ({"band_gap": {}, "show_progressbar": "no"}, "show_progressbar: expected True"),

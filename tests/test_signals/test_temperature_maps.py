@@ -162,7 +162,7 @@ def test_a_window_within_the_limits_tells_nothing(removal):
 @pytest.mark.parametrize(
     "window, message",
     [
-        ((0.2, 0.1), r"left: expected less than right = 0\.1, got 0\.2"),
+        ((0.2, 0.1), r"right: expected more than left = 0\.2 by at least .*, two FWHM, got 0\.1"),
         ((-0.1, 0.1), "left: expected a positive number"),
         ((0.1, 0.0), "right: expected a positive number"),
         (("low", None), "left: expected a positive number"),

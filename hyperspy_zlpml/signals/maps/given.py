@@ -49,10 +49,16 @@ def numbers_of_pixels(removal, value, name):
     if (np.isfinite(values) & (np.abs(values) > arguments.LARGEST)).any():
         arguments.refuse(value, name, f"numbers up to {arguments.LARGEST:g}")
     if values.size == 1:
-        return np.full(shape, float(values.ravel()[0]))
+        return _of_all(values, shape)
     if values.shape != shape:
         arguments.refuse(value, name, f"a number or a map of the navigation shape {shape}")
     return values.astype(float)
+
+
+def _of_all(values, shape):
+    """Take one number for all pixels, or one of each."""
+    values = np.asarray(values, float)
+    return np.full(shape, values.ravel()[0]) if values.size == 1 else values.reshape(shape)
 
 
 def with_error(removal, value, error, name):
@@ -71,6 +77,7 @@ def with_error(removal, value, error, name):
     Returns
     -------
     values, errors : ndarray of float of the navigation shape
+        Values are NaN, that is not given, in pixels whose error is not known or infinite; errors 0.
 
     Raises
     ------
@@ -81,11 +88,34 @@ def with_error(removal, value, error, name):
     values, of = numbers_of_pixels(removal, value, name), f"{name}_error"
     if isinstance(value, Measured):
         check_unused(error, of, f"a {name} that has none of its own")
-        return values, np.nan_to_num(value.error.reshape(values.shape))
-    errors = numbers_of_pixels(removal, error, of)
-    if not (errors[~np.isnan(errors)] >= 0).all() or np.isinf(errors).any():
-        arguments.refuse(error, of, "errors that are not negative")
-    return values, np.nan_to_num(errors)
+        errors = _of_all(value.error, values.shape)
+    else:
+        errors = numbers_of_pixels(removal, error, of)
+        if not (errors[~np.isnan(errors)] >= 0).all() or np.isinf(errors).any():
+            arguments.refuse(error, of, "errors that are not negative")
+    known = np.isfinite(errors)
+    return np.where(known, values, np.nan), np.where(known, errors, 0.0)
+
+
+def parts_of(value, error):
+    """Part the error of a quantity into that of noise and a systematic one.
+
+    Parameters
+    ----------
+    value : float, ndarray, BaseSignal or Measured
+        What was given.
+    error : ndarray of the navigation shape
+        Of :func:`with_error`.
+
+    Returns
+    -------
+    std, systematic : ndarray of the navigation shape
+        An error that is given beside a number is systematic.
+    """
+    if not isinstance(value, Measured):
+        return np.zeros_like(error), error
+    parts = (_of_all(one.data, error.shape) for one in (value.std, value.systematic))
+    return tuple(np.where(error > 0, one, 0.0) for one in parts)
 
 
 def index_of(removal, n, n_error, above=1.0):

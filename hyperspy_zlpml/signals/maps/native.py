@@ -175,7 +175,7 @@ def summary(values, std=None, systematic=None, units=""):
     Parameters
     ----------
     values : ndarray
-        NaN where a pixel has no number.
+        NaN where a pixel has no number; infinite ones, as indices of metals, are counted apart.
     std, systematic : ndarray, optional
         Its errors.
     units : str
@@ -192,9 +192,10 @@ def summary(values, std=None, systematic=None, units=""):
     >>> summary(gap, 0.1 + 0 * gap, 0.02 + 0 * gap, units="eV")
     'median 1.65 +- 0.1 (std) +- 0.02 (systematic) eV in 2 of 3 pixels'
     """
-    known = ~np.isnan(values)
+    known, n_infinite = np.isfinite(values), int(np.isinf(values).sum())
+    infinite = f"infinite in {n_infinite} of {known.size} pixels"
     if not known.any():
-        return f"no number in {known.size} pixels"
+        return infinite if n_infinite else f"no number in {known.size} pixels"
     largest = np.abs(values[known]).max()
     errors = [
         f"+- {np.nanmedian(error[known]):.2g} ({name})"
@@ -202,7 +203,8 @@ def summary(values, std=None, systematic=None, units=""):
         if error is not None and np.nanmax(error[known], initial=0.0) > _ROUNDING * largest
     ]
     words = [f"median {np.median(values[known]):.4g}", *errors, units]
-    return f"{' '.join(filter(None, words))} in {known.sum()} of {known.size} pixels"
+    found = f"{' '.join(filter(None, words))} in {known.sum()} of {known.size} pixels"
+    return f"{found}, {infinite}" if n_infinite else found
 
 
 def has_legend(signal):

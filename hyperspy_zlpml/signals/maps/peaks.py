@@ -17,11 +17,10 @@ from hyperspy_zlpml.physics.peaks import (
     groups_of,
     piece_of,
 )
-from hyperspy_zlpml.removal.pooling import map_pooled
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
 from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
-from hyperspy_zlpml.signals.maps.plans import Plan
+from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 
@@ -204,13 +203,16 @@ class PeakMethods:
             title="Fitting peaks",
         )
         if pool is not None:
-            plan = replace(plan, alone=partial(_pooled, pool=pool, settings=settings))
+            groups = groups_of(settings["peaks"])
+            order = np.argsort(np.concatenate(groups))
+            plan = replace(plan, finish=partial(plan.finish, order=order))
+            plan = pooled(plan, pool, *(_part_of(group, **settings) for group in groups))
         return self._carry_out(plan, show_progressbar)
 
 
-def _finished(removal, found, *, peaks, is_one, weight):
-    """Make maps of the numbers of all peaks."""
-    found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))
+def _finished(removal, found, *, peaks, is_one, weight, order=slice(None)):
+    """Make maps of the numbers of all peaks, which come in another order where they are pooled."""
+    found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))[..., order, :]
     axis = removal._like.axes_manager.signal_axes[0]
     around = Surroundings(
         centre=removal.removed.centre,
@@ -223,20 +225,14 @@ def _finished(removal, found, *, peaks, is_one, weight):
     return fits[0] if is_one else fits
 
 
-def _pooled(removed, pool, settings, **options):
-    """Fit peaks to the means of pooled spectra; (..., n_peaks * WIDTH)."""
-    settings = dict(settings)
-    peaks, sides = settings.pop("peaks"), ("is_single", "is_gain")
-    sides = {name: settings.pop(name) for name in sides}
-    found = np.full(removed.shape[:-1] + (len(peaks), WIDTH), np.nan)
-    for group in groups_of(peaks):
-        some = [peaks[k] for k in group]
-        prepare = partial(piece_of, peaks=some, **sides)
-        function = partial(_fit_flat, peaks=some, **settings)
-        width = len(some) * WIDTH
-        values = map_pooled(removed, function, width, pool=pool, prepare=prepare, **options)
-        found[..., group, :] = values.reshape(values.shape[:-1] + (len(some), WIDTH))
-    return found.reshape(found.shape[:-2] + (-1,))
+def _part_of(group, *, peaks, is_single, is_gain, **settings):
+    """Plan the fit of the peaks of one window to the means of pooled spectra."""
+    some = [peaks[k] for k in group]
+    return Part(
+        function=partial(_fit_flat, peaks=some, **settings),
+        width=len(some) * WIDTH,
+        prepare=partial(piece_of, peaks=some, is_single=is_single, is_gain=is_gain),
+    )
 
 
 def _fit_flat(losses, **settings):

@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,24 +46,45 @@ class Plan:
     alone: Callable | None = None
 
 
-def pooled(plan, pool, prepare):
-    """Take the same plan for pooled spectra, in a pass of its own.
+class Part(NamedTuple):
+    """Part of the work on pooled spectra: a function of the pieces of them that it needs.
+
+    Attributes
+    ----------
+    function : callable
+        Of the :class:`~hyperspy_zlpml.physics.losses.Losses` of some pooled spectra; returns an array of
+        shape (n_spectra, width).
+    width : int
+    prepare : callable
+        Takes the piece of spectra that is pooled: see :func:`.map_pooled`.
+    """
+
+    function: Callable
+    width: int
+    prepare: Callable
+
+
+def pooled(plan, pool, *parts):
+    """Take a plan for pooled spectra, a pass of its own for each part.
 
     Parameters
     ----------
     plan : Plan
     pool : int or "clusters"
-    prepare : callable
-        See :func:`.map_pooled`.
+    *parts : Part
+        Their numbers come to ``plan.finish`` side by side.
 
     Returns
     -------
     Plan
     """
-    alone = partial(
-        map_pooled, function=plan.function, width=plan.width, pool=pool, prepare=prepare
-    )
-    return replace(plan, alone=alone)
+    return replace(plan, alone=partial(_of_parts, parts=parts, pool=pool))
+
+
+def _of_parts(removed, parts, pool, **options):
+    """Work on all parts of pooled spectra, (..., width of all)."""
+    found = [map_pooled(removed, **part._asdict(), pool=pool, **options) for part in parts]
+    return np.concatenate(found, axis=-1)
 
 
 def carry_out(removal, plans, show_progressbar):
@@ -187,5 +209,7 @@ def _check_method(name, given):
         raise ValueError(f"{name}: expected one of {', '.join(METHODS)}.")
     if not isinstance(given, dict) or not all(isinstance(one, str) for one in given):
         arguments.refuse(given, name, "a dict of the arguments of that method")
+    if name == "fit_peaks" and "peaks" not in given:
+        arguments.refuse(given, name, "a dict that holds peaks, what to fit")
     if "show_progressbar" in given:
         raise ValueError(f"{name}: expected no show_progressbar of its own; give it to maps.")

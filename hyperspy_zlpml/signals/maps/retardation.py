@@ -18,7 +18,7 @@ from hyperspy_zlpml.physics.cherenkov import (
 )
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold
-from hyperspy_zlpml.signals.maps.given import check_unused, index_of, numbers_of_pixels
+from hyperspy_zlpml.signals.maps.given import check_unused, index_of, numbers_of_pixels, parts_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
@@ -37,10 +37,10 @@ class Retardation(MapResult):
     threshold : float
         ``(c/v)^2``, above which eps1 makes Cherenkov losses.
     probability : BaseSignal
-        Probability that eps1 exceeds the threshold.
+        Probability that eps1 exceeds the threshold; 0 of a metal by its index alone.
     excess : Measured
         Largest eps1 less the threshold, negative where eps1 is below it everywhere, with the errors
-        of eps1.
+        of eps1, both parts of them; NaN where only n is known and it is that of a metal.
     energy : BaseSignal
         Energy at which eps1 is largest, in the units of the axis; NaN where only n is known.
     ratio : BaseSignal
@@ -88,8 +88,9 @@ class RetardationMethods:
             Of :meth:`~hyperspy_zlpml.ZLPRemoval.dielectric_function`, best with ``relativistic=True``: eps1 is looked at from
             ``trusted_from`` on.
         n : float, map or Measured, optional
-            Refractive index far below the losses, instead. One of the two is needed. It is enough to
-            warn, since eps1 exceeds n\ :sup:`2` below the first loss.
+            Refractive index far below the losses, instead; infinite for a metal, which guides no
+            light. One of the two is needed. It is enough to warn, since eps1 exceeds n\ :sup:`2`
+            below the first loss.
         n_error : float or map
             One standard deviation of n.
         right : float, map or Measured, optional
@@ -151,7 +152,7 @@ class RetardationMethods:
             index, error = index_of(self, n, n_error, above=0.0)
             check_unused(right, "right", "dielectric", default=None)
             index = np.where(np.isnan(self.removed.fwhm), np.nan, index)
-            found = excess_of_index(index, error, beam)
+            found = excess_of_index(index, parts_of(n, error), beam)
         else:
             found = _excess_of(
                 self,
@@ -167,8 +168,9 @@ class RetardationMethods:
 
 def _excess_by_index(dielectric, beam, shape):
     """Compute the excess that follows from the refractive index of a dielectric function."""
-    index, error = (np.reshape(one, shape) for one in (dielectric.n.value.data, dielectric.n.error))
-    return excess_of_index(index, error, beam)
+    n = dielectric.n
+    index, *errors = (np.reshape(one.data, shape) for one in (n.value, n.std, n.systematic))
+    return excess_of_index(index, errors, beam)
 
 
 def _check_one_given(dielectric, n, n_error):

@@ -7,11 +7,10 @@ from functools import partial
 import numpy as np
 from hyperspy.signals import BaseSignal
 
-from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.thermometry import COLUMNS, error_without_vacuum, piece_of, temperatures
-from hyperspy_zlpml.signals.maps.given import pool_of
+from hyperspy_zlpml.signals.maps.given import pool_of, window_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
-from hyperspy_zlpml.signals.maps.plans import Plan, pooled
+from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
 
 
@@ -119,7 +118,8 @@ class TemperatureMethods:
         >>> bool(abs(np.nanmedian(found.temperature.value.data) - 600) < 30)
         True
         """
-        left, right = _checked_window(self, left, right)
+        left, right = window_of(self, left, right)
+        _check_axis(self, left)
         pool = pool_of(self, pool)
         window = {"left": left, "right": right}
         plan = Plan(
@@ -129,20 +129,14 @@ class TemperatureMethods:
             title="Measuring temperatures",
         )
         if pool is not None:
-            plan = pooled(plan, pool, prepare=partial(piece_of, **window))
+            part = Part(plan.function, plan.width, partial(piece_of, **window))
+            plan = pooled(plan, pool, part)
         return self._carry_out(plan, show_progressbar)
 
 
-def _checked_window(removal, left, right):
-    """Take the energies to compare in eV; raise ValueError unless the axis has them on both sides."""
-    for name, value in (("left", left), ("right", right)):
-        if value is not None:
-            arguments.positive(value, name, removal._like.axes_manager.signal_axes[0].units)
-    if left is not None and right is not None and not left < right:
-        raise ValueError(f"left: expected less than right = {right!r}, got {left!r}.")
-    factor = removal._factor
-    left, right = (None if value is None else value * factor for value in (left, right))
-    removed = removal.removed
+def _check_axis(removal, left):
+    """Raise ValueError unless the axis reaches the energies to compare, from left (eV), on both sides."""
+    removed, factor = removal.removed, removal._factor
     energy, centre = removed.spectra.energy, np.nanmedian(removed.centre)
     least = 2 * np.nanmedian(removed.fwhm) if left is None else left
     for side, reach in (("below", centre - energy[0]), ("above", energy[-1] - centre)):
@@ -151,7 +145,6 @@ def _checked_window(removal, left, right):
                 f"left: expected an energy axis that reaches {least / factor:.4g} {side} the peak, for "
                 f"losses are compared with gains, got {max(reach, 0) / factor:.4g}."
             )
-    return left, right
 
 
 def _systematic(removed, found):
