@@ -672,6 +672,7 @@ def train_at_settings(images, conditions, options):
     for number, image in enumerate(at_settings):
         if not image.is_vacuum:
             warn_of_all(image.clusters.messages, f"setting {number}: ")
+    warn_of_all(trained.messages)
     origin = describe_origin(
         f"{n_images} signals", sum(one.n_spectra for one in images), options.arguments
     )
@@ -900,7 +901,7 @@ def adapt_to(ensemble, first, choice, options):
             microscope=first.spectra.microscope,
         ),
     )
-    messages = (applicability.message,) if applicability.message else ()
+    messages = tuple(one for one in (applicability.message, adapted.late) if one)
     warn_of_all(messages)
     return Fitted(ensemble, adapted, messages=messages, distance=applicability.distance)
 

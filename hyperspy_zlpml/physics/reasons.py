@@ -21,6 +21,7 @@ _TEXTS = {
     "NOT_CONVERGED": "the iteration did not settle, or has more than one answer",
     "NO_PEAK": "there is no zero-loss peak to compare with",
     "OTHER_PEAK": "the zero-loss peak is not that of the vacuum: it misses the spectrum below E_I",
+    "TAIL_GUESSED": "no vacuum shows the tail of the zero-loss peak, and channels are too coarse to tell it",
     "NOT_GIVEN": "what the method needs beside the data is not known of this pixel",
 }
 
@@ -54,6 +55,7 @@ class Reason(IntEnum):
     NO_PEAK = 12
     NOT_GIVEN = 13
     OTHER_PEAK = 14
+    TAIL_GUESSED = 15
 
     @property
     def text(self):
@@ -76,6 +78,7 @@ BY_WEIGHT = (
     Reason.BELOW_RESOLUTION,
     Reason.AT_EDGE,
     Reason.MISFIT,
+    Reason.TAIL_GUESSED,
     Reason.NO_CROSSING,
     Reason.NONE,
 )

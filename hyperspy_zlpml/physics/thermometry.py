@@ -35,6 +35,7 @@ from hyperspy_zlpml.physics.reasons import Reason
 COLUMNS = (
     "temperature",
     "std",
+    "systematic",
     "highest",
     "loss",
     "loss_std",
@@ -77,8 +78,13 @@ _LOSS_SIGMAS = 5.0
 _UPPER_LIMIT = 1.645
 #: Added to variances, in units of the largest, so that matrices of counts without noise are regular.
 _JITTER = 1e-10
-#: Part of the gains that may count as ZLP without vacuum, of one spectrum.
-_MISSING = 0.48
+#: Relative error of the ZLP beneath gains where no vacuum shows it: that by which images of films of
+#: known temperature are wrong, 48 spectra each (root of the mean square).
+TAIL_ERROR = 0.02
+#: Channels per FWHM below which a tail that no vacuum shows may follow the gains, and by what factor
+#: it is less certain then.
+_FINE = 5.0
+_LESS_CERTAIN = 10.0
 #: Reduced chi2 from which detailed balance does not hold.
 _LARGEST_CHI2 = 4.0
 
@@ -93,6 +99,8 @@ class BothSides(PerSpectrum):
         Counts free of ZLP, and their variance; the channel of the peak is in the middle.
     directions : ndarray of shape (n_spectra, n_directions, n_bins)
         Deviations of one standard deviation that bins share.
+    zlp : ndarray of shape (n_spectra, n_bins)
+        Counts of the ZLP that were taken off.
     inside : ndarray of bool of shape (n_spectra, n_bins)
         Bins on the axis.
     distance : ndarray of shape (n_spectra, n_filter)
@@ -104,6 +112,7 @@ class BothSides(PerSpectrum):
     signal: np.ndarray
     variance: np.ndarray
     directions: np.ndarray
+    zlp: np.ndarray
     inside: np.ndarray
     distance: np.ndarray
     response: np.ndarray
@@ -119,6 +128,8 @@ class Filtered(PerSpectrum):
         eV, positive.
     loss, gain : ndarray of shape (n_spectra, n_energies)
         0 where ``used`` is not.
+    tail : ndarray of shape (n_spectra, n_energies)
+        ZLP that was taken off beneath the gains, filtered alike.
     of_loss, of_gain, of_both : ndarray of shape (n_spectra, n_energies, n_energies)
         Covariance of the losses, of the gains, and of gains (rows) and losses (columns).
     used : ndarray of bool of shape (n_spectra, n_energies)
@@ -130,13 +141,14 @@ class Filtered(PerSpectrum):
     energy: np.ndarray
     loss: np.ndarray
     gain: np.ndarray
+    tail: np.ndarray
     of_loss: np.ndarray
     of_gain: np.ndarray
     of_both: np.ndarray
     used: np.ndarray
 
 
-def temperatures(losses, left=None, right=None):
+def temperatures(losses, left=None, right=None, tail_error=0.0):
     """Measure the temperature of a block of spectra from the energies lost and gained.
 
     Parameters
@@ -146,14 +158,18 @@ def temperatures(losses, left=None, right=None):
         Energies from the peak between which both sides are compared, eV; default from 2 FWHM over
         as many energies as are compared at most. What lies within the limits of pure ZLP, or beyond
         the axis, on either side, is not used.
+    tail_error : float
+        Relative error of the ZLP beneath the gains beyond what the directions hold: :data:`TAIL_ERROR`
+        where no vacuum shows it. Ten times as much, and :attr:`.Reason.TAIL_GUESSED`, below five
+        channels per FWHM, where the tail may follow the gains: none that are seen mean nothing then.
 
     Returns
     -------
-    ndarray of shape (n_spectra, 10)
-        ``COLUMNS``: temperature and its standard deviation (K), highest temperature that is
-        allowed with 95 % probability (K), counts lost and gained within the window with their
-        standard deviations, energy that tells the temperature (eV), reduced chi2, and
-        :class:`.Reason`.
+    ndarray of shape (n_spectra, 11)
+        ``COLUMNS``: temperature, its standard deviation and what ``tail_error`` makes of it (K),
+        highest temperature that is allowed with 95 % probability (K), counts lost and gained within
+        the window with their standard deviations, energy that tells the temperature (eV), reduced
+        chi2, and :class:`.Reason`.
 
     Examples
     --------
@@ -191,39 +207,7 @@ def temperatures(losses, left=None, right=None):
             inverse = _first_guess(filtered)
         for _ in range(_STEPS):
             inverse, curvature = _closer(filtered, inverse)
-    return np.stack(_columns(losses, window, filtered, (inverse, curvature)), -1)
-
-
-def error_without_vacuum(temperature, energy, n_spectra):
-    """Estimate by how much temperatures may be wrong where the ZLP beneath the gains is a guess.
-
-    Without vacuum gains are told from the tail by the bulge that they make on it, which more spectra
-    show better. What is not told counts as ZLP: 8 % of the gains with 36 spectra (the root of the mean
-    square over simulated films of known tail), and less by the root of their number.
-
-    Parameters
-    ----------
-    temperature : ndarray
-        K.
-    energy : ndarray
-        At which gains tell it, eV.
-    n_spectra : int
-        Of the image that the ZLP was trained on.
-
-    Returns
-    -------
-    ndarray
-        ``T (kT / E)`` times the part of the gains that may be missing, K.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.physics.thermometry import error_without_vacuum
-    >>> error_without_vacuum(np.array([300.0]), np.array([0.1]), 36).round(1)
-    array([6.2])
-    """
-    missing = _MISSING / np.sqrt(n_spectra)
-    return missing * temperature * BOLTZMANN * temperature / energy
+    return np.stack(_columns(losses, window, filtered, (inverse, curvature), tail_error), -1)
 
 
 def piece_of(losses, left=None, right=None):
@@ -352,6 +336,7 @@ def both_sides(losses, window):
         signal=binned(losses.subtracted),
         variance=binned(losses.variance),
         directions=binned(losses.directions),
+        zlp=binned(losses.zlp),
         inside=inside.reshape(len(inside), -1, window.n_together).all(-1),
         distance=distance,
         response=response,
@@ -419,6 +404,7 @@ def _filtered(sides, matrix, energy, used):
         energy=energy,
         loss=signal[:, :n],
         gain=signal[:, n:],
+        tail=np.where(used, (matrix[:, n:] @ sides.zlp[..., None])[..., 0], 0.0),
         of_loss=covariance[:, :n, :n],
         of_gain=covariance[:, n:, n:],
         of_both=covariance[:, n:, :n],
@@ -482,15 +468,20 @@ def _closer(filtered, inverse):
     return np.clip(inverse + np.clip(change, -largest, largest), *ends), curvature
 
 
-def _columns(losses, window, filtered, fitted):
+def _columns(losses, window, filtered, fitted, tail_error):
     """Collect the numbers of every spectrum, in the order of ``COLUMNS``."""
     inverse, curvature = fitted
+    is_coarse = (tail_error > 0) & (losses.fwhm < _FINE * losses.step)
+    tail_error = tail_error * np.where(is_coarse, _LESS_CERTAIN, 1.0)
     n_used = filtered.used.sum(-1)
     chi2 = misfit(filtered, inverse) / np.maximum(n_used - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(2 / curvature * np.where(chi2 > _expected(n_used), chi2, 1.0))
-        kelvin, warmest = (1 / (BOLTZMANN * (inverse - k * error)) for k in (0, _UPPER_LIMIT))
-        gains, highest, energy = _gains(filtered, inverse)
+        gains, highest, energy, missing = _gains(filtered, inverse, tail_error)
+        of_tail = missing / energy
+        total = np.hypot(error, of_tail)
+        kelvin = 1 / (BOLTZMANN * inverse)
+        warmest = 1 / (BOLTZMANN * np.maximum(inverse - _UPPER_LIMIT * total, _tried()[-1]))
         highest = np.where(_has_losses(filtered), highest, np.nan)
     reason = np.where(
         window.low > window.high,
@@ -500,16 +491,17 @@ def _columns(losses, window, filtered, fitted):
     is_limited = np.isfinite(losses.loss_limit) & np.isfinite(losses.gain_limit)
     reason = np.where(is_limited, reason, Reason.NO_LIMIT)
     holds = reason == Reason.NONE
-    told = np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT))
+    told = np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT)) & ~is_coarse
     return (
         np.where(holds, kelvin, np.nan),
         np.where(holds, kelvin * error / inverse, np.nan),
+        np.where(holds, kelvin * of_tail / inverse, np.nan),
         np.where(holds, warmest, np.where(told, highest, np.nan)),
         *_counts(losses, window, 1),
         *_counts(losses, window, -1),
         np.where(holds, energy, np.nan),
         np.where(reason == Reason.NOT_SIGNIFICANT, np.nan, np.where(n_used > 1, chi2, np.nan)),
-        reason.astype(float),
+        np.where(holds & is_coarse, Reason.TAIL_GUESSED, reason).astype(float),
     )
 
 
@@ -518,7 +510,7 @@ def _expected(n_used):
     return 1 + np.sqrt(8 / np.maximum(n_used - 1, 1))
 
 
-def _gains(filtered, inverse):
+def _gains(filtered, inverse, tail_error):
     """Compute in how many standard errors gains follow the losses, and the highest temperature.
 
     Returns
@@ -529,6 +521,8 @@ def _gains(filtered, inverse):
         K; of which fewer gains than expected are found in 5 % of cases.
     energy : ndarray of shape (n_spectra,)
         At which gains tell the temperature, eV.
+    missing : ndarray of shape (n_spectra,)
+        Part of the gains there that counts as ZLP where the tail is too high by its error.
     """
     own = np.einsum("nii->ni", filtered.of_loss)
     shrunk = filtered.loss * np.clip(1 - own / np.maximum(filtered.loss**2, own), 0, None)
@@ -542,11 +536,30 @@ def _gains(filtered, inverse):
         return (weighted * filtered.gain[:, None]).sum(-1) / norm, norm**-0.5, expected
 
     found, error, expected = amplitude(inverse[:, None])
-    every, errors, _ = amplitude(np.broadcast_to(tried, (len(inverse), tried.size)))
-    highest = _highest((1 - every) / errors)
+    every, errors, shapes = amplitude(np.broadcast_to(tried, (len(inverse), tried.size)))
+    of_tail = tail_error[:, None] * _tail_per_gain(filtered, shapes)
+    highest = _highest((1 - every) / np.hypot(errors, of_tail))
     tells = (expected[:, 0] * filtered.energy) ** 2 / np.einsum("nii->ni", filtered.of_gain)
     energy = (tells * filtered.energy).sum(-1) / tells.sum(-1)
-    return (found / error)[:, 0], highest, energy
+    missing = tail_error * _tail_per_gain(filtered, expected)[:, 0]
+    return (found / error)[:, 0], highest, energy, missing
+
+
+def _tail_per_gain(filtered, expected):
+    """Compute the ZLP over the gains that are expected, where these tell the temperature.
+
+    Parameters
+    ----------
+    filtered : Filtered
+    expected : ndarray of shape (n_spectra, n_tried, n_energies)
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_tried)
+    """
+    variance = np.einsum("nii->ni", filtered.of_gain)[:, None]
+    tells = expected * filtered.energy**2 / variance
+    return (tells * filtered.tail[:, None]).sum(-1) / (tells * expected).sum(-1)
 
 
 def _has_losses(filtered):

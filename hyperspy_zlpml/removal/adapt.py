@@ -8,7 +8,7 @@ import numpy as np
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, log_intensities
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual
-from hyperspy_zlpml.registration.find_regions import separate
+from hyperspy_zlpml.registration.find_regions import GUESS, late_limits, separate
 from hyperspy_zlpml.registration.register import (
     groups_of,
     log_beam,
@@ -42,6 +42,8 @@ class Adapted:
         Logarithm of the dose over that of the ensemble.
     difference : ShapeDifference
         How the shape differs from what the ensemble has seen.
+    late : str
+        Which limits given by the user lie behind the losses that are seen; empty where none does.
     """
 
     table: ShapeTable
@@ -49,6 +51,7 @@ class Adapted:
     regions: Regions
     log_dose: float = 0.0
     difference: ShapeDifference = ShapeDifference(0.0, 0.0)
+    late: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
         regions=image.regions,
         log_dose=log_dose,
         difference=difference,
+        late="" if GUESS in ensemble.seen.tail else late_limits(image.peaks, n_clusters, limits),
     )
 
 

@@ -16,6 +16,7 @@ from hyperspy_zlpml.image.clusters import Clusters
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration.coherent import learn_residual
+from hyperspy_zlpml.registration.find_regions import late_limits
 from hyperspy_zlpml.registration.register import groups_of, log_beam
 from hyperspy_zlpml.training.train import register_image, train_on_registered, with_clusters
 from hyperspy_zlpml.zlp.residual import CoherentResidual
@@ -103,7 +104,20 @@ def train_ensemble_at_settings(images, names, options, progress=None):
     ensemble = with_clusters(trained.ensemble, beams[first], images[first].clusters)
     ensemble = replace(ensemble, conditions=conditions.select(trained.kept))
     learnt = [_learnt_at(ensemble, brought[k], images[n]) for k, n in enumerate(order)]
-    return replace(trained, ensemble=ensemble.with_scatter(*_at_any(learnt)))
+    return replace(
+        trained,
+        ensemble=ensemble.with_scatter(*_at_any(learnt)),
+        messages=_late_at_settings(images, registered, options.limits),
+    )
+
+
+def _late_at_settings(images, registered, limits):
+    """Say at which settings ``E_I`` that the user gives lies behind the losses that are seen."""
+    found = [
+        late_limits(one.peaks, image.clusters.centres.size, limits)
+        for image, one in zip(images, registered, strict=True)
+    ]
+    return tuple(f"setting {number}: {late}" for number, late in enumerate(found) if late)
 
 
 def _conditions_of(names, images, *, registered, beams, scores):

@@ -13,6 +13,7 @@ from hyperspy_zlpml.physics import Losses, Reason
 from hyperspy_zlpml.physics.kinematics import BOLTZMANN
 from hyperspy_zlpml.physics.thermometry import (
     COLUMNS,
+    TAIL_ERROR,
     both_sides,
     filter_sides,
     misfit,
@@ -223,6 +224,45 @@ def test_every_spectrum_is_treated_alone():
     together = temperatures(losses)
     for part in (slice(0, 1), slice(3, 8)):
         np.testing.assert_allclose(temperatures(losses.select(part)), together[part], rtol=1e-9)
+
+
+# --- a tail that no vacuum shows ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [300.0, 600.0])
+def test_the_systematic_error_is_what_a_wrong_tail_makes(temperature):
+    # In a narrow window, of about one energy, so that nothing but the height of the tail matters.
+    losses, window = film(temperature), {"left": 0.096, "right": 0.106}
+    result = found(losses, tail_error=TAIL_ERROR, **window)
+    beneath = losses.from_peak < -LIMIT
+    wrong = replace(losses, zlp=losses.zlp * np.where(beneath, 1 + TAIL_ERROR, 1.0))
+    moved = result["temperature"] - found(wrong, **window)["temperature"]
+    assert moved[0] == pytest.approx(result["systematic"][0], rel=0.1)
+    assert found(losses, **window)["systematic"][0] == 0
+
+
+def test_highest_temperatures_hold_the_tail():
+    warm = found(film(600.0), tail_error=TAIL_ERROR)
+    relative = np.hypot(warm["std"], warm["systematic"]) / warm["temperature"]
+    expected = warm["temperature"] / (1 - 1.645 * relative)
+    np.testing.assert_allclose(warm["highest"], expected, rtol=1e-6)
+    cold = film(30.0)  # shows no gains
+    known, guess = found(cold), found(cold, tail_error=TAIL_ERROR)
+    assert np.isnan(guess["temperature"][0])
+    assert guess["highest"][0] > known["highest"][0]
+
+
+def test_coarse_channels_are_marked_where_the_tail_is_a_guess():
+    losses = film(600.0, n=2)
+    losses = replace(losses, fwhm=STEP * np.array([4.0, 6.0]))
+    result, known = found(losses, tail_error=TAIL_ERROR), found(losses)
+    assert list(result["reason"]) == [Reason.TAIL_GUESSED, Reason.NONE]
+    assert (known["reason"] == Reason.NONE).all()
+    np.testing.assert_array_equal(result["temperature"], known["temperature"])
+    assert result["systematic"][0] == pytest.approx(10 * result["systematic"][1])
+    assert result["highest"][0] > result["highest"][1]
+    cold = replace(film(30.0, n=2), fwhm=losses.fwhm)  # shows no gains
+    assert list(np.isnan(found(cold, tail_error=TAIL_ERROR)["highest"])) == [True, False]
 
 
 # --- nothing to be found --------------------------------------------------------------------------

@@ -369,3 +369,24 @@ def test_nothing_given_is_modified(other, removal):
     np.testing.assert_array_equal(other.signal.data, before[0])
     assert other.signal.metadata.as_dictionary() == before[1]
     assert replace(removal.ensemble).fingerprint == fingerprint  # what is cached stays behind
+
+
+# --- limits that the user gives -------------------------------------------------------------------
+
+
+def test_a_limit_behind_the_losses_is_told_once(other, removal):
+    # They begin near 1.7 eV.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        late = other.signal.remove_zlp_ml(ensemble=removal.ensemble, regions={"E_I": 3.2}, **APPLY)
+    said = [str(one.message) for one in caught if "given up to 3.2 eV" in str(one.message)]
+    assert len(said) == 1
+    assert said[0] in late.report.messages
+    assert adapted_to(other.signal, removal.ensemble, regions={"E_I": 1.5}).late == ""
+    assert adapted_to(other.signal, removal.ensemble).late == ""
+
+
+def test_a_guessed_tail_tells_of_no_late_limit(other, removal):
+    guess = replace(removal.ensemble.seen, tail="beyond 1 eV the gain side, raised: a guess")
+    ensemble = replace(removal.ensemble, seen=guess)
+    assert adapted_to(other.signal, ensemble, regions={"E_I": 3.2}).late == ""

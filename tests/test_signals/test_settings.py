@@ -14,7 +14,7 @@ from scipy.integrate import trapezoid
 import hyperspy_zlpml
 from hyperspy_zlpml import train_zlp_ml
 from hyperspy_zlpml.components import ZLPNet
-from hyperspy_zlpml.data import make_sample, setting_laws, vacuum_at_settings
+from hyperspy_zlpml.data import make_sample, setting_laws, vacuum_at_settings, ws2_like
 from hyperspy_zlpml.ensemble.figure import along
 from hyperspy_zlpml.signals.microscope import read_conditions
 from hyperspy_zlpml.zlp.tails import level_ripples
@@ -449,6 +449,18 @@ def test_the_order_of_the_conditions_is_that_of_the_names(two):
     assert one.conditions.names == ("exposure", "beam_energy")
     np.testing.assert_array_equal(one.conditions.settings[1], (0.4, 200.0))
     assert one.at(beam_energy=80, exposure=0.3).setting == (0.3, 80.0)
+
+
+@pytest.mark.parametrize("limit, late_at", [(3.2, ["setting 0", "setting 1"]), (1.5, [])])
+def test_a_limit_behind_the_losses_is_told_of_each_setting(limit, late_at):
+    # They begin near 1.7 eV.
+    films = [ws2_like((6, 6), n_channels=512, random_state=seed).signal for seed in (1, 2)]
+    options = {**FEWEST, "n_clusters": 2, "regions": {"E_I": limit}}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train_zlp_ml(films, {"beam_energy": [60.0, 200.0]}, **options)
+    said = [str(one.message) for one in caught if "but losses are seen" in str(one.message)]
+    assert [one[:9] for one in said] == late_at
 
 
 def test_inputs_are_not_modified(two):

@@ -136,6 +136,52 @@ def test_pools_of_nothing(removal):
         removal.temperature(pool=1)
 
 
+# --- whether vacuum shows the tail ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def full():
+    """A film that fills the view, its channels 2 meV wide; and its removal."""
+    parameters = {**SMALL, "n_channels": 400, "scale": 2e-3}
+    film = phonons((6, 6), vacuum_fraction=0.0, **parameters)
+    return film, film.signal.remove_zlp_ml(vacuum=False, **QUICK)
+
+
+def errors_hold(temperature, truth):
+    """Whether two thirds or more of pixels lie within twice the total error."""
+    total = np.hypot(temperature.std.data, temperature.systematic.data)
+    return (np.abs(temperature.value.data - truth) < 2 * total).mean() > 0.66
+
+
+def test_films_without_vacuum_have_a_systematic_error(full):
+    found = full[1].temperature()
+    assert (found.temperature.systematic.data > 0).all()
+    assert (found.reason.data == Reason.NONE).all()
+    assert errors_hold(found.temperature, 600.0)
+
+
+def test_the_ensemble_tells_whether_the_tail_is_a_guess(full, film, removal):
+    # Trained with vacuum and applied to a film; trained without and applied where there is vacuum.
+    other = full[0].signal.remove_zlp_ml(ensemble=removal.ensemble, vacuum=False, **QUICK)
+    regions = {"E_I": 0.04, "gain_limit": -0.04}
+    signal = film.signal.deepcopy()
+    guessed = signal.remove_zlp_ml(ensemble=full[1].ensemble, regions=regions, **QUICK)
+    for one, is_guess in ((other, False), (guessed, True), (removal, False)):
+        systematic = one.temperature(left=0.07, right=0.13).temperature.systematic.data
+        assert np.isfinite(systematic).any()
+        assert (systematic[np.isfinite(systematic)] > 0).all() == is_guess
+
+
+def test_coarse_channels_without_vacuum_are_marked():
+    options = {**SMALL, "n_channels": 300, "scale": 4e-3}
+    coarse = phonons((6, 6), vacuum_fraction=0.0, **options)
+    found = coarse.signal.remove_zlp_ml(vacuum=False, **QUICK).temperature()
+    has = np.isfinite(found.temperature.value.data)
+    assert has.any()
+    assert (found.reason.data[has] == Reason.TAIL_GUESSED).all()
+    assert np.isnan(found.highest.data[~has]).all()
+
+
 # --- what there is no temperature of, and what is refused -----------------------------------------
 
 
