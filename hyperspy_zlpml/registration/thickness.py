@@ -27,8 +27,14 @@ _FAR = 3.1
 _LEAST_FAR_LOSSES = 3.0
 #: Largest error of the logarithm of the tail under them.
 _LARGEST_TAIL_ERROR = 0.5
-#: Steps between the limit of the pure peak and the end of the axis in which losses are convolved.
+#: Steps between the peak and the end of the axis in which losses are convolved.
 _N_STEPS = 256
+#: Losses have fallen off where, in the last such part of the axis, they are below ...
+_END_OF_AXIS = 1 / 16
+#: ... this fraction of the most that any such part holds.
+_FALLEN_OFF = 0.5
+#: Mean free paths seen that tell thickness even where the axis ends before losses fall off.
+_LEAST_SEEN = 0.2
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,36 @@ def single_scattering(losses):
     return slope / steps
 
 
+def tells_thickness(once):
+    """Say whether single scattering up to the end of an axis is most of all there is.
+
+    Parameters
+    ----------
+    once : ndarray of shape (n,)
+        Mean numbers of the far losses of one electron, in equal steps up to the end of the axis.
+
+    Returns
+    -------
+    bool
+        Whether they have fallen to half of their maximum there, or are a fifth of a mean free path.
+
+    Examples
+    --------
+    Losses that still rise where the axis ends, of a hundredth of a mean free path, and a plasmon:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.thickness import tells_thickness
+    >>> energy = np.linspace(2, 10, 64)
+    >>> tells_thickness(0.01 * energy / energy.sum())
+    False
+    >>> tells_thickness(0.01 / (1 + (energy - 6) ** 2))
+    True
+    """
+    n_parts = min(round(1 / _END_OF_AXIS), once.size)
+    parts = np.array([part.mean() for part in np.array_split(once, n_parts)])
+    return bool(parts[-1] < _FALLEN_OFF * parts.max() or once.sum() > _LEAST_SEEN)
+
+
 def measure_thickness(peaks, tail_errors=0.0):
     """Measure the thickness by the single scattering far beyond the peak, free of its own tail.
 
@@ -112,7 +148,8 @@ def measure_thickness(peaks, tail_errors=0.0):
     Returns
     -------
     Thickness or None
-        None where the losses are too few or too equal to measure thickness.
+        None where the losses are too few or too equal to measure thickness, or most of them lie
+        beyond the axis.
     """
     u = peaks.u.mean(0)
     complete = peaks.spectra.complete
@@ -134,7 +171,10 @@ def measure_thickness(peaks, tail_errors=0.0):
     edges = np.linspace(0, u[seen].max(), _N_STEPS + 1)
     all_losses = _between(edges, u, losses / area)
     once = single_scattering(all_losses)
-    thickness = once[:, edges[1:] > _FAR * peaks.extrapolated_from].sum(-1)
+    once_far = once[:, edges[1:] > _FAR * peaks.extrapolated_from]
+    if not tells_thickness(once_far.mean(0)):
+        return None
+    thickness = once_far.sum(-1)
     low, high = np.percentile(thickness, [5, 95])
     if not 0 < low * _LEAST_RANGE < high:
         return None

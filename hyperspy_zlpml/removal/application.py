@@ -22,6 +22,8 @@ from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
 
 #: Spectra of a lazy image that are matched at once to look at them before it is computed.
 _LOOKED_AT = 512
+#: A window of one channel is this fraction less than one by rounding at most.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -238,9 +240,10 @@ class Application:
         Raises
         ------
         ValueError
-            If no axis holds the window, or its ends are not in order.
+            If no axis holds the window, it is narrower than a channel, or its ends are not in order.
         """
         check_window(window.low, window.high)
+        check_width(window, self.subtraction.energy)
         found = map_spectra(
             partial(self.subtraction.integrate_packed, window=window),
             data,
@@ -445,6 +448,38 @@ def channel_range(image):
     """
     channels = image.parameters.channel[image.usable]
     return Range(int(channels.min()), int(channels.max()))
+
+
+def check_width(window, energy):
+    """Raise ValueError where a window is narrower than a channel: it may hold none.
+
+    Parameters
+    ----------
+    window : Range
+        eV.
+    energy : ndarray of shape (n_energy,)
+        Of the channels, eV.
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.removal.application import check_width
+    >>> from hyperspy_zlpml.statistics import Range
+    >>> check_width(Range(2.5, 2.6), np.array([0.0, 0.1, 0.2]))
+    >>> check_width(Range(2.5, 2.5001), np.array([0.0, 0.1, 0.2]))
+    Traceback (most recent call last):
+    ValueError: left, right: expected at least a channel (0.1 eV) apart, got 0.0001 eV.
+    """
+    step = (energy[-1] - energy[0]) / (energy.size - 1)
+    width = window.high - window.low
+    if width < step * (1 - _ROUNDING):
+        raise ValueError(
+            f"left, right: expected at least a channel ({step:.4g} eV) apart, got {width:.4g} eV."
+        )
 
 
 def check_window(left, right):

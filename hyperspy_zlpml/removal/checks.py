@@ -96,8 +96,7 @@ class VacuumCheck:
             f"{verdict}: {self.n_spectra} vacuum spectra predicted from below {low:.3g} eV "
             f"over {low:.3g}-{high:.3g} eV: mean residual {self.residual:+.2%} "
             f"of the ZLP, rms pull {self.pull:.2f}, {self.coverage:.0%} inside the "
-            f"{self.confidence:.0%} band; errors at least {self.error_ratio:.2g} times as large as "
-            "claimed"
+            f"{self.confidence:.0%} band; {describe_ratio(self.error_ratio)}"
         )
 
 
@@ -377,6 +376,34 @@ def at_least(*ratios):
     2.0
     """
     return float(np.sqrt(max(0.0, *(one.mean - one.sigma for one in ratios))))
+
+
+def describe_ratio(ratio):
+    """Say what the least ratio of errors found to those claimed tells.
+
+    Parameters
+    ----------
+    ratio : float
+        Of :func:`at_least`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.removal.checks import describe_ratio
+    >>> describe_ratio(1.3)
+    'errors at least 1.3 times as large as claimed'
+
+    What is at least none or half of what is claimed may well be what is claimed:
+
+    >>> describe_ratio(0.0)
+    'nothing shows errors larger than claimed'
+    """
+    if ratio <= 1:
+        return "nothing shows errors larger than claimed"
+    return f"errors at least {ratio:.2g} times as large as claimed"
 
 
 class _ScannedCluster(NamedTuple):

@@ -221,8 +221,8 @@ class RemovedZLP:
         Raises
         ------
         ValueError
-            If ``left`` is not below ``right``, or the axis holds them for no spectrum; spectra
-            whose axis does not hold them are NaN.
+            If ``left`` is not below ``right``, they are closer than one channel, or the axis holds
+            them for no spectrum; spectra whose axis does not hold them are NaN.
 
         Notes
         -----

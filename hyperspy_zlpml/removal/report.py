@@ -7,7 +7,7 @@ import numpy as np
 
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.registration.find_regions import GUESS
-from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck, at_least
+from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck, at_least, describe_ratio
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.training.summary import TrainingSummary
 
@@ -164,7 +164,8 @@ class Report:
         if GUESS in self.tail:
             found.append(
                 f"no vacuum is known and the spectra do not tell the tail of the ZLP: {self.tail}. "
-                "It can be wrong by a factor of two; give vacuum=... if you can (True where every "
+                "It can be wrong by a factor of two, far from the peak of four, which is more than the band "
+                "says; give an axis up to the plasmon, or vacuum=... if you can (True where every "
                 "pixel is vacuum), or regions=dict(E_I=...)."
             )
         return found
@@ -209,10 +210,7 @@ class Report:
 
     def _pure_check(self):
         verdict = "passed" if self.pure_ratio < _LARGEST_RATIO else "FAILED"
-        return (
-            f"{verdict}: shared errors of the specimen's ZLP below E_I at least "
-            f"{self.pure_ratio:.2g} times as large as claimed"
-        )
+        return f"{verdict}: ZLPs of the specimen below E_I, {describe_ratio(self.pure_ratio)}"
 
     def _cluster_grid(self):
         header = ("cluster", "spectra", "centre", "gain limit", "E_I", "E_II (eV from the peak)")

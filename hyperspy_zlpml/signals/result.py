@@ -325,8 +325,8 @@ class ZLPRemoval(
         Raises
         ------
         ValueError
-            If ``left`` is not below ``right``, or the axis holds them in no pixel; pixels whose
-            axis does not hold them are NaN.
+            If ``left`` is not below ``right``, they are closer than one channel, or the axis holds
+            them in no pixel; pixels whose axis does not hold them are NaN.
 
         Notes
         -----

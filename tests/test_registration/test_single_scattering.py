@@ -38,20 +38,19 @@ def losses_of(thickness):
     return thickness ** np.arange(1, 14) @ powers()
 
 
-def registered(thickness, tail=1e-4, extrapolated_from=4.0, heights=1e5, widths=1.0):
+def registered(thickness, tail=1e-4, extrapolated_from=4.0, heights=1e5, widths=1.0, end=39):
     """Narrow peaks on a level tail, with the losses of a plasmon; no noise."""
     thickness = np.asarray(thickness, float)
     n = thickness.size
     grid = Grid.covering(-6, 45)
     log_reference = np.maximum(-4 * np.log(2) * grid.u**2, np.log(tail))
     area = trapezoid(np.exp(log_reference), grid.u)
-    u = np.broadcast_to(
-        np.concatenate([np.linspace(-5, 5, 61), np.linspace(5.2, 39, 170)]), (n, 231)
-    )
+    u = np.concatenate([np.linspace(-5, 5, 61), np.linspace(5.2, 39, 170)])
+    u = np.broadcast_to(u[u <= end], (n, (u <= end).sum()))
     height, width = (np.broadcast_to(values, n)[:, None] for values in (heights, widths))
     losses = np.stack([np.interp(u[0], LOST, losses_of(t)) for t in thickness])
     shape = np.exp(grid.interpolate(log_reference, u))
-    n_channels = np.arange(1, 232)
+    n_channels = np.arange(1, u.shape[1] + 1)
     counts = height * n_channels * (shape + area * width / np.mean(width) * losses)
     return SimpleNamespace(
         u=u, extrapolated_from=extrapolated_from, label=np.zeros(n, int), grid=grid,
@@ -155,6 +154,18 @@ def test_groups_that_are_incomplete_in_single_spectra_are_bridged():
 
 
 @pytest.mark.parametrize(
+    "thickest, end",
+    [(1.0, 39), (1.0, 18), (0.05, 24)],
+    ids=["all", "to the plasmon", "thin, beyond the plasmon"],
+)
+def test_most_losses_on_the_axis_tell_thickness(thickest, end):
+    # Half of the plasmon is a quarter of a mean free path; it falls to half of its top at 18.
+    thickness = np.linspace(0.2, 1.0, 20) * thickest
+    found = measure_thickness(registered(thickness, tail=1e-5, end=end)).relative
+    np.testing.assert_allclose(found, thickness / thickness.mean(), rtol=5e-3)
+
+
+@pytest.mark.parametrize(
     "case",
     [
         {"thickness": np.linspace(0.2, 1.0, 11)},  # too few spectra
@@ -163,8 +174,11 @@ def test_groups_that_are_incomplete_in_single_spectra_are_bridged():
         {"thickness": np.linspace(-0.2, 1.0, 30)},  # no losses at all in some
         {"thickness": np.linspace(0.2, 1.0, 30), "extrapolated_from": 15.0},  # nothing is far
         {"thickness": np.linspace(0.2, 1.0, 30), "extrapolated_from": np.inf},
+        # Losses still rise where the axis ends, and are few.
+        {"thickness": np.linspace(0.2, 1.0, 30), "extrapolated_from": 3.0, "end": 14},
+        {"thickness": np.linspace(0.02, 0.1, 30), "tail": 1e-5, "end": 17},
     ],
-    ids=["few", "equal", "weak", "negative", "near", "known"],
+    ids=["few", "equal", "weak", "negative", "near", "known", "before plasmon", "thin, to plasmon"],
 )
 def test_spectra_that_do_not_tell_are_left_alone(case):
     peaks = registered(**case)

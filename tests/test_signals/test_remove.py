@@ -750,6 +750,13 @@ def test_integrate_refuses_limits_in_the_wrong_order(removal):
         removal.integrate(3.0, 1.0)
 
 
+def test_integrate_refuses_a_window_narrower_than_a_channel(removal):
+    with pytest.raises(ValueError, match=r"at least a channel \(0.025 eV\) apart, got 0.0001 eV"):
+        removal.integrate(2.5, 2.5001)
+    integral, _ = removal.integrate(2.5, 2.525)
+    assert (integral.data != 0).all()
+
+
 # --- what one does with the parts ----------------------------------------------------------------
 
 
