@@ -47,8 +47,10 @@ _RISEN = 4.0
 DETECTED = 16.0
 #: Onsets are this far below E_I at most, FWHM: lower ones would have moved E_I.
 _BELOW_LIMIT = 1.0
-#: Gaps below this many FWHM are not told from the peak.
+#: Gaps whose 68 % interval reaches below this many FWHM are not told from the peak.
 _RESOLVED = 2.0
+#: Losses this far below the lower end of a gap are not of its onset, FWHM: blurred it reaches less far.
+_CLEAR_OF_ONSET = 1.0
 #: Longest stretch below the onset that is fitted along, FWHM.
 _LONGEST_BELOW = 20.0
 #: Shapes of the search for the onset: any will do.
@@ -102,12 +104,16 @@ class GapSettings:
         some ends above the onset.
     own_response : bool
         Whether onsets are blurred by the peak of the spectrum, as the spectrum is.
+    n_sharing : int
+        Spectra whose evidence of the kind of gap is summed, which share the errors of the ZLP and departures
+        of the onset from any shape: what is off in all of them is counted once.
     """
 
     exponents: tuple[float, ...] = EXPONENTS
     left: float = 0.0
     right: float = np.inf
     own_response: bool = True
+    n_sharing: int = 1
 
     @property
     def ends(self):
@@ -291,7 +297,7 @@ def _gap_of(losses, row, settings):
     if improvement < DETECTED:
         return _none(Reason.NOT_SIGNIFICANT, improvement)
     found = _fit(spectrum, onsets, ends, settings)
-    evidence = _evidence(spectrum, onsets, found)
+    evidence, shared = _evidence(spectrum, onsets, found, (1, settings.n_sharing))
     gap = _summary(spectrum, found)._replace(
         improvement=improvement,
         ln_indirect=float(ln_indirect(evidence[None])),
@@ -300,7 +306,26 @@ def _gap_of(losses, row, settings):
     if gap.lower < settings.left:
         # An onset below what was fitted is the continuation of a shape, not one that was seen.
         gap = gap._replace(reason=float(Reason.AT_EDGE))
-    return gap, evidence
+    elif gap.reason == Reason.NONE and _has_losses_below(spectrum, gap.lower):
+        gap = gap._replace(reason=float(Reason.MISFIT))
+    return gap, shared
+
+
+def _has_losses_below(spectrum, lower):
+    """Whether losses stand out below an onset, by as much as an onset must by itself.
+
+    A fit may take them for an error of the ZLP by several of its standard deviations where a clearer
+    onset lies above.
+    """
+    below = spectrum.until(lower - _CLEAR_OF_ONSET * spectrum.fwhm)
+    if below.bins.energy.size < _FEWEST_BINS:
+        return False
+    span = below.bins.energy[-1] - spectrum.lowest
+    fineness = max(_COARSE * spectrum.fwhm, span / _MOST_COARSE)
+    grid = onset_grid(below.bins, spectrum.lowest, below.bins.energy[-1], fineness)
+    shapes = replace(below, reach=np.inf).templates(grid, _SEARCHED)
+    fits = fit(below.bins, shapes, [below.bins.energy.size])
+    return fits.none[0] - fits.chi2.min() > DETECTED
 
 
 def _none(reason, improvement=np.nan):
@@ -507,7 +532,7 @@ def _summary(spectrum, found):
         best=found.onset[place],
         best_exponent=best_exponent,
         reason=_reason(
-            spectrum, log_density, gap, improbable=gammaincc(freedom / 2, chi2.min() / 2)
+            spectrum, log_density, lower, improbable=gammaincc(freedom / 2, chi2.min() / 2)
         ),
     )
 
@@ -541,25 +566,32 @@ def _exponent(found):
     return mean, np.sqrt(weights @ (exponent - mean) ** 2)
 
 
-def _evidence(spectrum, onsets, found):
+def _evidence(spectrum, onsets, found, n_sharing):
     """Compute the logarithm of the evidence of the shapes that tell the kind of the gap.
+
+    For all numbers of spectra that share their deviations: where n share one, a standard normal number, the
+    sum of their logarithms is that of spectra of which each has its own with n times the variance.
 
     In the longest window that fits as well as any, for evidence of different windows is of different
     data; at the best onset of each shape, for the range of onsets that are tried says nothing of it.
     """
     window = np.flatnonzero(found.log_window > found.log_window.max() - _AS_WELL)[-1]
     ends = found.fits.n_bins[window : window + 1]
-    fits = _fits(spectrum, EVIDENCE, _grid(spectrum, onsets, ends, _MIDDLING), ends)
-    log_likelihood, _ = _weighted(fits)
-    return log_likelihood[0].max(-1)
+    shapes = spectrum.templates(_grid(spectrum, onsets, ends, _MIDDLING), EVIDENCE)
+    found = {}
+    for n in set(n_sharing):
+        bins = spectrum.bins._replace(directions=spectrum.bins.directions * np.sqrt(n))
+        log_likelihood, _ = _weighted(fit(bins, shapes, ends, spectrum.single))
+        found[n] = log_likelihood[0].max(-1)
+    return [found[n] for n in n_sharing]
 
 
-def _reason(spectrum, log_density, gap, improbable):
+def _reason(spectrum, log_density, lower, improbable):
     """Say what is to be minded of a gap."""
     total = _log_sum(log_density, axis=0)
     if total.argmax() == 0 or total.argmax() == total.size - 1:
         return Reason.AT_EDGE
-    if gap < _RESOLVED * spectrum.fwhm:
+    if lower < _RESOLVED * spectrum.fwhm:
         return Reason.BELOW_RESOLUTION
     return Reason.MISFIT if improbable < _IMPROBABLE else Reason.NONE
 

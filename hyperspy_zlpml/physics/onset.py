@@ -569,7 +569,7 @@ def fit(bins, shapes, n_bins, single=None):
         Bins that are used, from the first; one or several numbers of them.
     single : ndarray of shape (n_single, n_bins), optional
         Directions of which one may be there, as likely as none. chi2 is then -2 ln of the likelihood
-        of all cases together, up to what it is without.
+        of all cases together, in units of that of a perfect fit: never negative.
 
     Returns
     -------
@@ -667,4 +667,4 @@ def _with_single(products, of_data, of_shape, size):
         height = np.where(one < least, own_height, height)
         least = np.minimum(one, least)
         total += np.exp(np.clip(0.5 * (chi2 - one), None, _LARGEST_EXPONENT))
-    return chi2 - 2 * np.log1p(total / len(size)), height
+    return chi2 - 2 * np.log(0.5 * (1 + total / len(size))), height

@@ -27,6 +27,10 @@ _SETTLED = 1e-3
 _LONGEST = 0.5
 #: Least curvature by which steps are damped.
 _SMALLEST = 1e-30
+#: Powers of the energy by which a tail without a peak may fall.
+_FALLS = (0.0, 8.0)
+#: Lowest energy of a tail, in units of that of the peak.
+_LEAST_OF_TAIL = 0.1
 #: Numbers of a peak: logarithms of amplitude, position and width.
 N_NUMBERS = 3
 
@@ -299,7 +303,7 @@ def scan(model, k, window, positions):
     """Look for a peak of the expected width at several places.
 
     The amplitude at each place is a linear fit beside the background and the other peaks where they
-    are expected. The largest of them in units of its error, ``z``, is held against what noise makes
+    are expected; plasmons, which have no background, beside a smooth tail that falls as a power law. The largest of them in units of its error, ``z``, is held against what noise makes
     somewhere in the range: ``P = Phi(-z) + N exp(-z^2 / 2)``, with ``2 pi N`` the length of the path
     that the normalised shape describes (Davies, Biometrika 74, 33 (1987)).
 
@@ -321,7 +325,7 @@ def scan(model, k, window, positions):
     shapes = model.peak(k, window, position, nothing + model.peaks[k].width + 0 * positions)[
         :, :, 0
     ]
-    free = np.concatenate([_others(model, k, window), model.background(window)], 1)
+    free = np.concatenate([_others(model, k, window), _beneath(model, k, window)], 1)
     window = window.beside(free)
     rows = window.whiten(np.concatenate([window.values[:, None], shapes], 1))
     data, shapes = rows[:, 0], rows[:, 1:]
@@ -348,6 +352,30 @@ def _others(model, k, window):
         if j != k
     ]
     return np.stack(others, 1) if others else np.empty((len(ones), 0, window.energy.shape[-1]))
+
+
+def _beneath(model, k, window):
+    """Shapes of what lies below a peak: the background, or a tail that falls where there is none."""
+    if model.order >= 0:
+        return model.background(window)
+    energy = np.maximum(window.energy / model.peaks[k].energy, _LEAST_OF_TAIL)
+    tail = energy ** -_fall(window, energy)[:, None]
+    # The power is known about: what another one makes of the tail is the second shape.
+    return np.stack([tail, tail * np.log(energy)], 1)
+
+
+def _fall(window, energy):
+    """Power by which losses fall over the window, from its outer thirds."""
+    along, used = window.along(), window.weight > 0
+    thirds = [used & (along < -1 / 3), used & (along > 1 / 3)]
+    (e_low, low), (e_high, high) = (
+        [np.where(part, one, 0.0).sum(-1) / np.maximum(part.sum(-1), 1) for one in both]
+        for part, both in ((part, (energy, window.values)) for part in thirds)
+    )
+    known = (low > 0) & (high > 0) & (e_high > e_low)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fall = np.log(low / high) / np.log(e_high / e_low)
+    return np.clip(np.where(known, fall, 0.0), *_FALLS)
 
 
 def _of_best(z, n_crossings):

@@ -33,6 +33,8 @@ _OTHER_WINDOWS = (0.8, 1.25)
 _LEAST_USED = 0.6
 #: Places where a peak is looked for, and how far in widths from where it is expected.
 _N_PLACES, _FARTHEST = 17, {"drude": 0.5, "gaussian": 1.0, "lorentzian": 1.0}
+#: Factor by which a width may be off what was asked for.
+_ANOTHER_WIDTH = 2.5
 #: Standard deviations of ln amplitude, ln position and ln width about where they are expected.
 _EXPECTED = {"drude": (3.0, 1.0, 1.0), "gaussian": (3.0, 1.0, 0.3), "lorentzian": (3.0, 1.0, 0.3)}
 #: Half ranges about the maximum of a plasmon that is taken without a model, in its width.
@@ -403,13 +405,14 @@ def _with_errors(found, zero):
 
 def _doubts(model, found, columns):
     """Reasons why what was fitted does not hold, (n, n_peaks)."""
-    position = found.values[..., 0]
-    expected = np.array([peak.energy for peak in model.peaks])
-    reach = np.array([_FARTHEST[peak.shape] * peak.width for peak in model.peaks])
+    position, width = found.values[..., 0], found.values[..., 2]
+    expected, asked = np.array([(peak.energy, peak.width) for peak in model.peaks]).T
+    reach = np.array([_FARTHEST[peak.shape] for peak in model.peaks]) * asked
+    is_another = np.abs(np.log(width / asked)) > np.log(_ANOTHER_WIDTH)
     finite = np.isfinite(columns[..., : 3 * 4]).all(-1)
     conditions = [
         ~found.converged[:, None] | ~finite,
-        np.abs(position - expected) > reach,
+        (np.abs(position - expected) > reach) | is_another,
         (found.chi2 > _MISFIT_CHI2)[:, None] & (columns[..., 2] > _MISFIT * columns[..., 6]),
     ]
     why = (Reason.NOT_CONVERGED, Reason.AT_EDGE, Reason.MISFIT)

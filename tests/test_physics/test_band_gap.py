@@ -136,6 +136,49 @@ def test_peaks_in_the_gap_are_a_misfit_or_widen_the_error():
     assert gap.reason[0] == Reason.MISFIT or gap.std[0] > 0.1
 
 
+def test_losses_below_an_onset_are_told():
+    """A weak onset that an error of the ZLP may explain at six of its standard deviations."""
+    energy = axis()
+    below = blurred(energy, onset(2.0, 0.5, height=300.0), 0.05)
+    losses = make_losses(spectrum(gap=6.0) + below, noise=20.0)
+    as_below = below * (energy > 0) / 6
+    doubted = replace(
+        losses, directions=np.concatenate([losses.directions, as_below[None, None]], 1)
+    )
+    above = found(doubted, 0.5, left=1.8, right=8.0)
+    alone = found(make_losses(spectrum(gap=6.0), noise=20.0), 0.5, left=1.8, right=8.0)
+    assert alone.reason[0] == Reason.NONE
+    assert above.lower[0] > 5
+    assert above.reason[0] == Reason.MISFIT
+
+
+def test_a_gap_that_may_be_too_near_is_told():
+    """The interval reaches below 2 FWHM, the median does not."""
+    losses = make_losses(spectrum(gap=0.65), noise=200.0, n=10)
+    gap = found(replace(losses, loss_limit=np.full(10, 0.4)))
+    near = (gap.lower < 2 * losses.fwhm) & np.isfinite(gap.gap)
+    assert (near & (gap.gap > 2 * losses.fwhm)).any()
+    assert (gap.reason[near] != Reason.NONE).all()
+
+
+def test_chi2_is_never_negative():
+    """Few bins, and errors that are larger than the scatter."""
+    losses = make_losses(spectrum(), noise=None)
+    short = found(replace(losses, variance=9 * losses.variance), right=3.9)
+    assert (short.reduced_chi2 >= 0).all()
+
+
+def test_evidence_of_spectra_that_share_their_errors_does_not_grow_without_end():
+    """What is off in all spectra alike is counted once, in whatever number of them."""
+    losses = make_losses(spectrum(1.5), noise=20.0, n=10)
+    per_spectrum = [
+        ln_indirect(band_gaps(losses, GapSettings((1.0,), n_sharing=n))[:, len(Gap._fields) :])
+        for n in (1, 100, 10000)
+    ]
+    one, some, many = np.abs(per_spectrum)
+    assert one > 2 * some > 2 * many
+
+
 @pytest.mark.parametrize("exponent, sign", [(0.5, -1), (1.5, 1)])
 def test_many_spectra_tell_direct_from_indirect(exponent, sign):
     losses = make_losses(spectrum(exponent), noise=20.0, n=30)

@@ -125,7 +125,7 @@ def test_one_single_direction_may_be_there_or_none():
     likelihood = [
         np.exp(-0.5 * (one.chi2 + one.log_determinant - plain.log_determinant)) for one in more
     ]
-    expected = -2 * np.log(np.exp(-0.5 * plain.chi2) + np.mean(likelihood, 0))
+    expected = -2 * np.log(0.5 * (np.exp(-0.5 * plain.chi2) + np.mean(likelihood, 0)))
     np.testing.assert_allclose(found.chi2, expected, rtol=1e-3)
     # The bump that is there is what fits best.
     np.testing.assert_allclose(found.height, more[1].height, rtol=1e-3)

@@ -374,6 +374,23 @@ def test_a_peak_beyond_the_range_is_at_its_edge():
     assert found[0, -1] == Reason.AT_EDGE
 
 
+@pytest.mark.parametrize("power", [-2.0, -3.0, -4.0])
+def test_a_tail_that_falls_is_no_plasmon(power):
+    """Smooth losses far above any plasmon, clear enough for a fit of the peak alone."""
+    tail = lambda e: 2e3 * (np.maximum(e, 0.3) / 4) ** power  # noqa: E731
+    losses = make_losses(tail, 40, rng=np.random.default_rng(9))
+    found = fit_peaks(losses, [Plasmon(4.0, 0.5)], is_single=False)
+    assert (found[:, -2] > 3).mean() < 0.05
+    assert (found[:, -1] == Reason.NOT_SIGNIFICANT).mean() > 0.95
+
+
+@pytest.mark.parametrize("factor, reason", [(1.5, Reason.NONE), (4.0, Reason.AT_EDGE)])
+def test_a_peak_of_another_width_is_not_the_one_asked_for(factor, reason):
+    losses = make_losses(lambda e: 900 * drude(e, 3.0, 0.3 * factor)[0], 1)
+    found = fit_peaks(losses, [Plasmon(3.0, 0.3)], is_single=False)
+    assert found[0, -1] == reason
+
+
 def test_a_model_that_does_not_fit_is_told():
     """An onset is no peak; the number stays, with an error that says so."""
 

@@ -12,8 +12,10 @@ import pytest
 
 from hyperspy_zlpml.data import Response, make_sample, ws2_like
 from hyperspy_zlpml.physics import Reason
+from hyperspy_zlpml.physics.band_gap import Gap
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.subtract import Subtraction
+from hyperspy_zlpml.signals.maps.band_gap import BandGap
 
 QUIET = {"show_progressbar": False}
 REMOVE = {"n_clusters": 2, "n_replicas": 6, "random_state": 0, **QUIET}
@@ -289,3 +291,22 @@ def test_kinds_are_told_by_gaps_that_hold_alone(removal):
     fast = removal.band_gap(exponent=1.0, n=2.6, **QUIET)
     assert (fast.reason.data != Reason.NONE).all()
     assert np.isnan(fast.ln_indirect_image)
+
+
+@pytest.mark.parametrize("part, is_told", [(0.25, False), (0.5, True)])
+def test_kinds_are_told_by_a_fair_part_of_the_specimen(removal, found, part, is_told):
+    numbers = found._numbers.copy()
+    places = np.argwhere(~removal.vacuum.data)
+    reasons = numbers[..., len(Gap._fields) - 1]
+    for k, place in enumerate(places):
+        holds = k < part * len(places)
+        reasons[tuple(place)] = Reason.NONE if holds else Reason.MISFIT
+    numbers[..., len(Gap._fields) :] = np.nan_to_num(numbers[..., len(Gap._fields) :])
+    some = BandGap.wrap(removal, numbers, found._settings, None)
+    assert np.isfinite(some.ln_indirect_image) == is_told
+    assert np.isfinite(some.ln_between_image) == is_told
+
+
+def test_the_kind_is_printed(found):
+    assert f"kind                  {found.kind}" in str(found)
+    assert found.kind in found._repr_html_()

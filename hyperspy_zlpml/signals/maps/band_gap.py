@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Method of the result of a removal that maps the band gap, and what it returns."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -51,6 +51,8 @@ _PLAIN = {
     "improvement": ("improvement by an onset", "chi2"),
     "reduced_chi2": ("misfit of the onset", "Reduced chi2"),
 }
+#: Part of the spectra of the specimen whose gaps must hold where the kind of all of them is told.
+_FAIR_PART = 1 / 3
 #: ln of the odds from which the kind of a gap is told: twelve to one.
 _CLEAR = 2.5
 
@@ -140,6 +142,7 @@ class BandGapMethods:
         """
         settings = self._gap_settings(exponent, left, right, own_response)
         pool = pool_of(self, pool)
+        settings = replace(settings, n_sharing=_n_sharing(self.removed, pool))
         retarded = self._retardation_of(n, n_error)
         window = None if pool is None else self._pooled_window(settings)
         plan = Plan(
@@ -233,13 +236,26 @@ def _some_spectra(removed):
     return index[np.unique(np.linspace(0, index.size - 1, _LOOKED_AT).astype(int))]
 
 
+def _n_sharing(removed, pool):
+    """Count the spectra, or pools of them, whose evidence is summed: those of the specimen."""
+    groups = kinds_of(removed)
+    specimen = (groups >= 0) & ~removed.vacuum
+    if pool == "clusters":
+        return max(np.unique(groups[specimen]).size, 1)
+    size = pool**groups.ndim if isinstance(pool, int) else 1
+    return max(int(specimen.sum()) // size, 1)
+
+
 def _evidence_of(removed, numbers, pool):
     """Take the evidence of pixels for their kinds of onset, each spectrum counted once.
 
+    Of groups of which less than a third have a gap that holds, and of all of them likewise, nothing is told.
+
     Returns
     -------
-    ndarray of shape (n_groups, n_spectra, n_shapes)
+    by_group : ndarray of shape (n_groups, n_spectra, n_shapes)
         Of the specimen, by clusters; NaN where there is none.
+    together : ndarray of shape (n_all, n_shapes)
     groups : ndarray of int of the navigation shape
     """
     evidence, groups = numbers[..., len(Gap._fields) :], kinds_of(removed)
@@ -253,7 +269,18 @@ def _evidence_of(removed, numbers, pool):
     is_group = groups == np.arange(max(groups.max() + 1, 1)).reshape((-1,) + (1,) * groups.ndim)
     is_specimen = is_group & ~removed.vacuum
     by_group = np.where(is_specimen[..., None], evidence, np.nan)
-    return by_group.reshape(len(is_group), -1, evidence.shape[-1]), groups
+    flat = by_group.reshape(len(is_group), -1, evidence.shape[-1])
+    together = flat.reshape(1, -1, evidence.shape[-1])
+    n_specimen = is_specimen.reshape(len(is_group), -1).sum(-1)
+    by_group = _of_a_fair_part(flat, n_specimen)
+    return by_group, _of_a_fair_part(together, n_specimen.sum())[0], groups
+
+
+def _of_a_fair_part(evidence, n_specimen):
+    """Drop the evidence of groups of which too few spectra have a gap that holds."""
+    n_holding = np.isfinite(evidence[..., 0]).sum(-1)
+    is_fair = n_holding >= _FAIR_PART * n_specimen
+    return np.where(is_fair[:, None, None], evidence, np.nan)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -275,9 +302,11 @@ class BandGap(MapResult):
         Logarithm of the evidence for an indirect gap (b = 1.5) over that for a direct one (0.5). One
         pixel seldom decides.
     ln_indirect_clusters : BaseSignal
-        That of all pixels of a cluster together whose gap holds.
+        That of all pixels of a cluster together whose gap holds, with what is off in all of them counted
+        once: errors of the zero-loss peak, and departures from any shape. NaN where less than a third
+        of those of the specimen hold.
     ln_indirect_image : float
-        That of all pixels together whose gap holds; NaN where none does.
+        That of all pixels of the specimen, likewise.
     ln_between, ln_between_clusters : BaseSignal
         Logarithm of the evidence for an exponent of 1 over that for the better of both, likewise: an
         onset that has neither exponent is nearer to one of them. ``ln_indirect`` tells the kind of a gap
@@ -330,8 +359,7 @@ class BandGap(MapResult):
         BandGap
         """
         found = Gap(*np.moveaxis(numbers[..., : len(Gap._fields)], -1, 0))
-        evidence, groups = _evidence_of(removal.removed, numbers, pool)
-        together = evidence.reshape(-1, evidence.shape[-1])
+        evidence, together, groups = _evidence_of(removal.removed, numbers, pool)
         plain = partial(plain_map, removal)
 
         def of_clusters(function, title):
@@ -358,6 +386,11 @@ class BandGap(MapResult):
             _settings=settings,
             _pool=pool,
         )
+
+    def _rows(self):
+        """Say what each part holds, and the kind of the gap; (name, words)."""
+        *rows, reason = super()._rows()
+        return [*rows, ("kind", self.kind), reason]
 
     @property
     def kind(self):
