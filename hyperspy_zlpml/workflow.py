@@ -89,6 +89,8 @@ __all__ = [
     "check_ensemble",
 ]
 
+#: Where settings come from, in words.
+_WHERE_SETTINGS = " (found.settings of a search, or hyperspy_zlpml.TrainingSettings(...))"
 #: Arguments that are kept for the record.
 _RECORDED = (
     "n_clusters",
@@ -178,13 +180,14 @@ class Options:
         """Raise ValueError unless the settings are some, and no argument contradicts them."""
         if self.settings is None:
             return
-        instance(self.settings, "settings", TrainingSettings)
+        instance(self.settings, "settings", TrainingSettings, _WHERE_SETTINGS)
         for name in _IN_SETTINGS:
-            given, default = getattr(self, name), DEFAULTS[name]
-            if given not in (default, getattr(self.settings, name)):
+            given, own = getattr(self, name), getattr(self.settings, name)
+            if given not in (DEFAULTS[name], own):
                 raise ValueError(
-                    f"{name}: expected {default!r}, its default, beside settings, which hold a "
-                    f"{name} of their own, got {given!r}; set TrainingSettings({name}={given!r})."
+                    f"{name}: expected none beside settings, which say {name}={own!r}, got "
+                    f"{given!r}; leave it out, or change it in the settings: "
+                    f"dataclasses.replace(settings, {name}={given!r})."
                 )
 
     @property

@@ -69,6 +69,11 @@ def load(path):
     from safetensors.numpy import load as from_bytes
 
     path = Path(arguments.path(path, "path"))
+    if (path / "ensemble.zlp").is_file():
+        raise EnsembleFileError(
+            f"{path}: expected the file of an ensemble, got the folder of a result; read that by "
+            f"hyperspy_zlpml.load_removal, its ensemble alone from {str(path / 'ensemble.zlp')!r}."
+        )
     header = _header_of(path)
     if not is_integer(header.get("format_version")) or header["format_version"] < 1:
         raise EnsembleFileError(f"{path}: altered: its header holds no format version.")

@@ -15,6 +15,8 @@ from hyperspy_zlpml.training.summary import TrainingSummary
 _SHOWN = 0.005
 #: Median chi2 above which a message says that the networks miss the spectra.
 _LARGEST_CHI2 = 100.0
+#: Columns of the limits in a table.
+_LIMITS = ("gain limit", "E_I", "E_II (limits: eV from the peak)")
 #: Errors found over those claimed above which bands are too narrow.
 _LARGEST_RATIO = 1.5
 
@@ -27,7 +29,7 @@ class ClusterReport:
     ----------
     name : str
     centre : float
-        Mean of the proxy of thickness.
+        Mean of the proxy of thickness, ``cluster_by``: ln(counts) by default, no energy.
     size : int
         Spectra in the cluster.
     gain_limit, E_I, E_II : float
@@ -213,7 +215,7 @@ class Report:
         return f"{verdict}: ZLPs of the specimen below E_I, {describe_ratio(self.pure_ratio)}"
 
     def _cluster_grid(self):
-        header = ("cluster", "spectra", "centre", "gain limit", "E_I", "E_II (eV from the peak)")
+        header = ("cluster", "spectra", "proxy (mean of cluster_by)", *_LIMITS)
         return html.grid(
             header,
             [
@@ -233,7 +235,8 @@ class Report:
 
     def _cluster_lines(self):
         lines = [
-            "  clusters    name      spectra   centre    gain limit   E_I      E_II   (eV from the peak)"
+            "  clusters    name      spectra   proxy     gain limit   E_I      E_II   "
+            "(proxy: mean of cluster_by; limits: eV from the peak)"
         ]
         for c in self.clusters:
             limits = "  ".join(_energy(value) for value in _limits_of(c))

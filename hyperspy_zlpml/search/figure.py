@@ -5,6 +5,8 @@ import numpy as np
 
 from hyperspy_zlpml.training.settings import TrainingSettings
 
+#: Ticks of every decade of the work.
+_TICKS = (1.0, 2.0, 5.0)
 #: Scores lower than the best by more than this many times the median are drawn at the edge.
 _FAR = 4.0
 
@@ -25,12 +27,19 @@ def draw(found):
     figure = plt.figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _draw_front(left, found)
-    _draw_importance(right, found.importance)
+    if found.importance:
+        _draw_importance(right, found.importance)
+    else:
+        right.set_axis_off()
+        words = "importance of settings:\ntoo few evaluations to tell"
+        right.text(0.5, 0.5, words, ha="center", transform=right.transAxes)
     return figure
 
 
 def _draw_front(axes, found):
     """Draw every set of settings, those that nothing beats joined by a line."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     trained = [one for one in found.history if not one.note]
     score = np.array([one.score for one in trained])
     lowest = score.max() - _FAR * max(score.max() - np.median(score), 1e-3)
@@ -53,6 +62,9 @@ def _draw_front(axes, found):
         ylabel="log score / nats per window",
         title="Score against work",
     )
+    axes.xaxis.set_major_locator(LogLocator(subs=_TICKS))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize="small")
 
 
@@ -67,6 +79,4 @@ def _draw_importance(axes, importance):
     """Draw which settings the score depends on."""
     names = list(importance)[::-1]
     axes.barh(names, [importance[name] for name in names], color="C0")
-    if not names:
-        axes.text(0.5, 0.5, "too few evaluations", ha="center", transform=axes.transAxes)
     axes.set(xlabel="share of the variance of the score", title="Importance")

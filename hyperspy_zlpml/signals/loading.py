@@ -79,6 +79,11 @@ def load_removal(directory, signal=None):
     directory = Path(arguments.path(directory, "directory"))
     if signal is not None:
         arguments.instance(signal, "signal", Signal1D)
+    if directory.is_file():
+        raise RemovalFileError(
+            f"{directory}: expected the folder that r.save wrote, got a file; ensembles are read by "
+            "hyperspy_zlpml.load, spectra and maps by hyperspy.api.load."
+        )
     kept = from_file(directory / "model.safetensors")
     ensemble = load(directory / "ensemble.zlp")
     with one_at_a_signal:

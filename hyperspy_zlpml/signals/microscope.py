@@ -6,10 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from hyperspy_zlpml.arguments import is_number, is_sequence, refuse
+from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.ensemble.conditions import check_condition_names, condition_values
 from hyperspy_zlpml.image.spectra import SHAPING_SETTINGS
 from hyperspy_zlpml.physics.kinematics import Beam
 
+#: Angle below which both cannot be, mrad.
+_SMALLEST_ANGLE = 0.05
 #: Settings of the microscope, and where HyperSpy keeps them.
 _SETTINGS = {
     "beam_energy": "Acquisition_instrument.TEM.beam_energy",
@@ -94,11 +97,23 @@ removed from, got none; set it with s.set_microscope_parameters(beam_energy=...)
             f"{purpose}: expected {' and '.join(missing)} in the metadata of the signal that the ZLP "
             f"was removed from, got none; set it with s.set_microscope_parameters({calls})."
         )
+    _warn_of_radians(found)
     return Beam(
         energy=found["beam_energy"],
         collection_angle=found["collection_angle"],
         convergence_angle=found["convergence_angle"],
     )
+
+
+def _warn_of_radians(found):
+    """Warn where both angles are so small that they can only be radians."""
+    angles = {name: found[name] for name in ("convergence_angle", "collection_angle")}
+    if max(angles.values()) < _SMALLEST_ANGLE:
+        said = ", ".join(f"{name}={value:g}" for name, value in angles.items())
+        warn_user(
+            f"{said}: angles are in mrad, and these are too small for a microscope. If they are "
+            "radians, set a thousand times as much by s.set_microscope_parameters."
+        )
 
 
 def condition_of(signal, name, key=None, number=None):

@@ -388,7 +388,8 @@ class ZLPRemoval(
         FileExistsError
             If the folder holds anything but a result.
         ValueError
-            If these lazy results are read from it, or it is the working directory.
+            If these lazy results are read from it, it is the working directory, or its name ends like
+            that of a file (``.hspy``).
         OSError
             If it cannot be written.
         """

@@ -29,6 +29,20 @@ _OF_RESULTS = {
     *("subtracted", "zlp", "std", "lower", "upper", "posterior"),
     *("clusters", "vacuum", "centre", "fwhm", "intensity"),
 }
+#: Ends of the names of files that HyperSpy and this package write results to.
+_OF_FILES = {
+    ".hspy",
+    ".zspy",
+    ".h5",
+    ".hdf5",
+    ".nxs",
+    ".emd",
+    ".msa",
+    ".tif",
+    ".tiff",
+    ".zarr",
+    ".zlp",
+}
 #: What systems and earlier versions of this package leave in folders.
 _IGNORED = (".DS_Store", "Thumbs.db", ".unfinished-")
 
@@ -61,10 +75,12 @@ def save_together(  # noqa: PLR0913
     FileExistsError
         If the folder holds anything else.
     ValueError
-        If the signals are read from the folder, or it is the working directory.
+        If the signals are read from the folder, it is the working directory, or its name is that of a
+        file.
     OSError
         If it cannot be written.
     """
+    _check_name(Path(directory))
     directory = Path(os.path.realpath(directory))
     directory.parent.mkdir(parents=True, exist_ok=True)
     clean_up(directory)
@@ -83,6 +99,16 @@ def save_together(  # noqa: PLR0913
     for name, signal in signals.items():
         signal.tmp_parameters.set_item("folder", directory)
         signal.tmp_parameters.set_item("filename", name)
+
+
+def _check_name(directory):
+    """Raise ValueError where a name is that of a file: all of a result does not fit into one."""
+    if directory.suffix.lower() in _OF_FILES:
+        raise ValueError(
+            f"directory: expected the name of a folder, which all of a result goes into, got "
+            f"{directory.name!r}, that of a file; give {directory.stem!r}. One spectrum or map is saved by "
+            f"its own method, as r.subtracted.save({directory.name!r})."
+        )
 
 
 def _checked_folder(directory, files, names):

@@ -7,6 +7,7 @@ it is used as it is.
 
 import inspect
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
 
 import numpy as np
@@ -30,6 +31,8 @@ VACUUM = ("auto", "none", "all", "mask")
 GIVEN = "given"
 #: Arguments of a training, without effect where an ensemble is given.
 _OF_TRAINING = ("n_replicas", "replica_kind", "device")
+#: Arguments of ``remove_zlp_ml`` that are none of a removal.
+_NO_OPTIONS = {"self", "interactive", "display", "toolkit"}
 #: Values of ``vacuum`` that the choices mean.
 _MEANING = {"auto": None, "none": False, "all": True}
 
@@ -108,6 +111,13 @@ class ZLPRemovalTool(t.HasTraits):
     **arguments
         Of :meth:`~hyperspy_zlpml.EELSZLPSpectrum.remove_zlp_ml`, to begin with.
 
+    Raises
+    ------
+    TypeError
+        If an argument is none of these.
+    ValueError
+        If the signal is none that a zero-loss peak can be removed from.
+
     Attributes
     ----------
     n_clusters, cluster_by, n_replicas, confidence, random_state
@@ -175,6 +185,7 @@ class ZLPRemovalTool(t.HasTraits):
     vacuum_choices = t.List(t.Str)
 
     def __init__(self, signal, result=None, **arguments):
+        _check_options(signal, arguments)
         self.signal = signal
         #: Calls a function in the thread that may draw; widgets set it where there is one.
         self.call_in_main_thread = None
@@ -291,7 +302,8 @@ class ZLPRemovalTool(t.HasTraits):
                 "to find those that are automatic."
             )
         # No limit at all is one at the end of the axis, for who gives one for each cluster.
-        return [min(value, self._last_energy) for value in values] if name == "E_I" else values
+        end = self._last_energy if name == "E_I" else np.inf
+        return [end if value == np.inf else value for value in values]
 
     @property
     def _last_energy(self):
@@ -538,6 +550,19 @@ def shown(tool, display, toolkit):
     """
     widgets = tool.gui(display=display, toolkit=toolkit)
     return tool if display else widgets
+
+
+def _check_options(signal, options):
+    """Raise an error unless a signal has a zero-loss peak to remove, and options are those of that."""
+    if not hasattr(signal, "remove_zlp_ml"):
+        raise ValueError(
+            f"signal: expected an EELSZLPSpectrum, got {type(signal).__name__}; "
+            'hs.load(..., signal_type="EELS_ZLPML") and s.set_signal_type("EELS_ZLPML") give one.'
+        )
+    known = set(inspect.signature(type(signal).remove_zlp_ml).parameters) - _NO_OPTIONS
+    for name in options.keys() - known:
+        close = get_close_matches(name, known, n=1) or sorted(known)
+        raise TypeError(f"{name}: no argument of remove_zlp_ml; expected {', '.join(close)}.")
 
 
 def _new_seed():

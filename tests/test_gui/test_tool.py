@@ -45,6 +45,24 @@ def carried_out(code, signal, **names):
     return names["r"]
 
 
+def test_unknown_options_and_signals_are_refused_at_once(signal):
+    with pytest.raises(TypeError, match="n_cluster: no argument of .*; expected n_clusters"):
+        ZLPRemovalTool(signal, n_cluster=3)
+    with pytest.raises(TypeError, match="interactive: no argument"):
+        ZLPRemovalTool(signal, interactive=True)
+    with pytest.raises(ValueError, match="signal: expected an EELSZLPSpectrum, got ndarray"):
+        ZLPRemovalTool(signal.data)
+
+
+@pytest.mark.parametrize("limit, words", [(-5.0, "positive"), (500.0, "E_I between")])
+def test_impossible_limits_are_refused_as_the_method_does(tool, limit, words):
+    tool.limits[1].E_I = limit
+    tool.rematch()
+    with pytest.raises(ValueError, match=words):
+        tool.wait()
+    assert words in tool.message
+
+
 # --- numbers --------------------------------------------------------------------------------------
 
 

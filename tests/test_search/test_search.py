@@ -4,6 +4,7 @@
 import csv
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -261,6 +262,11 @@ def test_the_front_is_beaten_by_none(found):
 def test_a_figure_of_few_and_of_many(found):
     few = found.plot()
     assert "too few evaluations" in few.axes[1].texts[0].get_text()
+    assert not few.axes[1].axison
+    few.canvas.draw()
+    shown = [one.get_window_extent() for one in few.axes[0].get_xticklabels(which="both")]
+    shown = sorted((box.x0, box.x1) for box in shown if box.width)
+    assert all(left[1] < right[0] for left, right in pairwise(shown))
     many = replace(found, importance={"prior": 0.7, "units_1": 0.3}).plot()
     assert [one.get_text() for one in many.axes[1].get_yticklabels()] == ["units_1", "prior"]
     labels = [one.get_text() for one in many.axes[0].get_legend().get_texts()]

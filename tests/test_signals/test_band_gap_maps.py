@@ -225,7 +225,9 @@ def test_curve_and_figures(found):
     assert len(found.plot()) > 1
     assert "gap" in found.plot_fit(place)[0].get_title()
     assert "no gap" in found.plot_fit(vacuum)[0].get_title()
-    assert found.plot_line(4)[0].lines
+    (line,) = found.plot_line(4)
+    assert line.lines
+    assert line.get_title().endswith("band gap, row 4")
     plt.close("all")
 
 

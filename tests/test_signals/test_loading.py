@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import hyperspy_zlpml
-from hyperspy_zlpml import RemovalFileError, load_removal
+from hyperspy_zlpml import EnsembleFileError, RemovalFileError, load_removal
 from hyperspy_zlpml.data import ws2_like
 from hyperspy_zlpml.removal.codec import decode, encode
 from hyperspy_zlpml.removal.stored import _RECORDS, from_file
@@ -279,3 +279,11 @@ def test_what_is_kept_is_small(tmp_path):
 
 def test_names_are_public():
     assert {"load_removal", "RemovalFileError"} <= set(hyperspy_zlpml.__all__)
+
+
+def test_a_folder_and_an_ensemble_that_are_confused_point_at_each_other(tmp_path):
+    (tmp_path / "ensemble.zlp").write_bytes(b"any")
+    with pytest.raises(EnsembleFileError, match="folder of a result; .*load_removal.*ensemble.zlp"):
+        hyperspy_zlpml.load(tmp_path)
+    with pytest.raises(RemovalFileError, match="expected the folder.*hyperspy_zlpml.load,"):
+        hyperspy_zlpml.load_removal(tmp_path / "ensemble.zlp")

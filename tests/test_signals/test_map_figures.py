@@ -1,27 +1,49 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Maps beside their errors, whatever the number of navigation axes."""
+"""Maps beside their errors, whatever the number of navigation axes; and what is said of them."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hyperspy.signals import BaseSignal
 
+from hyperspy_zlpml.physics import Reason
 from hyperspy_zlpml.signals.maps.figure import plot_maps
 from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.maps.results import MapResult
 
 
-def map_of(shape, value=2.0):
-    signal = BaseSignal(np.full(shape or (1,), value)).transpose(signal_axes=[])
+@dataclass(frozen=True, repr=False, eq=False)
+class Thickness(MapResult):
+    """A result of one quantity."""
+
+    _first: ClassVar[str] = "gap"
+    gap: Measured
+    reason: BaseSignal
+
+
+def map_of(values):
+    values = np.asarray(values)
+    signal = BaseSignal(values if values.ndim else values[None]).transpose(signal_axes=[])
     signal.metadata.set_item("Signal.quantity", "Energy (eV)")
-    return signal if shape else signal.inav[0]
+    return signal if values.ndim else signal.inav[0]
 
 
-def measured(shape, value=2.0, error=1.0):
-    """Quantity whose two errors make up this one."""
-    return Measured(map_of(shape, value), map_of(shape, 0.6 * error), map_of(shape, 0.8 * error))
+def measured(shape=(3, 4), value=2.0, std=0.1):
+    return Measured(*(map_of(np.full(shape, one)) for one in (value, std, 0.0)))
+
+
+def reasons(shape=(3, 4), **places):
+    codes = np.zeros(shape, np.int16)
+    for name, place in places.items():
+        codes[place] = Reason[name]
+    return map_of(codes)
 
 
 def test_an_image_has_its_relative_error_beside():
-    gap = measured((3, 4), error=0.1)
+    gap = measured()
     gap.value.data[0, 0] = np.nan
     axes = plot_maps({"gap": gap})
     values, errors = (one.images[0].get_array() for one in axes[:2])
@@ -31,7 +53,7 @@ def test_an_image_has_its_relative_error_beside():
 
 
 def test_every_map_has_a_row():
-    axes = plot_maps({"gap": measured((3, 4)), "exponent": measured((3, 4))})
+    axes = plot_maps({"gap": measured(), "other": measured()})
     assert len([one for one in axes if one.images]) == 4
 
 
@@ -44,10 +66,48 @@ def test_a_line_and_a_single_number_have_error_bars(shape):
 
 
 def test_a_map_without_numbers_is_grey():
-    (values, *_) = plot_maps({"gap": measured((3, 4), np.nan, np.nan)})
-    assert values.images[0].get_array().mask.all()
+    assert plot_maps({"gap": measured(value=np.nan)})[0].images[0].get_array().mask.all()
 
 
 def test_more_than_an_image_is_refused():
-    with pytest.raises(ValueError, match="plot: expected maps of at most two dimensions, got 3"):
+    with pytest.raises(ValueError, match="at most two dimensions, got 3"):
         plot_maps({"gap": measured((2, 3, 4))})
+
+
+def test_colours_of_errors_span_those_that_hold():
+    gap = measured()
+    gap.std.data[0] = 1.9  # 95 %, where nothing is significant
+    limit = plot_maps({"gap": gap}, reasons(NOT_SIGNIFICANT=0))[1].images[0].get_clim()[1]
+    assert 5.0 <= limit < 6.0
+    gap.std.data[1:] = 0.4  # none holds: those that are to be read with care tell, still
+    codes = reasons(NOT_SIGNIFICANT=0, RETARDED=slice(1, None))
+    assert 20.0 <= plot_maps({"gap": gap}, codes)[1].images[0].get_clim()[1] < 21.0
+
+
+def test_both_maps_are_hatched_and_the_legend_has_a_colour_of_the_map():
+    axes = plot_maps({"gap": measured()}, reasons(RETARDED=0))
+    assert [len(one.collections[0].get_paths()) for one in axes[:2]] == [4, 4]
+    (patch,) = axes[0].figure.legends[0].get_patches()
+    assert patch.get_facecolor() == plt.get_cmap("viridis")(0.5)
+
+
+def test_medians_leave_out_pixels_that_are_not_significant():
+    gap = measured()
+    gap.value.data[0] = 0.0
+    said = Thickness(gap, reasons(NOT_SIGNIFICANT=0)).summary
+    assert "median 2 +- 0.1 (std) eV in 8 of 12 pixels" in said
+    assert "median 2 +- 0.1 (std) eV in 12 of 12 pixels" in Thickness(gap, reasons()).summary
+
+
+@pytest.mark.parametrize(
+    "title, said",
+    [
+        ("thickness", "Thickness"),
+        ("WS2 thickness", "Thickness, WS2 thickness"),
+        ("gap", "Thickness, gap"),
+    ],
+)
+def test_titles_double_no_words(title, said):
+    reason = reasons()
+    reason.metadata.General.title = f"reasons of {title}"
+    assert Thickness(measured(), reason).summary.splitlines()[0] == said

@@ -11,7 +11,9 @@ from hyperspy_zlpml.physics import Beam, Plasmon, Reason
 from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.reasons import BY_WEIGHT, most_serious
 from hyperspy_zlpml.signals.maps.figure import plot_maps
+from hyperspy_zlpml.signals.maps.given import with_error
 from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.microscope import beam_of
 
 QUIET = {"show_progressbar": False}
 QUICK = {"n_replicas": 4, "n_clusters": 2, "random_state": 0, **QUIET}
@@ -181,10 +183,69 @@ def test_a_measured_mean_free_path(removal, results):
         getattr(results["t_over_lambda"], name) for name in ("t_over_lambda", "by_index")
     )
     path = Measured(*(one / relative.value for one in (nm.value, nm.std, nm.systematic)))
+    with pytest.raises(ValueError, match="set its metadata.Signal.quantity to that"):
+        removal.thickness(mean_free_path=path, **QUIET)
+    path.value.metadata.Signal.quantity = "Mean free path (nm)"
     found = removal.thickness(mean_free_path=path, **QUIET).by_mean_free_path
     known = np.isfinite(found.value.data)
     np.testing.assert_allclose(found.value.data[known], nm.value.data[known])
     assert (found.systematic.data >= path.error * relative.value.data)[known].all()
+
+
+@pytest.mark.parametrize("is_signal", [False, True])
+def test_maps_of_another_quantity_are_refused(removal, results, is_signal):
+    relative = results["t_over_lambda"].t_over_lambda
+    by_index = results["t_over_lambda"].by_index
+    gap = results["gap"].gap
+    if is_signal:
+        relative, by_index, gap = relative.value, by_index.value, gap.value
+    for one, words in ((relative, r"Thickness \(t/lambda\)"), (gap, r"Energy \(eV\)")):
+        said = rf"thickness: expected Thickness \(nm\), as t.by_index .*, got a map of {words}"
+        with pytest.raises(ValueError, match=said):
+            removal.dielectric_function(thickness=one)
+    with pytest.raises(ValueError, match="n: expected Refractive index.* got a map of Thickness"):
+        removal.thickness(n=by_index)
+    with pytest.raises(ValueError, match=r"mean_free_path: expected Mean free path \(nm\)"):
+        removal.thickness(mean_free_path=by_index)
+    with pytest.raises(ValueError, match=r"right: expected Energy \(eV\), as g.gap"):
+        removal.retardation(dielectric=results["thickness"], right=by_index)
+    with pytest.raises(ValueError, match="thickness_error: expected Thickness"):
+        removal.dielectric_function(thickness=50.0, thickness_error=relative)
+
+
+def test_angles_in_radians_raise_a_warning(removal):
+    microscope = removal._source.metadata.Acquisition_instrument.TEM
+    kept = microscope.convergence_angle, microscope.Detector.EELS.collection_angle
+    try:
+        removal._source.set_microscope_parameters(convergence_angle=0.01, collection_angle=0.015)
+        with pytest.warns(UserWarning, match="convergence_angle=0.01, .* angles are in mrad"):
+            beam_of(removal, "thickness")
+        removal._source.set_microscope_parameters(convergence_angle=0.01, collection_angle=15)
+        beam_of(removal, "thickness")
+    finally:
+        removal._source.set_microscope_parameters(
+            convergence_angle=kept[0], collection_angle=kept[1]
+        )
+
+
+def test_units_of_maps_from_elsewhere_count(removal):
+    index = hs.signals.BaseSignal(np.full((3, 4), N)).T
+    index.metadata.Signal.quantity = "n"
+    assert np.isfinite(removal.retardation(n=index).excess.value.data).all()
+    index.metadata.Signal.quantity = "Intensity (Counts)"
+    with pytest.raises(ValueError, match=r"n: .* got a map of Intensity \(Counts\)"):
+        removal.retardation(n=index)
+
+
+def test_a_saved_map_brings_the_root_of_its_variance(removal, results, tmp_path):
+    by_index = results["t_over_lambda"].by_index
+    results["t_over_lambda"].save(tmp_path / "maps")
+    read = hs.load(tmp_path / "maps" / "by_index.zspy")
+    values, errors = with_error(removal, read, 0.0, "thickness")
+    np.testing.assert_array_equal(values, by_index.value.data)
+    np.testing.assert_allclose(errors, np.nan_to_num(by_index.std.data))
+    assert (errors[np.isfinite(values)] > 0).all()
+    assert (with_error(removal, read, 3.0, "thickness")[1] == 3.0).all()
 
 
 def test_arguments_are_named(removal):

@@ -206,3 +206,11 @@ def test_data_of_the_name_of_a_result_are_no_result(small, small_removal, tmp_pa
     small.save(tmp_path / "in" / "subtracted.zspy")
     with pytest.raises(FileExistsError, match="with subtracted.zspy"):
         small_removal.save(tmp_path / "in", overwrite=True)
+
+
+def test_names_of_files_are_refused_with_the_way_out(tmp_path):
+    for name in ("r.hspy", "r.H5", "r.zspy"):
+        said = f"directory: expected the name of a folder.*'{name}'.* give 'r'.*save"
+        with pytest.raises(ValueError, match=said):
+            save_together({}, {}, tmp_path / name)
+    assert not list(tmp_path.iterdir())

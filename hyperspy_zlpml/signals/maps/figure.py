@@ -28,7 +28,7 @@ def plot_maps(shown, reasons=None):
     """Plot maps and their relative errors side by side, one row for each; grey has no number.
 
     Along a line numbers are drawn with error bars. Pixels with a reason are hatched or marked, and
-    the legend counts the reasons.
+    the legend counts the reasons. The colours of errors span those of the pixels that hold.
 
     Parameters
     ----------
@@ -90,13 +90,14 @@ def _draw_images(row, measured, codes):
     quantity = signal.metadata.get_item("Signal.quantity", "")
     _draw_image(row[0], signal, values, _range_of(values), quantity)
     row[0].set_title(title_of(signal), fontsize=9)
-    largest = min(_range_of(relative)[1], _LARGEST_ERROR)
+    largest = min(_range_of(relative[_to_span(relative, codes)])[1], _LARGEST_ERROR)
     _draw_image(row[1], signal, relative, (0, largest), "Error (%)")
     row[1].set_title("Error (%)", fontsize=9)
     marks = []
     for is_there, words, style in _marked(values, codes):
-        row[0].add_collection(_hatched(signal, is_there, style))
-        ground = "tab:blue" if style is _WITH_CARE else _NOTHING
+        for axes in row:
+            axes.add_collection(_hatched(signal, is_there, style))
+        ground = _colours()(0.5) if style is _WITH_CARE else _NOTHING
         marks.append(Patch(facecolor=ground, lw=0, label=words, **style))
     return marks
 
@@ -128,12 +129,26 @@ def _hatched(signal, is_there, style):
     return PolyCollection(middle[:, None] + corner, facecolor="none", lw=0, **style)
 
 
+def _to_span(values, codes):
+    """Choose the pixels whose errors the colours span: those that hold, else those that tell anything."""
+    known = np.isfinite(values)
+    if codes is not None:
+        for chosen in (codes == Reason.NONE, codes != Reason.NOT_SIGNIFICANT):
+            if (known & chosen).any():
+                return known & chosen
+    return known
+
+
+def _colours():
+    """Make the colours of maps, grey where there is no number."""
+    return plt.get_cmap("viridis").with_extremes(bad=_NOTHING)
+
+
 def _draw_image(axes, signal, values, limits, label):
     x, y = signal.axes_manager.navigation_axes
-    colours = plt.get_cmap("viridis").with_extremes(bad=_NOTHING)
     picture = axes.imshow(
         np.ma.masked_invalid(values),
-        cmap=colours,
+        cmap=_colours(),
         vmin=limits[0],
         vmax=limits[1],
         extent=(*edges_of(x), *edges_of(y)[::-1]),

@@ -5,6 +5,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.signals.maps.figure import label_of
+from hyperspy_zlpml.signals.maps.native import title_of
 
 #: Colour of what is left of a spectrum.
 _LEFT = "tab:blue"
@@ -108,7 +110,7 @@ def _draw_gap(axes, gap, factor):
 
 
 def plot_line(found, places):
-    """Plot spectra one above the other, each with its gap.
+    """Plot spectra one above the other, each with its gap, at its place along the line.
 
     Parameters
     ----------
@@ -125,8 +127,15 @@ def plot_line(found, places):
     known = np.isfinite(np.ravel(found._removal.removed.centre)[places[number]])
     for level, position in enumerate(number[known]):
         _draw_at(axes, found, places[position], level * _APART)
-    units = found._removal._like.axes_manager.signal_axes[0].units
-    axes.set(xlabel=f"Energy from the peak ({units})", yticks=[], ylabel="Position along the line")
+    manager = found._removal._like.axes_manager
+    along = manager.navigation_axes[0]
+    axes.set_yticks(
+        _APART * np.arange(known.sum()), [f"{x:.4g}" for x in along.axis[number[known]]], fontsize=8
+    )
+    row = f", row {places[0] // places.size}" if manager.navigation_dimension > 1 else ""
+    axes.set_title(f"{title_of(found.gap.value)}{row}", fontsize=9)
+    units = manager.signal_axes[0].units
+    axes.set(xlabel=f"Energy from the peak ({units})", ylabel=label_of(along))
     return list(figure.axes)
 
 

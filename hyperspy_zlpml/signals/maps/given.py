@@ -5,6 +5,7 @@ import numpy as np
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.maps.quantities import check_quantity, error_of
 
 #: Pixels on a side of a square that is pooled, at least and at most.
 _POOLS = (2, 64)
@@ -30,7 +31,7 @@ def numbers_of_pixels(removal, value, name):
     Raises
     ------
     ValueError
-        If it holds anything but numbers, or is a map of another shape.
+        If it holds anything but numbers, or is a map of another shape or of another quantity.
 
     Examples
     --------
@@ -44,6 +45,7 @@ def numbers_of_pixels(removal, value, name):
     (3, 4)
     """
     shape = removal.removed.shape[:-1]
+    check_quantity(value, name, removal._like.axes_manager.signal_axes[0].units)
     value = value.value if isinstance(value, Measured) else value
     values = arguments.real_array(getattr(value, "data", value), name)
     if (np.isfinite(values) & (np.abs(values) > arguments.LARGEST)).any():
@@ -68,9 +70,10 @@ def with_error(removal, value, error, name):
     ----------
     removal : ZLPRemoval
     value : float, ndarray, BaseSignal or Measured
-        A measured quantity brings its error, both parts of it.
+        A measured quantity brings its error, both parts of it; a signal the root of its noise
+        variance, unless an error is given.
     error : float, ndarray or BaseSignal
-        One standard deviation; 0 where the quantity is measured.
+        One standard deviation; 0 where the quantity brings its own.
     name : str
         What the quantity is called in errors; its error is called ``name_error``.
 
@@ -82,15 +85,16 @@ def with_error(removal, value, error, name):
     Raises
     ------
     ValueError
-        If one holds anything but numbers, is a map of another shape, or an error is negative or
-        given beside that of a measured quantity.
+        If one holds anything but numbers, is a map of another shape or quantity, or an error is
+        negative or given beside that of a measured quantity.
     """
     values, of = numbers_of_pixels(removal, value, name), f"{name}_error"
     if isinstance(value, Measured):
         check_unused(error, of, f"a {name} that has none of its own")
         errors = _of_all(value.error, values.shape)
     else:
-        errors = numbers_of_pixels(removal, error, of)
+        own = error_of(value) if arguments.is_number(error) and error == 0 else None
+        errors = numbers_of_pixels(removal, error if own is None else own, of)
         if not (errors[~np.isnan(errors)] >= 0).all() or np.isinf(errors).any():
             arguments.refuse(error, of, "errors that are not negative")
     known = np.isfinite(errors)

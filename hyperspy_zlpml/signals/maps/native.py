@@ -121,11 +121,16 @@ class Measured:
     @property
     def summary(self):
         """Words that say what is measured: medians, or the size of spectra (str)."""
+        return self._summary_without(False)
+
+    def _summary_without(self, left_out):
+        """Say what is measured, without the pixels that are left out."""
         manager = self.value.axes_manager
         if manager.signal_dimension:
             return f"spectra with errors, dimensions {manager._get_dimension_str()}"
         errors = (getattr(self, name).data for name in self.errors)
-        return summary(self.value.data, *errors, units=units_of(self.value))
+        values = np.where(left_out, np.nan, self.value.data)
+        return summary(values, *errors, units=units_of(self.value))
 
     def __repr__(self):
         return f"<Measured, {title_of(self.value)}: {self.summary}>"

@@ -4,8 +4,11 @@
 from dataclasses import fields
 from typing import ClassVar
 
+import numpy as np
+
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble import html
+from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.native import (
     Measured,
     answers,
@@ -17,6 +20,8 @@ from hyperspy_zlpml.signals.maps.native import (
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.saving import save_together
 
+#: Ends of titles that say no more than the name of a result does.
+_ENDS = ("", "function")
 #: File of a folder that says in words what is in it.
 _SUMMARY = "summary.txt"
 
@@ -40,7 +45,8 @@ class MapRecord:
 class MapResult(MapRecord):
     """Result of a method that makes maps: a frozen record of signals.
 
-    Printed, it says what all of its maps hold.
+    Printed, it says what all of its maps hold; medians of quantities leave out pixels whose losses are
+    not significant.
     """
 
     #: Map that stands for all in a line.
@@ -68,11 +74,15 @@ class MapResult(MapRecord):
 
     def _title(self):
         """Name the result and what it is of."""
-        return f"{type(self).__name__}, {title_of(self.reason)}"
+        kind, words = type(self).__name__, title_of(self.reason)
+        is_said = words.replace(" ", "").lower() in {f"{kind}{end}".lower() for end in _ENDS}
+        return kind if is_said else f"{kind}, {words}"
 
     def _rows(self):
         """Say what each part holds; (name, words)."""
-        return [(name, _words(part)) for name, part in self._parts().items() if part is not None]
+        insignificant = np.asarray(self.reason.data) == Reason.NOT_SIGNIFICANT
+        parts = {name: part for name, part in self._parts().items() if part is not None}
+        return [(name, _words(part, insignificant)) for name, part in parts.items()]
 
     def save(self, directory, overwrite=None):
         """Write all maps and spectra into a folder of their own, with a summary in words.
@@ -93,6 +103,8 @@ class MapResult(MapRecord):
         ------
         FileExistsError
             If the folder holds anything but such a result.
+        ValueError
+            If its name ends like that of a file (``.hspy``), or it is the working directory.
         OSError
             If it cannot be written.
         """
@@ -146,10 +158,10 @@ class MapResult(MapRecord):
         return plot_maps({name: one for name, one in shown.items() if one}, self.reason)
 
 
-def _words(part):
-    """Say in a few words what a part of a result holds."""
+def _words(part, insignificant):
+    """Say in a few words what a part of a result holds, of quantities without pixels that tell nothing."""
     if isinstance(part, Measured):
-        return part.summary
+        return part._summary_without(insignificant)
     if not hasattr(part, "axes_manager"):
         return f"{part:.4g}" if isinstance(part, float) else f"{part}"
     if part.axes_manager.signal_dimension:

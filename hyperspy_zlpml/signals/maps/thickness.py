@@ -25,6 +25,7 @@ from hyperspy_zlpml.physics.thickness import (
 from hyperspy_zlpml.signals.maps.given import check_unused, index_of, with_error
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.plans import Plan
+from hyperspy_zlpml.signals.maps.quantities import error_of
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
@@ -79,6 +80,7 @@ class Thickness(MapResult):
         if self.by_index is None or other is None:
             return None
         ratio = self.by_index.value / other.value
+        ratio.metadata.Signal.quantity = "Ratio"
         std, systematic = (
             _in_quadrature(
                 getattr(self.by_index, name) / self.by_index.value,
@@ -342,7 +344,7 @@ def _checked_path(removal, path, error):
     known = ~np.isnan(values)
     if not known.any() or not ((values >= low) & (values <= high))[known].all():
         arguments.refuse(path, "mean_free_path", f"numbers from {low:g} to {high:g} (nm)")
-    if not isinstance(path, Measured) and (errors > values)[known].any():
+    if error_of(path) is None and (errors > values)[known].any():
         arguments.refuse(error, "mean_free_path_error", "no more than the mean free path")
     return values, errors
 
