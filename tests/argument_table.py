@@ -375,6 +375,9 @@ KINDS = {
     "shape of a peak": one_of("gaussian", "lorentzian"),
     "order": count(0, 4),
     "angle": number(0, 1000),
+    "indices of a pixel or None": lambda value: (
+        value is None or isinstance(value, tuple) and value in ((3, 2), (-1, 2))
+    ),
     "indices of a pixel": lambda value: isinstance(value, tuple) and value in ((3, 2), (-1, 2)),
     "a row": count(-3, 2),
     "two": count(2, 2),
@@ -649,7 +652,7 @@ def _map_methods(scene):
         }, {"energy": 200.0, "collection_angle": 15.0}, names=("beam_energy",)),
         Called("PeakFit.append_to", fit.append_to, {"model": "none of these"}),
         Called("BandGap.curve", gap.curve, {"indices": "indices of a pixel"}),
-        Called("BandGap.plot_fit", gap.plot_fit, {"indices": "indices of a pixel"}),
+        Called("BandGap.plot_fit", gap.plot_fit, {"indices": "indices of a pixel or None"}),
         Called("BandGap.plot_line", gap.plot_line, {"row": "a row"}),
         Called("Dielectric.plot", dielectric.plot, {"indices": "indices"}),
         Called("RemovedZLP.compute", removed.compute, {"show_progressbar": "a flag"}),
@@ -752,7 +755,9 @@ def _searches():
     larger = data.ws2_like((6, 5), n_channels=512, offset=-2.0, random_state=2).signal
     quick = {"n_evaluations": 1, "n_trainings": 2, "n_replicas": 2, "random_state": 0}
     arrays = {"counts": larger.data, "energy": energy_of(larger)}
-    comparison = Comparison(0.1, 0.2, n_trainings=2, n_spectra=8, score=-1.5, default_score=-1.6)
+    comparison = Comparison(
+        0.1, 0.2, n_trainings=2, n_spectra=8, n_free=1, score=-1.5, default_score=-1.6
+    )
     found = hyperspy_zlpml.SettingsSearch(hyperspy_zlpml.TrainingSettings(), comparison, ())
     return [
         Called("search_zlp_ml", larger.search_zlp_ml,

@@ -99,7 +99,9 @@ def test_the_table_holds_every_method_of_results(scene, kind):
         and len(inspect.signature(getattr(kind, name)).parameters) > 1
     }  # fmt: skip
     # Within the package alone, what they are given was checked before; and HyperSpy's own.
-    assert not methods - names - {"make", "of_spectra", "losses_of", "posterior_of", "gui"}
+    assert not methods - names - {
+        "make", "of_spectra", "losses_of", "posterior_of", "gui", "in_doubt",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

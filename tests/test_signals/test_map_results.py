@@ -132,7 +132,7 @@ def test_measured_indices_are_taken_everywhere(removal, results):
 def an_index(removal, std):
     """Measured index of 3 with such errors."""
     std = np.broadcast_to(std, (3, 4))
-    return Measured.of(removal, (np.full((3, 4), 3.0), std), title="n", quantity="n")
+    return Measured.of(removal, (np.full((3, 4), 3.0), std), title="n", quantity="Refractive index")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -149,7 +149,7 @@ def test_a_quantity_whose_error_is_not_known_is_not_given(removal, bad):
 
 def test_one_measured_number_is_that_of_all_pixels(removal, sample):
     one = sample.signal.inav[:1, :1].sum().remove_zlp_ml(**{**QUICK, "n_clusters": 1})
-    n = Measured.of(one, (np.array(3.0), np.array(0.1)), title="n", quantity="n")
+    n = Measured.of(one, (np.array(3.0), np.array(0.1)), title="n", quantity="Refractive index")
     assert n.value.data.size == 1
     found, expected = (removal.retardation(n=n) for n in (n, an_index(removal, 0.1)))
     np.testing.assert_array_equal(found.excess.std.data, expected.excess.std.data)
