@@ -160,7 +160,7 @@ def temperatures(losses, left=None, right=None, tail_error=0.0):
         the axis, on either side, is not used.
     tail_error : float
         Relative error of the ZLP beneath the gains beyond what the directions hold: :data:`TAIL_ERROR`
-        where no vacuum shows it. Ten times as much, and :attr:`.Reason.TAIL_GUESSED`, below five
+        where no vacuum shows it. Ten times as much, and ``TAIL_GUESSED``, below five
         channels per FWHM, where the tail may follow the gains: none that are seen mean nothing then.
 
     Returns
