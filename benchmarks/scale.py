@@ -101,34 +101,13 @@ def stream(source, target, ensemble=""):
     return {"first": looked - start, "second": time.perf_counter() - looked}
 
 
-def eager(source, ensemble):
-    """The same image in memory: time of the call alone, and of reading and writing alone."""
-    import pickle
-
-    import dask
-    import dask.array as da
-
-    hs = quiet()
-    given = pickle.loads(Path(ensemble).read_bytes())
-    signal = hs.load(source)
-    signal.inav[:8, :8].remove_zlp_ml(ensemble=given)
+def copy(source, target):
+    """The same bytes read and written without any work: the counts, and a variance as large."""
+    signal = quiet().load(source, lazy=True)
     start = time.perf_counter()
-    result = signal.remove_zlp_ml(ensemble=given)
-    seconds = time.perf_counter() - start
-    lazy = hs.load(source, lazy=True)
-    start = time.perf_counter()
-    dask.compute(lazy.data.sum())
-    reading = time.perf_counter() - start
-    with tempfile.TemporaryDirectory(dir=Path(source).parent) as folder:
-        start = time.perf_counter()
-        for name in ("subtracted", "zlp", "std", "lower", "upper"):
-            spectra = getattr(result, name)
-            spectra.data = da.from_array(spectra.data, chunks=lazy.data.chunks)
-            spectra._lazy = True
-            spectra._assign_subclass()
-            spectra.save(f"{folder}/{name}.zspy", chunks=lazy.data.chunksize)
-        writing = time.perf_counter() - start
-    return {"call": seconds, "reading": reading, "writing": writing}
+    signal.set_noise_variance(signal.deepcopy())
+    signal.save(Path(target) / "copy.zspy", overwrite=True)
+    return {"copy": time.perf_counter() - start}
 
 
 def on_cluster(source, ensemble, n_workers, kill=""):
@@ -161,8 +140,8 @@ def on_cluster(source, ensemble, n_workers, kill=""):
             else:
                 result = signal.remove_zlp_ml(ensemble=given)
                 with tempfile.TemporaryDirectory(dir=Path(source).parent) as folder:
-                    result.save(folder)
-                    found["sum"] = float(np.abs(hs.load(f"{folder}/zlp.zspy").data).sum())
+                    result.save(folder, overwrite=True)
+                    found["sum"] = float(np.abs(hs.load(f"{folder}/subtracted.zspy").data).sum())
             found[name] = time.perf_counter() - start
             if kill == name and (found[name] < KILLED_AFTER or psutil.pid_exists(victim)):
                 raise RuntimeError(f"{name} was over before the worker was killed")
@@ -189,7 +168,7 @@ def trained_on(signal):
     return ensemble, seconds[0]
 
 
-JOBS = {"train": train, "stream": stream, "eager": eager, "on_cluster": on_cluster}
+JOBS = {"train": train, "stream": stream, "copy": copy, "on_cluster": on_cluster}
 
 
 def run(job, *values):
@@ -267,29 +246,24 @@ def measure_pixels(folder, sizes):
 
 
 def measure_memory(folder, sizes):
-    """The largest image from file to file, with training, against the same work in memory."""
-    size, in_memory = max(sizes), sorted(sizes)[min(1, len(sizes) - 1)]
+    """The largest image from file to file, with training, against a plain copy of the same bytes."""
+    size = max(sizes)
     found = run("stream", folder / f"{size}.zspy", folder / "out")
     shutil.rmtree(folder / "out")
-    print(f"file to file {size}x{size}x{N_CHANNELS}, training included: first pass and training"
-          f" {found['first']:.1f} s, second pass {found['second']:.1f} s;"
-          f" peak memory {found['peak']:.2f} GB (goal 2.5)", flush=True)  # fmt: skip
-    given = run("stream", folder / f"{size}.zspy", folder / "out", folder / "ensemble.pickle")
+    copied = run("copy", folder / f"{size}.zspy", folder / "out")["copy"]
     shutil.rmtree(folder / "out")
-    alone = run("eager", folder / f"{in_memory}.zspy", folder / "ensemble.pickle")
-    lazy = 1e6 * (given["first"] + given["second"]) / size**2
-    parts = {name: 1e6 * alone[name] / in_memory**2 for name in ("call", "reading", "writing")}
-    parts["reading"] *= 2
-    listed = ", ".join(f"{name} {value:.0f}" for name, value in parts.items())
-    print(f"us per pixel: lazily {lazy:.0f}; in memory ({in_memory}x{in_memory}) {listed}; "
-          f"ratio {lazy / sum(parts.values()):.2f} (goal 1.5)", flush=True)  # fmt: skip
+    whole = found["first"] + found["second"]
+    print(f"file to file {size}x{size}x{N_CHANNELS}, training included: first pass and training"
+          f" {found['first']:.1f} s, second pass {found['second']:.1f} s; plain copy {copied:.1f} s,"
+          f" ratio {whole / copied:.2f} (goal 1.5);"
+          f" peak memory {found['peak']:.2f} GB (goal 1)", flush=True)  # fmt: skip
 
 
 def measure_cluster(folder, sizes):
     """One and two workers of one thread."""
     source = folder / f"{sorted(sizes)[min(1, len(sizes) - 1)]}.zspy"
     one, two = (run("on_cluster", source, folder / "ensemble.pickle", n) for n in (1, 2))
-    for name, goal in (("networks", 1.7), ("training", 1.7), ("application", 1.6)):
+    for name, goal in (("networks", 1.7), ("training", 1.7), ("application", 1.7)):
         what = {"networks": "training networks", "training": "whole call that trains"}.get(
             name, name
         )
@@ -303,7 +277,7 @@ def measure_death(folder, sizes):
     expected = run("on_cluster", source, folder / "ensemble.pickle", 2)
     checked = (
         ("training", "weights", "sum of the weights"),
-        ("application", "sum", "sum of the ZLPs"),
+        ("application", "sum", "sum of what is left"),
     )
     for name, value, what in checked:
         found = run("on_cluster", source, folder / "ensemble.pickle", 2, name)

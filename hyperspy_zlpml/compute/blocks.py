@@ -36,25 +36,60 @@ def run_in_threads(work, n_spectra, show_progressbar, title):
     >>> bool((visits == 1).all())
     True
     """
-    n_blocks = len(_slices(n_spectra))
-    with steps(title, n_blocks, show_progressbar) as advance:
-        for number, _ in enumerate(_side_by_side(work, n_spectra), start=1):
+    blocks = slices_of(n_spectra)
+    with steps(title, len(blocks), show_progressbar) as advance:
+        for number, _ in enumerate(_in_threads(work, blocks), start=1):
             advance(number)
 
 
-def _slices(n_spectra):
-    """Cut spectra into blocks."""
-    return [
-        slice(start, min(start + _SPECTRA_AT_ONCE, n_spectra))
-        for start in range(0, n_spectra, _SPECTRA_AT_ONCE)
-    ]
+def slices_of(n_spectra):
+    """Cut spectra into blocks.
+
+    Parameters
+    ----------
+    n_spectra : int
+
+    Returns
+    -------
+    list of slice
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.compute.blocks import slices_of
+    >>> slices_of(600)
+    [slice(0, 512, None), slice(512, 600, None)]
+    """
+    starts = range(0, n_spectra, _SPECTRA_AT_ONCE)
+    return [slice(start, min(start + _SPECTRA_AT_ONCE, n_spectra)) for start in starts]
 
 
-def _side_by_side(work, n_spectra):
-    """Call a function with slices of spectra in threads, and give what it gives, in order."""
+def side_by_side(function, items):
+    """Call a function with every item, side by side in threads, and list what it gives, in order.
+
+    Parameters
+    ----------
+    function : callable
+        Called with one item.
+    items : sequence
+
+    Returns
+    -------
+    list
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.compute.blocks import side_by_side
+    >>> side_by_side(len, ["a", "bcd", "ef"])
+    [1, 3, 2]
+    """
+    return list(_in_threads(function, items))
+
+
+def _in_threads(function, items):
+    """Give what a function gives for every item, in order, as soon as it is there."""
     with one_blas_thread, ThreadPoolExecutor(n_threads()) as pool:
-        # Closed by hand: blocks that wait are not begun any more after an error.
-        with contextlib.closing(pool.map(work, _slices(n_spectra))) as done:
+        # Closed by hand: items that wait are not begun any more after an error.
+        with contextlib.closing(pool.map(function, items)) as done:
             yield from done
 
 
@@ -87,7 +122,7 @@ def join_blocks(function, *arrays):
     def work(rows):
         return function(*(array[rows] for array in arrays))
 
-    in_order = list(_side_by_side(work, len(arrays[0])))
+    in_order = side_by_side(work, slices_of(len(arrays[0])))
     if not isinstance(in_order[0], tuple):
         return np.concatenate(in_order)
     return tuple(np.concatenate(parts) for parts in zip(*in_order, strict=True))

@@ -7,6 +7,7 @@ length of the sums and with their level tells gain, read-out noise and the corre
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from math import comb
 
 import numpy as np
@@ -434,6 +435,7 @@ def _design(scatter, n_lags):
     )
 
 
+@cache
 def _weights(length, order, n_lags):
     """Compute how often each covariance occurs in the difference of sums."""
     signs = [(-1) ** i * comb(order, i) for i in range(order + 1)]

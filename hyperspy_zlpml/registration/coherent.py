@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hyperspy_zlpml.compute.blocks import join_blocks
 from hyperspy_zlpml.registration.cells import LARGEST
 from hyperspy_zlpml.registration.levels import Prior, ending_at_zero, lay_nodes, learn_curve
 from hyperspy_zlpml.registration.pattern import learn_pattern
@@ -159,12 +160,14 @@ def _divided(samples, matched, residual):
     flat, first = [], 0
     for sample in samples:
         rows = slice(first, first + len(sample.label))
-        centre, fwhm = matched.centre[rows], matched.fwhm[rows]
-        u = (sample.energy - centre[:, None]) / fwhm[:, None]
-        factor = 1 + residual.at(u)
-        if residual.pattern.size == sample.energy.size:
-            factor *= 1 + residual.pattern
-        flat.append(replace(sample, counts=sample.counts / factor))
+        pattern = 1 + residual.pattern if residual.pattern.size == sample.energy.size else 1.0
+
+        def of_block(counts, centre, fwhm, energy=sample.energy, pattern=pattern):
+            u = (energy - centre[:, None]) / fwhm[:, None]
+            return counts / ((1 + residual.at(u)) * pattern)
+
+        counts = join_blocks(of_block, sample.counts, matched.centre[rows], matched.fwhm[rows])
+        flat.append(replace(sample, counts=counts))
         first = rows.stop
     return flat
 

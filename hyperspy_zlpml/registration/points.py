@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hyperspy_zlpml.compute.blocks import side_by_side, slices_of
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.registration.cells import LEAST_WEIGHT, cells_of
@@ -20,8 +21,6 @@ _SPIKE = 6.0
 _OTHER_SPECTRUM = 3.0
 #: Points that robust standard deviations are found from, at most.
 _POINTS_LOOKED_AT = 200_000
-#: Spectra worked on at once.
-_SPECTRA_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -80,26 +79,10 @@ def collect_points(table, peaks, samples, matched, groups):
     Points
         Without spikes, and without spectra of another kind.
     """
-    u = (peaks.spectra.energy - matched.centre[:, None]) / matched.fwhm[:, None]
-    at = table.at(peaks.log_intensity)
-    values = table.evaluate(
-        u, at, np.concatenate([(table.log_shape + np.log1p(table.spill))[None], table.modes])
-    )
-    log_seen = values[0] + matched.log_height[:, None]
-    log_seen += np.einsum("pj,jpg->pg", matched.coefficients, values[1:])
-    cubic = Expansion.cubic(groups)
+    peaks = replace(peaks, matched=matched)
     found, first = [], 0
     for sample in samples:
-        rows = slice(first, first + len(sample.label))
-        of_sample = replace(peaks.select(rows), matched=matched.select(rows))
-        points = _points_of(
-            sample,
-            log_seen=log_seen[rows],
-            peaks=of_sample,
-            cubic=cubic,
-            first=first,
-            before=-groups.edges[0],
-        )
+        points = _points_of(sample, peaks, table, groups=groups, first=first)
         if sample.energy.size != samples[0].energy.size:
             points = replace(points, channel=np.full_like(points.channel, samples[0].energy.size))
         found.append(points)
@@ -107,35 +90,52 @@ def collect_points(table, peaks, samples, matched, groups):
     return _without_spikes(Points.join(found))
 
 
-def _points_of(sample, log_seen, peaks, cubic, first, before):
-    """Collect the residuals of one sample, whose first spectrum has the number ``first``.
+def _points_of(sample, peaks, table, groups, first):
+    """Collect the residuals of one sample, whose first spectrum has the number ``first``."""
+    cubic, before = Expansion.cubic(groups), -groups.edges[0]
 
-    ``before`` is the number of channels that the groups hold before the peak.
-    """
-    found = []
-    for start in range(0, len(sample.label), _SPECTRA_AT_ONCE):
-        rows = slice(start, start + _SPECTRA_AT_ONCE)
-        some, matched = sample.select(rows), peaks.matched.select(rows)
-        window = peaks.select(rows).window
-        expected = cubic(log_seen[rows], out=np.empty((len(some.label), cubic.n_channels)))
-        u = (sample.energy - matched.centre[:, None]) / matched.fwhm[:, None]
-        columns = before - some.parameters.channel[:, None] + np.arange(sample.energy.size)
-        expected = np.exp(np.clip(np.take_along_axis(expected, columns, -1), -80, 80))
-        weight = expected**2 / np.maximum(peaks.noise.of_sum(expected), 1e-300)
-        inside = inside_window(u, window) & (np.abs(u) < FURTHEST)
-        inside &= np.isfinite(weight) & (weight > LEAST_WEIGHT)
-        spectrum, channel = np.nonzero(inside)
-        found.append(
-            Points(
-                u=u[inside],
-                spectrum=spectrum + start + first,
-                channel=channel,
-                residual=some.counts[inside] / expected[inside] - 1,
-                weight=weight[inside],
-                noise=peaks.noise,
-            )
+    def of_block(rows):
+        of_all = slice(rows.start + first, rows.stop + first)
+        log_seen = _log_seen(table, peaks.select(of_all))
+        by_channel = cubic(log_seen, out=np.empty((len(log_seen), cubic.n_channels)))
+        points = _points_of_block(
+            sample.select(rows), peaks.select(of_all), by_channel, before=before
         )
-    return Points.join(found)
+        return replace(points, spectrum=points.spectrum + of_all.start)
+
+    return Points.join(side_by_side(of_block, slices_of(len(sample.label))))
+
+
+def _points_of_block(sample, peaks, log_seen, before):
+    """Collect the residuals of some spectra, numbered from 0.
+
+    ``log_seen`` are their matched shapes about their peaks, from ``before`` channels before them.
+    """
+    matched = peaks.matched
+    u = (sample.energy - matched.centre[:, None]) / matched.fwhm[:, None]
+    columns = before - sample.parameters.channel[:, None] + np.arange(sample.energy.size)
+    expected = np.exp(np.clip(np.take_along_axis(log_seen, columns, -1), -80, 80))
+    weight = expected**2 / np.maximum(peaks.noise.of_sum(expected), 1e-300)
+    inside = inside_window(u, peaks.window) & (np.abs(u) < FURTHEST)
+    inside &= np.isfinite(weight) & (weight > LEAST_WEIGHT)
+    spectrum, channel = np.nonzero(inside)
+    return Points(
+        u=u[inside],
+        spectrum=spectrum,
+        channel=channel,
+        residual=sample.counts[inside] / expected[inside] - 1,
+        weight=weight[inside],
+        noise=peaks.noise,
+    )
+
+
+def _log_seen(table, peaks):
+    """Compute the logarithm of the matched shapes in groups of channels, counts per channel."""
+    shapes = (table.log_shape + np.log1p(table.spill))[None]
+    at = table.at(peaks.log_intensity)
+    values = table.evaluate(peaks.u, at, np.concatenate([shapes, table.modes]))
+    varied = np.einsum("pj,jpg->pg", peaks.matched.coefficients, values[1:])
+    return values[0] + peaks.matched.log_height[:, None] + varied
 
 
 def _without_spikes(points):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
+from hyperspy_zlpml.compute.blocks import side_by_side
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.samples import FEWEST_TO_HOLD_OUT
 from hyperspy_zlpml.removal.shared_errors import SharedErrors, shared_errors
@@ -438,7 +439,7 @@ def scan_regions(subtraction, spectra, regions, window=None):
         cluster for which that is so is left out.
     """
     names = [int(name) for name in np.unique(spectra.labels) if np.isfinite(regions.E_I[name])]
-    scanned = [_scan_cluster(subtraction, spectra, name, window) for name in names]
+    scanned = side_by_side(lambda name: _scan_cluster(subtraction, spectra, name, window), names)
     scanned = [one for one in scanned if one is not None]
     if not scanned:
         return None
