@@ -3,7 +3,6 @@
 
 from pathlib import Path
 
-import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 from hyperspy.signals import Signal1D
@@ -20,6 +19,7 @@ from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.stored import RemovalFileError, from_file
 from hyperspy_zlpml.signals.arrays import one_at_a_signal, spectra_of
 from hyperspy_zlpml.signals.result import ZLPRemoval
+from hyperspy_zlpml.signals.wrapping import blank_array
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 
 #: Spectra that a signal is known by.
@@ -164,7 +164,7 @@ def _axis_of(kept):
 
 def _stand_in(kept, shape, axes):
     """Make a signal that lends axes and metadata where none was given; its data are zeros."""
-    blank = np.broadcast_to(np.zeros(1, np.float32), (*shape, kept.axis["size"]))
+    blank = blank_array((*shape, kept.axis["size"]), np.float32, is_lazy=False)
     signal = hs.signals.Signal1D(blank, axes=axes)
     signal.metadata.General.title = kept.title
     signal.set_signal_type(kept.signal_type)
@@ -173,8 +173,7 @@ def _stand_in(kept, shape, axes):
 
 def _no_counts(kept, shape):
     """Describe spectra whose counts are not there."""
-    blank = np.broadcast_to(np.zeros(1, kept.dtype), (*shape, kept.energy.size))
-    return Spectra(da.asarray(blank) if kept.is_lazy else blank, kept.energy)
+    return Spectra(blank_array((*shape, kept.energy.size), kept.dtype, kept.is_lazy), kept.energy)
 
 
 def _spectra_like(signal, kept, shape, posterior):

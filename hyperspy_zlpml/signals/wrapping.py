@@ -111,10 +111,37 @@ def blank_like(signal, is_lazy):
     >>> type(blank_like(s, is_lazy=True)).__name__
     'LazyEELSZLPSpectrum'
     """
-    blank = np.broadcast_to(np.zeros(1, np.float32), signal.data.shape)
-    other = signal._deepcopy_with_new_data(da.asarray(blank) if is_lazy else blank)
+    blank = blank_array(signal.data.shape, np.float32, is_lazy)
+    other = signal._deepcopy_with_new_data(blank)
     set_lazy(other, is_lazy)
     return other
+
+
+def blank_array(shape, dtype, is_lazy):
+    """Make an array of zeros that takes no memory, lazy or not.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    is_lazy : bool
+
+    Returns
+    -------
+    ndarray or dask array
+        To be looked at, not to be written to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.signals.wrapping import blank_array
+    >>> blank_array((512, 512, 2048), np.float32, is_lazy=False).strides
+    (0, 0, 0)
+    """
+    if is_lazy:
+        # A lazy array that is made of another one is named by all its numbers, written out for that.
+        return da.zeros(shape, dtype=dtype)
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def set_lazy(signal, is_lazy):
