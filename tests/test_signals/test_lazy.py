@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal as signals
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import cloudpickle
@@ -18,6 +19,7 @@ from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 from hyperspy_zlpml import LazyEELSZLPSpectrum
 from hyperspy_zlpml.compute import blocks, n_threads, threads
 from hyperspy_zlpml.network import training
+from hyperspy_zlpml.signals.wrapping import blank_like
 
 CHUNKINGS = {
     "one chunk": (3, 4, 512),
@@ -703,3 +705,19 @@ def test_a_process_forked_during_a_call_limits_blas_no_longer_than_its_own(
     other.join()
     assert n_threads == [4]
     assert status == 0
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_what_lends_axes_and_metadata_takes_no_memory(is_lazy):
+    """Hashing an array of zeros to name it takes as much memory as the image that it stands for."""
+    counts = da.zeros((256, 256, 2048), dtype=np.float32)
+    signal = hs.signals.Signal1D(counts).as_lazy()
+    blank_like(signal, is_lazy)  # what is imported first is no part of it
+    tracemalloc.start()
+    try:
+        blank = blank_like(signal, is_lazy)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert blank.data.shape == counts.shape
+    assert peak < 0.02 * counts.nbytes
