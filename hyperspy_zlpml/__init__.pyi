@@ -12,6 +12,7 @@ from .signals import (
     EELSZLPSpectrum,
     LazyEELSZLPSpectrum,
     ZLPRemoval,
+    load_maps,
     load_removal,
     train_zlp_ml,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "components",
     "data",
     "load",
+    "load_maps",
     "load_removal",
     "report_progress",
     "signals",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Result of a removal as arrays, which are made when they are asked for."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -23,6 +23,56 @@ _MISSED, _MISSED_AT_LEAST = 0.1, 1
 _MOST_DRAWS = 10_000
 #: Most numbers that a function of losses returns for a spectrum.
 _MOST_NUMBERS = 2**16
+#: Maps of a removal.
+_MAPS = ("clusters", "vacuum", "centre", "fwhm", "intensity")
+
+
+class TypicalPeak(NamedTuple):
+    """Zero-loss peaks of a whole image in a few numbers, eV.
+
+    Energies at which all spectra are looked at follow from them, so that a part of an image gives
+    the numbers that the whole gives there.
+
+    Attributes
+    ----------
+    centre, fwhm : float
+        Medians.
+    first, last : float
+        Lowest and highest centre.
+    """
+
+    centre: float
+    fwhm: float
+    first: float
+    last: float
+
+    @classmethod
+    def of(cls, centre, fwhm):
+        """Summarise the peaks of an image.
+
+        Parameters
+        ----------
+        centre, fwhm : ndarray
+            NaN where a spectrum has no usable peak.
+
+        Returns
+        -------
+        TypicalPeak
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.removal.removed import TypicalPeak
+        >>> TypicalPeak.of(np.array([0.0, 0.1, np.nan, 0.4]), np.array([0.5, 0.5, np.nan, 0.6]))
+        TypicalPeak(centre=0.1, fwhm=0.5, first=0.0, last=0.4)
+        """
+        known = np.ravel(centre)[np.isfinite(np.ravel(centre))]
+        return cls(
+            centre=float(np.median(known)),
+            fwhm=float(np.nanmedian(fwhm)),
+            first=float(known.min()),
+            last=float(known.max()),
+        )
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -57,6 +107,8 @@ class RemovedZLP:
     has_counts : bool
         Whether ``spectra`` hold the counts; without, as after loading, there are the ZLP, its standard
         deviation and draws.
+    of_image : TypicalPeak, optional
+        Peaks of the image that this is a part of; default those of ``centre`` and ``fwhm``.
 
     Notes
     -----
@@ -77,6 +129,7 @@ class RemovedZLP:
     record: dict[str, Any]
     is_lazy: bool = False
     has_counts: bool = True
+    of_image: TypicalPeak | None = None
     made: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -115,6 +168,57 @@ class RemovedZLP:
         channels = self.application.channels
         n_energy = self.spectra.energy.size if channels is None else channels.bad.size
         return self.spectra.navigation_shape + (n_energy,)
+
+    @property
+    def typical(self):
+        """Zero-loss peaks of the image, of the whole one where this is a part of it (TypicalPeak)."""
+        return self.of_image or TypicalPeak.of(self.centre, self.fwhm)
+
+    def within(self, region):
+        """Take the result of some spectra; nothing is copied or computed.
+
+        Ensemble, limits, clusters and report stay those of the whole image, and so do the results:
+        those of a part are those of the whole there. Draws are others.
+
+        Parameters
+        ----------
+        region : tuple of int or slice
+            One for each navigation axis; a number takes the axis away.
+
+        Returns
+        -------
+        RemovedZLP
+
+        Raises
+        ------
+        IndexError
+            If there are no such spectra.
+        ValueError
+            If there are none.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> r.removed.within((slice(0, 2), 3))
+        <RemovedZLP, shape (2, 512), 4 replicas, 2 clusters>
+        """
+        shape = self.spectra.navigation_shape
+        index = np.arange(self.spectra.n_spectra).reshape(shape)[region]
+        if not np.size(index):
+            raise ValueError(f"region: expected at least one spectrum, got none of {shape}.")
+        return replace(
+            self,
+            spectra=self.spectra.within(region),
+            posterior=self.posterior[region],
+            **{name: np.asarray(getattr(self, name)[region]) for name in _MAPS},
+            application=self.application.select(np.ravel(index)),
+            of_image=self.typical,
+            made={name: values[region] for name, values in self.made.items()},
+        )
 
     def _result(self, name):
         if name not in self.made:

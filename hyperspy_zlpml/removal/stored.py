@@ -16,6 +16,7 @@ from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck
 from hyperspy_zlpml.removal.codec import decode, encode
+from hyperspy_zlpml.removal.removed import TypicalPeak
 from hyperspy_zlpml.removal.report import ClusterReport, Report
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.removal.subtract import Subtraction
@@ -70,6 +71,8 @@ class StoredRemoval:
         eV per unit of the axis.
     title : str
     signal_type : str
+    typical : TypicalPeak
+        Of the image, of the whole one where a part was kept.
     """
 
     energy: np.ndarray
@@ -90,6 +93,7 @@ class StoredRemoval:
     factor: float
     title: str
     signal_type: str
+    typical: TypicalPeak
 
     @classmethod
     def of(cls, removed, **described):
@@ -122,6 +126,7 @@ class StoredRemoval:
             record=removed.record,
             dtype=np.dtype(removed.spectra.counts.dtype).str,
             is_lazy=removed.is_lazy,
+            typical=removed.typical,
             **described,
         )
 
@@ -157,6 +162,7 @@ _RECORDS = (
     VacuumCheck,
     RegionScan,
     SharedErrors,
+    TypicalPeak,
 )
 
 
@@ -175,6 +181,7 @@ def to_content(stored):
 
     arrays = {}
     facts = encode(stored, arrays)
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header = {"format_version": _FORMAT, "sha256": checksum(arrays, facts), "removal": facts}
     return save(arrays, {_KEY: json.dumps(header)})
 

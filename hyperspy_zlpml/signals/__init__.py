@@ -7,7 +7,7 @@
 - ``wrapping``: and back
 - ``result``, ``figures``, ``saving``: what is returned, drawn and written
 - ``tools``, ``tool_figure``, ``background``, ``code``, ``toolkits``: removal in a window
-- ``loading``: results that were written, read again
+- ``loading``, ``maps.loading``: results that were written, read again
 - ``folders``: folders that are replaced as a whole
 """
 
@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "eels_zlp": ["EELSZLPSpectrum", "LazyEELSZLPSpectrum"],
         "loading": ["load_removal"],
+        "maps.loading": ["load_maps"],
         "result": ["ZLPRemoval"],
         "train": ["train_zlp_ml"],
     },

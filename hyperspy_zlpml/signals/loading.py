@@ -113,6 +113,7 @@ def load_removal(directory, signal=None):
         record=kept.record,
         is_lazy=is_lazy,
         has_counts=spectra is not None,
+        of_image=kept.typical,
     )
     # Without the counts, results that were written are read.
     files = {} if removed.has_counts else _files_of(directory)

@@ -195,7 +195,7 @@ def window_of(removal, left, right):
     factor, units = removal._factor, removal._like.axes_manager.signal_axes[0].units
     end, fwhm = (
         float(one) / factor
-        for one in (removal.removed.spectra.energy[-1], np.nanmedian(removal.removed.fwhm))
+        for one in (removal.removed.spectra.energy[-1], removal.removed.typical.fwhm)
     )
     for name, value in (("left", left), ("right", right)):
         if value is not None and not arguments.positive(value, name, units) <= end:

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 from hyperspy.signals import BaseSignal
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.reasons import Reason, legend
-from hyperspy_zlpml.signals.wrapping import map_like
+from hyperspy_zlpml.signals.wrapping import Slicer, cut_map, map_like
 
 #: Where the metadata keep what the numbers of a map of reasons mean.
 _LEGEND = "ZLP_ML.legend"
@@ -112,6 +113,55 @@ class Measured:
             std=plain_map(removal, std, f"standard deviation of {title}", quantity),
             systematic=plain_map(removal, systematic, f"systematic error of {title}", quantity),
         )
+
+    @property
+    def inav(self):
+        """Pixels or regions of the value and its errors, as HyperSpy slices signals (Measured)."""
+        return Slicer(self._within)
+
+    def _within(self, slices):
+        parts = (self.value, *(getattr(self, name) for name in self.errors))
+        return type(self)(*(cut_map(part, slices) for part in parts))
+
+    def plot(self, indices=None):
+        """Plot a map beside its relative error, or the spectrum of a pixel with its errors as bands.
+
+        Along a line, numbers have error bars. Of a map with more than two axes a slider chooses the
+        image. The inner band of a spectrum is the standard deviation, the outer one holds systematic errors,
+        too; the figure follows the navigator of ``value``.
+
+        Parameters
+        ----------
+        indices : tuple of int, optional
+            Navigation indices (x, y, ...) of the pixel of spectra, which is shown for good; maps have none.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If there is no such pixel, or it is a map.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy.signals import BaseSignal
+        >>> from hyperspy_zlpml.signals.maps.native import Measured
+        >>> gap, std = (BaseSignal(np.full((3, 4), one)).transpose(signal_axes=[]) for one in (1.6, 0.1))
+        >>> [axes.get_title() for axes in Measured(gap, std, 0 * std).plot()[:2]]
+        ['', 'Error (%)']
+        """
+        if self.value.axes_manager.signal_dimension:
+            from hyperspy_zlpml.signals.maps.spectra_figure import plot_spectra
+
+            return plot_spectra({title_of(self.value): self}, indices)
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        if indices is not None:
+            arguments.refuse(indices, "indices", "none for a map, of which all pixels are shown")
+        return plot_maps({"value": self})
 
     @property
     def error(self):
