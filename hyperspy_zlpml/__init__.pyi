@@ -5,8 +5,8 @@ from .ensemble import Ensemble, EnsembleFileError, load
 from .image.quality import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
 from .removal.applicability import OtherZeroLossPeakError
+from .removal.codec import RemovalFileError
 from .removal.report import Report
-from .removal.stored import RemovalFileError
 from .search.result import SettingsSearch
 from .signals import (
     EELSZLPSpectrum,
@@ -14,6 +14,7 @@ from .signals import (
     ZLPRemoval,
     load_maps,
     load_removal,
+    remove_zlp_ml,
     train_zlp_ml,
 )
 from .training.settings import TrainingSettings
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "load_maps",
     "load_removal",
+    "remove_zlp_ml",
     "report_progress",
     "signals",
     "train_zlp_ml",

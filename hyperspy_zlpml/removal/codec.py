@@ -10,6 +10,10 @@ import numpy as np
 _DEEPEST = 12
 
 
+class RemovalFileError(ValueError):
+    """A file holds no removal, no maps of one, or altered ones."""
+
+
 def encode(value, arrays, name="value", aside=np.ndarray):
     """Write a record as what JSON can hold; its arrays are laid aside.
 

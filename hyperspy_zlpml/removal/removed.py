@@ -2,7 +2,7 @@
 """Result of a removal as arrays, which are made when they are asked for."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -15,6 +15,7 @@ from hyperspy_zlpml.physics.losses import Losses
 from hyperspy_zlpml.removal.evaluation import OF_MODEL, RESULTS
 from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.report import Report
+from hyperspy_zlpml.removal.typical import TypicalPeak
 from hyperspy_zlpml.statistics import Range
 
 #: Part of the spectra that the peak may miss before it is doubted in all, and how many at least.
@@ -25,54 +26,6 @@ _MOST_DRAWS = 10_000
 _MOST_NUMBERS = 2**16
 #: Maps of a removal.
 _MAPS = ("clusters", "vacuum", "centre", "fwhm", "intensity")
-
-
-class TypicalPeak(NamedTuple):
-    """Zero-loss peaks of a whole image in a few numbers, eV.
-
-    Energies at which all spectra are looked at follow from them, so that a part of an image gives
-    the numbers that the whole gives there.
-
-    Attributes
-    ----------
-    centre, fwhm : float
-        Medians.
-    first, last : float
-        Lowest and highest centre.
-    """
-
-    centre: float
-    fwhm: float
-    first: float
-    last: float
-
-    @classmethod
-    def of(cls, centre, fwhm):
-        """Summarise the peaks of an image.
-
-        Parameters
-        ----------
-        centre, fwhm : ndarray
-            NaN where a spectrum has no usable peak.
-
-        Returns
-        -------
-        TypicalPeak
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from hyperspy_zlpml.removal.removed import TypicalPeak
-        >>> TypicalPeak.of(np.array([0.0, 0.1, np.nan, 0.4]), np.array([0.5, 0.5, np.nan, 0.6]))
-        TypicalPeak(centre=0.1, fwhm=0.5, first=0.0, last=0.4)
-        """
-        known = np.ravel(centre)[np.isfinite(np.ravel(centre))]
-        return cls(
-            centre=float(np.median(known)),
-            fwhm=float(np.nanmedian(fwhm)),
-            first=float(known.min()),
-            last=float(known.max()),
-        )
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -15,11 +15,11 @@ from hyperspy_zlpml.ensemble.parts import EnsembleFileError, checksum
 from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck
-from hyperspy_zlpml.removal.codec import decode, encode
-from hyperspy_zlpml.removal.removed import TypicalPeak
+from hyperspy_zlpml.removal.codec import RemovalFileError, decode, encode
 from hyperspy_zlpml.removal.report import ClusterReport, Report
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.removal.subtract import Subtraction
+from hyperspy_zlpml.removal.typical import TypicalPeak
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import ChannelGroups
@@ -35,10 +35,6 @@ _KEY = "hyperspy_zlpml_removal"
 _LARGEST = 2**28
 #: Longest header that is looked at, bytes.
 _LONGEST_HEADER = 2**24
-
-
-class RemovalFileError(ValueError):
-    """A file does not hold the model of a removal."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 """Signal type ``EELS_ZLPML``, the work of its methods, and the result of a removal.
 
 - ``eels_zlp``: the signal and its lazy twin
+- ``plain``: removal from any signal of spectra
 - ``remove``, ``train``, ``search``: take arrays from signals, call the method, wrap the results
 - ``arrays``, ``microscope``, ``arguments``: from signals to arrays and numbers
 - ``wrapping``: and back
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "loading": ["load_removal"],
         "maps.loading": ["load_maps"],
         "result": ["ZLPRemoval"],
+        "plain": ["remove_zlp_ml"],
         "train": ["train_zlp_ml"],
     },
 )

@@ -26,12 +26,11 @@ from hyperspy_zlpml.removal.pooling import kinds_of
 from hyperspy_zlpml.signals.maps.given import (
     check_unused,
     index_of,
-    pixel_shown,
-    place_of,
     pool_of,
     window_of,
 )
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.widgets import Slider
 
 from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.signals.maps.native import count_reasons, title_of
+from hyperspy_zlpml.signals.maps.words import count_reasons, title_of
 
 #: Colour of pixels without a number.
 _NOTHING = "0.85"

@@ -9,8 +9,7 @@ import hyperspy.api as hs
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml.ensemble.parts import checksum
-from hyperspy_zlpml.removal.codec import decode, encode
-from hyperspy_zlpml.removal.stored import RemovalFileError
+from hyperspy_zlpml.removal.codec import RemovalFileError, decode, encode
 from hyperspy_zlpml.signals.arrays import one_at_a_signal
 
 #: File that says what the result is made of.

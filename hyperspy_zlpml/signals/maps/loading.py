@@ -8,7 +8,7 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.band_gap import GapSettings
 from hyperspy_zlpml.physics.kinematics import Beam
 from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
-from hyperspy_zlpml.removal.stored import RemovalFileError
+from hyperspy_zlpml.removal.codec import RemovalFileError
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.band_gap import BandGap
 from hyperspy_zlpml.signals.maps.components import Surroundings

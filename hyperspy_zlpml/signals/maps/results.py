@@ -11,14 +11,8 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps import files
-from hyperspy_zlpml.signals.maps.native import (
-    Measured,
-    answers,
-    has_legend,
-    summary,
-    title_of,
-    units_of,
-)
+from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.maps.words import answers, has_legend, summary, title_of, units_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.saving import save_together
 from hyperspy_zlpml.signals.wrapping import Slicer, cut_map

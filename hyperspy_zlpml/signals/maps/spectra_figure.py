@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from hyperspy_zlpml.signals.following import Follower
-from hyperspy_zlpml.signals.maps.given import pixel_shown, place_of
+from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 
 #: Opacity of a band.
 _ALPHA = 0.25
