@@ -32,6 +32,11 @@ def encode(value, arrays, name="value", aside=np.ndarray):
     -------
     JSON
 
+    Raises
+    ------
+    TypeError
+        If there is anything else among them.
+
     Examples
     --------
     >>> import numpy as np
@@ -63,6 +68,10 @@ def encode(value, arrays, name="value", aside=np.ndarray):
         return {"record": type(value).__name__, "fields": held}
     if isinstance(value, dict):
         return {"dict": {key: inner(one, key) for key, one in value.items()}}
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(
+            f"{name}: expected a record, or what records hold, got {type(value).__name__}."
+        )
     kind = "tuple" if isinstance(value, tuple) else "list"
     return {kind: [inner(one, i) for i, one in enumerate(value)]}
 

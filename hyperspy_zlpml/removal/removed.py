@@ -373,19 +373,22 @@ class RemovedZLP:
         dict of str to ndarray of shape (n, n_energy)
         """
         self._check_counts(names)
-        index = np.asarray(index, int)
+        counts, posterior, variance = self._taken(index)
+        if limits is not None:
+            posterior = self.application.match_between(limits, counts, index)
+        return self.application.evaluate(names, counts, posterior, variance)
+
+    def _taken(self, index):
+        """Take counts, posterior and, where it is known, variance of a few spectra, in memory."""
         spectra, wanted = self.spectra, [self.spectra.counts, self.posterior]
         if np.ndim(spectra.variance):
             library = da if isinstance(spectra.variance, da.Array) else np
             wanted.append(library.broadcast_to(spectra.variance, spectra.counts.shape))
-        taken = compute(
+        index = np.asarray(index, int)
+        counts, posterior, *variance = compute(
             *(take_spectra(one, index) for one in wanted), show_progressbar=False, title=""
         )
-        variance = taken[2] if len(taken) > 2 else spectra.variance
-        counts, posterior = taken[:2]
-        if limits is not None:
-            posterior = self.application.match_between(limits, counts, index)
-        return self.application.evaluate(names, counts, posterior, variance)
+        return counts, posterior, variance[0] if variance else spectra.variance
 
     def losses_of(self, index):
         """Collect the losses of a few spectra, as functions of physics take them.
@@ -400,22 +403,17 @@ class RemovedZLP:
         Losses
         """
         self._check_counts(["losses_of"])
-        index, spectra, found = np.asarray(index, int), self.spectra, []
-        taken = [spectra.counts, self.posterior]
-        if np.ndim(spectra.variance):
-            library = da if isinstance(spectra.variance, da.Array) else np
-            taken.append(library.broadcast_to(spectra.variance, spectra.counts.shape))
-        taken = compute(
-            *(take_spectra(one, index) for one in taken), show_progressbar=False, title=""
-        )
+        counts, posterior, variance = self._taken(index)
+        found = []
 
         def collect(losses, place):
             found.append((losses, place.astype(int)))
             return place[:, None]
 
-        variance = taken[2] if len(taken) > 2 else spectra.variance
-        places = np.arange(index.size, dtype=float)[:, None]
-        self.application.map_losses(collect, 1, *taken[:2], places, variance=variance, title="")
+        places = np.arange(len(counts), dtype=float)[:, None]
+        self.application.map_losses(
+            collect, 1, counts, posterior, places, variance=variance, title=""
+        )
         order = np.argsort(np.concatenate([place for _, place in found]))
         return Losses.join([losses for losses, _ in found]).select(order)
 

@@ -386,9 +386,6 @@ class BandGap(MapResult):
             _pool=pool,
         )
 
-    def _alone(self):
-        return replace(self, _removal=None)
-
     def _shape(self):
         """Take the navigation shape; ValueError where the removal is not at hand."""
         if self._removal is None:

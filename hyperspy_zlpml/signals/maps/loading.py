@@ -101,4 +101,4 @@ def load_maps(directory, removal=None, lazy=False):
             f"removal: expected the one that the maps are of, {shape}, got one of "
             f"{removal.removed.shape[:-1]}."
         )
-    return replace(found, _removal=removal) if isinstance(found, BandGap) else found
+    return replace(found, _removal=removal) if hasattr(found, "_removal") else found

@@ -133,7 +133,8 @@ class MapResult(MapRecord):
 
     def _alone(self):
         """Take the result without the removal that it is of, which is kept by itself."""
-        return self
+        has_one = any(field.name == "_removal" for field in fields(self))
+        return replace(self, _removal=None) if has_one else self
 
     def _names(self):
         """List the names that files of such a result may have, whatever was asked for."""
