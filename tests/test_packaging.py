@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The wheel built from the source distribution installs, holds its data files and registers."""
 
+import importlib
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ import tarfile
 import zipfile
 
 import pytest
+
+import hyperspy_zlpml
 
 pytest.importorskip("build", reason="python -m build is not installed")
 

@@ -133,7 +133,7 @@ def answers(reasons):
     Parameters
     ----------
     reasons : BaseSignal
-        Of :func:`reason_map`.
+        Of :func:`.reason_map`.
 
     Returns
     -------
