@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml import load_removal
-from hyperspy_zlpml.data import dielectric_phantom
+from hyperspy_zlpml.data import dielectric_phantom, ws2_like
 from hyperspy_zlpml.physics import Plasmon
 from hyperspy_zlpml.signals.maps.native import Measured
 
@@ -222,3 +222,32 @@ def test_peaks_of_a_part_go_into_models_of_the_part(removal):
     known = np.isfinite(fit.position.value.data)
     found = component.plasmon_energy.map["values"][known]
     np.testing.assert_array_equal(found, fit.position.value.data[known])
+
+
+def removal_of(shape, units="eV"):
+    """Result of a small image; of a meV axis where asked for."""
+    signal = ws2_like(shape or (1,), n_channels=512, random_state=0).signal
+    signal = signal if shape else signal.inav[0]
+    axis = signal.axes_manager.signal_axes[0]
+    if units == "meV":
+        axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
+    return signal.remove_zlp_ml(n_replicas=4, n_clusters=2, random_state=0, **QUIET)
+
+
+@pytest.mark.parametrize(
+    "shape, units, slices",
+    [((5,), "meV", 2), ((5,), "eV", slice(1, 3)), ((3, 2, 2), "eV", (Ellipsis, 1))],
+)
+def test_other_shapes_and_units(shape, units, slices):
+    whole = removal_of(shape, units)
+    part = whole.inav[slices]
+    for name in SPECTRA:
+        assert_same(getattr(part, name), getattr(whole, name).inav[slices])
+    own, cut = part.thickness(**QUIET), whole.thickness(**QUIET).inav[slices]
+    np.testing.assert_allclose(own.lower_limit.value.data, cut.lower_limit.value.data, rtol=1e-9)
+    assert own.reason.axes_manager.shape == cut.reason.axes_manager.shape
+
+
+def test_a_single_spectrum_has_no_parts():
+    with pytest.raises(IndexError, match="too many indices"):
+        removal_of(()).inav[0]
