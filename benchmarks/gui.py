@@ -96,9 +96,9 @@ def report_drags(signal, result):
     send(canvas, "button_press_event", axes, begin)
     times = []
     for energy in begin - np.linspace(0.02, 0.3, DRAGS):
+        # Here agg draws at once, where canvases of windows wait until nothing else is to do.
         with Stopwatch() as one:
             send(canvas, "motion_notify_event", axes, energy)
-            canvas.draw()
         times.append(one)
     send(canvas, "button_release_event", axes, energy)
     moved = begin - pixel.limits.E_I

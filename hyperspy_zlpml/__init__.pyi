@@ -5,14 +5,16 @@ from .ensemble import Ensemble, EnsembleFileError, load
 from .image.quality import NoZeroLossPeakError
 from .network.selection import TooFewReplicasError
 from .removal.applicability import OtherZeroLossPeakError
+from .removal.codec import RemovalFileError
 from .removal.report import Report
-from .removal.stored import RemovalFileError
 from .search.result import SettingsSearch
 from .signals import (
     EELSZLPSpectrum,
     LazyEELSZLPSpectrum,
     ZLPRemoval,
+    load_maps,
     load_removal,
+    remove_zlp_ml,
     train_zlp_ml,
 )
 from .training.settings import TrainingSettings
@@ -34,7 +36,9 @@ __all__ = [
     "components",
     "data",
     "load",
+    "load_maps",
     "load_removal",
+    "remove_zlp_ml",
     "report_progress",
     "signals",
     "train_zlp_ml",

@@ -65,7 +65,7 @@ from hyperspy_zlpml.removal.removed import RemovedZLP, maps_of
 from hyperspy_zlpml.removal.report import build_report
 from hyperspy_zlpml.training.at_settings import AtSetting, train_ensemble_at_settings
 from hyperspy_zlpml.training.replicas import check_replicas
-from hyperspy_zlpml.training.settings import DEFAULTS, TrainingSettings
+from hyperspy_zlpml.training.settings import DEFAULTS, WHERE_SETTINGS, TrainingSettings
 from hyperspy_zlpml.training.train import TrainingOptions, check_device, train_ensemble
 from hyperspy_zlpml.zlp.regions import check_limits, check_number_of_limits, check_reach
 
@@ -89,8 +89,6 @@ __all__ = [
     "check_ensemble",
 ]
 
-#: Where settings come from, in words.
-_WHERE_SETTINGS = " (found.settings of a search, or hyperspy_zlpml.TrainingSettings(...))"
 #: Arguments that are kept for the record.
 _RECORDED = (
     "n_clusters",
@@ -180,7 +178,7 @@ class Options:
         """Raise ValueError unless the settings are some, and no argument contradicts them."""
         if self.settings is None:
             return
-        instance(self.settings, "settings", TrainingSettings, _WHERE_SETTINGS)
+        instance(self.settings, "settings", TrainingSettings, WHERE_SETTINGS)
         for name in _IN_SETTINGS:
             given, own = getattr(self, name), getattr(self.settings, name)
             if given not in (DEFAULTS[name], own):

@@ -430,6 +430,7 @@ class Scene:
             removed = workflow.remove_zlp(image.data, energy_of(image), n_clusters=2,
                                           ensemble=removal.ensemble, random_state=0)  # fmt: skip
         removal.save(Path(folder) / "kept", signals=[])
+        removal.temperature(show_progressbar=False).save(Path(folder) / "maps")
         return cls(image, removal, removal.ensemble, with_conditions, removed, Path(folder))
 
 
@@ -484,6 +485,8 @@ def _signal_methods(scene):
         }, applied, is_slow=True),
         Called("remove_zlp_ml (training)", image.remove_zlp_ml,
                {"ensemble": "ensemble or None", "device": "device"}, quick, is_slow=True),
+        Called("hyperspy_zlpml.remove_zlp_ml", hyperspy_zlpml.remove_zlp_ml,
+               {"signal": "none of these"}, {"signal": image, **applied}),
         Called("train_zlp_ml", image.train_zlp_ml, {**TRAINING, **MAPS, **bar}, quick,
                is_slow=True),
         Called("estimate_zlp_parameters", image.estimate_zlp_parameters, bar),
@@ -690,6 +693,9 @@ def _ensemble_methods(scene):
         Called("plot_conditions", several.plot_conditions, {"confidence": "a probability"}),
         Called("Ensemble.save", one.save, {"path": "a path"}),
         Called("load", hyperspy_zlpml.load, {"path": "a path"}),
+        Called("load_maps", hyperspy_zlpml.load_maps,
+               {"directory": "a path", "removal": "None", "lazy": "a flag"},
+               {"directory": str(scene.folder / "maps")}),
         Called("load_removal", hyperspy_zlpml.load_removal,
                {"directory": "a path", "signal": "None"}, {"directory": str(scene.folder / "kept")}),
     ]  # fmt: skip

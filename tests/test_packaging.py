@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The wheel built from the source distribution installs, holds its data files and registers."""
 
+import importlib
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ import tarfile
 import zipfile
 
 import pytest
+
+import hyperspy_zlpml
 
 pytest.importorskip("build", reason="python -m build is not installed")
 
@@ -156,6 +159,49 @@ def test_conda_recipe_asks_for_the_same_versions(root):
         assert found.pop(CONDA_NAMES.get(name, name)) == bounds
     (python,) = re.findall(r'requires-python = "(.*)"', project)
     assert found == {"python": python, "h5py": ""}
+
+
+#: What a recipe may hold, and what each part of this one must.
+RECIPE = {
+    "package": {"name", "version"},
+    "source": {"path"},
+    "build": {"number", "noarch", "script"},
+    "requirements": {"host", "run"},
+    "test": {"imports", "requires", "commands"},
+    "about": {"summary", "license", "license_file"},
+}
+
+
+def rendered_recipe(root):
+    """Recipe as conda-build reads it: Jinja with its function of that name, then YAML."""
+    jinja2 = pytest.importorskip("jinja2", reason="jinja2 is not installed")
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+
+    def load_file_regex(load_file, regex_pattern, from_recipe_dir):
+        assert not from_recipe_dir
+        return re.search(regex_pattern, (root / load_file).read_text(encoding="utf-8"))
+
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    text = (root / "conda.recipe" / "meta.yaml").read_text(encoding="utf-8")
+    filled = environment.from_string(text).render(load_file_regex=load_file_regex, PYTHON="python")
+    return yaml.safe_load(filled)
+
+
+def test_conda_recipe_is_one(root):
+    """It was never built: this is all that shows without conda."""
+    recipe = rendered_recipe(root)
+    assert {name: set(part) for name, part in recipe.items()} == RECIPE
+    assert recipe["package"]["version"] == hyperspy_zlpml.__version__
+    assert recipe["build"]["noarch"] == "python"
+    assert (root / "conda.recipe" / recipe["source"]["path"]).resolve() == root.resolve()
+    assert (root / recipe["about"]["license_file"]).is_file()
+    for name in recipe["test"]["imports"]:
+        importlib.import_module(name)
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'description = "{recipe["about"]["summary"]}"' in project
+    assert f'license = "{recipe["about"]["license"]}"' in project
+    (backend,) = re.findall(r'requires = \["setuptools(.*)"\]', project)
+    assert f"setuptools {backend}" in recipe["requirements"]["host"]
 
 
 def test_source_distribution_is_complete(distributions, root):

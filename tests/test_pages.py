@@ -23,6 +23,11 @@ def test_a_page_begins_with_a_paragraph(page):
     assert re.match(r"[\w`*]", first), f"{page}.rst begins with {first!r}"
 
 
+def test_no_page_has_a_name_that_sphinx_uses():
+    """Its own page of that name would be written over ours."""
+    assert not set(PAGES) & {"search", "genindex", "py-modindex", "modindex", "searchindex"}
+
+
 def test_every_page_is_in_a_list_of_contents():
     listed = set()
     for page in PAGES:

@@ -133,16 +133,23 @@ class LimitsTable:
         return ipywidgets.HBox(boxes)
 
     def _typed(self, limits, name, change):
-        """Take a limit that was typed; what is no number is put back."""
+        """Take a limit that was typed; what is no number, or cannot be, is put back."""
         if change["new"] == _text_of(getattr(limits, name)):
             return
         try:
             value = float(change["new"]) if change["new"].strip() else np.nan
         except ValueError:
-            self._tool.message = f"{name}: expected a number, or nothing, got {change['new']!r}."
-            self._refresh()
+            self._put_back(f"{name}: expected a number, or nothing, got {change['new']!r}.")
             return
-        setattr(limits, name, value)
+        try:
+            setattr(limits, name, value)
+        except ValueError as error:
+            self._put_back(str(error))
+
+    def _put_back(self, message):
+        """Say why a limit is not taken, and show those that count."""
+        self._tool.message = message
+        self._refresh()
 
     def _refresh(self):
         """Show the limits as they are, in other rows where there are other clusters."""

@@ -82,6 +82,13 @@ def _logarithm(values):
 
 #: Proxies by the name of ``cluster_by``; with the sign that makes them grow with thickness.
 PROXIES = {"zlp": (zlp_proxy, -1), "total": (total_proxy, -1), "log_ratio": (log_ratio_proxy, 1)}
+#: What a proxy is called in tables, and what that means.
+WORDS = {
+    "zlp": ("ln(I0)", "I0: counts of the ZLP"),
+    "total": ("ln(It)", "It: all counts"),
+    "log_ratio": ("ln(It/I0)", "It: all counts, I0: those of the ZLP"),
+    "map": ("map", "map: the one given as cluster_by"),
+}
 
 
 @dataclass(frozen=True)

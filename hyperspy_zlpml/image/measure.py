@@ -31,7 +31,7 @@ _MOST_READ_AGAIN = 4096
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredPeaks:
     """Peaks of an image as they were measured.
 
     Attributes
@@ -62,7 +62,7 @@ class Measured:
 
         Returns
         -------
-        Measured
+        MeasuredPeaks
         """
         return replace(self, parameters=self.parameters.marked(lost, UNMATCHED))
 
@@ -85,7 +85,7 @@ def measure(spectra, index, excluded=None, show_progressbar=False):
 
     Returns
     -------
-    Measured
+    MeasuredPeaks
 
     Raises
     ------
@@ -111,7 +111,7 @@ def measure(spectra, index, excluded=None, show_progressbar=False):
     parameters = parameters.marked(index[wrong], OVERFLOWED)
     if excluded is not None:
         parameters = parameters.excluding(excluded)
-    return Measured(
+    return MeasuredPeaks(
         spectra=spectra,
         channels=channels,
         parameters=_without_odd(parameters, spectra),

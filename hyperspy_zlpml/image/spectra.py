@@ -117,6 +117,32 @@ class Spectra:
             variance = variance[..., recorded]
         return replace(self, counts=counts, energy=self.energy[recorded], variance=variance)
 
+    def within(self, region):
+        """Take some spectra; nothing is copied.
+
+        Parameters
+        ----------
+        region : tuple of int or slice
+            One for each navigation axis; a number takes the axis away.
+
+        Returns
+        -------
+        Spectra
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.image.spectra import Spectra
+        >>> spectra = Spectra(np.ones((4, 3, 200)), -2 + 0.05 * np.arange(200))
+        >>> spectra.within((slice(1, 3), 0)).counts.shape
+        (2, 200)
+        """
+        variance = self.variance
+        if np.ndim(variance) > 1:
+            library = da if isinstance(variance, da.Array) else np
+            variance = library.broadcast_to(variance, self.counts.shape)[region]
+        return replace(self, counts=self.counts[region], variance=variance)
+
     def flat_map(self, value, name, dtype):
         """Check that a map has the navigation shape, and flatten it.
 

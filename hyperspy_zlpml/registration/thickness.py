@@ -38,7 +38,7 @@ _LEAST_SEEN = 0.2
 
 
 @dataclass(frozen=True)
-class Thickness:
+class RelativeThickness:
     """Relative thickness of spectra, and how their losses follow from it; groups on the last axis.
 
     Attributes
@@ -69,13 +69,13 @@ class Thickness:
 
         Returns
         -------
-        Thickness
+        RelativeThickness
         """
         none = np.zeros((len(relative), 1))
         return cls(relative, none + 1, none[:, 0], none)
 
 
-def single_scattering(losses):
+def scattered_once(losses):
     """Compute single scattering from all losses: the logarithm of a series of convolutions.
 
     Parameters
@@ -94,8 +94,8 @@ def single_scattering(losses):
     many as those to which none happens:
 
     >>> import numpy as np
-    >>> from hyperspy_zlpml.registration.thickness import single_scattering
-    >>> single_scattering(np.array([[0.6, 0.18, 0.036]])).round(12) + 0.0
+    >>> from hyperspy_zlpml.registration.thickness import scattered_once
+    >>> scattered_once(np.array([[0.6, 0.18, 0.036]])).round(12) + 0.0
     array([[0.6, 0. , 0. ]])
     """
     # Of 1 + J = exp(s): J' = s' (1 + J), coefficient by coefficient.
@@ -136,7 +136,7 @@ def tells_thickness(once):
     return bool(parts[-1] < _FALLEN_OFF * parts.max() or once.sum() > _LEAST_SEEN)
 
 
-def measure_thickness(peaks, tail_errors=0.0):
+def relative_thickness(peaks, tail_errors=0.0):
     """Measure the thickness by the single scattering far beyond the peak, free of its own tail.
 
     Parameters
@@ -147,7 +147,7 @@ def measure_thickness(peaks, tail_errors=0.0):
 
     Returns
     -------
-    Thickness or None
+    RelativeThickness or None
         None where the losses are too few or too equal to measure thickness, or most of them lie
         beyond the axis.
     """
@@ -170,7 +170,7 @@ def measure_thickness(peaks, tail_errors=0.0):
     area = trapezoid(np.exp(peaks.log_reference), peaks.grid.u) * width[:, None]
     edges = np.linspace(0, u[seen].max(), _N_STEPS + 1)
     all_losses = _between(edges, u, losses / area)
-    once = single_scattering(all_losses)
+    once = scattered_once(all_losses)
     once_far = once[:, edges[1:] > _FAR * peaks.extrapolated_from]
     if not tells_thickness(once_far.mean(0)):
         return None
@@ -180,7 +180,7 @@ def measure_thickness(peaks, tail_errors=0.0):
         return None
     over_zlp = width[:, None] / shape
     plural = _density_at(u, edges, all_losses - once) * area / shape
-    return Thickness(
+    return RelativeThickness(
         relative=thickness / thickness.mean(),
         over_zlp=over_zlp / np.exp(np.log(over_zlp).mean(0)),
         broadening=np.log(width) - np.log(width).mean(),

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import t as student_t
 
-from hyperspy_zlpml.registration.thickness import measure_thickness
+from hyperspy_zlpml.registration.thickness import relative_thickness
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, solved
 from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
 from hyperspy_zlpml.zlp.reference import fit_reference
@@ -88,7 +88,7 @@ def extrapolate(ratios, complete, thickness, scores):
         Of shape (n_spectra, n_groups).
     complete : ndarray of bool of shape (n_spectra, n_groups)
         Groups on the axis.
-    thickness : Thickness
+    thickness : RelativeThickness
         Of the spectra.
     scores : ndarray of shape (n_modes, n_spectra)
         Of the modes in every spectrum.
@@ -103,14 +103,14 @@ def extrapolate(ratios, complete, thickness, scores):
 
     >>> import numpy as np
     >>> from hyperspy_zlpml.registration.registered_peaks import Ratios
-    >>> from hyperspy_zlpml.registration.thickness import Thickness
+    >>> from hyperspy_zlpml.registration.thickness import RelativeThickness
     >>> from hyperspy_zlpml.registration.zero_thickness import extrapolate
     >>> relative = np.linspace(0.4, 1.6, 30)
     >>> straight, bent = 1.1 + 2 * relative, 0.9 + relative + 0.5 * relative**2
     >>> ratio = np.repeat(np.stack([straight, bent], axis=-1), 40, axis=-1)
     >>> everywhere = np.ones(ratio.shape, bool)
     >>> ratios = Ratios(ratio, np.full(ratio.shape, 1e-4), everywhere)
-    >>> thickness = Thickness.of_equal_peaks(relative)
+    >>> thickness = RelativeThickness.of_equal_peaks(relative)
     >>> found = extrapolate(ratios, everywhere, thickness, scores=np.zeros((0, 30)))
     >>> found.ratio[[0, -1]].round(3)
     array([1.1, 0.9])
@@ -275,7 +275,7 @@ def at_zero_thickness(peaks, modes):
     ZeroThickness or None
         None where the spectra do not show it.
     """
-    thickness = measure_thickness(peaks)
+    thickness = relative_thickness(peaks)
     if thickness is None:
         return None
     ratios = peaks.ratios
@@ -286,7 +286,7 @@ def at_zero_thickness(peaks, modes):
     complete = peaks.spectra.complete & ~_apart(thickness.relative)[:, None]
     found = extrapolate(ratios, complete, thickness, scores)
     # Another tail under the far losses moves what counts as zero thickness.
-    higher = measure_thickness(peaks, tail_errors=1.0)
+    higher = relative_thickness(peaks, tail_errors=1.0)
     if higher is None:
         return None
     moved = extrapolate(ratios, complete, higher, scores).ratio - found.ratio

@@ -101,6 +101,20 @@ class Application:
         """Modes of the ensemble."""
         return self.subtraction.table.n_modes
 
+    def select(self, index):
+        """Take the application to some spectra; limits and scans stay those of the image.
+
+        Parameters
+        ----------
+        index : ndarray of int
+            Spectra in flattened navigation order.
+
+        Returns
+        -------
+        Application
+        """
+        return replace(self, peaks=self.peaks.select(index))
+
     def posterior(self, data, lazy=False, show_progressbar=False):
         """Match the ensemble to all spectra of an image.
 

@@ -10,7 +10,11 @@ import numpy as np
 _DEEPEST = 12
 
 
-def encode(value, arrays, name="value"):
+class RemovalFileError(ValueError):
+    """A file holds no removal, no maps of one, or altered ones."""
+
+
+def encode(value, arrays, name="value", aside=np.ndarray):
     """Write a record as what JSON can hold; its arrays are laid aside.
 
     Parameters
@@ -21,10 +25,17 @@ def encode(value, arrays, name="value"):
     arrays : dict of str to ndarray
         Arrays are added under names that begin with ``name``.
     name : str
+    aside : class
+        What is laid aside; others than arrays, as signals, stand for arrays then.
 
     Returns
     -------
     JSON
+
+    Raises
+    ------
+    TypeError
+        If there is anything else among them.
 
     Examples
     --------
@@ -41,20 +52,28 @@ def encode(value, arrays, name="value"):
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, np.generic):
-        return encode(value.item(), arrays, name)
+        return encode(value.item(), arrays, name, aside)
     if isinstance(value, float):
         return value if math.isfinite(value) else {"number": repr(value)}
-    if isinstance(value, np.ndarray):
-        arrays[name] = np.ascontiguousarray(value)
+    if isinstance(value, aside):
+        arrays[name] = value
         return {"array": name}
+
+    def inner(one, of):
+        return encode(one, arrays, f"{name}.{of}", aside)
+
     if is_dataclass(value) or hasattr(value, "_fields"):
         names = [field.name for field in fields(value)] if is_dataclass(value) else value._fields
-        held = {one: encode(getattr(value, one), arrays, f"{name}.{one}") for one in names}
+        held = {one: inner(getattr(value, one), one) for one in names}
         return {"record": type(value).__name__, "fields": held}
     if isinstance(value, dict):
-        return {"dict": {key: encode(one, arrays, f"{name}.{key}") for key, one in value.items()}}
+        return {"dict": {key: inner(one, key) for key, one in value.items()}}
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(
+            f"{name}: expected a record, or what records hold, got {type(value).__name__}."
+        )
     kind = "tuple" if isinstance(value, tuple) else "list"
-    return {kind: [encode(one, arrays, f"{name}.{i}") for i, one in enumerate(value)]}
+    return {kind: [inner(one, i) for i, one in enumerate(value)]}
 
 
 def decode(written, arrays, known, depth=0):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Result of a removal as arrays, which are made when they are asked for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dask.array as da
@@ -15,6 +15,7 @@ from hyperspy_zlpml.physics.losses import Losses
 from hyperspy_zlpml.removal.evaluation import OF_MODEL, RESULTS
 from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.report import Report
+from hyperspy_zlpml.removal.typical import TypicalPeak
 from hyperspy_zlpml.statistics import Range
 
 #: Part of the spectra that the peak may miss before it is doubted in all, and how many at least.
@@ -23,6 +24,8 @@ _MISSED, _MISSED_AT_LEAST = 0.1, 1
 _MOST_DRAWS = 10_000
 #: Most numbers that a function of losses returns for a spectrum.
 _MOST_NUMBERS = 2**16
+#: Maps of a removal.
+_MAPS = ("clusters", "vacuum", "centre", "fwhm", "intensity")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -57,6 +60,8 @@ class RemovedZLP:
     has_counts : bool
         Whether ``spectra`` hold the counts; without, as after loading, there are the ZLP, its standard
         deviation and draws.
+    of_image : TypicalPeak, optional
+        Peaks of the image that this is a part of; default those of ``centre`` and ``fwhm``.
 
     Notes
     -----
@@ -77,6 +82,7 @@ class RemovedZLP:
     record: dict[str, Any]
     is_lazy: bool = False
     has_counts: bool = True
+    of_image: TypicalPeak | None = None
     made: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -115,6 +121,57 @@ class RemovedZLP:
         channels = self.application.channels
         n_energy = self.spectra.energy.size if channels is None else channels.bad.size
         return self.spectra.navigation_shape + (n_energy,)
+
+    @property
+    def typical(self):
+        """Zero-loss peaks of the image, of the whole one where this is a part of it (TypicalPeak)."""
+        return self.of_image or TypicalPeak.of(self.centre, self.fwhm)
+
+    def within(self, region):
+        """Take the result of some spectra; nothing is copied or computed.
+
+        Ensemble, limits, clusters and report stay those of the whole image, and so do the results:
+        those of a part are those of the whole there. Draws are others.
+
+        Parameters
+        ----------
+        region : tuple of int or slice
+            One for each navigation axis; a number takes the axis away.
+
+        Returns
+        -------
+        RemovedZLP
+
+        Raises
+        ------
+        IndexError
+            If there are no such spectra.
+        ValueError
+            If there are none.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> r.removed.within((slice(0, 2), 3))
+        <RemovedZLP, shape (2, 512), 4 replicas, 2 clusters>
+        """
+        shape = self.spectra.navigation_shape
+        index = np.arange(self.spectra.n_spectra).reshape(shape)[region]
+        if not np.size(index):
+            raise ValueError(f"region: expected at least one spectrum, got none of {shape}.")
+        return replace(
+            self,
+            spectra=self.spectra.within(region),
+            posterior=self.posterior[region],
+            **{name: np.asarray(getattr(self, name)[region]) for name in _MAPS},
+            application=self.application.select(np.ravel(index)),
+            of_image=self.typical,
+            made={name: values[region] for name, values in self.made.items()},
+        )
 
     def _result(self, name):
         if name not in self.made:
@@ -316,19 +373,22 @@ class RemovedZLP:
         dict of str to ndarray of shape (n, n_energy)
         """
         self._check_counts(names)
-        index = np.asarray(index, int)
+        counts, posterior, variance = self._taken(index)
+        if limits is not None:
+            posterior = self.application.match_between(limits, counts, index)
+        return self.application.evaluate(names, counts, posterior, variance)
+
+    def _taken(self, index):
+        """Take counts, posterior and, where it is known, variance of a few spectra, in memory."""
         spectra, wanted = self.spectra, [self.spectra.counts, self.posterior]
         if np.ndim(spectra.variance):
             library = da if isinstance(spectra.variance, da.Array) else np
             wanted.append(library.broadcast_to(spectra.variance, spectra.counts.shape))
-        taken = compute(
+        index = np.asarray(index, int)
+        counts, posterior, *variance = compute(
             *(take_spectra(one, index) for one in wanted), show_progressbar=False, title=""
         )
-        variance = taken[2] if len(taken) > 2 else spectra.variance
-        counts, posterior = taken[:2]
-        if limits is not None:
-            posterior = self.application.match_between(limits, counts, index)
-        return self.application.evaluate(names, counts, posterior, variance)
+        return counts, posterior, variance[0] if variance else spectra.variance
 
     def losses_of(self, index):
         """Collect the losses of a few spectra, as functions of physics take them.
@@ -343,22 +403,17 @@ class RemovedZLP:
         Losses
         """
         self._check_counts(["losses_of"])
-        index, spectra, found = np.asarray(index, int), self.spectra, []
-        taken = [spectra.counts, self.posterior]
-        if np.ndim(spectra.variance):
-            library = da if isinstance(spectra.variance, da.Array) else np
-            taken.append(library.broadcast_to(spectra.variance, spectra.counts.shape))
-        taken = compute(
-            *(take_spectra(one, index) for one in taken), show_progressbar=False, title=""
-        )
+        counts, posterior, variance = self._taken(index)
+        found = []
 
         def collect(losses, place):
             found.append((losses, place.astype(int)))
             return place[:, None]
 
-        variance = taken[2] if len(taken) > 2 else spectra.variance
-        places = np.arange(index.size, dtype=float)[:, None]
-        self.application.map_losses(collect, 1, *taken[:2], places, variance=variance, title="")
+        places = np.arange(len(counts), dtype=float)[:, None]
+        self.application.map_losses(
+            collect, 1, counts, posterior, places, variance=variance, title=""
+        )
         order = np.argsort(np.concatenate([place for _, place in found]))
         return Losses.join([losses for losses, _ in found]).select(order)
 

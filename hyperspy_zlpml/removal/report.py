@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from hyperspy_zlpml.ensemble import html
+from hyperspy_zlpml.image.clusters import WORDS
 from hyperspy_zlpml.registration.find_regions import GUESS
 from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck, at_least, describe_ratio
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
@@ -29,7 +30,7 @@ class ClusterReport:
     ----------
     name : str
     centre : float
-        Mean of the proxy of thickness, ``cluster_by``: ln(counts) by default, no energy.
+        Mean of the proxy of thickness, ``cluster_by``; no energy.
     size : int
         Spectra in the cluster.
     gain_limit, E_I, E_II : float
@@ -78,6 +79,8 @@ class Report:
         Spectra without a usable peak, NaN in every result.
     messages : tuple of str
         Warnings and decisions.
+    proxy : "zlp", "total", "log_ratio" or "map"
+        What the spectra were clustered by.
 
     Examples
     --------
@@ -115,6 +118,7 @@ class Report:
     check_note: str = ""
     n_unusable: int = 0
     messages: tuple[str, ...] = ()
+    proxy: str = "zlp"
 
     @property
     def pure_ratio(self):
@@ -215,7 +219,8 @@ class Report:
         return f"{verdict}: ZLPs of the specimen below E_I, {describe_ratio(self.pure_ratio)}"
 
     def _cluster_grid(self):
-        header = ("cluster", "spectra", "proxy (mean of cluster_by)", *_LIMITS)
+        name, meaning = WORDS[self.proxy]
+        header = ("cluster", "spectra", f"mean {name} ({meaning})", *_LIMITS)
         return html.grid(
             header,
             [
@@ -234,9 +239,10 @@ class Report:
         return rows
 
     def _cluster_lines(self):
+        name, meaning = WORDS[self.proxy]
         lines = [
-            "  clusters    name      spectra   proxy     gain limit   E_I      E_II   "
-            "(proxy: mean of cluster_by; limits: eV from the peak)"
+            f"  clusters    name      spectra   {name:<9} gain limit   E_I      E_II   "
+            f"({meaning}; limits: eV from the peak)"
         ]
         for c in self.clusters:
             limits = "  ".join(_energy(value) for value in _limits_of(c))
@@ -306,6 +312,7 @@ def build_report(image, clusters, fitted, checks, *, n_reference, messages):
         check_note=checks.note,
         n_unusable=int((~image.usable).sum()),
         messages=tuple(messages),
+        proxy=clusters.proxy,
     )
     return replace(report, messages=(*report.messages, *report.complaints()))
 

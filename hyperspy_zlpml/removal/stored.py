@@ -15,10 +15,11 @@ from hyperspy_zlpml.ensemble.parts import EnsembleFileError, checksum
 from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck
-from hyperspy_zlpml.removal.codec import decode, encode
+from hyperspy_zlpml.removal.codec import RemovalFileError, decode, encode
 from hyperspy_zlpml.removal.report import ClusterReport, Report
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.removal.subtract import Subtraction
+from hyperspy_zlpml.removal.typical import TypicalPeak
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import ChannelGroups
@@ -34,10 +35,6 @@ _KEY = "hyperspy_zlpml_removal"
 _LARGEST = 2**28
 #: Longest header that is looked at, bytes.
 _LONGEST_HEADER = 2**24
-
-
-class RemovalFileError(ValueError):
-    """A file does not hold the model of a removal."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,8 @@ class StoredRemoval:
         eV per unit of the axis.
     title : str
     signal_type : str
+    typical : TypicalPeak
+        Of the image, of the whole one where a part was kept.
     """
 
     energy: np.ndarray
@@ -90,6 +89,7 @@ class StoredRemoval:
     factor: float
     title: str
     signal_type: str
+    typical: TypicalPeak
 
     @classmethod
     def of(cls, removed, **described):
@@ -122,6 +122,7 @@ class StoredRemoval:
             record=removed.record,
             dtype=np.dtype(removed.spectra.counts.dtype).str,
             is_lazy=removed.is_lazy,
+            typical=removed.typical,
             **described,
         )
 
@@ -157,6 +158,7 @@ _RECORDS = (
     VacuumCheck,
     RegionScan,
     SharedErrors,
+    TypicalPeak,
 )
 
 
@@ -175,6 +177,7 @@ def to_content(stored):
 
     arrays = {}
     facts = encode(stored, arrays)
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header = {"format_version": _FORMAT, "sha256": checksum(arrays, facts), "removal": facts}
     return save(arrays, {_KEY: json.dumps(header)})
 

@@ -24,7 +24,7 @@ from hyperspy_zlpml.search.facts import facts_of
 from hyperspy_zlpml.search.parallel import side_by_side
 from hyperspy_zlpml.search.result import SettingsSearch
 from hyperspy_zlpml.search.space import parameters_of
-from hyperspy_zlpml.training.settings import TrainingSettings
+from hyperspy_zlpml.training.settings import WHERE_SETTINGS, TrainingSettings
 from hyperspy_zlpml.training.train import check_device
 from hyperspy_zlpml.workflow import Options, Spectra
 
@@ -62,7 +62,7 @@ class SearchPlan:
         """Raise ValueError unless a search can be made like this."""
         count(self.n_evaluations, "n_evaluations", 1, _MOST_EVALUATIONS)
         count(self.n_trainings, "n_trainings", 2, _MOST_TRAININGS)
-        parameters_of(instance(self.start, "start", TrainingSettings))
+        parameters_of(instance(self.start, "start", TrainingSettings, WHERE_SETTINGS))
         if self.timeout is not None:
             positive(self.timeout, "timeout", "s")
         if not isinstance(self.random_state, np.random.Generator):

@@ -405,6 +405,8 @@ def representative_pixels(result):
     intensity = np.asarray(result.intensity.data, float).ravel()
     usable = np.flatnonzero(result._application.peaks.usable)
     order = usable[np.argsort(-intensity[usable], kind="stable")]
+    if not order.size:
+        return []
     ranks = np.unique(np.round(np.array([0.05, 0.5, 0.95]) * (order.size - 1)).astype(int))
     shape = result._like.axes_manager._navigation_shape_in_array
     return [tuple(int(i) for i in np.unravel_index(order[rank], shape)[::-1]) for rank in ranks]

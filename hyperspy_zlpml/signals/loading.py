@@ -13,17 +13,20 @@ from hyperspy_zlpml.ensemble import load
 from hyperspy_zlpml.image.spectra import Spectra
 from hyperspy_zlpml.removal.application import Application
 from hyperspy_zlpml.removal.checks import ScannedSpectra
+from hyperspy_zlpml.removal.codec import RemovalFileError
 from hyperspy_zlpml.removal.evaluation import OF_MODEL, RESULTS
 from hyperspy_zlpml.removal.posterior import Posterior, weighted_sums
 from hyperspy_zlpml.removal.removed import RemovedZLP
-from hyperspy_zlpml.removal.stored import RemovalFileError, from_file
+from hyperspy_zlpml.removal.stored import from_file
 from hyperspy_zlpml.signals.arrays import one_at_a_signal, spectra_of
 from hyperspy_zlpml.signals.result import ZLPRemoval
 from hyperspy_zlpml.signals.wrapping import blank_array
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 
-#: Spectra that a signal is known by.
+#: Spectra that a lazy signal is known by: the others are looked at when they are worked on.
 _LOOKED_AT = 64
+#: Spectra that are looked at at once.
+_AT_ONCE = 4096
 #: Part of its sum by which a spectrum may differ from itself.
 _ROUNDING = 1e-4
 #: Part of a channel by which axes may differ.
@@ -41,8 +44,9 @@ def load_removal(directory, signal=None):
     ----------
     directory : str or Path
     signal : EELSZLPSpectrum, optional
-        The signal that the ZLP was removed from, as it was. It is known by its axes and by sums of its
-        spectra.
+        The signal that the ZLP was removed from, as it was. It is known by its axes and by a sum of each of
+        its spectra. Of a lazy one 64 spectra are looked at now, the others when something is computed
+        from them, which is refused then.
 
     Returns
     -------
@@ -113,6 +117,7 @@ def load_removal(directory, signal=None):
         record=kept.record,
         is_lazy=is_lazy,
         has_counts=spectra is not None,
+        of_image=kept.typical,
     )
     # Without the counts, results that were written are read.
     files = {} if removed.has_counts else _files_of(directory)
@@ -189,16 +194,25 @@ def _spectra_like(signal, kept, shape, posterior):
         raise _other_signal(f"shape {spectra.counts.shape}")
     if np.abs(spectra.energy - kept.energy).max() > _SAME_AXIS * spectra.step:
         raise _other_signal("another energy axis")
-    counts = spectra.counts.reshape(-1, kept.energy.size)
-    rows = np.linspace(0, len(counts) - 1, min(len(counts), _LOOKED_AT)).astype(int)
     flat = posterior.reshape(-1, posterior.shape[-1])
-    some, numbers = compute(counts[rows], flat[rows], show_progressbar=False, title="")
-    known = Posterior.unpack(numbers, kept.table.n_modes)
-    size = _ROUNDING * np.abs(some.astype(float)).sum(-1)
-    same = np.abs(weighted_sums(some) - known.weighted_sum) <= size
-    if not same[known.peaks.usable].all():
-        raise _other_signal("other counts")
+    others = _count_others(spectra.counts.reshape(-1, kept.energy.size), flat, kept.table.n_modes)
+    if others:
+        raise _other_signal(f"other counts in {others} of {len(flat)} spectra, at the least")
     return spectra
+
+
+def _count_others(counts, posterior, n_modes):
+    """Count the spectra that are not those that were matched: among all, or some where they are lazy."""
+    n = min(len(counts), _LOOKED_AT) if isinstance(counts, da.Array) else len(counts)
+    rows, found = np.linspace(0, len(counts) - 1, n).astype(int), 0
+    for first in range(0, n, _AT_ONCE):
+        index = rows[first : first + _AT_ONCE]
+        some, numbers = compute(counts[index], posterior[index], show_progressbar=False, title="")
+        known = Posterior.unpack(numbers, n_modes)
+        size = _ROUNDING * np.abs(some.astype(float)).sum(-1)
+        same = np.abs(weighted_sums(some) - known.weighted_sum) <= size
+        found += int((~same & known.peaks.usable).sum())
+    return found
 
 
 def _other_signal(what):

@@ -2,13 +2,13 @@
 """Result of a removal: native signals, maps, ensemble and report."""
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import dask.array as da
 import numpy as np
 from exspy.signals import EELSSpectrum
 from hyperspy.io import load
-from hyperspy.signals import BaseSignal, Signal1D
+from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml.arguments import flag, optional_flag, path
 from hyperspy_zlpml.compute import compute
@@ -29,8 +29,10 @@ from hyperspy_zlpml.signals.maps.thickness import ThicknessMethods
 from hyperspy_zlpml.signals.saving import save_together
 from hyperspy_zlpml.signals.tools import ToolMethods
 from hyperspy_zlpml.signals.wrapping import (
+    Slicer,
     blank_like,
     map_like,
+    numbers_like,
     peak_maps_like,
     set_lazy,
     spectra_like,
@@ -89,6 +91,7 @@ class ZLPRemoval(
     _factor: float = field(repr=False)
     _signals: dict = field(repr=False, default_factory=dict)
     _files: dict = field(repr=False, default_factory=dict)
+    _cuts: tuple = field(repr=False, default=())
     _follower: Follower = field(repr=False, default_factory=Follower)
     _source: EELSSpectrum | None = field(repr=False, default=None)
 
@@ -169,6 +172,47 @@ class ZLPRemoval(
     def _application(self):
         return self.removed.application
 
+    @property
+    def inav(self):
+        """Pixels or regions of the result, ``r.inav[10:20, 5]``, as HyperSpy slices signals.
+
+        It is a :class:`ZLPRemoval` again, with all its methods, and copies nothing. What it says of a pixel
+        is what the whole says: clusters, limits, ensemble and report are those of the whole image, and
+        nothing is matched anew. What is told from many pixels together, as by ``pool=``, is told from
+        those that are left; draws are others.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.data import ws2_like
+        >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
+        >>> r = s.remove_zlp_ml(
+        ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+        ... )
+        >>> r.inav[1:3, 0]
+        <ZLPRemoval, dimensions: (2|512), 4 replicas, 2 clusters>
+        >>> bool((r.inav[1:3, 0].zlp.data == r.zlp.inav[1:3, 0].data).all())
+        True
+        """
+        return Slicer(self._within)
+
+    def _within(self, slices):
+        """Take the result of some pixels; settings are read from the same signal as before."""
+        like = self._like.inav[slices]
+        removed = self.removed.within(self._like._get_array_slices(slices, True)[:-1])
+        part = replace(
+            self.wrap(like, removed, self._factor, self._files),
+            _source=self._source,
+            _cuts=(*self._cuts, slices),
+        )
+        for name, signal in self._signals.items():
+            part._keep(name, signal.inav[slices])
+        return part
+
+    def _keep(self, name, signal):
+        """Keep a signal that was made, and let its navigator move the figure."""
+        self._signals[name] = signal
+        self._follower.watch(signal.axes_manager)
+
     def _signal(self, name):
         """Wrap a result, once it was asked for."""
         if name not in self._signals:
@@ -180,8 +224,7 @@ class ZLPRemoval(
         missing = [name for name in names if name not in self._signals]
         for name in [name for name in missing if name in self._files]:
             missing.remove(name)
-            self._signals[name] = load(str(self._files[name]), lazy=self.removed.is_lazy)
-            self._follower.watch(self._signals[name].axes_manager)
+            self._keep(name, self._read(self._files[name]))
         arrays = [*missing, "variance"] if "subtracted" in missing else missing
         self.removed.make(arrays, show_progressbar)
         for name in missing:
@@ -189,8 +232,17 @@ class ZLPRemoval(
             if name == "subtracted":
                 spectrum.set_noise_variance(self._wrapped(self.removed.variance, "variance"))
             spectrum.metadata.add_dictionary({"ZLP_ML": deepcopy(self.removed.record)})
-            self._signals[name] = spectrum
-            self._follower.watch(spectrum.axes_manager)
+            self._keep(name, spectrum)
+
+    def _read(self, file):
+        """Read a result of the whole image from its file, and take the pixels that this is of."""
+        is_lazy = self.removed.is_lazy
+        signal = load(str(file), lazy=is_lazy or bool(self._cuts))
+        for slices in self._cuts:
+            signal = signal.inav[slices]
+        if signal._lazy and not is_lazy:
+            signal.compute(show_progressbar=False)
+        return signal
 
     def _wrapped(self, array, title):
         """Wrap an array as a signal as lazy as it is."""
@@ -424,14 +476,7 @@ class ZLPRemoval(
     def _posterior_signal(self):
         """Wrap the posterior as a signal, in single precision."""
         array = self.removed.posterior.astype(np.float32)
-        axes = [
-            axis.get_axis_dictionary() for axis in self._like.axes_manager._axes if axis.navigate
-        ]
-        numbers = {"name": "Number", "size": array.shape[-1], "navigate": False}
-        signal = Signal1D(array, axes=[*axes, numbers])
-        set_lazy(signal, isinstance(array, da.Array))
-        signal.metadata.General.title = "posterior of the zero-loss peak"
-        return signal
+        return numbers_like(self._like, array, "posterior of the zero-loss peak")
 
     def plot(self, indices=None):
         """Plot data, ZLP with its band, and what is left, at one pixel.

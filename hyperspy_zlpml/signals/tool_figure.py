@@ -22,6 +22,8 @@ _SIZE = (9.5, 5.0)
 _REACH = 7
 #: E_I that is dragged stays outside of the core of the peak, FWHM.
 _NEAREST = 0.55
+#: And before the end of the axis, as a part of it.
+_LAST = 0.99
 #: The gain limit that is dragged stays so far before the peak, FWHM.
 _BEFORE = 0.1
 #: Where a limit that there is none of lies, as part of the view from its edge.
@@ -221,11 +223,12 @@ class DraggedPixel(PixelFigure):
 
     def _allowed(self, name, energy):
         """Keep a limit on its side of the peak, and E_I below E_II."""
-        fwhm = float(np.nanmedian(self._result.fwhm.data))
+        fwhm = self.limits.reach[0]
         if name == "gain_limit":
             return float(min(energy, -_BEFORE * fwhm))
         if name == "E_I":
-            return float(np.clip(energy, _NEAREST * fwhm, self.limits.current("E_II")))
+            end = min(self.limits.current("E_II"), _LAST * self.limits.reach[1])
+            return float(np.clip(energy, _NEAREST * fwhm, end))
         return float(max(energy, self.limits.current("E_I")))
 
 

@@ -20,6 +20,7 @@ from hyperspy_zlpml.image.clusters import PROXIES
 from hyperspy_zlpml.signals.background import Job
 from hyperspy_zlpml.signals.code import removal_code
 from hyperspy_zlpml.signals.toolkits import register_widgets
+from hyperspy_zlpml.zlp.regions import check_limits, check_reach
 
 #: Name of the tool in ``hyperspy_extension.yaml``.
 TOOLKEY = "hyperspy_zlpml.remove_zlp_ml"
@@ -39,6 +40,25 @@ _MEANING = {"auto": None, "none": False, "all": True}
 register_widgets(TOOLKEY, "removal")
 
 
+class LimitError(t.TraitError, ValueError):
+    """A limit lies where none can be."""
+
+
+class _Limit(t.BaseFloat):
+    """Limit of a region, which is refused at once where it cannot be."""
+
+    default_value = np.nan
+
+    def validate(self, object, name, value):
+        """Take a limit; LimitError unless it can be one."""
+        value = super().validate(object, name, value)
+        try:
+            object.check(name, value)
+        except ValueError as error:
+            raise LimitError(str(error)) from error
+        return value
+
+
 class ClusterLimits(t.HasTraits):
     """Limits of the regions of one cluster, in the units of the axis from the peak.
 
@@ -47,7 +67,10 @@ class ClusterLimits(t.HasTraits):
     number : int
         Of the cluster, 0 is the thinnest.
     gain_limit, E_I, E_II : float
-        Given by the user; NaN for those found from the data.
+        Given by the user; NaN for those found from the data. One that cannot be is refused by
+        :class:`LimitError`, a ValueError.
+    reach : tuple of float
+        FWHM of the peak, within half of which no ``E_I`` lies, and the end of the axis.
     automatic : dict of str to float
         Those found from the data, by their names; empty before the first run.
 
@@ -60,12 +83,17 @@ class ClusterLimits(t.HasTraits):
     >>> limits.E_I = 1.2
     >>> limits.current("E_I"), limits.is_given("E_I")
     (1.2, True)
+    >>> limits.gain_limit = 0.5
+    Traceback (most recent call last):
+    hyperspy_zlpml.signals.tools.LimitError: regions: expected gain_limit to be negative (before \
+the peak), got 0.5.
     """
 
     number = t.Int()
-    gain_limit = t.Float(np.nan, label="Gain limit")
-    E_I = t.Float(np.nan, label="E_I")
-    E_II = t.Float(np.nan, label="E_II")
+    reach = t.Tuple(0.0, np.inf)
+    gain_limit = _Limit(label="Gain limit")
+    E_I = _Limit(label="E_I")
+    E_II = _Limit(label="E_II")
     automatic = t.Dict(t.Str, t.Float)
 
     def is_given(self, name):
@@ -80,6 +108,22 @@ class ClusterLimits(t.HasTraits):
         bool
         """
         return not np.isnan(getattr(self, name))
+
+    def check(self, name, value):
+        """Raise ValueError for a limit that cannot be, beside those that are given.
+
+        Parameters
+        ----------
+        name : str
+        value : float
+            NaN for none.
+        """
+        if np.isnan(value):
+            return
+        given = {other: getattr(self, other) for other in LIMITS if self.is_given(other)}
+        limits = check_limits({**given, name: value})
+        if name == "E_I" and np.isfinite(value):
+            check_reach(limits, *self.reach)
 
     def current(self, name):
         """Take the limit that counts: the user's, else that found; NaN where neither is known.
@@ -249,6 +293,8 @@ class ZLPRemovalTool(t.HasTraits):
         n = n or (0 if self.auto_clusters else self.n_clusters)
         if len(self.limits) != n:
             self.limits = [ClusterLimits(number=number) for number in range(n)]
+        for row in self.limits:
+            row.reach = self._reach(self.result)
 
     def _take_limits(self, regions):
         for name, value in regions.items():
@@ -304,6 +350,15 @@ class ZLPRemovalTool(t.HasTraits):
         # No limit at all is one at the end of the axis, for who gives one for each cluster.
         end = self._last_energy if name == "E_I" else np.inf
         return [end if value == np.inf else value for value in values]
+
+    def _reach(self, result):
+        """FWHM of the peak, where it is known, and the energy from it at which the axis ends."""
+        axis = self.signal.axes_manager.signal_axes[0].axis
+        if result is None:
+            return 0.0, float(axis[-1] - axis[0])
+        typical = result.removed.typical
+        fwhm, centre = (one / result._factor for one in (typical.fwhm, typical.centre))
+        return fwhm, float(axis[-1] - centre)
 
     @property
     def _last_energy(self):
@@ -433,6 +488,7 @@ class ZLPRemovalTool(t.HasTraits):
                 if name not in given
             }
             row.automatic = {**row.automatic, **found}
+            row.reach = self._reach(result)
         self.result = result
 
     @t.observe("n_clusters, auto_clusters")

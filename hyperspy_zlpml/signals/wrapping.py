@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wrap arrays as signals: spectra and maps with the axes and metadata of the data."""
+"""Wrap arrays as signals, spectra and maps with the axes and metadata of the data; and cut them."""
 
 import dask.array as da
 import numpy as np
+from hyperspy.signals import Signal1D
 
 
 def spectra_like(signal, data, title):
@@ -89,6 +90,91 @@ def peak_maps_like(signal, peaks, factor):
         "fwhm": map_like(signal, peaks.fwhm / factor, "ZLP FWHM", quantity),
         "intensity": map_like(signal, peaks.intensity, "ZLP intensity", "Intensity (Counts)"),
     }
+
+
+def numbers_like(signal, data, title):
+    """Wrap some numbers of each spectrum as a signal with the navigation axes of another.
+
+    Parameters
+    ----------
+    signal : Signal1D
+    data : ndarray or dask array of shape (..., n_numbers)
+    title : str
+
+    Returns
+    -------
+    Signal1D
+        Lazy where the numbers are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.wrapping import numbers_like
+    >>> s = ws2_like((4, 3), n_channels=256, random_state=0).signal
+    >>> numbers_like(s, np.zeros((3, 4, 5)), "five numbers")
+    <Signal1D, title: five numbers, dimensions: (4, 3|5)>
+    """
+    axes = [axis.get_axis_dictionary() for axis in signal.axes_manager._axes if axis.navigate]
+    new = Signal1D(
+        data, axes=[*axes, {"name": "Number", "size": data.shape[-1], "navigate": False}]
+    )
+    set_lazy(new, isinstance(data, da.Array))
+    new.metadata.General.title = title
+    return new
+
+
+class Slicer:
+    """Choice of pixels, as ``inav`` of HyperSpy: ``result.inav[10:20, 5]``.
+
+    Parameters
+    ----------
+    cut : callable
+        Of what stands in the brackets; returns the part.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.signals.wrapping import Slicer
+    >>> Slicer(lambda slices: slices)[1:3, 0.5]
+    (slice(1, 3, None), 0.5)
+    """
+
+    def __init__(self, cut):
+        self._cut = cut
+
+    def __getitem__(self, slices):
+        return self._cut(slices)
+
+
+def cut_map(signal, slices):
+    """Take some pixels of a map, or of spectra; a single number stays a map of one.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+    slices : int, float, str, slice, ROI, or tuple of these
+        As ``inav`` of HyperSpy takes them.
+
+    Returns
+    -------
+    BaseSignal
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.wrapping import cut_map, map_like
+    >>> s = ws2_like((4, 3), n_channels=256, random_state=0).signal
+    >>> total = map_like(s, s.data.sum(-1), "total", "Intensity (Counts)")
+    >>> cut_map(total, (1, slice(0, 2)))
+    <BaseSignal, title: WS2-like flake total, dimensions: (2|)>
+    >>> cut_map(total, (1, 2))
+    <BaseSignal, title: WS2-like flake total, dimensions: (1|)>
+    """
+    part = signal.inav[slices]
+    is_number = (
+        not part.axes_manager.navigation_dimension and not signal.axes_manager.signal_dimension
+    )
+    return part.transpose(signal_axes=[]) if is_number else part
 
 
 def blank_like(signal, is_lazy):

@@ -17,6 +17,8 @@ PRIORS = (1e-6, 1e6)
 MOST_MODES_OF_ANY = 12
 #: ``E_I`` of a replica is lowered by less than this fraction.
 LARGEST_SPREAD = 0.9
+#: Where settings come from, in words.
+WHERE_SETTINGS = " (found.settings of a search, or hyperspy_zlpml.TrainingSettings(...))"
 
 
 @dataclass(frozen=True)

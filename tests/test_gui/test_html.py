@@ -36,7 +36,7 @@ def parsed(thing):
 
 
 #: Words that only lines of text need.
-NOT_IN_TABLES = set("name (proxy mean of cluster_by; limits eV from the peak)".split())
+NOT_IN_TABLES = set("name (I0 counts of the ZLP; limits eV from the peak)".split())
 
 
 def test_every_number_of_the_report_is_there(removal):

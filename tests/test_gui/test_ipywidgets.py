@@ -80,6 +80,9 @@ def test_what_is_no_number_is_put_back(opened):
     parts["E_I_0"].value = "wide"
     assert (parts["E_I_0"].value, tool.limits[0].E_I) == ("1.1", 1.1)
     assert parts["message"].value.startswith("E_I: expected a number")
+    parts["E_I_0"].value = "-3"
+    assert (parts["E_I_0"].value, tool.limits[0].E_I) == ("1.1", 1.1)
+    assert "expected E_I to be positive" in parts["message"].value
 
 
 def test_rows_follow_the_number_of_clusters(opened):

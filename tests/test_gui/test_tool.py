@@ -10,6 +10,7 @@ import pytest
 from conftest import assert_same_results
 from hyperspy.ui_registry import TOOLKIT_REGISTRY, UI_REGISTRY
 from matplotlib.backend_bases import MouseButton, MouseEvent
+from traits.api import TraitError
 
 from hyperspy_zlpml import Cancelled
 from hyperspy_zlpml.data import ws2_like
@@ -54,13 +55,40 @@ def test_unknown_options_and_signals_are_refused_at_once(signal):
         ZLPRemovalTool(signal.data)
 
 
-@pytest.mark.parametrize("limit, words", [(-5.0, "positive"), (500.0, "E_I between")])
-def test_impossible_limits_are_refused_as_the_method_does(tool, limit, words):
-    tool.limits[1].E_I = limit
-    tool.rematch()
-    with pytest.raises(ValueError, match=words):
-        tool.wait()
-    assert words in tool.message
+@pytest.mark.parametrize(
+    "name, limit, words",
+    [
+        ("E_I", -5.0, "positive"),
+        ("E_I", 500.0, "E_I between"),
+        ("E_I", 1e-3, "E_I between"),
+        ("E_I", 9.0, "E_I below E_II"),
+        ("E_II", -1.0, "positive"),
+        ("gain_limit", 0.5, "negative"),
+        ("E_I", "wide", "wide"),
+    ],
+)
+def test_impossible_limits_are_refused_when_they_are_set(tool, name, limit, words):
+    row = tool.limits[1]
+    if "E_II" in words:
+        row.E_II = 8.0
+    with pytest.raises(TraitError, match=words) as error:
+        setattr(row, name, limit)
+    assert isinstance(error.value, ValueError) or limit == "wide"
+    assert not row.is_given(name)
+
+
+@pytest.mark.parametrize("name, limit", [("E_I", np.nan), ("E_I", np.inf), ("gain_limit", -np.inf)])
+def test_no_limit_is_one(tool, name, limit):
+    setattr(tool.limits[0], name, limit)
+    assert tool.limits[0].is_given(name) == (not np.isnan(limit))
+
+
+def test_limits_beyond_the_axis_are_refused_before_there_is_a_result(signal):
+    tool = ZLPRemovalTool(signal, **FEW)
+    with pytest.raises(ValueError, match="E_I between 0"):
+        tool.limits[0].E_I = 500.0
+    with pytest.raises(ValueError, match="E_I to be positive"):
+        ZLPRemovalTool(signal, regions={"E_I": -1.0}, **FEW)
 
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -207,11 +235,13 @@ def test_cancelled_work_leaves_the_result_of_before(signal, tool, trained):
     assert not tool.is_running
 
 
-def test_an_error_is_told(tool):
-    for row in tool.limits:
-        row.E_I = 1e-3
+def test_an_error_is_told(tool, monkeypatch):
+    def fail(**_):
+        raise ValueError("regions: expected otherwise")
+
+    monkeypatch.setattr(tool.signal, "remove_zlp_ml", fail)
     tool.rematch()
-    with pytest.raises(ValueError, match="regions: expected E_I between"):
+    with pytest.raises(ValueError, match="regions: expected otherwise"):
         tool.wait()
     assert tool.message.startswith("ValueError: regions")
     assert not tool.is_running
@@ -332,6 +362,10 @@ def test_limits_stay_on_their_side(tool, trained):
     drag(tool.figure, axes[1], (row.current("E_I"), 10), (-1.0, 10))
     fwhm = float(np.nanmedian(trained.fwhm.data))
     assert row.E_I == pytest.approx(0.55 * fwhm)
+    row.automatic = {**row.automatic, "E_II": np.inf}
+    axes[1].set_xlim(-50, 50)
+    drag(tool.figure, axes[1], (row.E_I, 10), (49.0, 10))
+    assert row.E_I == pytest.approx(0.99 * row.reach[1])
 
 
 def test_a_limit_that_there_is_none_of_waits_at_the_edge(tool):

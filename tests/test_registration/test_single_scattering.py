@@ -9,7 +9,7 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import poisson
 
-from hyperspy_zlpml.registration.thickness import measure_thickness, single_scattering
+from hyperspy_zlpml.registration.thickness import relative_thickness, scattered_once
 from hyperspy_zlpml.registration.zero_thickness import at_zero_thickness
 from hyperspy_zlpml.zlp.grid import Grid
 
@@ -75,20 +75,20 @@ def test_single_scattering_gives_back_what_the_series_was_made_of():
         )
         power /= n
         spectrum += power
-    np.testing.assert_allclose(single_scattering(spectrum[:, 1:]), once, atol=1e-12)
+    np.testing.assert_allclose(scattered_once(spectrum[:, 1:]), once, atol=1e-12)
 
 
 @pytest.mark.parametrize("thickness", [0.1, 1.0, 6.0])
 def test_multiples_of_a_loss_are_those_of_poisson(thickness):
     numbers = poisson.pmf(np.arange(1, 30), thickness) / poisson.pmf(0, thickness)
-    once = single_scattering(numbers[None])[0]
+    once = scattered_once(numbers[None])[0]
     assert once[0] == pytest.approx(thickness)
     np.testing.assert_allclose(once[1:], 0, atol=1e-9 * numbers.max())
 
 
 def test_what_lies_beyond_the_axis_does_not_matter():
     losses = np.random.default_rng(1).uniform(0, 0.1, (2, 60))
-    short, long = single_scattering(losses[:, :25]), single_scattering(losses)
+    short, long = scattered_once(losses[:, :25]), scattered_once(losses)
     np.testing.assert_allclose(long[:, :25], short, rtol=1e-12)
 
 
@@ -98,7 +98,7 @@ def test_what_lies_beyond_the_axis_does_not_matter():
 def test_thickness_is_found_from_all_losses():
     # All losses of 1.2 mean free paths are 18 times those of 0.12, on this axis 14 times.
     thickness = np.linspace(0.12, 1.2, 20)
-    found = measure_thickness(registered(thickness)).relative
+    found = relative_thickness(registered(thickness)).relative
     np.testing.assert_allclose(found, thickness / thickness.mean(), rtol=2e-3)
 
 
@@ -108,7 +108,7 @@ def test_thickness_is_not_that_of_brightness_or_width():
     peaks = registered(
         thickness, heights=rng.uniform(1e4, 1e6, 20), widths=rng.uniform(0.8, 1.2, 20)
     )
-    found = measure_thickness(peaks)
+    found = relative_thickness(peaks)
     np.testing.assert_allclose(found.relative, thickness / thickness.mean(), rtol=5e-3)
     assert found.broadening == pytest.approx(
         np.log(peaks.matched.fwhm) - np.log(peaks.matched.fwhm).mean()
@@ -118,7 +118,7 @@ def test_thickness_is_not_that_of_brightness_or_width():
 def test_plural_scattering_is_what_single_scattering_leaves():
     thickness, once = np.linspace(0.2, 1.0, 15), plasmon()
     peaks = registered(thickness)
-    found = measure_thickness(peaks)
+    found = relative_thickness(peaks)
     area = trapezoid(np.exp(peaks.log_reference), peaks.grid.u)
     shape = np.exp(peaks.grid.interpolate(peaks.log_reference, peaks.u[0]))
     for t, plural in zip(thickness, found.plural * shape / area, strict=True):
@@ -129,14 +129,14 @@ def test_plural_scattering_is_what_single_scattering_leaves():
 
 def test_thickness_is_not_that_of_the_peaks_own_tail():
     # Losses of the thinnest are some ten times the tail below them.
-    found = measure_thickness(registered(np.geomspace(0.01, 0.05, 15), tail=2e-5)).relative
+    found = relative_thickness(registered(np.geomspace(0.01, 0.05, 15), tail=2e-5)).relative
     assert found[-1] / found[0] == pytest.approx(5, rel=1e-3)
 
 
 def test_a_tail_that_is_higher_leaves_less_of_thin_specimens():
     peaks = registered(np.linspace(0.05, 1.0, 20), tail=5e-4)
     peaks.reference_error = lambda u: np.full(u.shape, 0.2)
-    low, here, high = (measure_thickness(peaks, errors).relative[0] for errors in (-1.0, 0.0, 1.0))
+    low, here, high = (relative_thickness(peaks, errors).relative[0] for errors in (-1.0, 0.0, 1.0))
     assert high < here < low
 
 
@@ -149,7 +149,7 @@ def test_groups_that_are_incomplete_in_single_spectra_are_bridged():
         n_channels=holed.spectra.n_channels,
         complete=~holes,
     )
-    found, expected = (measure_thickness(peaks).relative for peaks in (holed, whole))
+    found, expected = (relative_thickness(peaks).relative for peaks in (holed, whole))
     np.testing.assert_allclose(found, expected, rtol=0.01)
 
 
@@ -161,7 +161,7 @@ def test_groups_that_are_incomplete_in_single_spectra_are_bridged():
 def test_most_losses_on_the_axis_tell_thickness(thickest, end):
     # Half of the plasmon is a quarter of a mean free path; it falls to half of its top at 18.
     thickness = np.linspace(0.2, 1.0, 20) * thickest
-    found = measure_thickness(registered(thickness, tail=1e-5, end=end)).relative
+    found = relative_thickness(registered(thickness, tail=1e-5, end=end)).relative
     np.testing.assert_allclose(found, thickness / thickness.mean(), rtol=5e-3)
 
 
@@ -182,5 +182,5 @@ def test_most_losses_on_the_axis_tell_thickness(thickest, end):
 )
 def test_spectra_that_do_not_tell_are_left_alone(case):
     peaks = registered(**case)
-    assert measure_thickness(peaks) is None
+    assert relative_thickness(peaks) is None
     assert at_zero_thickness(peaks, np.zeros((0, peaks.u.shape[1]))) is None

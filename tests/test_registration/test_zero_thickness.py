@@ -11,7 +11,7 @@ from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import Sample
 from hyperspy_zlpml.registration.register import register_peaks
 from hyperspy_zlpml.registration.registered_peaks import Ratios
-from hyperspy_zlpml.registration.thickness import Thickness
+from hyperspy_zlpml.registration.thickness import RelativeThickness
 from hyperspy_zlpml.registration.zero_thickness import (
     PURE_FRACTION,
     ZeroThickness,
@@ -35,7 +35,7 @@ def thicknesses(n=60, seed=0):
 
 def of(relative):
     """Thickness of peaks that are all of one width."""
-    return Thickness.of_equal_peaks(relative)
+    return RelativeThickness.of_equal_peaks(relative)
 
 
 def polynomial(losses, *coefficients):

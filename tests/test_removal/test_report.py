@@ -50,6 +50,26 @@ def test_limits_that_were_given_are_in_the_rows(removed):
     assert all(f"{row.E_I:.3g}" in str(removed.report) for row in rows)
 
 
+@pytest.mark.parametrize(
+    "cluster_by, name",
+    [("zlp", "ln(I0)"), ("total", "ln(It)"), ("log_ratio", "ln(It/I0)"), (None, "map")],
+)
+def test_the_column_is_named_after_what_spectra_are_clustered_by(wedge, removed, cluster_by, name):
+    counts, energy = wedge
+    by = np.arange(40.0) if cluster_by is None else cluster_by
+    with pytest.warns(UserWarning, match="1 of 40 spectra"):
+        found = remove_zlp(
+            counts, energy, n_clusters=3, cluster_by=by, ensemble=removed.ensemble, random_state=0
+        )
+    header = next(line for line in str(found.report).splitlines() if "gain limit" in line)
+    assert header.split("spectra")[1].split("gain limit")[0].strip() == name
+    expected = {"ln(I0)": np.log(found.intensity), "ln(It)": np.log(counts.sum(-1))}
+    if name in expected:
+        for row in found.report.clusters:
+            mean = np.nanmean(expected[name][found.clusters == int(row.name)])
+            assert row.centre == pytest.approx(mean, abs=0.05)
+
+
 def test_what_was_left_out_is_said(removed):
     assert "left out    1 spectra, NaN in every result" in str(removed.report)
 

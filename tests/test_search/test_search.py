@@ -279,7 +279,7 @@ def test_a_figure_of_few_and_of_many(found):
 @pytest.mark.parametrize("changes, message", [
     ({"n_evaluations": 0}, "n_evaluations: expected an integer from 1"),
     ({"n_trainings": 1}, "n_trainings: expected an integer from 2"),
-    ({"start": {"prior": 1}}, "start: expected a TrainingSettings, got dict"),
+    ({"start": {"prior": 1}}, r"start: expected a TrainingSettings \(found.settings .* got dict"),
     ({"start": TrainingSettings(n_clusters="auto")}, "start: expected n_clusters from 1 to 10"),
     ({"timeout": 0}, "timeout: expected a positive number"),
     ({"n_workers": 1.5}, "n_workers: expected an integer"),

@@ -297,7 +297,7 @@ def test_kinds_are_told_by_gaps_that_hold_alone(removal):
 
 @pytest.mark.parametrize("part, is_told", [(0.25, False), (0.5, True)])
 def test_kinds_are_told_by_a_fair_part_of_the_specimen(removal, found, part, is_told):
-    numbers = found._numbers.copy()
+    numbers = found._numbers.data.copy()
     places = np.argwhere(~removal.vacuum.data)
     reasons = numbers[..., len(Gap._fields) - 1]
     for k, place in enumerate(places):

@@ -174,6 +174,23 @@ def test_another_signal_is_refused(signal, folder, other):
         load_removal(folder, signal=other(signal))
 
 
+def test_one_pixel_of_another_signal_is_noticed(tmp_path):
+    """Each spectrum of a signal in memory is looked at; of a lazy one when it is worked on."""
+    signal = image((20, 10))
+    result = signal.remove_zlp_ml(**QUICK)
+    result.save(tmp_path / "r", signals=[])
+    changed = signal.deepcopy()
+    changed.data[4, 7] *= 1.01
+    with pytest.raises(ValueError, match="other counts in 1 of 200 spectra"):
+        load_removal(tmp_path / "r", signal=changed)
+    lazy = load_removal(tmp_path / "r", signal=changed.as_lazy())
+    close(lazy.zlp, result.zlp)
+    with pytest.raises(
+        ValueError, match="counts: expected the spectra that the ZLP was matched to"
+    ):
+        lazy.compute("subtracted", show_progressbar=False)
+
+
 def test_another_axis_is_refused(signal, folder):
     moved = signal.deepcopy()
     moved.axes_manager.signal_axes[0].offset += 0.1

@@ -7,7 +7,7 @@ from typing import ClassVar
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from hyperspy.signals import BaseSignal
+from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml.physics import Reason
 from hyperspy_zlpml.signals.maps.figure import plot_maps
@@ -69,9 +69,80 @@ def test_a_map_without_numbers_is_grey():
     assert plot_maps({"gap": measured(value=np.nan)})[0].images[0].get_array().mask.all()
 
 
-def test_more_than_an_image_is_refused():
-    with pytest.raises(ValueError, match="at most two dimensions, got 3"):
-        plot_maps({"gap": measured((2, 3, 4))})
+def test_a_slider_chooses_the_image_of_three_axes():
+    """It stands at energies of the axis; reasons, marks and legend are those of the image shown."""
+    gap = measured((3, 4, 5))
+    gap.value.data[:] = np.arange(3).reshape(-1, 1, 1) + 1.0
+    gap.value.data[1, 0, :2] = np.nan
+    gap.value.axes_manager[2].scale = 0.5
+    codes = reasons((3, 4, 5), RETARDED=2)
+    codes.data[1, 0, :2] = Reason.NOT_SIGNIFICANT
+    figure = plot_maps({"gap": gap}, codes)[0].figure
+    (slider,) = figure.zlpml_images._sliders
+
+    def shown():
+        image = figure.axes[0].images[0].get_array()
+        legends = [text.get_text() for one in figure.legends for text in one.get_texts()]
+        return image, legends, [len(one.get_paths()) for one in figure.axes[0].collections]
+
+    image, legends, marks = shown()
+    assert (image == 1.0).all()
+    assert (legends, marks) == ([], [])
+    slider.set_val(0.5)
+    image, legends, marks = shown()
+    assert image.mask.sum() == 2
+    assert (image.compressed() == 2.0).all()
+    assert (legends, marks) == (["no number: NOT_SIGNIFICANT 2"], [2])
+    slider.set_val(1.0)
+    image, legends, marks = shown()
+    assert (image == 3.0).all()
+    assert (legends, marks) == (["to be read with care: RETARDED 20"], [20])
+    assert figure.axes[0].images[0].get_clim() == (1.0, 3.0)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5), (5,)])
+def test_a_measured_map_plots_itself(shape):
+    gap = measured(shape)
+    assert gap.plot()[0].get_figure() is plt.gcf()
+    with pytest.raises(ValueError, match="indices: expected none for a map"):
+        gap.plot((0, 0))
+
+
+def spectra():
+    """Spectra of 2 x 3 pixels whose numbers are those of the pixel, with errors of 0.1 and 0.2."""
+    values = np.repeat(np.arange(6.0).reshape(2, 3, 1), 10, -1)
+    return Measured(*(Signal1D(one) for one in (values, 0 * values + 0.1, 0 * values + 0.2)))
+
+
+def test_spectra_have_bands_and_follow_their_navigator():
+    found = spectra()
+    (axes,) = found.plot()
+    for place, number in ((0, 0), 0.0), ((2, 1), 5.0):
+        found.value.axes_manager.indices = place
+        assert axes.get_title() == f"({place[0]}, {place[1]})"
+        assert (axes.lines[-1].get_ydata() == number).all()
+        ends = [np.ptp(one.get_paths()[0].vertices[:, 1]) / 2 for one in axes.collections]
+        np.testing.assert_allclose(ends, [np.hypot(0.1, 0.2), 0.1])
+    plt.close(axes.figure)
+    found.value.axes_manager.indices = (0, 0)
+    assert not found.value.axes_manager.events.indices_changed.connected
+
+
+def test_a_pixel_that_is_asked_for_stays():
+    found = spectra()
+    (axes,) = found.plot((1, 1))
+    found.value.axes_manager.indices = (2, 0)
+    assert axes.get_title() == "(1, 1)"
+    with pytest.raises(ValueError, match="indices: expected one within"):
+        found.plot((3, 0))
+
+
+def test_a_zoom_is_kept():
+    found = spectra()
+    (axes,) = found.plot()
+    axes.set_ylim(1.0, 2.0)
+    found.value.axes_manager.indices = (2, 1)
+    assert axes.get_ylim() == (1.0, 2.0)
 
 
 def test_colours_of_errors_span_those_that_hold():

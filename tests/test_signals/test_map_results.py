@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the results of all methods that make maps have in common."""
 
+import shutil
+
 import hyperspy.api as hs
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from hyperspy_zlpml import RemovalFileError, load_maps
 from hyperspy_zlpml.data import dielectric_phantom
 from hyperspy_zlpml.physics import Beam, Plasmon, Reason
 from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.reasons import BY_WEIGHT, most_serious
+from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.figure import plot_maps
 from hyperspy_zlpml.signals.maps.given import with_error
 from hyperspy_zlpml.signals.maps.native import Measured
@@ -79,6 +83,131 @@ def test_saved_results_are_read_back(results, name, tmp_path):
     assert one == other
     found.save(folder, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+
+
+def assert_equal(one, other):
+    """All that two results say and hold is equal."""
+    assert type(one) is type(other)
+    assert one.summary == other.summary
+    for name, part in one._parts().items():
+        same = other._parts()[name]
+        if not isinstance(part, (Measured, hs.signals.BaseSignal)):
+            assert part == same or (part != part and same != same)
+            continue
+        pairs = [(part, same)]
+        if isinstance(part, Measured):
+            pairs = [
+                (getattr(part, kind), getattr(same, kind))
+                for kind in ("value", "std", "systematic")
+            ]
+        for first, second in pairs:
+            assert type(first) is type(second)
+            assert first.axes_manager.shape == second.axes_manager.shape
+            assert first.metadata.General.title == second.metadata.General.title
+            np.testing.assert_array_equal(np.asarray(first.data), np.asarray(second.data))
+
+
+@pytest.mark.parametrize(
+    "name", ["gap", "t_over_lambda", "thickness", "excess", "position", "temperature"]
+)
+def test_results_come_back(results, removal, name, tmp_path):
+    found = results[name]
+    found.save(tmp_path / "maps")
+    again = load_maps(tmp_path / "maps")
+    assert_equal(again, found)
+    again.plot()
+    again.inav[1:3, 0].save(tmp_path / "part")
+    assert_equal(load_maps(tmp_path / "part"), found.inav[1:3, 0])
+    assert_equal(load_maps(tmp_path / "maps", removal=removal), found)
+    plt.close("all")
+
+
+def test_what_is_drawn_anew_needs_the_removal(results, removal, tmp_path):
+    results["gap"].save(tmp_path / "maps")
+    alone = load_maps(tmp_path / "maps")
+    for ask in (alone.curve, alone.plot_fit, alone.plot_line):
+        with pytest.raises(
+            ValueError, match=r"plot_line: expected the removal .*load_maps\(directory, rem"
+        ):
+            ask()
+    again = load_maps(tmp_path / "maps", removal=removal)
+    np.testing.assert_array_equal(again.curve((1, 1)).data, results["gap"].curve((1, 1)).data)
+    with pytest.raises(ValueError, match="removal: expected the one that the maps are of"):
+        load_maps(tmp_path / "maps", removal=removal.inav[1:])
+
+
+def test_loaded_quantities_are_arguments_with_their_errors(results, removal, tmp_path):
+    results["t_over_lambda"].save(tmp_path / "maps")
+    thickness = load_maps(tmp_path / "maps").by_index
+    found = removal.dielectric_function(thickness=thickness, **QUIET)
+    expected = removal.dielectric_function(thickness=results["t_over_lambda"].by_index, **QUIET)
+    np.testing.assert_array_equal(found.n.systematic.data, expected.n.systematic.data)
+
+
+def test_fits_that_come_back_go_into_models(results, removal, tmp_path):
+    results["position"].save(tmp_path / "maps")
+    again = load_maps(tmp_path / "maps")
+    models = [removal.subtracted.create_model() for _ in range(2)]
+    for fit, model in zip((results["position"], again), models, strict=True):
+        fit.append_to(model)
+    one, other = ({p.name: p.map["values"] for p in model[0].parameters} for model in models)
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, other[name])
+
+
+def test_spectra_of_a_result_may_stay_in_their_files(results, tmp_path):
+    results["thickness"].save(tmp_path / "maps")
+    again = load_maps(tmp_path / "maps", lazy=True)
+    assert again.eps1.value._lazy
+    assert not again.thickness.value._lazy
+    np.testing.assert_array_equal(again.eps1.std.data.compute(), results["thickness"].eps1.std.data)
+
+
+def spoilt(folder, how):
+    file = folder / files.RESULT
+    text = file.read_text()
+    if how == "cut short":
+        file.write_text(text[: len(text) // 2])
+    elif how == "another number":
+        file.write_text(text.replace('"ln_indirect_image": ', '"ln_indirect_image": 1', 1))
+    elif how == "another record":
+        file.write_text(text.replace('"record": "BandGap"', '"record": "Thickness"'))
+    elif how == "a way out of the folder":
+        file.write_text(text.replace('"gap.value"', '"../gap.value"'))
+    elif how == "a newer format":
+        file.write_text(text.replace('"format_version": 1', '"format_version": 2'))
+    else:
+        shutil.rmtree(folder / "reason.zspy")
+        hs.signals.BaseSignal(np.zeros((2, 2))).T.save(folder / "reason.zspy")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "cut short",
+        "another number",
+        "another record",
+        "a way out of the folder",
+        "a newer format",
+        "a map of other pixels",
+    ],
+)
+def test_altered_results_are_refused(results, tmp_path, how):
+    results["gap"].save(tmp_path / "maps")
+    spoilt(tmp_path / "maps", how)
+    with pytest.raises(RemovalFileError, match="result.json: "):
+        load_maps(tmp_path / "maps")
+
+
+def test_what_is_no_result_of_maps_is_refused(results, tmp_path):
+    with pytest.raises(FileNotFoundError, match="result.json: expected what found.save wrote"):
+        load_maps(tmp_path)
+    results["gap"].save(tmp_path / "maps")
+    shutil.rmtree(tmp_path / "maps" / "lower.zspy")
+    with pytest.raises(FileNotFoundError, match="lower.zspy: expected a signal of a result"):
+        load_maps(tmp_path / "maps")
+    with pytest.raises(RemovalFileError, match="got a file; single maps are read by"):
+        load_maps(tmp_path / "maps" / "result.json")
 
 
 def test_other_folders_are_left_alone(results, tmp_path):
@@ -259,7 +388,8 @@ def test_arguments_are_named(removal):
 
 def assert_same(found, expected):
     """All signals of two results are equal bit for bit."""
-    for one, other in zip(found._signals().items(), expected._signals().items(), strict=True):
+    signals = (files.written(one._alone())[0].items() for one in (found, expected))
+    for one, other in zip(*signals, strict=True):
         assert one[0] == other[0]
         np.testing.assert_array_equal(*(np.asarray(each[1].data) for each in (one, other)))
 
@@ -365,11 +495,6 @@ def test_maps_without_reasons_have_no_legend(results):
     plot_maps({"gap": measured(np.full((3, 4), 1.6))})
     assert not plt.gcf().legends
     plt.close("all")
-
-
-def test_maps_of_three_axes_say_what_to_plot(results):
-    with pytest.raises(ValueError, match=r"plot a part of one of them, found.gap.value.inav"):
-        plot_maps({"gap": measured(np.ones((2, 2, 2)))})
 
 
 def test_single_spectra_have_no_indices_and_need_none(sample):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-from hyperspy.signals import BaseSignal
+from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute.lazy import compute
@@ -26,16 +26,15 @@ from hyperspy_zlpml.removal.pooling import kinds_of
 from hyperspy_zlpml.signals.maps.given import (
     check_unused,
     index_of,
-    pixel_shown,
-    place_of,
     pool_of,
     window_of,
 )
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
-from hyperspy_zlpml.signals.wrapping import set_lazy
+from hyperspy_zlpml.signals.wrapping import numbers_like, set_lazy
 from hyperspy_zlpml.statistics import Range
 
 #: Exponents that an onset may have.
@@ -337,8 +336,8 @@ class BandGap(MapResult):
     improvement: BaseSignal
     reduced_chi2: BaseSignal
     reason: BaseSignal
-    _removal: BandGapMethods = field(repr=False)
-    _numbers: np.ndarray = field(repr=False)
+    _removal: BandGapMethods | None = field(repr=False)
+    _numbers: Signal1D = field(repr=False)
     _settings: GapSettings = field(repr=False)
     _pool: int | str | None = field(repr=False)
 
@@ -382,10 +381,19 @@ class BandGap(MapResult):
             ln_between_image=float(ln_between(together)),
             reason=reason_map(removal, found.reason, "band gap"),
             _removal=removal,
-            _numbers=numbers,
+            _numbers=numbers_like(removal._like, numbers, "numbers of band gaps"),
             _settings=settings,
             _pool=pool,
         )
+
+    def _shape(self):
+        """Take the navigation shape; ValueError where the removal is not at hand."""
+        if self._removal is None:
+            raise ValueError(
+                "curve, plot_fit, plot_line: expected the removal that the gaps are of, got none; read "
+                "them by load_maps(directory, removal=r), r of load_removal(directory, signal=s)."
+            )
+        return self._removal.removed.shape[:-1]
 
     def _rows(self):
         """Say what each part holds, and the kind of the gap; (name, words)."""
@@ -453,11 +461,12 @@ class BandGap(MapResult):
 
     def _gap_of(self, place):
         """Take the numbers of one pixel, energies in eV."""
-        return Gap(*self._numbers.reshape(-1, N_NUMBERS)[place, : len(Gap._fields)].tolist())
+        numbers = self._numbers.data.reshape(-1, N_NUMBERS)[place]
+        return Gap(*numbers[: len(Gap._fields)].tolist())
 
     def _pixel(self, indices):
         """Take navigation indices, those that are shown by default, and the number of the spectrum."""
-        shape = self._removal.removed.shape[:-1]
+        shape = self._shape()
         if indices is None:
             known = np.isfinite(self.gap.value.data)
             indices = pixel_shown(self.gap.value, known) if shape else ()
@@ -509,7 +518,7 @@ class BandGap(MapResult):
         """
         from hyperspy_zlpml.signals.maps.gap_figures import plot_line
 
-        shape = self._removal.removed.shape[:-1]
+        shape = self._shape()
         if len(shape) not in (1, 2):
             raise ValueError(
                 f"plot_line: expected an image or a line scan, got {len(shape)} navigation axes."

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Between peaks of losses and components of HyperSpy: start values, and what was fitted."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from hyperspy.component import Component
 from hyperspy.model import BaseModel
+from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.kinematics import Beam
 from hyperspy_zlpml.physics.peak_shapes import FWHM_OVER_SIGMA, Exciton, Plasmon, drude_area
+from hyperspy_zlpml.signals.maps.results import MapRecord
 
 #: Fit of a Lorentzian that is blurred by a Gaussian: its width by both (Olivero, Longbothum, JQSRT 17, 233 (1977)).
 _VOIGT = (0.5346, 0.2166)
@@ -17,26 +19,32 @@ _VOIGT = (0.5346, 0.2166)
 _EXPECTED = "a Plasmon, an Exciton, a component or model of these, or a sequence of them"
 
 
-class Surroundings(NamedTuple):
-    """Numbers by which energies from the peak become those of the axis of the data, in eV.
+@dataclass(frozen=True, repr=False, eq=False)
+class Surroundings(MapRecord):
+    """Numbers by which energies from the peak become those of the axis of the data.
 
     Attributes
     ----------
-    centre, fwhm : ndarray of the navigation shape
-        Of the zero-loss peak.
+    centre, fwhm : BaseSignal
+        Of the zero-loss peak, in the units of the axis.
     unit : float
         Step of the axis in its units, or 1 where it is binned: HyperSpy then multiplies by the step.
     factor : float
         eV per unit of the axis.
-    weight : callable or None
-        Angular logarithm of the energy.
+    beam : Beam or None
+        Tells the angular logarithm of plasmons.
     """
 
-    centre: np.ndarray
-    fwhm: np.ndarray
+    centre: BaseSignal
+    fwhm: BaseSignal
     unit: float
     factor: float
-    weight: Callable | None = None
+    beam: Beam | None = None
+
+    @property
+    def weight(self):
+        """Angular logarithm as a function of the energy in eV (callable or None)."""
+        return self.beam.angular_logarithm if self.beam else None
 
 
 def peaks_of(wanted, removal):
@@ -65,7 +73,7 @@ def peaks_of(wanted, removal):
     several = [wanted] if is_one else list(wanted)
     if isinstance(wanted, BaseModel):
         several = [one for one in several if one.active and one._id_name in _READERS]
-    centre = float(np.nanmedian(removal.removed.centre)) / removal._factor
+    centre = removal.removed.typical.centre / removal._factor
     peaks = [_peak_of(one, centre) for one in several]
     if not peaks:
         arguments.refuse(wanted, "peaks", _EXPECTED)
@@ -166,9 +174,7 @@ def _parameters(fit):
     if not np.isfinite(position).any():  # what was looked for, of no area
         position, width = (np.full(area.shape, one) for one in (fit.peak.energy, fit.peak.width))
         area = np.zeros(area.shape)
-    centre, blur = (
-        np.reshape(one, position.shape) / around.factor for one in (around.centre, around.fwhm)
-    )
+    centre, blur = (np.reshape(one.data, position.shape) for one in (around.centre, around.fwhm))
     place = position + centre, fit.position.std.data
     relative = fit.area.std.data / np.where(area > 0, area, np.nan)
     if fit.peak.shape == "drude":

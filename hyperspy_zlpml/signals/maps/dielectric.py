@@ -15,13 +15,7 @@ from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
 from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.signals.maps.given import (
-    check_unused,
-    index_of,
-    pixel_shown,
-    place_of,
-    with_error,
-)
+from hyperspy_zlpml.signals.maps.given import check_unused, index_of, with_error
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.plans import Plan
 from hyperspy_zlpml.signals.maps.results import MapRecord, MapResult
@@ -36,8 +30,6 @@ _FINEST_STEP = 0.05
 _MOST_ENERGIES = 2048
 #: Fewest energies of which anything can be said.
 _FEWEST_ENERGIES = 16
-#: Part of the data, on both ends, that a figure does not show where it is far off.
-_CUT = 1.0
 #: Zeros in the order of :class:`Crossings`.
 _ZEROS = ("rising", "falling")
 
@@ -123,8 +115,8 @@ class Dielectric(MapResult):
         Parameters
         ----------
         indices : tuple of int, optional
-            Navigation indices (x, y, ...) of the pixel; by default the one shown by the navigator of
-            ``epsilon``, or one with an answer where that has none.
+            Navigation indices (x, y, ...) of the pixel, which is shown for good. By default the figure
+            follows the navigators of ``epsilon`` and its parts, and begins with a pixel that has an answer.
 
         Returns
         -------
@@ -135,55 +127,26 @@ class Dielectric(MapResult):
         ValueError
             If there is no such pixel.
         """
-        import matplotlib.pyplot as plt
+        from hyperspy_zlpml.signals.maps.spectra_figure import plot_spectra
 
-        manager = self.epsilon.axes_manager
-        if indices is None:
-            indices = pixel_shown(self.epsilon, np.isfinite(np.asarray(self.trusted_from.data)))
-        indices = place_of(indices, manager._navigation_shape_in_array)[::-1]
-        _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        energy = manager.signal_axes[0]
-        epsilon = _of_pixel(self.epsilon, indices)
-        trusted = float(np.ravel(_of_pixel(self.trusted_from, indices))[0])
-        shown = energy.axis >= np.nan_to_num(trusted)
-        for number, values in ((1, epsilon.real), (2, epsilon.imag)):
-            measured = getattr(self, f"eps{number}")
-            std, systematic = (
-                _of_pixel(one, indices) for one in (measured.std, measured.systematic)
-            )
-            (line,) = axes.plot(energy.axis, values, label=rf"$\epsilon_{number}$")
-            for width in (np.hypot(std, systematic), std):
-                low, high = values - width, values + width
-                axes.fill_between(energy.axis, low, high, color=line.get_color(), alpha=0.25, lw=0)
-        axes.axhline(0, color="k", lw=0.6)
-        axes.axvline(trusted, color="0.5", ls=":")
-        axes.set(xlabel=f"Energy ({energy.units})", ylabel="Dielectric function")
-        axes.set_title(self._title_of(indices), fontsize=9)
-        axes.set_ylim(*_limits(epsilon[shown]))
-        axes.legend()
-        return [axes]
+        shown = {rf"$\epsilon_{number}$": getattr(self, f"eps{number}") for number in (1, 2)}
+        known = np.isfinite(np.asarray(self.trusted_from.data)).reshape(
+            self.epsilon.axes_manager._navigation_shape_in_array
+        )
+        axes = plot_spectra(
+            shown, indices, navigator=self.epsilon, known=known, describe=self._description
+        )
+        axes[0].set_ylabel("Dielectric function")
+        return axes
 
-    def _title_of(self, indices):
-        """Name a pixel, and what is to be minded of its numbers."""
+    def _description(self, indices):
+        """Name a pixel with what is to be minded of its numbers, and the energy they are trusted from."""
         name = f"({', '.join(map(str, indices))})" if indices else ""
-        reason = Reason(int(np.ravel(_of_pixel(self.reason, indices))[0]))
-        return f"{name} {reason.text}".strip() if reason else name
-
-
-def _limits(epsilon):
-    """Choose what a figure shows: what is trusted, but no single spikes."""
-    parts = np.concatenate([epsilon.real, epsilon.imag])
-    if not np.isfinite(parts).any():
-        return -1.0, 1.0
-    low, high = np.nanpercentile(parts, [_CUT, 100 - _CUT])
-    margin = 0.1 * (high - low)
-    return low - margin, high + margin
-
-
-def _of_pixel(signal, indices):
-    """Take the numbers of one pixel, computing no others."""
-    data = signal.data[tuple(indices[::-1])]
-    return data.compute() if isinstance(data, da.Array) else np.asarray(data)
+        reason, trusted = (
+            np.ravel(one.data[indices[::-1]])[0] for one in (self.reason, self.trusted_from)
+        )
+        reason = Reason(int(reason))
+        return (f"{name} {reason.text}".strip() if reason else name), float(trusted)
 
 
 class DielectricMethods:
@@ -338,10 +301,10 @@ def _checked_thickness(removal, thickness, error):
 def _grid_of(removal):
     """Choose energies from the peak that all pixels have losses at, and the channels of a step."""
     application = removal.removed.application
-    energy, fwhm = application.subtraction.energy, np.nanmedian(removal.removed.fwhm)
+    energy, peak = application.subtraction.energy, removal.removed.typical
     channel = energy[1] - energy[0]
-    end = energy[-1] - np.nanmax(removal.removed.centre)
-    step = max(fwhm / _STEPS_PER_FWHM, _FINEST_STEP, end / _MOST_ENERGIES)
+    end = energy[-1] - peak.last
+    step = max(peak.fwhm / _STEPS_PER_FWHM, _FINEST_STEP, end / _MOST_ENERGIES)
     # Rounding of the axis must not make a step of three channels out of one of four.
     rebin = max(int(step / channel + 1e-6), 1)
     step = rebin * channel
@@ -351,7 +314,7 @@ def _grid_of(removal):
             f"dielectric function: expected an axis with losses up to at least "
             f"{_FEWEST_ENERGIES * step:g} eV above the peak, got up to {end:g} eV."
         )
-    return LossGrid(step, size, window=2 * int(fwhm / step / 2) + 1), rebin
+    return LossGrid(step, size, window=2 * int(peak.fwhm / step / 2) + 1), rebin
 
 
 def _plan(removal, given, error, analysis):

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.widgets import Slider
 
 from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.signals.maps.native import count_reasons, title_of
+from hyperspy_zlpml.signals.maps.words import count_reasons, title_of
 
 #: Colour of pixels without a number.
 _NOTHING = "0.85"
@@ -19,6 +20,8 @@ _LARGEST_ERROR = 100.0
 #: Hatches and colours of pixels that are to be read with care, and of those without a number.
 _WITH_CARE = {"hatch": "////", "edgecolor": "white"}
 _WITHOUT = {"hatch": "xxx", "edgecolor": "0.6"}
+#: Height of a slider, as a part of the figure.
+_SLIDER = 0.04
 #: The same along a line: markers.
 _MARK_WITH_CARE = {"marker": "o", "mfc": "white", "mec": "tab:red", "ls": "none"}
 _MARK_WITHOUT = {"marker": "x", "mec": "0.5", "ls": "none"}
@@ -27,24 +30,22 @@ _MARK_WITHOUT = {"marker": "x", "mec": "0.5", "ls": "none"}
 def plot_maps(shown, reasons=None):
     """Plot maps and their relative errors side by side, one row for each; grey has no number.
 
-    Along a line numbers are drawn with error bars. Pixels with a reason are hatched or marked, and
-    the legend counts the reasons. The colours of errors span those of the pixels that hold.
+    Along a line numbers are drawn with error bars. Of maps with more than two axes the images of the
+    first two are drawn, and a slider for each of the others chooses them; colours span all images.
+    Pixels with a reason are hatched or marked, and the legend counts the reasons. The colours of errors
+    span those of the pixels that hold.
 
     Parameters
     ----------
     shown : dict of str to Measured
-        Of (x, y|), (x|) or no navigation axes, by the names of the attributes that hold them.
+        Maps of the same axes, by the names of the attributes that hold them.
     reasons : BaseSignal, optional
         Of :class:`~hyperspy_zlpml.physics.reasons.Reason`.
 
     Returns
     -------
     list of matplotlib.axes.Axes
-
-    Raises
-    ------
-    ValueError
-        If the maps have more than two dimensions.
+        Those of sliders last.
 
     Examples
     --------
@@ -56,50 +57,110 @@ def plot_maps(shown, reasons=None):
     >>> [axes.get_title() for axes in plot_maps({"gap": Measured(gap, std, std)})[:2]]
     ['', 'Error (%)']
     """
-    name, first = next(iter(shown.items()))
-    n_dimensions = first.value.axes_manager.navigation_dimension
-    if n_dimensions > 2:
-        raise ValueError(
-            f"plot: expected maps of at most two dimensions, got {n_dimensions}; plot a part of "
-            f"one of them, found.{name}.value.inav[..., 0], where found is this result."
-        )
-    draw, n_columns = (_draw_images, 2) if n_dimensions == 2 else (_draw_profile, 1)
-    figure, axes = plt.subplots(
+    n_dimensions = next(iter(shown.values())).value.axes_manager.navigation_dimension
+    codes = None if reasons is None else np.asarray(reasons.data)
+    draw = _Images if n_dimensions >= 2 else _Profiles
+    return draw(shown, codes).figure.axes
+
+
+def _rows(shown, n_columns):
+    """Make a figure with a row of axes for each quantity."""
+    return plt.subplots(
         len(shown),
         n_columns,
         figsize=(5 * n_columns, 3.8 * len(shown)),
         squeeze=False,
         layout="constrained",
     )
-    marks = [
-        draw(row, one, None if reasons is None else np.asarray(reasons.data))
-        for row, one in zip(axes, shown.values(), strict=True)
-    ]
-    named = {mark.get_label(): mark for several in marks for mark in several}
+
+
+def _explain(figure, marks, side="lower"):
+    """Explain marks in the legend of a figure, each once."""
+    named = {mark.get_label(): mark for mark in marks}
+    for legend in figure.legends:
+        legend.remove()
     if named:
-        figure.legend(handles=list(named.values()), loc="outside lower left", fontsize=8)
-    return list(figure.axes)
+        figure.legend(handles=list(named.values()), loc=f"outside {side} left", fontsize=8)
 
 
-def _draw_images(row, measured, codes):
-    """Draw a map, and its relative error beside; return what the legend names."""
-    signal = measured.value
-    values = np.asarray(signal.data, float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = 100 * measured.error / np.abs(values)
-    quantity = signal.metadata.get_item("Signal.quantity", "")
-    _draw_image(row[0], signal, values, _range_of(values), quantity)
-    row[0].set_title(title_of(signal), fontsize=9)
-    largest = min(_range_of(relative[_to_span(relative, codes)])[1], _LARGEST_ERROR)
-    _draw_image(row[1], signal, relative, (0, largest), "Error (%)")
-    row[1].set_title("Error (%)", fontsize=9)
-    marks = []
-    for is_there, words, style in _marked(values, codes):
-        for axes in row:
-            axes.add_collection(_hatched(signal, is_there, style))
-        ground = _colours()(0.5) if style is _WITH_CARE else _NOTHING
-        marks.append(Patch(facecolor=ground, lw=0, label=words, **style))
-    return marks
+class _Images:
+    """Figure of maps beside their errors, and of one image at a time where they have more axes."""
+
+    def __init__(self, shown, codes):
+        self._codes = codes
+        self.figure, axes = _rows(shown, 2)
+        # Lives as long as the figure does, without which nobody holds it.
+        self.figure.zlpml_images = self
+        manager = next(iter(shown.values())).value.axes_manager
+        self._others = manager.navigation_axes[2:][::-1]
+        self._rows = [_Row(*one, codes) for one in zip(axes, shown.values(), strict=True)]
+        self.show((0,) * len(self._others))
+        self._sliders = [
+            _slider(self.figure, axis, number, self._moved)
+            for number, axis in enumerate(self._others)
+        ]
+
+    def show(self, place):
+        """Show the images at a place on the axes beyond the first two, given as in the data."""
+        codes = None if self._codes is None else self._codes[place]
+        marks = [mark for row in self._rows for mark in row.show(place, codes)]
+        _explain(self.figure, marks, "upper" if self._others else "lower")
+        self.figure.canvas.draw_idle()
+
+    def _moved(self, _):
+        moved = zip(self._others, self._sliders, strict=True)
+        self.show(tuple(int(np.abs(axis.axis - one.val).argmin()) for axis, one in moved))
+
+
+def _slider(figure, axis, number, moved):
+    """Make a slider along an axis below the images, and below those before it."""
+    axes = figure.add_axes((0.2, number * _SLIDER, 0.6, _SLIDER))
+    room = (number + 1.5) * _SLIDER
+    figure.get_layout_engine().set(rect=(0, room, 1, 1 - room))
+    slider = Slider(
+        axes,
+        label_of(axis),
+        *edges_of(axis),
+        valinit=axis.axis[0],
+        valstep=axis.axis,
+        valfmt="%.4g",
+    )
+    slider.on_changed(moved)
+    return slider
+
+
+class _Row:
+    """Map, and its relative error beside."""
+
+    def __init__(self, row, measured, codes):
+        self._axes, self._signal = row, measured.value
+        values = np.asarray(self._signal.data, float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = 100 * measured.error / np.abs(values)
+        self._numbers = values, relative
+        largest = min(_range_of(relative[_to_span(relative, codes)])[1], _LARGEST_ERROR)
+        quantity = self._signal.metadata.get_item("Signal.quantity", "")
+        self._pictures = [
+            _new_image(row[0], self._signal, _range_of(values), quantity),
+            _new_image(row[1], self._signal, (0, largest), "Error (%)"),
+        ]
+        row[0].set_title(title_of(self._signal), fontsize=9)
+        row[1].set_title("Error (%)", fontsize=9)
+        self._hatches = []
+
+    def show(self, place, codes):
+        """Show the images at a place; return what the legend names."""
+        for picture, numbers in zip(self._pictures, self._numbers, strict=True):
+            picture.set_data(np.ma.masked_invalid(numbers[place]))
+        for hatch in self._hatches:
+            hatch.remove()
+        self._hatches, marks = [], []
+        for is_there, words, style in _marked(self._numbers[0][place], codes):
+            for axes in self._axes:
+                self._hatches.append(axes.add_collection(_hatched(self._signal, is_there, style)))
+            ground = _colours()(0.5) if style is _WITH_CARE else _NOTHING
+            marks.append(Patch(facecolor=ground, lw=0, label=words, **style))
+        return marks
 
 
 def _marked(values, codes, styles=(_WITH_CARE, _WITHOUT)):
@@ -122,7 +183,7 @@ def _marked(values, codes, styles=(_WITH_CARE, _WITHOUT)):
 
 def _hatched(signal, is_there, style):
     """Make hatched squares of the pixels that are chosen."""
-    x, y = signal.axes_manager.navigation_axes
+    x, y = signal.axes_manager.navigation_axes[:2]
     corner = 0.5 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [x.scale, y.scale]
     rows, columns = np.nonzero(is_there)
     middle = np.stack([x.axis[columns], y.axis[rows]], -1)
@@ -144,10 +205,11 @@ def _colours():
     return plt.get_cmap("viridis").with_extremes(bad=_NOTHING)
 
 
-def _draw_image(axes, signal, values, limits, label):
-    x, y = signal.axes_manager.navigation_axes
+def _new_image(axes, signal, limits, label):
+    """Make an image of the first two axes of a signal, which shows nothing yet."""
+    x, y = signal.axes_manager.navigation_axes[:2]
     picture = axes.imshow(
-        np.ma.masked_invalid(values),
+        np.full((y.size, x.size), np.nan),
         cmap=_colours(),
         vmin=limits[0],
         vmax=limits[1],
@@ -155,15 +217,26 @@ def _draw_image(axes, signal, values, limits, label):
     )
     axes.figure.colorbar(picture, ax=axes, label=label, shrink=0.85)
     axes.set(xlabel=label_of(x), ylabel=label_of(y))
+    return picture
 
 
-def _draw_profile(row, measured, codes):
+class _Profiles:
+    """Figure of numbers along a line, or of single ones, with error bars."""
+
+    def __init__(self, shown, codes):
+        self.figure, axes = _rows(shown, 1)
+        drawn = zip(axes[:, 0], shown.values(), strict=True)
+        _explain(
+            self.figure, [mark for row, one in drawn for mark in _draw_profile(row, one, codes)]
+        )
+
+
+def _draw_profile(axes, measured, codes):
     """Draw numbers along a line, or a single one, with error bars; return what the legend names."""
     signal = measured.value
     values = np.atleast_1d(np.asarray(signal.data, float))
     along = signal.axes_manager.navigation_axes
     places = along[0].axis if along else np.zeros(1)
-    (axes,) = row
     axes.errorbar(places, values, yerr=np.atleast_1d(measured.error), fmt=".-", lw=0.8, capsize=2)
     axes.set_ylabel(signal.metadata.get_item("Signal.quantity", ""))
     axes.set_xlabel(label_of(along[0]) if along else "")

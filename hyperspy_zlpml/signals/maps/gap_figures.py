@@ -6,7 +6,7 @@ import numpy as np
 
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.figure import label_of
-from hyperspy_zlpml.signals.maps.native import title_of
+from hyperspy_zlpml.signals.maps.words import title_of
 
 #: Colour of what is left of a spectrum.
 _LEFT = "tab:blue"

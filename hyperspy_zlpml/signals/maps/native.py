@@ -8,15 +8,10 @@ from typing import ClassVar
 import numpy as np
 from hyperspy.signals import BaseSignal
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.reasons import Reason, legend
-from hyperspy_zlpml.signals.wrapping import map_like
-
-#: Where the metadata keep what the numbers of a map of reasons mean.
-_LEGEND = "ZLP_ML.legend"
-#: Errors below this part of the largest value are those of rounding.
-_ROUNDING = 1e-12
-#: How the titles of maps of reasons begin, after the title of the data.
-_REASONS_OF = "reasons of "
+from hyperspy_zlpml.signals.maps.words import LEGEND, REASONS_OF, summary, title_of, units_of
+from hyperspy_zlpml.signals.wrapping import Slicer, cut_map, map_like
 
 
 def plain_map(removal, values, title, quantity):
@@ -114,6 +109,55 @@ class Measured:
         )
 
     @property
+    def inav(self):
+        """Pixels or regions of the value and its errors, as HyperSpy slices signals (Measured)."""
+        return Slicer(self._within)
+
+    def _within(self, slices):
+        parts = (self.value, *(getattr(self, name) for name in self.errors))
+        return type(self)(*(cut_map(part, slices) for part in parts))
+
+    def plot(self, indices=None):
+        """Plot a map beside its relative error, or the spectrum of a pixel with its errors as bands.
+
+        Along a line, numbers have error bars. Of a map with more than two axes a slider chooses the
+        image. The inner band of a spectrum is the standard deviation, the outer one holds systematic errors,
+        too; the figure follows the navigator of ``value``.
+
+        Parameters
+        ----------
+        indices : tuple of int, optional
+            Navigation indices (x, y, ...) of the pixel of spectra, which is shown for good; maps have none.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If there is no such pixel, or it is a map.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy.signals import BaseSignal
+        >>> from hyperspy_zlpml.signals.maps.native import Measured
+        >>> gap, std = (BaseSignal(np.full((3, 4), one)).transpose(signal_axes=[]) for one in (1.6, 0.1))
+        >>> [axes.get_title() for axes in Measured(gap, std, 0 * std).plot()[:2]]
+        ['', 'Error (%)']
+        """
+        if self.value.axes_manager.signal_dimension:
+            from hyperspy_zlpml.signals.maps.spectra_figure import plot_spectra
+
+            return plot_spectra({title_of(self.value): self}, indices)
+        from hyperspy_zlpml.signals.maps.figure import plot_maps
+
+        if indices is not None:
+            arguments.refuse(indices, "indices", "none for a map, of which all pixels are shown")
+        return plot_maps({"value": self})
+
+    @property
     def error(self):
         """Both errors together, square root of the sum of their squares (ndarray)."""
         return np.hypot(self.std.data, self.systematic.data)
@@ -134,145 +178,6 @@ class Measured:
 
     def __repr__(self):
         return f"<Measured, {title_of(self.value)}: {self.summary}>"
-
-
-def title_of(signal):
-    """Read the title of a signal; that of reasons names what they are reasons of.
-
-    Parameters
-    ----------
-    signal : BaseSignal
-
-    Returns
-    -------
-    str
-    """
-    return signal.metadata.get_item("General.title", "").replace(_REASONS_OF, "")
-
-
-def units_of(signal):
-    """Read the units of a map, empty where it has none.
-
-    Parameters
-    ----------
-    signal : BaseSignal
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> from hyperspy.signals import BaseSignal
-    >>> from hyperspy_zlpml.signals.maps.native import units_of
-    >>> signal = BaseSignal([1.0])
-    >>> signal.metadata.Signal.quantity = "Energy (eV)"
-    >>> units_of(signal)
-    'eV'
-    """
-    quantity = signal.metadata.get_item("Signal.quantity", "")
-    return quantity.rpartition("(")[2].rstrip(")") if quantity.endswith(")") else ""
-
-
-def summary(values, std=None, systematic=None, units=""):
-    """Say in a few words what a map holds.
-
-    Parameters
-    ----------
-    values : ndarray
-        NaN where a pixel has no number; infinite ones, as indices of metals, are counted apart.
-    std, systematic : ndarray, optional
-        Its errors.
-    units : str
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.signals.maps.native import summary
-    >>> gap = np.array([1.6, 1.7, np.nan])
-    >>> summary(gap, 0.1 + 0 * gap, 0.02 + 0 * gap, units="eV")
-    'median 1.65 +- 0.1 (std) +- 0.02 (systematic) eV in 2 of 3 pixels'
-    """
-    known, n_infinite = np.isfinite(values), int(np.isinf(values).sum())
-    infinite = f"infinite in {n_infinite} of {known.size} pixels"
-    if not known.any():
-        return infinite if n_infinite else f"no number in {known.size} pixels"
-    largest = np.abs(values[known]).max()
-    errors = [
-        f"+- {np.nanmedian(error[known]):.2g} ({name})"
-        for name, error in (("std", std), ("systematic", systematic))
-        if error is not None and np.nanmax(error[known], initial=0.0) > _ROUNDING * largest
-    ]
-    words = [f"median {np.median(values[known]):.4g}", *errors, units]
-    found = f"{' '.join(filter(None, words))} in {known.sum()} of {known.size} pixels"
-    return f"{found}, {infinite}" if n_infinite else found
-
-
-def has_legend(signal):
-    """Tell whether a map is one of reasons.
-
-    Parameters
-    ----------
-    signal : BaseSignal
-
-    Returns
-    -------
-    bool
-    """
-    return signal.metadata.has_item(_LEGEND)
-
-
-def count_reasons(codes):
-    """Count the reasons of some pixels, the most frequent first.
-
-    Parameters
-    ----------
-    codes : ndarray of int
-
-    Returns
-    -------
-    dict of Reason to int
-        Without pixels that have none.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.signals.maps.native import count_reasons
-    >>> {reason.name: n for reason, n in count_reasons(np.array([0, 8, 5, 5])).items()}
-    {'NOT_SIGNIFICANT': 2, 'MISFIT': 1}
-    """
-    found, counts = np.unique(codes, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    return {Reason(int(found[k])): int(counts[k]) for k in order if found[k] != Reason.NONE}
-
-
-def answers(reasons):
-    """Say how many pixels have an answer that holds, and why others have not.
-
-    Parameters
-    ----------
-    reasons : BaseSignal
-        Of :func:`reason_map`.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy.signals import BaseSignal
-    >>> from hyperspy_zlpml.signals.maps.native import answers
-    >>> answers(BaseSignal(np.array([0, 0, 5])))
-    '2 of 3 pixels hold, NOT_SIGNIFICANT 1'
-    """
-    codes = np.asarray(reasons.data)
-    others = [f"{reason.name} {n}" for reason, n in count_reasons(codes).items()]
-    return ", ".join([f"{int((codes == Reason.NONE).sum())} of {codes.size} pixels hold", *others])
 
 
 def reason_map(removal, reasons, title):
@@ -306,6 +211,6 @@ def reason_map(removal, reasons, title):
     'NO_CROSSING: the function does not cross zero'
     """
     codes = np.where(np.isnan(reasons), Reason.LEFT_OUT, reasons).astype(np.int16)
-    signal = plain_map(removal, codes, f"{_REASONS_OF}{title}", "Reason")
-    signal.metadata.set_item(_LEGEND, legend())
+    signal = plain_map(removal, codes, f"{REASONS_OF}{title}", "Reason")
+    signal.metadata.set_item(LEGEND, legend())
     return signal

@@ -194,12 +194,12 @@ class PeakMethods:
         True
         """
         peaks, is_one = peaks_of(peaks, self)
-        settings = _checked(self, peaks, threshold, single_scattering, side)
+        settings, beam = _checked(self, peaks, threshold, single_scattering, side)
         pool = pool_of(self, pool)
         plan = Plan(
             function=partial(fit_peaks, **settings),
             width=len(peaks) * WIDTH,
-            finish=partial(_finished, peaks=peaks, is_one=is_one, weight=settings["weight"]),
+            finish=partial(_finished, peaks=peaks, is_one=is_one, beam=beam),
             title="Fitting peaks",
         )
         if pool is not None:
@@ -210,16 +210,16 @@ class PeakMethods:
         return self._carry_out(plan, show_progressbar)
 
 
-def _finished(removal, found, *, peaks, is_one, weight, order=slice(None)):
+def _finished(removal, found, *, peaks, is_one, beam, order=slice(None)):
     """Make maps of the numbers of all peaks, which come in another order where they are pooled."""
     found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))[..., order, :]
     axis = removal._like.axes_manager.signal_axes[0]
     around = Surroundings(
-        centre=removal.removed.centre,
-        fwhm=removal.removed.fwhm,
+        centre=removal.centre,
+        fwhm=removal.fwhm,
         unit=1.0 if axis.is_binned else axis.scale,
         factor=removal._factor,
-        weight=weight,
+        beam=beam,
     )
     fits = [_as_fit(removal, peak, found[..., k, :], around) for k, peak in enumerate(peaks)]
     return fits[0] if is_one else fits
@@ -241,7 +241,7 @@ def _fit_flat(losses, **settings):
 
 
 def _checked(removal, peaks, threshold, single_scattering, side):
-    """Check arguments; settings of the fit in eV."""
+    """Check arguments; settings of the fit in eV, and the beam where there is a plasmon."""
     arguments.within(threshold, "threshold", 0, _MOST_CERTAIN)
     arguments.flag(single_scattering, "single_scattering")
     arguments.choice(side, "side", _SIDES)
@@ -254,20 +254,20 @@ def _checked(removal, peaks, threshold, single_scattering, side):
     scaled = [peak.scaled(removal._factor) for peak in peaks]
     _check_axis(removal, scaled, side)
     beam = beam_of(removal, "fit_peaks: plasmons") if has_plasmon else None
-    return {
+    settings = {
         "peaks": scaled,
         "threshold": threshold,
         "weight": beam.angular_logarithm if beam else None,
         "is_single": single_scattering,
         "is_gain": side == "gain",
     }
+    return settings, beam
 
 
 def _check_axis(removal, peaks, side):
     """Raise ValueError unless the axis holds the peaks in some spectrum."""
-    removed = removal.removed
-    energy, centre = removed.spectra.energy, removed.centre
-    farthest = energy[-1] - np.nanmin(centre) if side == "loss" else np.nanmax(centre) - energy[0]
+    energy, peak = removal.removed.spectra.energy, removal.removed.typical
+    farthest = energy[-1] - peak.first if side == "loss" else peak.last - energy[0]
     off = [peak.energy for peak in peaks if peak.energy > farthest]
     if off:
         factor = removal._factor

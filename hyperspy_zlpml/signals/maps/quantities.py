@@ -5,7 +5,8 @@ import numpy as np
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
-from hyperspy_zlpml.signals.maps.native import Measured, title_of, units_of
+from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.maps.words import title_of, units_of
 
 #: Quantity of a map that may be given, by the name of the argument, and where there is one.
 _QUANTITIES = {

@@ -1,24 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the results of all methods that make maps have in common: a summary, figures, and a folder."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import ClassVar
 
 import numpy as np
+from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.signals.maps.native import (
-    Measured,
-    answers,
-    has_legend,
-    summary,
-    title_of,
-    units_of,
-)
+from hyperspy_zlpml.signals.maps import files
+from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.maps.words import answers, has_legend, summary, title_of, units_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.saving import save_together
+from hyperspy_zlpml.signals.wrapping import Slicer, cut_map
 
 #: Ends of titles that say no more than the name of a result does.
 _ENDS = ("", "function")
@@ -28,6 +25,19 @@ _SUMMARY = "summary.txt"
 
 class MapRecord:
     """Record of signals, by itself or within a result."""
+
+    @property
+    def inav(self):
+        """Pixels or regions of all maps and spectra, ``found.inav[10:20, 5]``, as HyperSpy slices signals.
+
+        It is the same kind of result. Single numbers, and what is told of clusters, stay those of the
+        whole image.
+        """
+        return Slicer(self._within)
+
+    def _within(self, slices):
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: _cut(part, slices) for name, part in parts.items()})
 
     def _parts(self):
         """List the public parts, those of records within it too, by their names."""
@@ -85,11 +95,12 @@ class MapResult(MapRecord):
         return [(name, _words(part, insignificant)) for name, part in parts.items()]
 
     def save(self, directory, overwrite=None):
-        """Write all maps and spectra into a folder of their own, with a summary in words.
+        """Write all maps and spectra into a folder of their own, to be read by :func:`hyperspy_zlpml.load_maps`.
 
         Each is a ``.zspy`` of its name, ``gap.zspy`` with the noise variance of it, ``gap_std.zspy`` and
-        ``gap_systematic.zspy``; ``hyperspy.api.load`` reads them. The folder is made aside and takes
-        its place when all is written: an interrupted save leaves what was there before.
+        ``gap_systematic.zspy``, which ``hyperspy.api.load`` reads, too; beside them are a summary in words and
+        what the result is made of. The folder is made aside and takes its place when all is written: an
+        interrupted save leaves what was there before.
 
         Parameters
         ----------
@@ -110,52 +121,51 @@ class MapResult(MapRecord):
         """
         arguments.optional_flag(overwrite, "overwrite")
         directory = arguments.path(directory, "directory")
+        signals, content = files.written(self._alone())
         save_together(
-            self._signals(),
-            {_SUMMARY: f"{self.summary}\n".encode()},
+            signals,
+            {_SUMMARY: f"{self.summary}\n".encode(), files.RESULT: content},
             directory,
             overwrite=overwrite,
             show_progressbar=wants_progressbar(None),
             kinds=self._names(),
         )
 
-    def _signals(self):
-        """Collect all signals by the names of their files."""
-        found = {}
-        for name, part in self._parts().items():
-            name = name.replace(".", "_")
-            if isinstance(part, Measured):
-                found[name] = part.value
-                found |= {f"{name}_{kind}": getattr(part, kind) for kind in Measured.errors}
-            elif hasattr(part, "axes_manager"):
-                found[name] = part
-        return found
+    def _alone(self):
+        """Take the result without the removal that it is of, which is kept by itself."""
+        has_one = any(field.name == "_removal" for field in fields(self))
+        return replace(self, _removal=None) if has_one else self
 
     def _names(self):
         """List the names that files of such a result may have, whatever was asked for."""
-        names = [name.replace(".", "_") for name in self._parts()]
-        kinds = ("", *(f"_{error}" for error in Measured.errors))
-        return {f"{name}{kind}" for name in names for kind in kinds}
+        names = {*self._parts(), *(field.name for field in fields(self))}
+        kinds = ("value", *Measured.errors)
+        ways = [name for one in names for name in (one, *(f"{one}.{kind}" for kind in kinds))]
+        return {files.name_of(way) for way in ways}
 
     def plot(self):
         """Plot maps beside their whole errors.
 
         Grey pixels have no number, and are hatched where a reason says why; numbers that are to be
-        read with care are hatched the other way. The legend counts the reasons.
+        read with care are hatched the other way. The legend counts the reasons. Of maps with more than
+        two axes sliders choose the images: in figures that are dead pictures, choose by
+        ``found.inav[..., 3].plot()``.
 
         Returns
         -------
         list of matplotlib.axes.Axes
-
-        Raises
-        ------
-        ValueError
-            If the maps have more than two dimensions.
         """
         from hyperspy_zlpml.signals.maps.figure import plot_maps
 
         shown = {name: getattr(self, name) for name in self._plotted}
         return plot_maps({name: one for name, one in shown.items() if one}, self.reason)
+
+
+def _cut(part, slices):
+    """Take some pixels of a part of a result; what has none stays as it is."""
+    if isinstance(part, BaseSignal):
+        return cut_map(part, slices)
+    return part.inav[slices] if hasattr(part, "inav") else part
 
 
 def _words(part, insignificant):

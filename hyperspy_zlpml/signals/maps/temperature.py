@@ -137,10 +137,10 @@ class TemperatureMethods:
 
 def _check_axis(removal, left):
     """Raise ValueError unless the axis reaches the energies to compare, from left (eV), on both sides."""
-    removed, factor = removal.removed, removal._factor
-    energy, centre = removed.spectra.energy, np.nanmedian(removed.centre)
-    least = 2 * np.nanmedian(removed.fwhm) if left is None else left
-    for side, reach in (("below", centre - energy[0]), ("above", energy[-1] - centre)):
+    energy, factor = removal.removed.spectra.energy, removal._factor
+    peak = removal.removed.typical
+    least = 2 * peak.fwhm if left is None else left
+    for side, reach in (("below", peak.centre - energy[0]), ("above", energy[-1] - peak.centre)):
         if reach < least:
             raise ValueError(
                 f"left: expected an energy axis that reaches {least / factor:.4g} {side} the peak, for "

@@ -261,7 +261,7 @@ class ThicknessMethods:
         )
         _check_tail(tail_exponent, tail_exponent_error)
         removed = self.removed
-        energy, centre = removed.spectra.energy, np.nanmedian(removed.centre)
+        energy, peak = removed.spectra.energy, removed.typical
         retarded = np.asarray
         if n is not None:
             index, error = index_of(self, n, n_error)
@@ -270,10 +270,10 @@ class ThicknessMethods:
             function=partial(
                 measure_thickness,
                 beam=_beam_if_known(self),
-                last=centre + _last_energy(self, right),
+                last=peak.centre + _last_energy(self, right),
                 tail_exponent=tail_exponent,
                 tail_error=tail_exponent_error,
-                rebin=channels_to_sum(np.nanmedian(removed.fwhm), energy[1] - energy[0]),
+                rebin=channels_to_sum(peak.fwhm, energy[1] - energy[0]),
             ),
             width=len(COLUMNS),
             finish=partial(_as_maps, scales=scales, retarded=retarded),

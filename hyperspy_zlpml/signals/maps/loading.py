@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read results of methods that make maps."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.physics.band_gap import GapSettings
+from hyperspy_zlpml.physics.kinematics import Beam
+from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
+from hyperspy_zlpml.removal.codec import RemovalFileError
+from hyperspy_zlpml.signals.maps import files
+from hyperspy_zlpml.signals.maps.band_gap import BandGap
+from hyperspy_zlpml.signals.maps.components import Surroundings
+from hyperspy_zlpml.signals.maps.dielectric import Crossings, Dielectric, Zero
+from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.maps.peaks import PeakFit
+from hyperspy_zlpml.signals.maps.retardation import Retardation
+from hyperspy_zlpml.signals.maps.temperature import Temperature
+from hyperspy_zlpml.signals.maps.thickness import Thickness
+from hyperspy_zlpml.signals.result import ZLPRemoval
+
+#: Records that a result may be, or hold.
+_KNOWN = (
+    BandGap,
+    Beam,
+    Crossings,
+    Dielectric,
+    Exciton,
+    GapSettings,
+    Measured,
+    PeakFit,
+    Plasmon,
+    Retardation,
+    Surroundings,
+    Temperature,
+    Thickness,
+    Zero,
+)
+
+
+def load_maps(directory, removal=None, lazy=False):
+    """Read a result that ``save`` of a method that makes maps wrote.
+
+    It is what was saved, with its methods: to print, to plot, to cut, and to give to other methods with
+    its errors.
+
+    Parameters
+    ----------
+    directory : str or Path
+    removal : ZLPRemoval, optional
+        The one that the maps are of: what is drawn anew from spectra needs it, ``curve``, ``plot_fit`` and
+        ``plot_line`` of band gaps.
+    lazy : bool
+        Whether spectra, as dielectric functions, are left in their files until they are needed; maps are read.
+
+    Returns
+    -------
+    BandGap, Dielectric, PeakFit, Retardation, Temperature or Thickness
+
+    Raises
+    ------
+    RemovalFileError
+        If the folder holds no such result, or its files were altered or do not belong together.
+    ValueError
+        If the removal is of other pixels.
+    OSError
+        If a file cannot be read.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import hyperspy_zlpml
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> s = ws2_like((4, 4), n_channels=512, scale=0.1, random_state=0).signal
+    >>> r = s.remove_zlp_ml(
+    ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
+    ... )
+    >>> found = r.thickness(density=7.5, show_progressbar=False)
+    >>> with TemporaryDirectory() as folder:
+    ...     found.save(f"{folder}/thickness")
+    ...     again = hyperspy_zlpml.load_maps(f"{folder}/thickness")
+    >>> again.summary == found.summary
+    True
+    """
+    directory = Path(arguments.path(directory, "directory"))
+    arguments.flag(lazy, "lazy")
+    if removal is not None:
+        arguments.instance(removal, "removal", ZLPRemoval)
+    if directory.is_file():
+        raise RemovalFileError(
+            f"{directory}: expected the folder that found.save wrote, got a file; single maps are read by "
+            "hyperspy.api.load."
+        )
+    found = files.read(directory, _KNOWN, lazy)
+    if removal is None:
+        return found
+    shape = getattr(found, found._first).value.data.shape
+    if shape != (removal.removed.shape[:-1] or (1,)):
+        raise ValueError(
+            f"removal: expected the one that the maps are of, {shape}, got one of "
+            f"{removal.removed.shape[:-1]}."
+        )
+    return replace(found, _removal=removal) if hasattr(found, "_removal") else found

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say in words what maps hold: titles, units, medians, and the reasons that there are."""
+
+import numpy as np
+
+from hyperspy_zlpml.physics.reasons import Reason
+
+#: Where the metadata keep what the numbers of a map of reasons mean.
+LEGEND = "ZLP_ML.legend"
+#: How the titles of maps of reasons begin, after the title of the data.
+REASONS_OF = "reasons of "
+#: Errors below this part of the largest value are those of rounding.
+_ROUNDING = 1e-12
+
+
+def title_of(signal):
+    """Read the title of a signal; that of reasons names what they are reasons of.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    str
+    """
+    return signal.metadata.get_item("General.title", "").replace(REASONS_OF, "")
+
+
+def units_of(signal):
+    """Read the units of a map, empty where it has none.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from hyperspy.signals import BaseSignal
+    >>> from hyperspy_zlpml.signals.maps.words import units_of
+    >>> signal = BaseSignal([1.0])
+    >>> signal.metadata.Signal.quantity = "Energy (eV)"
+    >>> units_of(signal)
+    'eV'
+    """
+    quantity = signal.metadata.get_item("Signal.quantity", "")
+    return quantity.rpartition("(")[2].rstrip(")") if quantity.endswith(")") else ""
+
+
+def summary(values, std=None, systematic=None, units=""):
+    """Say in a few words what a map holds.
+
+    Parameters
+    ----------
+    values : ndarray
+        NaN where a pixel has no number; infinite ones, as indices of metals, are counted apart.
+    std, systematic : ndarray, optional
+        Its errors.
+    units : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.signals.maps.words import summary
+    >>> gap = np.array([1.6, 1.7, np.nan])
+    >>> summary(gap, 0.1 + 0 * gap, 0.02 + 0 * gap, units="eV")
+    'median 1.65 +- 0.1 (std) +- 0.02 (systematic) eV in 2 of 3 pixels'
+    """
+    known, n_infinite = np.isfinite(values), int(np.isinf(values).sum())
+    infinite = f"infinite in {n_infinite} of {known.size} pixels"
+    if not known.any():
+        return infinite if n_infinite else f"no number in {known.size} pixels"
+    largest = np.abs(values[known]).max()
+    errors = [
+        f"+- {np.nanmedian(error[known]):.2g} ({name})"
+        for name, error in (("std", std), ("systematic", systematic))
+        if error is not None and np.nanmax(error[known], initial=0.0) > _ROUNDING * largest
+    ]
+    words = [f"median {np.median(values[known]):.4g}", *errors, units]
+    found = f"{' '.join(filter(None, words))} in {known.sum()} of {known.size} pixels"
+    return f"{found}, {infinite}" if n_infinite else found
+
+
+def has_legend(signal):
+    """Tell whether a map is one of reasons.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    bool
+    """
+    return signal.metadata.has_item(LEGEND)
+
+
+def count_reasons(codes):
+    """Count the reasons of some pixels, the most frequent first.
+
+    Parameters
+    ----------
+    codes : ndarray of int
+
+    Returns
+    -------
+    dict of Reason to int
+        Without pixels that have none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.signals.maps.words import count_reasons
+    >>> {reason.name: n for reason, n in count_reasons(np.array([0, 8, 5, 5])).items()}
+    {'NOT_SIGNIFICANT': 2, 'MISFIT': 1}
+    """
+    found, counts = np.unique(codes, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return {Reason(int(found[k])): int(counts[k]) for k in order if found[k] != Reason.NONE}
+
+
+def answers(reasons):
+    """Say how many pixels have an answer that holds, and why others have not.
+
+    Parameters
+    ----------
+    reasons : BaseSignal
+        Of :func:`.reason_map`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy.signals import BaseSignal
+    >>> from hyperspy_zlpml.signals.maps.words import answers
+    >>> answers(BaseSignal(np.array([0, 0, 5])))
+    '2 of 3 pixels hold, NOT_SIGNIFICANT 1'
+    """
+    codes = np.asarray(reasons.data)
+    others = [f"{reason.name} {n}" for reason, n in count_reasons(codes).items()]
+    return ", ".join([f"{int((codes == Reason.NONE).sum())} of {codes.size} pixels hold", *others])
