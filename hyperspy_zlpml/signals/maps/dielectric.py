@@ -2,7 +2,7 @@
 """Dielectric functions with errors, and the method that makes them."""
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import dask.array as da
@@ -12,8 +12,10 @@ from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.collection import as_parallel
-from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
+from hyperspy_zlpml.physics.dielectric import dielectric_block
+from hyperspy_zlpml.physics.film_tables import FilmTables
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
+from hyperspy_zlpml.physics.material import NUMBERS, SPECTRA, Analysis, film_table
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.given import (
     check_unused,
@@ -38,6 +40,12 @@ _MOST_ENERGIES = 2048
 _FEWEST_ENERGIES = 16
 #: Part of the data, on both ends, that a figure does not show where it is far off.
 _CUT = 1.0
+#: From what the losses of films are computed.
+_FILMS = ("clusters", "pixels")
+#: Most refractive indices of an image that make materials of their own.
+_MOST_INDICES = 4
+#: Most spectra of which the mean of a material is taken.
+_MOST_SPECTRA = 48
 #: Zeros in the order of :class:`Crossings`.
 _ZEROS = ("rising", "falling")
 
@@ -199,6 +207,7 @@ class DielectricMethods:
         metal=False,
         surface=False,
         relativistic=False,
+        film="clusters",
         show_progressbar=None,
     ):
         r"""Compute the dielectric function of each pixel by Kramers-Kronig analysis, with errors.
@@ -241,14 +250,17 @@ class DielectricMethods:
         Returns
         -------
         Dielectric
-            ``epsilon`` is a :class:`exspy.signals.DielectricFunction`; spectra are lazy where the
-            data are, maps are in memory.
+            ``epsilon`` is a :class:`exspy.signals.DielectricFunction`; maps are in memory. Spectra are
+            lazy where the data are: computed once, and kept in files of dask's
+            ``temporary_directory`` as long as they are used.
 
         Raises
         ------
         ValueError
             If none or both of n and thickness are given, one is impossible or a map of another
             shape, or beam energy and angles are missing in the metadata.
+        OSError
+            If data are lazy and there is no room for the files of their spectra.
 
         Notes
         -----
@@ -291,6 +303,7 @@ class DielectricMethods:
         flags = {"surface": surface, "relativistic": relativistic}
         for name, value in flags.items():
             arguments.flag(value, name)
+        arguments.choice(film, "film", _FILMS)
         grid, rebin = _grid_of(self)
         analysis = Analysis(
             grid=grid,
@@ -299,7 +312,10 @@ class DielectricMethods:
             by_index=thickness is None,
             **flags,
         )
-        return self._carry_out(_plan(self, given, error, analysis), show_progressbar)
+        plan = _plan(given, error, analysis)
+        if analysis.excess.is_film and film == "clusters":
+            plan = replace(plan, ready=partial(_with_films, analysis=analysis))
+        return self._carry_out(plan, show_progressbar)
 
 
 def _checked_given(removal, n, thickness, *, errors, metal):
@@ -354,34 +370,50 @@ def _grid_of(removal):
     return LossGrid(step, size, window=2 * int(fwhm / step / 2) + 1), rebin
 
 
-def _plan(removal, given, error, analysis):
-    """Plan spectra and maps; where data are lazy maps alone, beside which spectra are lazy."""
-    block = partial(dielectric_block, analysis=analysis)
-    first, width = len(SPECTRA) * analysis.grid.size, analysis.width
-    lazily = removal.removed.is_lazy
+def _plan(given, error, analysis):
+    """Plan spectra and maps."""
     return Plan(
-        function=partial(_numbers_alone, block=block, first=first) if lazily else block,
-        width=len(NUMBERS) if lazily else width,
-        finish=partial(_finished, given=given, error=error, analysis=analysis),
+        function=partial(dielectric_block, analysis=analysis),
+        width=analysis.width,
+        finish=partial(_finished, analysis=analysis),
         title="Computing dielectric functions",
         others=(given, error),
+        spectra=(len(SPECTRA), analysis.grid.size),
     )
 
 
-def _finished(removal, numbers, given, error, analysis):
-    """Wrap everything; spectra of lazy data are a pass of their own, whenever they are asked for."""
-    columns, removed = numbers, removal.removed
-    if removed.is_lazy:
-        block = partial(dielectric_block, analysis=analysis)
-        columns = removed.map_losses(block, analysis.width, given, error, lazy=True)
-    spectra = {name: columns[..., analysis.columns(name)] for name in SPECTRA}
+def _with_films(removal, plan, analysis):
+    """Compute what films of the materials of an image add, and plan with these tables."""
+    removed, (given, error) = removal.removed, plan.others
+    kinds = _materials(removed, given)
+    # Vacuum among the specimen tells nothing of it.
+    usable = np.isfinite(removed.centre) & ~np.isnan(given) & ~removed.vacuum
+    tables = []
+    for kind in range(kinds.max() + 1):
+        rows = np.flatnonzero(usable & (kinds == kind))
+        rows = rows[:: -(-rows.size // _MOST_SPECTRA) or 1]
+        table = FilmTables.unknown(analysis.grid.size)
+        if rows.size:
+            table = film_table(removed.losses_of(rows), given.ravel()[rows], analysis)
+        tables.append(table)
+    function = partial(dielectric_block, analysis=analysis, films=FilmTables.join(tables))
+    return replace(plan, function=function, others=(given, error, kinds.astype(float)))
+
+
+def _materials(removed, given):
+    """Give numbers to what pixels are made of: clusters, and in them indices where these are few."""
+    indices = np.unique(given[~np.isnan(given)])
+    is_few = indices.size <= _MOST_INDICES
+    of_index = np.searchsorted(indices, given) if is_few else np.zeros(given.shape, int)
+    both = np.stack([np.ravel(removed.clusters), np.ravel(of_index)])
+    return np.unique(both, axis=1, return_inverse=True)[1].reshape(given.shape)
+
+
+def _finished(removal, numbers, analysis):
+    """Wrap everything."""
+    spectra = {name: numbers[..., analysis.columns(name)] for name in SPECTRA}
     numbers = np.moveaxis(np.asarray(numbers[..., -len(NUMBERS) :]), -1, 0)
     return _wrapped(removal, spectra, dict(zip(NUMBERS, numbers, strict=True)), analysis.grid)
-
-
-def _numbers_alone(losses, given, error, block, first):
-    """Compute what maps need, without the spectra."""
-    return block(losses, given, error)[:, first:]
 
 
 def _wrapped(removal, spectra, numbers, grid):
