@@ -309,8 +309,8 @@ def coverage_rows(kind, found):
     """Parts of the claimed intervals that hold the truth, in windows of energy."""
     rows = {}
     for number, part in ((1, np.real), (2, np.imag)):
-        std = found.of(getattr(found.result, f"eps{number}_std"))
-        systematic = found.of(getattr(found.result, f"eps{number}_systematic"))
+        measured = getattr(found.result, f"eps{number}")
+        std, systematic = found.of(measured.std), found.of(measured.systematic)
         for name, truth, width in (
             ("truth at the resolution in std", found.blurred, std),
             ("truth in std and systematic", found.true, np.hypot(std, systematic)),

@@ -87,6 +87,27 @@ class SingleScattering(PerSpectrum):
         """Energy of every channel from the peak of its spectrum, array of shape (n, n_energy)."""
         return self.energy - self.centre[:, None]
 
+    def given_back(self, hidden):
+        """Give back losses that were taken for zero-loss peak, to first order.
+
+        Parameters
+        ----------
+        hidden : GivenBack
+
+        Returns
+        -------
+        SingleScattering
+        """
+        counts, directions = hidden.applied(self.counts, self.directions)
+        intensity, of_intensity = hidden.applied(self.intensity, self.intensity_directions)
+        return replace(
+            self,
+            counts=counts,
+            directions=directions,
+            intensity=intensity,
+            intensity_directions=of_intensity,
+        )
+
     def noise_of(self, weights):
         """Compute the variance of the counting noise in weighted sums over the channels.
 

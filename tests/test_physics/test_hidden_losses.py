@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.physics import Beam, Losses
-from hyperspy_zlpml.physics.hidden_losses import onset_of, with_hidden_losses
+from hyperspy_zlpml.physics.hidden_losses import hidden_losses, onset_of
 
 BEAM = Beam(energy=200.0, collection_angle=15.0)
 ENERGY = np.arange(-2.0, 8.0, 0.05)
@@ -30,7 +30,8 @@ def matched(slope, noise=0.0):
     weighted = derivatives[:, window] / variance[window]
     covariance = np.linalg.inv(weighted @ derivatives[:, window].T + np.eye(2))
     fitted = covariance @ (weighted @ (counts - peak)[window])
-    directions = np.linalg.cholesky(covariance).T @ derivatives
+    of_limit = np.zeros((1, ENERGY.size))  # the choice of E_I, here without any effect
+    directions = np.vstack([np.linalg.cholesky(covariance).T @ derivatives, of_limit])
     true = counts - peak
     return true, Losses(
         energy=ENERGY,
@@ -46,6 +47,11 @@ def matched(slope, noise=0.0):
         is_vacuum=np.zeros(1, bool),
         response=np.ones((1, 81)) / 81,
     )
+
+
+def with_hidden_losses(losses, beam):
+    zlp, directions = hidden_losses(losses, beam).applied(losses.zlp, losses.directions)
+    return replace(losses, zlp=zlp, directions=directions)
 
 
 @pytest.mark.parametrize("slope", [300.0, 3000.0])
