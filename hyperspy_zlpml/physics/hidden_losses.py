@@ -22,7 +22,7 @@ _LAST_ONSET = 0.9
 #: Rise of the losses over one FWHM, relative to them, that tells where they begin.
 _FLATTEST = 0.05
 #: Error of the correction, relative to it.
-_RELATIVE_ERROR = 0.5
+_RELATIVE_ERROR = 0.7
 
 
 @dataclass(frozen=True)

@@ -355,8 +355,8 @@ class Measured(NamedTuple):
     Attributes
     ----------
     losses, variance : ndarray of shape (n_spectra, size)
-    blurred : ndarray of shape (n_spectra, size)
-        Losses at the resolution once more.
+    sharpened : ndarray of shape (n_spectra, size)
+        Losses that differ from the measured ones about as these do from those without response.
     directions : ndarray of shape (n_spectra, n_directions, size)
     intensities : ndarray of shape (n_spectra, n_directions)
         Counts of the ZLP, changed as the directions say.
@@ -365,7 +365,7 @@ class Measured(NamedTuple):
 
     losses: np.ndarray
     variance: np.ndarray
-    blurred: np.ndarray
+    sharpened: np.ndarray
     directions: np.ndarray
     intensities: np.ndarray
     is_vacuum: np.ndarray
@@ -378,23 +378,33 @@ class Measured(NamedTuple):
         return cls(
             losses=scattering.counts / divisor,
             variance=scattering.variance / divisor**2,
-            blurred=_blurred(scattering.counts, losses, grid) / divisor,
+            sharpened=_sharpened(scattering.counts, losses, grid) / divisor,
             directions=scattering.directions / divisor,
             intensities=scattering.intensity[:, None] + scattering.intensity_directions,
             is_vacuum=losses.is_vacuum,
         )
 
 
-def _blurred(counts, losses, grid):
-    """Convolve counts at the nodes with the peak of their spectra."""
+def _sharpened(counts, losses, grid):
+    """Estimate counts without the response, from those blurred by it once and twice more.
+
+    With b the blur, counts t before it are ``b t - (b - 1) t``, and ``(b - 1) t`` of what was measured,
+    ``d = b t``, is ``(b - 1) d - (b - 1)^2 d`` to second order (P. H. van Cittert, Z. Phys. 69, 298 (1931)).
+    """
     n_half = min(int(losses.distance[-1] / grid.step), grid.size - 1)
     distance = grid.step * np.arange(-n_half, n_half + 1)
     response = np.array([np.interp(distance, losses.distance, one) for one in losses.response])
     response /= response.sum(-1, keepdims=True)
-    # Losses go on beyond the end as they are there, and are none below zero.
-    longer = np.pad(counts, ((0, 0), (n_half, n_half)), constant_values=0.0)
-    longer[:, grid.size + n_half :] = counts[:, -1:]
-    return fftconvolve(longer, response, mode="same", axes=-1)[:, n_half : grid.size + n_half]
+
+    def blurred(values):
+        # Losses go on beyond the end as they are there, and are none below zero.
+        longer = np.pad(values, ((0, 0), (n_half, n_half)), constant_values=0.0)
+        longer[:, grid.size + n_half :] = values[:, -1:]
+        full = fftconvolve(longer, response, mode="same", axes=-1)
+        return full[:, n_half : grid.size + n_half]
+
+    once = blurred(counts)
+    return 3 * (counts - once) + blurred(once)
 
 
 def is_significant(measured, material):
