@@ -11,6 +11,7 @@ import numpy as np
 
 from hyperspy_zlpml.physics.deconvolution import single_scattering, summed_channels, up_to
 from hyperspy_zlpml.physics.extrapolation import fit_tail
+from hyperspy_zlpml.physics.hidden_losses import hidden_losses
 from hyperspy_zlpml.physics.kinematics import BOHR_RADIUS
 from hyperspy_zlpml.physics.reasons import Reason
 
@@ -134,7 +135,9 @@ def measure_thickness(  # noqa: PLR0913
     total = total_scattering(single, collected, tail, tail_error)
     nm = total.scaled(np.nan)
     if beam:
-        nm = sum_rule(single, collected, tail, tail_error).scaled(4 * BOHR_RADIUS * beam.kinetic)
+        # As for the dielectric function: it rests upon the same losses below E_I.
+        full = single.given_back(hidden_losses(losses, beam))
+        nm = sum_rule(full, collected, tail, tail_error).scaled(4 * BOHR_RADIUS * beam.kinetic)
     missing = _PART * ratio - total.value > np.maximum(_IMPOSSIBLE * total.std, _MISSING)
     with np.errstate(divide="ignore", invalid="ignore"):
         significance = ratio / ratio_std

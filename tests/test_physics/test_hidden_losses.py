@@ -118,3 +118,14 @@ def test_losses_without_a_gap_have_no_onset():
     true, losses = matched(1000.0)
     exact = replace(losses, zlp=losses.counts - true)
     assert onset_of(exact, BEAM)[0] == 0.0
+
+
+def test_errors_that_are_larger_than_the_match_give_back_no_more_than_a_part():
+    """Without vacuum the tail is a guess: its error says nothing of what the match took."""
+    _, losses = matched(3000.0)
+    doubtful = replace(losses, directions=30.0 * losses.directions)
+    near = (ENERGY > LIMIT) & (ENERGY < LIMIT + 0.3)
+    before, after = (
+        one.subtracted[0, near].sum() for one in (doubtful, with_hidden_losses(doubtful, BEAM))
+    )
+    assert 1.2 < after / before < 1.5
