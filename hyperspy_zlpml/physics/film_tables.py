@@ -15,7 +15,7 @@ from hyperspy_zlpml.physics.loss_probability import volume_factor
 from hyperspy_zlpml.physics.retardation import face_loss, retarded_excess
 
 #: Thicknesses at which losses are computed.
-_N_THICKNESSES = 48
+_N_THICKNESSES = 32
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class FilmTables(PerSpectrum):
 
         Examples
         --------
+        Light that a film guides is lost at 3 eV, more of it in a thick film; at 20 eV, above the
+        absorption, faces take from the volume, most of a thin one:
+
         >>> import numpy as np
         >>> from hyperspy_zlpml.physics import Beam
         >>> from hyperspy_zlpml.physics.dielectric_models import OscillatorModel
@@ -67,6 +70,8 @@ class FilmTables(PerSpectrum):
         >>> epsilon = OscillatorModel(((300.0, 10.0, 2.0),)).epsilon(energy)
         >>> films = FilmTables.of(energy, epsilon, (20.0, 200.0), beam)
         >>> films.per_thickness(np.zeros(2, int), np.array([30.0, 150.0])).round(3)
+        array([[ 0.024, -0.452],
+               [ 0.023, -0.089]])
         """
         thickness = np.geomspace(*ends, _N_THICKNESSES)
         unit = volume_factor(beam) * beam.angular_logarithm(energy)

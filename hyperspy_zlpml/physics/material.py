@@ -41,7 +41,7 @@ _NEAREST_RETARDED = 3.0
 #: Parts of Im[-1/eps] that are tried to see whether smaller losses of the volume would do as well.
 _SMALLER = (0.03, 0.1, 0.3)
 #: Tables of films reach this many times beyond the thicknesses that are seen.
-_WIDER = 2.0
+_WIDER = 1.5
 #: Spectra among the columns that a block gives, each of the size of the grid.
 SPECTRA = ("eps1", "eps2", "eps1_std", "eps2_std", "eps1_systematic", "eps2_systematic")
 #: Numbers among the columns, each with its error, what is systematic of it, or its probability.

@@ -85,11 +85,11 @@ def test_thickness_is_that_of_the_sum_rule(sample, removal, end):
     found = removal.dielectric_function(n=N).thickness
     specimen = specimen_of(sample)
     ratio = (found.value.data / by_index.value.data)[specimen]
-    assert np.abs(ratio - 1).max() < (0.01 if end is None else 0.02)
-    assert np.abs(np.median(ratio) - 1) < 0.004
-    systematic = np.hypot(found.systematic.data, by_index.systematic.data)
-    apart = np.abs(found.value.data - by_index.value.data)[specimen]
-    assert np.mean(apart < systematic[specimen]) > 0.9
+    # Beyond the axis losses are continued by other laws, which is a systematic error of both.
+    systematic = np.hypot(found.systematic.data, by_index.systematic.data)[specimen]
+    beyond = np.median(systematic / found.value.data[specimen])
+    assert np.abs(np.median(ratio) - 1) < (0.004 if end is None else 2 * beyond)
+    assert np.abs(ratio / np.median(ratio) - 1).max() < 0.01
 
 
 def test_vacuum_has_no_dielectric_function(sample, found):
