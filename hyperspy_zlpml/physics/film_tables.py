@@ -59,8 +59,7 @@ class FilmTables(PerSpectrum):
 
         Examples
         --------
-        Light that a film guides is lost at 3 eV, more of it in a thick film; at 20 eV, above the
-        absorption, faces take from the volume, most of a thin one:
+        At 20 eV, in the main losses, faces take from the volume, the more the thinner a film is:
 
         >>> import numpy as np
         >>> from hyperspy_zlpml.physics import Beam

@@ -27,7 +27,7 @@ _RELATIVE_ERROR = 0.7
 
 @dataclass(frozen=True)
 class GivenBack(PerSpectrum):
-    """What is given back to spectra, in units of the directions in which their ZLPs may be wrong.
+    """Losses given back to spectra, in units of the directions in which their ZLPs may be wrong.
 
     Whatever is linear in the ZLP is corrected by the same numbers: the ZLP itself, its intensity, and
     single scattering to first order.
