@@ -15,11 +15,13 @@ from hyperspy_zlpml.physics.retardation import film_loss
 
 #: Width of the oscillator over the energy of the main losses.
 _WIDTH = 0.25
+#: By how much more the excess may be than that of the model.
+_MARGIN = 1.25
 #: Energies at which losses are computed, up to this many times that of the main losses.
-_N_ENERGIES = 60
+_N_ENERGIES = 40
 _LAST = 8.0
 #: Thicknesses at which they are computed, nm.
-_THICKNESSES = np.geomspace(5.0, 1000.0, 12)
+_THICKNESSES = np.geomspace(5.0, 1000.0, 10)
 #: Indices at which they are computed, and by how much their inverse reaches beyond those given.
 _N_INDICES = 4
 _BEYOND = 1e-3
@@ -44,8 +46,9 @@ def film_shares(index, thickness, *, main, lowest, beam):
     Returns
     -------
     of_all, of_sum_rule : ndarray of shape (...)
-        Excess over the losses of the volume, relative to these: of all losses as they are; of losses
-        over ``E ln(1 + (beta/theta_E)^2)``. NaN where index or thickness is.
+        Excess over the losses of the volume that may be, relative to these: of all losses as they are; of
+        losses over ``E ln(1 + (beta/theta_E)^2)``. A quarter more than the model has. NaN where index or
+        thickness is.
 
     Examples
     --------
@@ -57,7 +60,7 @@ def film_shares(index, thickness, *, main, lowest, beam):
     >>> beam, nm = Beam(200.0, 15.0), np.array([60.0, 60.0])
     >>> of_all, of_sum_rule = film_shares(np.array([2.6, 1.2]), nm, main=22.0, lowest=1.0, beam=beam)
     >>> of_all.round(2), of_sum_rule.round(2)
-    (array([0.06, 0.03]), array([0.16, 0.04]))
+    (array([0.08, 0.03]), array([0.2 , 0.05]))
     """
     inverse = 1 / np.asarray(index, float)
     ends = np.nanmin(inverse) - _BEYOND, np.nanmax(inverse) + _BEYOND
@@ -79,4 +82,4 @@ def _shares(inverse, energy, main, beam):
     film = film_loss(energy, epsilon + 0 * _THICKNESSES[:, None], _THICKNESSES, beam)
     film /= _THICKNESSES[:, None]
     weights = np.stack([energy, 1 / beam.angular_logarithm(energy)])  # uniform in ln E
-    return (film @ weights.T) / (weights @ volume) - 1
+    return _MARGIN * ((film @ weights.T) / (weights @ volume) - 1)

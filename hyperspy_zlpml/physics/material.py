@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import fftconvolve
 
-from hyperspy_zlpml.physics.deconvolution import from_peak, single_scattering
+from hyperspy_zlpml.physics.deconvolution import from_peak, rebinned, single_scattering
 from hyperspy_zlpml.physics.film_tables import FilmTables
 from hyperspy_zlpml.physics.hidden_losses import hidden_losses
 from hyperspy_zlpml.physics.kinematics import Beam
@@ -259,8 +259,8 @@ def prepared(losses, given, analysis, films=None, kind=None):
     has_limit : ndarray of bool of shape (n,)
         Where it is known from which energy on losses are measured.
     """
-    found = single_scattering(losses, analysis.rebin)
-    found = found.given_back(hidden_losses(losses, analysis.beam))
+    coarse = rebinned(losses, analysis.rebin)
+    found = single_scattering(coarse).given_back(hidden_losses(coarse, analysis.beam))
     scattering = from_peak(found, first=1, size=analysis.grid.size)
     measured = Measured.of(scattering, losses, analysis)
     first = _first_trusted(losses, analysis)

@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hyperspy_zlpml.physics.deconvolution import single_scattering, summed_channels, up_to
+from hyperspy_zlpml.physics.deconvolution import (
+    rebinned,
+    single_scattering,
+    summed_channels,
+    up_to,
+)
 from hyperspy_zlpml.physics.extrapolation import fit_tail
 from hyperspy_zlpml.physics.hidden_losses import hidden_losses
 from hyperspy_zlpml.physics.kinematics import BOHR_RADIUS
@@ -128,7 +133,8 @@ def measure_thickness(  # noqa: PLR0913
     """
     losses = up_to(losses, last)
     ratio, ratio_std = log_ratio(losses)
-    single = single_scattering(losses, rebin)
+    losses = rebinned(losses, rebin)
+    single = single_scattering(losses)
     collected = _collected(single, beam)
     tail = fit_tail(
         single.counts / collected, single.variance / collected**2, single.distance, tail_exponent
