@@ -37,7 +37,7 @@ class GivenBack(PerSpectrum):
     taken : ndarray of shape (n_spectra, n_directions)
         Losses in the ZLP.
     mixing : ndarray of shape (n_spectra, n_directions + 1, n_directions)
-        Directions after the correction. One is new: the error of the level, and half of the correction.
+        Directions after the correction. One is new: the error of the level, and of the correction.
     """
 
     taken: np.ndarray

@@ -272,9 +272,9 @@ class DielectricMethods:
         free-electron gas. Data whose axis ends below 1.4 W have no answer.
 
         ``std`` holds the counting noise, the directions in which the ZLP may be wrong (the choice of
-        ``E_I`` among them), and half of what was taken back below ``E_I``. ``systematic`` holds
+        ``E_I`` among them), and 70 % of what was taken back below ``E_I``. ``systematic`` holds
         ``n_error`` or ``thickness_error``, 10 % of W, and the resolution: by how much the answer
-        changes where the data are blurred by the response once more. Errors are of first order,
+        changes where the data are sharpened by the response, to second order. Errors are of first order,
         :math:`d\epsilon = -\epsilon^2 d(1/\epsilon)`: large where eps is.
 
         References

@@ -231,9 +231,13 @@ class ThicknessMethods:
         ends below some 1.5 plasmon energies, or losses do not fall off at its end, there is no
         :math:`t/\lambda` but ``lower_limit``, nor where what is measured is no scattering: single
         scattering then holds less than the losses do. For a convergent beam :math:`\beta` is the aperture
-        that collects as much of a parallel one. Retardation and faces add losses at low energies, which
-        count most in the sum rule: it is then too thick. t/lambda counts them as losses, too, 3 to 8 % in
-        the simulations; where n tells of retardation the reason does.
+        that collects as much of a parallel one.
+
+        Retardation and faces add losses, most at low energies, which count most in the sum rule. Where n is
+        given ``systematic`` of t/lambda and of ``by_index`` holds what a film of that index and thickness
+        adds, estimated for a material of one oscillator; mean free paths are those of specimens that have
+        such losses. ``by_index`` is the thickness of :meth:`~hyperspy_zlpml.ZLPRemoval.dielectric_function`
+        of the same n, but for the losses beyond the axis.
 
         References
         ----------
