@@ -38,6 +38,8 @@ _FINEST_STEP = 0.05
 _MOST_ENERGIES = 2048
 #: Fewest energies of which anything can be said.
 _FEWEST_ENERGIES = 16
+#: Energies that a figure shows, in units of that of the highest losses.
+_REACH = 3.0
 #: Part of the data, on both ends, that a figure does not show where it is far off.
 _CUT = 1.0
 #: From what the losses of films are computed.
@@ -126,7 +128,8 @@ class Dielectric(MapResult):
         """Plot the dielectric function of a pixel, with its errors as bands.
 
         The inner band is the standard deviation, the outer one holds systematic errors, too. Below the
-        dotted line losses are assumed.
+        dotted line losses are assumed. Far above the main losses nothing happens: the figure ends at three
+        times their energy.
 
         Parameters
         ----------
@@ -153,7 +156,7 @@ class Dielectric(MapResult):
         energy = manager.signal_axes[0]
         epsilon = _of_pixel(self.epsilon, indices)
         trusted = float(np.ravel(_of_pixel(self.trusted_from, indices))[0])
-        shown = energy.axis >= np.nan_to_num(trusted)
+        shown = _shown(energy.axis, epsilon, trusted)
         for number, values in ((1, epsilon.real), (2, epsilon.imag)):
             measured = getattr(self, f"eps{number}")
             std, systematic = (
@@ -167,6 +170,7 @@ class Dielectric(MapResult):
         axes.axvline(trusted, color="0.5", ls=":")
         axes.set(xlabel=f"Energy ({energy.units})", ylabel="Dielectric function")
         axes.set_title(self._title_of(indices), fontsize=9)
+        axes.set_xlim(0, energy.axis[shown].max())
         axes.set_ylim(*_limits(epsilon[shown]))
         axes.legend()
         return [axes]
@@ -176,6 +180,13 @@ class Dielectric(MapResult):
         name = f"({', '.join(map(str, indices))})" if indices else ""
         reason = Reason(int(np.ravel(_of_pixel(self.reason, indices))[0]))
         return f"{name} {reason.text}".strip() if reason else name
+
+
+def _shown(energy, epsilon, trusted):
+    """Tell which energies a figure shows: those of known losses up to some times the highest."""
+    known = energy >= np.nan_to_num(trusted)
+    losses = np.where(known & np.isfinite(epsilon), (-1 / epsilon).imag, -np.inf)
+    return known & (energy <= max(_REACH * energy[losses.argmax()], energy[known][0]))
 
 
 def _limits(epsilon):
