@@ -386,10 +386,11 @@ class Measured(NamedTuple):
 
 
 def _sharpened(counts, losses, grid):
-    """Estimate counts without the response, from those blurred by it once and twice more.
+    """Estimate counts without the response, from those blurred by it up to three times more.
 
-    With b the blur, counts t before it are ``b t - (b - 1) t``, and ``(b - 1) t`` of what was measured,
-    ``d = b t``, is ``(b - 1) d - (b - 1)^2 d`` to second order (P. H. van Cittert, Z. Phys. 69, 298 (1931)).
+    With b the blur, what was measured is ``d = b t``, and ``t = d - (b - 1) t``. To second order ``(b - 1) t`` is
+    ``(b - 1) d - (b - 1)^2 d`` (P. H. van Cittert, Z. Phys. 69, 298 (1931)); the second is small, and blurred
+    once more here, which keeps it from adding noise.
     """
     n_half = min(int(losses.distance[-1] / grid.step), grid.size - 1)
     distance = grid.step * np.arange(-n_half, n_half + 1)
@@ -403,8 +404,8 @@ def _sharpened(counts, losses, grid):
         full = fftconvolve(longer, response, mode="same", axes=-1)
         return full[:, n_half : grid.size + n_half]
 
-    once = blurred(counts)
-    return 3 * (counts - once) + blurred(once)
+    twice = blurred(blurred(counts))
+    return 2 * (counts - twice) + blurred(twice)
 
 
 def is_significant(measured, material):
