@@ -42,28 +42,30 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 100], help="pixels to a side")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--together", action="store_true", help="all methods in one pass alone")
     parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
-        print(json.dumps(measure(options.job, options.methods)))
+        print(json.dumps(measure(options.job, options.methods, options.together)))
         return
     print(f"{'CPU ms per spectrum, 2048 channels':<48}{'goal':>8}  {'of so many spectra'}")
     print(" " * 58 + "".join(f"{side**2:>8}" for side in options.sides))
-    found = [in_process(side, options.methods) for side in options.sides]
+    found = [in_process(side, options) for side in options.sides]
     for name in found[0]:
         numbers = "".join(f"{one[name]:>8.3g}" for one in found)
         print(f"{name:<48}{GOALS.get(name, ''):>8}  {numbers}", flush=True)
 
 
-def in_process(side, methods):
+def in_process(side, options):
     """Measure one size in a process of its own."""
-    command = [sys.executable, __file__, "--job", str(side), "--methods", *methods]
+    command = [sys.executable, __file__, "--job", str(side), "--methods", *options.methods]
+    command += ["--together"] * options.together
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(side, methods):
-    """Time methods one by one, and in one pass."""
+def measure(side, methods, together=False):
+    """Time methods one by one, unless only together, and in one pass."""
     hs.preferences.General.show_progressbar = False
     warnings.simplefilter("ignore")
     with dask.config.set(scheduler="synchronous"):
@@ -74,9 +76,9 @@ def measure(side, methods):
         removal = removed(tile, trained.ensemble, side)
         times = {
             name: timed(removal, lambda name=name: getattr(removal, name)(**METHODS[name]))
-            for name in methods
+            for name in (() if together else methods)
         }
-        found = {"one by one": sum(times.values())}
+        found = {} if together else {"one by one": sum(times.values())}
         found["in one pass"] = timed(removal, lambda: removal.maps(**several))
         found["zero-loss peaks and their errors"] = timed(
             removal, lambda: removal.removed.map_losses(nothing, 1, lazy=False)

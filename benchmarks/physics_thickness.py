@@ -27,6 +27,12 @@ THIN = 0.1
 WINDOWS = ((3, 8), (8, 20), (20, 40), (40, 45))
 LOW = (1.5, 3)
 NOISE_FREE = ((1, 5), (5, 20), (20, 40), (40, 46), (46, 47))
+#: Images with losses that the volume does not have without retardation.
+MORE_LOSSES = {
+    "film": {"retarded": "slab", "thickness_nm": (20.0, 120.0)},
+    "retarded volume": {"retarded": "bulk"},
+    "faces": {"surfaces": True, "thickness_nm": (20.0, 60.0)},
+}
 WIDE_AXIS = {"offset": -5.0, "scale": 0.05}
 
 
@@ -113,6 +119,36 @@ def score_total(table, name, sample, result, goals):
     )
     error = (found.ratio.std.data + found.ratio.systematic.data)[inside]
     table.add(f"H6 {name} within its error", ">= 0.90", covered(other - 1, error))
+    score_same(table, name, nm, result.dielectric_function(n=sample.refractive_index))
+
+
+def score_same(table, name, by_index, dielectric):
+    """H7: the sum rule against the thickness of the dielectric function, which assumes the same."""
+    ratio = dielectric.thickness.value.data / by_index.value.data
+    table.add(
+        f"H7 {name} dielectric function over sum rule: - 1, %", "", 100 * (np.nanmedian(ratio) - 1)
+    )
+
+
+def score_more_losses(table, name, sample, result):
+    """H8: what retardation and faces add, and whether the systematic errors hold it."""
+    found = result.thickness(n=sample.refractive_index)
+    nm = sample.thickness_nm.data
+    inside = nm > 0
+    relative = nm / sample.mean_free_path.data.mean()
+    for what, one, truth in (
+        ("t/lambda", found.t_over_lambda, relative),
+        ("nm", found.by_index, nm),
+    ):
+        share = one.value.data[inside] / truth[inside] - 1
+        claimed = one.systematic.data[inside] / truth[inside]
+        table.add(f"H8 {name} {what}: bias, %", "", 100 * np.nanmedian(share))
+        table.add(f"H8 {name} {what}: systematic, %", "", 100 * np.nanmedian(claimed))
+        table.add(
+            f"H8 {name} {what}: within",
+            ">= 0.90",
+            covered(share, one.error[inside] / truth[inside]),
+        )
 
 
 def true_single(sample):
@@ -222,6 +258,10 @@ def score_simulated(table, seed, size):
             score_single(table, name, sample, result)
         if name == "D1":
             score_noise_free(table, sample)
+    for name, parameters in MORE_LOSSES.items():
+        sample = data.dielectric_phantom(shape, random_state=seed, **parameters)
+        sample.signal.set_microscope_parameters(convergence_angle=0)
+        score_more_losses(table, name, sample, removed(sample))
 
 
 def score_measured(table):
@@ -248,6 +288,7 @@ def score_measured(table):
     )
     ratio = found.by_index.value.data / found.by_density.value.data
     table.add("R5 silicon: sum rule over Iakoubovskii", "0.75-1.25", np.nanmedian(ratio))
+    score_same(table, "silicon", found.by_index, result.dielectric_function(n=3.45))
     rough = found.t_over_lambda.value.data
     smooth = np.abs(np.diff(rough, axis=-1)) / rough[..., 1:]
     table.add("R5 silicon: neighbours differ by, %", "", 100 * np.nanmedian(smooth))

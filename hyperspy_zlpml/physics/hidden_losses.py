@@ -7,11 +7,14 @@ the losses just above it. Whoever assumes what the losses below ``E_I`` are, as 
 relation must, can take that back.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-#: Part of the losses above E_I that can be due to the match; where it is larger it is taken as this.
+from hyperspy_zlpml.compute.records import PerSpectrum
+
+#: Part of the losses above E_I that the match can have taken: where errors of the ZLP are larger than the
+#: match's own, as without vacuum, more would be taken back than was taken.
 _LARGEST_PART = 0.3
 #: Onset of the losses over E_I: below the first there may be none, the second is the largest.
 _FIRST_ONSET = 0.7
@@ -19,11 +22,49 @@ _LAST_ONSET = 0.9
 #: Rise of the losses over one FWHM, relative to them, that tells where they begin.
 _FLATTEST = 0.05
 #: Error of the correction, relative to it.
-_RELATIVE_ERROR = 0.5
+_RELATIVE_ERROR = 0.7
 
 
-def with_hidden_losses(losses, beam):
-    """Give back to spectra the losses below E_I that were taken for zero-loss peak.
+@dataclass(frozen=True)
+class GivenBack(PerSpectrum):
+    """Losses given back to spectra, in units of the directions in which their ZLPs may be wrong.
+
+    Whatever is linear in the ZLP is corrected by the same numbers: the ZLP itself, its intensity, and
+    single scattering to first order.
+
+    Attributes
+    ----------
+    taken : ndarray of shape (n_spectra, n_directions)
+        Losses in the ZLP.
+    mixing : ndarray of shape (n_spectra, n_directions + 1, n_directions)
+        Directions after the correction. One is new: the error of the level, and of the correction.
+    """
+
+    taken: np.ndarray
+    mixing: np.ndarray
+
+    def applied(self, values, directions):
+        """Correct what is linear in the ZLP.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_spectra, ...)
+        directions : ndarray of shape (n_spectra, n_directions, ...)
+            Its changes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_spectra, ...)
+        directions : ndarray of shape (n_spectra, n_directions + 1, ...)
+        """
+        flat = directions.reshape(*directions.shape[:2], -1)
+        taken, mixed = self.taken[:, None] @ flat, self.mixing @ flat
+        rest = directions.shape[2:]
+        return values - taken.reshape(values.shape), mixed.reshape(*mixed.shape[:2], *rest)
+
+
+def hidden_losses(losses, beam):
+    """Find the losses below ``E_I`` that were taken for zero-loss peak.
 
     ``Im[-1/eps]`` is assumed to be a straight line below ``E_I``, from zero at an onset to the level
     that it has in one FWHM above. The match answers to counts h in its window as generalised least
@@ -40,12 +81,11 @@ def with_hidden_losses(losses, beam):
 
     Returns
     -------
-    Losses
-        With other ZLPs and directions of these, and one direction more: the error of the level, and
-        half of the correction.
+    GivenBack
     """
-    onset = np.zeros(len(losses.counts))
-    return _corrected(losses, onset_of(_corrected(losses, onset, beam), beam), beam)
+    found = _given_back(losses, np.zeros(len(losses.counts)), beam)
+    zlp = losses.zlp - (found.taken[:, None] @ losses.directions)[:, 0]
+    return _given_back(losses, onset_of(replace(losses, zlp=zlp), beam), beam)
 
 
 def onset_of(losses, beam):
@@ -79,28 +119,24 @@ def _mean(values, chosen):
     return (values * chosen).sum(-1) / np.maximum(chosen.sum(-1), 1)
 
 
-def _corrected(losses, onset, beam):
+def _given_back(losses, onset, beam):
     """Give back the losses between an onset and E_I."""
     shape, weights = _below_and_above(losses, onset, beam)
     in_window = shape / losses.variance
     in_window[losses.from_peak < losses.gain_limit[:, None]] = 0.0
-    answer = np.einsum("nqe,nq->ne", losses.directions, _dots(losses.directions, in_window))
-    part = np.minimum((weights * answer).sum(-1), _LARGEST_PART)
-    slopes = -_dots(losses.directions, weights) / (1 - part)[:, None]
-    slope = (weights * losses.subtracted).sum(-1) / (1 - part)
-    variance = (weights**2 * losses.variance).sum(-1) / (1 - part) ** 2
+    dots = losses.directions @ np.stack([in_window, weights], axis=-1)
+    answer, seen = dots[..., 0], dots[..., 1]
+    answer[:, -1] = 0.0  # the choice of E_I is no fitted number
+    part = (answer * seen).sum(-1)
+    answer *= np.minimum(1.0, _LARGEST_PART / np.maximum(part, 1e-12))[:, None]
+    left = 1 - np.minimum(part, _LARGEST_PART)
+    slope = (weights * losses.subtracted).sum(-1) / left
+    variance = (weights**2 * losses.variance).sum(-1) / left**2
     error = np.sqrt(variance + (_RELATIVE_ERROR * slope) ** 2)
-    directions = losses.directions - slopes[..., None] * answer[:, None]
+    slopes = -seen / left[:, None]
+    mixing = np.eye(losses.n_directions) - slopes[..., None] * answer[:, None]
     own = (error[:, None] * answer)[:, None]
-    return replace(
-        losses,
-        zlp=losses.zlp - slope[:, None] * answer,
-        directions=np.concatenate([directions, own], axis=1),
-    )
-
-
-def _dots(directions, values):
-    return np.einsum("nqe,ne->nq", directions, values)
+    return GivenBack(slope[:, None] * answer, np.concatenate([mixing, own], axis=1))
 
 
 def _logarithm(losses, beam):

@@ -9,8 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hyperspy_zlpml.physics.deconvolution import single_scattering, summed_channels, up_to
+from hyperspy_zlpml.physics.deconvolution import (
+    rebinned,
+    single_scattering,
+    summed_channels,
+    up_to,
+)
 from hyperspy_zlpml.physics.extrapolation import fit_tail
+from hyperspy_zlpml.physics.hidden_losses import hidden_losses
 from hyperspy_zlpml.physics.kinematics import BOHR_RADIUS
 from hyperspy_zlpml.physics.reasons import Reason
 
@@ -25,6 +31,7 @@ COLUMNS = (
     "sum_rule_std",
     "sum_rule_systematic",
     "tail_exponent",
+    "main_losses",
     "reason",
 )
 #: By how much the exponent of the losses beyond the axis may be wrong.
@@ -122,11 +129,12 @@ def measure_thickness(  # noqa: PLR0913
     ndarray of shape (n, len(COLUMNS))
         In the order of ``COLUMNS``: logarithmic ratio of the counts on the axis, a lower limit; t/lambda
         with its errors; thickness by the sum rule of a metal with its errors, nm; exponent of the
-        losses beyond the axis; a :class:`.Reason`.
+        losses beyond the axis; energy of the highest losses, eV; a :class:`.Reason`.
     """
     losses = up_to(losses, last)
     ratio, ratio_std = log_ratio(losses)
-    single = single_scattering(losses, rebin)
+    losses = rebinned(losses, rebin)
+    single = single_scattering(losses)
     collected = _collected(single, beam)
     tail = fit_tail(
         single.counts / collected, single.variance / collected**2, single.distance, tail_exponent
@@ -134,15 +142,25 @@ def measure_thickness(  # noqa: PLR0913
     total = total_scattering(single, collected, tail, tail_error)
     nm = total.scaled(np.nan)
     if beam:
-        nm = sum_rule(single, collected, tail, tail_error).scaled(4 * BOHR_RADIUS * beam.kinetic)
+        # As for the dielectric function: it rests upon the same losses below E_I.
+        full = single.given_back(hidden_losses(losses, beam))
+        nm = sum_rule(full, collected, tail, tail_error).scaled(4 * BOHR_RADIUS * beam.kinetic)
     missing = _PART * ratio - total.value > np.maximum(_IMPOSSIBLE * total.std, _MISSING)
     with np.errstate(divide="ignore", invalid="ignore"):
         significance = ratio / ratio_std
-    reason = _reasons(losses, single, tail, significance=significance, missing=missing)
+    main = _main_losses(single)
+    ends_early = single.distance[:, -1] < _PLASMONS_ON_AXIS * np.fmax(main, _LOWEST_PLASMON)
+    reason = _reasons(
+        losses,
+        single,
+        ends_early=ends_early | ~tail.falls,
+        significance=significance,
+        missing=missing,
+    )
     lacks = ~np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT))
     numbers = [total.value, total.std, total.systematic, nm.value, nm.std, nm.systematic]
     numbers = [np.where(lacks, np.nan, one) for one in (*numbers, tail.exponent)]
-    return np.stack([ratio, ratio_std, *numbers, reason], axis=-1)
+    return np.stack([ratio, ratio_std, *numbers, main, reason], axis=-1)
 
 
 def log_ratio(losses):
@@ -276,21 +294,21 @@ def _relative_sum(single, weights):
         return value, np.sqrt((change**2).sum(-1) + single.noise_of(weights) / peak**2)
 
 
-def _reasons(losses, single, tail, *, significance, missing):
+def _reasons(losses, single, *, ends_early, significance, missing):
     """Tell why there is no thickness; where there is one, whether it differs from none."""
     conditions = {
         Reason.NO_LIMIT: ~np.isfinite(losses.loss_limit),
         Reason.NO_PEAK: ~(losses.intensity > 0),
         Reason.TOO_THICK: np.isnan(single.counts[:, 0]),
-        Reason.AXIS_TOO_SHORT: _ends_early(single) | ~tail.falls,
+        Reason.AXIS_TOO_SHORT: ends_early,
         Reason.MISFIT: ~(significance > -_IMPOSSIBLE) | missing,
         Reason.NOT_SIGNIFICANT: ~(significance > _SIGNIFICANT),
     }
     return np.select(list(conditions.values()), list(conditions), Reason.NONE).astype(float)
 
 
-def _ends_early(single):
-    """Tell which spectra end before their losses have fallen."""
+def _main_losses(single):
+    """Find the energy of the highest losses of each spectrum; NaN where none are seen."""
     n_channels = int(np.clip(round(_BIN / single.step), 1, single.energy.size))
     losses, noise, distance = (
         summed_channels(one, n_channels)
@@ -302,9 +320,7 @@ def _ends_early(single):
     highest, noise, at = (
         np.take_along_axis(one, top, -1)[:, 0] for one in (losses, noise, distance)
     )
-    is_seen = highest > _HIGHEST * np.sqrt(noise)
-    plasmon = np.where(is_seen, np.maximum(at, _LOWEST_PLASMON), _LOWEST_PLASMON)
-    return single.distance[:, -1] < _PLASMONS_ON_AXIS * plasmon
+    return np.where(highest > _HIGHEST * np.sqrt(noise), at, np.nan)
 
 
 def index_factor(refractive_index, error=0.0):

@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 from hyperspy.signals import Signal1D

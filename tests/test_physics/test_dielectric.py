@@ -9,9 +9,10 @@ from scattering_spectra import make_losses
 
 from hyperspy_zlpml.data import ALUMINIUM, SEMICONDUCTOR
 from hyperspy_zlpml.physics import Beam, Reason
-from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
+from hyperspy_zlpml.physics.dielectric import dielectric_block
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
 from hyperspy_zlpml.physics.loss_probability import surface_loss, volume_loss
+from hyperspy_zlpml.physics.material import NUMBERS, SPECTRA, Analysis
 from hyperspy_zlpml.physics.retardation import retarded_excess
 
 BEAM = Beam(energy=200.0, collection_angle=15.0)
@@ -28,7 +29,7 @@ def single(energy):
 
 def found_of(losses, analysis=ANALYSIS, given=N, error=0.0):
     n = len(losses.counts)
-    columns = dielectric_block(losses, np.full(n, given), np.full(n, error), analysis)
+    columns = dielectric_block(losses, np.full(n, given), np.full(n, error), analysis=analysis)
     return {name: columns[:, analysis.columns(name)] for name in (*SPECTRA, *NUMBERS)}
 
 

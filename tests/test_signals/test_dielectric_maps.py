@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Dielectric functions of images of known ones, in native form, with errors that hold."""
 
+import gc
 from dataclasses import fields
 from operator import attrgetter
 
+import dask
 import numpy as np
 import pytest
 from exspy.signals import DielectricFunction
@@ -74,6 +76,21 @@ def test_thickness_and_zeros_are_those_of_the_specimen(sample, found):
     )
 
 
+@pytest.mark.parametrize("end", [None, 38.0])
+def test_thickness_is_that_of_the_sum_rule(sample, removal, end):
+    """Two methods that assume the same say the same, on an axis that ends early too."""
+    if end is not None:
+        removal = sample.signal.isig[:end].remove_zlp_ml(**QUICK)
+    by_index = removal.thickness(n=N).by_index
+    found = removal.dielectric_function(n=N).thickness
+    specimen = specimen_of(sample)
+    ratio = (found.value.data / by_index.value.data)[specimen]
+    # Beyond the axis losses are continued by other laws, which is a systematic error of both.
+    beyond = np.median((found.systematic.data / found.value.data)[specimen])
+    assert np.abs(np.median(ratio) - 1) < (0.004 if end is None else 3 * beyond)
+    assert np.abs(ratio / np.median(ratio) - 1).max() < 0.01
+
+
 def test_vacuum_has_no_dielectric_function(sample, found):
     vacuum = ~specimen_of(sample)
     assert np.isnan(found.epsilon.data[vacuum]).all()
@@ -132,6 +149,26 @@ def test_lazy_is_eager(sample, found):
     for one, other in zip(all_signals(result), all_signals(found), strict=True):
         if not one._lazy:
             assert np.allclose(one.data, other.data, rtol=1e-5, equal_nan=True)
+
+
+def test_lazy_data_are_worked_on_once(sample, monkeypatch, tmp_path):
+    """Spectra come from files that the pass for the maps has written, and that go with them."""
+    removal = sample.signal.deepcopy().as_lazy().remove_zlp_ml(**QUICK)
+    passes = []
+    inner = removal.removed.application.map_losses
+    monkeypatch.setattr(
+        type(removal.removed.application),
+        "map_losses",
+        lambda self, *args, **options: passes.append(1) or inner(*args, **options),
+    )
+    with dask.config.set(temporary_directory=str(tmp_path)):
+        result = removal.dielectric_function(n=N)
+        assert list(tmp_path.iterdir())
+        result.eps1.value.data.compute(), result.epsilon.data.compute()
+    assert len(passes) == 1
+    del result
+    gc.collect()
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_axis_in_mev_gives_the_same(sample, found):

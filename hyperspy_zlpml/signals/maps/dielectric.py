@@ -2,7 +2,7 @@
 """Dielectric functions with errors, and the method that makes them."""
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import dask.array as da
@@ -12,8 +12,10 @@ from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.collection import as_parallel
-from hyperspy_zlpml.physics.dielectric import NUMBERS, SPECTRA, Analysis, dielectric_block
+from hyperspy_zlpml.physics.dielectric import dielectric_block
+from hyperspy_zlpml.physics.film_tables import FilmTables
 from hyperspy_zlpml.physics.kramers_kronig import LossGrid
+from hyperspy_zlpml.physics.material import NUMBERS, SPECTRA, Analysis, film_table
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.given import check_unused, index_of, with_error
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
@@ -21,6 +23,7 @@ from hyperspy_zlpml.signals.maps.plans import Plan
 from hyperspy_zlpml.signals.maps.results import MapRecord, MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.wrapping import set_lazy
+from hyperspy_zlpml.statistics import Range
 
 #: Steps of the energies to one FWHM: finer ones hold nothing more.
 _STEPS_PER_FWHM = 4
@@ -30,6 +33,14 @@ _FINEST_STEP = 0.05
 _MOST_ENERGIES = 2048
 #: Fewest energies of which anything can be said.
 _FEWEST_ENERGIES = 16
+#: Energies that a figure shows, in units of that of the highest losses.
+_REACH = 3.0
+#: From what the losses of films are computed.
+_FILMS = ("clusters", "pixels")
+#: Most refractive indices of an image that make materials of their own.
+_MOST_INDICES = 4
+#: Most spectra of which the mean of a material is taken.
+_MOST_SPECTRA = 48
 #: Zeros in the order of :class:`Crossings`.
 _ZEROS = ("rising", "falling")
 
@@ -110,7 +121,8 @@ class Dielectric(MapResult):
         """Plot the dielectric function of a pixel, with its errors as bands.
 
         The inner band is the standard deviation, the outer one holds systematic errors, too. Below the
-        dotted line losses are assumed.
+        dotted line losses are assumed. Far above the main losses nothing happens: the figure ends at three
+        times their energy.
 
         Parameters
         ----------
@@ -140,13 +152,25 @@ class Dielectric(MapResult):
         return axes
 
     def _description(self, indices):
-        """Name a pixel with what is to be minded of its numbers, and the energy they are trusted from."""
+        """Name a pixel with what is to be minded of its numbers, and the energies that are shown."""
+        from hyperspy_zlpml.signals.maps.spectra_figure import of_pixel
+
         name = f"({', '.join(map(str, indices))})" if indices else ""
         reason, trusted = (
-            np.ravel(one.data[indices[::-1]])[0] for one in (self.reason, self.trusted_from)
+            np.ravel(of_pixel(one, indices))[0] for one in (self.reason, self.trusted_from)
         )
         reason = Reason(int(reason))
-        return (f"{name} {reason.text}".strip() if reason else name), float(trusted)
+        title = f"{name} {reason.text}".strip() if reason else name
+        energy = self.epsilon.axes_manager.signal_axes[0].axis
+        return title, _shown(energy, of_pixel(self.epsilon, indices), trusted)
+
+
+def _shown(energy, epsilon, trusted):
+    """Choose the energies that a figure shows: of known losses, up to some times the highest."""
+    known = energy >= np.nan_to_num(trusted)
+    losses = np.where(known & np.isfinite(epsilon), (-1 / epsilon).imag, -np.inf)
+    last = max(_REACH * energy[losses.argmax()], energy[known][0])
+    return Range(float(trusted), float(min(last, energy[-1])))
 
 
 class DielectricMethods:
@@ -162,6 +186,7 @@ class DielectricMethods:
         metal=False,
         surface=False,
         relativistic=False,
+        film="clusters",
         show_progressbar=None,
     ):
         r"""Compute the dielectric function of each pixel by Kramers-Kronig analysis, with errors.
@@ -204,14 +229,17 @@ class DielectricMethods:
         Returns
         -------
         Dielectric
-            ``epsilon`` is a :class:`exspy.signals.DielectricFunction`; spectra are lazy where the
-            data are, maps are in memory.
+            ``epsilon`` is a :class:`exspy.signals.DielectricFunction`; maps are in memory. Spectra are
+            lazy where the data are: computed once, and kept in files of dask's
+            ``temporary_directory`` as long as they are used.
 
         Raises
         ------
         ValueError
             If none or both of n and thickness are given, one is impossible or a map of another
             shape, or beam energy and angles are missing in the metadata.
+        OSError
+            If data are lazy and there is no room for the files of their spectra.
 
         Notes
         -----
@@ -223,9 +251,9 @@ class DielectricMethods:
         free-electron gas. Data whose axis ends below 1.4 W have no answer.
 
         ``std`` holds the counting noise, the directions in which the ZLP may be wrong (the choice of
-        ``E_I`` among them), and half of what was taken back below ``E_I``. ``systematic`` holds
+        ``E_I`` among them), and 70 % of what was taken back below ``E_I``. ``systematic`` holds
         ``n_error`` or ``thickness_error``, 10 % of W, and the resolution: by how much the answer
-        changes where the data are blurred by the response once more. Errors are of first order,
+        changes where the data are sharpened by the response, to second order. Errors are of first order,
         :math:`d\epsilon = -\epsilon^2 d(1/\epsilon)`: large where eps is.
 
         References
@@ -254,6 +282,7 @@ class DielectricMethods:
         flags = {"surface": surface, "relativistic": relativistic}
         for name, value in flags.items():
             arguments.flag(value, name)
+        arguments.choice(film, "film", _FILMS)
         grid, rebin = _grid_of(self)
         analysis = Analysis(
             grid=grid,
@@ -262,7 +291,10 @@ class DielectricMethods:
             by_index=thickness is None,
             **flags,
         )
-        return self._carry_out(_plan(self, given, error, analysis), show_progressbar)
+        plan = _plan(given, error, analysis)
+        if analysis.excess.is_film and film == "clusters":
+            plan = replace(plan, ready=partial(_with_films, analysis=analysis))
+        return self._carry_out(plan, show_progressbar)
 
 
 def _checked_given(removal, n, thickness, *, errors, metal):
@@ -317,34 +349,50 @@ def _grid_of(removal):
     return LossGrid(step, size, window=2 * int(peak.fwhm / step / 2) + 1), rebin
 
 
-def _plan(removal, given, error, analysis):
-    """Plan spectra and maps; where data are lazy maps alone, beside which spectra are lazy."""
-    block = partial(dielectric_block, analysis=analysis)
-    first, width = len(SPECTRA) * analysis.grid.size, analysis.width
-    lazily = removal.removed.is_lazy
+def _plan(given, error, analysis):
+    """Plan spectra and maps."""
     return Plan(
-        function=partial(_numbers_alone, block=block, first=first) if lazily else block,
-        width=len(NUMBERS) if lazily else width,
-        finish=partial(_finished, given=given, error=error, analysis=analysis),
+        function=partial(dielectric_block, analysis=analysis),
+        width=analysis.width,
+        finish=partial(_finished, analysis=analysis),
         title="Computing dielectric functions",
         others=(given, error),
+        spectra=(len(SPECTRA), analysis.grid.size),
     )
 
 
-def _finished(removal, numbers, given, error, analysis):
-    """Wrap everything; spectra of lazy data are a pass of their own, whenever they are asked for."""
-    columns, removed = numbers, removal.removed
-    if removed.is_lazy:
-        block = partial(dielectric_block, analysis=analysis)
-        columns = removed.map_losses(block, analysis.width, given, error, lazy=True)
-    spectra = {name: columns[..., analysis.columns(name)] for name in SPECTRA}
+def _with_films(removal, plan, analysis):
+    """Compute what films of the materials of an image add, and plan with these tables."""
+    removed, (given, error) = removal.removed, plan.others
+    kinds = _materials(removed, given)
+    # Vacuum among the specimen tells nothing of it.
+    usable = np.isfinite(removed.centre) & ~np.isnan(given) & ~removed.vacuum
+    tables = []
+    for kind in range(kinds.max() + 1):
+        rows = np.flatnonzero(usable & (kinds == kind))
+        rows = rows[:: -(-rows.size // _MOST_SPECTRA) or 1]
+        table = FilmTables.unknown(analysis.grid.size)
+        if rows.size:
+            table = film_table(removed.losses_of(rows), given.ravel()[rows], analysis)
+        tables.append(table)
+    function = partial(dielectric_block, analysis=analysis, films=FilmTables.join(tables))
+    return replace(plan, function=function, others=(given, error, kinds.astype(float)))
+
+
+def _materials(removed, given):
+    """Give numbers to what pixels are made of: clusters, and in them indices where these are few."""
+    indices = np.unique(given[~np.isnan(given)])
+    is_few = indices.size <= _MOST_INDICES
+    of_index = np.searchsorted(indices, given) if is_few else np.zeros(given.shape, int)
+    both = np.stack([np.ravel(removed.clusters), np.ravel(of_index)])
+    return np.unique(both, axis=1, return_inverse=True)[1].reshape(given.shape)
+
+
+def _finished(removal, numbers, analysis):
+    """Wrap everything."""
+    spectra = {name: numbers[..., analysis.columns(name)] for name in SPECTRA}
     numbers = np.moveaxis(np.asarray(numbers[..., -len(NUMBERS) :]), -1, 0)
     return _wrapped(removal, spectra, dict(zip(NUMBERS, numbers, strict=True)), analysis.grid)
-
-
-def _numbers_alone(losses, given, error, block, first):
-    """Compute what maps need, without the spectra."""
-    return block(losses, given, error)[:, first:]
 
 
 def _wrapped(removal, spectra, numbers, grid):

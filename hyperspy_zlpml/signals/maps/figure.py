@@ -13,6 +13,8 @@ from hyperspy_zlpml.signals.maps.words import count_reasons, title_of
 
 #: Colour of pixels without a number.
 _NOTHING = "0.85"
+#: Numbers that differ by less than this part of them differ by rounding.
+_ROUNDING = 1e-9
 #: Percentiles of the numbers that the colours span.
 _SHOWN = (1, 99)
 #: Largest relative error that the colours of errors span, per cent.
@@ -257,7 +259,8 @@ def _range_of(values):
     if not known.size:
         return 0.0, 1.0
     low, high = np.percentile(known, _SHOWN)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    is_one = high - low <= _ROUNDING * max(abs(low), abs(high))
+    return (low - 0.5, high + 0.5) if is_one else (low, high)
 
 
 def edges_of(axis):

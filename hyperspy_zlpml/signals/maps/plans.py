@@ -4,12 +4,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice, pairwise
 from typing import NamedTuple
 
+import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.removal.pooling import map_pooled
+from hyperspy_zlpml.signals.maps.temporary import kept
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 #: Methods that may share a pass.
@@ -36,6 +39,12 @@ class Plan:
     alone : callable, optional
         Called as ``alone(removed, **options)`` where a pass over single spectra is not enough, as
         where they are pooled; makes the numbers.
+    ready : callable, optional
+        Called as ``ready(removal, plan)`` where something of the image must be known before the pass; makes
+        the plan that is carried out.
+    spectra : tuple of int
+        How many spectra come first among the numbers, and of how many energies. Those of lazy data
+        are kept in files, see :func:`.temporary.kept`.
     """
 
     function: Callable
@@ -44,6 +53,8 @@ class Plan:
     title: str
     others: tuple = ()
     alone: Callable | None = None
+    ready: Callable | None = None
+    spectra: tuple[int, int] = (0, 0)
 
 
 class Part(NamedTuple):
@@ -101,25 +112,51 @@ def carry_out(removal, plans, show_progressbar):
     dict
         Results by the names of the plans, in their order.
     """
-    together = [name for name, plan in plans.items() if plan.alone is None]
+    plans = {
+        name: plan.ready(removal, plan) if plan.ready else plan for name, plan in plans.items()
+    }
+    together = {name: plan for name, plan in plans.items() if plan.alone is None}
     numbers = {}
     if together:
-        several = [plans[name] for name in together]
-        found = removal.removed.map_losses(
-            partial(_side_by_side, works=[(one.function, len(one.others)) for one in several]),
-            sum(one.width for one in several),
-            *(other for one in several for other in one.others),
-            lazy=False,
-            show_progressbar=show_progressbar,
-            title=several[0].title if len(several) == 1 else "Making maps",
-        )
-        ends = np.cumsum([one.width for one in several])[:-1]
-        numbers = dict(zip(together, np.split(found, ends, axis=-1), strict=True))
+        found = _in_one_pass(removal.removed, list(together.values()), show_progressbar)
+        numbers = dict(zip(together, found, strict=True))
     for name, plan in plans.items():
         if plan.alone:
             options = {"show_progressbar": show_progressbar, "title": plan.title}
             numbers[name] = plan.alone(removal.removed, **options)
     return {name: plan.finish(removal, numbers[name]) for name, plan in plans.items()}
+
+
+def _in_one_pass(removed, plans, show_progressbar):
+    """Work on all plans together; a list of the numbers of each, (..., width)."""
+    title = plans[0].title if len(plans) == 1 else "Making maps"
+    options = {"show_progressbar": show_progressbar, "title": title}
+    in_files = removed.is_lazy and any(n_spectra for n_spectra, _ in (one.spectra for one in plans))
+    found = removed.map_losses(
+        partial(_side_by_side, works=[(one.function, len(one.others)) for one in plans]),
+        sum(one.width for one in plans),
+        *(other for one in plans for other in one.others),
+        lazy=in_files,
+        **options,
+    )
+    ends = np.cumsum([one.width for one in plans])
+    parts = [found[..., end - one.width : end] for one, end in zip(plans, ends, strict=True)]
+    return _kept(plans, parts, options) if in_files else parts
+
+
+def _kept(plans, parts, options):
+    """Compute lazy numbers once: spectra into files, all others into memory."""
+    pieces = []
+    for plan, part in zip(plans, parts, strict=True):
+        n_spectra, size = plan.spectra
+        edges = [*(size * number for number in range(n_spectra + 1)), plan.width]
+        pieces += [part[..., start:stop] for start, stop in pairwise(edges)]
+    stored, found = iter(kept(pieces, **options)), []
+    for plan in plans:
+        *spectra, numbers = islice(stored, plan.spectra[0] + 1)
+        numbers = numbers.compute()
+        found.append(da.concatenate([*spectra, numbers], axis=-1) if spectra else numbers)
+    return found
 
 
 def _side_by_side(losses, *others, works):

@@ -7,6 +7,7 @@ import numpy as np
 
 from hyperspy_zlpml.signals.following import Follower
 from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
+from hyperspy_zlpml.statistics import Range
 
 #: Opacity of a band.
 _ALPHA = 0.25
@@ -53,8 +54,8 @@ def plot_spectra(shown, indices=None, *, navigator=None, known=None, describe=No
     known : ndarray of bool of the navigation shape, optional
         Where there is an answer, to begin with one.
     describe : callable, optional
-        Called with navigation indices; returns a title, and the energy above which numbers decide the
-        scale.
+        Called with navigation indices; returns a title, and the Range of energies that is shown: its
+        numbers decide the scale, and a dotted line marks where it begins.
 
     Returns
     -------
@@ -81,8 +82,8 @@ def plot_spectra(shown, indices=None, *, navigator=None, known=None, describe=No
 
 
 def _place_alone(indices):
-    """Name a pixel; all of its numbers decide the scale."""
-    return f"({', '.join(map(str, indices))})" if indices else "", -np.inf
+    """Name a pixel; all of its energies are shown."""
+    return f"({', '.join(map(str, indices))})" if indices else "", Range(-np.inf, np.inf)
 
 
 class SpectraFigure:
@@ -107,10 +108,9 @@ class SpectraFigure:
         self._from = self._axes.axvline(np.nan, color="0.5", ls=":")
         self._axes.axhline(0, color="k", lw=0.6)
         self._lines = {name: self._axes.plot([], [], label=name)[0] for name in shown}
-        self._bands, self._chosen = [], None
+        self._bands, self._chosen = [], {}
         quantity = first.metadata.get_item("Signal.quantity", "")
         self._axes.set(xlabel=f"Energy ({self._axis.units})", ylabel=quantity)
-        self._axes.set_xlim(self._axis.low_value, self._axis.high_value)
         if len(shown) > 1:
             self._axes.legend()
         self.show(place)
@@ -131,18 +131,22 @@ class SpectraFigure:
         for band in self._bands:
             band.remove()
         self._bands = []
-        title, first = self._describe(place)
+        title, (first, last) = self._describe(place)
         values = [self._draw(name, place) for name in self._shown]
-        within = self._axis.axis >= np.nan_to_num(first, nan=-np.inf)
-        self._scale(_limits(np.concatenate([one[within] for one in values])))
+        energy = self._axis.axis
+        within = (energy >= np.nan_to_num(first, nan=-np.inf)) & (energy <= last)
+        self._scale("x", (energy[0], min(energy[-1], last)))
+        self._scale("y", _limits(np.concatenate([one[within] for one in values])))
         self._from.set(xdata=[first, first], visible=bool(np.isfinite(first)))
         self._axes.set_title(title, fontsize=9)
         self.figure.canvas.draw_idle()
 
-    def _scale(self, limits):
-        """Scale the figure unless the user did."""
-        if self._chosen is None or np.allclose(self._axes.get_ylim(), self._chosen):
-            self._chosen = self._axes.set_ylim(*limits)
+    def _scale(self, name, limits):
+        """Scale an axis of the figure unless the user did."""
+        axis = getattr(self._axes, f"{name}axis")
+        if name not in self._chosen or np.allclose(axis.get_view_interval(), self._chosen[name]):
+            self._axes.set(**{f"{name}lim": limits})
+            self._chosen[name] = axis.get_view_interval()
 
     def _draw(self, name, place):
         """Draw one spectrum with its bands; return its numbers."""

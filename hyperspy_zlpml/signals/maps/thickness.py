@@ -12,6 +12,7 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, with_variance
+from hyperspy_zlpml.physics.film_shares import film_shares
 from hyperspy_zlpml.physics.thickness import (
     COLUMNS,
     LAST_ENERGY,
@@ -230,9 +231,13 @@ class ThicknessMethods:
         ends below some 1.5 plasmon energies, or losses do not fall off at its end, there is no
         :math:`t/\lambda` but ``lower_limit``, nor where what is measured is no scattering: single
         scattering then holds less than the losses do. For a convergent beam :math:`\beta` is the aperture
-        that collects as much of a parallel one. Retardation and faces add losses at low energies, which
-        count most in the sum rule: it is then too thick. t/lambda counts them as losses, too, 3 to 8 % in
-        the simulations; where n tells of retardation the reason does.
+        that collects as much of a parallel one.
+
+        Retardation and faces add losses, most at low energies, which count most in the sum rule. Where n is
+        given ``systematic`` of t/lambda and of ``by_index`` holds what a film of that index and thickness
+        adds, estimated for a material of one oscillator; mean free paths are those of specimens that have
+        such losses. ``by_index`` is the thickness of :meth:`~hyperspy_zlpml.ZLPRemoval.dielectric_function`
+        of the same n, but for the losses beyond the axis.
 
         References
         ----------
@@ -262,10 +267,7 @@ class ThicknessMethods:
         _check_tail(tail_exponent, tail_exponent_error)
         removed = self.removed
         energy, peak = removed.spectra.energy, removed.typical
-        retarded = np.asarray
-        if n is not None:
-            index, error = index_of(self, n, n_error)
-            retarded = partial(with_retardation, index=index, error=error, beam=beam_of(self, "n"))
+        index = None if n is None else index_of(self, n, n_error)
         plan = Plan(
             function=partial(
                 measure_thickness,
@@ -276,7 +278,7 @@ class ThicknessMethods:
                 rebin=channels_to_sum(peak.fwhm, energy[1] - energy[0]),
             ),
             width=len(COLUMNS),
-            finish=partial(_as_maps, scales=scales, retarded=retarded),
+            finish=partial(_as_maps, scales=scales, index=index),
             title="Measuring thickness",
         )
         return self._carry_out(plan, show_progressbar)
@@ -349,16 +351,26 @@ def _checked_path(removal, path, error):
     return values, errors
 
 
-def _as_maps(removal, numbers, scales, retarded):
+def _as_maps(removal, numbers, scales, index):
     """Wrap the numbers of all pixels as maps."""
     found = dict(zip(COLUMNS, np.moveaxis(numbers, -1, 0), strict=True))
     relative = Estimate(found["t_over_lambda"], found["std"], found["systematic"])
     of_sum_rule = Estimate(found["sum_rule"], found["sum_rule_std"], found["sum_rule_systematic"])
+    estimates = {
+        name: (of_sum_rule if name == "by_index" else relative).scaled(*scale)
+        for name, scale in scales.items()
+    }
+    reason = found["reason"]
+    if index is not None:
+        reason = with_retardation(reason, *index, beam_of(removal, "n"))
+        shares = _shares(removal, found["main_losses"], index[0], estimates["by_index"].value)
+        # A mean free path is that of films, with all that they lose.
+        relative = relative.scaled(1.0, shares[0])
+        estimates["by_index"] = estimates["by_index"].scaled(1.0, shares[1])
     absolute = dict.fromkeys(("by_density", "by_index", "by_mean_free_path"))
-    for name, scale in scales.items():
-        estimate = of_sum_rule if name == "by_index" else relative
+    for name, estimate in estimates.items():
         title = f"thickness {name.replace('_', ' ')}"
-        absolute[name] = _maps_of(removal, estimate.scaled(*scale), title, "Thickness (nm)")
+        absolute[name] = _maps_of(removal, estimate, title, "Thickness (nm)")
     return Thickness(
         t_over_lambda=_maps_of(removal, relative, "t/lambda", "Thickness (t/lambda)"),
         lower_limit=Measured.of(
@@ -370,9 +382,19 @@ def _as_maps(removal, numbers, scales, retarded):
         tail_exponent=plain_map(
             removal, found["tail_exponent"], "exponent beyond the axis", "Exponent"
         ),
-        reason=reason_map(removal, retarded(found["reason"]), "thickness"),
+        reason=reason_map(removal, reason, "thickness"),
         **absolute,
     )
+
+
+def _shares(removal, main, index, thickness):
+    """Estimate by what part films lose more than their volume makes without retardation."""
+    limits = removal.removed.application.regions.E_I
+    lowest, main = np.nanmedian(np.where(np.isfinite(limits), limits, np.nan)), np.nanmedian(main)
+    if not np.isfinite([lowest, main]).all():
+        return 0.0, 0.0  # where there is no thickness either
+    beam = as_parallel(beam_of(removal, "n"))
+    return film_shares(index, thickness, main=main, lowest=lowest, beam=beam)
 
 
 def _maps_of(removal, estimate, title, quantity):

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""By what part the losses of a film exceed those that its thickness makes in the volume.
+
+Retardation and faces add losses that a thickness counts as if the volume made them. How many is estimated
+from as little as is known where no dielectric function is: the refractive index, the energy of the main
+losses, and the thickness itself.
+"""
+
+import numpy as np
+from scipy.interpolate import RegularGridInterpolator
+
+from hyperspy_zlpml.physics.dielectric_models import OscillatorModel
+from hyperspy_zlpml.physics.loss_probability import volume_loss
+from hyperspy_zlpml.physics.retardation import film_loss
+
+#: Width of the oscillator over the energy of the main losses.
+_WIDTH = 0.25
+#: By how much more the excess may be than that of the model.
+_MARGIN = 1.25
+#: Energies at which losses are computed, up to this many times that of the main losses.
+_N_ENERGIES = 40
+_LAST = 8.0
+#: Thicknesses at which they are computed, nm.
+_THICKNESSES = np.geomspace(5.0, 1000.0, 10)
+#: Indices at which they are computed, and by how much their inverse reaches beyond those given.
+_N_INDICES = 4
+_BEYOND = 1e-3
+
+
+def film_shares(index, thickness, *, main, lowest, beam):
+    """Estimate what films lose beside the losses of their volume without retardation.
+
+    A material of one oscillator stands for any: its index is that given, ``n^2 - 1`` the strength at zero
+    energy, and its losses are largest where those measured are.
+
+    Parameters
+    ----------
+    index, thickness : ndarray of shape (...)
+        Refractive index, infinite for a metal; nm.
+    main : float
+        Energy of the main losses, eV.
+    lowest : float
+        Energy from which losses are counted, eV.
+    beam : Beam
+
+    Returns
+    -------
+    of_all, of_sum_rule : ndarray of shape (...)
+        Excess over the losses of the volume that may be, relative to these: of all losses as they are; of
+        losses over ``E ln(1 + (beta/theta_E)^2)``. A quarter more than the model has. NaN where index or
+        thickness is.
+
+    Examples
+    --------
+    A film of a semiconductor, and one of a material in which light is faster than the electrons:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics import Beam
+    >>> from hyperspy_zlpml.physics.film_shares import film_shares
+    >>> beam, nm = Beam(200.0, 15.0), np.array([60.0, 60.0])
+    >>> of_all, of_sum_rule = film_shares(np.array([2.6, 1.2]), nm, main=22.0, lowest=1.0, beam=beam)
+    >>> of_all.round(2), of_sum_rule.round(2)
+    (array([0.08, 0.03]), array([0.2 , 0.05]))
+    """
+    inverse = 1 / np.asarray(index, float)
+    ends = np.nanmin(inverse) - _BEYOND, np.nanmax(inverse) + _BEYOND
+    nodes = np.linspace(*ends, _N_INDICES if np.ptp(ends) > 2.1 * _BEYOND else 2)
+    energy = np.geomspace(lowest, _LAST * main, _N_ENERGIES)
+    table = np.array([_shares(max(one, 0.0), energy, main, beam) for one in nodes])
+    clipped = np.clip(thickness, _THICKNESSES[0], _THICKNESSES[-1])
+    where = np.stack(np.broadcast_arrays(inverse, np.log(clipped)), axis=-1)
+    found = RegularGridInterpolator((nodes, np.log(_THICKNESSES)), table, bounds_error=False)(where)
+    return found[..., 0], found[..., 1]
+
+
+def _shares(inverse, energy, main, beam):
+    """Compute both parts for all thicknesses of one index, (n_thicknesses, 2)."""
+    resonance = main * inverse
+    model = OscillatorModel(((main**2 - resonance**2, resonance, _WIDTH * main),))
+    epsilon = model.epsilon(energy)
+    volume = volume_loss(energy, epsilon, beam)
+    film = film_loss(energy, epsilon + 0 * _THICKNESSES[:, None], _THICKNESSES, beam)
+    film /= _THICKNESSES[:, None]
+    weights = np.stack([energy, 1 / beam.angular_logarithm(energy)])  # uniform in ln E
+    return _MARGIN * ((film @ weights.T) / (weights @ volume) - 1)
