@@ -362,6 +362,26 @@ class RemovedZLP:
         order = np.argsort(np.concatenate([place for _, place in found]))
         return Losses.join([losses for losses, _ in found]).select(order)
 
+    def common_directions_of(self, index):
+        """Find the directions in which the ZLPs of a few spectra, and all others, may be wrong alike.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Spectra in flattened navigation order, all with a ZLP.
+
+        Returns
+        -------
+        ndarray of shape (n, n_common, n_energy)
+            Counts, by one standard deviation; each direction means the same in all spectra.
+        """
+        self._check_counts(["common_directions_of"])
+        both = (self.spectra.counts, self.posterior)
+        taken = (take_spectra(one, np.asarray(index, int)) for one in both)
+        return self.application.common_directions(
+            *compute(*taken, show_progressbar=False, title="")
+        )
+
     @property
     def missed(self):
         """Spectra that the ZLP misses where they should be nothing else.
