@@ -186,7 +186,7 @@ def _gap_of(losses, row, settings):
         return _none(Reason.NOT_SIGNIFICANT)
     onsets = search(spectrum.until(above + spectrum.shortest), above + spectrum.fwhm)
     spectrum, ends = windows(spectrum, onsets.middle, is_given=settings.ends)
-    spectrum = spectrum.free_of_losses_above(onsets.middle, whole)
+    spectrum = spectrum.free_of_losses_above(whole)
     spectrum, improvement = with_departures(spectrum, onsets, ends)
     if improvement < DETECTED:
         return _none(Reason.NOT_SIGNIFICANT, improvement)

@@ -23,7 +23,7 @@ from hyperspy_zlpml.physics.scattered_down import scattered_down
 #: Exponents of direct and of indirect transitions, and one between that is neither.
 DIRECT, BETWEEN, INDIRECT = 0.5, 1.0, 1.5
 #: Shapes that are held against each other.
-SHAPES = Shapes((DIRECT, BETWEEN, INDIRECT), (0.3, 0.6, 1.2, 2.4), GROWTHS[:2])
+SHAPES = Shapes((DIRECT, BETWEEN, INDIRECT), growths=GROWTHS[:2])
 #: Distance of onsets, FWHM.
 _FINENESS = 0.125
 #: Most onsets of one spectrum, about.
@@ -38,8 +38,10 @@ _RELUCTANCE = 1.0
 _SINGLE_SIZE = 1.0
 #: Ways in which the ZLPs of all spectra may be wrong that are fitted, the clearest of many.
 _MOST_COMMON = 4
-#: Steps in which what is common and the gaps are fitted in turn.
-_N_STEPS = 12
+#: Steps in which what is common and the distribution of gaps are fitted, and the gain of the last.
+_MOST_STEPS, _SETTLED = 20, 0.05
+#: Largest part of what is known of a number that is lost with the gaps, in a step.
+_MOST_LOST = 0.95
 #: Chi2 of an onset that is not tried.
 _NEVER = 1e30
 
@@ -107,6 +109,10 @@ class Places(NamedTuple):
     high: np.ndarray
 
 
+#: Fields of products whose first axis runs over shapes.
+_OF_SHAPES = ("chi2", "gradient", "curvature")
+
+
 @dataclass(frozen=True)
 class OnsetProducts:
     """What every spectrum says of every shape and onset, whatever is wrong in all of them alike.
@@ -118,10 +124,10 @@ class OnsetProducts:
     ----------
     energy : ndarray of shape (n_spectra, n_onsets)
         Onsets, eV from the peak.
-    chi2 : ndarray of shape (n_spectra, n_onsets, n_shapes)
+    chi2 : ndarray of shape (n_shapes, n_spectra, n_onsets)
         Where nothing is wrong in common; height and own error of the ZLP as fits best.
-    gradient : ndarray of shape (n_spectra, n_onsets, n_shapes, n_common)
-    curvature : ndarray of shape (n_spectra, n_onsets, n_shapes, n_common, n_common)
+    gradient : ndarray of shape (n_shapes, n_spectra, n_onsets, n_common)
+    curvature : ndarray of shape (n_shapes, n_spectra, n_onsets, n_common, n_common)
     freedom : ndarray of shape (n_spectra,)
         Degrees of freedom: bins without height and onset.
     n_departures : int
@@ -135,6 +141,11 @@ class OnsetProducts:
     freedom: np.ndarray
     n_departures: int
 
+    @property
+    def least(self):
+        """Least width of the distribution of gaps: the distance of onsets, eV."""
+        return np.median(self.energy[:, 1] - self.energy[:, 0])
+
     def select(self, index):
         """Take some spectra.
 
@@ -146,8 +157,21 @@ class OnsetProducts:
         -------
         OnsetProducts
         """
-        names = ("energy", "chi2", "gradient", "curvature", "freedom")
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
+        of_shapes = {name: getattr(self, name)[:, index] for name in _OF_SHAPES}
+        return replace(self, energy=self.energy[index], freedom=self.freedom[index], **of_shapes)
+
+    def over(self, factor):
+        """Divide all chi2 by a factor.
+
+        Parameters
+        ----------
+        factor : float
+
+        Returns
+        -------
+        OnsetProducts
+        """
+        return replace(self, **{name: getattr(self, name) / factor for name in _OF_SHAPES})
 
 
 def onset_products(losses, common, places, shortest):
@@ -172,11 +196,16 @@ def onset_products(losses, common, places, shortest):
     distance = max(shortest / _PER_SHORTEST, above / (_MOST_DEPARTURES - 1))
     found = [_products_of(one, clearest, distance, above) for one in spectra]
     n_onsets = max(len(one.energy) for one in found)
-    rows = zip(*(_padded(one, n_onsets) for one in found), strict=True)
-    energy, chi2, gradient, curvature = (np.array(values) for values in rows)
-    freedom = np.array([max(one.data.size - 2, 1) for one in spectra])
-    n_departures = gradient.shape[-1] - len(clearest) - 1
-    return OnsetProducts(energy, chi2, gradient, curvature, freedom, n_departures)
+    energy, *of_shapes = zip(*(_padded(one, n_onsets) for one in found), strict=True)
+    chi2, gradient, curvature = (np.ascontiguousarray(np.moveaxis(one, 2, 0)) for one in of_shapes)
+    return OnsetProducts(
+        energy=np.array(energy),
+        chi2=chi2,
+        gradient=gradient,
+        curvature=curvature,
+        freedom=np.array([max(one.data.size - 2, 1) for one in spectra]),
+        n_departures=gradient.shape[-1] - len(clearest) - 1,
+    )
 
 
 class _Spectrum(NamedTuple):
@@ -204,7 +233,7 @@ def _spectrum_of(losses, row, common, places):
     if fineness > bins.step:
         fineness = bins.step * np.ceil(fineness / bins.step)
     grid = onset_grid(bins, low, high, fineness)
-    found = templates(bins, grid, SHAPES, response, reach=end - low)
+    found = templates(bins, grid, SHAPES, response, end=end)
     model = found.level + found.growth[:, None, :, None] * found.rising
     noise = np.sqrt(bins.variance)
     return _Spectrum(
@@ -333,17 +362,22 @@ def log_evidence(products):
         The mean over sizes of departures, and over one departure or none besides that is as large as the
         losses. Where no shape fits, errors are larger by the square root of the reduced chi2.
     """
-    found = [_of_size(products, size) for size in _SIZES]
-    least = min(one.chi2.min() for one in found)
-    temper = max(least / products.freedom.sum(), 1.0)
+    found, numbers = _of_sizes(products, _start(products))
+    temper = min(one.chi2.min() for one in found) / products.freedom.sum()
     if temper > 1:
-        scaled = {
-            name: getattr(products, name) / temper for name in ("chi2", "gradient", "curvature")
-        }
-        found = [_of_size(replace(products, **scaled), size) for size in _SIZES]
+        found, _ = _of_sizes(products.over(temper), numbers)
     weights = -_RELUCTANCE * np.arange(len(_SIZES))
     evidence = np.array([one.log_evidence for one in found]) + weights[:, None]
     return np.logaddexp.reduce(evidence, axis=0)
+
+
+def _of_sizes(products, numbers):
+    """Fit with departures of all sizes, the largest first: where much is allowed there is one best fit."""
+    found = []
+    for size in reversed(_SIZES):
+        numbers, one = _of_size(products, size, numbers)
+        found.insert(0, one)
+    return found, numbers
 
 
 class _OfSize(NamedTuple):
@@ -353,29 +387,139 @@ class _OfSize(NamedTuple):
     chi2: np.ndarray
 
 
-def _of_size(products, size):
-    """Fit what is common and the gaps in turn, departures being of one size."""
+def _of_size(products, size, numbers):
+    """Fit what is common and the distribution of the gaps together, departures being of one size."""
     n_common = products.gradient.shape[-1]
     is_departure = np.arange(n_common) < products.n_departures
     precision = np.where(is_departure, size**-2.0, 1.0)
-    gaps = _Gaps.at(products)
-    common = np.zeros((products.chi2.shape[-1], n_common))
-    for _ in range(_N_STEPS):
-        chi2, weights, log_likelihood = gaps.weigh(products, common)
-        gradient = np.einsum("noh,nohq->hq", weights, products.gradient)
-        curvature = np.einsum("noh,nohqr->hqr", weights, products.curvature)
-        gaps = gaps.updated(products, weights)
-        common = _solved(curvature, precision, gradient)
-    chi2, weights, log_likelihood = gaps.weigh(products, common)
-    penalty = (precision * common**2).sum(-1)
-    evidence = log_likelihood - 0.5 * penalty - 0.5 * _log_volume(curvature, precision)
+    best = _Likelihood.of(products, precision, numbers)
+    for _ in range(_MOST_STEPS):
+        before, best = best, best.better()
+        if (best.value - before.value < _SETTLED).all():
+            break
+    curvature = best.information[:, :n_common, :n_common] - np.diag(precision)
+    gradient = _weighted_sum(best.weights, products.gradient)
+    evidence = best.value - 0.5 * _log_volume(curvature, precision)
     evidence = evidence + _of_singles(gradient, curvature, precision, products.n_departures)
-    return _OfSize(evidence, (weights * chi2).sum((0, 1)) + penalty)
+    return best.numbers, _OfSize(evidence, best.chi2)
 
 
-def _solved(curvature, precision, gradient):
-    """Find the common numbers that fit best, within their errors, (n_shapes, n_common)."""
-    return np.linalg.solve(curvature + np.diag(precision), gradient[..., None])[..., 0]
+def _weighted_sum(weights, values):
+    """Sum over spectra and onsets, (n_shapes, ...)."""
+    flat = values.reshape(len(values), weights[0].size, -1)
+    found = weights.reshape(len(weights), 1, -1) @ flat
+    return found.reshape(values.shape[:1] + values.shape[3:])
+
+
+def _start(products):
+    """Begin with nothing wrong in common, and gaps anywhere, (n_shapes, n_common + 2)."""
+    n_shapes, n_common = len(products.gradient), products.gradient.shape[-1]
+    tried = products.energy[products.chi2[0] < _NEVER]
+    gaps = [tried.mean(), np.log(max(tried.std(), products.least))]
+    return np.tile(np.concatenate([np.zeros(n_common), gaps]), (n_shapes, 1))
+
+
+@dataclass(frozen=True)
+class _Likelihood:
+    """Likelihood of all spectra, gaps summed over, and its derivatives; the first axis runs over shapes.
+
+    ``numbers`` are those that are common, and mean and logarithm of the width of the distribution of gaps.
+    ``information`` is the curvature if every gap were known as it is weighed, ``missing`` what of it is lost
+    because it is not.
+    """
+
+    products: OnsetProducts
+    precision: np.ndarray
+    numbers: np.ndarray
+    value: np.ndarray
+    chi2: np.ndarray
+    weights: np.ndarray
+    gradient: np.ndarray
+    information: np.ndarray
+    missing: np.ndarray
+
+    @classmethod
+    def of(cls, products, precision, numbers):
+        """Compute it for some numbers."""
+        numbers = numbers.copy()
+        numbers[:, -1] = np.maximum(numbers[:, -1], np.log(products.least))
+        common, width = numbers[:, None, None, :-2], np.exp(numbers[:, -1, None, None])
+        slope = products.gradient - (products.curvature @ common[..., None])[..., 0]
+        chi2 = products.chi2 - ((products.gradient + slope) * common).sum(-1)
+        off = (products.energy - numbers[:, -2, None, None]) / width
+        log_weights = -0.5 * (chi2 + off**2) - np.log(width)
+        total = np.logaddexp.reduce(log_weights, axis=-1)
+        weights = np.exp(log_weights - total[..., None])
+        penalty = (precision * numbers[:, :-2] ** 2).sum(-1)
+        of_gaps = np.stack([off / width, off**2 - 1], axis=-1)
+        score = np.concatenate([slope, of_gaps], axis=-1)
+        of_spectra = (weights[..., None] * score).sum(2)
+        gradient = of_spectra.sum(1)
+        gradient[:, :-2] -= precision * numbers[:, :-2]
+        flat = (np.sqrt(weights)[..., None] * score).reshape(len(score), -1, score.shape[-1])
+        return cls(
+            products=products,
+            precision=precision,
+            numbers=numbers,
+            value=total.sum(-1) - 0.5 * penalty,
+            chi2=(weights * np.where(weights > 0, chi2, 0.0)).sum((1, 2)) + penalty,
+            weights=weights,
+            gradient=gradient,
+            information=_information(products, precision, weights, width[:, 0, 0]),
+            missing=_squared(flat) - _squared(of_spectra),
+        )
+
+    def steps(self):
+        """Propose numbers: by the curvature as it is, within bounds; and as if gaps were known, which never fails."""
+        root = np.linalg.cholesky(self.information)
+        inverse = np.linalg.inv(root)
+        lost, turns = np.linalg.eigh(inverse @ self.missing @ np.swapaxes(inverse, 1, 2))
+        along = (np.swapaxes(turns, 1, 2) @ inverse @ self.gradient[..., None])[..., 0]
+        found = []
+        for most in (_MOST_LOST, 0.0):
+            step = along / (1 - np.clip(lost, 0, most))
+            found.append((np.swapaxes(inverse, 1, 2) @ turns @ step[..., None])[..., 0])
+        return found
+
+    def better(self):
+        """Take the first step that is one uphill, for every shape."""
+        fast, safe = self.steps()
+        new = self._at(self.numbers + fast)
+        is_better = new.value >= self.value
+        if is_better.all():
+            return new
+        other = self._at(self.numbers + safe)
+        return new.where(is_better, other.where(other.value >= self.value, self))
+
+    def _at(self, numbers):
+        return _Likelihood.of(self.products, self.precision, numbers)
+
+    def where(self, is_mine, other):
+        """Take shapes from this or from another."""
+        names = ("numbers", "value", "chi2", "weights", "gradient", "information", "missing")
+
+        def chosen(mine, others):
+            return np.where(is_mine.reshape((-1,) + (1,) * (mine.ndim - 1)), mine, others)
+
+        return replace(
+            self, **{name: chosen(getattr(self, name), getattr(other, name)) for name in names}
+        )
+
+
+def _squared(rows):
+    """Sum the products of rows with themselves, (n_shapes, n, n)."""
+    return np.swapaxes(rows, 1, 2) @ rows
+
+
+def _information(products, precision, weights, width):
+    """Compute the curvature if every gap were known as it is weighed."""
+    n_common = precision.size
+    found = np.zeros((width.size,) + 2 * (n_common + 2,))
+    found[:, :n_common, :n_common] = _weighted_sum(weights, products.curvature)
+    found[:, :n_common, :n_common] += np.diag(precision)
+    n_spectra = weights.shape[1]
+    found[:, -2, -2], found[:, -1, -1] = n_spectra / width**2, 2 * n_spectra
+    return found
 
 
 def _log_volume(curvature, precision):
@@ -388,7 +532,7 @@ def _of_singles(gradient, curvature, precision, n_departures):
     """Compute what is gained where one departure may be large, as likely as none."""
 
     def evidence(precision):
-        best = _solved(curvature, precision, gradient)
+        best = np.linalg.solve(curvature + np.diag(precision), gradient[..., None])[..., 0]
         return 0.5 * (gradient * best).sum(-1) - 0.5 * _log_volume(curvature, precision)
 
     gains = []
@@ -399,39 +543,3 @@ def _of_singles(gradient, curvature, precision, n_departures):
     if not gains:
         return 0.0
     return np.logaddexp(0.0, np.logaddexp.reduce(gains, axis=0) - np.log(len(gains))) - np.log(2)
-
-
-class _Gaps(NamedTuple):
-    """Normal distribution of the gaps of spectra, for every shape; least width and distance of onsets."""
-
-    mean: np.ndarray
-    width: np.ndarray
-    least: float
-
-    @classmethod
-    def at(cls, products):
-        """Begin with all onsets that are tried."""
-        n_shapes = products.chi2.shape[-1]
-        tried = products.energy[products.chi2[..., 0] < _NEVER]
-        least = np.median(products.energy[:, 1] - products.energy[:, 0])
-        spread = max(tried.std(), least)
-        return cls(np.full(n_shapes, tried.mean()), np.full(n_shapes, spread), least)
-
-    def weigh(self, products, common):
-        """Compute chi2 of every onset, their weights in each spectrum, and ln of the likelihood of all."""
-        linear = np.einsum("nohq,hq->noh", products.gradient, common)
-        square = np.einsum("nohqr,hq,hr->noh", products.curvature, common, common, optimize=True)
-        chi2 = products.chi2 - 2 * linear + square
-        off = (products.energy[..., None] - self.mean) / self.width
-        log_weights = -0.5 * (chi2 + off**2) - np.log(self.width)
-        total = np.logaddexp.reduce(log_weights, axis=1)
-        weights = np.exp(log_weights - total[:, None])
-        return np.where(weights > 0, chi2, 0.0), weights, total.sum(0)
-
-    def updated(self, products, weights):
-        """Take mean and width of the gaps as they are weighed."""
-        n_spectra = len(weights)
-        mean = np.einsum("noh,no->h", weights, products.energy) / n_spectra
-        off = products.energy[..., None] - mean
-        variance = (weights * off**2).sum((0, 1)) / n_spectra
-        return self._replace(mean=mean, width=np.sqrt(np.maximum(variance, self.least**2)))

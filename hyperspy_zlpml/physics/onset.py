@@ -26,8 +26,6 @@ from scipy.fft import irfft, next_fast_len, rfft
 _POINTS_PER_CHANNEL = 8
 #: Sizes of arrays are rounded up to multiples of this, so that spectra share transforms.
 _SHARED_SIZES = 128
-#: Channels that no axis is longer than.
-_LONGEST = 2**24
 #: Widths of the rise that are tried, eV.
 WIDTHS = (0.3, 1.0, 3.0)
 #: Growths that are tried: none, in proportion to the energy, and more steeply.
@@ -181,7 +179,7 @@ class Templates(NamedTuple):
         return self.level[kind, onset] + factor * self.rising[kind, onset]
 
 
-def templates(bins, grid, shapes, response, reach=np.inf):
+def templates(bins, grid, shapes, response, end=np.inf):
     """Compute the blurred shapes of every onset in every bin.
 
     Parameters
@@ -191,8 +189,9 @@ def templates(bins, grid, shapes, response, reach=np.inf):
     shapes : Shapes
     response : ndarray of shape (n_response,)
         Peak in steps of a channel, of unit sum, centred.
-    reach : float
-        Length of the shapes, eV: what lies above is left to :func:`.scattered_down`.
+    end : float
+        Energy where the shapes end, eV, that of the bins: what lies above is left to
+        :func:`.scattered_down`. Infinite for shapes that go on.
 
     Returns
     -------
@@ -208,28 +207,40 @@ def templates(bins, grid, shapes, response, reach=np.inf):
         n_channels=bins.n_channels,
         n_parts=grid.n_parts,
         start=start,
-        n_above=int(min(reach / bins.step, _LONGEST)),
         n_fft=next_fast_len(_rounded_up(start + int(place.max()) + margin + 1), real=True),
     )
     transfer = rfft(np.roll(_padded(response, layout.n_fft), -(response.size // 2)))
     blurred = irfft(_sharp(shapes, layout) * transfer, n=layout.n_fft, axis=-1)
     blurred = np.moveaxis(blurred, 0, 1).reshape(blurred.shape[1], -1)
     found = blurred[:, (part * layout.n_fft)[:, None] + place + start]
+    if np.isfinite(end):
+        found = found - _from_above(bins, grid, shapes, response, end)
     level, rising = np.split(found, 2)
     return Templates(level, rising, np.divide.outer(shapes.growths, grid.energy))
 
 
-class _Layout(NamedTuple):
-    """Channels on which shapes are blurred.
+def _from_above(bins, grid, shapes, response, end):
+    """Compute what shapes bring down into the bins from above their end, (2 n_rises, n_onsets, n_bins).
 
-    They begin at ``start``, or a part of a channel before, and end ``n_above`` channels later.
+    Without growth, then times x.
     """
+    reach, n_channels = response.size // 2, bins.n_channels
+    channels = np.arange(bins.energy.size * n_channels)
+    down = channels[-1:] + 1 + np.arange(reach)[:, None] - channels
+    brought = np.where(down <= reach, response[reach - np.minimum(down, reach)], 0.0)
+    brought = brought.reshape(reach, bins.energy.size, n_channels).mean(-1)
+    above = end + bins.step * (np.arange(reach) + 0.5) - grid.energy[:, None]
+    rises = [rise(above, *one) for one in product(shapes.exponents, shapes.widths)]
+    return np.array([*rises, *(one * above for one in rises)]) @ brought
+
+
+class _Layout(NamedTuple):
+    """Channels on which shapes are blurred; they begin at ``start``, or a part of a channel before."""
 
     step: float
     n_channels: int
     n_parts: int
     start: int
-    n_above: int
     n_fft: int
 
 
@@ -258,6 +269,5 @@ def _sharp(shapes, layout):
         for exponent, width in product(shapes.exponents, shapes.widths):
             sharp.append((rise(above, exponent, width) * above**power).mean(-1))
     sharp = np.array(sharp)
-    sharp[:, layout.start + layout.n_above :] = 0
     boxes = sliding_window_view(sharp, layout.n_channels, axis=-1).mean(-1)
     return rfft(boxes, axis=-1).reshape(layout.n_parts, -1, layout.n_fft // 2 + 1)

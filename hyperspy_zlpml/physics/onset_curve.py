@@ -62,7 +62,7 @@ def onset_curve(losses, gap):
     nearest = [int(np.abs(grid.energy - gap.best).argmin())]
     grid = grid._replace(energy=grid.energy[nearest], before=grid.before[nearest])
     shapes = Shapes((gap.best_exponent,), (gap.width,), (gap.growth,))
-    found = templates(bins, grid, shapes, response, reach=bins.energy[-1] - gap.best)
+    found = templates(bins, grid, shapes, response, end=bins.energy[-1] + 0.5 * bins.step)
     brought, _ = scattered_down(bins, channels_of(losses, 0, above), response)
     bins = bins._replace(signal=bins.signal - brought)
     rise = fit(bins, found, [inside.size]).height.item() * found.of(0, 0)

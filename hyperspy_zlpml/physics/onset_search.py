@@ -58,8 +58,8 @@ class OnsetSpectrum:
         Lowest onset, eV from the peak.
     response : ndarray of shape (n_response,)
         Blurs the shapes.
-    reach : float
-        Length of the shapes, eV.
+    end : float
+        Energy where the shapes end, eV.
     single : ndarray of shape (n_single, n_bins), optional
         Departures of which one may be there.
     """
@@ -68,7 +68,7 @@ class OnsetSpectrum:
     fwhm: float
     lowest: float
     response: np.ndarray
-    reach: float = np.inf
+    end: float = np.inf
     single: np.ndarray | None = None
 
     @property
@@ -88,7 +88,7 @@ class OnsetSpectrum:
         -------
         Templates
         """
-        return templates(self.bins, grid, shapes, self.response, reach=self.reach)
+        return templates(self.bins, grid, shapes, self.response, end=self.end)
 
     def until(self, high, low=-np.inf):
         """Take the bins below an energy.
@@ -104,13 +104,11 @@ class OnsetSpectrum:
         """
         return replace(self, bins=self.bins.between(low, high))
 
-    def free_of_losses_above(self, onset, whole):
+    def free_of_losses_above(self, whole):
         """Take what the peak's tail brings down from above the bins out of them, and out of the shapes.
 
         Parameters
         ----------
-        onset : float
-            From which the shapes reach to the end of the bins, eV.
         whole : Bins
             Of the same spectrum up to the end of its axis.
 
@@ -123,7 +121,7 @@ class OnsetSpectrum:
         brought, error = scattered_down(bins, whole.between(end, np.inf), self.response)
         directions = np.concatenate([bins.directions, error[None]])
         bins = bins._replace(signal=bins.signal - brought, directions=directions)
-        return replace(self, bins=bins, reach=end - onset)
+        return replace(self, bins=bins, end=end)
 
 
 def shortest_window(fwhm):
@@ -226,7 +224,7 @@ def has_losses_below(spectrum, lower):
     span = below.bins.energy[-1] - spectrum.lowest
     fineness = max(COARSE * spectrum.fwhm, span / _MOST_COARSE)
     grid = onset_grid(below.bins, spectrum.lowest, below.bins.energy[-1], fineness)
-    shapes = replace(below, reach=np.inf).templates(grid, _SEARCHED)
+    shapes = replace(below, end=np.inf).templates(grid, _SEARCHED)
     fits = fit(below.bins, shapes, [below.bins.energy.size])
     return fits.none[0] - fits.chi2.min() > DETECTED
 

@@ -12,7 +12,7 @@ from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.pooling import kinds_of
 
 #: Spectra that are asked at most: more know no more of what is wrong in all of them alike.
-_MOST_SPECTRA = 128
+_MOST_SPECTRA = 96
 #: Part of the spectra of the specimen whose gaps must hold where the kind of all of them is told.
 _FAIR_PART = 1 / 3
 
@@ -51,7 +51,7 @@ class GapKinds:
 
 
 def kinds_of_gaps(removed, numbers, settings):
-    """Tell the kinds of gaps by up to 128 spectra whose gap holds, evenly from all clusters.
+    """Tell the kinds of gaps by up to 96 spectra whose gap holds, evenly from all clusters.
 
     Parameters
     ----------
@@ -91,13 +91,13 @@ def _is_fair(holds, specimen):
 
 
 def _chosen(holds, labels):
-    """Choose spectra evenly from all clusters, (n_chosen,)."""
-    groups = np.unique(labels[holds & (labels >= 0)])
-    found = [np.zeros(0, int)]
-    for group in groups:
-        members = np.flatnonzero(holds & (labels == group))
-        places = np.linspace(0, members.size - 1, max(_MOST_SPECTRA // groups.size, 1))
-        found.append(members[np.unique(places.astype(int))])
+    """Choose spectra, as many from every cluster as it has or as others leave room for, (n_chosen,)."""
+    groups = [np.flatnonzero(holds & (labels == group)) for group in np.unique(labels[labels >= 0])]
+    room, found = _MOST_SPECTRA, [np.zeros(0, int)]
+    for left, members in enumerate(sorted(groups, key=len), start=-len(groups)):
+        places = np.linspace(0, members.size - 1, min(members.size, room // -left)).astype(int)
+        found.append(members[places])
+        room -= places.size
     return np.sort(np.concatenate(found))
 
 
