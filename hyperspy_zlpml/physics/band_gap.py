@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import gammaincc
 
 from hyperspy_zlpml.physics.bins import binned
-from hyperspy_zlpml.physics.gap_kind import BETWEEN, DIRECT, INDIRECT, kind_of
+from hyperspy_zlpml.physics.gap_kind import kind_of
 from hyperspy_zlpml.physics.onset import GROWTHS, Shapes
 from hyperspy_zlpml.physics.onset_fit import fit
 from hyperspy_zlpml.physics.onset_posterior import (
@@ -26,6 +26,7 @@ from hyperspy_zlpml.physics.onset_posterior import (
     weighted,
     within_and_between,
 )
+from hyperspy_zlpml.physics.onset_products import BETWEEN, DIRECT, INDIRECT
 from hyperspy_zlpml.physics.onset_search import (
     DETECTED,
     FEWEST_BINS,

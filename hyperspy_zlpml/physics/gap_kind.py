@@ -3,8 +3,8 @@
 
 One spectrum seldom knows the exponent of its onset; many do, if what is wrong in all of them alike is not
 taken for independent. Spectra share the shape of their onset, but each has a gap of its own, drawn from
-a normal distribution whose middle and width the spectra tell. Each has the noise of its counts and the error of its
-own ZLP. In common they have the departures of the onset from any shape, which are the specimen's, and what is
+a normal distribution whose middle and width the spectra tell. Each has the noise of its counts and the error of
+its own ZLP. In common they have the departures of the onset from any shape, which are the specimen's, and what is
 wrong with every ZLP, as far as an ensemble may be wrong in all spectra. These common numbers are few, enter
 linearly, and are fitted once to all spectra, within their errors.
 """
@@ -13,37 +13,28 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
-from hyperspy_zlpml.physics.bins import binned
-from hyperspy_zlpml.physics.onset import GROWTHS, Shapes, onset_grid, templates
-from hyperspy_zlpml.physics.onset_fit import bumps, relevant
-from hyperspy_zlpml.physics.scattered_down import scattered_down
+from hyperspy_zlpml.physics.onset_products import (
+    BETWEEN,
+    DIRECT,
+    INDIRECT,
+    NEVER,
+    SHAPES,
+    OnsetProducts,
+)
 
-#: Exponents of direct and of indirect transitions, and one between that is neither.
-DIRECT, BETWEEN, INDIRECT = 0.5, 1.0, 1.5
-#: Shapes that are held against each other.
-SHAPES = Shapes((DIRECT, BETWEEN, INDIRECT), growths=GROWTHS[:2])
-#: Distance of onsets, FWHM.
-_FINENESS = 0.125
-#: Most onsets of one spectrum, about.
-_MOST_ONSETS = 24
-#: Departures from a shape in the length of the shortest window, and in all.
-_PER_SHORTEST, _MOST_DEPARTURES = 3.0, 8
 #: Relative sizes of departures of which one is that of the specimen.
 _SIZES = (0.1, 0.2, 0.4, 0.8)
 #: Logarithm of the weight of each size over that of the next.
 _RELUCTANCE = 1.0
 #: Size of one departure that may be there besides, at one place.
 _SINGLE_SIZE = 1.0
-#: Ways in which the ZLPs of all spectra may be wrong that are fitted, the clearest of many.
-_MOST_COMMON = 4
 #: Steps in which what is common and the distribution of gaps are fitted, and the gain of the last.
-_MOST_STEPS, _SETTLED = 20, 0.05
+_MOST_STEPS, _SETTLED = 20, 0.2
+#: Quantiles of the onsets that are tried at which the fit begins, and steps after which the best is taken.
+_STARTS, _FIRST_STEPS = (0.1, 0.5, 0.9), 4
 #: Largest part of what is known of a number that is lost with the gaps, in a step.
 _MOST_LOST = 0.95
-#: Chi2 of an onset that is not tried.
-_NEVER = 1e30
 
 
 class Kind(NamedTuple):
@@ -92,331 +83,112 @@ def kind_of(log_evidence, shapes=SHAPES):
     return Kind(indirect - direct, between - max(direct, indirect))
 
 
-class Places(NamedTuple):
-    """Where the onset of a spectrum is looked for, each of shape (n_spectra,), eV from the peak.
-
-    Attributes
-    ----------
-    first, last : ndarray
-        Energies between which it is fitted.
-    low, high : ndarray
-        Lowest and highest onset.
-    """
-
-    first: np.ndarray
-    last: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-#: Fields of products whose first axis runs over shapes.
-_OF_SHAPES = ("chi2", "gradient", "curvature")
-
-
-@dataclass(frozen=True)
-class OnsetProducts:
-    """What every spectrum says of every shape and onset, whatever is wrong in all of them alike.
-
-    chi2 is ``chi2 - 2 gradient . x + x . curvature . x`` where the common numbers are x: relative departures from
-    the shape, then errors of the ZLP in standard deviations.
-
-    Attributes
-    ----------
-    energy : ndarray of shape (n_spectra, n_onsets)
-        Onsets, eV from the peak.
-    chi2 : ndarray of shape (n_shapes, n_spectra, n_onsets)
-        Where nothing is wrong in common; height and own error of the ZLP as fits best.
-    gradient : ndarray of shape (n_shapes, n_spectra, n_onsets, n_common)
-    curvature : ndarray of shape (n_shapes, n_spectra, n_onsets, n_common, n_common)
-    freedom : ndarray of shape (n_spectra,)
-        Degrees of freedom: bins without height and onset.
-    n_departures : int
-        Common numbers that are departures.
-    """
-
-    energy: np.ndarray
-    chi2: np.ndarray
-    gradient: np.ndarray
-    curvature: np.ndarray
-    freedom: np.ndarray
-    n_departures: int
-
-    @property
-    def least(self):
-        """Least width of the distribution of gaps: the distance of onsets, eV."""
-        return np.median(self.energy[:, 1] - self.energy[:, 0])
-
-    def select(self, index):
-        """Take some spectra.
-
-        Parameters
-        ----------
-        index : any index of NumPy
-
-        Returns
-        -------
-        OnsetProducts
-        """
-        of_shapes = {name: getattr(self, name)[:, index] for name in _OF_SHAPES}
-        return replace(self, energy=self.energy[index], freedom=self.freedom[index], **of_shapes)
-
-    def over(self, factor):
-        """Divide all chi2 by a factor.
-
-        Parameters
-        ----------
-        factor : float
-
-        Returns
-        -------
-        OnsetProducts
-        """
-        return replace(self, **{name: getattr(self, name) / factor for name in _OF_SHAPES})
-
-
-def onset_products(losses, common, places, shortest):
-    """Collect what spectra say of the shapes of their onsets.
-
-    Parameters
-    ----------
-    losses : Losses
-    common : ndarray of shape (n_spectra, n_common, n_energy)
-        Ways in which the ZLPs of all spectra may be wrong alike, each of the same meaning in all of them, counts.
-    places : Places
-    shortest : float
-        Length of the shortest window above an onset, eV: departures of a third of it are told apart.
-
-    Returns
-    -------
-    OnsetProducts
-    """
-    spectra = [_spectrum_of(losses, row, common[row], places) for row in range(len(common))]
-    clearest = _clearest([one.common for one in spectra])
-    above = max(float((places.last - places.low).max()), shortest)
-    distance = max(shortest / _PER_SHORTEST, above / (_MOST_DEPARTURES - 1))
-    found = [_products_of(one, clearest, distance, above) for one in spectra]
-    n_onsets = max(len(one.energy) for one in found)
-    energy, *of_shapes = zip(*(_padded(one, n_onsets) for one in found), strict=True)
-    chi2, gradient, curvature = (np.ascontiguousarray(np.moveaxis(one, 2, 0)) for one in of_shapes)
-    return OnsetProducts(
-        energy=np.array(energy),
-        chi2=chi2,
-        gradient=gradient,
-        curvature=curvature,
-        freedom=np.array([max(one.data.size - 2, 1) for one in spectra]),
-        n_departures=gradient.shape[-1] - len(clearest) - 1,
-    )
-
-
-class _Spectrum(NamedTuple):
-    """One spectrum in units of its noise: data, own and common errors, templates, onsets."""
-
-    data: np.ndarray
-    own: np.ndarray
-    common: np.ndarray
-    tail: np.ndarray
-    model: np.ndarray
-    energy: np.ndarray
-    onset: np.ndarray
-
-
-def _spectrum_of(losses, row, common, places):
-    """Put a spectrum into bins, and compute its templates."""
-    first, last, low, high = (float(one[row]) for one in places)
-    every = binned(losses, row, first)
-    with_common = replace(losses.select([row]), directions=common[None])
-    bins = every.between(-np.inf, last)
-    end = bins.energy[-1] + 0.5 * bins.step * bins.n_channels
-    response = losses.response[row]
-    brought, tail = scattered_down(bins, every.between(end, np.inf), response)
-    fineness = max(_FINENESS * losses.fwhm[row], (high - low) / _MOST_ONSETS)
-    if fineness > bins.step:
-        fineness = bins.step * np.ceil(fineness / bins.step)
-    grid = onset_grid(bins, low, high, fineness)
-    found = templates(bins, grid, SHAPES, response, end=end)
-    model = found.level + found.growth[:, None, :, None] * found.rising
-    noise = np.sqrt(bins.variance)
-    return _Spectrum(
-        data=(bins.signal - brought) / noise,
-        own=relevant(bins.directions / noise),
-        common=binned(with_common, 0, first).between(-np.inf, last).directions / noise,
-        tail=tail / noise,
-        model=np.moveaxis(model.reshape(SHAPES.size, -1, noise.size), 1, 0) / noise,
-        energy=bins.energy,
-        onset=grid.energy,
-    )
-
-
-def _clearest(common):
-    """Find the combinations of common errors that change spectra most, (n_kept, n_common)."""
-    total = sum(one @ one.T for one in common)
-    values, vectors = np.linalg.eigh(total)
-    return vectors[:, values > 0].T[::-1][:_MOST_COMMON]
-
-
-class _Products(NamedTuple):
-    """What one spectrum says, onsets first; see :class:`OnsetProducts`."""
-
-    energy: np.ndarray
-    chi2: np.ndarray
-    gradient: np.ndarray
-    curvature: np.ndarray
-
-
-def _products_of(spectrum, clearest, distance, above):
-    """Compute products of one spectrum with the inverse of its own covariance."""
-    data, model = spectrum.data, spectrum.model
-    root = np.linalg.cholesky(np.eye(len(spectrum.own)) + spectrum.own @ spectrum.own.T)
-    own = solve_triangular(root, spectrum.own, lower=True)
-    weighted = data - (own @ data) @ own
-    along = model @ own.T
-    size = (model**2).sum(-1) - (along**2).sum(-1)
-    overlap = model @ weighted
-    height = np.clip(overlap, 0, None) / np.maximum(size, np.finfo(float).tiny)
-    common = np.concatenate([spectrum.tail[None], clearest @ spectrum.common])
-    errors = _Errors(own, common, _bumps(spectrum, distance, above))
-    gradient, curvature, on_model = errors.products(model, height, weighted)
-    # The height of the onset is as it fits best.
-    on_model = on_model * (height > 0)[..., None]
-    relative = on_model / np.maximum(size, np.finfo(float).tiny)[..., None]
-    gradient = gradient - relative * overlap[..., None]
-    curvature = curvature - relative[..., None] * on_model[..., None, :]
-    chi2 = data @ weighted - height * overlap
-    return _Products(spectrum.onset, chi2, gradient, curvature)
-
-
-def _bumps(spectrum, distance, above):
-    """Compute departures from a shape, relative to it, (n_onsets, n_departures, n_bins)."""
-    places = distance * np.arange(int(np.ceil(above / distance)) + 1)
-    off = spectrum.energy - spectrum.onset[:, None, None] - places[:, None]
-    return bumps(off, distance)
-
-
-class _Errors(NamedTuple):
-    """Own errors (factorised), common ones, and departures of a spectrum, in units of its noise."""
-
-    own: np.ndarray
-    common: np.ndarray
-    bumps: np.ndarray
-
-    def products(self, model, height, weighted):
-        """Compute products of departures and common errors with data, each other and the model."""
-        scaled = height[..., None] * model
-        own_bumps = self._times(self.own)
-        beside = _dots(scaled, own_bumps)  # (o, h, k, q)
-        weighted_common = self.common - (self.common @ self.own.T) @ self.own
-        with_bumps = _dots(scaled**2, self._times_bumps()) - beside @ np.swapaxes(beside, -1, -2)
-        with_common = _dots(scaled, self._times(weighted_common))
-        on_common = np.broadcast_to(
-            self.common @ weighted_common.T, height.shape + 2 * (len(self.common),)
-        )
-        upper = np.concatenate([with_bumps, with_common], axis=-1)
-        lower = np.concatenate([np.swapaxes(with_common, -1, -2), on_common], axis=-1)
-        bumps_model = _dots(scaled * model, self.bumps[:, :, None])[..., 0]
-        bumps_model -= (beside @ (model @ self.own.T)[..., None])[..., 0]
-        bumps_data = _dots(scaled, self._times(weighted[None]))[..., 0]
-        common_data = np.broadcast_to(self.common @ weighted, height.shape + (len(self.common),))
-        return (
-            np.concatenate([bumps_data, common_data], axis=-1),
-            np.concatenate([upper, lower], axis=-2),
-            np.concatenate([bumps_model, model @ weighted_common.T], axis=-1),
-        )
-
-    def _times(self, rows):
-        """Multiply departures by rows, (n_onsets, n_departures, n_rows, n_bins)."""
-        return self.bumps[:, :, None] * rows
-
-    def _times_bumps(self):
-        return self.bumps[:, :, None] * self.bumps[:, None]
-
-
-def _dots(values, others):
-    """Sum products over bins, (n_onsets, n_shapes, ...)."""
-    flat = others.reshape(len(others), -1, others.shape[-1])
-    found = values @ np.swapaxes(flat, 1, 2)
-    return found.reshape(found.shape[:2] + others.shape[1:-1])
-
-
-def _padded(products, n_onsets):
-    """Complete one spectrum to a number of onsets by some that are never chosen."""
-    missing = n_onsets - len(products.energy)
-    fill = _Products(products.energy[-1], _NEVER, 0.0, 0.0)
-
-    def complete(values, fill):
-        width = [(0, missing)] + [(0, 0)] * (values.ndim - 1)
-        return np.pad(values, width, constant_values=fill)
-
-    return _Products(*(complete(*one) for one in zip(products, fill, strict=True)))
-
-
-def log_evidence(products):
+def log_evidence(products, near=()):
     """Compute the logarithm of the evidence of every shape, of spectra that share it.
 
     Parameters
     ----------
     products : OnsetProducts
+    near : sequence of ndarray of shape (n_shapes, n_common + 2)
+        Numbers that fit other spectra of the same image, one for each size of departures, to begin with.
 
     Returns
     -------
-    ndarray of shape (n_shapes,)
+    log_evidence : ndarray of shape (n_shapes,)
         The mean over sizes of departures, and over one departure or none besides that is as large as the
         losses. Where no shape fits, errors are larger by the square root of the reduced chi2.
+    numbers : list of ndarray of shape (n_shapes, n_common + 2)
+        That fit best for each size: what is common, mean and logarithm of the width of the gaps.
     """
-    found, numbers = _of_sizes(products, _start(products))
-    temper = min(one.chi2.min() for one in found) / products.freedom.sum()
+    best = _best_of_sizes(products, near)
+    temper = min(one.chi2.min() for one in best) / products.freedom.sum()
     if temper > 1:
-        found, _ = _of_sizes(products.over(temper), numbers)
+        milder = products.over(temper)
+        near = [_Likelihood.of(milder, one.precision, one.numbers) for one in best]
+        best = [_settled(one, _FIRST_STEPS) for one in near]
     weights = -_RELUCTANCE * np.arange(len(_SIZES))
-    evidence = np.array([one.log_evidence for one in found]) + weights[:, None]
-    return np.logaddexp.reduce(evidence, axis=0)
+    evidence = np.array([_log_evidence(one) for one in best]) + weights[:, None]
+    return np.logaddexp.reduce(evidence, axis=0), [one.numbers for one in best]
 
 
-def _of_sizes(products, numbers):
-    """Fit with departures of all sizes, the largest first: where much is allowed there is one best fit."""
-    found = []
-    for size in reversed(_SIZES):
-        numbers, one = _of_size(products, size, numbers)
-        found.insert(0, one)
-    return found, numbers
+def _best_of_sizes(products, near):
+    """Fit what is common and the distribution of gaps together, with departures of all sizes.
 
-
-class _OfSize(NamedTuple):
-    """Logarithm of the evidence, and the least chi2, of every shape with departures of one size."""
-
-    log_evidence: np.ndarray
-    chi2: np.ndarray
-
-
-def _of_size(products, size, numbers):
-    """Fit what is common and the distribution of the gaps together, departures being of one size."""
+    There may be several best fits: beside the starts, those of the sizes next to each are tried.
+    """
     n_common = products.gradient.shape[-1]
     is_departure = np.arange(n_common) < products.n_departures
-    precision = np.where(is_departure, size**-2.0, 1.0)
-    best = _Likelihood.of(products, precision, numbers)
-    for _ in range(_MOST_STEPS):
-        before, best = best, best.better()
-        if (best.value - before.value < _SETTLED).all():
+    found = []
+    for number, size in enumerate(_SIZES):
+        precision = np.where(is_departure, size**-2.0, 1.0)
+        starts = [near[number]] if near else _starts(products)
+        tried = [_Likelihood.of(products, precision, numbers) for numbers in starts]
+        found.append(_settled(_best([_settled(one, _FIRST_STEPS) for one in tried])))
+    if not near:
+        _compare_neighbours(found)
+    return found
+
+
+def _compare_neighbours(found):
+    """Begin every fit anew where other sizes and shapes ended, the better is kept.
+
+    Where those of the next larger, then of the next smaller, size ended; and where the best shape did.
+    """
+    last = len(found) - 1
+    downwards, upwards = range(last - 1, -1, -1), range(1, last + 1)
+    for number, beside in [
+        *zip(downwards, range(last, 0, -1), strict=True),
+        *zip(upwards, range(last), strict=True),
+    ]:
+        start = found[number].at(found[beside].numbers)
+        found[number] = _best([found[number], _settled(start)])
+    for number, one in enumerate(found):
+        of_best = np.broadcast_to(one.numbers[one.value.argmax()], one.numbers.shape)
+        found[number] = _best([one, _settled(one.at(of_best))])
+
+
+def _best(several):
+    """Take every shape from where its likelihood is largest."""
+    best, *others = several
+    for one in others:
+        best = one.where(one.value > best.value, best)
+    return best
+
+
+def _settled(likelihood, n_steps=None):
+    """Climb to a largest likelihood, or for some steps."""
+    for _ in range(n_steps or _MOST_STEPS):
+        before, likelihood = likelihood, likelihood.better()
+        if (likelihood.value - before.value < _SETTLED).all():
             break
-    curvature = best.information[:, :n_common, :n_common] - np.diag(precision)
-    gradient = _weighted_sum(best.weights, products.gradient)
-    evidence = best.value - 0.5 * _log_volume(curvature, precision)
-    evidence = evidence + _of_singles(gradient, curvature, precision, products.n_departures)
-    return best.numbers, _OfSize(evidence, best.chi2)
+    return likelihood
+
+
+def _log_evidence(best):
+    """Integrate over what is common, about where it fits best, (n_shapes,)."""
+    n_common = best.precision.size
+    curvature = best.information[:, :n_common, :n_common] - np.diag(best.precision)
+    gradient = _weighted_sum(best.weights, best.products.gradient)
+    singles = _of_singles(gradient, curvature, best.precision, best.products.n_departures)
+    return best.value - 0.5 * _log_volume(curvature, best.precision) + singles
 
 
 def _weighted_sum(weights, values):
     """Sum over spectra and onsets, (n_shapes, ...)."""
     flat = values.reshape(len(values), weights[0].size, -1)
-    found = weights.reshape(len(weights), 1, -1) @ flat
+    found = weights.reshape(len(weights), 1, -1).astype(values.dtype) @ flat
     return found.reshape(values.shape[:1] + values.shape[3:])
 
 
-def _start(products):
-    """Begin with nothing wrong in common, and gaps anywhere, (n_shapes, n_common + 2)."""
+def _starts(products):
+    """Begin with nothing wrong in common, and gaps low, high, or anywhere; each (n_shapes, n_common + 2)."""
     n_shapes, n_common = len(products.gradient), products.gradient.shape[-1]
-    tried = products.energy[products.chi2[0] < _NEVER]
-    gaps = [tried.mean(), np.log(max(tried.std(), products.least))]
-    return np.tile(np.concatenate([np.zeros(n_common), gaps]), (n_shapes, 1))
+    tried = products.energy[products.chi2[0] < NEVER]
+    width = np.log(np.clip(tried.std(), *products.widths))
+    return [
+        np.tile(np.concatenate([np.zeros(n_common), [mean, width]]), (n_shapes, 1))
+        for mean in np.quantile(tried, _STARTS)
+    ]
 
 
 @dataclass(frozen=True)
@@ -442,9 +214,11 @@ class _Likelihood:
     def of(cls, products, precision, numbers):
         """Compute it for some numbers."""
         numbers = numbers.copy()
-        numbers[:, -1] = np.maximum(numbers[:, -1], np.log(products.least))
+        numbers[:, -1] = np.clip(numbers[:, -1], *np.log(products.widths))
         common, width = numbers[:, None, None, :-2], np.exp(numbers[:, -1, None, None])
-        slope = products.gradient - (products.curvature @ common[..., None])[..., 0]
+        slope = (
+            products.gradient - (products.curvature @ common[..., None].astype(np.float32))[..., 0]
+        )
         chi2 = products.chi2 - ((products.gradient + slope) * common).sum(-1)
         off = (products.energy - numbers[:, -2, None, None]) / width
         log_weights = -0.5 * (chi2 + off**2) - np.log(width)
@@ -484,14 +258,15 @@ class _Likelihood:
     def better(self):
         """Take the first step that is one uphill, for every shape."""
         fast, safe = self.steps()
-        new = self._at(self.numbers + fast)
+        new = self.at(self.numbers + fast)
         is_better = new.value >= self.value
         if is_better.all():
             return new
-        other = self._at(self.numbers + safe)
+        other = self.at(self.numbers + safe)
         return new.where(is_better, other.where(other.value >= self.value, self))
 
-    def _at(self, numbers):
+    def at(self, numbers):
+        """Compute it for other numbers."""
         return _Likelihood.of(self.products, self.precision, numbers)
 
     def where(self, is_mine, other):

@@ -130,6 +130,23 @@ class Application:
         )
         return found["posterior"]
 
+    def match_some(self, counts, index):
+        """Match the ensemble to some spectra.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n, n_energy)
+            Recorded channels.
+        index : ndarray of int of shape (n,)
+            Spectra in flattened navigation order.
+
+        Returns
+        -------
+        ndarray of shape (n, n_numbers)
+            See :meth:`.Posterior.pack`.
+        """
+        return self.subtraction.posterior(counts, self.peaks.select(index)).pack()
+
     def match_between(self, limits, counts, index):
         """Match the ensemble to some spectra between other limits.
 

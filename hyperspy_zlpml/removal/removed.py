@@ -343,22 +343,17 @@ class RemovedZLP:
         Losses
         """
         self._check_counts(["losses_of"])
-        index, spectra, found = np.asarray(index, int), self.spectra, []
-        taken = [spectra.counts, self.posterior]
-        if np.ndim(spectra.variance):
-            library = da if isinstance(spectra.variance, da.Array) else np
-            taken.append(library.broadcast_to(spectra.variance, spectra.counts.shape))
-        taken = compute(
-            *(take_spectra(one, index) for one in taken), show_progressbar=False, title=""
-        )
+        index, found = np.asarray(index, int), []
+        counts, posterior, variance = self._taken(index)
 
         def collect(losses, place):
             found.append((losses, place.astype(int)))
             return place[:, None]
 
-        variance = taken[2] if len(taken) > 2 else spectra.variance
         places = np.arange(index.size, dtype=float)[:, None]
-        self.application.map_losses(collect, 1, *taken[:2], places, variance=variance, title="")
+        self.application.map_losses(
+            collect, 1, counts, posterior, places, variance=variance, title=""
+        )
         order = np.argsort(np.concatenate([place for _, place in found]))
         return Losses.join([losses for losses, _ in found]).select(order)
 
@@ -376,11 +371,23 @@ class RemovedZLP:
             Counts, by one standard deviation; each direction means the same in all spectra.
         """
         self._check_counts(["common_directions_of"])
-        both = (self.spectra.counts, self.posterior)
-        taken = (take_spectra(one, np.asarray(index, int)) for one in both)
-        return self.application.common_directions(
-            *compute(*taken, show_progressbar=False, title="")
-        )
+        return self.application.common_directions(*self._taken(np.asarray(index, int))[:2])
+
+    def _taken(self, index):
+        """Read counts, posterior and variance of some spectra; where these are lazy, no others are matched."""
+        spectra = self.spectra
+        wanted = {"counts": spectra.counts}
+        if not isinstance(self.posterior, da.Array):
+            wanted["posterior"] = self.posterior
+        if np.ndim(spectra.variance):
+            library = da if isinstance(spectra.variance, da.Array) else np
+            wanted["variance"] = library.broadcast_to(spectra.variance, spectra.counts.shape)
+        some = (take_spectra(one, index) for one in wanted.values())
+        taken = dict(zip(wanted, compute(*some, show_progressbar=False, title=""), strict=True))
+        counts, posterior = taken["counts"], taken.get("posterior")
+        if posterior is None:
+            posterior = self.application.match_some(counts, index)
+        return counts, posterior, taken.get("variance", spectra.variance)
 
     @property
     def missed(self):

@@ -50,8 +50,8 @@ _PLAIN = {
     "improvement": ("improvement by an onset", "chi2"),
     "reduced_chi2": ("misfit of the onset", "Reduced chi2"),
 }
-#: ln of the odds from which the kind of a gap is told: twelve to one.
-_CLEAR = 2.5
+#: ln of the odds from which the kind of a gap is told: 150 to one.
+_CLEAR = 5.0
 
 
 class BandGapMethods:
@@ -251,17 +251,17 @@ class BandGap(MapResult):
         Logarithm of the evidence for an indirect gap (b = 1.5) over that for a direct one (0.5). One
         pixel seldom decides.
     ln_indirect_clusters : BaseSignal
-        That of all pixels of a cluster together whose gap holds, with what is off in all of them counted
-        once: errors of the zero-loss peak, and departures from any shape. NaN where less than a third
-        of those of the specimen hold.
+        That of pixels of a cluster together whose gap holds, each with a gap of its own, what is wrong in
+        all of them alike fitted once: departures from any shape, and errors of the ensemble. NaN where less than a
+        third of those of the specimen hold.
     ln_indirect_image : float
-        That of all pixels of the specimen, likewise.
+        That of pixels of all clusters together, likewise.
     ln_between, ln_between_clusters : BaseSignal
         Logarithm of the evidence for an exponent of 1 over that for the better of both, likewise: an
         onset that has neither exponent is nearer to one of them. ``ln_indirect`` tells the kind of a gap
         only where this is well below 0.
     ln_between_image : float
-        That of all pixels together.
+        That of pixels of all clusters together.
     improvement : BaseSignal
         chi2 by which an onset is better than none.
     reduced_chi2 : BaseSignal

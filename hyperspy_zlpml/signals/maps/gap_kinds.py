@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.physics.band_gap import Gap
-from hyperspy_zlpml.physics.gap_kind import Kind, Places, kind_of, log_evidence, onset_products
+from hyperspy_zlpml.physics.gap_kind import Kind, kind_of, log_evidence
+from hyperspy_zlpml.physics.onset_products import Places, onset_products
 from hyperspy_zlpml.physics.onset_search import shortest_window
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.pooling import kinds_of
@@ -72,17 +73,16 @@ def kinds_of_gaps(removed, numbers, settings):
     groups = range(labels.max() + 1)
     fair = [_is_fair(holds, specimen & (labels == group)) for group in groups]
     index = _chosen(holds, np.where(np.isin(labels, np.flatnonzero(fair)), labels, -1))
-    none = GapKinds(Kind(), [Kind()] * len(fair), labels)
     if not index.size:
-        return none
+        return GapKinds(Kind(), [Kind()] * len(fair), labels)
     products, label = _products(removed, gaps, index, settings), labels.ravel()[index]
+    evidence, near = log_evidence(products)
     clusters = [
-        kind_of(log_evidence(products.select(label == group))) if fair[group] else Kind()
+        kind_of(log_evidence(products.select(label == group), near)[0]) if fair[group] else Kind()
         for group in groups
     ]
-    if not _is_fair(holds, specimen):
-        return replace(none, clusters=clusters)
-    return GapKinds(kind_of(log_evidence(products)), clusters, labels)
+    image = kind_of(evidence) if _is_fair(holds, specimen) else Kind()
+    return GapKinds(image, clusters, labels)
 
 
 def _is_fair(holds, specimen):
