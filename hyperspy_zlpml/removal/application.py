@@ -13,7 +13,7 @@ from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
 from hyperspy_zlpml.removal.evaluation import OF_MODEL
 from hyperspy_zlpml.removal.integrals import Integrals
-from hyperspy_zlpml.removal.losses import map_block
+from hyperspy_zlpml.removal.losses import SPECTRA_AT_ONCE, common_directions, map_block
 from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.subtract import Subtraction, results_type
 from hyperspy_zlpml.statistics import Range
@@ -143,6 +143,23 @@ class Application:
             title="Matching the ZLP",
         )
         return found["posterior"]
+
+    def match_some(self, counts, index):
+        """Match the ensemble to some spectra.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n, n_energy)
+            Recorded channels.
+        index : ndarray of int of shape (n,)
+            Spectra in flattened navigation order.
+
+        Returns
+        -------
+        ndarray of shape (n, n_numbers)
+            See :meth:`.Posterior.pack`.
+        """
+        return self.subtraction.posterior(counts, self.peaks.select(index)).pack()
 
     def match_between(self, limits, counts, index):
         """Match the ensemble to some spectra between other limits.
@@ -318,6 +335,29 @@ class Application:
             **options,
         )
         return found["found"]
+
+    def common_directions(self, counts, packed):
+        """Find the directions in which the ZLPs of all spectra may be wrong alike.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_spectra, n_energy)
+            Recorded channels.
+        packed : ndarray of shape (n_spectra, n_numbers)
+            Of :meth:`.Posterior.pack`, all usable.
+
+        Returns
+        -------
+        ndarray of shape (n_spectra, n_common, n_energy)
+            See :func:`.losses.common_directions`.
+        """
+        limits, found = self._limits_of_vacuum(), []
+        for first in range(0, len(counts), SPECTRA_AT_ONCE):
+            rows = slice(first, first + SPECTRA_AT_ONCE)
+            posterior = Posterior.unpack(packed[rows], self.n_modes)
+            own = counts[rows].astype(float)
+            found.append(common_directions(self.subtraction, posterior, own, limits))
+        return np.concatenate(found)
 
     def _limits_of_vacuum(self):
         """Take the limits of the thinnest cluster that has some, for spectra without."""

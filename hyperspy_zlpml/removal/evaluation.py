@@ -176,6 +176,32 @@ def deviations(model, matched, peaks, found):
     )
 
 
+def common_deviations(model, matched, peaks, found):
+    """Find in which ways ln(ZLP) may be wrong in all spectra alike, because an ensemble is.
+
+    Matched numbers are off by what the noise of their counts makes of them, each spectrum by its own;
+    and, where counts do not tell the shape, towards the middle of the ensemble: by ``C x`` where C is
+    their covariance and x by how much the true shape differs from that middle, in standard
+    deviations. It may do so in all spectra alike.
+
+    Parameters
+    ----------
+    model : Subtraction
+    matched : Match
+    peaks : KnownPeaks
+        All usable.
+    found : LookedUp
+
+    Returns
+    -------
+    ndarray of shape (n_modes, n_spectra, n_groups)
+        In the middle of every group, by one standard deviation of each mode.
+    """
+    wider, _ = _outside_seen(model, found.u, peaks, matched.fwhm)
+    of_modes = matched.covariance[:, :, N_PEAK:]
+    return np.einsum("pij,ipg->jpg", of_modes, _derivatives(found)) * wider
+
+
 def _roots(covariance):
     """Factorise covariances; what rounding has left below zero is nothing."""
     scale = np.sqrt(np.clip(np.einsum("pii->pi", covariance), 0, None))

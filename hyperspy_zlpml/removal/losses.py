@@ -15,6 +15,7 @@ from hyperspy_zlpml.physics.losses import Losses
 from hyperspy_zlpml.removal.draws import response
 from hyperspy_zlpml.removal.evaluation import (
     at_groups,
+    common_deviations,
     deviations,
     limited,
     log_zlp_of,
@@ -189,6 +190,42 @@ def _directions(model, posterior, counts):
 
     own = np.hypot(expanded(own), _pattern_error(model))
     return np.stack([expanded(one) for one in kept]), own
+
+
+def common_directions(model, posterior, counts, limits):
+    """Find the directions in which the ZLPs of all spectra may be wrong alike.
+
+    Those that an ensemble leaves open, not those of the noise of single spectra: its spread as far as counts do not
+    tell the shape, what neighbouring channels share beside, and the choice of ``E_I``.
+
+    Parameters
+    ----------
+    model : Subtraction
+    posterior : Posterior
+        All usable.
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured, double precision.
+    limits : Range
+        Limits of pure ZLP that spectra without any are given.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_common, n_energy)
+        Counts, by one standard deviation; each direction means the same in all spectra.
+    """
+    posterior = _with_limits(model, posterior, counts, limits)
+    peaks, matched = posterior.peaks, posterior.matched
+    found = look_up(model, matched, peaks)
+    shared, _ = _shared_directions(model, deviations(model, matched, peaks, found).shared)
+    modes = common_deviations(model, matched, peaks, found)
+    log_zlp, sigma = log_zlp_of(model, matched, found), at_groups(model, matched, peaks).sigma
+    share = limited(model, sigma, log_zlp, posterior.highest) / sigma
+    of_limit = _of_limit(model, posterior, counts)[None]
+    every = np.concatenate([np.concatenate([modes, shared]) * share, of_limit])
+    start, zlp = model.start(peaks), zlp_of(model, posterior)
+    return np.stack(
+        [cut(on_channels(model, one), start, model.n_energy) * zlp for one in every], axis=1
+    )
 
 
 def _pattern_error(model):

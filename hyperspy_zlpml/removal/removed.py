@@ -378,18 +378,6 @@ class RemovedZLP:
             posterior = self.application.match_between(limits, counts, index)
         return self.application.evaluate(names, counts, posterior, variance)
 
-    def _taken(self, index):
-        """Take counts, posterior and, where it is known, variance of a few spectra, in memory."""
-        spectra, wanted = self.spectra, [self.spectra.counts, self.posterior]
-        if np.ndim(spectra.variance):
-            library = da if isinstance(spectra.variance, da.Array) else np
-            wanted.append(library.broadcast_to(spectra.variance, spectra.counts.shape))
-        index = np.asarray(index, int)
-        counts, posterior, *variance = compute(
-            *(take_spectra(one, index) for one in wanted), show_progressbar=False, title=""
-        )
-        return counts, posterior, variance[0] if variance else spectra.variance
-
     def losses_of(self, index):
         """Collect the losses of a few spectra, as functions of physics take them.
 
@@ -403,19 +391,52 @@ class RemovedZLP:
         Losses
         """
         self._check_counts(["losses_of"])
+        index, found = np.asarray(index, int), []
         counts, posterior, variance = self._taken(index)
-        found = []
 
         def collect(losses, place):
             found.append((losses, place.astype(int)))
             return place[:, None]
 
-        places = np.arange(len(counts), dtype=float)[:, None]
+        places = np.arange(index.size, dtype=float)[:, None]
         self.application.map_losses(
             collect, 1, counts, posterior, places, variance=variance, title=""
         )
         order = np.argsort(np.concatenate([place for _, place in found]))
         return Losses.join([losses for losses, _ in found]).select(order)
+
+    def common_directions_of(self, index):
+        """Find the directions in which the ZLPs of a few spectra, and all others, may be wrong alike.
+
+        Parameters
+        ----------
+        index : sequence of int
+            Spectra in flattened navigation order, all with a ZLP.
+
+        Returns
+        -------
+        ndarray of shape (n, n_common, n_energy)
+            Counts, by one standard deviation; each direction means the same in all spectra.
+        """
+        self._check_counts(["common_directions_of"])
+        return self.application.common_directions(*self._taken(index)[:2])
+
+    def _taken(self, index):
+        """Read counts, posterior and variance of some spectra; where these are lazy, no others are matched."""
+        spectra = self.spectra
+        wanted = {"counts": spectra.counts}
+        if not isinstance(self.posterior, da.Array):
+            wanted["posterior"] = self.posterior
+        if np.ndim(spectra.variance):
+            library = da if isinstance(spectra.variance, da.Array) else np
+            wanted["variance"] = library.broadcast_to(spectra.variance, spectra.counts.shape)
+        index = np.asarray(index, int)
+        some = (take_spectra(one, index) for one in wanted.values())
+        taken = dict(zip(wanted, compute(*some, show_progressbar=False, title=""), strict=True))
+        counts, posterior = taken["counts"], taken.get("posterior")
+        if posterior is None:
+            posterior = self.application.match_some(counts, index)
+        return counts, posterior, taken.get("variance", spectra.variance)
 
     @property
     def missed(self):

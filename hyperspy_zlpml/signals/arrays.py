@@ -16,6 +16,8 @@ from hyperspy_zlpml.signals.microscope import microscope_settings
 
 #: Name of a unit, with its prefix.
 _UNIT_NAME = re.compile(r"[^\W\d]{1,40}")
+#: Significant digits of offset and scale that are taken: those behind depend on the unit of the axis.
+_DIGITS = 14
 #: Held while signals are read and copied: HyperSpy empties a signal for as long as it copies it,
 #: and other threads may work on the same one.
 one_at_a_signal = threading.RLock()
@@ -78,7 +80,13 @@ def energy_axis(signal, name="signal"):
             "reverse it with s.isig[::-1]."
         )
     factor = ev_per_unit(axis.units, name)
-    return np.asarray(axis.axis, float) * factor, factor
+    offset, scale = (_rounded(number * factor) for number in (axis.offset, axis.scale))
+    return offset + scale * np.arange(axis.size), factor
+
+
+def _rounded(number):
+    """Drop the digits in which a number in one unit differs from the same in another by rounding alone."""
+    return float(f"{number:.{_DIGITS}g}")
 
 
 def _check_size(signal, axis, name):

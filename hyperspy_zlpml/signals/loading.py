@@ -107,11 +107,15 @@ def load_removal(directory, signal=None):
     else:
         spectra = _spectra_like(signal, kept, shape, numbers)
     arrays = {name: one.data.reshape(shape) for name, one in maps.items()}
+    arrays["vacuum"] = arrays["vacuum"] > 0
     factors = {"centre": kept.factor, "fwhm": kept.factor}
     removed = RemovedZLP(
         spectra=_no_counts(kept, shape) if spectra is None else spectra,
         posterior=numbers,
-        **{name: values * factors.get(name, 1) for name, values in arrays.items()},
+        **{
+            name: values * factors[name] if name in factors else values
+            for name, values in arrays.items()
+        },
         ensemble=ensemble,
         report=kept.report,
         application=_application_of(kept, numbers),

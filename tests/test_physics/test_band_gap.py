@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 from onset_spectra import axis, blurred, make_losses, onset
 
-from hyperspy_zlpml.physics.band_gap import (
-    EVIDENCE,
-    N_NUMBERS,
-    Gap,
-    GapSettings,
-    band_gaps,
-    ln_between,
-    ln_indirect,
-    onset_curve,
-)
+from hyperspy_zlpml.physics.band_gap import N_NUMBERS, Gap, GapSettings, band_gaps
+from hyperspy_zlpml.physics.onset_curve import onset_curve
 from hyperspy_zlpml.physics.reasons import Reason
 
 GAP = 3.0
@@ -32,7 +24,7 @@ def found(losses, exponent=None, **settings):
     if exponent is not None:
         settings["exponents"] = (exponent,)
     numbers = band_gaps(losses, GapSettings(**settings))
-    return Gap(*numbers[:, : len(Gap._fields)].T)
+    return Gap(*numbers.T)
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
@@ -45,7 +37,7 @@ def test_without_noise_the_gap_is_found(exponent):
 
 def test_errors_hold_and_grow_with_those_of_the_zlp():
     """Noise and an error of the ZLP, which a hundred spectra do not share."""
-    losses = make_losses(spectrum(), noise=30.0, zlp_error=0.05, n=100, shared=False)
+    losses = make_losses(spectrum(), noise=30.0, zlp_error=5.0, n=100, shared=False)
     gap = found(losses, 0.5)
     inside = (gap.lower < GAP) & (gap.upper > GAP)
     assert 0.55 < inside.mean() <= 1
@@ -119,7 +111,7 @@ def test_reasons_why_there_is_none(change, reason):
         numbers = band_gaps(losses)
     assert numbers.shape == (1, N_NUMBERS)
     assert np.isnan(numbers[0, 0])
-    assert Gap(*numbers[0, : len(Gap._fields)]).reason == reason
+    assert Gap(*numbers[0]).reason == reason
 
 
 def test_a_gap_beside_the_peak_is_told():
@@ -168,41 +160,10 @@ def test_chi2_is_never_negative():
     assert (short.reduced_chi2 >= 0).all()
 
 
-def test_evidence_of_spectra_that_share_their_errors_does_not_grow_without_end():
-    """What is off in all spectra alike is counted once, in whatever number of them."""
-    losses = make_losses(spectrum(1.5), noise=20.0, n=10)
-    per_spectrum = [
-        ln_indirect(band_gaps(losses, GapSettings((1.0,), n_sharing=n))[:, len(Gap._fields) :])
-        for n in (1, 100, 10000)
-    ]
-    one, some, many = np.abs(per_spectrum)
-    assert one > 2 * some > 2 * many
-
-
-@pytest.mark.parametrize("exponent, sign", [(0.5, -1), (1.5, 1)])
-def test_many_spectra_tell_direct_from_indirect(exponent, sign):
-    losses = make_losses(spectrum(exponent), noise=20.0, n=30)
-    numbers = band_gaps(losses, GapSettings(exponents=(1.0,)))
-    evidence = numbers[:, len(Gap._fields) :]
-    assert evidence.shape[1] == EVIDENCE.size
-    assert sign * ln_indirect(evidence) > 3
-    assert np.isnan(ln_indirect(np.full_like(evidence, np.nan)))
-
-
-@pytest.mark.parametrize("exponent, sign", [(0.5, -1), (1.0, 1), (1.5, -1)])
-def test_an_exponent_between_is_told_from_both_kinds(exponent, sign):
-    """An exponent of 1 is nearer to one of them: without comparing it, that one is called."""
-    losses = make_losses(spectrum(exponent), noise=10.0, n=30)
-    numbers = band_gaps(losses, GapSettings(exponents=(1.0,)))
-    found = ln_between(numbers[:, len(Gap._fields) :])
-    assert sign * found > 0
-    assert np.isnan(ln_between(np.full((2, EVIDENCE.size), np.nan)))
-
-
 def test_the_curve_goes_through_the_data():
     losses = make_losses(spectrum(), noise=20.0)
     numbers = band_gaps(losses, GapSettings(exponents=(0.5,)))[0]
-    gap = Gap(*numbers[: len(Gap._fields)])
+    gap = Gap(*numbers)
     curve = onset_curve(losses, gap)
     inside = np.isfinite(curve.total)
     energy = losses.from_peak[0]

@@ -5,19 +5,10 @@ import numpy as np
 import pytest
 from onset_spectra import FWHM, axis, blurred, make_losses, onset, peak
 
-from hyperspy_zlpml.physics.onset import (
-    Bins,
-    Shapes,
-    Templates,
-    binned,
-    departures,
-    fit,
-    onset_grid,
-    rise,
-    scattered_down,
-    templates,
-    without_losses_above,
-)
+from hyperspy_zlpml.physics.bins import Bins, binned
+from hyperspy_zlpml.physics.onset import Shapes, Templates, onset_grid, rise, templates
+from hyperspy_zlpml.physics.onset_fit import departures, fit
+from hyperspy_zlpml.physics.scattered_down import scattered_down, without_losses_above
 
 
 def some_bins(step=0.05, n_channels=1, n_bins=40, start=1.0):

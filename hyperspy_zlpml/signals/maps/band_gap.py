@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Method of the result of a removal that maps the band gap, and what it returns."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -15,14 +15,13 @@ from hyperspy_zlpml.physics.band_gap import (
     Gap,
     GapSettings,
     band_gaps,
-    ln_between,
-    ln_indirect,
-    onset_curve,
 )
 from hyperspy_zlpml.physics.cherenkov import with_retardation
-from hyperspy_zlpml.physics.onset import piece_of
+from hyperspy_zlpml.physics.gap_kind import Kind
+from hyperspy_zlpml.physics.onset_curve import onset_curve
 from hyperspy_zlpml.physics.reasons import Reason, most_serious
-from hyperspy_zlpml.removal.pooling import kinds_of
+from hyperspy_zlpml.physics.scattered_down import piece_of
+from hyperspy_zlpml.signals.maps.gap_kinds import kinds_of_gaps
 from hyperspy_zlpml.signals.maps.given import (
     check_unused,
     index_of,
@@ -50,10 +49,8 @@ _PLAIN = {
     "improvement": ("improvement by an onset", "chi2"),
     "reduced_chi2": ("misfit of the onset", "Reduced chi2"),
 }
-#: Part of the spectra of the specimen whose gaps must hold where the kind of all of them is told.
-_FAIR_PART = 1 / 3
-#: ln of the odds from which the kind of a gap is told: twelve to one.
-_CLEAR = 2.5
+#: ln of the odds from which the kind of a gap is told: 150 to one.
+_CLEAR = 5.0
 
 
 class BandGapMethods:
@@ -141,7 +138,6 @@ class BandGapMethods:
         """
         settings = self._gap_settings(exponent, left, right, own_response)
         pool = pool_of(self, pool)
-        settings = replace(settings, n_sharing=_n_sharing(self.removed, pool))
         retarded = self._retardation_of(n, n_error)
         window = None if pool is None else self._pooled_window(settings)
         plan = Plan(
@@ -235,53 +231,6 @@ def _some_spectra(removed):
     return index[np.unique(np.linspace(0, index.size - 1, _LOOKED_AT).astype(int))]
 
 
-def _n_sharing(removed, pool):
-    """Count the spectra, or pools of them, whose evidence is summed: those of the specimen."""
-    groups = kinds_of(removed)
-    specimen = (groups >= 0) & ~removed.vacuum
-    if pool == "clusters":
-        return max(np.unique(groups[specimen]).size, 1)
-    size = pool**groups.ndim if isinstance(pool, int) else 1
-    return max(int(specimen.sum()) // size, 1)
-
-
-def _evidence_of(removed, numbers, pool):
-    """Take the evidence of pixels for their kinds of onset, each spectrum counted once.
-
-    Of groups of which less than a third have a gap that holds, and of all of them likewise, nothing is told.
-
-    Returns
-    -------
-    by_group : ndarray of shape (n_groups, n_spectra, n_shapes)
-        Of the specimen, by clusters; NaN where there is none.
-    together : ndarray of shape (n_all, n_shapes)
-    groups : ndarray of int of the navigation shape
-    """
-    evidence, groups = numbers[..., len(Gap._fields) :], kinds_of(removed)
-    # Where a number is to be read with care, so is its kind.
-    holds = numbers[..., _column("reason")] == Reason.NONE
-    evidence = np.where(holds[..., None], evidence, np.nan)
-    size = pool**groups.ndim if isinstance(pool, int) else np.ones(1)
-    if pool == "clusters":
-        size = np.bincount(groups[groups >= 0], minlength=1)[groups]
-    evidence = evidence / np.reshape(size, np.shape(size) + (1,))
-    is_group = groups == np.arange(max(groups.max() + 1, 1)).reshape((-1,) + (1,) * groups.ndim)
-    is_specimen = is_group & ~removed.vacuum
-    by_group = np.where(is_specimen[..., None], evidence, np.nan)
-    flat = by_group.reshape(len(is_group), -1, evidence.shape[-1])
-    together = flat.reshape(1, -1, evidence.shape[-1])
-    n_specimen = is_specimen.reshape(len(is_group), -1).sum(-1)
-    by_group = _of_a_fair_part(flat, n_specimen)
-    return by_group, _of_a_fair_part(together, n_specimen.sum())[0], groups
-
-
-def _of_a_fair_part(evidence, n_specimen):
-    """Drop the evidence of groups of which too few spectra have a gap that holds."""
-    n_holding = np.isfinite(evidence[..., 0]).sum(-1)
-    is_fair = n_holding >= _FAIR_PART * n_specimen
-    return np.where(is_fair[:, None, None], evidence, np.nan)
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class BandGap(MapResult):
     """Result of :meth:`~hyperspy_zlpml.ZLPRemoval.band_gap`: maps over the navigation space.
@@ -301,17 +250,17 @@ class BandGap(MapResult):
         Logarithm of the evidence for an indirect gap (b = 1.5) over that for a direct one (0.5). One
         pixel seldom decides.
     ln_indirect_clusters : BaseSignal
-        That of all pixels of a cluster together whose gap holds, with what is off in all of them counted
-        once: errors of the zero-loss peak, and departures from any shape. NaN where less than a third
-        of those of the specimen hold.
+        That of pixels of a cluster together whose gap holds, each with a gap of its own, what is wrong in
+        all of them alike fitted once: departures from any shape, and errors of the ensemble. NaN where less than a
+        third of those of the specimen hold.
     ln_indirect_image : float
-        That of all pixels of the specimen, likewise.
+        That of pixels of all clusters together, likewise.
     ln_between, ln_between_clusters : BaseSignal
         Logarithm of the evidence for an exponent of 1 over that for the better of both, likewise: an
         onset that has neither exponent is nearer to one of them. ``ln_indirect`` tells the kind of a gap
         only where this is well below 0.
     ln_between_image : float
-        That of all pixels together.
+        That of pixels of all clusters together.
     improvement : BaseSignal
         chi2 by which an onset is better than none.
     reduced_chi2 : BaseSignal
@@ -357,12 +306,8 @@ class BandGap(MapResult):
         -------
         BandGap
         """
-        found = Gap(*np.moveaxis(numbers[..., : len(Gap._fields)], -1, 0))
-        evidence, together, groups = _evidence_of(removal.removed, numbers, pool)
-        plain = partial(plain_map, removal)
-
-        def of_clusters(function, title):
-            return plain(np.where(groups < 0, np.nan, function(evidence)[groups]), title, "ln K")
+        found, plain = Gap(*np.moveaxis(numbers, -1, 0)), partial(plain_map, removal)
+        kinds = kinds_of_gaps(removal.removed, numbers, settings)
 
         return cls(
             **_energies(removal, found),
@@ -373,12 +318,13 @@ class BandGap(MapResult):
                 quantity="Exponent",
             ),
             **{name: plain(getattr(found, name), *words) for name, words in _PLAIN.items()},
-            ln_indirect_clusters=of_clusters(
-                ln_indirect, "evidence of clusters for an indirect gap"
-            ),
-            ln_indirect_image=float(ln_indirect(together)),
-            ln_between_clusters=of_clusters(ln_between, "evidence of clusters for neither kind"),
-            ln_between_image=float(ln_between(together)),
+            **{
+                f"{name}_clusters": plain(
+                    kinds.map_of(name), f"{_PLAIN[name][0]} of clusters", "ln K"
+                )
+                for name in Kind._fields
+            },
+            **{f"{name}_image": float(getattr(kinds.image, name)) for name in Kind._fields},
             reason=reason_map(removal, found.reason, "band gap"),
             _removal=removal,
             _numbers=numbers_like(removal._like, numbers, "numbers of band gaps"),
@@ -461,8 +407,7 @@ class BandGap(MapResult):
 
     def _gap_of(self, place):
         """Take the numbers of one pixel, energies in eV."""
-        numbers = self._numbers.data.reshape(-1, N_NUMBERS)[place]
-        return Gap(*numbers[: len(Gap._fields)].tolist())
+        return Gap(*self._numbers.data.reshape(-1, N_NUMBERS)[place].tolist())
 
     def _pixel(self, indices):
         """Take navigation indices, those that are shown by default, and the number of the spectrum."""

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What fits of onsets say of the gap: weights of shapes, onsets and windows, and their quantiles.
+
+The posterior is the mean over shapes and windows of ``exp(-chi2 / 2)``, with less weight for windows that no shape
+fits.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.integrate import cumulative_trapezoid
+from scipy.interpolate import CubicSpline
+
+from hyperspy_zlpml.physics.onset import Shapes
+from hyperspy_zlpml.physics.onset_fit import Fits
+
+#: ln of a sum, of the logarithms of its terms.
+log_sum = np.logaddexp.reduce
+#: Points in the posterior between two onsets of the fit.
+_BETWEEN = 8
+#: Numbers that are fitted to the bins: onset, height, exponent, width.
+FITTED = 4
+#: Logarithm of a density over its maximum below which it is nothing.
+_NOTHING = 60.0
+#: Quantiles that are given: 68 % and the median.
+QUANTILES = (0.16, 0.5, 0.84)
+
+
+class Fitted(NamedTuple):
+    """Fits of one spectrum, and what they say of its onset.
+
+    Attributes
+    ----------
+    fits : Fits
+    onset : ndarray of shape (n_onsets,)
+        eV from the peak.
+    shapes : Shapes
+    log_likelihood : ndarray of shape (n_windows, n_shapes, n_onsets)
+        Of every window by itself.
+    log_window : ndarray of shape (n_windows,)
+        Logarithm of the weight of each window.
+    """
+
+    fits: Fits
+    onset: np.ndarray
+    shapes: Shapes
+    log_likelihood: np.ndarray
+    log_window: np.ndarray
+
+    @property
+    def log_density(self):
+        """Logarithm of the posterior of onsets in every window, (n_windows, n_onsets)."""
+        density = log_sum(self.log_likelihood, axis=1)
+        return density - log_sum(density, axis=1, keepdims=True) + self.log_window[:, None]
+
+
+def weighted(fits):
+    """Weigh shapes and onsets within a window by chi2, and windows by how well any of them fits.
+
+    Parameters
+    ----------
+    fits : Fits
+
+    Returns
+    -------
+    log_likelihood : ndarray of shape (n_windows, n_shapes, n_onsets)
+        0 for the best of each window. Where no shape fits, errors are larger by the square root of the
+        reduced chi2.
+    log_window : ndarray of shape (n_windows,)
+        Logarithm of the weight of each window.
+    """
+    best = fits.chi2.min((1, 2))
+    freedom = np.maximum(fits.n_bins - FITTED, 1)
+    temper = np.maximum(best / freedom, 1)[:, None, None]
+    log_likelihood = -0.5 * (fits.chi2 - best[:, None, None]) / temper
+    log_window = -0.5 * np.maximum(best - freedom - np.sqrt(2 * freedom), 0)
+    return log_likelihood, log_window - log_sum(log_window)
+
+
+def quantiles(onset, log_density, probabilities):
+    """Find quantiles of a posterior that is given by its logarithm on a grid.
+
+    Parameters
+    ----------
+    onset, log_density : ndarray of shape (n_onsets,)
+        Uniform grid, and the logarithm of a density that need not have unit area.
+    probabilities : sequence of float
+
+    Returns
+    -------
+    ndarray of shape (n_probabilities,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.onset_posterior import QUANTILES, quantiles
+    >>> onset = np.linspace(0.0, 4.0, 41)
+    >>> quantiles(onset, -0.5 * ((onset - 2) / 0.5) ** 2, QUANTILES).round(2)
+    array([1.5, 2. , 2.5])
+    """
+    fine = np.linspace(onset[0], onset[-1], _BETWEEN * (onset.size - 1) + 1)
+    floor = log_density.max() - _NOTHING
+    log_fine = CubicSpline(onset, np.maximum(log_density, floor))(fine)
+    density = np.exp(log_fine - log_fine.max())
+    below = cumulative_trapezoid(density, initial=0)
+    return np.interp(probabilities, below / below[-1], fine)
+
+
+def within_and_between(found):
+    """Compute the error of the onset that one window gives, and the spread over windows, by their weights.
+
+    Parameters
+    ----------
+    found : Fitted
+
+    Returns
+    -------
+    std, systematic : float
+        eV.
+    """
+    log_density = found.log_density
+    ends = np.array([quantiles(found.onset, one, QUANTILES) for one in log_density])
+    weights, medians = np.exp(found.log_window), ends[:, 1]
+    mean = weights @ medians
+    within = weights @ ((ends[:, 2] - ends[:, 0]) / 2) ** 2
+    return np.sqrt(within), np.sqrt(weights @ (medians - mean) ** 2)
+
+
+def mean_exponent(found):
+    """Compute mean and standard deviation of the exponents that are tried.
+
+    Parameters
+    ----------
+    found : Fitted
+
+    Returns
+    -------
+    mean, std : float
+    """
+    evidence = log_sum(found.log_likelihood, axis=2) + found.log_window[:, None]
+    evidence = log_sum(evidence, axis=0)
+    weights = np.exp(evidence - log_sum(evidence))
+    exponent = found.shapes.table[:, 1]
+    mean = weights @ exponent
+    return mean, np.sqrt(weights @ (exponent - mean) ** 2)
