@@ -18,6 +18,8 @@ from hyperspy_zlpml.physics.peak_windows import Window
 
 #: Steps of a fit at most; damping at first, and where a fit is given up.
 _MOST_STEPS, _FIRST_DAMPING, _LARGEST_DAMPING = 100, 1e-3, 1e8
+#: Factors of the damping: after a step that made nothing better, and the least after a good one.
+_REJECTED, _LEAST_CHANGE = 4.0, 0.1
 #: Damping that is none.
 _LEAST_DAMPING = 1e-7
 #: Change of chi2, in units of reduced chi2 above 1, below which a fit has converged.
@@ -242,18 +244,31 @@ def _step(problem, state):
     damped = state.normal + (state.damping[:, None] * scale)[..., None] * np.eye(scale.shape[-1])
     step = np.linalg.solve(damped, state.gradient[..., None])[..., 0]
     step = np.clip(step, -_LONGEST, _LONGEST)
-    tried = problem.at(state.parameters + step, damping=0.1 * state.damping)
+    tried = problem.at(state.parameters + step, damping=state.damping)
     better = tried.cost < state.cost
+    promised = (step * (2 * state.gradient - (state.normal @ step[..., None])[..., 0])).sum(-1)
+    kept_promise = (state.cost - tried.cost) / np.maximum(promised, _SMALLEST)
+    tried = replace(tried, damping=state.damping * _damped(kept_promise))
     settled = _SETTLED * np.maximum(state.cost / np.maximum(problem.window.n_used, 1), 1)
     decrease = (step * (state.normal @ step[..., None])[..., 0]).sum(-1)
     is_small = (decrease < settled) & (np.abs(state.cost - tried.cost) < settled)
-    kept = replace(state, damping=10 * state.damping)
+    kept = replace(state, damping=_REJECTED * state.damping)
     moved = {
         name: np.where(_like(better, old), getattr(tried, name), old)
         for name, old in ((name, getattr(kept, name)) for name in _State._of_spectra())
     }
     moved["damping"] = np.maximum(moved["damping"], _LEAST_DAMPING)
     return _State(**moved), is_small | (moved["damping"] > _LARGEST_DAMPING)
+
+
+def _damped(kept_promise):
+    """Change the damping by how much of the decrease of the cost that was promised has come about.
+
+    Less where all of it has, more where a step went too far (H. B. Nielsen, IMM-REP-1999-05, Technical
+    University of Denmark (1999)).
+    """
+    kept_promise = np.clip(np.nan_to_num(kept_promise), 0.0, 1.0)
+    return np.maximum(1 - (2 * kept_promise - 1) ** 3, _LEAST_CHANGE)
 
 
 def _like(rows, values):

@@ -45,17 +45,24 @@ _TOPS = (0.3, 0.4)
 _TOP_ORDER, _FINER, _NEWTON_STEPS = 4, 3, 8
 #: Error of the zero of energies, the place of the zero-loss peak, that all spectra share; in its FWHM.
 _ZERO = 0.002
-#: Reduced chi2, and residual in units of the peaks, above which a model does not fit.
-_MISFIT_CHI2, _MISFIT = 4.0, 0.1
+#: Reduced chi2 above which a model does not fit, ...
+_MISFIT_CHI2 = 4.0
+#: ... if it matters: systematic error of the position in widths, what is missed in heights of the peak.
+_MATTERS, _MISSED = 0.1, 0.05
 
 
 class _Found(NamedTuple):
-    """Values and standard deviations, (n, n_peaks, n_quantities), and what is told of the fit."""
+    """Values and standard deviations, (n, n_peaks, n_quantities), and what is told of the fit.
+
+    ``missed`` is the root of the mean square of what the model misses beside noise, in units of the
+    height of each peak, (n, n_peaks).
+    """
 
     parameters: np.ndarray
     values: np.ndarray
     std: np.ndarray
     chi2: np.ndarray
+    missed: np.ndarray
     converged: np.ndarray
 
 
@@ -345,8 +352,16 @@ def _fitted(model, window, start, prior):
         values=np.stack(values, 1),
         std=np.stack(std, 1),
         chi2=fit.chi2,
+        missed=_missed(model, window, fit),
         converged=fit.converged,
     )
+
+
+def _missed(model, window, fit):
+    """Compute what a fit misses beside noise, in units of the height of each peak, (n, n_peaks)."""
+    peaks = model.evaluate(window, fit.parameters)[1][:, ::N_NUMBERS]
+    heights = (peaks * window.weight[:, None]).max(-1)
+    return np.sqrt(np.maximum(fit.chi2 - 1, 0))[:, None] / np.maximum(heights, 1e-300)
 
 
 def _meaning(peak, model, parameters, covariance):
@@ -460,10 +475,11 @@ def _doubts(model, found, columns, is_there):
     is_crossed = np.diff(position[:, order]) <= 0
     is_crossed &= is_there[:, order][:, 1:] & is_there[:, order][:, :-1]
     is_crossed = is_crossed.any(-1, keepdims=True)
+    matters = (columns[..., 2] > _MATTERS * width) | (found.missed > _MISSED)
     conditions = [
         ~found.converged[:, None] | ~finite | is_crossed,
         (np.abs(position - expected) > reach) | is_another,
-        (found.chi2 > _MISFIT_CHI2)[:, None] & (columns[..., 2] > _MISFIT * columns[..., 6]),
+        (found.chi2 > _MISFIT_CHI2)[:, None] & matters,
         np.hypot(columns[..., 1], columns[..., 2]) > _LARGEST_ERROR * reach,
     ]
     why = (Reason.NOT_CONVERGED, Reason.AT_EDGE, Reason.MISFIT, Reason.NOT_CONVERGED)
