@@ -44,6 +44,7 @@ class Curves(NamedTuple):
         return self.peaks.sum(0) + self.background + self.zlp
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # of a spectrum without a bin in the window
 def curves_of(losses, peaks, weight=None):
     """Evaluate the fit of the peaks of one window to a spectrum, whether they stand out or not.
 

@@ -40,7 +40,7 @@ _COLDEST = 20.0
 _HOTTEST = 20000.0
 _TRIED = 48
 #: Rounds in which filter and temperature improve each other, and Newton steps of each.
-_ROUNDS = 4
+_ROUNDS = 3
 _STEPS = 2
 #: Largest relative change of 1/kT in one step.
 _LARGEST_STEP = 0.3
@@ -310,7 +310,13 @@ def _counts(losses, window, side):
     inside = (energy >= window.low[:, None]) & (energy <= high[:, None])
     inside &= ~np.isnan(losses.variance)
     any_there = inside.any(-1)
-    shared = np.where(inside[:, None], losses.directions, 0).sum(-1)
-    variance = np.where(inside, losses.variance, 0).sum(-1) + (shared**2).sum(-1)
-    total = np.where(inside, losses.subtracted, 0).sum(-1)
+    used = np.flatnonzero(inside.any(0))
+    some = slice(used[0], used[-1] + 1) if used.size else slice(0)
+
+    def summed(values):
+        where = inside[:, some] if values.ndim == 2 else inside[:, None, some]
+        return np.where(where, values[..., some], 0.0).sum(-1)
+
+    variance = summed(losses.variance) + (summed(losses.directions) ** 2).sum(-1)
+    total = summed(losses.subtracted)
     return np.where(any_there, total, np.nan), np.where(any_there, np.sqrt(variance), np.nan)

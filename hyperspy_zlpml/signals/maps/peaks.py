@@ -238,26 +238,6 @@ class PeakFit(MapResult):
     _around: Surroundings = field(repr=False)
     _together: Together = field(repr=False)
 
-    def losses(self, indices=None):
-        """Collect what the peak of a pixel was fitted to.
-
-        Parameters
-        ----------
-        indices : tuple of int, optional
-            Navigation indices (x, y, ...) of the pixel; see :meth:`plot_fit`.
-
-        Returns
-        -------
-        Losses or None
-            Of one spectrum, pooled where the fit was; None where there is no zero-loss peak.
-
-        Raises
-        ------
-        ValueError
-            If there is no such pixel.
-        """
-        return self._together.losses_at(self._pixel(indices))
-
     def _pixel(self, indices):
         """Take the place of a pixel in arrays, or that of the one that is shown by default."""
         shape = self._together.removal.removed.shape[:-1]
