@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Least squares of peaks in blocks of spectra, and how clearly a peak is there.
+"""Least squares of peaks in blocks of spectra.
 
 Every spectrum has its own energies, response, start values and damping; what is computed together is
 computed for each as if it were alone.
@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial.chebyshev import chebvander
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.special import log_ndtr, ndtri_exp
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.physics.peak_shapes import SHAPES
@@ -19,6 +18,8 @@ from hyperspy_zlpml.physics.peak_windows import Window
 
 #: Steps of a fit at most; damping at first, and where a fit is given up.
 _MOST_STEPS, _FIRST_DAMPING, _LARGEST_DAMPING = 100, 1e-3, 1e8
+#: Factors of the damping: after a step that made nothing better, and the least after a good one.
+_REJECTED, _LEAST_CHANGE = 4.0, 0.1
 #: Damping that is none.
 _LEAST_DAMPING = 1e-7
 #: Change of chi2, in units of reduced chi2 above 1, below which a fit has converged.
@@ -27,10 +28,6 @@ _SETTLED = 1e-3
 _LONGEST = 0.5
 #: Least curvature by which steps are damped.
 _SMALLEST = 1e-30
-#: Powers of the energy by which a tail without a peak may fall.
-_FALLS = (0.0, 8.0)
-#: Lowest energy of a tail, in units of that of the peak.
-_LEAST_OF_TAIL = 0.1
 #: Numbers of a peak: logarithms of amplitude, position and width.
 N_NUMBERS = 3
 
@@ -247,18 +244,31 @@ def _step(problem, state):
     damped = state.normal + (state.damping[:, None] * scale)[..., None] * np.eye(scale.shape[-1])
     step = np.linalg.solve(damped, state.gradient[..., None])[..., 0]
     step = np.clip(step, -_LONGEST, _LONGEST)
-    tried = problem.at(state.parameters + step, damping=0.1 * state.damping)
+    tried = problem.at(state.parameters + step, damping=state.damping)
     better = tried.cost < state.cost
+    promised = (step * (2 * state.gradient - (state.normal @ step[..., None])[..., 0])).sum(-1)
+    kept_promise = (state.cost - tried.cost) / np.maximum(promised, _SMALLEST)
+    tried = replace(tried, damping=state.damping * _damped(kept_promise))
     settled = _SETTLED * np.maximum(state.cost / np.maximum(problem.window.n_used, 1), 1)
     decrease = (step * (state.normal @ step[..., None])[..., 0]).sum(-1)
     is_small = (decrease < settled) & (np.abs(state.cost - tried.cost) < settled)
-    kept = replace(state, damping=10 * state.damping)
+    kept = replace(state, damping=_REJECTED * state.damping)
     moved = {
         name: np.where(_like(better, old), getattr(tried, name), old)
         for name, old in ((name, getattr(kept, name)) for name in _State._of_spectra())
     }
     moved["damping"] = np.maximum(moved["damping"], _LEAST_DAMPING)
     return _State(**moved), is_small | (moved["damping"] > _LARGEST_DAMPING)
+
+
+def _damped(kept_promise):
+    """Change the damping by how much of the decrease of the cost that was promised has come about.
+
+    Less where all of it has, more where a step went too far (H. B. Nielsen, IMM-REP-1999-05, Technical
+    University of Denmark (1999)).
+    """
+    kept_promise = np.clip(np.nan_to_num(kept_promise), 0.0, 1.0)
+    return np.maximum(1 - (2 * kept_promise - 1) ** 3, _LEAST_CHANGE)
 
 
 def _like(rows, values):
@@ -277,110 +287,3 @@ def _fitted(problem, state, converged):
         chi2=state.cost / np.maximum(window.n_used - n_fitted, 1),
         converged=converged & is_finite,
     )
-
-
-class Scan(NamedTuple):
-    """Clearest place of a peak in every spectrum.
-
-    Attributes
-    ----------
-    position : ndarray of shape (n,)
-        eV.
-    amplitude : ndarray of shape (n,)
-    sigma : ndarray of shape (n,)
-        Standard deviation of the amplitude.
-    significance : ndarray of shape (n,)
-        Standard deviations by which something is there, with the choice among all places allowed for.
-    """
-
-    position: np.ndarray
-    amplitude: np.ndarray
-    sigma: np.ndarray
-    significance: np.ndarray
-
-
-def scan(model, k, window, positions):
-    """Look for a peak of the expected width at several places.
-
-    The amplitude at each place is a linear fit beside the background and the other peaks where they
-    are expected; plasmons, which have no background, beside a smooth tail that falls as a power law. The largest of them in units of its error, ``z``, is held against what noise makes
-    somewhere in the range: ``P = Phi(-z) + N exp(-z^2 / 2)``, with ``2 pi N`` the length of the path
-    that the normalised shape describes (Davies, Biometrika 74, 33 (1987)).
-
-    Parameters
-    ----------
-    model : Model
-    k : int
-        Which peak.
-    window : Window
-    positions : ndarray of shape (n_positions,)
-        eV from the zero-loss peak.
-
-    Returns
-    -------
-    Scan
-    """
-    nothing = np.zeros((len(window.energy), 1))
-    position = nothing + positions
-    shapes = model.peak(k, window, position, nothing + model.peaks[k].width + 0 * positions)[
-        :, :, 0
-    ]
-    free = np.concatenate([_others(model, k, window), _beneath(model, k, window)], 1)
-    window = window.beside(free)
-    rows = window.whiten(np.concatenate([window.values[:, None], shapes], 1))
-    data, shapes = rows[:, 0], rows[:, 1:]
-    norm = np.sqrt((shapes**2).sum(-1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        unit = shapes / norm[..., None]
-        score = (unit @ data[..., None])[..., 0]
-        best = np.nan_to_num(score, nan=-np.inf).argmax(-1)
-        z, norm = (np.take_along_axis(one, best[:, None], -1)[:, 0] for one in (score, norm))
-        path = np.sqrt((np.diff(unit, axis=1) ** 2).sum(-1)).sum(-1)
-        n_free = np.maximum(window.n_used - free.shape[1] - 1, 1)
-        chi2 = np.maximum(((data**2).sum(-1) - z**2) / n_free, 1.0)
-        amplitude, sigma = z / norm, np.sqrt(chi2) / norm
-    z = z / np.sqrt(chi2)
-    return Scan(positions[best], amplitude, sigma, _of_best(z, path / (2 * np.pi)))
-
-
-def _others(model, k, window):
-    """Shapes of the other peaks where they are expected."""
-    ones = np.ones(len(window.energy))
-    others = [
-        model.peak(j, window, peak.energy * ones, peak.width * ones)[:, 0]
-        for j, peak in enumerate(model.peaks)
-        if j != k
-    ]
-    return np.stack(others, 1) if others else np.empty((len(ones), 0, window.energy.shape[-1]))
-
-
-def _beneath(model, k, window):
-    """Shapes of what lies below a peak: the background, or a tail that falls where there is none."""
-    if model.order >= 0:
-        return model.background(window)
-    energy = np.maximum(window.energy / model.peaks[k].energy, _LEAST_OF_TAIL)
-    tail = energy ** -_fall(window, energy)[:, None]
-    # The power is known about: what another one makes of the tail is the second shape.
-    return np.stack([tail, tail * np.log(energy)], 1)
-
-
-def _fall(window, energy):
-    """Power by which losses fall over the window, from its outer thirds."""
-    along, used = window.along(), window.weight > 0
-    thirds = [used & (along < -1 / 3), used & (along > 1 / 3)]
-    (e_low, low), (e_high, high) = (
-        [np.where(part, one, 0.0).sum(-1) / np.maximum(part.sum(-1), 1) for one in both]
-        for part, both in ((part, (energy, window.values)) for part in thirds)
-    )
-    known = (low > 0) & (high > 0) & (e_high > e_low)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        fall = np.log(low / high) / np.log(e_high / e_low)
-    return np.clip(np.where(known, fall, 0.0), *_FALLS)
-
-
-def _of_best(z, n_crossings):
-    """Significance of the largest of scores along a path, in standard deviations of one."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_many = np.log(n_crossings) - 0.5 * np.maximum(z, 0) ** 2
-        log_p = np.logaddexp(log_ndtr(-z), log_many)
-        return -ndtri_exp(np.minimum(log_p, -1e-3))

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, rebinned, single_scattering
-from hyperspy_zlpml.physics.peak_fits import N_NUMBERS, Model, Prior, least_squares, scan
+from hyperspy_zlpml.physics.peak_fits import N_NUMBERS, Model, Prior, least_squares
+from hyperspy_zlpml.physics.peak_search import FARTHEST, search
 from hyperspy_zlpml.physics.peak_shapes import drude_area, drude_maximum
-from hyperspy_zlpml.physics.peak_windows import mirrored, take_window
+from hyperspy_zlpml.physics.peak_windows import Window, mirrored, take_window
 from hyperspy_zlpml.physics.pooling import cropped
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.statistics import inverted
@@ -31,29 +32,37 @@ _LEAST_REACH = 1.0
 _OTHER_WINDOWS = (0.8, 1.25)
 #: Fraction of a window that must be on the axis and above the limit of losses.
 _LEAST_USED = 0.6
-#: Places where a peak is looked for, and how far in widths from where it is expected.
-_N_PLACES, _FARTHEST = 17, {"drude": 0.5, "gaussian": 1.0, "lorentzian": 1.0}
+#: Largest error of a position, in units of how far a peak is looked for, that tells where it is.
+_LARGEST_ERROR = 0.5
 #: Factor by which a width may be off what was asked for.
 _ANOTHER_WIDTH = 2.5
-#: Standard deviations of ln amplitude, ln position and ln width about where they are expected.
-_EXPECTED = {"drude": (3.0, 1.0, 1.0), "gaussian": (3.0, 1.0, 0.3), "lorentzian": (3.0, 1.0, 0.3)}
+#: Standard deviations of ln amplitude and ln width about what is expected; that of the position is how
+#: far it is looked for.
+_AMPLITUDE, _WIDTH = 3.0, {"drude": 1.0, "gaussian": 0.3, "lorentzian": 0.3}
 #: Half ranges about the maximum of a plasmon that is taken without a model, in its width.
 _TOPS = (0.3, 0.4)
 #: Order of the polynomial through a top; bins there are so many times finer; steps to its maximum.
 _TOP_ORDER, _FINER, _NEWTON_STEPS = 4, 3, 8
 #: Error of the zero of energies, the place of the zero-loss peak, that all spectra share; in its FWHM.
 _ZERO = 0.002
-#: Reduced chi2, and residual in units of the peaks, above which a model does not fit.
-_MISFIT_CHI2, _MISFIT = 4.0, 0.1
+#: Reduced chi2 above which a model does not fit, ...
+_MISFIT_CHI2 = 4.0
+#: ... if it matters: systematic error of the position in widths, what is missed in heights of the peak.
+_MATTERS, _MISSED = 0.1, 0.05
 
 
 class _Found(NamedTuple):
-    """Values and standard deviations, (n, n_peaks, n_quantities), and what is told of the fit."""
+    """Values and standard deviations, (n, n_peaks, n_quantities), and what is told of the fit.
+
+    ``missed`` is the root of the mean square of what the model misses beside noise, in units of the
+    height of each peak, (n, n_peaks).
+    """
 
     parameters: np.ndarray
     values: np.ndarray
     std: np.ndarray
     chi2: np.ndarray
+    missed: np.ndarray
     converged: np.ndarray
 
 
@@ -126,7 +135,7 @@ def piece_of(losses, peaks, is_single=True, is_gain=False):
     """
     losses = prepared(losses, peaks, is_single, is_gain)
     low, high = _ends(losses, peaks)[-1]
-    margin = max(_FARTHEST[peak.shape] * peak.width for peak in peaks) + losses.step
+    margin = max(FARTHEST[peak.shape] * peak.width for peak in peaks) + losses.step
     return cropped(losses, max(low - margin, 0.0), high + margin)
 
 
@@ -161,7 +170,7 @@ def groups_of(peaks):
 
 def _single(losses, peaks):
     """Take losses of single scattering, in bins no wider than the peaks or the resolution need."""
-    finest = min(peak.width for peak in peaks) / 20
+    finest = _narrowest(peaks) / 20
     n_together = min(
         channels_to_sum(_fwhm_of(losses), losses.step), max(int(finest / losses.step), 1)
     )
@@ -196,9 +205,7 @@ def fit_group(losses, peaks, weight=None, threshold=3.0):
     -------
     ndarray of shape (n, n_peaks, WIDTH)
     """
-    order = max(-1 if peak.background is None else peak.background for peak in peaks)
-    model = Model(peaks, order, losses.step, weight)
-    narrowest = min(peak.width for peak in peaks)
+    model, narrowest = _model_of(losses, peaks, weight), _narrowest(peaks)
     ends = _ends(losses, peaks)
     columns = np.full((len(losses.centre), len(peaks), WIDTH), np.nan)
     reasons = _why_not(losses, peaks, take_window(losses, *ends[0], narrowest))
@@ -206,7 +213,7 @@ def fit_group(losses, peaks, weight=None, threshold=3.0):
     rows = np.flatnonzero((reasons == Reason.NONE).any(-1))
     if rows.size:
         some = losses.select(rows)
-        windows = [take_window(some, *both, narrowest).doubting(order) for both in ends]
+        windows = [take_window(some, *both, narrowest).doubting(model.order) for both in ends]
         columns[rows] = _fit_rows(model, some, windows, threshold=threshold, reasons=reasons[rows])
     return columns
 
@@ -237,27 +244,75 @@ def _why_not(losses, peaks, window):
     return found
 
 
+class Attempt(NamedTuple):
+    """Fit of the peaks of one window to spectra, whether they stand out or not.
+
+    Attributes
+    ----------
+    model : Model
+    window : Window
+    parameters : ndarray of shape (n, n_parameters)
+    """
+
+    model: Model
+    window: Window
+    parameters: np.ndarray
+
+
+def attempt(losses, peaks, weight=None):
+    """Fit peaks of one window to every spectrum, where they are clearest.
+
+    Parameters
+    ----------
+    losses : Losses
+        See :func:`fit_group`.
+    peaks : sequence of Plasmon or Exciton
+    weight : callable, optional
+        See :func:`fit_peaks`.
+
+    Returns
+    -------
+    Attempt
+    """
+    model = _model_of(losses, peaks, weight)
+    ends = _ends(losses, peaks)[0]
+    window = take_window(losses, *ends, _narrowest(peaks)).doubting(model.order)
+    fit = least_squares(model, window, *_start(model, search(model, window)))
+    return Attempt(model, window, fit.parameters)
+
+
+def _model_of(losses, peaks, weight):
+    """Make the model of the peaks of one window, over the highest order of background of any."""
+    order = max(-1 if peak.background is None else peak.background for peak in peaks)
+    return Model(peaks, order, losses.step, weight)
+
+
+def _narrowest(peaks):
+    """Find the least width of some peaks."""
+    return min(peak.width for peak in peaks)
+
+
 def _fit_rows(model, losses, windows, threshold, reasons):
     """Look for peaks, fit them, and vary the window; (n, n_peaks, WIDTH)."""
     window, peaks = windows[0], model.peaks
-    scans = [scan(model, k, window, _places(peak)) for k, peak in enumerate(peaks)]
-    significance = np.stack([one.significance for one in scans], -1)
-    columns = np.full(significance.shape + (WIDTH,), np.nan)
-    columns[..., -2] = significance
-    is_there = (significance >= threshold) & (reasons == Reason.NONE)
+    looked = search(model, window)
+    columns = np.full(reasons.shape + (WIDTH,), np.nan)
+    columns[..., -2] = looked.significance
+    is_there = (looked.significance >= threshold) & (reasons == Reason.NONE)
     reasons = np.where(is_there | (reasons != Reason.NONE), reasons, Reason.NOT_SIGNIFICANT)
     rows = np.flatnonzero(is_there.any(-1))
     if rows.size:
-        start, prior = _start(model, scans, rows)
+        start, prior = _start(model, looked)
+        start, prior = start[rows], prior._replace(mean=prior.mean[rows])
         found = [_fitted(model, window.select(rows), start, prior)]
         for other in windows[1:]:
             found.append(_fitted(model, other.select(rows), found[0].parameters, prior))
         zero = _ZERO * _fwhm_of(losses)
-        fitted = _with_errors(found, zero)
+        fitted = _with_errors(found, zero, looked.widening[rows])
         tops = _tops(losses, peaks, rows, fitted)
         columns[rows, :, :-2] = np.concatenate([fitted[..., :-1], tops, fitted[..., -1:]], -1)
         reasons[rows] = np.where(
-            is_there[rows], _doubts(model, found[0], columns[rows]), reasons[rows]
+            is_there[rows], _doubts(model, found[0], columns[rows], is_there[rows]), reasons[rows]
         )
     columns[..., -1] = reasons
     missing = ~np.isin(reasons, (Reason.NONE, Reason.MISFIT))
@@ -265,26 +320,22 @@ def _fit_rows(model, losses, windows, threshold, reasons):
     return columns
 
 
-def _places(peak):
-    """Energies at which a peak is looked for."""
-    reach = _FARTHEST[peak.shape] * peak.width
-    return np.linspace(max(peak.energy - reach, 0.1 * peak.energy), peak.energy + reach, _N_PLACES)
-
-
-def _start(model, scans, rows):
+def _start(model, looked):
     """Start values of fits, and what is known before."""
-    start = np.zeros((len(rows), model.n_parameters))
-    precision = np.zeros(model.n_parameters)
-    mean = start.copy()
-    for k, (peak, found) in enumerate(zip(model.peaks, scans, strict=True)):
-        own = slice(N_NUMBERS * k, N_NUMBERS * (k + 1))
-        amplitude = np.maximum(found.amplitude, found.sigma)[rows]
-        width = np.full(len(rows), peak.width)
-        start[:, own] = np.log(np.stack([amplitude, found.position[rows], width], -1))
-        mean[:, own] = start[:, own]
-        mean[:, N_NUMBERS * k + 1] = np.log(peak.energy)
-        precision[own] = np.array(_EXPECTED[peak.shape]) ** -2
-    return start, Prior(mean, precision)
+    amplitude = np.maximum(looked.amplitude, looked.sigma)
+    expected, width = (
+        np.broadcast_to([getattr(peak, name) for peak in model.peaks], amplitude.shape)
+        for name in ("energy", "width")
+    )
+    start, mean = (
+        np.log(np.stack([amplitude, place, width], -1)).reshape(-1, model.n_parameters)
+        for place in (looked.position, expected)
+    )
+    sigma = [
+        (_AMPLITUDE, FARTHEST[peak.shape] * peak.width / peak.energy, _WIDTH[peak.shape])
+        for peak in model.peaks
+    ]
+    return start, Prior(mean, np.ravel(sigma) ** -2)
 
 
 def _fitted(model, window, start, prior):
@@ -301,8 +352,16 @@ def _fitted(model, window, start, prior):
         values=np.stack(values, 1),
         std=np.stack(std, 1),
         chi2=fit.chi2,
+        missed=_missed(model, window, fit),
         converged=fit.converged,
     )
+
+
+def _missed(model, window, fit):
+    """Compute what a fit misses beside noise, in units of the height of each peak, (n, n_peaks)."""
+    peaks = model.evaluate(window, fit.parameters)[1][:, ::N_NUMBERS]
+    heights = (peaks * window.weight[:, None]).max(-1)
+    return np.sqrt(np.maximum(fit.chi2 - 1, 0))[:, None] / np.maximum(heights, 1e-300)
 
 
 def _meaning(peak, model, parameters, covariance):
@@ -333,7 +392,7 @@ def _tops(losses, peaks, rows, fitted):
     for k, peak in enumerate(peaks):
         if peak.shape == "drude":
             about, width = fitted[:, k, 3], np.hypot(fitted[:, k, 6], _fwhm_of(losses))
-            reach = peak.width * (_FARTHEST["drude"] + max(_TOPS))
+            reach = peak.width * (FARTHEST["drude"] + max(_TOPS))
             ends = max(peak.energy - reach, 0.0), peak.energy + reach
             window = take_window(losses.select(rows), *ends, peak.width / _FINER)
             (place, std), (other, _) = (top(window, about, one * width) for one in _TOPS)
@@ -390,30 +449,38 @@ def _maximum_of(polynomial):
     return last, slope, bend
 
 
-def _with_errors(found, zero):
+def _with_errors(found, zero, widening):
     """Columns of values, standard deviations, systematic errors and chi2."""
     first = found[0]
+    std = first.std.copy()
+    std[..., :2] *= widening[..., None]
     values = np.stack([one.values for one in found])
     spread = 0.5 * (values.max(0) - values.min(0))
-    misfit = np.sqrt(np.maximum(first.chi2 - 1, 0))[:, None, None] * first.std
+    misfit = np.sqrt(np.maximum(first.chi2 - 1, 0))[:, None, None] * std
     systematic = np.hypot(spread, misfit)
     systematic[..., :2] = np.hypot(systematic[..., :2], zero)
-    columns = np.stack([first.values, first.std, systematic], -1)
+    columns = np.stack([first.values, std, systematic], -1)
     chi2 = np.broadcast_to(first.chi2[:, None, None], columns.shape[:2] + (1,))
     return np.concatenate([columns.reshape(columns.shape[:2] + (-1,)), chi2], -1)
 
 
-def _doubts(model, found, columns):
+def _doubts(model, found, columns, is_there):
     """Reasons why what was fitted does not hold, (n, n_peaks)."""
     position, width = found.values[..., 0], found.values[..., 2]
     expected, asked = np.array([(peak.energy, peak.width) for peak in model.peaks]).T
-    reach = np.array([_FARTHEST[peak.shape] for peak in model.peaks]) * asked
+    reach = np.array([FARTHEST[peak.shape] for peak in model.peaks]) * asked
     is_another = np.abs(np.log(width / asked)) > np.log(_ANOTHER_WIDTH)
     finite = np.isfinite(columns[..., : 3 * 4]).all(-1)
+    order = np.argsort(expected)
+    is_crossed = np.diff(position[:, order]) <= 0
+    is_crossed &= is_there[:, order][:, 1:] & is_there[:, order][:, :-1]
+    is_crossed = is_crossed.any(-1, keepdims=True)
+    matters = (columns[..., 2] > _MATTERS * width) | (found.missed > _MISSED)
     conditions = [
-        ~found.converged[:, None] | ~finite,
+        ~found.converged[:, None] | ~finite | is_crossed,
         (np.abs(position - expected) > reach) | is_another,
-        (found.chi2 > _MISFIT_CHI2)[:, None] & (columns[..., 2] > _MISFIT * columns[..., 6]),
+        (found.chi2 > _MISFIT_CHI2)[:, None] & matters,
+        np.hypot(columns[..., 1], columns[..., 2]) > _LARGEST_ERROR * reach,
     ]
-    why = (Reason.NOT_CONVERGED, Reason.AT_EDGE, Reason.MISFIT)
+    why = (Reason.NOT_CONVERGED, Reason.AT_EDGE, Reason.MISFIT, Reason.NOT_CONVERGED)
     return np.select(conditions, why, Reason.NONE)

@@ -1,32 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-r"""Temperature from energies lost and gained: electron thermometry by detailed balance.
+"""Temperature from energies lost and gained: electron thermometry by detailed balance.
 
-A specimen at temperature :math:`T` gives energy :math:`E` to electrons less often than it takes it
-from them, by a factor that knows nothing of the specimen but its temperature:
-:math:`S(-E) = e^{-E/kT} S(E)` (principle of detailed balance; applied to phonons in the electron
-microscope by J. C. Idrobo et al., Phys. Rev. Lett. 120, 095901 (2018), and M. J. Lagos and
-P. E. Batson, Nano Lett. 18, 4556 (2018)).
-
-A measured spectrum :math:`M = R * S` does not obey it: the response :math:`R` carries more of the
-strong side towards the weak one than back. Where losses are level, a Gaussian of standard deviation
-:math:`\sigma` makes :math:`\ln M(E)/M(-E)` too small by :math:`\sigma^2/2(kT)^2`. Here nothing is
-expanded: the spectrum filtered by its own response,
-
-.. math:: N(E) = \int R(x)\, e^{-x/kT} M(E + x)\, dx,
-
-obeys :math:`N(-E) = e^{-E/kT} N(E)` exactly, whatever the response and the spectrum are. A shift of
-the zero that the response shares drops out too. The filter is narrow, so both sides are compared
-at energies some half FWHM apart, and the temperature is that of which the differences
-:math:`N(-E) - e^{-E/kT} N(E)` are least, in units of their errors. No logarithm is taken, so that
-weak gains are not biased.
+Both sides are brought to the same energies (:mod:`.detailed_balance`). The temperature is that of
+which the differences between the gains and what the losses make expected are least, in units of their
+errors. No logarithm is taken, so that weak gains are not biased.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
-from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.physics.detailed_balance import (
+    both_sides,
+    common_limit,
+    filter_sides,
+    misfit,
+    window_of,
+)
 from hyperspy_zlpml.physics.kinematics import BOLTZMANN
 from hyperspy_zlpml.physics.pooling import cropped
 from hyperspy_zlpml.physics.reasons import Reason
@@ -45,30 +35,14 @@ COLUMNS = (
     "chi2",
     "reason",
 )
-#: Responses are given to this many FWHM from the peak.
-_GIVEN_TO = 8.0
-#: The filter reaches this many FWHM from its middle: farther out it finds little but noise.
-_FILTER_REACH = 3.0
-#: Bins per FWHM, at least.
-_BINS_PER_FWHM = 4.0
-#: Energies that are compared lie this many FWHM apart: nearer ones tell the same.
-_APART = 0.6
-#: Energies that are compared at most.
-_MOST_ENERGIES = 32
-#: Nothing is compared nearer to the peak than this many FWHM, or to the limits of pure ZLP.
-_NEAREST = 2.0
-_FROM_LIMIT = 0.5
 #: Temperatures that are tried, K.
 _COLDEST = 20.0
 _HOTTEST = 20000.0
 _TRIED = 48
-#: The filter is made for no 1/kT of more than this over the FWHM: it would reach out of its window.
-_STEEPEST_FILTER = 3.0
 #: Rounds in which filter and temperature improve each other, and Newton steps of each.
-_ROUNDS = 4
+_ROUNDS = 3
 _STEPS = 2
-#: Relative step of 1/kT for derivatives, and largest change in one step.
-_DIFFERENCE = 0.003
+#: Largest relative change of 1/kT in one step.
 _LARGEST_STEP = 0.3
 #: Gains, and 1/kT itself, stand out by this many standard errors.
 _SIGMAS = 3.0
@@ -76,8 +50,6 @@ _SIGMAS = 3.0
 _LOSS_SIGMAS = 5.0
 #: One-sided 95 % limit of a normal value.
 _UPPER_LIMIT = 1.645
-#: Added to variances, in units of the largest, so that matrices of counts without noise are regular.
-_JITTER = 1e-10
 #: Relative error of the ZLP beneath gains where no vacuum shows it: that by which images of films of
 #: known temperature are wrong, 48 spectra each (root of the mean square).
 TAIL_ERROR = 0.02
@@ -87,65 +59,6 @@ _FINE = 5.0
 _LESS_CERTAIN = 10.0
 #: Reduced chi2 from which detailed balance does not hold.
 _LARGEST_CHI2 = 4.0
-
-
-@dataclass(frozen=True)
-class BothSides(PerSpectrum):
-    """Loss and gain side of spectra in bins that are counted from their own peaks.
-
-    Attributes
-    ----------
-    signal, variance : ndarray of shape (n_spectra, n_bins)
-        Counts free of ZLP, and their variance; the channel of the peak is in the middle.
-    directions : ndarray of shape (n_spectra, n_directions, n_bins)
-        Deviations of one standard deviation that bins share.
-    zlp : ndarray of shape (n_spectra, n_bins)
-        Counts of the ZLP that were taken off.
-    inside : ndarray of bool of shape (n_spectra, n_bins)
-        Bins on the axis.
-    distance : ndarray of shape (n_spectra, n_filter)
-        Energies from a peak of the middles of bins, counted from the bin it is in, eV.
-    response : ndarray of shape (n_spectra, n_filter)
-        Peak there.
-    """
-
-    signal: np.ndarray
-    variance: np.ndarray
-    directions: np.ndarray
-    zlp: np.ndarray
-    inside: np.ndarray
-    distance: np.ndarray
-    response: np.ndarray
-
-
-@dataclass(frozen=True)
-class Filtered(PerSpectrum):
-    """Losses and gains at the same energies, after the filter that restores detailed balance.
-
-    Attributes
-    ----------
-    energy : ndarray of shape (n_energies,)
-        eV, positive.
-    loss, gain : ndarray of shape (n_spectra, n_energies)
-        0 where ``used`` is not.
-    tail : ndarray of shape (n_spectra, n_energies)
-        ZLP that was taken off beneath the gains, filtered alike.
-    of_loss, of_gain, of_both : ndarray of shape (n_spectra, n_energies, n_energies)
-        Covariance of the losses, of the gains, and of gains (rows) and losses (columns).
-    used : ndarray of bool of shape (n_spectra, n_energies)
-        Energies beyond the limits of pure ZLP on both sides, and on the axis.
-    """
-
-    shared = ("energy",)
-
-    energy: np.ndarray
-    loss: np.ndarray
-    gain: np.ndarray
-    tail: np.ndarray
-    of_loss: np.ndarray
-    of_gain: np.ndarray
-    of_both: np.ndarray
-    used: np.ndarray
 
 
 def temperatures(losses, left=None, right=None, tail_error=0.0):
@@ -206,8 +119,9 @@ def temperatures(losses, left=None, right=None, tail_error=0.0):
         if not turn:
             inverse = _first_guess(filtered)
         for _ in range(_STEPS):
-            inverse, curvature = _closer(filtered, inverse)
-    return np.stack(_columns(losses, window, filtered, (inverse, curvature), tail_error), -1)
+            inverse = _closer(misfit(filtered, inverse), inverse)
+    found = inverse, misfit(filtered, inverse)
+    return np.stack(_columns(losses, window, filtered, found, tail_error), -1)
 
 
 def piece_of(losses, left=None, right=None):
@@ -226,215 +140,8 @@ def piece_of(losses, left=None, right=None):
     """
     window = window_of(losses, left, right)
     reach = (window.bins[-1] + 1) * window.n_together * window.step
-    limit = np.maximum(np.abs(losses.gain_limit), losses.loss_limit)
+    limit = common_limit(losses)
     return replace(cropped(losses, -reach, reach), gain_limit=-limit, loss_limit=limit)
-
-
-@dataclass(frozen=True)
-class Window(PerSpectrum):
-    """Energies at which both sides of spectra are compared.
-
-    Attributes
-    ----------
-    step : float
-        Dispersion of the axis, eV.
-    n_together : int
-        Channels of a bin, an odd number.
-    numbers : ndarray of int of shape (n_energies,)
-        Energies from the peak that are compared, in bins.
-    reach : int
-        Bins on each side that a filter takes in.
-    low, high : ndarray of shape (n_spectra,)
-        What is used of each spectrum, eV from the peak.
-    """
-
-    shared = ("step", "n_together", "numbers", "reach")
-
-    step: float
-    n_together: int
-    numbers: np.ndarray
-    reach: int
-    low: np.ndarray
-    high: np.ndarray
-
-    @property
-    def energy(self):
-        """Energies from the peak that are compared, eV."""
-        return self.numbers * self.n_together * self.step
-
-    @property
-    def bins(self):
-        """Numbers of the bins that are needed, from the peak."""
-        most = int(self.numbers[-1]) + self.reach
-        return np.arange(-most, most + 1)
-
-
-def window_of(losses, left=None, right=None):
-    """Choose the energies at which both sides are compared; the same for all spectra of an image.
-
-    Parameters
-    ----------
-    losses : Losses
-    left, right : float, optional
-        eV from the peak; see :func:`temperatures`.
-
-    Returns
-    -------
-    Window
-    """
-    resolution = losses.distance[-1] / _GIVEN_TO
-    step, n_energy = losses.step, losses.energy.size
-    n = int(resolution / (_BINS_PER_FWHM * step))
-    n_together = max(n - 1 + n % 2, 1)
-    width = n_together * step
-    first = _NEAREST * resolution if left is None else left
-    last = min(np.inf if right is None else right, n_energy * step / 2)
-    apart = max(round(_APART * resolution / width), 1)
-    if right is not None:
-        apart *= max(int(np.ceil((last - first) / (_MOST_ENERGIES * apart * width))), 1)
-    numbers = np.arange(int(np.ceil(first / width)), int(last / width) + 1, apart)
-    nearest = np.maximum(np.abs(losses.gain_limit), losses.loss_limit) + _FROM_LIMIT * resolution
-    return Window(
-        step=step,
-        n_together=n_together,
-        numbers=numbers[:_MOST_ENERGIES] if numbers.size else np.array([1]),
-        reach=max(round(_FILTER_REACH * resolution / width), 1),
-        low=np.maximum(first, nearest),
-        high=np.full(nearest.shape, np.inf if right is None else right),
-    )
-
-
-def both_sides(losses, window):
-    """Bring spectra to bins that are counted from their own peaks.
-
-    Parameters
-    ----------
-    losses : Losses
-    window : Window
-
-    Returns
-    -------
-    BothSides
-    """
-    place = (losses.centre - losses.energy[0]) / losses.step
-    nearest = np.rint(place).astype(int)
-    half = window.n_together // 2
-    channel = (window.bins[:, None] * window.n_together + np.arange(-half, half + 1)).ravel()
-    index = nearest[:, None] + channel
-    inside = (index >= 0) & (index < losses.energy.size)
-    index = np.clip(index, 0, losses.energy.size - 1)
-
-    inside &= np.isfinite(np.take_along_axis(losses.variance, index, -1))
-
-    def binned(values):
-        where, at = (inside, index) if values.ndim == 2 else (inside[:, None], index[:, None])
-        taken = np.where(where, np.take_along_axis(values, at, -1), 0.0)
-        return taken.reshape(*taken.shape[:-1], -1, window.n_together).sum(-1)
-
-    distance, response = _binned_response(losses, window, place - nearest)
-    return BothSides(
-        signal=binned(losses.subtracted),
-        variance=binned(losses.variance),
-        directions=binned(losses.directions),
-        zlp=binned(losses.zlp),
-        inside=inside.reshape(len(inside), -1, window.n_together).all(-1),
-        distance=distance,
-        response=response,
-    )
-
-
-def _binned_response(losses, window, fraction):
-    """Evaluate the peak of each spectrum in bins around a channel that is not quite its middle."""
-    n = window.reach * window.n_together + window.n_together // 2
-    channel = np.arange(-n, n + 1)
-    distance = losses.step * (channel - fraction[:, None])
-    # Pieces of the spline between channels: all distances of a spectrum lie at one place in theirs.
-    pieces = CubicSpline(losses.distance, losses.response, axis=-1).c
-    before = (fraction > 0).astype(int)
-    piece = losses.distance.size // 2 + channel - before[:, None]
-    place = losses.step * (before - fraction)[:, None]
-    response = np.polyval(pieces[:, piece, np.arange(len(fraction))[:, None]], place)
-    shape = (len(fraction), -1, window.n_together)
-    return distance.reshape(shape).mean(-1), response.reshape(shape).sum(-1)
-
-
-def filter_sides(sides, window, inverse):
-    """Filter both sides so that detailed balance holds for what is measured.
-
-    Parameters
-    ----------
-    sides : BothSides
-    window : Window
-    inverse : ndarray of shape (n_spectra,)
-        1/kT that the filter is made for, 1/eV.
-
-    Returns
-    -------
-    Filtered
-    """
-    fwhm = window.reach * window.n_together * window.step / _FILTER_REACH
-    inverse = np.clip(inverse, 0, _STEEPEST_FILTER / fwhm)
-    kernel = sides.response * np.exp(-sides.distance * inverse[:, None])
-    kernel /= kernel.sum(-1, keepdims=True)
-    n = window.numbers.size
-    at = window.bins.size // 2 + np.concatenate([window.numbers, -window.numbers])
-    rows = at[:, None] + np.arange(-window.reach, window.reach + 1)
-    matrix = np.zeros((len(kernel), 2 * n, window.bins.size))
-    matrix[:, np.arange(2 * n)[:, None], rows] = kernel[:, None]
-    complete = sides.inside[:, rows].all(-1)
-    energy = window.energy
-    used = complete[:, :n] & complete[:, n:] & (energy >= window.low[:, None])
-    return _filtered(sides, matrix, energy, used & (energy <= window.high[:, None] + 1e-9))
-
-
-def _filtered(sides, matrix, energy, used):
-    """Apply filters to signals and to their covariances; what is not used is 0 of unit variance."""
-    n = energy.size
-    signal = (matrix @ sides.signal[..., None])[..., 0]
-    directions = matrix @ np.swapaxes(sides.directions, 1, 2)
-    covariance = (matrix * sides.variance[:, None]) @ np.swapaxes(matrix, 1, 2)
-    covariance += directions @ np.swapaxes(directions, 1, 2)
-    both = np.concatenate([used, used], -1)
-    covariance = np.where(both[:, :, None] & both[:, None], covariance, 0.0)
-    diagonal = np.einsum("nii->ni", covariance)
-    diagonal += _JITTER * diagonal.max(-1, keepdims=True) + np.finfo(float).tiny
-    diagonal[~both] = 1.0
-    signal = np.where(both, signal, 0.0)
-    return Filtered(
-        energy=energy,
-        loss=signal[:, :n],
-        gain=signal[:, n:],
-        tail=np.where(used, (matrix[:, n:] @ sides.zlp[..., None])[..., 0], 0.0),
-        of_loss=covariance[:, :n, :n],
-        of_gain=covariance[:, n:, n:],
-        of_both=covariance[:, n:, :n],
-        used=used,
-    )
-
-
-def misfit(filtered, inverse):
-    """Compute chi2 of detailed balance at a temperature.
-
-    Losses are free at every energy: this is their profile likelihood, as for a straight line whose
-    both coordinates have errors.
-
-    Parameters
-    ----------
-    filtered : Filtered
-    inverse : ndarray of shape (n_spectra,)
-        1/kT, 1/eV.
-
-    Returns
-    -------
-    ndarray of shape (n_spectra,)
-    """
-    ratio = np.exp(-inverse[:, None] * filtered.energy)
-    difference = filtered.gain - ratio * filtered.loss
-    crossed = filtered.of_both * ratio[:, None]
-    covariance = filtered.of_gain + ratio[:, :, None] * filtered.of_loss * ratio[:, None]
-    covariance = covariance - crossed - np.swapaxes(crossed, 1, 2)
-    solved = np.linalg.solve(covariance, difference[..., None])[..., 0]
-    return (difference * solved).sum(-1)
 
 
 def _first_guess(filtered):
@@ -455,28 +162,25 @@ def _tried():
     return 1 / (BOLTZMANN * np.geomspace(_COLDEST, _HOTTEST, _TRIED))
 
 
-def _closer(filtered, inverse):
-    """Take a Newton step towards the least misfit; also the curvature of the misfit."""
-    step = _DIFFERENCE * inverse
-    below, here, above = (misfit(filtered, inverse + k * step) for k in (-1, 0, 1))
-    curvature = (above - 2 * here + below) / step**2
-    slope = (above - below) / (2 * step)
+def _closer(found, inverse):
+    """Take a Newton step towards the least misfit."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.where(curvature > 0, -slope / curvature, -np.sign(slope) * inverse)
+        newton = -found.slope / found.curvature
+        change = np.where(found.curvature > 0, newton, -np.sign(found.slope) * inverse)
     largest = _LARGEST_STEP * inverse
     ends = _tried()[[-1, 0]]
-    return np.clip(inverse + np.clip(change, -largest, largest), *ends), curvature
+    return np.clip(inverse + np.clip(change, -largest, largest), *ends)
 
 
 def _columns(losses, window, filtered, fitted, tail_error):
     """Collect the numbers of every spectrum, in the order of ``COLUMNS``."""
-    inverse, curvature = fitted
+    inverse, least = fitted
     is_coarse = (tail_error > 0) & (losses.fwhm < _FINE * losses.step)
     tail_error = tail_error * np.where(is_coarse, _LESS_CERTAIN, 1.0)
     n_used = filtered.used.sum(-1)
-    chi2 = misfit(filtered, inverse) / np.maximum(n_used - 1, 1)
+    chi2 = least.chi2 / np.maximum(n_used - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(2 / curvature * np.where(chi2 > _expected(n_used), chi2, 1.0))
+        error = np.sqrt(2 / least.curvature * np.where(chi2 > _expected(n_used), chi2, 1.0))
         gains, highest, energy, missing = _gains(filtered, inverse, tail_error)
         of_tail = missing / energy
         total = np.hypot(error, of_tail)
@@ -606,7 +310,13 @@ def _counts(losses, window, side):
     inside = (energy >= window.low[:, None]) & (energy <= high[:, None])
     inside &= ~np.isnan(losses.variance)
     any_there = inside.any(-1)
-    shared = np.where(inside[:, None], losses.directions, 0).sum(-1)
-    variance = np.where(inside, losses.variance, 0).sum(-1) + (shared**2).sum(-1)
-    total = np.where(inside, losses.subtracted, 0).sum(-1)
+    used = np.flatnonzero(inside.any(0))
+    some = slice(used[0], used[-1] + 1) if used.size else slice(0)
+
+    def summed(values):
+        where = inside[:, some] if values.ndim == 2 else inside[:, None, some]
+        return np.where(where, values[..., some], 0.0).sum(-1)
+
+    variance = summed(losses.variance) + (summed(losses.directions) ** 2).sum(-1)
+    total = summed(losses.subtracted)
     return np.where(any_there, total, np.nan), np.where(any_there, np.sqrt(variance), np.nan)

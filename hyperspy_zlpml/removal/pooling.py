@@ -64,6 +64,59 @@ def map_pooled(removed, function, width, *, pool, prepare, **options):
     return np.where((labels < 0)[..., None], np.nan, function(groups)[labels])
 
 
+def losses_at(removed, place, *, pool, prepare):
+    """Collect the losses of one spectrum as a function is given them, pooled or alone.
+
+    Parameters
+    ----------
+    removed : RemovedZLP
+    place : tuple of int
+        In arrays of the navigation shape; of a spectrum with a ZLP.
+    pool : int, "clusters" or None
+        See :func:`map_pooled`; None for the spectrum alone.
+    prepare : callable
+        See :func:`map_pooled`.
+
+    Returns
+    -------
+    Losses
+        Of one spectrum.
+    """
+    shape = removed.shape[:-1]
+    if pool == CLUSTERS:
+        return _group_of(removed, place, prepare)
+    reach = pool // 2 if pool and shape else 0
+    box = tuple(slice(max(i - reach, 0), i + reach + 1) for i in place)
+    numbers = np.arange(np.prod(shape, dtype=int)).reshape(shape)[box]
+    is_known = np.isfinite(np.asarray(removed.centre).reshape(shape)[box])
+    losses = prepare(removed.losses_of(numbers[is_known]))
+    if not reach:
+        return losses
+    packing, kept = Packing.of(losses), []
+    rows = np.full(numbers.shape + (packing.width,), np.nan)
+    rows[is_known] = packing.pack(losses)
+    own = tuple(slice(i - one.start, i - one.start + 1) for i, one in zip(place, box, strict=True))
+    pool_neighbours(packing, rows, partial(_keep, kept=kept), 1, size=pool, inner=own)
+    return kept[0]
+
+
+def _keep(losses, kept):
+    kept.append(losses)
+    return np.zeros((len(losses.centre), 1))
+
+
+def _group_of(removed, place, prepare):
+    """Average the spectra of the cluster that one belongs to; their Losses."""
+    kinds = kinds_of(removed)
+    labels = np.where(kinds == kinds[place], 0, -1)
+    one = np.flatnonzero(labels.ravel() == 0)[:1]
+    packing = Packing.of(prepare(removed.losses_of(one)))
+    pack = partial(_pack, packing=packing, prepare=prepare)
+    rows = removed.map_losses(pack, packing.width, lazy=True)
+    quiet = {"show_progressbar": False, "title": ""}
+    return _groups(removed, packing, rows, prepare=prepare, labels=labels, **quiet)
+
+
 def kinds_of(removed):
     """Give every cluster that has spectra a number; vacuum is one of its own.
 

@@ -10,7 +10,8 @@ from scipy.integrate import quad
 from scipy.optimize import curve_fit, minimize_scalar
 
 from hyperspy_zlpml.physics.kinematics import Beam
-from hyperspy_zlpml.physics.peak_fits import Model, Prior, least_squares, scan
+from hyperspy_zlpml.physics.peak_fits import Model, Prior, least_squares
+from hyperspy_zlpml.physics.peak_search import _widening, places_of, search
 from hyperspy_zlpml.physics.peak_shapes import (
     SHAPES,
     Exciton,
@@ -303,7 +304,7 @@ def test_a_wider_range_asks_for_more():
     window = take_window(losses, 1.0, 3.0, 0.2)
     model = Model([EXCITON], 2, STEP)
     near, far = (
-        scan(model, 0, window, np.linspace(2 - reach, 2 + reach, 41)) for reach in (0.05, 0.8)
+        search(model, window, [np.linspace(2 - reach, 2 + reach, 41)]) for reach in (0.05, 0.8)
     )
     assert np.median(near.significance - far.significance) > 0
 
@@ -317,8 +318,8 @@ def test_bends_of_the_background_are_no_peaks():
 
     window = take_window(make_losses(bent, 50, rng=np.random.default_rng(6)), 1.6, 2.4, 0.2)
     model, places = Model([EXCITON], 2, STEP), np.linspace(1.9, 2.1, 9)
-    certain = scan(model, 0, window, places).significance
-    doubted = scan(model, 0, window.doubting(2), places).significance
+    certain = search(model, window, [places]).significance
+    doubted = search(model, window.doubting(2), [places]).significance
     assert np.median(certain) > 3
     assert np.median(doubted) < 2
 
@@ -343,6 +344,83 @@ def test_peaks_side_by_side_need_each_other():
     assert column(both, "position")[0] == pytest.approx(2.03, abs=5e-3)
     off = [abs(column(one, "position")[0] - 2.03) for one in (both, alone)]
     assert off[1] > 3 * off[0]
+
+
+def pair_of(first, second, sizes=(1.0, 1.5)):
+    """Two excitons 0.4 eV apart over a background, the first the fainter one."""
+    shapes = [
+        blurred("gaussian", place, width, size * 0.25 * AREA * STEP)
+        for place, width, size in zip((first, second), (0.25, 0.35), sizes, strict=True)
+    ]
+    return lambda energy: sum(shape(energy) for shape in shapes) + quadratic(energy)
+
+
+@pytest.mark.parametrize("off", [-0.16, 0.0, 0.12])
+def test_a_faint_peak_is_not_looked_for_in_the_flank_of_its_neighbour(off):
+    """Both lie as far off where they are expected: the second comes close to the place of the first."""
+    losses = make_losses(pair_of(2.0 + off, 2.4 + off), 60, rng=np.random.default_rng(7010))
+    found = fit_peaks(losses, [Exciton(2.0, 0.25), Exciton(2.4, 0.35)])
+    for k, place in enumerate((2.0, 2.4)):
+        one = found[:, WIDTH * k :][:, :WIDTH]
+        error, std = column(one, "position") - place - off, column(one, "position", "std")
+        assert np.isfinite(error).mean() > 0.9
+        assert np.nanmax(np.abs(error)) < 0.2
+        assert (
+            np.nanmean(np.abs(error) < np.hypot(std, column(one, "position", "systematic"))) > 0.58
+        )
+
+
+def test_one_peak_where_two_may_be_is_not_two():
+    """One peak within the ranges of both: it is found once, and they do not change places."""
+    losses = make_losses(pair_of(2.15, 2.15, (2.0, 0.0)), 60, rng=np.random.default_rng(7011))
+    found = fit_peaks(losses, [Exciton(2.0, 0.25), Exciton(2.4, 0.25)]).reshape(60, 2, WIDTH)
+    is_there = np.isfinite(found[..., 0])
+    assert (is_there.sum(-1) == 1).mean() > 0.85
+    assert is_there[:, 0].mean() > 0.8  # it is expected nearer
+    pull = (found[..., 0] - 2.15) / np.hypot(found[..., 1], found[..., 2])
+    assert np.abs(pull[is_there]).max() < 4
+
+
+def test_pairs_are_those_of_a_plain_fit():
+    """Slow reference: a linear fit of the shapes of both at every pair of places."""
+    window = take_window(
+        make_losses(pair_of(1.9, 2.3), 1, rng=np.random.default_rng(7012)), 1.5, 3.0, 0.25
+    )
+    model = Model([Exciton(2.0, 0.25), Exciton(2.4, 0.35)], 2, STEP)
+    places = [places_of(peak) for peak in model.peaks]
+    found = search(model, window, places)
+    chi2 = {}
+    for pair in ((a, b) for a in places[0] for b in places[1] if a < b - 0.1):
+        shapes = [
+            model.peak(k, window, np.array([place]), np.array([model.peaks[k].width]))[0, 0]
+            for k, place in enumerate(pair)
+        ]
+        design = np.stack([*shapes, *model.background(window)[0]], -1) * window.weight[0][:, None]
+        data = window.values[0] * window.weight[0]
+        best, rest, *_ = np.linalg.lstsq(design, data, rcond=None)
+        if (best[:2] > 0).all():
+            chi2[pair] = rest[0]
+    assert tuple(found.position[0]) == min(chi2, key=chi2.get)
+
+
+def test_places_as_likely_as_the_best_widen_its_error():
+    """Two places of the same improvement, and one: what a Gaussian of one of them holds."""
+    places = np.linspace(-1, 1, 17)
+    one = 20 * np.exp(-(((places - 0.25) / 0.3) ** 2))
+    two = one + 20 * np.exp(-(((places + 0.625) / 0.2) ** 2))
+    alone, both = _widening(places, np.stack([one, two]))
+    assert alone == pytest.approx(1.0, abs=0.01)
+    assert both > 4
+
+
+def test_a_position_that_is_anywhere_in_its_range_is_none():
+    """Something is there, as a wide bump, and no place is better than another."""
+    wide = blurred("gaussian", 2.0, 0.9, 8e4 * STEP)
+    losses = make_losses(lambda e: quadratic(e) + wide(e), 40, rng=np.random.default_rng(7013))
+    peak = Exciton(2.0, 0.25, left=1.0, right=3.0, background=1)
+    found = fit_peaks(losses, [peak], threshold=2.0)
+    error = np.hypot(column(found, "position", "std"), column(found, "position", "systematic"))
+    assert (error[np.isfinite(error)] <= 0.5 * 0.25).all()
 
 
 def test_peaks_are_fitted_together_where_windows_overlap():

@@ -10,16 +10,14 @@ from scipy.optimize import minimize_scalar
 from hyperspy_zlpml.data import Material, Response
 from hyperspy_zlpml.data.forward import TrueSpectra, zlp_and_inelastic
 from hyperspy_zlpml.physics import Losses, Reason
-from hyperspy_zlpml.physics.kinematics import BOLTZMANN
-from hyperspy_zlpml.physics.thermometry import (
-    COLUMNS,
-    TAIL_ERROR,
+from hyperspy_zlpml.physics.detailed_balance import (
     both_sides,
     filter_sides,
     misfit,
-    temperatures,
     window_of,
 )
+from hyperspy_zlpml.physics.kinematics import BOLTZMANN
+from hyperspy_zlpml.physics.thermometry import COLUMNS, TAIL_ERROR, temperatures
 
 STEP, FWHM, LIMIT = 0.0005, 0.012, 0.045
 ENERGY = STEP * np.arange(-600, 601)
@@ -214,9 +212,20 @@ def test_the_error_is_where_chi2_has_grown_by_one():
     window = window_of(losses)
     filtered = filter_sides(both_sides(losses, window), window, inverse)
     error = inverse * result["std"] / result["temperature"]
-    least = misfit(filtered, inverse)
+    least = misfit(filtered, inverse).chi2
     for sign in (-1, 1):
-        assert misfit(filtered, inverse + sign * error) - least == pytest.approx(1.0, rel=0.05)
+        grown = misfit(filtered, inverse + sign * error).chi2 - least
+        assert grown == pytest.approx(1.0, rel=0.05)
+
+
+def test_derivatives_of_the_misfit_are_those_of_differences():
+    losses = with_tail_errors(3, seed=7008)
+    window, inverse = window_of(losses), 1 / (BOLTZMANN * np.array([500.0, 600.0, 800.0]))
+    filtered = filter_sides(both_sides(losses, window), window, inverse)
+    here, step = misfit(filtered, inverse), 1e-4 * inverse
+    below, above = (misfit(filtered, inverse + sign * step) for sign in (-1, 1))
+    np.testing.assert_allclose(here.slope, (above.chi2 - below.chi2) / (2 * step), rtol=1e-4)
+    np.testing.assert_allclose(here.curvature, (above.slope - below.slope) / (2 * step), rtol=1e-4)
 
 
 def test_every_spectrum_is_treated_alone():

@@ -127,7 +127,8 @@ def test_what_is_drawn_anew_needs_the_removal(results, removal, tmp_path):
     alone = load_maps(tmp_path / "maps")
     for ask in (alone.curve, alone.plot_fit, alone.plot_line):
         with pytest.raises(
-            ValueError, match=r"plot_line: expected the removal .*load_maps\(directory, rem"
+            ValueError,
+            match=r"drawn anew from spectra: expected the removal .*load_maps\(directory, rem",
         ):
             ask()
     again = load_maps(tmp_path / "maps", removal=removal)

@@ -2,6 +2,7 @@
 """``r.fit_peaks``: maps in native form, the same in memory and lazy, to and from models of HyperSpy."""
 
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 
 import hyperspy.api as hs
@@ -12,6 +13,8 @@ from hyperspy.components1d import Gaussian, GaussianHF, Lorentzian, PowerLaw
 
 from hyperspy_zlpml.data import Material, energy_gain, make_sample
 from hyperspy_zlpml.physics import Exciton, Plasmon, Reason
+from hyperspy_zlpml.physics.peaks import piece_of
+from hyperspy_zlpml.removal.pooling import losses_at, map_pooled
 from hyperspy_zlpml.signals.maps.peaks import PeakFit
 
 PLASMON = Plasmon(energy=22.0, width=6.0)
@@ -88,6 +91,47 @@ def test_maps_are_native(fits, removal):
 def test_fits_are_drawn(fits):
     axes = fits[0].plot()
     assert len([one for one in axes if one.images]) == 6
+
+
+@pytest.mark.parametrize("pool", [None, 3, "clusters"])
+def test_the_fit_of_a_pixel_is_drawn(removal, sample, pool):
+    exciton = removal.fit_peaks([PLASMON, EXCITON], pool=pool, **QUIET)[1]
+    y, x = np.argwhere(np.isfinite(exciton.position.value.data) & is_specimen(sample))[0]
+    above, below = exciton.plot_fit((int(x), int(y)))[:2]
+    position = exciton.position.value.data[y, x]
+    assert above.get_title().startswith(f"({x}, {y}) exciton {position:.4g}")
+    assert "background" in [line.get_label() for line in above.lines]
+    (residual, *_) = below.lines
+    assert np.abs(residual.get_ydata()).mean() < 2
+
+
+def test_what_was_tried_is_drawn_where_nothing_is_found(fits, sample):
+    y, x = np.argwhere(sample.thickness.data == 0)[0]
+    title = fits[0].plot_fit((int(x), int(y)))[0].get_title()
+    assert "no plasmon near 22" in title
+    assert "nothing stands clearly above noise" in title
+    assert fits[0].plot_fit()[0].get_title().startswith("(")
+    with pytest.raises(ValueError, match="indices: expected one within each of"):
+        fits[0].plot_fit((9, 9))
+
+
+@pytest.mark.parametrize("pool", [2, 3, "clusters"])
+def test_what_is_drawn_is_what_was_pooled(removal, pool):
+    """Sums of pooled spectra at a pixel, by the pass over the image and by that pixel alone."""
+    prepare = partial(piece_of, peaks=[EXCITON])
+    sums = map_pooled(
+        removal.removed,
+        lambda losses: np.stack([losses.counts.sum(-1), losses.variance.sum(-1)], -1),
+        2,
+        pool=pool,
+        prepare=prepare,
+        show_progressbar=False,
+        title="",
+    )
+    for place in ((0, 0), (2, 3)):
+        losses = losses_at(removal.removed, place, pool=pool, prepare=prepare)
+        found = losses.counts.sum(), losses.variance.sum()
+        np.testing.assert_allclose(found, sums[place])
 
 
 def test_one_peak_is_one_fit(removal, fits):

@@ -334,12 +334,7 @@ class BandGap(MapResult):
 
     def _shape(self):
         """Take the navigation shape; ValueError where the removal is not at hand."""
-        if self._removal is None:
-            raise ValueError(
-                "curve, plot_fit, plot_line: expected the removal that the gaps are of, got none; read "
-                "them by load_maps(directory, removal=r), r of load_removal(directory, signal=s)."
-            )
-        return self._removal.removed.shape[:-1]
+        return self._of_removal().removed.shape[:-1]
 
     def _rows(self):
         """Say what each part holds, and the kind of the gap; (name, words)."""

@@ -14,7 +14,7 @@ from hyperspy_zlpml.signals.maps.band_gap import BandGap
 from hyperspy_zlpml.signals.maps.components import Surroundings
 from hyperspy_zlpml.signals.maps.dielectric import Crossings, Dielectric, Zero
 from hyperspy_zlpml.signals.maps.native import Measured
-from hyperspy_zlpml.signals.maps.peaks import PeakFit
+from hyperspy_zlpml.signals.maps.peaks import PeakFit, Together
 from hyperspy_zlpml.signals.maps.retardation import Retardation
 from hyperspy_zlpml.signals.maps.temperature import Temperature
 from hyperspy_zlpml.signals.maps.thickness import Thickness
@@ -35,6 +35,7 @@ _KNOWN = (
     Surroundings,
     Temperature,
     Thickness,
+    Together,
     Zero,
 )
 
@@ -49,8 +50,8 @@ def load_maps(directory, removal=None, lazy=False):
     ----------
     directory : str or Path
     removal : ZLPRemoval, optional
-        The one that the maps are of: what is drawn anew from spectra needs it, ``curve``, ``plot_fit`` and
-        ``plot_line`` of band gaps.
+        The one that the maps are of: what is drawn anew from spectra needs it, ``curve`` and
+        ``plot_line`` of band gaps, ``plot_fit`` of these and of peaks.
     lazy : bool
         Whether spectra, as dielectric functions, are left in their files until they are needed; maps are read.
 

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from hyperspy.signals import BaseSignal
@@ -16,10 +17,13 @@ from hyperspy_zlpml.physics.peaks import (
     fit_peaks,
     groups_of,
     piece_of,
+    prepared,
 )
+from hyperspy_zlpml.removal.pooling import losses_at
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
 from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
@@ -28,76 +32,6 @@ from hyperspy_zlpml.signals.microscope import beam_of
 _SIDES = ("loss", "gain")
 #: Largest number of standard deviations that is asked of a peak.
 _MOST_CERTAIN = 1e3
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class PeakFit(MapResult):
-    """Peak in every spectrum, from :meth:`~hyperspy_zlpml.ZLPRemoval.fit_peaks`.
-
-    Energies are from each pixel's own zero-loss peak, in the units of the axis. NaN where ``reason``
-    says why.
-
-    Attributes
-    ----------
-    peak : Plasmon or Exciton
-        What was looked for.
-    position : Measured
-        ``Ep`` of a plasmon; centre of an exciton.
-    maximum : Measured
-        Energy at which the fitted peak is highest: below ``Ep`` for a plasmon.
-    width : Measured
-        ``G`` of a plasmon; FWHM of an exciton by itself, without the response of the instrument.
-    area : Measured
-        Counts in the peak over all energies.
-    top : Measured
-        Energy at which single scattering is highest, without a model; NaN for excitons.
-    reduced_chi2 : BaseSignal
-        Of the fit.
-    significance : BaseSignal
-        Standard deviations by which something is there.
-    reason : BaseSignal
-        Why there is no number, legend in the metadata.
-    """
-
-    _first = "position"
-    _plotted = ("position", "width", "area")
-
-    peak: Plasmon | Exciton
-    position: Measured
-    maximum: Measured
-    width: Measured
-    area: Measured
-    top: Measured
-    reduced_chi2: BaseSignal
-    significance: BaseSignal
-    reason: BaseSignal
-    _around: Surroundings = field(repr=False)
-
-    def to_component(self):
-        """Make the component of HyperSpy that comes closest, with the medians over the image.
-
-        Returns
-        -------
-        Component
-            ``VolumePlasmonDrude``, ``GaussianHF`` or ``Lorentzian``, blurred by the resolution, at
-            energies of the axis of the data.
-        """
-        return component_of(self)
-
-    def append_to(self, model):
-        """Append the component that comes closest to a model, with the values of every pixel.
-
-        Parameters
-        ----------
-        model : Model1D
-            Of a signal with the navigation shape of the maps, such as ``r.subtracted``.
-
-        Returns
-        -------
-        Component
-            Appended; where the peak was not found it has the medians over the image.
-        """
-        return store(self, model)
 
 
 class PeakMethods:
@@ -199,7 +133,9 @@ class PeakMethods:
         plan = Plan(
             function=partial(fit_peaks, **settings),
             width=len(peaks) * WIDTH,
-            finish=partial(_finished, peaks=peaks, is_one=is_one, beam=beam),
+            finish=partial(
+                _finished, peaks=peaks, is_one=is_one, beam=beam, settings=settings, pool=pool
+            ),
             title="Fitting peaks",
         )
         if pool is not None:
@@ -210,7 +146,161 @@ class PeakMethods:
         return self._carry_out(plan, show_progressbar)
 
 
-def _finished(removal, found, *, peaks, is_one, beam, order=slice(None)):
+class Together(NamedTuple):
+    """Peaks that were fitted together, and to what: by these the fit of a pixel is drawn.
+
+    Attributes
+    ----------
+    peaks : list of Plasmon or Exciton
+        Energies in eV.
+    number : int
+        Which of them is meant.
+    is_single, is_gain : bool
+        Whether plasmons are fitted to single scattering; whether energies are those gained.
+    pool : int, str or None
+    """
+
+    peaks: list
+    number: int
+    is_single: bool
+    is_gain: bool
+    pool: int | str | None
+
+    def losses_at(self, place, removed):
+        """Collect the losses of a pixel as they were fitted; None where it has no zero-loss peak.
+
+        Parameters
+        ----------
+        place : tuple of int
+            In arrays of the navigation shape.
+        removed : RemovedZLP
+
+        Returns
+        -------
+        Losses or None
+        """
+        if not np.isfinite(np.asarray(removed.centre).reshape(removed.shape[:-1])[place]):
+            return None
+        options = {"is_single": self.is_single, "is_gain": self.is_gain}
+        prepare = partial(piece_of if self.pool else prepared, peaks=self.peaks, **options)
+        return losses_at(removed, place, pool=self.pool, prepare=prepare)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class PeakFit(MapResult):
+    """Peak in every spectrum, from :meth:`~hyperspy_zlpml.ZLPRemoval.fit_peaks`.
+
+    Energies are from each pixel's own zero-loss peak, in the units of the axis. NaN where ``reason``
+    says why.
+
+    Attributes
+    ----------
+    peak : Plasmon or Exciton
+        What was looked for.
+    position : Measured
+        ``Ep`` of a plasmon; centre of an exciton.
+    maximum : Measured
+        Energy at which the fitted peak is highest: below ``Ep`` for a plasmon.
+    width : Measured
+        ``G`` of a plasmon; FWHM of an exciton by itself, without the response of the instrument.
+    area : Measured
+        Counts in the peak over all energies.
+    top : Measured
+        Energy at which single scattering is highest, without a model; NaN for excitons.
+    reduced_chi2 : BaseSignal
+        Of the fit.
+    significance : BaseSignal
+        Standard deviations by which something is there.
+    reason : BaseSignal
+        Why there is no number, legend in the metadata.
+    """
+
+    _first = "position"
+    _plotted = ("position", "width", "area")
+
+    peak: Plasmon | Exciton
+    position: Measured
+    maximum: Measured
+    width: Measured
+    area: Measured
+    top: Measured
+    reduced_chi2: BaseSignal
+    significance: BaseSignal
+    reason: BaseSignal
+    _around: Surroundings = field(repr=False)
+    _together: Together = field(repr=False)
+    _removal: PeakMethods | None = field(repr=False)
+
+    @property
+    def _units(self):
+        """Units of the energies."""
+        return self._removal._like.axes_manager.signal_axes[0].units
+
+    def _pixel(self, indices):
+        """Take the place of a pixel in arrays, or that of the one that is shown by default."""
+        shape = self._of_removal().removed.shape[:-1]
+        if indices is None:
+            known = np.isfinite(self.position.value.data)
+            indices = pixel_shown(self.position.value, known) if shape else ()
+        return place_of(indices, shape)
+
+    def plot_fit(self, indices=None):
+        """Plot what is left of a pixel with the peak and all that is fitted to it, and what it misses.
+
+        The position is drawn with both its errors. Where nothing was found the best attempt is drawn,
+        and the title says why it does not count.
+
+        Parameters
+        ----------
+        indices : tuple of int, optional
+            Navigation indices (x, y, ...) of the pixel; by default the one shown by the navigator of
+            ``position``, or one with an answer where that has none.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If there is no such pixel, or these are saved maps without their removal.
+        """
+        from hyperspy_zlpml.signals.maps.peak_figures import plot_fit
+
+        place = self._pixel(indices)
+        losses = self._together.losses_at(place, self._removal.removed)
+        return plot_fit(self, losses, place[::-1])
+
+    def to_component(self):
+        """Make the component of HyperSpy that comes closest, with the medians over the image.
+
+        Returns
+        -------
+        Component
+            ``VolumePlasmonDrude``, ``GaussianHF`` or ``Lorentzian``, blurred by the resolution, at
+            energies of the axis of the data.
+        """
+        return component_of(self)
+
+    def append_to(self, model):
+        """Append the component that comes closest to a model, with the values of every pixel.
+
+        Parameters
+        ----------
+        model : Model1D
+            Of a signal with the navigation shape of the maps, such as ``r.subtracted``.
+
+        Returns
+        -------
+        Component
+            Appended; where the peak was not found it has the medians over the image.
+        """
+        return store(self, model)
+
+
+def _finished(  # noqa: PLR0913
+    removal, found, *, peaks, is_one, beam, settings, pool, order=slice(None)
+):
     """Make maps of the numbers of all peaks, which come in another order where they are pooled."""
     found = found.reshape(found.shape[:-1] + (len(peaks), WIDTH))[..., order, :]
     axis = removal._like.axes_manager.signal_axes[0]
@@ -221,7 +311,21 @@ def _finished(removal, found, *, peaks, is_one, beam, order=slice(None)):
         factor=removal._factor,
         beam=beam,
     )
-    fits = [_as_fit(removal, peak, found[..., k, :], around) for k, peak in enumerate(peaks)]
+    together = {
+        k: Together(
+            [settings["peaks"][j] for j in group],
+            number=number,
+            is_single=settings["is_single"],
+            is_gain=settings["is_gain"],
+            pool=pool,
+        )
+        for group in groups_of(settings["peaks"])
+        for number, k in enumerate(group)
+    }
+    fits = [
+        _as_fit(removal, peak, found[..., k, :], _around=around, _together=together[k])
+        for k, peak in enumerate(peaks)
+    ]
     return fits[0] if is_one else fits
 
 
@@ -281,7 +385,7 @@ def _name(peak):
     return f"{type(peak).__name__.lower()} {peak.energy:g}"
 
 
-def _as_fit(removal, peak, columns, around):
+def _as_fit(removal, peak, columns, **private):
     """Wrap numbers of all pixels as maps."""
     axis = removal._like.axes_manager.signal_axes[0]
     maps = {}
@@ -301,5 +405,6 @@ def _as_fit(removal, peak, columns, around):
             removal, significance, f"{_name(peak)} significance", "Standard deviations"
         ),
         reason=reason_map(removal, reason, _name(peak)),
-        _around=around,
+        **private,
+        _removal=removal,
     )

@@ -136,6 +136,15 @@ class MapResult(MapRecord):
         has_one = any(field.name == "_removal" for field in fields(self))
         return replace(self, _removal=None) if has_one else self
 
+    def _of_removal(self):
+        """Take the removal that the maps are of; ValueError where it is not at hand."""
+        if self._removal is None:
+            raise ValueError(
+                "what is drawn anew from spectra: expected the removal that the maps are of, got none; "
+                "read them by load_maps(directory, removal=r), r of load_removal(directory, signal=s)."
+            )
+        return self._removal
+
     def _names(self):
         """List the names that files of such a result may have, whatever was asked for."""
         names = {*self._parts(), *(field.name for field in fields(self))}

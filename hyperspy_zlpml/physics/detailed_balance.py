@@ -1,0 +1,419 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+r"""Both sides of the zero-loss peak, brought to the same energies so that detailed balance holds.
+
+A specimen at temperature :math:`T` gives energy :math:`E` to electrons less often than it takes it
+from them, by a factor that knows nothing of the specimen but its temperature:
+:math:`S(-E) = e^{-E/kT} S(E)` (principle of detailed balance; applied to phonons in the electron
+microscope by J. C. Idrobo et al., Phys. Rev. Lett. 120, 095901 (2018), and M. J. Lagos and
+P. E. Batson, Nano Lett. 18, 4556 (2018)).
+
+A measured spectrum :math:`M = R * S` does not obey it: the response :math:`R` carries more of the
+strong side towards the weak one than back. Where losses are level, a Gaussian of standard deviation
+:math:`\sigma` makes :math:`\ln M(E)/M(-E)` too small by :math:`\sigma^2/2(kT)^2`. Here nothing is
+expanded: the spectrum filtered by its own response,
+
+.. math:: N(E) = \int R(x)\, e^{-x/kT} M(E + x)\, dx,
+
+obeys :math:`N(-E) = e^{-E/kT} N(E)` exactly, whatever the response and the spectrum are. A shift of
+the zero that the response shares drops out too. The filter is narrow, so both sides are compared
+at energies some half FWHM apart.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from hyperspy_zlpml.compute.records import PerSpectrum
+
+#: Responses are given to this many FWHM from the peak.
+_GIVEN_TO = 8.0
+#: The filter reaches this many FWHM from its middle: farther out it finds little but noise.
+_FILTER_REACH = 3.0
+#: Bins per FWHM, at least.
+_BINS_PER_FWHM = 4.0
+#: Energies that are compared lie this many FWHM apart: nearer ones tell the same.
+_APART = 0.6
+#: Energies that are compared at most.
+_MOST_ENERGIES = 32
+#: Nothing is compared nearer to the peak than this many FWHM, or to the limits of pure ZLP.
+_NEAREST = 2.0
+_FROM_LIMIT = 0.5
+#: The filter is made for no 1/kT of more than this over the FWHM: it would reach out of its window.
+_STEEPEST_FILTER = 3.0
+#: Added to variances, in units of the largest, so that matrices of counts without noise are regular.
+_JITTER = 1e-10
+#: Part of a bin by which the last energy may lie beyond the window: rounding.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Window(PerSpectrum):
+    """Energies at which both sides of spectra are compared.
+
+    Attributes
+    ----------
+    step : float
+        Dispersion of the axis, eV.
+    n_together : int
+        Channels of a bin, an odd number.
+    numbers : ndarray of int of shape (n_energies,)
+        Energies from the peak that are compared, in bins.
+    reach : int
+        Bins on each side that a filter takes in.
+    low, high : ndarray of shape (n_spectra,)
+        What is used of each spectrum, eV from the peak.
+    """
+
+    shared = ("step", "n_together", "numbers", "reach")
+
+    step: float
+    n_together: int
+    numbers: np.ndarray
+    reach: int
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def energy(self):
+        """Energies from the peak that are compared, eV."""
+        return self.numbers * self.n_together * self.step
+
+    @property
+    def bins(self):
+        """Numbers of the bins that are needed, from the peak."""
+        most = int(self.numbers[-1]) + self.reach
+        return np.arange(-most, most + 1)
+
+    @property
+    def sides(self):
+        """Bins that filters of losses and of gains take in, as slices of all of them."""
+        low, high = int(self.numbers[0]) - self.reach, int(self.numbers[-1]) + self.reach
+        return slice(high + low, None), slice(0, high - low + 1)
+
+    @property
+    def n_shared(self):
+        """Number of bins about the peak that filters of both sides take in."""
+        return max(2 * (self.reach - int(self.numbers[0])) + 1, 0)
+
+
+def common_limit(losses):
+    """Find the distance from the peak beyond which neither side was taken for pure ZLP.
+
+    Parameters
+    ----------
+    losses : Losses
+
+    Returns
+    -------
+    ndarray of shape (n_spectra,)
+        eV.
+    """
+    return np.maximum(np.abs(losses.gain_limit), losses.loss_limit)
+
+
+def window_of(losses, left=None, right=None):
+    """Choose the energies at which both sides are compared; the same for all spectra of an image.
+
+    Parameters
+    ----------
+    losses : Losses
+    left, right : float, optional
+        eV from the peak; see :func:`.temperatures`.
+
+    Returns
+    -------
+    Window
+    """
+    resolution = losses.distance[-1] / _GIVEN_TO
+    step, n_energy = losses.step, losses.energy.size
+    n = int(resolution / (_BINS_PER_FWHM * step))
+    n_together = max(n - 1 + n % 2, 1)
+    width = n_together * step
+    first = _NEAREST * resolution if left is None else left
+    last = min(np.inf if right is None else right, n_energy * step / 2)
+    apart = max(round(_APART * resolution / width), 1)
+    if right is not None:
+        apart *= max(int(np.ceil((last - first) / (_MOST_ENERGIES * apart * width))), 1)
+    numbers = np.arange(int(np.ceil(first / width)), int(last / width) + 1, apart)
+    nearest = common_limit(losses) + _FROM_LIMIT * resolution
+    return Window(
+        step=step,
+        n_together=n_together,
+        numbers=numbers[:_MOST_ENERGIES] if numbers.size else np.array([1]),
+        reach=max(round(_FILTER_REACH * resolution / width), 1),
+        low=np.maximum(first, nearest),
+        high=np.full(nearest.shape, np.inf if right is None else right),
+    )
+
+
+@dataclass(frozen=True)
+class BothSides(PerSpectrum):
+    """Loss and gain side of spectra in bins that are counted from their own peaks.
+
+    Attributes
+    ----------
+    signal, variance : ndarray of shape (n_spectra, n_bins)
+        Counts free of ZLP, and their variance; the channel of the peak is in the middle.
+    directions : ndarray of shape (n_spectra, n_directions, n_bins)
+        Deviations of one standard deviation that bins share.
+    zlp : ndarray of shape (n_spectra, n_bins)
+        Counts of the ZLP that were taken off.
+    used : ndarray of bool of shape (n_spectra, n_energies)
+        Energies beyond the limits of pure ZLP on both sides, of which all bins are on the axis.
+    distance : ndarray of shape (n_spectra, n_filter)
+        Energies from a peak of the middles of bins, counted from the bin it is in, eV.
+    response : ndarray of shape (n_spectra, n_filter)
+        Peak there.
+    """
+
+    signal: np.ndarray
+    variance: np.ndarray
+    directions: np.ndarray
+    zlp: np.ndarray
+    used: np.ndarray
+    distance: np.ndarray
+    response: np.ndarray
+
+
+def both_sides(losses, window):
+    """Bring spectra to bins that are counted from their own peaks.
+
+    Parameters
+    ----------
+    losses : Losses
+    window : Window
+
+    Returns
+    -------
+    BothSides
+    """
+    place = (losses.centre - losses.energy[0]) / losses.step
+    nearest = np.rint(place).astype(int)
+    half = window.n_together // 2
+    channel = (window.bins[:, None] * window.n_together + np.arange(-half, half + 1)).ravel()
+    index = nearest[:, None] + channel
+    inside = (index >= 0) & (index < losses.energy.size)
+    index = np.clip(index, 0, losses.energy.size - 1)
+    inside &= np.isfinite(np.take_along_axis(losses.variance, index, -1))
+
+    def binned(values):
+        where, at = (inside, index) if values.ndim == 2 else (inside[:, None], index[:, None])
+        taken = np.where(where, np.take_along_axis(values, at, -1), 0.0)
+        return taken.reshape(*taken.shape[:-1], -1, window.n_together).sum(-1)
+
+    distance, response = _binned_response(losses, window, place - nearest)
+    return BothSides(
+        signal=binned(losses.subtracted),
+        variance=binned(losses.variance),
+        directions=binned(losses.directions),
+        zlp=binned(losses.zlp),
+        used=_used(inside.reshape(len(inside), -1, window.n_together).all(-1), window),
+        distance=distance,
+        response=response,
+    )
+
+
+def _used(inside, window):
+    """Choose the energies of each spectrum whose bins are on the axis, and that the window allows."""
+    n, energy = window.numbers.size, window.energy
+    at = window.bins.size // 2 + np.concatenate([window.numbers, -window.numbers])
+    complete = inside[:, at[:, None] + np.arange(-window.reach, window.reach + 1)].all(-1)
+    used = complete[:, :n] & complete[:, n:] & (energy >= window.low[:, None])
+    return used & (energy <= window.high[:, None] + _ROUNDING)
+
+
+def _binned_response(losses, window, fraction):
+    """Evaluate the peak of each spectrum in bins around a channel that is not quite its middle."""
+    n = window.reach * window.n_together + window.n_together // 2
+    channel = np.arange(-n, n + 1)
+    distance = losses.step * (channel - fraction[:, None])
+    # Pieces of the spline between channels: all distances of a spectrum lie at one place in theirs.
+    pieces = CubicSpline(losses.distance, losses.response, axis=-1).c
+    before = (fraction > 0).astype(int)
+    piece = losses.distance.size // 2 + channel - before[:, None]
+    place = losses.step * (before - fraction)[:, None]
+    response = np.polyval(pieces[:, piece, np.arange(len(fraction))[:, None]], place)
+    shape = (len(fraction), -1, window.n_together)
+    return distance.reshape(shape).mean(-1), response.reshape(shape).sum(-1)
+
+
+@dataclass(frozen=True)
+class Filtered(PerSpectrum):
+    """Losses and gains at the same energies, after the filter that restores detailed balance.
+
+    Attributes
+    ----------
+    energy : ndarray of shape (n_energies,)
+        eV, positive.
+    loss, gain : ndarray of shape (n_spectra, n_energies)
+        0 where ``used`` is not.
+    tail : ndarray of shape (n_spectra, n_energies)
+        ZLP that was taken off beneath the gains, filtered alike.
+    of_loss, of_gain, of_both : ndarray of shape (n_spectra, n_energies, n_energies)
+        Covariance of the losses, of the gains, and of gains (rows) and losses (columns).
+    used : ndarray of bool of shape (n_spectra, n_energies)
+        See :class:`BothSides`.
+    """
+
+    shared = ("energy",)
+
+    energy: np.ndarray
+    loss: np.ndarray
+    gain: np.ndarray
+    tail: np.ndarray
+    of_loss: np.ndarray
+    of_gain: np.ndarray
+    of_both: np.ndarray
+    used: np.ndarray
+
+
+def filter_sides(sides, window, inverse):
+    """Filter both sides so that detailed balance holds for what is measured.
+
+    Parameters
+    ----------
+    sides : BothSides
+    window : Window
+    inverse : ndarray of shape (n_spectra,)
+        1/kT that the filter is made for, 1/eV.
+
+    Returns
+    -------
+    Filtered
+    """
+    kernel = _kernel(sides, window, inverse)
+    after = window.numbers - window.numbers[0]
+    loss = _Side.of(sides, _filters(kernel, after), window.sides[0])
+    gain = _Side.of(sides, _filters(kernel, after[-1] - after), window.sides[1])
+    used, n_shared = sides.used, window.n_shared
+    of_both = gain.directions @ np.swapaxes(loss.directions, 1, 2)
+    if n_shared:  # Filters of both sides meet at the peak.
+        of_both += gain.noisy[..., -n_shared:] @ np.swapaxes(loss.filters[..., :n_shared], 1, 2)
+    tail = (gain.filters @ sides.zlp[:, window.sides[1], None])[..., 0]
+    return Filtered(
+        energy=window.energy,
+        loss=np.where(used, loss.signal, 0.0),
+        gain=np.where(used, gain.signal, 0.0),
+        tail=np.where(used, tail, 0.0),
+        of_loss=_of_used(loss.covariance, used),
+        of_gain=_of_used(gain.covariance, used),
+        of_both=np.where(used[:, :, None] & used[:, None], of_both, 0.0),
+        used=used,
+    )
+
+
+def _kernel(sides, window, inverse):
+    """Make the filter of each spectrum, of sum 1."""
+    fwhm = window.reach * window.n_together * window.step / _FILTER_REACH
+    inverse = np.clip(inverse, 0, _STEEPEST_FILTER / fwhm)
+    kernel = sides.response * np.exp(-sides.distance * inverse[:, None])
+    return kernel / kernel.sum(-1, keepdims=True)
+
+
+def _filters(kernel, after):
+    """Write a filter at every energy as a row of a matrix, each so many bins after the first."""
+    n_filter = kernel.shape[-1]
+    filters = np.zeros((len(kernel), after.size, after.max() + n_filter))
+    rows = np.arange(after.size)[:, None]
+    filters[:, rows, after[:, None] + np.arange(n_filter)] = kernel[:, None]
+    return filters
+
+
+class _Side(NamedTuple):
+    """Filtered signal of one side, and what its errors are made of."""
+
+    filters: np.ndarray
+    noisy: np.ndarray
+    signal: np.ndarray
+    directions: np.ndarray
+
+    @classmethod
+    def of(cls, sides, filters, bins):
+        """Apply filters to the bins of one side."""
+        return cls(
+            filters=filters,
+            noisy=filters * sides.variance[:, None, bins],
+            signal=(filters @ sides.signal[:, bins, None])[..., 0],
+            directions=filters @ np.swapaxes(sides.directions[..., bins], 1, 2),
+        )
+
+    @property
+    def covariance(self):
+        """Covariance of the signal: of noise, and of the directions."""
+        of_noise = self.noisy @ np.swapaxes(self.filters, 1, 2)
+        return of_noise + self.directions @ np.swapaxes(self.directions, 1, 2)
+
+
+def _of_used(covariance, used):
+    """Take the covariance of what is used, regular; what is not has unit variance."""
+    covariance = np.where(used[:, :, None] & used[:, None], covariance, 0.0)
+    diagonal = np.einsum("nii->ni", covariance)
+    diagonal += _JITTER * diagonal.max(-1, keepdims=True) + np.finfo(float).tiny
+    diagonal[~used] = 1.0
+    return covariance
+
+
+class Misfit(NamedTuple):
+    """Misfit of detailed balance, and its derivatives by 1/kT, exact; each of shape (n_spectra,).
+
+    Attributes
+    ----------
+    chi2 : ndarray
+    slope : ndarray
+        eV.
+    curvature : ndarray
+        eV^2.
+    """
+
+    chi2: np.ndarray
+    slope: np.ndarray
+    curvature: np.ndarray
+
+
+def misfit(filtered, inverse):
+    r"""Compute chi2 of detailed balance at a temperature.
+
+    Losses are free at every energy: this is their profile likelihood, as for a straight line whose
+    both coordinates have errors. With :math:`d = G - rL`, :math:`r = e^{-E/kT}`, and its covariance
+    :math:`C`, it is :math:`d^T C^{-1} d`.
+
+    Parameters
+    ----------
+    filtered : Filtered
+    inverse : ndarray of shape (n_spectra,)
+        1/kT, 1/eV.
+
+    Returns
+    -------
+    Misfit
+    """
+    energy = filtered.energy
+    ratio = np.exp(-inverse[:, None] * energy)
+    expected = ratio * filtered.loss
+    lost = ratio[:, :, None] * filtered.of_loss * ratio[:, None]
+    crossed = ratio[:, :, None] * np.swapaxes(filtered.of_both, 1, 2)
+    covariance = filtered.of_gain + lost - crossed - np.swapaxes(crossed, 1, 2)
+    difference = filtered.gain - expected
+    solved = _solve(covariance, difference)
+    # By 1/kT the covariance changes by -(E A + A^T E), A = lost - crossed, E diagonal.
+    changing, weighted = lost - crossed, energy * solved
+    once = _times(changing, solved)
+    change = energy * (expected + once) + _times(np.swapaxes(changing, 1, 2), weighted)
+    slope = 2 * (weighted * (expected + once)).sum(-1)
+    second = (energy * weighted * (expected + once)).sum(-1)
+    second += (weighted * _times(lost, weighted)).sum(-1)
+    return Misfit(
+        chi2=(difference * solved).sum(-1),
+        slope=slope,
+        curvature=2 * (change * _solve(covariance, change)).sum(-1) - 2 * second,
+    )
+
+
+def _solve(matrices, vectors):
+    return np.linalg.solve(matrices, vectors[..., None])[..., 0]
+
+
+def _times(matrices, vectors):
+    return (matrices @ vectors[..., None])[..., 0]
