@@ -28,6 +28,7 @@ from hyperspy_zlpml.zlp.regions import (
     EXTRAPOLATED_RISE,
     NO_LIMIT,
     SMALLEST_RISE_WITHOUT_VACUUM,
+    Hump,
     bulge,
     flattening,
     hump,
@@ -66,6 +67,10 @@ JOINED_BEFORE = 0.8
 
 #: Spectra whose ln N0 differ by less do not tell what grows with thickness.
 _THICKER = 0.1
+#: Losses without which no tail has lost half of its steepness, as a fraction of it.
+_FLATTENED = 0.3
+#: They are held against what is there this factor of the energy before.
+_BEFORE = 1.5
 #: What stands on a tail is averaged from its top over this factor of the energy to both sides ...
 _AT_TOP = 1.1
 #: ... and is certain by so many standard errors.
@@ -439,17 +444,23 @@ def _limited_reference(peaks, first, given):
 
 
 def _first_losses(peaks, first, onsets, gains):
-    """Find the reduced energy from which the brightest spectra are seen to hold losses."""
+    """Find the reduced energy from which the brightest spectra are seen to hold losses.
+
+    What only their shape tells, and thicker spectra do not hold more of, is the peak's own.
+    """
     flank = replace(peaks, log_reference=_refit(peaks, first, _Pure(_FLANK, gains)).log_shape)
     u = peaks.grid.u[peaks.grid.u > 0]
     smooth = peaks.grid.interpolate(peaks.log_reference, u)
     line = hump(u, smooth, peaks.reference_error(u))
-    return min(
-        *onsets,
-        onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE),
-        flattening(u, smooth),
-        line.low if _may_grow_with_thickness(peaks, line) else NO_LIMIT,
-    )
+    bent = onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE)
+    flat = flattening(u, smooth)
+    seen = {
+        line.low: line,
+        bent: Hump(bent / _BEFORE, bent, bent, EXTRAPOLATED_RISE),
+        flat: Hump(flat / _BEFORE, flat, flat, _FLATTENED),
+    }
+    losses = [limit for limit, one in seen.items() if _may_grow_with_thickness(peaks, one)]
+    return min([*onsets, *losses], default=NO_LIMIT)
 
 
 def _gains(peaks):
