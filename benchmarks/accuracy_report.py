@@ -42,6 +42,8 @@ WELL_COVERED = (0.6, 0.8)
 LEAST_FLAGGED = 0.9
 MOST_FALSE = 0.05
 WITHOUT_VACUUM = "no_vacuum"
+#: Kinds without vacuum in view, by the end of their names.
+NO_VACUUM_IN_VIEW = ("no_vacuum", "vibrational")
 
 _OURS = "tab:red"
 _OTHER = "0.45"
@@ -515,7 +517,7 @@ def error_goals(scores, kind):
 
 def coverage_goal(scores, kind, confidence):
     """Coverage per channel and of integrals, in all windows and both sorts of pixels."""
-    goals_ = COVERAGE_WITHOUT_VACUUM if kind == WITHOUT_VACUUM else COVERAGE_GOALS
+    goals_ = COVERAGE_WITHOUT_VACUUM if kind.endswith(NO_VACUUM_IN_VIEW) else COVERAGE_GOALS
     low, high = goals_[confidence]
     found = [
         Measured.mean_of(images, f"{name}{100 * confidence:.0f}", f"{pixels} {window} {what}")

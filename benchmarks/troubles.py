@@ -308,6 +308,9 @@ def vibrational(shape, seed, vacuum_fraction=0.0, thickness_range=(0.3, 0.6)):
     )
 
 
+#: A film that fills the view.
+NO_VACUUM = {"thickness_range": (0.2, 1.0), "vacuum_fraction": 0.0}
+
 #: Kinds of trouble by name.
 TROUBLES = {
     function.__name__: function
@@ -330,3 +333,15 @@ TROUBLES = {
 }
 TROUBLES["vibrational"] = vibrational
 TROUBLES["vibrational_with_vacuum"] = partial(vibrational, vacuum_fraction=0.25)
+#: Kinds where a film fills the view.
+WITHOUT_VACUUM = {
+    f"{name}_no_vacuum": partial(function, **NO_VACUUM)
+    for name, function in {
+        "monochromated": data.monochromated,
+        "energy_gain": data.energy_gain,
+        "thick_small_gap": data.thick_small_gap,
+        "measured_peak": measured_peak,
+        "measured_monochromated": measured_monochromated,
+    }.items()
+}
+TROUBLES |= WITHOUT_VACUUM

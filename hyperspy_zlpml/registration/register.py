@@ -28,10 +28,12 @@ from hyperspy_zlpml.zlp.regions import (
     EXTRAPOLATED_RISE,
     NO_LIMIT,
     SMALLEST_RISE_WITHOUT_VACUUM,
+    Hump,
     bulge,
     flattening,
-    hump_start,
+    hump,
     onset,
+    window_mean,
 )
 from hyperspy_zlpml.zlp.tables import ShapeTable
 from hyperspy_zlpml.zlp.tails import (
@@ -61,6 +63,18 @@ _SPECTRA_COMPARED = 128
 _FLANK = 1.8
 #: Losses that are seen from some energy on begin before it: tails are joined at this fraction.
 JOINED_BEFORE = 0.8
+
+
+#: Spectra whose ln N0 differ by less do not tell what grows with thickness.
+_THICKER = 0.1
+#: Losses without which no tail has lost half of its steepness, as a fraction of it.
+_FLATTENED = 0.3
+#: They are held against what is there this factor of the energy before.
+_BEFORE = 1.5
+#: What stands on a tail is averaged from its top over this factor of the energy to both sides ...
+_AT_TOP = 1.1
+#: ... and is certain by so many standard errors.
+_CERTAIN = 4.0
 
 
 class _Pure(NamedTuple):
@@ -430,24 +444,56 @@ def _limited_reference(peaks, first, given):
 
 
 def _first_losses(peaks, first, onsets, gains):
-    """Find the reduced energy from which the brightest spectra are seen to hold losses."""
+    """Find the reduced energy from which the brightest spectra are seen to hold losses.
+
+    What only their shape tells, and thicker spectra do not hold more of, is the peak's own.
+    """
     flank = replace(peaks, log_reference=_refit(peaks, first, _Pure(_FLANK, gains)).log_shape)
     u = peaks.grid.u[peaks.grid.u > 0]
     smooth = peaks.grid.interpolate(peaks.log_reference, u)
-    return min(
-        *onsets,
-        onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE),
-        flattening(u, smooth),
-        hump_start(u, smooth, peaks.reference_error(u)),
-    )
+    line = hump(u, smooth, peaks.reference_error(u))
+    bent = onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE)
+    flat = flattening(u, smooth)
+    seen = {
+        line.low: line,
+        bent: Hump(bent / _BEFORE, bent, bent, EXTRAPOLATED_RISE),
+        flat: Hump(flat / _BEFORE, flat, flat, _FLATTENED),
+    }
+    losses = [limit for limit, one in seen.items() if _may_grow_with_thickness(peaks, one)]
+    return min([*onsets, *losses], default=NO_LIMIT)
 
 
 def _gains(peaks):
     """Find the distances from the peak, FWHM, between which the gain side of the reference bulges."""
     u = -peaks.grid.u[peaks.grid.u < 0][::-1]
     smooth = peaks.grid.interpolate(peaks.log_reference, -u)
-    low, high = bulge(u, smooth, peaks.reference_error(-u))
-    return Range(JOINED_BEFORE * low, high / JOINED_BEFORE)
+    found = bulge(u, smooth, peaks.reference_error(-u))
+    if not _may_grow_with_thickness(peaks, found, side=-1):
+        return Range(NO_LIMIT, NO_LIMIT)
+    return Range(JOINED_BEFORE * found.low, found.high / JOINED_BEFORE)
+
+
+def _may_grow_with_thickness(peaks, found, side=1):
+    """Tell whether thick spectra may hold more of a hump than thin ones, as of all that is scattered.
+
+    Where they do not, it is the peak's own: measured peaks have such humps. Of two clusters whose
+    ln N0 tell that they differ in thickness by ``d`` mean free paths, the thicker one holds ``d / t``
+    times more of a hump, ``t`` being the thickness of the thinner one, which is below one.
+    """
+    if not np.isfinite(found.low):
+        return True
+    rise, variance, thickness = 0.0, 0.0, 0.0
+    for name, sign in ((peaks.labels[-1], 1), (peaks.labels[0], -1)):
+        chosen = peaks.label == name
+        mean = window_mean(*mean_ratio(peaks, chosen, side))
+        at_top, error_at_top = mean(found.top / _AT_TOP, found.top * _AT_TOP)
+        before, error_before = mean(found.low / _AT_TOP**2, found.low)
+        rise += sign * (at_top - before)
+        variance += error_at_top**2 + error_before**2
+        thickness -= sign * np.median(peaks.log_intensity[chosen])
+    if not thickness > _THICKER:
+        return True
+    return not rise + _CERTAIN * np.sqrt(variance) < found.height * thickness
 
 
 def _refit(peaks, first, pure):

@@ -11,12 +11,12 @@ slowly, inelastic signal makes it rise from some energy on and for good.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import isotonic_regression
 
 from hyperspy_zlpml import arguments
-from hyperspy_zlpml.statistics import Range
 
 #: No onset is looked for closer to the peak than this many FWHM.
 _NEAREST = 1.0
@@ -129,7 +129,7 @@ def onset(u, ratio, sigma, smallest_rise=SMALLEST_RISE):
     >>> onset(u, 1 - 0.1 * np.log(u), sigma)
     inf
     """
-    mean = _window_mean(u, ratio, sigma)
+    mean = window_mean(u, ratio, sigma)
     grow = 1 + _WINDOW
     for here in u[u >= _NEAREST]:
         before, error_before = mean(here / grow, here)
@@ -172,7 +172,7 @@ def first_rise(u, ratio, sigma, smallest_rise=EXTRAPOLATED_RISE):
     >>> bool(5 < first_rise(u, line, sigma) < 8), first_rise(u, np.ones(u.size), sigma)
     (True, inf)
     """
-    mean = _window_mean(u, ratio, sigma)
+    mean = window_mean(u, ratio, sigma)
     grow = 1 + _WINDOW
     for here in u[u >= _TAIL_FROM]:
         before, error_before = mean(here / grow, here)
@@ -184,8 +184,29 @@ def first_rise(u, ratio, sigma, smallest_rise=EXTRAPOLATED_RISE):
     return NO_LIMIT
 
 
-def _window_mean(u, ratio, sigma):
-    """Make a function that gives the weighted mean ratio of a window and its error."""
+def window_mean(u, ratio, sigma):
+    """Make a function that gives the weighted mean ratio of a window and its error.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n,)
+        Distance from the peak, FWHM, increasing.
+    ratio, sigma : ndarray of shape (n,)
+        Ratio to the reference and its standard error.
+
+    Returns
+    -------
+    callable
+        Called with the two ends of a window; NaN and an infinite error where it holds nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.zlp.regions import window_mean
+    >>> mean = window_mean(np.arange(4.0), np.array([1.0, 1.2, 1.4, 9.0]), np.full(4, 0.1))
+    >>> [round(float(value), 3) for value in mean(0.5, 2.5)]
+    [1.3, 0.071]
+    """
     weight = np.where(sigma > 0, 1 / np.maximum(sigma, 1e-12) ** 2, 0.0)
     total_weight = np.concatenate([[0], np.cumsum(weight)])
     total = np.concatenate([[0], np.cumsum(weight * ratio)])
@@ -237,8 +258,26 @@ def flattening(u, log_shape):
     return float(u[flank][flat][0]) if flat.any() else NO_LIMIT
 
 
-def hump_start(u, log_shape, sigma):
-    """Find the reduced energy at which a hump begins: signal that ends again behind it.
+class Hump(NamedTuple):
+    """Signal that stands on a tail and ends again.
+
+    Attributes
+    ----------
+    low, top, high : float
+        Distances from the peak, FWHM, at which it begins, stands highest, and has ended; infinite
+        where there is none.
+    height : float
+        How far it stands above the tail at its top, as a fraction of that.
+    """
+
+    low: float = NO_LIMIT
+    top: float = NO_LIMIT
+    high: float = NO_LIMIT
+    height: float = 0.0
+
+
+def hump(u, log_shape, sigma):
+    """Find the reduced energies between which a hump stands: signal that ends again behind it.
 
     A phonon or an exciton in a gap stands on the tail, which goes on below and behind it. It is
     no :func:`onset`, for it does not rise for good, and need not flatten the flank by half. On
@@ -254,19 +293,20 @@ def hump_start(u, log_shape, sigma):
 
     Returns
     -------
-    float
-        FWHM, where the flank is steepest before the hump; infinity where there is none.
+    Hump
+        It begins where the flank is steepest before it.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from hyperspy_zlpml.zlp.regions import hump_start
+    >>> from hyperspy_zlpml.zlp.regions import hump
     >>> u, known = np.geomspace(0.5, 50, 2000), np.zeros(2000)
     >>> flank = (1 + 4 * u**2) ** -1.3
-    >>> hump = 1e-3 * np.exp(-(((u - 7) / 1.5) ** 2))
-    >>> bool(3 < hump_start(u, np.log(flank + hump), known) < 5)
+    >>> phonon = 1e-3 * np.exp(-(((u - 7) / 1.5) ** 2))
+    >>> found = hump(u, np.log(flank + phonon), known)
+    >>> bool(3 < found.low < 5 < found.top < 9)
     True
-    >>> hump_start(u, np.log(flank + 1e-3 / (1 + (u / 6) ** 2)), known)
+    >>> hump(u, np.log(flank + 1e-3 / (1 + (u / 6) ** 2)), known).low
     inf
     """
     flank = u >= _NEAREST
@@ -276,10 +316,15 @@ def hump_start(u, log_shape, sigma):
         near = slice(i, np.searchsorted(x, x[i] + np.log(_HUMP_WITHIN)))
         excess = log_shape[near] - log_shape[i] - slope[i] * (x[near] - x[i])
         above = excess > _HUMP + _SIGMAS * sigma[near]
-        if above.any() and (excess[above.argmax() :] < _BACK).any():
-            before = slice(i, i + above.argmax() + 1)
-            return float(np.exp(x[before][slope[before].argmin()]))
-    return NO_LIMIT
+        first = above.argmax()
+        back = excess[first:] < _BACK
+        if above.any() and back.any():
+            last = first + back.argmax()
+            start = slope[i : i + first + 1].argmin()
+            top = first + excess[first:last].argmax()
+            places = np.exp(x[[i + start, i + top, i + last]])
+            return Hump(*places.tolist(), float(np.expm1(excess[top])))
+    return Hump()
 
 
 def bulge(u, log_shape, sigma):
@@ -287,7 +332,7 @@ def bulge(u, log_shape, sigma):
 
     On double-logarithmic axes tails of a ZLP flatten outward, and where something that was scattered
     far makes a shelf, they fall behind it less steeply than before. Signal that ends again stands
-    above a chord of the tail, and falls more steeply. Unlike :func:`hump_start` this takes no flank
+    above a chord of the tail, and falls more steeply. Unlike :func:`hump` this takes no flank
     for straight, and finds humps that were levelled.
 
     Parameters
@@ -299,9 +344,8 @@ def bulge(u, log_shape, sigma):
 
     Returns
     -------
-    Range
-        FWHM, where the tail leaves the chord and comes back to it; both infinite where there is no
-        bulge.
+    Hump
+        From where the tail leaves the chord to where it comes back to it.
 
     Examples
     --------
@@ -312,29 +356,29 @@ def bulge(u, log_shape, sigma):
     >>> u, known = np.geomspace(0.5, 50, 2000), np.zeros(2000)
     >>> flank = (1 + 4 * u**2) ** -1.8 + 1e-4 / (1 + (u / 15) ** 2)
     >>> gain = 1e-4 * np.exp(-(((u - 8) / 1.0) ** 2))
-    >>> low, high = bulge(u, np.log(flank + gain), known)
-    >>> bool(5 < low < 8 < high < 11)
+    >>> found = bulge(u, np.log(flank + gain), known)
+    >>> bool(5 < found.low < 8 < found.high < 11)
     True
-    >>> bulge(u, np.log(flank), known)
-    Range(low=inf, high=inf)
+    >>> bulge(u, np.log(flank), known).low
+    inf
     """
     flank = u >= _NEAREST
     x, log_shape, sigma = np.log(u[flank]), log_shape[flank], sigma[flank]
-    none = Range(NO_LIMIT, NO_LIMIT)
     slope = np.gradient(log_shape, x)
     gentle = (slope > (1 - _GENTLER) * np.minimum.accumulate(slope)) & (x > np.log(_TAIL_FROM))
     if not gentle.any():
-        return none
+        return Hump()
     start = gentle.argmax()
     excess = log_shape[start:] - _lower_hull(x[start:], log_shape[start:])
     clear = excess > _BULGE + _SIGMAS * sigma[start:]
     falls = slope[start + clear.argmax() :].min() < slope[: start + 1].min()
     if not (clear.any() and falls):
-        return none
+        return Hump()
     top = excess.argmax()
     on_chord = np.flatnonzero(excess <= _ON_CHORD)
     low, high = on_chord[on_chord < top][-1], on_chord[on_chord > top][0]
-    return Range(float(np.exp(x[start + low])), float(np.exp(x[start + high])))
+    places = np.exp(x[[start + low, start + top, start + high]])
+    return Hump(*places.tolist(), float(np.expm1(excess[top])))
 
 
 def _lower_hull(x, y):

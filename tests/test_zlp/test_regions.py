@@ -6,6 +6,7 @@ import pytest
 
 from hyperspy_zlpml.zlp.regions import (
     NO_LIMIT,
+    Hump,
     Regions,
     below_noise,
     bulge,
@@ -13,6 +14,7 @@ from hyperspy_zlpml.zlp.regions import (
     check_number_of_limits,
     check_reach,
     flattening,
+    hump,
     onset,
 )
 
@@ -204,25 +206,37 @@ TAILS = {
 
 @pytest.mark.parametrize("kind", TAILS)
 def test_tails_have_no_bulge(kind):
-    assert bulge(FAR, np.log(TAILS[kind]), KNOWN) == (NO_LIMIT, NO_LIMIT)
+    assert bulge(FAR, np.log(TAILS[kind]), KNOWN) == Hump()
 
 
 @pytest.mark.parametrize("kind", ["power law", "steep flank and halo", "flank and wide halo"])
 @pytest.mark.parametrize("at", [6.0, 12.0, 25.0])
 def test_a_bulge_is_where_the_signal_is(kind, at):
     signal = np.interp(at, FAR, TAILS[kind]) * np.exp(-(((FAR - at) / (0.12 * at)) ** 2))
-    low, high = bulge(FAR, np.log(TAILS[kind] + signal), KNOWN)
+    low, top, high, height = bulge(FAR, np.log(TAILS[kind] + signal), KNOWN)
     assert low < at < high
+    assert low < top < high
+    # As high as the tail at its middle, of which the chord from end to end hides a part.
+    assert height > 0.3
     # Beyond either end there is no more of the signal than 5 % of the tail.
     outside = (FAR < 0.8 * low) | (FAR > high / 0.8)
     assert (signal / TAILS[kind])[outside].max() < 0.05
+
+
+def test_a_hump_begins_before_its_top_and_ends_behind():
+    tail = TAILS["power law"]
+    signal = 0.5 * np.interp(7.0, FAR, tail) * np.exp(-(((FAR - 7.0) / 1.0) ** 2))
+    low, top, high, height = hump(FAR, np.log(tail + signal), KNOWN)
+    assert 2.5 < low < 6 < top < 7.5 < high < 11
+    assert height == pytest.approx(0.5, rel=0.5)
+    assert hump(FAR, np.log(tail), KNOWN) == Hump()
 
 
 def test_a_bulge_within_the_noise_is_none():
     tail = TAILS["power law"]
     signal = 0.3 * np.interp(8.0, FAR, tail) * np.exp(-(((FAR - 8.0) / 0.8) ** 2))
     assert np.isfinite(bulge(FAR, np.log(tail + signal), KNOWN).low)
-    assert bulge(FAR, np.log(tail + signal), KNOWN + 0.1) == (NO_LIMIT, NO_LIMIT)
+    assert bulge(FAR, np.log(tail + signal), KNOWN + 0.1) == Hump()
 
 
 def test_a_rise_that_lasts_is_no_bulge():
