@@ -10,7 +10,7 @@
 """
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,25 +135,52 @@ show_progressbar, device
     >>> len(found.history), found.history[0].settings == found.settings
     (2, True)
     """
-    options = Options(
-        cluster_by=cluster_by,
-        n_replicas=n_replicas,
-        regions=regions,
-        vacuum=vacuum,
-        navigation_mask=navigation_mask,
-        show_progressbar=show_progressbar,
-        device=device,
-    )
-    plan = SearchPlan(
+    options, plan = asked_for(
         n_evaluations=n_evaluations,
         n_trainings=n_trainings,
-        start=TrainingSettings() if start is None else start,
+        start=start,
         storage=storage,
         timeout=timeout,
         n_workers=n_workers,
+        n_replicas=n_replicas,
+        cluster_by=cluster_by,
+        regions=regions,
+        vacuum=vacuum,
+        navigation_mask=navigation_mask,
         random_state=random_state,
+        show_progressbar=show_progressbar,
+        device=device,
     )
     return search(Spectra(counts, energy, variance, microscope=microscope), options, plan)
+
+
+def asked_for(start=None, **arguments):
+    """Sort what is asked for into options of the trainings, and the plan of the search.
+
+    Parameters
+    ----------
+    start : TrainingSettings, optional
+        The defaults by default.
+    **arguments
+        Others of :func:`search_zlp_settings`.
+
+    Returns
+    -------
+    options : Options
+    plan : SearchPlan
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.search.search import asked_for
+    >>> options, plan = asked_for(n_evaluations=20, n_replicas=6)
+    >>> options.n_replicas, plan.n_evaluations, plan.start.n_clusters
+    (6, 20, 5)
+    """
+    names = {one.name for one in fields(SearchPlan)}
+    of_plan = {name: value for name, value in arguments.items() if name in names}
+    others = {name: value for name, value in arguments.items() if name not in names}
+    start = TrainingSettings() if start is None else start
+    return Options(**others), SearchPlan(start=start, **of_plan)
 
 
 def search(spectra, options, plan):
