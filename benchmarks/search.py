@@ -37,6 +37,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
+    parser.add_argument("--files", nargs="*", choices=MEASURED, default=MEASURED)
     parser.add_argument("--size", type=int, default=12, help="pixels on a side")
     parser.add_argument("--seed", type=int, default=101, help="of the images and of the searches")
     parser.add_argument("--evaluations", type=int, default=20)
@@ -133,8 +134,8 @@ def measure_measured(options):
         print("skipped, ../shared/data is not there")
         return
     heading()
-    for name, what in MEASURED.items():
-        signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
+    for name in options.files:
+        signal, what = hs.load(DATA / name, signal_type="EELS_ZLPML"), MEASURED[name]
         told(what, searched(signal, options))
 
 
@@ -149,8 +150,8 @@ def measure_bars(options):
         "three trainings of the defaults; error in units of counting noise, coverage 0.68 if right"
     )
     print(f"{'':35} {'score':>8} {'error':>8} {'coverage':>9}")
-    for name, what in MEASURED.items():
-        signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
+    for name in options.files:
+        signal, what = hs.load(DATA / name, signal_type="EELS_ZLPML"), MEASURED[name]
         scores = [one.scores for one in evaluated_defaults(signal, options, judged=True)]
         mean, error, coverage = np.mean([(s.mean, s.rms_error, s.coverage) for s in scores], 0)
         print(f"{what:35} {mean:8.3f} {error:8.2f} {coverage:9.2f}", flush=True)
