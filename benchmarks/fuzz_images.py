@@ -48,7 +48,8 @@ def main():
         if kind not in ("result", "refused") or options.verbose:
             print(f"{seed}: {kind}: {words}", flush=True)
     print(f"{options.images} random images: {dict(outcomes)}, {time.perf_counter() - start:.0f} s")
-    changes = [changed(seed) for seed in range(options.seed, options.seed + options.spoilt)]
+    seeds = range(options.seed, options.seed + options.spoilt)
+    changes = [changed(seed, options.replicas) for seed in seeds]
     changes = [change for change in changes if change is not None]
     for change, words in sorted(changes)[-5:]:
         print(f"one spoilt spectrum changes others by up to {change:.2g} std ({words})")
@@ -74,6 +75,7 @@ def arguments():
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--spoilt", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--replicas", type=int, default=N_REPLICAS, help="of the second part")
     parser.add_argument("--verbose", action="store_true")
     return parser.parse_args()
 
@@ -135,7 +137,7 @@ def absurd(image, removed):
     return ""
 
 
-def changed(seed):
+def changed(seed, n_replicas=N_REPLICAS):
     """Spoil one spectrum, and find by how many standard deviations others change.
 
     Returns
@@ -152,17 +154,19 @@ def changed(seed):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            got = removed_from(spoilt, image)
+            got = removed_from(spoilt, image, n_replicas)
             is_used = got.clusters.ravel()[row] >= 0
             mask = None if is_used else left_out.reshape(image.shape)
-            right = removed_from(image.counts, image, mask)
+            right = removed_from(image.counts, image, n_replicas, mask)
             others = (right.clusters.ravel() >= 0) & ~left_out
             if not others.any():
                 return None
             words = f"{seed}: {spoiler.__name__}, {image.shape} x {image.energy.size}, "
             words += "used" if is_used else "left out"
             if is_used:
-                noisy = removed_from(with_more_noise(image.counts, row, right, rng), image)
+                noisy = removed_from(
+                    with_more_noise(image.counts, row, right, rng), image, n_replicas
+                )
                 words += f"; noise as large as its own in it: {change_of(noisy, right, others):.2g}"
     except (ValueError, TooFewReplicasError):
         return None
@@ -188,12 +192,12 @@ def change_of(got, right, others):
     return float(np.nan_to_num(np.abs(zlp - expected) / std, nan=np.inf).max())
 
 
-def removed_from(counts, image, mask=None):
+def removed_from(counts, image, n_replicas, mask=None):
     """Remove the ZLP from the counts of an image."""
     return remove_zlp(
         counts.reshape(image.shape + counts.shape[-1:]),
         image.energy,
-        n_replicas=N_REPLICAS,
+        n_replicas=n_replicas,
         random_state=0,
         navigation_mask=mask,
     )

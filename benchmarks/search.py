@@ -7,8 +7,11 @@ with the standard error of the paired difference. All but the last part is the s
 """
 
 import argparse
+import contextlib
 import logging
+import os
 import tempfile
+import threading
 import time
 import warnings
 from dataclasses import replace
@@ -34,6 +37,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
+    parser.add_argument("--files", nargs="*", choices=MEASURED, default=MEASURED)
     parser.add_argument("--size", type=int, default=12, help="pixels on a side")
     parser.add_argument("--seed", type=int, default=101, help="of the images and of the searches")
     parser.add_argument("--evaluations", type=int, default=20)
@@ -130,8 +134,8 @@ def measure_measured(options):
         print("skipped, ../shared/data is not there")
         return
     heading()
-    for name, what in MEASURED.items():
-        signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
+    for name in options.files:
+        signal, what = hs.load(DATA / name, signal_type="EELS_ZLPML"), MEASURED[name]
         told(what, searched(signal, options))
 
 
@@ -146,8 +150,8 @@ def measure_bars(options):
         "three trainings of the defaults; error in units of counting noise, coverage 0.68 if right"
     )
     print(f"{'':35} {'score':>8} {'error':>8} {'coverage':>9}")
-    for name, what in MEASURED.items():
-        signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
+    for name in options.files:
+        signal, what = hs.load(DATA / name, signal_type="EELS_ZLPML"), MEASURED[name]
         scores = [one.scores for one in evaluated_defaults(signal, options, judged=True)]
         mean, error, coverage = np.mean([(s.mean, s.rms_error, s.coverage) for s in scores], 0)
         print(f"{what:35} {mean:8.3f} {error:8.2f} {coverage:9.2f}", flush=True)
@@ -203,38 +207,80 @@ def small_image(options):
 
 
 def measure_workers(options):
-    """Time of one search with one worker and with two, by the clock: of this machine, now."""
+    """Time of one search with one worker and with two, threads and processes of dask."""
     import dask
     from distributed import Client
 
     signal = image_of("ws2_like", options)
-    print(f"threads: {ratio_of(signal):.2f} x (load of the machine, {load()})")
-    processes = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    seconds = []
-    for n in (1, 2):
-        with Client(n_workers=n, **processes), dask.config.set(scheduler=None):
-            quick_search(signal)  # processes import what they need
-            seconds.append(seconds_of(signal))
-    print(f"workers of dask: {seconds[0] / seconds[1]:.2f} x (load of the machine, {load()})")
-
-
-def ratio_of(signal):
-    """Seconds of a search with one worker over those with two."""
+    print("seconds by the clock, and less those that threads waited for a core that others had")
     quick_search(signal)  # compiled kernels
-    one, two = (seconds_of(signal, n_workers=n) for n in (1, 2))
-    return one / two
+    one, two = (timed(signal, options, n, [os.getpid()], n_workers=n) for n in (1, 2))
+    told_ratio("threads", one, two)
+    processes = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    times = []
+    for n in (1, 2):
+        with Client(n_workers=n, **processes) as client, dask.config.set(scheduler=None):
+            quick_search(signal)  # processes import what they need
+            workers = list(client.run(os.getpid).values())
+            times.append(timed(signal, options, n, [os.getpid(), *workers]))
+    told_ratio("workers of dask", *times)
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores")
 
 
-def seconds_of(signal, **more):
+def timed(signal, options, n, processes, **more):
+    """Seconds of a search by ``n`` workers, and what they would be on as many cores of their own."""
     began = time.perf_counter()
-    quick_search(signal, **more)
-    return time.perf_counter() - began
+    with Waits(processes) as waits:
+        searched(signal, options, **more)
+    seconds = time.perf_counter() - began
+    # The workers share the waiting: none has much to do while another waits.
+    return seconds, seconds - waits.seconds / n
 
 
-def load():
-    import os
+def told_ratio(name, one, two):
+    clock, own = (a / b for a, b in zip(one, two, strict=True))
+    print(
+        f"{name:20} {one[0]:6.1f} -> {two[0]:6.1f} s: {clock:.2f} x;"
+        f"   {one[1]:6.1f} -> {two[1]:6.1f} s: {own:.2f} x",
+        flush=True,
+    )
 
-    return f"{os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores"
+
+class Waits:
+    """Seconds that the threads of some processes waited for a core, as Linux counts them."""
+
+    def __init__(self, processes):
+        self._folders = [Path(f"/proc/{process}/task") for process in processes]
+        self._before = self._found()
+        self._latest = dict(self._before)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._latest.update(self._found())
+        self._is_over.set()
+        self._thread.join()
+
+    @property
+    def seconds(self):
+        """Of all threads, those that have ended too."""
+        return sum(n - self._before.get(name, 0) for name, n in self._latest.items()) / 1e9
+
+    def _follow(self):
+        while not self._is_over.wait(0.02):
+            self._latest.update(self._found())
+
+    def _found(self):
+        """Nanoseconds of waiting of the threads that there are, by their files."""
+        found = {}
+        for file in (file for folder in self._folders for file in folder.glob("*/schedstat")):
+            with contextlib.suppress(OSError):  # it has just ended
+                found[file] = int(file.read_text().split()[1])
+        return found
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ that dies costs its tasks: dask hands them to another one.
 """
 
 import contextlib
+import sys
 
 import dask
 import numpy as np
@@ -135,6 +136,29 @@ def _within_a_task():
     except ValueError:
         return False
     return True
+
+
+def warn_wherever(message):
+    """Raise a UserWarning in the process of the user, from a worker of dask too.
+
+    Parameters
+    ----------
+    message : str
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from hyperspy_zlpml.compute.workers import warn_wherever
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warn_wherever("a spectrum of this block is NaN")
+    >>> str(caught[0].message)
+    'a spectrum of this block is NaN'
+    """
+    # Whoever runs on a worker has imported it.
+    if "distributed" in sys.modules and _within_a_task():
+        sys.modules["distributed"].warn(message, UserWarning)
+    else:
+        warn_user(message)
 
 
 def map_on(client):

@@ -131,10 +131,17 @@ class Application:
         ndarray or dask array of shape (..., n_numbers)
             See :meth:`.Posterior.pack`.
         """
+        shape = data.shape[:-1]
+        peaks = self.peaks.stack().reshape(shape + (-1,))
+        function, others = self.subtraction.match_packed, [peaks]
+        if lazy:
+            # Who computes it is told of what nobody has seen before.
+            function = partial(self.subtraction.match_unread_packed, shape=shape)
+            others.append(np.arange(len(self.peaks.channel)).reshape(shape + (1,)))
         found = map_spectra(
-            self.subtraction.match_packed,
+            function,
             data,
-            self.peaks.stack().reshape(data.shape[:-1] + (-1,)),
+            *others,
             names=["posterior"],
             width=Posterior.n_numbers(self.n_modes),
             dtype=float,

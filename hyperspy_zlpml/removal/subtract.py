@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from hyperspy_zlpml.compute.compiled import laid_out
+from hyperspy_zlpml.compute.workers import warn_wherever
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.draws import draw
@@ -44,6 +45,8 @@ _OFF = 20.0
 _VISIBLE = 0.01
 #: A ZLP higher than this many times the highest counts, or lower than one over it, is no result.
 _HIGHEST = 1.5
+#: Spectra that are named, of those that are NaN.
+_NAMED = 3
 #: Nor is one whose height is uncertain by this (standard deviation of its logarithm).
 _UNKNOWN = 1.0
 
@@ -343,6 +346,32 @@ class Subtraction:
             Written to, see :meth:`.Posterior.pack`.
         """
         out[0][:] = self.posterior(counts, KnownPeaks.unstack(peaks)).pack()
+
+    def match_unread_packed(self, counts, peaks, numbers, *, shape, out):
+        """Match spectra of a block, and tell of those whose peak nobody has missed before.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_spectra, n_energy)
+        peaks : ndarray of shape (n_spectra, 6)
+            Of :meth:`.PerSpectrum.stack`.
+        numbers : ndarray of shape (n_spectra, 1)
+            Of the spectra in their image.
+        shape : tuple of int
+            Navigation shape of the image.
+        out : list of one ndarray of shape (n_spectra, n_numbers)
+            Written to, see :meth:`.Posterior.pack`.
+
+        Warns
+        -----
+        UserWarning
+            Of spectra that should have a ZLP and are NaN.
+        """
+        self.match_packed(counts, peaks, out)
+        found = Posterior.unpack(out[0], self.table.n_modes)
+        lost = found.peaks.usable & ~found.usable
+        if lost.any():
+            warn_wherever(describe_lost(numbers[lost, 0], shape))
 
     def evaluate_packed(self, counts, packed, measured_variance=None, *, names, out):
         """Evaluate results of a block, for :func:`~hyperspy_zlpml.compute.mapping.map_spectra`.
@@ -648,6 +677,40 @@ class Subtraction:
         """Tell which groups have a channel on the axis of their spectrum."""
         half = (self.groups.n_channels + 1) / 2 * self.step
         return (spectra.energy + half > self.energy[0]) & (spectra.energy - half < self.energy[-1])
+
+
+def describe_lost(numbers, shape):
+    """Say which spectra became NaN when they were matched.
+
+    Parameters
+    ----------
+    numbers : ndarray of int of shape (n,)
+        Of the spectra, in flattened navigation order.
+    shape : tuple of int
+        Navigation shape of the image.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.removal.subtract import describe_lost
+    >>> describe_lost(np.array([13, 70]), (8, 16))[:60]
+    '2 spectra are NaN in every result: data[0, 13], data[4, 6]. '
+    >>> describe_lost(np.arange(9), (9,))[:70]
+    '9 spectra are NaN in every result: data[0], data[1], data[2] and other'
+    """
+    places = np.transpose(np.unravel_index(np.asarray(numbers, int), shape or (1,)))
+    named = ", ".join(f"data{place.tolist()}" for place in places[:_NAMED])
+    more = " and others" if len(places) > _NAMED else ""
+    spectra = "1 spectrum is" if len(places) == 1 else f"{len(places)} spectra are"
+    return (
+        f"{spectra} NaN in every result: {named}{more}. No zero-loss peak could be matched to what "
+        "is there. In a lazy image that is not known before results are computed, and the report does "
+        "not count them."
+    )
 
 
 def _correlation(x):

@@ -23,7 +23,7 @@ class SettingsSearch:
     Attributes
     ----------
     best : TrainingSettings
-        The best that were found, whether or not they are better than the defaults.
+        The best that were found, by trainings with other seeds; the defaults where these were as good.
     comparison : Comparison
         Of the best with the defaults, on spectra that the search has not seen.
     history : tuple of Record

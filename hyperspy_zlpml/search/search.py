@@ -4,13 +4,13 @@
 1. share the spectra of the image out: to train on, to select by, to judge on
    (:func:`~hyperspy_zlpml.search.evaluation.prepare`)
 2. evaluate generation after generation of settings, the next bred from the best (NSGA-II)
-3. train the best few again, with other seeds, and select one by the same spectra
+3. train the best few, and the defaults, again with other seeds, and select one by the same spectra
 4. judge it against the defaults on spectra that took no part so far
    (:func:`~hyperspy_zlpml.search.comparison.compare`)
 """
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,8 @@ from hyperspy_zlpml.training.settings import WHERE_SETTINGS, TrainingSettings
 from hyperspy_zlpml.training.train import check_device
 from hyperspy_zlpml.workflow import Options, Spectra
 
-#: Sets of settings that are trained again before one is selected, and how often.
-_FINALISTS, _TRAINED_AGAIN = 3, 2
+#: Sets of settings that are trained again, beside the defaults, before one is selected; how often.
+_FINALISTS, _TRAINED_AGAIN = 3, 3
 #: Streams of random numbers of these trainings, and of those that are judged.
 _OF_FINALISTS, _OF_JUDGEMENT = 2, 3
 #: Most evaluations, trainings and workers that can be asked for.
@@ -135,25 +135,52 @@ show_progressbar, device
     >>> len(found.history), found.history[0].settings == found.settings
     (2, True)
     """
-    options = Options(
-        cluster_by=cluster_by,
-        n_replicas=n_replicas,
-        regions=regions,
-        vacuum=vacuum,
-        navigation_mask=navigation_mask,
-        show_progressbar=show_progressbar,
-        device=device,
-    )
-    plan = SearchPlan(
+    options, plan = asked_for(
         n_evaluations=n_evaluations,
         n_trainings=n_trainings,
-        start=TrainingSettings() if start is None else start,
+        start=start,
         storage=storage,
         timeout=timeout,
         n_workers=n_workers,
+        n_replicas=n_replicas,
+        cluster_by=cluster_by,
+        regions=regions,
+        vacuum=vacuum,
+        navigation_mask=navigation_mask,
         random_state=random_state,
+        show_progressbar=show_progressbar,
+        device=device,
     )
     return search(Spectra(counts, energy, variance, microscope=microscope), options, plan)
+
+
+def asked_for(start=None, **arguments):
+    """Sort what is asked for into options of the trainings, and the plan of the search.
+
+    Parameters
+    ----------
+    start : TrainingSettings, optional
+        The defaults by default.
+    **arguments
+        Others of :func:`search_zlp_settings`.
+
+    Returns
+    -------
+    options : Options
+    plan : SearchPlan
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.search.search import asked_for
+    >>> options, plan = asked_for(n_evaluations=20, n_replicas=6)
+    >>> options.n_replicas, plan.n_evaluations, plan.start.n_clusters
+    (6, 20, 5)
+    """
+    names = {one.name for one in fields(SearchPlan)}
+    of_plan = {name: value for name, value in arguments.items() if name in names}
+    others = {name: value for name, value in arguments.items() if name not in names}
+    start = TrainingSettings() if start is None else start
+    return Options(**others), SearchPlan(start=start, **of_plan)
 
 
 def search(spectra, options, plan):
@@ -254,9 +281,10 @@ def _always_once(is_time):
 
 
 def select(history, calls, seed, show_progressbar=False):
-    """Select the best settings: those with the best scores are trained again, with other seeds.
+    """Select the best settings: those with the best scores, and the defaults, are trained again.
 
-    The best score of many is partly luck, which is not there again.
+    The best score of many is partly luck, which is not there again with other seeds: where trainings
+    differ much from each other it is rather worse than the defaults.
 
     Parameters
     ----------
@@ -272,8 +300,9 @@ def select(history, calls, seed, show_progressbar=False):
     """
     ranked = sorted((one for one in history if not one.note), key=lambda one: -one.score)
     finalists = list(dict.fromkeys(one.settings for one in ranked))[:_FINALISTS]
+    finalists = list(dict.fromkeys([TrainingSettings(), *finalists]))
     if len(finalists) < 2:
-        return finalists[0] if finalists else TrainingSettings()
+        return finalists[0]
     seeds = [studies.seed_of(seed, _OF_FINALISTS, n) for n in range(_TRAINED_AGAIN)]
     arguments = [(settings, one) for settings in finalists for one in seeds]
     found = _followed(calls, arguments, "Training the best again", show_progressbar)

@@ -3,10 +3,9 @@
 
 from exspy.signals import EELSSpectrum, LazyEELSSpectrum
 
-from hyperspy_zlpml.search.search import SearchPlan
+from hyperspy_zlpml.search.search import asked_for
 from hyperspy_zlpml.signals import remove, search, tools
 from hyperspy_zlpml.signals.train import train_signal
-from hyperspy_zlpml.training.settings import TrainingSettings
 from hyperspy_zlpml.workflow import Options
 
 
@@ -293,23 +292,21 @@ settings, random_state, show_progressbar, device
         >>> found.settings
         TrainingSettings(hidden_layers=(10, 15, 5), activation='tanh', prior=1.0, n_modes=4, limit_spread=0.3, n_clusters=5, replica_kind='gaussian')
         """
-        options = Options(
-            cluster_by=cluster_by,
-            n_replicas=n_replicas,
-            regions=regions,
-            vacuum=vacuum,
-            navigation_mask=navigation_mask,
-            show_progressbar=show_progressbar,
-            device=device,
-        )
-        plan = SearchPlan(
+        options, plan = asked_for(
             n_evaluations=n_evaluations,
             n_trainings=n_trainings,
-            start=TrainingSettings() if start is None else start,
+            start=start,
             storage=storage,
             timeout=timeout,
             n_workers=n_workers,
+            n_replicas=n_replicas,
+            cluster_by=cluster_by,
+            regions=regions,
+            vacuum=vacuum,
+            navigation_mask=navigation_mask,
             random_state=random_state,
+            show_progressbar=show_progressbar,
+            device=device,
         )
         return search.search(self, options, plan)
 

@@ -35,6 +35,8 @@ _LARGEST_LOG = 50.0
 _SEEN_OVER = 0.25
 #: ... exceeds its error by this factor.
 _SEEN_ERRORS = 3.0
+#: Half of the FWHM, in x: no nearer than this a peak is lost in its noise.
+_TOP = float(to_grid(0.5))
 #: A misfit is certain that exceeds this many standard errors.
 _CERTAIN = 3.0
 
@@ -115,9 +117,7 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     on_grid = BSpline.design_matrix(grid.x, knots, 3).toarray()
     on_grid -= grid.interpolate_rows(on_grid, np.zeros(1))
     factor = _factor(information)
-    errors = np.linalg.norm(np.linalg.solve(factor, on_grid.T), axis=0)
-    first, last = _above_noise(grid, errors)
-    first, last = max(first, x[0]), min(last, x[-1])
+    first, last = _above_noise(x, np.linalg.norm(np.linalg.solve(factor, basis.T), axis=0))
     slope_errors = Range(
         low=outer_slope_error(on_grid, grid, first, factor),
         high=outer_slope_error(on_grid, grid, last, factor),
@@ -156,10 +156,13 @@ def _misfit(x, ratio, sigma, fitted):
     return fitted * np.sqrt(np.clip(excess, 0, None))
 
 
-def _above_noise(grid, errors):
-    """Find the first and the last x up to which, from the peak on, the shape is known."""
-    lost = grid.x[errors > 1 / _SEEN_ERRORS]
-    return max(lost[lost < 0], default=grid.x[0]), min(lost[lost > 0], default=grid.x[-1])
+def _above_noise(x, errors):
+    """Find the first and the last cell up to which, from the peak on, the shape is known.
+
+    Asked where something was measured: what is unknown between two channels is not lost in noise.
+    """
+    lost = x[(errors > 1 / _SEEN_ERRORS) & (np.abs(x) > _TOP)]
+    return max(lost[lost < 0], default=x[0]), min(lost[lost > 0], default=x[-1])
 
 
 def _factor(information):

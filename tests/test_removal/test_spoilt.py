@@ -13,7 +13,8 @@ import pytest
 from conftest import ROOT
 
 from hyperspy_zlpml import NoZeroLossPeakError
-from hyperspy_zlpml.workflow import Spectra, remove_zlp, train_zlp
+from hyperspy_zlpml.image import samples
+from hyperspy_zlpml.workflow import Options, Spectra, remove_zlp, train_zlp
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import fuzz_images  # noqa: E402
@@ -108,6 +109,35 @@ def test_lazy_and_eager_lose_the_same_spectra_however_many():
     np.testing.assert_array_equal(lazy.clusters, eager.clusters)
     assert str(lazy.report) == str(eager.report)
     np.testing.assert_allclose(lazy.zlp.compute(), eager.zlp, rtol=1e-6)
+
+
+def test_spectra_that_nobody_read_do_not_become_nan_in_silence(monkeypatch):
+    monkeypatch.setattr(samples, "LARGEST_SAMPLE", 60)
+    counts = np.tile(COUNTS[:, :256], (4, 1)).reshape(2, 60, 256)
+    known = choose_sample_of(counts)
+    lost = [number for number in (23, 51, 87, 104) if number not in known]
+    assert lost
+    counts.reshape(120, 256)[lost, 96:100] = 0
+    removal = remove_zlp(
+        da.from_array(counts, chunks=(1, 60, 256)),
+        ENERGY[:256],
+        n_clusters=2,
+        n_replicas=4,
+        random_state=0,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        zlp = removal.zlp.compute()
+    told = [str(one.message) for one in caught]
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(zlp[..., 0])), lost)
+    named = [f"data[{number // 60}, {number % 60}]" for number in lost]
+    assert sum(name in message for message in told for name in named) == len(lost)
+
+
+def choose_sample_of(counts):
+    """Spectra that are read of an image, by the seed of a removal."""
+    rng = np.random.default_rng(Options(random_state=0).seed)
+    return samples.choose_sample(counts[..., 0].size, np.zeros(120, bool), None, rng)
 
 
 def test_a_dark_spectrum_with_a_ray_is_left_out(without_one):

@@ -248,6 +248,16 @@ def test_luck_is_not_selected(whole):
     assert best != lucky.settings
 
 
+def test_the_defaults_are_selected_where_others_were_lucky(whole):
+    """All settings are alike but for luck: whatever scored best, the defaults are no worse."""
+    lucky = [replace(one, score=float(n)) for n, one in enumerate(whole)]
+
+    def alike(settings, seed):
+        return pretended(0.0, TrainingSettings(), 0)
+
+    assert searches.select(lucky, calls_of(alike), seed=0) == TrainingSettings()
+
+
 def test_nothing_trained_leaves_the_defaults():
     failed = [replace(one, note="none") for one in evolved(n_evaluations=2)]
     assert searches.select(failed, calls_of(None), seed=0) == TrainingSettings()

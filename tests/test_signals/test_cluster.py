@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import dask
 import dask.array as da
@@ -136,6 +137,16 @@ def test_the_bar_shows_all_blocks(client, capsys):
     told = capsys.readouterr().err
     assert "Counting" in told
     assert "4/4" in told
+
+
+def test_what_a_worker_warns_of_reaches_the_user(client):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        client.submit(workers.warn_wherever, "data[3] is NaN").result()
+        ends = time.monotonic() + 10
+        while not caught and time.monotonic() < ends:
+            time.sleep(0.05)
+    assert [str(one.message) for one in caught] == ["data[3] is NaN"]
 
 
 # --- workers that die ----------------------------------------------------------------------------
