@@ -7,8 +7,10 @@ from hyperspy.signals import Signal1D
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.signals.arrays import one_at_a_signal
-from hyperspy_zlpml.signals.eels_zlp import EELSZLPSpectrum
 from hyperspy_zlpml.signals.result import ZLPRemoval
+
+#: Type of the signals that have the method.
+_SIGNAL_TYPE = "EELS_ZLPML"
 
 
 def remove_zlp_ml(signal, **options):
@@ -49,11 +51,11 @@ def remove_zlp_ml(signal, **options):
     <EELSSpectrum, title: WS2-like flake, dimensions: (4, 4|512)>
     """
     arguments.instance(signal, "signal", Signal1D, " of EELS spectra; as_signal1D makes one")
-    if isinstance(signal, EELSZLPSpectrum):
+    if hasattr(signal, "remove_zlp_ml"):
         return signal.remove_zlp_ml(**options)
     with one_at_a_signal:
         typed = signal._deepcopy_with_new_data(signal.data, copy_variance=True)
-        typed.set_signal_type(EELSZLPSpectrum._signal_type)
+        typed.set_signal_type(_SIGNAL_TYPE)
     result = typed.remove_zlp_ml(**options)
     if not isinstance(result, ZLPRemoval):  # a window
         return result
