@@ -379,7 +379,6 @@ KINDS = {
     "indices of a pixel or None": lambda value: (
         value is None or isinstance(value, tuple) and value in ((3, 2), (-1, 2))
     ),
-    "indices of a pixel": lambda value: isinstance(value, tuple) and value in ((3, 2), (-1, 2)),
     "a row": count(-3, 2),
     "two": count(2, 2),
     "a function": callable,
@@ -656,10 +655,11 @@ def _map_methods(scene):
         }, {"energy": 200.0, "collection_angle": 15.0}, names=("beam_energy",)),
         Called("PeakFit.append_to", fit.append_to, {"model": "none of these"}),
         Called("PeakFit.plot_fit", fit.plot_fit, {"indices": "indices of a pixel or None"}),
-        Called("BandGap.curve", gap.curve, {"indices": "indices of a pixel"}),
+        Called("BandGap.curve", gap.curve, {"indices": "indices of a pixel or None"}),
         Called("BandGap.plot_fit", gap.plot_fit, {"indices": "indices of a pixel or None"}),
         Called("BandGap.plot_line", gap.plot_line, {"row": "a row"}),
         Called("Dielectric.plot", dielectric.plot, {"indices": "indices"}),
+        Called("Measured.plot", dielectric.eps1.plot, {"indices": "indices"}),
         Called("RemovedZLP.compute", removed.compute, {"show_progressbar": "a flag"}),
         Called("RemovedZLP.map_losses", removed.map_losses,
                {"function": "a function", "width": "two", "lazy": "a flag or None",

@@ -9,7 +9,7 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.signals.arrays import one_at_a_signal
 from hyperspy_zlpml.signals.result import ZLPRemoval
 
-#: Signal type of the package.
+#: Type of the signals that have the method.
 _SIGNAL_TYPE = "EELS_ZLPML"
 
 
@@ -51,7 +51,7 @@ def remove_zlp_ml(signal, **options):
     <EELSSpectrum, title: WS2-like flake, dimensions: (4, 4|512)>
     """
     arguments.instance(signal, "signal", Signal1D, " of EELS spectra; as_signal1D makes one")
-    if signal._signal_type == _SIGNAL_TYPE:
+    if hasattr(signal, "remove_zlp_ml"):
         return signal.remove_zlp_ml(**options)
     with one_at_a_signal:
         typed = signal._deepcopy_with_new_data(signal.data, copy_variance=True)

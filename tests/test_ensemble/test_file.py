@@ -29,6 +29,10 @@ from hyperspy_zlpml.ensemble.reading import from_parts
 from hyperspy_zlpml.ensemble.records import Beside
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.network import mlp
+from hyperspy_zlpml.removal import codec, stored
+from hyperspy_zlpml.signals import loading
+from hyperspy_zlpml.signals.maps import files as map_files
+from hyperspy_zlpml.signals.maps import loading as map_loading
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
@@ -517,7 +521,11 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
 # --- nothing runs ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [ensemble_file, ensemble_parts, reading, validation])
+@pytest.mark.parametrize(
+    "module",
+    [ensemble_file, ensemble_parts, reading, validation, codec, stored, loading, map_files,
+     map_loading],
+)  # fmt: skip
 def test_nothing_is_unpickled(module):
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)

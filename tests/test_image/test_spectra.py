@@ -152,3 +152,23 @@ def test_only_the_spectra_looked_at_matter():
     spoiled = variance.copy().reshape(-1, N_ENERGY)
     spoiled[[0, 2, 3]] = 1e12
     assert noise_of(spoiled.reshape(variance.shape)) == noise_of(variance)
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("shape", [None, (), (200,), (1, 200), (3, 1), (4, 3, 200), (4, 1, 1)])
+@pytest.mark.parametrize("region", [(slice(1, 3), 0), (2, 1), (slice(None), slice(0, 2)), (3,)])
+def test_some_spectra_keep_their_variance(region, shape, is_lazy):
+    rng = np.random.default_rng(7001)
+    counts = rng.poisson(100.0, (4, 3, 200)).astype(float)
+    variance = None if shape is None else rng.uniform(1, 2, shape)
+    lazy = da.asarray if is_lazy else np.asarray
+    given = float(variance) if shape == () else variance
+    given = lazy(given) if shape else given
+    part = Spectra(lazy(counts), -2 + 0.05 * np.arange(200), given).within(region)
+    np.testing.assert_array_equal(np.asarray(part.counts), counts[region])
+    assert part.is_lazy == is_lazy
+    if shape is None:
+        assert part.variance is None
+        return
+    found = np.broadcast_to(np.asarray(part.variance), part.counts.shape)
+    np.testing.assert_array_equal(found, np.broadcast_to(variance, counts.shape)[region])

@@ -2,7 +2,7 @@
 """Maps beside their errors, whatever the number of navigation axes; and what is said of them."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,9 +10,11 @@ import pytest
 from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml.physics import Reason
+from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.figure import plot_maps
 from hyperspy_zlpml.signals.maps.native import Measured
 from hyperspy_zlpml.signals.maps.results import MapResult
+from hyperspy_zlpml.signals.wrapping import Slicer
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -168,6 +170,47 @@ def test_medians_leave_out_pixels_that_are_not_significant():
     said = Thickness(gap, reasons(NOT_SIGNIFICANT=0)).summary
     assert "median 2 +- 0.1 (std) eV in 8 of 12 pixels" in said
     assert "median 2 +- 0.1 (std) eV in 12 of 12 pixels" in Thickness(gap, reasons()).summary
+
+
+class Beside(NamedTuple):
+    """What a result may hold beside its maps."""
+
+    removal: object
+    number: int
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class WithRemoval(MapResult):
+    """A result that holds the removal that it is of within something else."""
+
+    _first: ClassVar[str] = "gap"
+    gap: Measured
+    reason: BaseSignal
+    _beside: Beside | None = None
+
+
+class Removal:
+    """Stands for the result of a removal."""
+
+    removed = None
+
+    def __init__(self, pixels="all"):
+        self.pixels = pixels
+
+    @property
+    def inav(self):
+        return Slicer(Removal)
+
+
+def test_the_removal_is_cut_with_the_maps_and_not_saved(tmp_path):
+    found = WithRemoval(measured(), reasons(), Beside(Removal(), 3))
+    part = found.inav[1:3]
+    assert (part._beside.removal.pixels, part._beside.number) == (slice(1, 3), 3)
+    assert found._alone()._beside is None
+    assert found._beside.number == 3
+    found.save(tmp_path / "maps")
+    again = files.read(tmp_path / "maps", [WithRemoval, Measured])
+    assert again.summary == found.summary
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ _FORMAT = 1
 _LARGEST = 2**20
 #: Way from a result to a signal of it: names of attributes.
 _WAY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+#: What reading makes of a file that was altered.
+_SPOILT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 #: Name of the whole, with which all ways begin as they are encoded.
 _WHOLE = "result"
 
@@ -100,23 +102,29 @@ def read(directory, known, lazy=False):
     if not file.is_file():
         raise FileNotFoundError(f"{file}: expected what found.save wrote, got no file.")
     try:
-        if file.stat().st_size > _LARGEST:
-            raise ValueError(f"it has {file.stat().st_size} bytes")
-        text = json.loads(file.read_bytes())
-        record, ways, version = text["result"], text["signals"], text["format_version"]
-        if version != _FORMAT:
-            raise ValueError(f"it is of format {version}, this version reads {_FORMAT}")
-        if checksum({}, record) != text["sha256"]:
-            raise ValueError("its checksum is not that of what it holds")
-        if not all(isinstance(way, str) and _WAY.fullmatch(way) for way in ways):
-            raise ValueError("it names signals as no result does")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        record, ways = _contents(file)
+    except _SPOILT as error:
         raise RemovalFileError(f"{file}: no result, or altered: {str(error)[:200]}.") from error
     signals = {f"{_WHOLE}.{way}": _signal(directory, name_of(way), lazy) for way in ways}
     try:
         return _checked(decode(record, signals, known))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _SPOILT as error:
         raise RemovalFileError(f"{file}: altered: {str(error)[:200]}.") from error
+
+
+def _contents(file):
+    """Read what a result is made of, and the ways to its signals; ValueError unless it is whole."""
+    if file.stat().st_size > _LARGEST:
+        raise ValueError(f"it has {file.stat().st_size} bytes")
+    text = json.loads(file.read_bytes())
+    record, ways, version = text["result"], text["signals"], text["format_version"]
+    if version != _FORMAT:
+        raise ValueError(f"it is of format {version}, this version reads {_FORMAT}")
+    if checksum({}, record) != text["sha256"]:
+        raise ValueError("its checksum is not that of what it holds")
+    if not all(isinstance(way, str) and _WAY.fullmatch(way) for way in ways):
+        raise ValueError("it names signals as no result does")
+    return record, ways
 
 
 def _signal(directory, name, lazy):

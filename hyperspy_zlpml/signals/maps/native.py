@@ -144,7 +144,7 @@ class Measured:
         >>> from hyperspy.signals import BaseSignal
         >>> from hyperspy_zlpml.signals.maps.native import Measured
         >>> gap, std = (BaseSignal(np.full((3, 4), one)).transpose(signal_axes=[]) for one in (1.6, 0.1))
-        >>> [axes.get_title() for axes in Measured(gap, std, 0 * std).plot()[:2]]
+        >>> [axes.get_title() for axes in Measured(gap, std, std * 0).plot()[:2]]
         ['', 'Error (%)']
         """
         if self.value.axes_manager.signal_dimension:

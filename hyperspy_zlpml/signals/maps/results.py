@@ -133,8 +133,8 @@ class MapResult(MapRecord):
 
     def _alone(self):
         """Take the result without the removal that it is of, which is kept by itself."""
-        has_one = any(field.name == "_removal" for field in fields(self))
-        return replace(self, _removal=None) if has_one else self
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: None for name, part in held.items() if _holds_removal(part)})
 
     def _of_removal(self):
         """Take the removal that the maps are of; ValueError where it is not at hand."""
@@ -174,7 +174,14 @@ def _cut(part, slices):
     """Take some pixels of a part of a result; what has none stays as it is."""
     if isinstance(part, BaseSignal):
         return cut_map(part, slices)
+    if hasattr(part, "_fields"):
+        return part._replace(**{name: _cut(getattr(part, name), slices) for name in part._fields})
     return part.inav[slices] if hasattr(part, "inav") else part
+
+
+def _holds_removal(part):
+    """Tell whether a part of a result is the removal that it is of, or a named tuple with it."""
+    return any(hasattr(one, "removed") for one in (part if hasattr(part, "_fields") else (part,)))
 
 
 def _words(part, insignificant):
