@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What films of some materials add to the losses of their volume, in tables over the thickness.
 
-All losses of a film (:mod:`.retardation`) take some milliseconds to compute, and an iteration needs them
+All losses of a film (:mod:`hyperspy_zlpml.physics.retardation`) take some milliseconds to compute, and an iteration needs them
 ten times. They follow from the dielectric function and the thickness: where pixels are of one
 material they differ by their thickness alone.
 """

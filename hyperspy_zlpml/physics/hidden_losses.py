@@ -126,7 +126,6 @@ def _given_back(losses, onset, beam):
     in_window[losses.from_peak < losses.gain_limit[:, None]] = 0.0
     dots = losses.directions @ np.stack([in_window, weights], axis=-1)
     answer, seen = dots[..., 0], dots[..., 1]
-    answer[:, -1] = 0.0  # the choice of E_I is no fitted number
     part = (answer * seen).sum(-1)
     answer *= np.minimum(1.0, _LARGEST_PART / np.maximum(part, 1e-12))[:, None]
     left = 1 - np.minimum(part, _LARGEST_PART)

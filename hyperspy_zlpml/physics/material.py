@@ -91,7 +91,7 @@ class Analysis:
 
     @property
     def width(self):
-        """Columns that :func:`dielectric_block` gives."""
+        """Columns that :func:`.dielectric_block` gives."""
         return len(SPECTRA) * self.grid.size + len(NUMBERS)
 
     @property
