@@ -11,6 +11,7 @@ spectra from a folder.
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import hyperspy.api as hs
@@ -73,39 +74,46 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
     parser.add_argument("--size", type=int, default=32, help="pixels on a side")
     parser.add_argument("--data", type=Path, help="folder of measured spectra")
-    parser.add_argument("--output", type=Path, help="file for the table, after every seed")
+    parser.add_argument("--samples", nargs="+", choices=SAMPLES, default=list(SAMPLES))
+    parser.add_argument("--bars", nargs="+", help="names of bars, - for the recipe; default all")
+    parser.add_argument("--output", type=Path, help="file for the table, after every sample")
     options = parser.parse_args()
     if options.data:
         measured(options.data)
     found = {}
     for seed in options.seeds:
-        for name in SAMPLES:
-            score(name, seed, options.size, found)
-        if options.output:
-            options.output.write_text("\n".join([*report(found), *report_calls(found), ""]))
+        for name in options.samples:
+            score(name, seed, options.size, found, options.bars)
+            if options.output:
+                options.output.write_text("\n".join([*report(found), *report_calls(found), ""]))
     print(*report(found), *report_calls(found), sep="\n")
 
 
-def score(name, seed, size, found):
-    """Score all bars of one sample; they are added to those of other seeds."""
+def score(name, seed, size, found, bars=None):
+    """Score some bars of one sample, or all; they are added to those of other seeds."""
     make, parameters = SAMPLES[name]
     sample = make((size, size), random_state=seed, **parameters)
     removal = sample.signal.remove_zlp_ml(random_state=seed, show_progressbar=False)
+    for (bar, goal), scored in _works(name, sample, removal):
+        if bars is None or bar in bars:
+            found.setdefault((bar, name, goal), []).append(scored())
+
+
+def _works(name, sample, removal):
+    """List the bars of a sample with their goals, and what scores each."""
     for bar, of, options, goal in BARS:
         if of == name:
-            key = (bar, of, goal)
-            found.setdefault(key, []).append(score_gaps(sample, removal, options))
+            yield (bar, goal), partial(score_gaps, sample, removal, options)
     if name in KINDS:
-        kind = score_kind(name, removal)
-        found.setdefault(("G11", name, f"{KINDS[name]}; 85 % of |ln K| > 2.5"), []).append(kind)
-    if name in ("S4n", "S5n"):
-        return
+        goal = f"{KINDS[name]}; 85 % of |ln K| > 2.5"
+        yield ("G11", goal), partial(score_kind, name, removal)
     if name in ("S1", "S2", "S3"):
         goal = "gap in <= 1 % of vacuum, >= 95 % of specimen"
-        found.setdefault(("G12", name, goal), []).append(score_detection(sample, removal))
-    exponent = {"S4i": 1.5, "S5i": 1.5, "S1": 1.0, "S2": 1.0}.get(name, 0.5)
-    goal = f"published recipe (true b {exponent:g})"
-    found.setdefault(("-", name, goal), []).append(score_recipe(sample, removal))
+        yield ("G12", goal), partial(score_detection, sample, removal)
+    if name not in ("S4n", "S5n"):
+        exponent = {"S4i": 1.5, "S5i": 1.5, "S1": 1.0, "S2": 1.0}.get(name, 0.5)
+        goal = f"published recipe (true b {exponent:g})"
+        yield ("-", goal), partial(score_recipe, sample, removal)
 
 
 def errors(gap, lower, upper, truth):
@@ -203,7 +211,8 @@ def report(found):
 def report_calls(found):
     """Say how many of the pixels that are called a kind are of it, of as many of both; yields lines."""
     scores = {name: one for (bar, name, _), one in found.items() if bar == "G11"}
-    for pair, (direct, indirect) in PAIRS.items():
+    complete = {pair: both for pair, both in PAIRS.items() if set(both) <= set(scores)}
+    for pair, (direct, indirect) in complete.items():
         for kind, right, wrong in (("direct", direct, indirect), ("indirect", indirect, direct)):
             part = [sum(one[f"pixels called {kind}"] for one in scores[n]) for n in (right, wrong)]
             share = part[0] / sum(part) if sum(part) else np.nan

@@ -224,14 +224,21 @@ def _from_above(bins, grid, shapes, response, end):
 
     Without growth, then times x.
     """
-    reach, n_channels = response.size // 2, bins.n_channels
-    channels = np.arange(bins.energy.size * n_channels)
-    down = channels[-1:] + 1 + np.arange(reach)[:, None] - channels
-    brought = np.where(down <= reach, response[reach - np.minimum(down, reach)], 0.0)
-    brought = brought.reshape(reach, bins.energy.size, n_channels).mean(-1)
-    above = end + bins.step * (np.arange(reach) + 0.5) - grid.energy[:, None]
+    brought = _brought_down(bins, response)
+    middle = bins.step * bins.n_channels * (np.arange(len(brought)) + 0.5)
+    above = end + middle - grid.energy[:, None]
     rises = [rise(above, *one) for one in product(shapes.exponents, shapes.widths)]
     return np.array([*rises, *(one * above for one in rises)]) @ brought
+
+
+def _brought_down(bins, response):
+    """Compute the part of losses in bins above that the gain side of the peak brings down, (n_above, n_bins)."""
+    reach, n = response.size // 2, bins.n_channels
+    n_above = -(-reach // n)
+    down = np.arange(n_above * n)[:, None] + np.arange(bins.energy.size * n, 0, -1)
+    known = np.append(response[:reach][::-1], 0.0)
+    heights = known[np.minimum(down, reach + 1) - 1]
+    return heights.reshape(n_above, n, bins.energy.size, n).sum(1).mean(-1)
 
 
 class _Layout(NamedTuple):

