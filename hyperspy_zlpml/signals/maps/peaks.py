@@ -60,6 +60,7 @@ class PeakMethods:
         are fitted together: name the neighbours of a faint peak, too. Least squares (Levenberg and
         Marquardt, analytic derivatives) by the logarithms of area, energy and width, which stay
         positive; the directions in which the zero-loss peak may be wrong are part of the covariance.
+        Fits start where the peaks are clearest, neighbours together.
 
         Parameters
         ----------
@@ -94,17 +95,19 @@ class PeakMethods:
 
         Notes
         -----
-        ``std`` holds counting noise, the error of the zero-loss peak with the choice of ``E_I``, and
-        for excitons that the background is a polynomial to 5 % only. ``systematic`` holds half of
+        ``std`` holds counting noise, the error of the zero-loss peak with the choice of ``E_I``, other
+        places that are about as likely, and for excitons that the background is a polynomial to 5 %
+        only. ``systematic`` holds half of
         the spread over windows of 0.8, 1 and 1.25 times the size, of energies 0.2 % of the FWHM of the
         zero-loss peak for their zero, and what the misfit of the model adds, ``std`` times
         :math:`\sqrt{\chi^2 - 1}`: the sum of squares of both is at least the usual
         variance times reduced :math:`\chi^2`. The width of an exciton is taken to be known to 30 %
         beforehand.
 
-        ``significance`` is the largest, over the places where the peak is looked for, of the area in
-        units of its error, corrected for the choice among them [2]_: noise alone is above 2 in 2.3 %
-        and above 3 in 0.13 % of spectra. A background that bends like a peak adds to that.
+        ``significance`` has the square by which a fit with the peak is better than the best one with
+        its neighbour alone, for the clearer of the two at least that by which it is better than none;
+        corrected for the choice among places [2]_: noise alone is above 2 in 2.3 % and above 3 in
+        0.13 % of spectra. A background that bends like a peak adds to that.
 
         References
         ----------
