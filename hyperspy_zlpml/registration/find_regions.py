@@ -29,6 +29,15 @@ _LINES_BEGIN = 0.8
 #: Relative rise of the gain side that is taken for gains where no vacuum is known.
 _LEAST_LINE = 0.05
 
+#: Losses of clusters of differing thickness are compared from so many times ``E_I`` on, ...
+_FAR_BEHIND = 2.0
+#: ... where they are at least this fraction of the peak.
+_CLEAR = 0.1
+#: Region I holds no more losses than this fraction of the peak.
+_LEAST_LOSSES = 0.02
+#: Losses are certain that exceed so many standard errors.
+_CERTAIN = 4.0
+
 #: E_I that the user gives is too late where it lies behind that found by this factor: it may lie on
 #: the foot of the losses, which is seen before they hurt.
 _LATE = 1.4
@@ -71,6 +80,8 @@ def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
             first[name] = peaks.extrapolated_from * fwhm
         gain_side[name] = -_gains_of(peaks, chosen) * fwhm
         second[name] = _below_noise_of(peaks, chosen) * fwhm
+    if peaks.has_vacuum and len(peaks.labels) > 2:
+        first = _no_later_than_thicker_show(peaks, first)
     # A cluster too thin or too small to show its losses, or gains, has them nevertheless.
     first = np.where(np.isinf(first), np.nan, first)
     if not peaks.has_vacuum:
@@ -81,6 +92,34 @@ def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
         E_II=_filled(second, NO_LIMIT),
     )
     return regions.overridden(limits, n_clusters)
+
+
+def _no_later_than_thicker_show(peaks, limits):
+    """Lower limits, eV, to where the losses of the thickest cluster tell that there are some.
+
+    A few thin spectra whose tails differ do not show their losses. They hold those of the thickest
+    cluster in proportion, which is seen far behind the peak.
+    """
+    limits = limits.copy()
+    *thinner, thickest = [int(name) for name in peaks.labels if name != VACUUM]
+    for name in thinner:
+        fwhm = np.median(peaks.matched.fwhm[peaks.label == name])
+        u, ratio, _ = mean_ratio(peaks, peaks.label == name)
+        losses, error = _losses_at(peaks, thickest, u)
+        far = (u * fwhm > _FAR_BEHIND * limits[thickest]) & (losses > _CLEAR)
+        if not far.any():
+            continue
+        share = np.clip(np.median((ratio - 1)[far] / losses[far]), 0, 1)
+        seen = (u * fwhm > limits[thickest]) & (share * (losses - _CERTAIN * error) > _LEAST_LOSSES)
+        if seen.any():
+            limits[name] = min(limits[name], u[seen][0] * fwhm)
+    return limits
+
+
+def _losses_at(peaks, name, u):
+    """Look up the losses of a cluster over its peak at reduced energies, and their error."""
+    found, ratio, error = mean_ratio(peaks, peaks.label == name)
+    return np.interp(u, found, ratio) - 1, np.interp(u, found, error)
 
 
 def _gains_of(peaks, chosen):

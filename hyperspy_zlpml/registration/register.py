@@ -67,9 +67,7 @@ JOINED_BEFORE = 0.8
 
 #: Spectra whose ln N0 differ by less do not tell what grows with thickness.
 _THICKER = 0.1
-#: Losses without which no tail has lost half of its steepness, as a fraction of it.
-_FLATTENED = 0.3
-#: They are held against what is there this factor of the energy before.
+#: Losses that only the shape of a tail tells are held against what is there this factor before.
 _BEFORE = 1.5
 #: What stands on a tail is averaged from its top over this factor of the energy to both sides ...
 _AT_TOP = 1.1
@@ -454,11 +452,8 @@ def _first_losses(peaks, first, onsets, gains):
     line = hump(u, smooth, peaks.reference_error(u))
     bent = onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE)
     flat = flattening(u, smooth)
-    seen = {
-        line.low: line,
-        bent: Hump(bent / _BEFORE, bent, bent, EXTRAPOLATED_RISE),
-        flat: Hump(flat / _BEFORE, flat, flat, _FLATTENED),
-    }
+    seen = {at: Hump(at / _BEFORE, at, at, EXTRAPOLATED_RISE) for at in (bent, flat)}
+    seen[line.low] = line
     losses = [limit for limit, one in seen.items() if _may_grow_with_thickness(peaks, one)]
     return min([*onsets, *losses], default=NO_LIMIT)
 

@@ -17,6 +17,8 @@ _TOLD_FROM = 1.5
 _FEWEST = 30
 #: Blocks of neighbouring spectra, each of which is left out in turn.
 _BLOCKS = 6
+#: The power with which the gain side ends is that over this factor of the energy.
+_OCTAVE = 2.0**0.5
 #: An axis begins at least so many FWHM before its peak.
 _LEAST_BEFORE = 0.1
 
@@ -118,11 +120,18 @@ def _whole_response(peaks):
     """Continue the log-shape of the response beyond the axis: the gain side like the loss side.
 
     Axes begin a few FWHM before the peak; a power law from there on misses how the far tail bends.
-    What the sides differ by fades: far out, both are electrons scattered behind the specimen.
+    What the sides differ by fades: far out, both are electrons scattered behind the specimen. Where
+    no vacuum shows the far loss side either, both go on with the power that the gain side ends with.
     """
     grid = peaks.grid
     first = _first_seen(peaks)
+    beyond = np.maximum(grid.u / first, 1.0)
     mirrored = grid.interpolate(peaks.log_reference, -grid.u)
-    here, there = grid.interpolate(peaks.log_reference, np.array([first, -first]))
-    fading = first / np.minimum(grid.u, first)
-    return np.where(grid.u < first, mirrored + (here - there) * fading, peaks.log_reference)
+    inner, here, there = grid.interpolate(
+        peaks.log_reference, np.array([first / _OCTAVE, first, -first])
+    )
+    if peaks.has_vacuum:
+        continued = mirrored + (here - there) / beyond
+    else:
+        continued = here + (here - inner) / np.log(_OCTAVE) * np.log(beyond)
+    return np.where(grid.u < first, continued, peaks.log_reference)

@@ -67,7 +67,7 @@ def fit_reference(u, counts, expected_scale, variance, grid):
 
     A penalised spline in x with a logarithmic link, fitted to the counts themselves (which may
     be negative) by iterated least squares; the smoothing is the one that the data
-    make most likely. Beyond what stands above the noise the tails go on as power laws.
+    make most likely. Beyond what stands above the noise the tails go on and flatten.
 
     Parameters
     ----------

@@ -326,7 +326,7 @@ def tail_modes(log_shape, grid, u_limit, u_end):
 def unseen_modes(log_shape, grid, seen, slope_errors=_EXACT):
     """Make the modes by which tails may be wrong beyond where they stand above their noise.
 
-    They go on as power laws. Where a flank ends in the noise before it has become a tail, its power
+    They go on from their power and flatten. Where a flank ends in the noise before it has become a tail, its power
     says little: tails fall like the square of the energy or so, flanks faster by far.
 
     Parameters

@@ -227,6 +227,24 @@ def test_a_given_limit_is_where_the_extrapolation_begins():
     assert peaks.extrapolated_from == pytest.approx(1.2 / np.median(peaks.matched.fwhm), rel=0.01)
 
 
+@pytest.mark.parametrize("own, lost", [(0.0, 0.0), (0.4, 0.0), (0.0, 0.4)])
+def test_a_hump_is_lost_energy_only_where_thick_spectra_hold_more_of_it(own, lost, without_vacuum):
+    thickness = np.r_[np.full(30, 0.3), np.full(30, 1.0)]
+    energy, centre = ENERGY, 1.3
+    one, *_ = sample(thickness, np.repeat([0, 1], 30))
+    line = np.exp(-(((energy - centre) / 0.15) ** 2)) * shape(energy / FWHM)
+    height = one.counts.max(-1, keepdims=True)
+    more = height * line * (own + lost * thickness[:, None] / 0.3)
+    counts = one.counts + np.random.default_rng(1).poisson(more)
+    found = register_peaks([replace(one, counts=counts)], NOISE).extrapolated_from * FWHM
+    plain = without_vacuum[0].extrapolated_from * FWHM
+    if lost:
+        assert found < centre - 0.15
+    else:
+        assert found == pytest.approx(plain, rel=0.2)
+        assert found > centre
+
+
 # --- separation -----------------------------------------------------------------------------------
 
 
@@ -249,6 +267,20 @@ def test_tails_that_are_higher_are_no_onset(with_vacuum):
     # Nor do modes hide an onset where there is one.
     same = find_regions(peaks, 2, {}, 0.15 * mode[None], np.full(2, -NO_LIMIT))
     np.testing.assert_allclose(same.E_I, find_regions(peaks, 2, {}).E_I, rtol=0.15)
+
+
+def test_thin_spectra_of_differing_tails_end_where_thick_ones_show_losses():
+    thickness = np.r_[np.zeros(30), np.full(6, 0.05), np.full(30, 1.0)]
+    one, *_ = sample(thickness, np.repeat([VACUUM, 0, 1], [30, 6, 30]))
+    higher = np.ones(thickness.size)
+    higher[30:36] = 1 + 0.8 * np.array([-1.0, 1.0, -0.8, 0.8, -0.9, 0.9])
+    flank = np.clip(ENERGY / FWHM - 1, 0, 1)
+    tails_differ = replace(one, counts=one.counts * higher[:, None] ** flank)
+    peaks = register_peaks([tails_differ], NOISE)
+    alone = find_regions(peaks.select(peaks.label < 1), 1, {})
+    both = find_regions(peaks, 2, {})
+    assert alone.E_I[0] > 1.5 * ONSET
+    assert 0.7 * ONSET < both.E_I[0] < 1.3 * ONSET
 
 
 def test_clusters_without_spectra_take_the_limits_of_the_next_thicker(with_vacuum):
@@ -302,7 +334,9 @@ def test_spilled_losses_are_the_convolution_with_the_tails(with_vacuum):
                 counts[g] / height - np.exp(grid.interpolate(peaks.log_reference, u[g : g + 1]))[0]
             )
             width = (u[g + 1] - u[g - 1]) / 2 if 0 < g < u.size - 1 else u[-1] - u[-2]
-            tail = np.exp(grid.interpolate(peaks.log_reference, np.array([distance])))[0] / area
+            # The axis begins at -8.9 FWHM: beyond, tails are taken to be those of the loss side.
+            place = np.array([distance if distance > -8.8 else -distance])
+            tail = np.exp(grid.interpolate(peaks.log_reference, place))[0] / area
             total += loss * width * tail
         expected = total / np.exp(peaks.log_reference[node])
         assert tables[1][node] == pytest.approx(expected, rel=0.05)

@@ -338,7 +338,7 @@ def test_tail_of_a_wedge_is_its_zero_loss_peak():
         prior.append(peaks.reference_error(u).mean())
     assert np.median(pulls) < 4
     # The pixels tell more than the gain side, and do not lead away from what that shows.
-    assert np.median(claimed) < 0.55 * np.median(prior)
+    assert np.median(claimed) < 0.65 * np.median(prior)
     assert np.median(after) < 0.15
 
 
