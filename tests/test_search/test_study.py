@@ -2,6 +2,7 @@
 """Generations of settings, on a landscape that is known: nothing is trained here."""
 
 import os
+import signal as signals
 import time
 from dataclasses import replace
 
@@ -108,6 +109,25 @@ def test_interrupted_and_gone_on_is_uninterrupted(whole, tmp_path, monkeypatch, 
         evolved(file)
     monkeypatch.undo()
     assert len(studies.history_of(studies.open_study(file))) == after
+    assert same(evolved(file), whole)
+
+
+def test_a_key_interrupts_it_at_once_and_it_goes_on(whole, tmp_path):
+    """Ctrl-C while evaluations run: those that wait are not begun, and nothing is lost."""
+    file, begun, plan = tmp_path / "search.log", [], SearchPlan(n_evaluations=25)
+
+    def slow(shared, settings, seed):
+        begun.append(seed)
+        if len(begun) == 13:
+            signals.raise_signal(signals.SIGINT)
+        time.sleep(0.02)
+        return pretended(0.0, settings, seed)
+
+    with pytest.raises(KeyboardInterrupt), side_by_side(slow, None, 2) as calls:
+        evolve(studies.open_study(file), plan, calls, 3)
+    assert len(begun) < 17, "two that ran, and two that were about to"
+    kept = studies.history_of(studies.open_study(file))
+    assert same(kept, whole[: len(kept)])
     assert same(evolved(file), whole)
 
 
