@@ -389,12 +389,14 @@ def _as_maps(removal, numbers, scales, index):
 
 def _shares(removal, main, index, thickness):
     """Estimate by what part films lose more than their volume makes without retardation."""
-    limits = removal.removed.application.regions.E_I
-    lowest, main = np.nanmedian(np.where(np.isfinite(limits), limits, np.nan)), np.nanmedian(main)
-    if not np.isfinite([lowest, main]).all():
+    limits, main = (
+        one[np.isfinite(one)] for one in (removal.removed.application.regions.E_I, main)
+    )
+    if not (limits.size and main.size):
         return 0.0, 0.0  # where there is no thickness either
     beam = as_parallel(beam_of(removal, "n"))
-    return film_shares(index, thickness, main=main, lowest=lowest, beam=beam)
+    ends = {"main": np.median(main), "lowest": np.median(limits)}
+    return film_shares(index, thickness, **ends, beam=beam)
 
 
 def _maps_of(removal, estimate, title, quantity):
