@@ -652,7 +652,7 @@ def _map_methods(scene):
         }, {"energy": 200.0, "collection_angle": 15.0}, names=("beam_energy",)),
         Called("PeakFit.append_to", fit.append_to, {"model": "none of these"}),
         Called("PeakFit.plot_fit", fit.plot_fit, {"indices": "indices of a pixel or None"}),
-        Called("BandGap.curve", gap.curve, {"indices": "indices of a pixel"}),
+        Called("BandGap.curve", gap.curve, {"indices": "indices of a pixel or None"}),
         Called("BandGap.plot_fit", gap.plot_fit, {"indices": "indices of a pixel or None"}),
         Called("BandGap.plot_line", gap.plot_line, {"row": "a row"}),
         Called("Dielectric.plot", dielectric.plot, {"indices": "indices"}),
