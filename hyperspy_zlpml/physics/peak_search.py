@@ -113,7 +113,9 @@ def search(model, window, places=None):
     position = np.tile([peak.energy for peak in model.peaks], (len(window.energy), 1)).astype(float)
     found = [None] * len(places)
     for pair in pairs * (_ROUNDS if len(pairs) > 1 else 1):
-        for k, one in zip(pair, _search(model, window, pair, places, position), strict=True):
+        for k, one in zip(
+            pair, _search(model, window, pair, places=places, position=position), strict=True
+        ):
             found[k], position[:, k] = one, one.position
     return Search(*(np.stack(one, -1) for one in zip(*found, strict=True)))
 
@@ -177,7 +179,8 @@ def _choose(products, n_free):
     beside = np.where(is_two[:, None], (most + gain)[:, None] - each[:, ::-1], gain[:, None])
     own = np.where(is_stronger, alone[row, stronger, places[row, stronger]][:, None], 0.0)
     z = np.sqrt(np.maximum(beside, own) / chi2[:, None])
-    return _Chosen(places, (is_stronger | is_two[:, None]) & (z > 0), z, both, chi2)
+    is_there = (is_stronger | is_two[:, None]) & (z > 0)
+    return _Chosen(places, is_there, z=z, both=both, chi2=chi2)
 
 
 def _nearer(products):

@@ -121,7 +121,7 @@ def temperatures(losses, left=None, right=None, tail_error=0.0):
         for _ in range(_STEPS):
             inverse = _closer(misfit(filtered, inverse), inverse)
     found = inverse, misfit(filtered, inverse)
-    return np.stack(_columns(losses, window, filtered, found, tail_error), -1)
+    return np.stack(_columns(losses, window, filtered, found, tail_error=tail_error), -1)
 
 
 def piece_of(losses, left=None, right=None):
