@@ -27,9 +27,12 @@ from troubles import TROUBLES
 
 from hyperspy_zlpml import ZLPRemoval, data
 from hyperspy_zlpml.image.detector import Detector
+from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.zlp.grid import GRID_STEP
+from hyperspy_zlpml.zlp.tails import beyond_data
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PARTS = ("kinds", "dose", "eelsfitter", "measured", "check", "halves")
@@ -47,6 +50,13 @@ PATIENCE = 1800
 #: Measured line scans that begin with these vacuum spectra.
 MEASURED = ("ws2_specimen4.hspy", "ws2_specimen3_mono.hspy")
 VACUUM_POSITIONS = (0, 1)
+#: Measured vacuum whose tails are followed outward, FWHM they are seen to, and how much farther they
+#: are predicted; they are averaged over this part of an energy to both sides.
+TAILS = (*((name, position) for name in MEASURED for position in VACUUM_POSITIONS),
+         ("gan_zlp_reference.dm3", 0))  # fmt: skip
+SEEN_TO = (3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+TIMES_FARTHER = (1.5, 2.0, 3.0, 4.0)
+TAIL_WIDTH = 0.06
 #: So begin the sentences of the report that say that error bars do not hold.
 VERDICTS = ("the check on", "E_I of cluster")
 #: Measured sets of many spectra.
@@ -566,6 +576,47 @@ def run_measured(_options, results):
         print("\nmeasured spectra: skipped, ../shared/data is not there")
         return
     show_titled(report.predicted_table(results.predicted))
+    show_titled(report.tails_table(tails_of_vacuum()))
+
+
+def tails_of_vacuum():
+    """Errors of ln(ZLP) of measured vacuum tails that are seen up to some energy, farther out.
+
+    Returns
+    -------
+    dict of float to ndarray of shape (2, n_tails)
+        By how many times farther: of a power law, and of a tail that flattens.
+    """
+    tails = [measured_tail(name, position) for name, position in TAILS]
+    found = {}
+    for times in TIMES_FARTHER:
+        steps = round(np.log(times) / GRID_STEP)
+        missed = []
+        for tail in tails:
+            for end in SEEN_TO:
+                inner, here, there = (tail(u) for u in (end / 2, end, end * times))
+                power = (here - inner) / np.log(2)
+                falls = power * np.log(times), beyond_data(power, steps)[-1]
+                missed.append([there - here - fall for fall in falls])
+        found[times] = np.array(missed).T
+    return found
+
+
+def measured_tail(name, position):
+    """Make a function that averages a vacuum spectrum about a reduced energy: ln over the maximum."""
+    signal = hs.load(DATA / name, signal_type="EELS_ZLPML")
+    energy = signal.axes_manager.signal_axes[0].axis
+    counts = np.asarray(signal.data, float).reshape(-1, energy.size)[position]
+    peak = peak_parameters(counts[None], energy)
+    u = (energy - peak.centre[0]) / peak.fwhm[0]
+
+    def tail(at):
+        near = np.abs(u / at - 1) < TAIL_WIDTH
+        if not near.any() or u[-1] < at * (1 + TAIL_WIDTH):
+            return np.nan
+        return np.log(max(counts[near].mean() / counts.max(), 1e-9))
+
+    return tail
 
 
 def show(table):

@@ -361,6 +361,17 @@ def predicted_table(predicted):
     return Table("measured", "Measured vacuum predicted from the other spectra", header, rows)
 
 
+def tails_table(missed):
+    """Tails of measured vacuum beyond where they are seen."""
+    header = ("times farther", "tails", "power law: mean", "rms", "flattening: mean", "rms")
+    rows = []
+    for times, both in missed.items():
+        known = both[:, np.isfinite(both).all(0)]
+        numbers = [f(one) for one in known for f in (np.mean, lambda v: np.sqrt(np.mean(v**2)))]
+        rows.append((f"{times:g}", str(known.shape[1]), *(f"{value:+.2f}" for value in numbers)))
+    return Table("tails", "Errors of ln(ZLP) of measured tails beyond what is seen", header, rows)
+
+
 def verdict_table(verdicts):
     """Images that the checks of the report flag, by what their bands truly hold."""
     header = ("true coverage of the 68 % band", "images", "flagged", "of these")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hyperspy_zlpml.image.samples import VACUUM
+from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.registration.variation import MOST_MODES, cluster_spectra, shape_modes
@@ -97,12 +97,13 @@ def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
 def _no_later_than_thicker_show(peaks, limits):
     """Lower limits, eV, to where the losses of the thickest cluster tell that there are some.
 
-    A few thin spectra whose tails differ do not show their losses. They hold those of the thickest
-    cluster in proportion, which is seen far behind the peak.
+    A few thin spectra whose tails differ do not show their losses; many do. They hold those of the
+    thickest cluster in proportion, which is seen far behind the peak.
     """
     limits = limits.copy()
     *thinner, thickest = [int(name) for name in peaks.labels if name != VACUUM]
-    for name in thinner:
+    few = [name for name in thinner if (peaks.label == name).sum() < FEW_SPECTRA]
+    for name in few:
         fwhm = np.median(peaks.matched.fwhm[peaks.label == name])
         u, ratio, _ = mean_ratio(peaks, peaks.label == name)
         losses, error = _losses_at(peaks, thickest, u)
