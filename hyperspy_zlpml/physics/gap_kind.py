@@ -38,7 +38,7 @@ _MOST_LOST = 0.95
 
 
 class Kind(NamedTuple):
-    """What spectra say of the kind of their gap.
+    """Evidence of spectra for the kind of their gap.
 
     Attributes
     ----------

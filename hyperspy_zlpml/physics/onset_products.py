@@ -56,7 +56,7 @@ _OF_SHAPES = ("chi2", "gradient", "curvature")
 
 @dataclass(frozen=True)
 class OnsetProducts:
-    """What every spectrum says of every shape and onset, whatever is wrong in all of them alike.
+    """Products that tell every shape and onset in every spectrum, whatever is wrong in all alike.
 
     chi2 is ``chi2 - 2 gradient . x + x . curvature . x`` where the common numbers are x: relative departures from
     the shape, then errors of the ZLP in standard deviations.
@@ -200,7 +200,7 @@ def _clearest(common):
 
 
 class _Products(NamedTuple):
-    """What one spectrum says, onsets first; see :class:`OnsetProducts`."""
+    """Products of one spectrum, onsets first, as in :class:`OnsetProducts`."""
 
     energy: np.ndarray
     chi2: np.ndarray
