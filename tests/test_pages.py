@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pages of the documentation: each says at once what it is about, and is found from another one."""
 
+import ast
 import re
+import textwrap
 
 import pytest
 from conftest import ROOT
@@ -53,3 +55,14 @@ def test_targets_that_the_readme_names_are_in_the_makefile():
     )
     assert named
     assert named <= set(targets)
+
+
+def test_python_on_the_pages_is_python():
+    """Code that was copied from a page runs as far as Python reads it; magic of notebooks beside it."""
+    for path in [*(DOCS / f"{page}.rst" for page in PAGES), ROOT / "README.md"]:
+        text = path.read_text(encoding="utf-8")
+        blocks = re.findall(r"^\.\. code-block:: python\n\n((?: +.*\n|\n)+)", text, re.MULTILINE)
+        blocks += re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for block in blocks:
+            plain = re.sub(r"^ *%.*$", "", block, flags=re.MULTILINE)
+            ast.parse(textwrap.dedent(plain), filename=str(path))

@@ -122,7 +122,7 @@ def join_blocks(function, *arrays):
     def work(rows):
         return function(*(array[rows] for array in arrays))
 
-    in_order = side_by_side(work, slices_of(len(arrays[0])))
+    in_order = side_by_side(work, slices_of(len(arrays[0])) or [slice(0, 0)])
     if not isinstance(in_order[0], tuple):
         return np.concatenate(in_order)
     return tuple(np.concatenate(parts) for parts in zip(*in_order, strict=True))

@@ -416,7 +416,7 @@ def summed_channels(values, factor):
     """
     n_kept = values.shape[-1] // factor
     kept = values[..., values.shape[-1] - n_kept * factor :]
-    total = kept[..., ::factor].copy()
+    total = kept[..., ::factor].astype(np.result_type(values.dtype, np.float32))
     for first in range(1, factor):  # a sum over an axis that short takes ten times as long
         total += kept[..., first::factor]
     return total

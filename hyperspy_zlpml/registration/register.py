@@ -452,9 +452,9 @@ def _first_losses(peaks, first, onsets, gains):
     line = hump(u, smooth, peaks.reference_error(u))
     bent = onset(*mean_ratio(flank, first), EXTRAPOLATED_RISE)
     flat = flattening(u, smooth)
-    seen = {at: Hump(at / _BEFORE, at, at, EXTRAPOLATED_RISE) for at in (bent, flat)}
-    seen[line.low] = line
-    losses = [limit for limit, one in seen.items() if _may_grow_with_thickness(peaks, one)]
+    seen = [(at, Hump(at / _BEFORE, at, at, EXTRAPOLATED_RISE)) for at in (bent, flat)]
+    seen.append((line.low, line))
+    losses = [limit for limit, one in seen if _may_grow_with_thickness(peaks, one)]
     return min([*onsets, *losses], default=NO_LIMIT)
 
 

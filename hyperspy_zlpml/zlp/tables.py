@@ -13,13 +13,13 @@ import numpy as np
 
 from hyperspy_zlpml.zlp.grid import (
     GRID_STEP,
-    SLOWEST_TAIL,
     TAIL_POWER_SIGMA,
     Grid,
     group_widths,
     to_grid,
 )
 from hyperspy_zlpml.zlp.residual import CoherentResidual
+from hyperspy_zlpml.zlp.tails import beyond_data
 
 #: Steps of the grid over which the slope at an edge is taken.
 _EDGE_STEPS = 50
@@ -237,8 +237,8 @@ class ShapeTable:
     def reaching(self, u_low, u_high):
         """Extend the grid until it holds two reduced energies.
 
-        Beyond its edges the shape goes on as a power law, whose exponent is as uncertain as that
-        of every tail that nobody measured.
+        Beyond its edges the shape goes on from its power and flattens, and is as uncertain as every
+        tail that nobody measured.
 
         Parameters
         ----------
@@ -262,7 +262,7 @@ class ShapeTable:
         >>> longer = table.reaching(-8, 300)
         >>> shape = longer.grid.interpolate(longer.log_shape[0], np.array([100.0, 200.0]))
         >>> round(float((shape[1] - shape[0]) / np.log(2)), 1)
-        -4.0
+        -1.5
         """
         before = max(int(np.ceil((self.grid.x[0] - to_grid(u_low)) / GRID_STEP)), 0)
         after = max(int(np.ceil((to_grid(u_high) - self.grid.x[-1]) / GRID_STEP)), 0)
@@ -272,13 +272,10 @@ class ShapeTable:
         ends = self.grid.u[[0, -1]]
         beyond = np.log(np.maximum(np.maximum(grid.u / ends[1], grid.u / ends[0]), 1.0))
         log_shape = self.grid.held_to(grid, self.log_shape)
-        steps = GRID_STEP * np.arange(1, max(before, after) + 1)
-        if before:
-            slope = self._slope_at_edge(self.log_shape[:, ::-1])
-            log_shape[:, :before] += (slope[:, None] * steps[:before])[:, ::-1]
-        if after:
-            slope = self._slope_at_edge(self.log_shape)
-            log_shape[:, log_shape.shape[1] - after :] += slope[:, None] * steps[:after]
+        slope = self._slope_at_edge(self.log_shape[:, ::-1])
+        log_shape[:, :before] += beyond_data(slope, before)[:, ::-1]
+        slope = self._slope_at_edge(self.log_shape)
+        log_shape[:, log_shape.shape[1] - after :] += beyond_data(slope, after)
         others = set(_TABLES) - {"log_shape", "rest"}
         return replace(
             self,
@@ -290,10 +287,9 @@ class ShapeTable:
 
     @staticmethod
     def _slope_at_edge(log_shape):
-        """Take the slope in x at the last node of the grid, falling at least slowly."""
+        """Take the slopes in x at the last node of the grid, shape (n_nodes, 1)."""
         n = min(_EDGE_STEPS, log_shape.shape[1] - 1)
-        slope = (log_shape[:, -1] - log_shape[:, -1 - n]) / (n * GRID_STEP)
-        return np.minimum(slope, SLOWEST_TAIL)
+        return (log_shape[:, -1:] - log_shape[:, -1 - n, None]) / (n * GRID_STEP)
 
     def in_groups(self, channels_per_fwhm):
         """Prepare the coherent residual for spectra in groups of channels.
