@@ -365,7 +365,8 @@ def _as_maps(removal, numbers, scales, index):
         reason = with_retardation(reason, *index, beam_of(removal, "n"))
         shares = _shares(removal, found["main_losses"], index[0], estimates["by_index"].value)
         # A mean free path is that of films, with all that they lose.
-        relative = relative.scaled(1.0, shares[0])
+        # Where no index is known, nothing is known of the films, and t/lambda keeps the error that it had.
+        relative = relative.scaled(1.0, np.nan_to_num(shares[0]))
         estimates["by_index"] = estimates["by_index"].scaled(1.0, shares[1])
     absolute = dict.fromkeys(("by_density", "by_index", "by_mean_free_path"))
     for name, estimate in estimates.items():
