@@ -70,7 +70,9 @@ def film_shares(index, thickness, *, main, lowest, beam):
     ends = np.nanmin(inverse) - _BEYOND, np.nanmax(inverse) + _BEYOND
     nodes = np.linspace(*ends, _N_INDICES if np.ptp(ends) > 2.1 * _BEYOND else 2)
     energy = np.geomspace(lowest, _LAST * main, _N_ENERGIES)
-    table = np.array([_shares(np.clip(one, 0.0, _LARGEST_INVERSE), energy, main, beam) for one in nodes])
+    table = np.array(
+        [_shares(np.clip(one, 0.0, _LARGEST_INVERSE), energy, main, beam) for one in nodes]
+    )
     clipped = np.clip(thickness, _THICKNESSES[0], _THICKNESSES[-1])
     where = np.stack(np.broadcast_arrays(inverse, np.log(clipped)), axis=-1)
     found = RegularGridInterpolator((nodes, np.log(_THICKNESSES)), table, bounds_error=False)(where)

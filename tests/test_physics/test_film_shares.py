@@ -58,7 +58,9 @@ def test_indices_between_are_interpolated():
 
 
 def test_where_no_index_is_known_there_is_no_share_and_no_warning():
-    for share in film_shares(np.full(3, np.nan), np.full(3, 50.0), main=20.0, lowest=1.0, beam=BEAM):
+    for share in film_shares(
+        np.full(3, np.nan), np.full(3, 50.0), main=20.0, lowest=1.0, beam=BEAM
+    ):
         assert np.isnan(share).all()
 
 

@@ -227,7 +227,7 @@ class ThicknessMethods:
         -----
         ``std`` holds counting noise and the errors of the ZLP, that of the choice of ``E_I`` among them, as
         they are correlated between :math:`I_0` and the losses. ``systematic`` holds the losses beyond the
-        axis, for the sum rule those below ``E_I``, and the errors of what was given. Where the axis
+        axis, for the sum rule those below ``E_I`` and what they did to the ZLP, and the errors of what was given. Where the axis
         ends below some 1.5 plasmon energies, or losses do not fall off at its end, there is no
         :math:`t/\lambda` but ``lower_limit``, nor where what is measured is no scattering: single
         scattering then holds less than the losses do. For a convergent beam :math:`\beta` is the aperture
