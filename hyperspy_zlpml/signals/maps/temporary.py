@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 
 import dask
@@ -24,23 +23,12 @@ _WAY_OUT = (
 )
 
 
-@dataclass(frozen=True)
 class _Kept:
     """Array in files, which never reads as if it were empty where the files have gone."""
 
-    array: zarr.Array
-
-    @property
-    def shape(self):
-        return self.array.shape
-
-    @property
-    def ndim(self):
-        return self.array.ndim
-
-    @property
-    def dtype(self):
-        return self.array.dtype
+    def __init__(self, array):
+        self.array = array
+        self.shape, self.ndim, self.dtype = array.shape, array.ndim, array.dtype
 
     def __getitem__(self, where):
         folder = Path(self.array.store.path)
