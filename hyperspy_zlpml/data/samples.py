@@ -121,7 +121,9 @@ def make_sample(  # noqa: PLR0913
     navigation_shape : tuple of int
         HyperSpy order (x, y, ...), of zero to three dimensions.
     n_channels : int
-        Length of the energy axis, which starts at ``offset`` with step ``scale`` (eV).
+        Length of the energy axis.
+    offset, scale : float
+        Its first energy and its step, eV.
     fwhm : float
         Full width of the zero-loss peak at half maximum, eV.
     peak_counts : float

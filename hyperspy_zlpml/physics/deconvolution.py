@@ -47,6 +47,9 @@ class SingleScattering(PerSpectrum):
         Counts of the zero-loss peak, I0.
     intensity_directions : ndarray of shape (n, n_directions)
         Its deviations, those of the same errors of the ZLP.
+    counts_shift : ndarray of shape (n, n_energy)
+    intensity_shift : ndarray of shape (n,)
+        What the assumption may do by which losses were given back, to both at once; 0 where none were.
     centre, fwhm, loss_limit : ndarray of shape (n,)
         Of the losses, eV.
     delay : ndarray of shape (n,)
@@ -65,6 +68,8 @@ class SingleScattering(PerSpectrum):
     directions: np.ndarray
     intensity: np.ndarray
     intensity_directions: np.ndarray
+    counts_shift: np.ndarray
+    intensity_shift: np.ndarray
     centre: np.ndarray
     fwhm: np.ndarray
     loss_limit: np.ndarray
@@ -106,6 +111,8 @@ class SingleScattering(PerSpectrum):
             directions=directions,
             intensity=intensity,
             intensity_directions=of_intensity,
+            counts_shift=hidden.shift(self.directions),
+            intensity_shift=hidden.shift(self.intensity_directions),
         )
 
     def noise_of(self, weights):
@@ -206,6 +213,8 @@ def single_scattering(losses):
         directions=directions,
         intensity=losses.intensity,
         intensity_directions=losses.directions.sum(-1),
+        counts_shift=np.zeros_like(losses.counts),
+        intensity_shift=np.zeros_like(losses.intensity),
         centre=losses.centre,
         fwhm=losses.fwhm,
         loss_limit=losses.loss_limit,
@@ -279,6 +288,7 @@ def from_peak(found, first=None, size=None):
         energy=step * (first + np.arange(size)),
         counts=moved(_moved_within(found.counts, part)),
         variance=moved(found.variance),
+        counts_shift=moved(_moved_within(found.counts_shift, part)),
         directions=np.stack([moved(one) for one in directions], 1),
         recorded=moved(found.recorded, beyond=0.0),
         centre=np.zeros_like(found.centre),

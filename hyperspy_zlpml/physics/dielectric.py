@@ -190,7 +190,7 @@ def _gain_of_noise(found, measured, material):
 def _systematic(found, measured, material, given_error):
     """Compute what errors do that all pixels have: of what is given, of the tail, of the resolution.
 
-    Losses sharpened to second order differ from the data about as the truth does. Losses by
+    What was given back below ``E_I`` is that of a straight line, which losses need not be. Losses sharpened to second order differ from the data about as the truth does. Losses by
     retardation in the volume do not vanish towards zero, as is assumed below the first energy that
     is trusted: another choice, one FWHM further, tells how much that matters.
     """
@@ -206,7 +206,8 @@ def _systematic(found, measured, material, given_error):
         for factor in _PLASMONS
     ]
     of_given = effect(given=material.given + given_error)
-    effects = [of_given, _Errors.half(*tails), effect(measured.sharpened)]
+    of_line = effect(measured.shifted, intensity=measured.shifted_intensity)
+    effects = [of_given, _Errors.half(*tails), effect(measured.sharpened), of_line]
     if analysis.relativistic and not analysis.surface:
         later = continuation.first + analysis.grid.window
         effects.append(effect(continuation=replace(continuation, first=later)))

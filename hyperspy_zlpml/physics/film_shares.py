@@ -25,6 +25,8 @@ _THICKNESSES = np.geomspace(5.0, 1000.0, 10)
 #: Indices at which they are computed, and by how much their inverse reaches beyond those given.
 _N_INDICES = 4
 _BEYOND = 1e-3
+#: Inverse of the smallest index of which they are computed: at 1 the oscillator has no strength.
+_LARGEST_INVERSE = 0.9995
 
 
 def film_shares(index, thickness, *, main, lowest, beam):
@@ -63,10 +65,14 @@ def film_shares(index, thickness, *, main, lowest, beam):
     (array([0.08, 0.03]), array([0.2 , 0.05]))
     """
     inverse = 1 / np.asarray(index, float)
+    if np.isnan(inverse).all():
+        return (np.full(np.broadcast(inverse, thickness).shape, np.nan),) * 2
     ends = np.nanmin(inverse) - _BEYOND, np.nanmax(inverse) + _BEYOND
     nodes = np.linspace(*ends, _N_INDICES if np.ptp(ends) > 2.1 * _BEYOND else 2)
     energy = np.geomspace(lowest, _LAST * main, _N_ENERGIES)
-    table = np.array([_shares(max(one, 0.0), energy, main, beam) for one in nodes])
+    table = np.array(
+        [_shares(np.clip(one, 0.0, _LARGEST_INVERSE), energy, main, beam) for one in nodes]
+    )
     clipped = np.clip(thickness, _THICKNESSES[0], _THICKNESSES[-1])
     where = np.stack(np.broadcast_arrays(inverse, np.log(clipped)), axis=-1)
     found = RegularGridInterpolator((nodes, np.log(_THICKNESSES)), table, bounds_error=False)(where)

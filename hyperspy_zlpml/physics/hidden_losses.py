@@ -21,7 +21,7 @@ _FIRST_ONSET = 0.7
 _LAST_ONSET = 0.9
 #: Rise of the losses over one FWHM, relative to them, that tells where they begin.
 _FLATTEST = 0.05
-#: Error of the correction, relative to it.
+#: Error of the correction, relative to it: losses may be no straight line.
 _RELATIVE_ERROR = 0.7
 
 
@@ -37,11 +37,29 @@ class GivenBack(PerSpectrum):
     taken : ndarray of shape (n_spectra, n_directions)
         Losses in the ZLP.
     mixing : ndarray of shape (n_spectra, n_directions + 1, n_directions)
-        Directions after the correction. One is new: the error of the level, and of the correction.
+        Directions after the correction. One is new: the error of the level, of noise.
+    assumed : ndarray of shape (n_spectra, n_directions)
+        By how much what was taken is uncertain because losses may be no straight line: of one sign in
+        all spectra.
     """
 
     taken: np.ndarray
     mixing: np.ndarray
+    assumed: np.ndarray
+
+    def shift(self, directions):
+        """Compute what losses that are no straight line do to what is linear in the ZLP.
+
+        Parameters
+        ----------
+        directions : ndarray of shape (n_spectra, n_directions, ...)
+            Its changes, before the correction.
+
+        Returns
+        -------
+        ndarray of shape (n_spectra, ...)
+        """
+        return -np.einsum("nq,nq...->n...", self.assumed, directions)
 
     def applied(self, values, directions):
         """Correct what is linear in the ZLP.
@@ -131,11 +149,11 @@ def _given_back(losses, onset, beam):
     left = 1 - np.minimum(part, _LARGEST_PART)
     slope = (weights * losses.subtracted).sum(-1) / left
     variance = (weights**2 * losses.variance).sum(-1) / left**2
-    error = np.sqrt(variance + (_RELATIVE_ERROR * slope) ** 2)
     slopes = -seen / left[:, None]
     mixing = np.eye(losses.n_directions) - slopes[..., None] * answer[:, None]
-    own = (error[:, None] * answer)[:, None]
-    return GivenBack(slope[:, None] * answer, np.concatenate([mixing, own], axis=1))
+    own = (np.sqrt(variance)[:, None] * answer)[:, None]
+    taken = slope[:, None] * answer
+    return GivenBack(taken, np.concatenate([mixing, own], axis=1), _RELATIVE_ERROR * taken)
 
 
 def _logarithm(losses, beam):

@@ -360,6 +360,10 @@ class Measured(NamedTuple):
     directions : ndarray of shape (n_spectra, n_directions, size)
     intensities : ndarray of shape (n_spectra, n_directions)
         Counts of the ZLP, changed as the directions say.
+    shifted : ndarray of shape (n_spectra, size)
+        Losses, changed by what the assumption may do by which losses below ``E_I`` were given back.
+    shifted_intensity : ndarray of shape (n_spectra,)
+        Counts of the ZLP, changed by it.
     is_vacuum : ndarray of bool of shape (n_spectra,)
     """
 
@@ -368,6 +372,8 @@ class Measured(NamedTuple):
     sharpened: np.ndarray
     directions: np.ndarray
     intensities: np.ndarray
+    shifted: np.ndarray
+    shifted_intensity: np.ndarray
     is_vacuum: np.ndarray
 
     @classmethod
@@ -381,6 +387,8 @@ class Measured(NamedTuple):
             sharpened=_sharpened(scattering.counts, losses, grid) / divisor,
             directions=scattering.directions / divisor,
             intensities=scattering.intensity[:, None] + scattering.intensity_directions,
+            shifted=(scattering.counts + scattering.counts_shift) / divisor,
+            shifted_intensity=scattering.intensity + scattering.intensity_shift,
             is_vacuum=losses.is_vacuum,
         )
 

@@ -231,7 +231,7 @@ def sum_rule(single, collected, tail, tail_error=TAIL_ERROR):
 
     t = 4 a0 T / (I0 (1 - 1/n^2)) sum of J1 / (E ln(1 + (beta/theta_E)^2)) (Egerton, section 5.1). What is just above
     ``E_I`` is taken to go on below in proportion to E, as losses without a gap do; half of this is a systematic
-    error. Energies are those of the losses, without the delay of the response.
+    error, and so is that of what was given back to single scattering, both at once. Energies are those of the losses, without the delay of the response.
 
     Parameters
     ----------
@@ -254,9 +254,14 @@ def sum_rule(single, collected, tail, tail_error=TAIL_ERROR):
     on_axis = above / (energy * collected)
     below = on_axis * _share_below(single, above)
     last = 1 / (collected * energy[:, -1:])
-    found = _with_tail(single, on_axis + below, tail, tail_error, last=last, power=-1.0)
+    weights = on_axis + below
+    found = _with_tail(single, weights, tail, tail_error, last=last, power=-1.0)
     of_below = np.abs((below * single.counts).sum(-1)) / (2 * single.intensity)
-    return replace(found, systematic=np.hypot(found.systematic, of_below))
+    shift = (weights * single.counts_shift).sum(-1) - found.value * single.intensity_shift
+    of_given_back = np.abs(shift / single.intensity)
+    # Either is larger where losses are no straight line: they are no chances of each other.
+    of_line = of_below + of_given_back
+    return replace(found, systematic=np.hypot(found.systematic, of_line))
 
 
 def _share_below(single, above):

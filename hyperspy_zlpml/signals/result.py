@@ -178,8 +178,10 @@ class ZLPRemoval(
 
         It is a :class:`ZLPRemoval` again, with all its methods, and copies nothing. What it says of a pixel
         is what the whole says: clusters, limits, ensemble and report are those of the whole image, and
-        nothing is matched anew. What is told from many pixels together, as by ``pool=``, is told from
-        those that are left; draws are others.
+        nothing is matched anew. What is told from many pixels together is told from those that are left:
+        ``pool=``, the mean spectra of clusters from which ``dielectric_function`` computes films
+        (``film="clusters"``; by ``"pixels"`` a pixel is by itself), and what a film adds to
+        the systematic error of ``thickness(n=...)``. Draws are others.
 
         Examples
         --------

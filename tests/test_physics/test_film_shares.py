@@ -55,3 +55,17 @@ def test_indices_between_are_interpolated():
         alone = film_shares(index[[number]], thickness[[number]], main=20.0, lowest=1.0, beam=BEAM)
         for one, other in zip(together, alone, strict=True):
             assert one[number] == pytest.approx(other[0], rel=0.15)
+
+
+def test_where_no_index_is_known_there_is_no_share_and_no_warning():
+    for share in film_shares(
+        np.full(3, np.nan), np.full(3, 50.0), main=20.0, lowest=1.0, beam=BEAM
+    ):
+        assert np.isnan(share).all()
+
+
+@pytest.mark.parametrize("index", [1.0005, 1 + 1e-12])
+def test_shares_go_on_to_an_index_of_one(index):
+    indices, thickness = np.array([index, 1.01]), np.full(2, 50.0)
+    for share in film_shares(indices, thickness, main=20.0, lowest=1.0, beam=BEAM):
+        assert share[0] == pytest.approx(share[1], rel=0.1)

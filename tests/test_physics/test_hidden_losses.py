@@ -85,6 +85,18 @@ def test_errors_grow_by_what_is_not_known_of_the_slope():
     assert (std[1] > std[0]).all()
 
 
+def test_the_straight_line_is_an_assumption_and_no_noise():
+    """What it may do is a part of what it does, of one sign, and no direction of the error of the ZLP."""
+    few, many = (matched(slope)[1] for slope in (300.0, 3000.0))
+    for losses in (few, many):
+        found = hidden_losses(losses, BEAM)
+        taken = losses.zlp - found.applied(losses.zlp, losses.directions)[0]
+        assert np.allclose(found.shift(losses.directions), -0.7 * taken, rtol=1e-9)
+    new = [hidden_losses(one, BEAM).mixing[0, -1] @ one.directions[0] for one in (few, many)]
+    # Ten times the losses: the error of their level grows as their noise does, not as they do.
+    assert np.abs(new[1]).max() < 2 * np.abs(new[0]).max()
+
+
 def test_directions_are_those_of_the_corrected_zlp():
     """Moving the ZLP by a direction before is moving it by that direction after."""
     _, losses = matched(1000.0)

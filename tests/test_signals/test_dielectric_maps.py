@@ -251,6 +251,23 @@ def test_all_of_a_film_is_taken_off():
     assert max(after) < 0.3 * before
     apart = both[0].eps1.value.data - both[1].eps1.value.data
     assert np.median(np.abs(apart / both[1].eps1.error)[specimen][:, seen]) < 0.5
+    assert_films_of_a_part(removal, *(one.eps1 for one in both))
+
+
+def assert_films_of_a_part(removal, by_clusters, by_pixels):
+    """Made by clusters they change with the pixels that are left, within errors; by pixels they do not."""
+    part = removal.inav[1:3, 1:3]
+    clusters, pixels = (
+        part.dielectric_function(n=N, surface=True, relativistic=True, film=one).eps1
+        for one in ("clusters", "pixels")
+    )
+    assert np.isfinite(pixels.value.data).any()
+    np.testing.assert_allclose(
+        pixels.value.data, by_pixels.value.inav[1:3, 1:3].data, rtol=1e-9, equal_nan=True
+    )
+    change = np.abs(clusters.value.data - by_clusters.value.inav[1:3, 1:3].data)
+    assert np.nanmax(change) > 0
+    assert np.nanmedian(change / clusters.error.data) < 0.5
 
 
 def test_materials_of_an_image_have_films_of_their_own():
@@ -272,6 +289,15 @@ def test_the_figure_shows_a_pixel(found):
     assert len(axes.collections) == 4
     with pytest.raises(ValueError, match="indices: expected one within each of"):
         found.plot((9, 9))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_the_figure_shows_a_pixel_without_an_answer(sample, found):
+    row, column = np.argwhere(~np.isfinite(found.thickness.value.data))[0]
+    (axes,) = found.plot((int(column), int(row)))
+    energy = found.epsilon.axes_manager.signal_axes[0].axis
+    assert axes.get_xlim() == pytest.approx((energy[0], energy[-1]))
+    assert "nothing stands clearly above noise" in axes.get_title()
 
 
 BAD = [

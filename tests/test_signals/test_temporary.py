@@ -2,6 +2,10 @@
 """Arrays that are computed once and kept in files, as long as somebody reads them."""
 
 import gc
+import os
+import pickle
+import subprocess
+import sys
 from collections import namedtuple
 
 import dask
@@ -62,3 +66,42 @@ def test_no_room_is_told_before_any_work(tmp_path, monkeypatch):
             kept([lazy], **QUIET)
         gc.collect()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_does_not_remove_them_at_its_end(tmp_path):
+    script = """
+import os, sys
+import dask, dask.array as da
+from hyperspy_zlpml.signals.maps.temporary import kept
+with dask.config.set(temporary_directory=sys.argv[1]):
+    (found,) = kept([da.full((4, 3), 7.0, chunks=2)], show_progressbar=False, title="Keeping")
+child = os.fork()
+if child == 0:
+    sys.exit(0)
+os.waitpid(child, 0)
+assert found.sum().compute(scheduler="sync") == 84
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(tmp_path)], check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_whose_files_are_gone_does_not_read_as_zero(tmp_path):
+    with dask.config.set(temporary_directory=str(tmp_path)):
+        (found,) = kept([da.full((4, 3), 7.0, chunks=2)], **QUIET)
+    copy = pickle.loads(pickle.dumps(found))
+    assert copy.sum().compute() == 84
+    del found
+    gc.collect()
+    with pytest.raises(FileNotFoundError, match=r"files of spectra, got none.*temporary_directory"):
+        copy.sum().compute()
+
+
+def test_blocks_that_workers_wrote_elsewhere_are_missed(tmp_path, monkeypatch):
+    def store_in_part(sources, targets, show_progressbar, title):
+        targets[0][:2] = 7.0
+
+    monkeypatch.setattr(temporary, "store", store_in_part)
+    with dask.config.set(temporary_directory=str(tmp_path)):
+        with pytest.raises(OSError, match=r"all blocks of the spectra, got none of 2.*temporary_d"):
+            kept([da.full((4, 3), 7.0, chunks=2)], **QUIET)

@@ -113,6 +113,19 @@ def test_errors_of_what_is_given(removal, thickness):
     assert metal.ratio is None
 
 
+def test_pixels_without_an_index_keep_the_error_of_their_mean_free_paths(removal):
+    without = removal.thickness().t_over_lambda.systematic.data
+    indices = np.full((4, 6), 3.0)
+    indices[:, :3] = np.nan
+    found = removal.thickness(n=indices).t_over_lambda.systematic.data
+    np.testing.assert_array_equal(found[:, :3], without[:, :3])
+    assert (found[:, 3:] >= without[:, 3:]).all()
+
+
+def test_index_next_to_one(removal):
+    assert np.isfinite(removal.thickness(n=1.0005).by_index.systematic.data).any()
+
+
 def test_tail_exponent_is_a_systematic_error(removal):
     found = removal.thickness(tail_exponent=3.0, tail_exponent_error=0.5)
     exact = removal.thickness(tail_exponent=3.0, tail_exponent_error=0.0)

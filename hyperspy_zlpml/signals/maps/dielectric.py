@@ -92,7 +92,8 @@ class Dielectric(MapResult):
         Complex dielectric function; NaN where a pixel has none.
     eps1, eps2 : Measured
         Its real and its imaginary part, spectra, with their errors: ``std`` from counting noise and
-        the ZLP, ``systematic`` of what was given, of the losses beyond the axis, and of the resolution.
+        the ZLP, ``systematic`` of what was given, of the losses below ``E_I`` and beyond the axis, and of
+        the resolution.
     thickness : Measured
         nm.
     n : Measured
@@ -167,9 +168,11 @@ class Dielectric(MapResult):
 
 def _shown(energy, epsilon, trusted):
     """Choose the energies that a figure shows: of known losses, up to some times the highest."""
-    known = energy >= np.nan_to_num(trusted)
-    losses = np.where(known & np.isfinite(epsilon), (-1 / epsilon).imag, -np.inf)
-    last = max(_REACH * energy[losses.argmax()], energy[known][0])
+    known = (energy >= np.nan_to_num(trusted)) & np.isfinite(epsilon)
+    if not known.any():
+        return Range(float(energy[0]), float(energy[-1]))
+    losses = (-1 / epsilon[known]).imag
+    last = max(_REACH * energy[known][losses.argmax()], energy[known][0])
     return Range(float(trusted), float(min(last, energy[-1])))
 
 
@@ -221,8 +224,12 @@ class DielectricMethods:
             Take off what retardation adds to the losses of the volume [3]_, by iteration. Where
             eps1 exceeds ``(c/v)^2`` it is needed: the map of reasons says so. In films of less than
             some 200 nm there is no room for what it adds, and it must be used with ``surface``: the
-            two together take off all that a film adds [4]_, its guided light included. That takes
-            about a tenth of a second for a spectrum.
+            two together take off all that a film adds [4]_, its guided light included.
+        film : "clusters" or "pixels"
+            From what the losses of films are computed where both are taken off: from the mean spectrum of
+            each cluster (and each index, where a map has up to 4), for any thickness; or from
+            each pixel's own dielectric function, ten times slower, for materials that change within
+            clusters.
         show_progressbar : bool, optional
             Default from HyperSpy's preferences.
 
@@ -250,9 +257,9 @@ class DielectricMethods:
         Beyond the axis losses fall as ``E / (E^2 - W^2)^2``, W the energy of the largest loss, as in a
         free-electron gas. Data whose axis ends below 1.4 W have no answer.
 
-        ``std`` holds the counting noise, the directions in which the ZLP may be wrong (the choice of
-        ``E_I`` among them), and 70 % of what was taken back below ``E_I``. ``systematic`` holds
-        ``n_error`` or ``thickness_error``, 10 % of W, and the resolution: by how much the answer
+        ``std`` holds the counting noise and the directions in which the ZLP may be wrong (the choice of
+        ``E_I`` among them). ``systematic`` holds ``n_error`` or ``thickness_error``, 10 % of W, 70 % of
+        what was taken back below ``E_I``, and the resolution: by how much the answer
         changes where the data are sharpened by the response, to second order. Errors are of first order,
         :math:`d\epsilon = -\epsilon^2 d(1/\epsilon)`: large where eps is.
 

@@ -227,7 +227,7 @@ class ThicknessMethods:
         -----
         ``std`` holds counting noise and the errors of the ZLP, that of the choice of ``E_I`` among them, as
         they are correlated between :math:`I_0` and the losses. ``systematic`` holds the losses beyond the
-        axis, for the sum rule those below ``E_I``, and the errors of what was given. Where the axis
+        axis, for the sum rule those below ``E_I`` and what they did to the ZLP, and the errors of what was given. Where the axis
         ends below some 1.5 plasmon energies, or losses do not fall off at its end, there is no
         :math:`t/\lambda` but ``lower_limit``, nor where what is measured is no scattering: single
         scattering then holds less than the losses do. For a convergent beam :math:`\beta` is the aperture
@@ -365,7 +365,8 @@ def _as_maps(removal, numbers, scales, index):
         reason = with_retardation(reason, *index, beam_of(removal, "n"))
         shares = _shares(removal, found["main_losses"], index[0], estimates["by_index"].value)
         # A mean free path is that of films, with all that they lose.
-        relative = relative.scaled(1.0, shares[0])
+        # Where no index is known, nothing is known of the films, and t/lambda keeps the error that it had.
+        relative = relative.scaled(1.0, np.nan_to_num(shares[0]))
         estimates["by_index"] = estimates["by_index"].scaled(1.0, shares[1])
     absolute = dict.fromkeys(("by_density", "by_index", "by_mean_free_path"))
     for name, estimate in estimates.items():
