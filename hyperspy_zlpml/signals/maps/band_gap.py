@@ -252,7 +252,8 @@ class BandGap(MapResult):
     ln_indirect_clusters : BaseSignal
         That of pixels of a cluster together whose gap holds, each with a gap of its own, what is wrong in
         all of them alike fitted once: departures from any shape, and errors of the ensemble. NaN where less than a
-        third of those of the specimen hold.
+        third of those of the specimen hold. They are asked one by one in pooled maps, too: a pool tells which
+        gaps hold and where their windows are, no more.
     ln_indirect_image : float
         That of pixels of all clusters together, likewise.
     ln_between, ln_between_clusters : BaseSignal
@@ -345,10 +346,9 @@ class BandGap(MapResult):
     def kind(self):
         """Kind of the gap by all pixels: "direct", "indirect", or "cannot tell" (str).
 
-        It is told where the better of both exponents is 150 times as likely as an exponent of 1, and as
-        the other. None of eleven simulated images whose exponent is 1, by which that limit was set, is called
-        by either, which tells that fewer than a quarter are (95 % confidence), no more. Of images whose gap is
-        direct or indirect those are told that an exponent of 1 cannot imitate.
+        It is told where ``ln_between_image`` is below -5 and ``ln_indirect_image`` beyond 5 on either side: the better of
+        both exponents is 150 times as likely as an exponent of 1, and as the other. Many images whose gap is direct or
+        indirect are not told, for an exponent of 1 imitates them.
         """
         if not (self.ln_between_image < -_CLEAR and abs(self.ln_indirect_image) > _CLEAR):
             return "cannot tell"
