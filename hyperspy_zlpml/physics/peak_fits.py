@@ -143,7 +143,7 @@ class Fitted(NamedTuple):
     covariance : ndarray of shape (n, n_parameters, n_parameters)
         Of noise and zero-loss peak; the model is taken to be true.
     chi2 : ndarray of shape (n,)
-        Reduced.
+        Reduced by channels less numbers that the data fit: one that a prior holds counts as far as the data tell it.
     converged : ndarray of bool of shape (n,)
     """
 
@@ -280,10 +280,13 @@ def _fitted(problem, state, converged):
     window = problem.window
     is_finite = np.isfinite(state.cost) & np.isfinite(state.normal).all((1, 2))
     normal = np.where(_like(is_finite, state.normal), state.normal, np.eye(state.normal.shape[-1]))
-    n_fitted = window.free.shape[1] + (problem.precision == 0).sum()
+    covariance = np.linalg.pinv(normal, hermitian=True)
+    # Of a number that was known before the data fit as much as they tell: trace of N^-1 (N - P).
+    known = np.clip(problem.precision * np.diagonal(covariance, axis1=1, axis2=2), 0, 1)
+    n_fitted = window.free.shape[1] + (1 - known).sum(-1)
     return Fitted(
         parameters=state.parameters,
-        covariance=np.linalg.pinv(normal, hermitian=True),
+        covariance=covariance,
         chi2=state.cost / np.maximum(window.n_used - n_fitted, 1),
         converged=converged & is_finite,
     )

@@ -10,6 +10,7 @@ from importlib.metadata import version
 import numpy as np
 
 from hyperspy_zlpml._version import __version__
+from hyperspy_zlpml.ensemble.parts import checksum
 from hyperspy_zlpml.training.settings import TrainingSettings
 
 #: Packages whose versions are written down.
@@ -117,6 +118,25 @@ def describe_removal(fitted, subtraction, report, *, arguments, confidence):
         "distance": float(fitted.distance),
         "messages": "\n".join(report.messages),
     }
+
+
+def fingerprint_of(removed):
+    """Compute the SHA-256 of what tells one removal from another: its peaks, clusters, limits and ensemble.
+
+    Parameters
+    ----------
+    removed : RemovedZLP
+
+    Returns
+    -------
+    str
+        Hexadecimal digits. Peaks count in single precision: what differs by rounding is the same.
+    """
+    names = ("centre", "fwhm", "intensity")
+    peaks = {name: np.asarray(getattr(removed, name), np.float32) for name in names}
+    limits = np.asarray(removed.application.regions.E_I, np.float32)
+    others = {"clusters": np.asarray(removed.clusters, np.int64), "E_I": limits}
+    return checksum(peaks | others, {"ensemble": removed.ensemble.fingerprint})
 
 
 def _describe_ensemble(fitted):

@@ -701,9 +701,11 @@ def describe_lost(numbers, shape):
     '2 spectra are NaN in every result: data[0, 13], data[4, 6]. '
     >>> describe_lost(np.arange(9), (9,))[:70]
     '9 spectra are NaN in every result: data[0], data[1], data[2] and other'
+    >>> describe_lost(np.array([0]), ())[:42]
+    '1 spectrum is NaN in every result: data. N'
     """
     places = np.transpose(np.unravel_index(np.asarray(numbers, int), shape or (1,)))
-    named = ", ".join(f"data{place.tolist()}" for place in places[:_NAMED])
+    named = ", ".join(f"data{place.tolist() if shape else ''}" for place in places[:_NAMED])
     more = " and others" if len(places) > _NAMED else ""
     spectra = "1 spectrum is" if len(places) == 1 else f"{len(places)} spectra are"
     return (

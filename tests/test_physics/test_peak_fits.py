@@ -173,6 +173,22 @@ def test_peaks_are_blurred_by_the_response_of_the_spectrum():
     assert value == pytest.approx(broad, rel=0.02, abs=1e-3 * broad.max())
 
 
+@pytest.mark.parametrize("sigma", [1e-4, 0.05, 1.0])
+def test_reduced_chi2_of_noise_is_one_whatever_is_known_before(sigma):
+    """A number that is known does not follow the noise, one that is not does; few bins tell them apart."""
+    n, area = 1500, 0.2 * AREA
+    truth = np.log([area, 2.03, 0.23])
+    losses = make_losses(exciton_on(quadratic, area=area), n, rng=np.random.default_rng(7031))
+    window = take_window(losses, 1.6, 2.5, 1.0)
+    start = np.tile(truth, (n, 1))
+    found = least_squares(
+        Model([EXCITON], 2, STEP), window, start, Prior(start, np.full(3, sigma**-2))
+    )
+    n_free = window.n_used[0] - 6
+    assert n_free < 12
+    assert found.chi2.mean() == pytest.approx(1, abs=4 * np.sqrt(2 / n_free / n))
+
+
 def test_least_squares_are_those_of_scipy():
     """Slow reference: one spectrum, the covariance as a matrix, numerical derivatives."""
     losses = make_losses(

@@ -12,7 +12,7 @@ import pytest
 
 from hyperspy_zlpml.data import Response, make_sample, ws2_like
 from hyperspy_zlpml.physics import Reason
-from hyperspy_zlpml.physics.band_gap import Gap
+from hyperspy_zlpml.physics.band_gap import Gap, band_gaps
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.signals.maps.band_gap import BandGap
@@ -237,6 +237,22 @@ def test_curve_and_figures(found):
     (line,) = found.plot_line(4)
     assert line.lines
     assert line.get_title().endswith("band gap, row 4")
+    plt.close("all")
+
+
+@pytest.mark.parametrize("pool", [2, 3, "clusters"])
+def test_what_is_drawn_of_a_pool_is_what_was_fitted(removal, pool):
+    """Fitted once more, it gives the gap of the map."""
+    found = removal.band_gap(exponent=1.0, pool=pool, **QUIET)
+    number = int(np.flatnonzero(np.isfinite(found.gap.value.data))[-1])
+    y, x = np.unravel_index(number, found.gap.value.data.shape)
+    losses, onset = found._pooled_fit_of(number)
+    again = Gap(*band_gaps(losses, found._settings)[0])
+    assert again.gap == pytest.approx(found.gap.value.data[y, x], rel=1e-6)
+    (axes,) = found.plot_fit((int(x), int(y)))
+    drawn = axes.lines[0].get_ydata()
+    assert np.isin(drawn, losses.subtracted[0]).all()
+    assert drawn.size > np.isfinite(onset.rise).sum() > 5
     plt.close("all")
 
 

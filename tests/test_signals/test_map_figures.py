@@ -102,6 +102,23 @@ def test_a_slider_chooses_the_image_of_three_axes():
     assert figure.axes[0].images[0].get_clim() == (1.0, 3.0)
 
 
+def test_axes_that_descend_are_drawn_in_the_order_of_the_data():
+    """Every pixel lies where its axes say: its number, and its hatches."""
+    gap = Measured(*(map_of(np.arange(24.0).reshape(2, 3, 4) + one) for one in range(3)))
+    for axis, scale in zip(gap.value.axes_manager.navigation_axes, (-2.0, -0.5, -1.0), strict=True):
+        axis.scale = scale
+    figure = plot_maps({"gap": gap}, reasons((2, 3, 4), RETARDED=(1, 2, 3)))[0].figure
+    picture, slider = figure.axes[0].images[0], figure.zlpml_images._sliders[0]
+    assert (slider.valmin, slider.valmax, slider.val) == (-1.5, 0.5, 0.0)
+    slider.set_val(-1.0)
+    np.testing.assert_array_equal(picture.get_array(), gap.value.data[1])
+    left, right, bottom, top = picture.get_extent()
+    assert (left, right, bottom, top) == (1.0, -7.0, -1.25, 0.25)
+    (hatch,) = figure.axes[0].collections[0].get_paths()
+    ends = hatch.vertices.min(0), hatch.vertices.max(0)
+    np.testing.assert_allclose(ends, [(-7.0, -1.25), (-5.0, -0.75)])
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5), (5,)])
 def test_a_measured_map_plots_itself(shape):
     gap = measured(shape)
@@ -209,7 +226,8 @@ def test_the_removal_is_cut_with_the_maps_and_not_saved(tmp_path):
     assert found._alone()._beside is None
     assert found._beside.number == 3
     found.save(tmp_path / "maps")
-    again = files.read(tmp_path / "maps", [WithRemoval, Measured])
+    again, of = files.read(tmp_path / "maps", [WithRemoval, Measured])
+    assert of is None
     assert again.summary == found.summary
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the results of all methods that make maps have in common."""
 
+import json
 import shutil
 
 import hyperspy.api as hs
@@ -137,6 +138,27 @@ def test_what_is_drawn_anew_needs_the_removal(results, removal, tmp_path):
         load_maps(tmp_path / "maps", removal=removal.inav[1:])
 
 
+@pytest.mark.filterwarnings("ignore:E_I of cluster")
+def test_another_removal_of_the_same_shape_is_refused(sample, results, removal, tmp_path):
+    """Whether other pixels, other limits of the same ensemble, or another ensemble."""
+    results["gap"].save(tmp_path / "whole")
+    results["gap"].inav[:2].save(tmp_path / "part")
+    results["t_over_lambda"].save(tmp_path / "thickness")
+    assert load_maps(tmp_path / "part", removal=removal.inav[:2])._removal is not None
+    signal = sample.signal
+    known = {"ensemble": removal.ensemble, "random_state": 0, **QUIET}
+    shifted = signal.remove_zlp_ml(regions={"E_I": 2.5}, **known)
+    other = signal.remove_zlp_ml(**QUICK | {"random_state": 1})
+    for name, one in (
+        ("part", removal.inav[2:]),
+        ("whole", shifted),
+        ("whole", other),
+        ("thickness", other),
+    ):
+        with pytest.raises(ValueError, match="removal: .*, got another of the same shape"):
+            load_maps(tmp_path / name, removal=one)
+
+
 def test_loaded_quantities_are_arguments_with_their_errors(results, removal, tmp_path):
     results["t_over_lambda"].save(tmp_path / "maps")
     thickness = load_maps(tmp_path / "maps").by_index
@@ -177,6 +199,10 @@ def spoilt(folder, how):
         file.write_text(text.replace('"gap.value"', '"../gap.value"'))
     elif how == "a newer format":
         file.write_text(text.replace('"format_version": 1', '"format_version": 2'))
+    elif how == "a checksum taken out":
+        sums = json.loads(text)
+        sums["signals"]["gap.value"] = None
+        file.write_text(json.dumps(sums))
     else:
         shutil.rmtree(folder / "reason.zspy")
         hs.signals.BaseSignal(np.zeros((2, 2))).T.save(folder / "reason.zspy")
@@ -190,13 +216,34 @@ def spoilt(folder, how):
         "another record",
         "a way out of the folder",
         "a newer format",
+        "a checksum taken out",
         "a map of other pixels",
     ],
 )
 def test_altered_results_are_refused(results, tmp_path, how):
     results["gap"].save(tmp_path / "maps")
     spoilt(tmp_path / "maps", how)
-    with pytest.raises(RemovalFileError, match="result.json: "):
+    with pytest.raises(RemovalFileError, match="(result.json|reason.zspy): .*altered"):
+        load_maps(tmp_path / "maps")
+
+
+@pytest.mark.parametrize("name", ["gap", "gap_std"])
+def test_maps_of_another_result_of_the_same_kind_are_refused(results, removal, name, tmp_path):
+    """Their shape and titles are the same: only the numbers tell."""
+    results["gap"].save(tmp_path / "maps")
+    removal.band_gap(exponent=0.5, **QUIET).save(tmp_path / "others")
+    shutil.rmtree(tmp_path / "maps" / f"{name}.zspy")
+    shutil.copytree(tmp_path / "others" / f"{name}.zspy", tmp_path / "maps" / f"{name}.zspy")
+    with pytest.raises(RemovalFileError, match=f"{name}.zspy: altered, or of another result"):
+        load_maps(tmp_path / "maps")
+
+
+def test_a_variance_that_was_altered_is_refused(results, tmp_path):
+    results["gap"].save(tmp_path / "maps")
+    gap = results["gap"].gap.value.deepcopy()
+    gap.set_noise_variance(gap.get_noise_variance() * 4)
+    gap.save(tmp_path / "maps" / "gap.zspy", overwrite=True)
+    with pytest.raises(RemovalFileError, match=r"gap.zspy: altered"):
         load_maps(tmp_path / "maps")
 
 
@@ -226,6 +273,8 @@ def test_lazy_spectra_are_saved(sample, removal, tmp_path):
     read = hs.load(tmp_path / "maps" / "epsilon.zspy")
     assert read.metadata.Signal.signal_type == "DielectricFunction"
     np.testing.assert_array_equal(read.data, found.epsilon.data.compute())
+    again = load_maps(tmp_path / "maps", lazy=True)
+    np.testing.assert_array_equal(again.epsilon.data.compute(), read.data)
 
 
 # --- measured quantities as arguments ---------------------------------------------------------------

@@ -21,6 +21,7 @@ from hyperspy_zlpml.physics.gap_kind import Kind
 from hyperspy_zlpml.physics.onset_curve import onset_curve
 from hyperspy_zlpml.physics.reasons import Reason, most_serious
 from hyperspy_zlpml.physics.scattered_down import piece_of
+from hyperspy_zlpml.removal.pooling import losses_at
 from hyperspy_zlpml.signals.maps.gap_kinds import kinds_of_gaps
 from hyperspy_zlpml.signals.maps.given import (
     check_unused,
@@ -148,8 +149,7 @@ class BandGapMethods:
             others=(self.removed.missed,),
         )
         if window is not None:
-            prepare = partial(piece_of, low=window.low, high=window.high)
-            part = Part(partial(band_gaps, settings=settings), N_NUMBERS, prepare)
+            part = Part(partial(band_gaps, settings=settings), N_NUMBERS, _within(window))
             plan = pooled(plan, pool, part)
         return self._carry_out(plan, show_progressbar)
 
@@ -202,6 +202,11 @@ class BandGapMethods:
         return Range(low, min(highest + max(_ABOVE[0] * fwhm, _ABOVE[1]), end))
 
 
+def _within(window):
+    """Make the function that cuts the energies of a window out of losses."""
+    return partial(piece_of, low=window.low, high=window.high)
+
+
 def _with_missed(losses, missed, settings):
     """Find band gaps; beside them, whether the peaks miss the spectra."""
     return np.hstack([band_gaps(losses, settings), missed[:, None]])
@@ -252,7 +257,8 @@ class BandGap(MapResult):
     ln_indirect_clusters : BaseSignal
         That of pixels of a cluster together whose gap holds, each with a gap of its own, what is wrong in
         all of them alike fitted once: departures from any shape, and errors of the ensemble. NaN where less than a
-        third of those of the specimen hold.
+        third of those of the specimen hold. They are asked one by one in pooled maps, too: a pool tells which
+        gaps hold and where their windows are, no more.
     ln_indirect_image : float
         That of pixels of all clusters together, likewise.
     ln_between, ln_between_clusters : BaseSignal
@@ -345,10 +351,9 @@ class BandGap(MapResult):
     def kind(self):
         """Kind of the gap by all pixels: "direct", "indirect", or "cannot tell" (str).
 
-        It is told where the better of both exponents is 150 times as likely as an exponent of 1, and as
-        the other. None of eleven simulated images whose exponent is 1, by which that limit was set, is called
-        by either, which tells that fewer than a quarter are (95 % confidence), no more. Of images whose gap is
-        direct or indirect those are told that an exponent of 1 cannot imitate.
+        It is told where ``ln_between_image`` is below -5 and ``ln_indirect_image`` beyond 5 on either side: the better of
+        both exponents is 150 times as likely as an exponent of 1, and as the other. Many images whose gap is direct or
+        indirect are not told, for an exponent of 1 imitates them.
         """
         if not (self.ln_between_image < -_CLEAR and abs(self.ln_indirect_image) > _CLEAR):
             return "cannot tell"
@@ -400,6 +405,17 @@ class BandGap(MapResult):
         losses = removed.losses_of([place])
         return losses, onset_curve(losses, self._gap_of(place))
 
+    def _pooled_fit_of(self, place):
+        """Evaluate the pool of a spectrum and its best onset, or itself where nothing was pooled; None likewise."""
+        removal = self._removal
+        window = None if self._pool is None else removal._pooled_window(self._settings)
+        losses, onset = self._fit_of(place)
+        if losses is None or window is None:
+            return losses, onset
+        at = np.unravel_index(place, self._shape())
+        losses = losses_at(removal.removed, at, pool=self._pool, prepare=_within(window))
+        return losses, onset_curve(losses, self._gap_of(place))
+
     def _gap_of(self, place):
         """Take the numbers of one pixel, energies in eV."""
         return Gap(*self._numbers.data.reshape(-1, N_NUMBERS)[place].tolist())
@@ -417,7 +433,8 @@ class BandGap(MapResult):
         """Plot what is left of a pixel with all that is fitted to it, and the gap with its 68 % interval.
 
         Beside the onset there are what the tail of the peak brings down from higher losses, and by how
-        much the zero-loss peak is taken to be wrong, within its errors.
+        much the zero-loss peak is taken to be wrong, within its errors. Of pooled gaps the mean of the pool is
+        drawn, which was fitted; of a part of an image that was pooled, of what is left of it.
 
         Parameters
         ----------

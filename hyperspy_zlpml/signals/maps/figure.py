@@ -122,7 +122,7 @@ def _slider(figure, axis, number, moved):
     slider = Slider(
         axes,
         label_of(axis),
-        *edges_of(axis),
+        *sorted(edges_of(axis)),
         valinit=axis.axis[0],
         valstep=axis.axis,
         valfmt="%.4g",
@@ -272,10 +272,11 @@ def edges_of(axis):
 
     Returns
     -------
-    low, high : float
+    first, last : float
+        The first is the larger one where the axis descends.
     """
     half = 0.5 * axis.scale
-    return axis.low_value - half, axis.high_value + half
+    return axis.axis[0] - half, axis.axis[-1] + half
 
 
 def label_of(axis):

@@ -48,12 +48,14 @@ def name_of(way):
     return way.removesuffix(".value").replace(".", "_").strip("_")
 
 
-def written(result):
+def written(result, of=None):
     """Write a result as signals, and as what says how they belong together.
 
     Parameters
     ----------
     result : MapResult
+    of : str, optional
+        Fingerprint of the removal that it is of, where that is at hand.
 
     Returns
     -------
@@ -65,15 +67,27 @@ def written(result):
     signals = {}
     record = encode(result, signals, _WHOLE, aside=BaseSignal)
     ways = {way.removeprefix(f"{_WHOLE}."): signal for way, signal in signals.items()}
+    sums = {way: _sum_of(signal) for way, signal in ways.items()}
     text = {
         "format_version": _FORMAT,
-        "sha256": checksum({}, record),
-        "signals": list(ways),
+        "sha256": checksum({}, [record, sums, of]),
+        "signals": sums,
+        "removal": of,
         "result": record,
     }
     return {name_of(way): signal for way, signal in ways.items()}, json.dumps(
         text, indent=1
     ).encode()
+
+
+def _sum_of(signal):
+    """Compute the SHA-256 of the numbers of a signal; None of a lazy one, which are not known yet."""
+    if signal._lazy:
+        return None
+    numbers, variance = {"data": signal.data}, signal.get_noise_variance()
+    if isinstance(variance, BaseSignal) and not variance._lazy:
+        numbers["variance"] = variance.data
+    return checksum(numbers, {})
 
 
 def read(directory, known, lazy=False):
@@ -89,7 +103,9 @@ def read(directory, known, lazy=False):
 
     Returns
     -------
-    MapResult
+    result : MapResult
+    of : str or None
+        Fingerprint of the removal that it is of, where that was written.
 
     Raises
     ------
@@ -102,29 +118,32 @@ def read(directory, known, lazy=False):
     if not file.is_file():
         raise FileNotFoundError(f"{file}: expected what found.save wrote, got no file.")
     try:
-        record, ways = _contents(file)
+        record, sums, of = _contents(file)
     except _SPOILT as error:
         raise RemovalFileError(f"{file}: no result, or altered: {str(error)[:200]}.") from error
-    signals = {f"{_WHOLE}.{way}": _signal(directory, name_of(way), lazy) for way in ways}
+    signals = {way: _signal(directory, name_of(way), lazy) for way in sums}
+    _check_numbers(directory, signals, sums)
     try:
-        return _checked(decode(record, signals, known))
+        found = decode(record, {f"{_WHOLE}.{way}": one for way, one in signals.items()}, known)
+        return _checked(found), of
     except _SPOILT as error:
         raise RemovalFileError(f"{file}: altered: {str(error)[:200]}.") from error
 
 
 def _contents(file):
-    """Read what a result is made of, and the ways to its signals; ValueError unless it is whole."""
+    """Read what a result is made of, sums by ways to its signals, its removal; ValueError unless whole."""
     if file.stat().st_size > _LARGEST:
         raise ValueError(f"it has {file.stat().st_size} bytes")
     text = json.loads(file.read_bytes())
-    record, ways, version = text["result"], text["signals"], text["format_version"]
+    version = text["format_version"]
     if version != _FORMAT:
         raise ValueError(f"it is of format {version}, this version reads {_FORMAT}")
-    if checksum({}, record) != text["sha256"]:
+    record, sums, of = text["result"], text["signals"], text["removal"]
+    if checksum({}, [record, sums, of]) != text["sha256"]:
         raise ValueError("its checksum is not that of what it holds")
-    if not all(isinstance(way, str) and _WAY.fullmatch(way) for way in ways):
+    if not (isinstance(sums, dict) and all(_WAY.fullmatch(way) for way in sums)):
         raise ValueError("it names signals as no result does")
-    return record, ways
+    return record, sums, of
 
 
 def _signal(directory, name, lazy):
@@ -139,6 +158,16 @@ def _signal(directory, name, lazy):
             return signal if keep else hs.load(str(file))
     except Exception as error:  # whatever a damaged file makes of its reader
         raise RemovalFileError(f"{file}: cannot be read: {str(error)[:200]}.") from error
+
+
+def _check_numbers(directory, signals, sums):
+    """Raise RemovalFileError where a signal was read whose numbers are not those that were written."""
+    for way, signal in signals.items():
+        if not signal._lazy and sums[way] is not None and _sum_of(signal) != sums[way]:
+            raise RemovalFileError(
+                f"{directory / name_of(way)}.zspy: altered, or of another result: its numbers are not those "
+                f"that {RESULT} was written with."
+            )
 
 
 def _checked(result):

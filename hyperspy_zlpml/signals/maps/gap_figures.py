@@ -46,7 +46,7 @@ def plot_fit(found, place, indices):
     list of matplotlib.axes.Axes
     """
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    losses, onset = found._fit_of(place)
+    losses, onset = found._pooled_fit_of(place)
     axes.set_title(_title(found, place, indices), fontsize=9)
     if losses is None:
         return list(figure.axes)

@@ -54,6 +54,10 @@ class GapKinds:
 def kinds_of_gaps(removed, numbers, settings):
     """Tell the kinds of gaps by up to 96 spectra whose gap holds, evenly from all clusters.
 
+    Spectra are taken as they are where gaps are of pooled ones, too: what neighbours share is told from
+    the spectra themselves, and a mean over gaps that differ has the exponent of none. Where a pooled gap holds,
+    and its windows, choose spectra and windows.
+
     Parameters
     ----------
     removed : RemovedZLP

@@ -9,6 +9,7 @@ from hyperspy_zlpml.physics.band_gap import GapSettings
 from hyperspy_zlpml.physics.kinematics import Beam
 from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
 from hyperspy_zlpml.removal.codec import RemovalFileError
+from hyperspy_zlpml.removal.provenance import fingerprint_of
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.band_gap import BandGap
 from hyperspy_zlpml.signals.maps.components import Surroundings
@@ -44,14 +45,16 @@ def load_maps(directory, removal=None, lazy=False):
     """Read a result that ``save`` of a method that makes maps wrote.
 
     It is what was saved, with its methods: to print, to plot, to cut, and to give to other methods with
-    its errors.
+    its errors. Numbers are checked against the checksums that were written with them, except of spectra that were lazy
+    when they were saved, or are left in their files.
 
     Parameters
     ----------
     directory : str or Path
     removal : ZLPRemoval, optional
         The one that the maps are of: what is drawn anew from spectra needs it, ``curve`` and
-        ``plot_line`` of band gaps, ``plot_fit`` of these and of peaks.
+        ``plot_line`` of band gaps, ``plot_fit`` of these and of peaks. Its ensemble is compared, and of these results its
+        peaks, clusters and limits, too, unless they were saved without it.
     lazy : bool
         Whether spectra, as dielectric functions, are left in their files until they are needed; maps are read.
 
@@ -64,7 +67,7 @@ def load_maps(directory, removal=None, lazy=False):
     RemovalFileError
         If the folder holds no such result, or its files were altered or do not belong together.
     ValueError
-        If the removal is of other pixels.
+        If the removal is another than that of the maps.
     OSError
         If a file cannot be read.
 
@@ -93,13 +96,23 @@ def load_maps(directory, removal=None, lazy=False):
             f"{directory}: expected the folder that found.save wrote, got a file; single maps are read by "
             "hyperspy.api.load."
         )
-    found = files.read(directory, _KNOWN, lazy)
+    found, of = files.read(directory, _KNOWN, lazy)
     if removal is None:
         return found
-    shape = getattr(found, found._first).value.data.shape
-    if shape != (removal.removed.shape[:-1] or (1,)):
-        raise ValueError(
-            f"removal: expected the one that the maps are of, {shape}, got one of "
-            f"{removal.removed.shape[:-1]}."
-        )
+    _check_removal(removal.removed, getattr(found, found._first).value, of)
     return replace(found, _removal=removal) if hasattr(found, "_removal") else found
+
+
+def _check_removal(removed, first, of):
+    """Raise ValueError unless a map is of a removal, as far as its shape, ensemble and fingerprint tell."""
+    shape = first.data.shape
+    if shape != (removed.shape[:-1] or (1,)):
+        raise ValueError(
+            f"removal: expected the one that the maps are of, {shape}, got one of {removed.shape[:-1]}."
+        )
+    is_other = first.metadata.get_item("ZLP_ML.ensemble.sha256") != removed.ensemble.fingerprint
+    if is_other or of not in (None, fingerprint_of(removed)):
+        raise ValueError(
+            "removal: expected the one that the maps are of, got another of the same shape: of other data, "
+            "limits or ensemble."
+        )

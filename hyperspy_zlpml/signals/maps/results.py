@@ -10,6 +10,7 @@ from hyperspy.signals import BaseSignal
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.removal.provenance import fingerprint_of
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.native import Measured
 from hyperspy_zlpml.signals.maps.words import answers, has_legend, summary, title_of, units_of
@@ -121,7 +122,9 @@ class MapResult(MapRecord):
         """
         arguments.optional_flag(overwrite, "overwrite")
         directory = arguments.path(directory, "directory")
-        signals, content = files.written(self._alone())
+        removal = getattr(self, "_removal", None)
+        of = None if removal is None else fingerprint_of(removal.removed)
+        signals, content = files.written(self._alone(), of)
         save_together(
             signals,
             {_SUMMARY: f"{self.summary}\n".encode(), files.RESULT: content},

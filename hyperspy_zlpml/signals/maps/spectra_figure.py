@@ -146,7 +146,8 @@ class SpectraFigure:
         axis = getattr(self._axes, f"{name}axis")
         if name not in self._chosen or np.allclose(axis.get_view_interval(), self._chosen[name]):
             self._axes.set(**{f"{name}lim": limits})
-            self._chosen[name] = axis.get_view_interval()
+            # A copy: the interval of an axis changes in place.
+            self._chosen[name] = axis.get_view_interval().copy()
 
     def _draw(self, name, place):
         """Draw one spectrum with its bands; return its numbers."""
