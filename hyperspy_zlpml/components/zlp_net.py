@@ -369,7 +369,8 @@ class ZLPNet(Component):
         axis : ndarray of shape (n_energy,)
             Energies in the units of the axis.
         parameters_values : list of ndarray of shape (...), optional
-            Values of the parameters in the order of ``parameters``; default their maps.
+            Values of the parameters in the order of ``parameters``; default their maps, and their present
+            value where these hold none.
 
         Returns
         -------
@@ -384,7 +385,9 @@ class ZLPNet(Component):
         if not self._is_navigation_multidimensional:
             return self.function(axis)
         if parameters_values is None:
-            parameters_values = [parameter.map["values"] for parameter in self.parameters]
+            parameters_values = [
+                np.where(one.map["is_set"], one.map["values"], one.value) for one in self.parameters
+            ]
         values = np.broadcast_arrays(*(np.asarray(value, float) for value in parameters_values))
         shape = values[0].shape
         result = np.empty((values[0].size, axis.size))

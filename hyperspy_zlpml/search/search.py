@@ -253,7 +253,7 @@ def evolve(study, plan, calls, seed, show_progressbar=False):
     study : optuna.study.Study
     plan : SearchPlan
     calls : callable
-        Of :func:`.side_by_side`.
+        Of :func:`~hyperspy_zlpml.search.parallel.side_by_side`.
     seed : int
     show_progressbar : bool
     """
@@ -290,7 +290,7 @@ def select(history, calls, seed, show_progressbar=False):
     ----------
     history : tuple of Record
     calls : callable
-        Of :func:`.side_by_side`.
+        Of :func:`~hyperspy_zlpml.search.parallel.side_by_side`.
     seed : int
     show_progressbar : bool
 
@@ -318,7 +318,7 @@ def judge(best, prepared, calls, *, n_trainings, seed, show_progressbar=False):
     best : TrainingSettings
     prepared : Prepared
     calls : callable
-        Of :func:`.side_by_side`.
+        Of :func:`~hyperspy_zlpml.search.parallel.side_by_side`.
     n_trainings : int
         Of both, with the same seeds.
     seed : int

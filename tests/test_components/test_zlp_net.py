@@ -839,3 +839,13 @@ def test_dictionary_of_the_future(ensemble):
 def test_thickness_that_is_none(ensemble, thickness):
     with pytest.raises(ValueError, match=r"thickness: expected t/lambda .* got"):
         ZLPNet(ensemble, thickness)
+
+
+def test_function_nd_takes_present_values_where_maps_hold_none(ensemble):
+    """Maps of a component that was just added to a model hold zeros that nobody set."""
+    signal, _ = noisy_peaks(ensemble, (3, 2))
+    zlp = ZLPNet(ensemble)
+    model_of(signal, zlp)
+    energy = signal.axes_manager[-1].axis
+    expected = np.broadcast_to(zlp.function(energy), (3, 2, energy.size))
+    np.testing.assert_allclose(zlp.function_nd(energy), expected)

@@ -100,7 +100,7 @@ def test_the_table_holds_every_method_of_results(scene, kind):
     }  # fmt: skip
     # Within the package alone, what they are given was checked before; and HyperSpy's own.
     assert not methods - names - {
-        "make", "of_spectra", "losses_of", "posterior_of", "gui", "in_doubt", "within",
+        "make", "of_spectra", "losses_of", "common_directions_of", "posterior_of", "gui", "in_doubt", "within",
     }  # fmt: skip
 
 
