@@ -4,7 +4,7 @@
 from html import escape
 
 #: Colours of verdicts, legible on light and dark ground.
-_COLOURS = {"passed": "#2a9d4a", "failed": "#d1343b", "note": "#b7791f"}
+_COLOURS = {"passed": "#2a9d4a", "failed": "#d1343b", "note": "#b7791f", "doubtful": "#b7791f"}
 
 
 def table(rows, title=""):
@@ -75,7 +75,7 @@ def coloured(words, kind):
     Parameters
     ----------
     words : str
-    kind : "passed", "failed" or "note"
+    kind : "passed", "doubtful", "failed" or "note"
 
     Returns
     -------

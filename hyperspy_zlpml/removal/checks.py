@@ -91,10 +91,9 @@ class VacuumCheck:
         return bool(self.pull < _LARGEST_PULL and self.error_ratio < _LARGEST_RATIO)
 
     def __str__(self):
-        verdict = "passed" if self.passed else "FAILED"
         low, high = self.window
         return (
-            f"{verdict}: {self.n_spectra} vacuum spectra predicted from below {low:.3g} eV "
+            f"{verdict(self.error_ratio, self.passed)}: {self.n_spectra} vacuum spectra predicted from below {low:.3g} eV "
             f"over {low:.3g}-{high:.3g} eV: mean residual {self.residual:+.2%} "
             f"of the ZLP, rms pull {self.pull:.2f}, {self.coverage:.0%} inside the "
             f"{self.confidence:.0%} band; {describe_ratio(self.error_ratio)}"
@@ -377,6 +376,32 @@ def at_least(*ratios):
     2.0
     """
     return float(np.sqrt(max(0.0, *(one.mean - one.sigma for one in ratios))))
+
+
+def verdict(error_ratio, passed=True):
+    """Say in a word how the errors found agree with those claimed.
+
+    Parameters
+    ----------
+    error_ratio : float
+        Errors of the ZLP found, over those claimed, at the least.
+    passed : bool
+        Whether all else that is looked at agrees.
+
+    Returns
+    -------
+    str
+        "passed", "doubtful" where errors are larger than claimed, but not by half, or "FAILED".
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.removal.checks import verdict
+    >>> verdict(0.0), verdict(1.3), verdict(1.7)
+    ('passed', 'doubtful', 'FAILED')
+    """
+    if not (passed and error_ratio < _LARGEST_RATIO):
+        return "FAILED"
+    return "passed" if error_ratio <= 1 else "doubtful"
 
 
 def describe_ratio(ratio):

@@ -8,7 +8,13 @@ import numpy as np
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.image.clusters import WORDS
 from hyperspy_zlpml.registration.find_regions import GUESS
-from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck, at_least, describe_ratio
+from hyperspy_zlpml.removal.checks import (
+    RegionScan,
+    VacuumCheck,
+    at_least,
+    describe_ratio,
+    verdict,
+)
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.training.summary import TrainingSummary
 
@@ -215,8 +221,8 @@ class Report:
         return html.table(rows, "Zero-loss peak removal")
 
     def _pure_check(self):
-        verdict = "passed" if self.pure_ratio < _LARGEST_RATIO else "FAILED"
-        return f"{verdict}: ZLPs of the specimen below E_I, {describe_ratio(self.pure_ratio)}"
+        said = describe_ratio(self.pure_ratio)
+        return f"{verdict(self.pure_ratio)}: ZLPs of the specimen below E_I, {said}"
 
     def _cluster_grid(self):
         name, meaning = WORDS[self.proxy]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stability scan: level where the peak is pure, falling where losses are taken for peak."""
 
+import re
 from dataclasses import replace
 
 import matplotlib
@@ -127,7 +128,7 @@ def test_few_spectra_are_spread_over_all():
 
 def test_check_on_vacuum_is_made_or_it_is_said_why(sample):
     held = data.ws2_like((14, 14), vacuum_fraction=0.5, random_state=3).signal.remove_zlp_ml(**FEW)
-    assert "check passed" in str(held.report) or "check FAILED" in str(held.report)
+    assert re.search("check (passed|doubtful|FAILED)", str(held.report))
     few = data.ws2_like((8, 8), random_state=3).signal.remove_zlp_ml(**FEW)
     assert "check not made: fewer than 20 vacuum pixels" in str(few.report)
 
