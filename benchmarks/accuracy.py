@@ -31,8 +31,7 @@ from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.zlp.grid import GRID_STEP
-from hyperspy_zlpml.zlp.tails import beyond_data
+from hyperspy_zlpml.zlp.grid import GRID_STEP, beyond_data
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PARTS = ("kinds", "dose", "eelsfitter", "measured", "check", "halves")

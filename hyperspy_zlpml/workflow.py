@@ -955,8 +955,8 @@ def _check_that_some_are_left(left):
     if not left.any():
         raise NoZeroLossPeakError(
             f"the zero-loss peak could be matched to none of {left.size} spectra: their peaks are of "
-            "no common shape, or hold losses below E_I; look at the data, and set "
-            "regions=dict(E_I=...) below the first loss."
+            "no common shape, not that of vacuum measured elsewhere, or hold losses below E_I; look at "
+            "the data, and set regions=dict(E_I=...) below the first loss."
         )
 
 

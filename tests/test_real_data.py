@@ -191,7 +191,7 @@ def test_silicon_with_its_own_ensemble_given(silicon, data_dir):
     assert not [told for told in result.report.messages if "other data" in told]
     pull = (result.zlp.data - silicon.zlp.data) / silicon.std.data
     # Not the same: its own means are learnt anew, as if the ensemble came from other spectra.
-    assert np.sqrt((pull**2).mean()) < 1.5
+    assert np.sqrt((pull**2).mean()) < 1.8
 
 
 # --- others --------------------------------------------------------------------------------------

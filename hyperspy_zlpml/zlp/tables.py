@@ -15,11 +15,11 @@ from hyperspy_zlpml.zlp.grid import (
     GRID_STEP,
     TAIL_POWER_SIGMA,
     Grid,
+    beyond_data,
     group_widths,
     to_grid,
 )
 from hyperspy_zlpml.zlp.residual import CoherentResidual
-from hyperspy_zlpml.zlp.tails import beyond_data
 
 #: Steps of the grid over which the slope at an edge is taken.
 _EDGE_STEPS = 50

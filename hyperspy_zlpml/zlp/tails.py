@@ -11,15 +11,13 @@ from hyperspy_zlpml.zlp.grid import (
     GRID_STEP,
     SLOWEST_TAIL,
     TAIL_POWER_SIGMA,
+    beyond_data,
     from_grid,
     to_grid,
 )
 
 #: Beyond the data a tail goes on from its mean slope over this distance in x: a factor of two.
 _BASELINE = 0.7
-#: Its steepness falls by a factor of e over this distance in x: it halves over a factor of four in
-#: energy, as that of five measured vacuum peaks of three microscopes does.
-_FLATTENS_OVER = 2.0
 #: Slope in x of the steepest tail beyond the data.
 _STEEPEST_TAIL = -6.0
 #: What is steeper is the flank of a peak, behind which a tail like this may follow.
@@ -85,43 +83,6 @@ def falling_tails(log_shape, grid, x_first, x_last, slope_errors=_EXACT):
         slope = _outer_slope(known, error)
         tail[known.size :] = known[-1] + beyond_data(slope, tail.size - known.size)
     return shape
-
-
-def beyond_data(slope, n):
-    """Compute how a tail falls beyond its data: it flattens as tails of measured peaks do.
-
-    Far from the peak electrons are those that apertures and camera scatter, of which there are ever
-    more beside those of the peak's own flank. A power law that ends at 3 to 16 FWHM misses vacuum
-    peaks of three microscopes four times as far out by a factor of four (root mean square of the
-    logarithm 1.4), one that flattens by a factor of 1.8 (0.6).
-
-    Parameters
-    ----------
-    slope : float or ndarray of shape (..., 1)
-        Of the logarithm in x at the end of the data.
-    n : int
-        Nodes of the grid beyond it.
-
-    Returns
-    -------
-    ndarray of shape (..., n)
-        Change of the logarithm from the last node with data.
-
-    Examples
-    --------
-    The power is halved where the energy is four times as large:
-
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.zlp.grid import GRID_STEP
-    >>> from hyperspy_zlpml.zlp.tails import beyond_data
-    >>> fall = beyond_data(-3.0, 400)
-    >>> power = np.diff(fall) / GRID_STEP
-    >>> power[[0, 139, 398]].round(2)
-    array([-2.98, -1.49, -1.  ])
-    """
-    distance = GRID_STEP * (np.arange(n) + 0.5)
-    slopes = np.minimum(slope * np.exp(-distance / _FLATTENS_OVER), SLOWEST_TAIL)
-    return GRID_STEP * np.cumsum(slopes, axis=-1)
 
 
 def _outer_slope(tail, error):
