@@ -42,7 +42,7 @@ def falling_tails(log_shape, grid, x_first, x_last, slope_errors=_EXACT):
 
     They begin there with the power of the outer part of the data: a cliff or a shelf at their very end
     is noise. One that the data leave uncertain is drawn to the square of the energy, by which most tails
-    fall. Farther out they flatten, see :func:`beyond_data`.
+    fall. Farther out they flatten, see :func:`~hyperspy_zlpml.zlp.grid.beyond_data`.
 
     Parameters
     ----------
