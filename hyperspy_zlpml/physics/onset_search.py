@@ -23,9 +23,10 @@ _RISEN = 4.0
 DETECTED = 16.0
 #: Losses this far below the lower end of a gap are not of its onset, FWHM: blurred it reaches less far.
 _CLEAR_OF_ONSET = 1.0
-#: Counts below an onset that only an error of the ZLP explains: more than this part of those above, and
-#: more than this many standard deviations, which one in twenty exceeds by chance.
-_MANY_BELOW, _DOUBTFUL = 0.25, 1.64
+#: Counts below an onset are many that are more than this part of those above.
+_MANY_BELOW = 0.25
+#: An error of the ZLP by more than this many standard deviations is doubtful: one in twenty by chance.
+_DOUBTFUL = 1.64
 #: Longest stretch below the onset that is fitted along, FWHM.
 _LONGEST_BELOW = 20.0
 #: Shapes of the search for the onset: any will do.
@@ -227,12 +228,13 @@ def has_losses_below(spectrum, lower):
 
 
 def _are_doubtful(below, above):
-    """Whether bins below an onset hold many counts, by those above and by their errors."""
+    """Whether bins below an onset hold many counts that are no noise, by those above and by their errors."""
     if not (below.energy.size and above.energy.size):
         return False
     many = below.signal.mean() > _MANY_BELOW * above.signal.mean()
-    error = np.sqrt(below.variance.sum() + (below.directions.sum(1) ** 2).sum())
-    return many and below.signal.sum() > _DOUBTFUL * error
+    counts, noise = below.signal.sum(), below.variance.sum()
+    error = np.sqrt(noise + (below.directions.sum(1) ** 2).sum())
+    return many and counts > max(_RISEN * np.sqrt(noise), _DOUBTFUL * error)
 
 
 def _stand_out(below):
