@@ -169,6 +169,12 @@ def test_silicon_plasmon(silicon):
     assert (np.abs(position - 16.7) < 0.6).mean() >= 0.95
 
 
+def test_silicon_has_no_gap_that_holds(silicon):
+    """It lies below E_I: what is found above is a later rise, and the peak is little known below it."""
+    found = silicon.band_gap(show_progressbar=False)
+    assert (found.reason.data == 0).mean() < 0.02
+
+
 def test_silicon_lazy_equals_eager(silicon, data_dir):
     lazy = load(data_dir, "si_16x16_200kV.dm3", lazy=True)
     result = remove(lazy)

@@ -23,6 +23,10 @@ _RISEN = 4.0
 DETECTED = 16.0
 #: Losses this far below the lower end of a gap are not of its onset, FWHM: blurred it reaches less far.
 _CLEAR_OF_ONSET = 1.0
+#: Counts below an onset are many that are more than this part of those above.
+_MANY_BELOW = 0.25
+#: An error of the ZLP by more than this many standard deviations is doubtful: one in twenty by chance.
+_DOUBTFUL = 1.64
 #: Longest stretch below the onset that is fitted along, FWHM.
 _LONGEST_BELOW = 20.0
 #: Shapes of the search for the onset: any will do.
@@ -203,10 +207,11 @@ def search(spectrum, highest):
 
 
 def has_losses_below(spectrum, lower):
-    """Whether losses stand out below an onset, by as much as an onset must by itself.
+    """Whether losses stand out below an onset, or may be what the onset is taken to be free of.
 
     A fit may take them for an error of the ZLP by several of its standard deviations where a clearer
-    onset lies above.
+    onset lies above. They stand out by as much as an onset must by itself; or the counts there are doubtful
+    and a good part of those above, so that the onset is where the ZLP is said to be wrong.
 
     Parameters
     ----------
@@ -219,11 +224,26 @@ def has_losses_below(spectrum, lower):
     bool
     """
     below = spectrum.until(lower - _CLEAR_OF_ONSET * spectrum.fwhm)
+    return _are_doubtful(below.bins, spectrum.bins.between(lower, np.inf)) or _stand_out(below)
+
+
+def _are_doubtful(below, above):
+    """Whether bins below an onset hold many counts that are no noise, by those above and by their errors."""
+    if not (below.energy.size and above.energy.size):
+        return False
+    many = below.signal.mean() > _MANY_BELOW * above.signal.mean()
+    counts, noise = below.signal.sum(), below.variance.sum()
+    error = np.sqrt(noise + (below.directions.sum(1) ** 2).sum())
+    return many and counts > max(_RISEN * np.sqrt(noise), _DOUBTFUL * error)
+
+
+def _stand_out(below):
+    """Whether an onset among the bins is better than none by as much as it must be."""
     if below.bins.energy.size < FEWEST_BINS:
         return False
-    span = below.bins.energy[-1] - spectrum.lowest
-    fineness = max(COARSE * spectrum.fwhm, span / _MOST_COARSE)
-    grid = onset_grid(below.bins, spectrum.lowest, below.bins.energy[-1], fineness)
+    span = below.bins.energy[-1] - below.lowest
+    fineness = max(COARSE * below.fwhm, span / _MOST_COARSE)
+    grid = onset_grid(below.bins, below.lowest, below.bins.energy[-1], fineness)
     shapes = replace(below, end=np.inf).templates(grid, _SEARCHED)
     fits = fit(below.bins, shapes, [below.bins.energy.size])
     return fits.none[0] - fits.chi2.min() > DETECTED

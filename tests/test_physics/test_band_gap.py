@@ -129,12 +129,13 @@ def test_peaks_in_the_gap_are_a_misfit_or_widen_the_error():
     assert gap.reason[0] == Reason.MISFIT or gap.std[0] > 0.1
 
 
-def test_losses_below_an_onset_are_told():
-    """A weak onset that an error of the ZLP may explain at six of its standard deviations."""
+@pytest.mark.parametrize("n_errors", [2.5, 6])
+def test_losses_below_an_onset_are_told(n_errors):
+    """A weak onset that an error of the ZLP explains at some of its standard deviations."""
     energy = axis()
     below = blurred(energy, onset(2.0, 0.5, height=300.0), 0.05)
     losses = make_losses(spectrum(gap=6.0) + below, noise=20.0)
-    as_below = below * (energy > 0) / 6
+    as_below = below * (energy > 0) / n_errors
     doubted = replace(
         losses, directions=np.concatenate([losses.directions, as_below[None, None]], 1)
     )
@@ -143,6 +144,18 @@ def test_losses_below_an_onset_are_told():
     assert alone.reason[0] == Reason.NONE
     assert above.lower[0] > 5
     assert above.reason[0] == Reason.MISFIT
+
+
+def test_an_error_of_the_zlp_is_seldom_taken_for_losses_below():
+    """Stated: one in twenty, where it is as large as the losses and as said."""
+    energy, rng, n = axis(), np.random.default_rng(0), 200
+    error = 300 * np.exp(-np.clip(energy, 0, None) / 2.5) * np.ones((n, 1, 1))
+    losses = make_losses(spectrum(gap=6.0), noise=20.0, n=n)
+    off = rng.standard_normal((n, 1)) * error[:, 0]
+    wrong = replace(losses, counts=losses.counts + off, directions=error)
+    gap = found(wrong, 0.5, left=1.8, right=8.0)
+    assert (gap.lower > 5).mean() > 0.9
+    assert (gap.reason == Reason.MISFIT).mean() < 0.05 + 3 * np.sqrt(0.05 / n)
 
 
 def test_a_gap_that_may_be_too_near_is_told():

@@ -232,7 +232,11 @@ def test_curve_and_figures(found):
     vacuum = tuple(int(i) for i in np.argwhere(np.isnan(found.gap.value.data))[0][::-1])
     assert np.isnan(found.curve(vacuum).data).all()
     assert len(found.plot()) > 1
-    assert "gap" in found.plot_fit(place)[0].get_title()
+    (axes,) = found.plot_fit(place)
+    assert "gap" in axes.get_title()
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    best = found._gap_of(np.ravel_multi_index(place[::-1], found.gap.value.data.shape)).best
+    assert f"onset: best single shape, $E_g$ = {best:.4g} eV" in legend
     assert "no gap" in found.plot_fit(vacuum)[0].get_title()
     (line,) = found.plot_line(4)
     assert line.lines

@@ -59,7 +59,9 @@ def plot_fit(found, place, indices):
     axes.plot(energy[shown], left[shown], color=_LEFT, lw=0.8, label="losses")
     band = {"color": _LEFT, "alpha": 0.25, "lw": 0, "label": "error of the ZLP"}
     axes.fill_between(energy[shown], (left - std)[shown], (left + std)[shown], **band)
-    axes.plot(energy[shown], onset.rise[shown], color=_ONSET, lw=1.8, label="onset")
+    units = found._removal._like.axes_manager.signal_axes[0].units
+    begins = _onset_label(gap.best / factor, units)
+    axes.plot(energy[shown], onset.rise[shown], color=_ONSET, lw=1.8, label=begins)
     for name, (words, style) in _ALONG.items():
         axes.plot(energy[shown], getattr(onset, name)[shown], label=words, **style)
     _draw_gap(axes, gap, factor)
@@ -67,7 +69,6 @@ def plot_fit(found, place, indices):
     if beyond.any():  # closer to the peak its noise would decide
         axes.set_ylim(*_scale(np.concatenate([left[beyond], onset.total[beyond], [0.0]])))
     axes.axhline(0, color="k", lw=0.6)
-    units = found._removal._like.axes_manager.signal_axes[0].units
     axes.set(xlabel=f"Energy from the peak ({units})", ylabel="Counts, ZLP removed")
     axes.legend(fontsize=8)
     return list(figure.axes)
@@ -81,6 +82,11 @@ def _title(found, place, indices):
     units = found._removal._like.axes_manager.signal_axes[0].units
     number = f"gap {gap:.4g} +- {error:.2g} {units}" if np.isfinite(gap) else "no gap"
     return f"{name}{number}" + (f"\n{reason.text}" if reason else "")
+
+
+def _onset_label(best, units):
+    """Say that the curve is one shape with its own onset, where the gap is what all shapes say."""
+    return f"onset: best single shape, $E_g$ = {best:.4g} {units}" if np.isfinite(best) else "onset"
 
 
 def _scale(values):
