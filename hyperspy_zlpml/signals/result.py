@@ -493,9 +493,19 @@ class ZLPRemoval(
         Returns
         -------
         list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the result was loaded without the signal that the ZLP was removed from.
         """
         from hyperspy_zlpml.signals.figures import plot_removal
 
+        if not self.removed.has_counts:
+            raise ValueError(
+                "plot: expected the spectra that the ZLP was removed from, which it draws, got none; load the "
+                "result with them, load_removal(directory, signal=s), or plot what was saved, r.subtracted.plot()."
+            )
         return plot_removal(self, indices)
 
     def plot_regions(self, left=None, right=None):
