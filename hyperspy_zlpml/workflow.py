@@ -13,7 +13,7 @@ take, as arrays, and need no HyperSpy. :func:`remove` is the method itself and r
 6. subtract, where results are asked for (:class:`.RemovedZLP`)
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from hyperspy_zlpml.arguments import (
 )
 from hyperspy_zlpml.compute import one_blas_thread
 from hyperspy_zlpml.compute.progress import training_steps
-from hyperspy_zlpml.compute.user_warnings import each_warning_once, warn_of_all
+from hyperspy_zlpml.compute.user_warnings import each_warning_once, warn_of_all, warn_user
 from hyperspy_zlpml.ensemble.conditions import check_conditions, condition_values
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Origin
@@ -102,6 +102,8 @@ _RECORDED = (
 )
 #: Arguments whose place settings take.
 _IN_SETTINGS = ("n_clusters", "replica_kind")
+#: Arguments that only a training uses.
+_OF_TRAINING = ("n_replicas", "replica_kind", "device")
 
 
 # --- what is asked for, and what is returned -------------------------------------------------------
@@ -521,6 +523,7 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
         check_device(options.device)
     else:
         ensemble = _at_setting_of(ensemble, spectra.microscope)
+        _warn_of_training_options(options)
     lazy = spectra.is_lazy if lazy_output is None else bool(lazy_output)
     with one_blas_thread, each_warning_once():
         first = look(spectra, options)
@@ -532,6 +535,16 @@ def remove(spectra, options, ensemble=None, lazy_output=None):
             removed, lost = fit_and_subtract(first, options, ensemble, lazy)
             left_out = left_out | lost
     return removed
+
+
+def _warn_of_training_options(options):
+    """Warn of options of a training that were given where nothing is trained."""
+    defaults = {one.name: one.default for one in fields(Options)}
+    given = [name for name in _OF_TRAINING if getattr(options, name) != defaults[name]]
+    if given:
+        warn_user(
+            f"{', '.join(given)}: without effect beside ensemble, for nothing is trained; leave out."
+        )
 
 
 def fit_and_subtract(first, options, ensemble=None, lazy=False):

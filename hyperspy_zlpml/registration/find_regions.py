@@ -12,6 +12,7 @@ import numpy as np
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.registration.spill import spilled_losses
+from hyperspy_zlpml.registration.thickness import why_no_thickness
 from hyperspy_zlpml.registration.variation import MOST_MODES, cluster_spectra, shape_modes
 from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_thickness, tail_from
 from hyperspy_zlpml.statistics import Range
@@ -312,10 +313,11 @@ def describe_tail_of(peaks):
     limit = peaks.extrapolated_from * np.exp(peaks.log_fwhm.mean)
     if peaks.tail_is_known:
         return describe_tail(PURE_FRACTION * limit, len(peaks.label))
-    return describe_tail(limit, None)
+    pure = replace(peaks, extrapolated_from=PURE_FRACTION * peaks.extrapolated_from)
+    return describe_tail(limit, None, why_no_thickness(pure))
 
 
-def describe_tail(limit, n_spectra):
+def describe_tail(limit, n_spectra, why=""):
     """Say how the tail of the ZLP was found without vacuum.
 
     Parameters
@@ -324,6 +326,8 @@ def describe_tail(limit, n_spectra):
         Energy from the peak, eV, beyond which no spectrum shows it by itself.
     n_spectra : int or None
         Spectra extrapolated to zero thickness; None where they do not show it.
+    why : str
+        Why they do not.
 
     Returns
     -------
@@ -336,7 +340,10 @@ def describe_tail(limit, n_spectra):
     'beyond 1.18 eV extrapolated to zero thickness from 100 spectra'
     >>> describe_tail(1.973, n_spectra=None)
     'beyond 1.97 eV the gain side, raised to join the loss side: a guess'
+    >>> describe_tail(1.973, None, "there is one spectrum")[-34:]
+    'a guess, for there is one spectrum'
     """
     if n_spectra is None:
-        return f"beyond {limit:.3g} eV the gain side, raised to join the loss side: {GUESS}"
+        cause = f", for {why}" if why else ""
+        return f"beyond {limit:.3g} eV the gain side, raised to join the loss side: {GUESS}{cause}"
     return f"beyond {limit:.3g} eV extrapolated to zero thickness from {n_spectra} spectra"

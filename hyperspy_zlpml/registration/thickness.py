@@ -35,6 +35,16 @@ _END_OF_AXIS = 1 / 16
 _FALLEN_OFF = 0.5
 #: Mean free paths seen that tell thickness even where the axis ends before losses fall off.
 _LEAST_SEEN = 0.2
+#: Said of fewer spectra than show anything.
+_TOO_FEW = (
+    f"there are too few spectra (at least {_FEWEST} pixels of several thicknesses would tell it)"
+)
+#: Said of an axis that ends before the far losses do.
+_AXIS_ENDS = "the axis ends before the losses have fallen off (one up to the plasmon would tell it)"
+#: Said of far losses that the tail of the peak hides.
+_TOO_WEAK = "far losses are too weak to tell thickness (pixels that scatter more would tell it)"
+#: Said of pixels that scatter alike.
+_TOO_EQUAL = "the spectra are of one thickness (pixels of other thicknesses would tell it)"
 
 
 @dataclass(frozen=True)
@@ -151,12 +161,36 @@ def relative_thickness(peaks, tail_errors=0.0):
         None where the losses are too few or too equal to measure thickness, or most of them lie
         beyond the axis.
     """
+    found = _thickness_or_why(peaks, tail_errors)
+    return None if isinstance(found, str) else found
+
+
+def why_no_thickness(peaks):
+    """Say why spectra do not tell their thickness, and which would.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+
+    Returns
+    -------
+    str
+        Empty where they do.
+    """
+    found = _thickness_or_why(peaks, 0.0)
+    return found if isinstance(found, str) else ""
+
+
+def _thickness_or_why(peaks, tail_errors):
+    """Measure the thickness, or say why it cannot be measured."""
     u = peaks.u.mean(0)
     complete = peaks.spectra.complete
     seen = (u > peaks.extrapolated_from) & (complete.mean(0) > _MOST_COMPLETE)
     far = seen & (u > _FAR * peaks.extrapolated_from)
-    if far.sum() < _FEWEST_GROUPS or len(peaks.label) < _FEWEST:
-        return None
+    if len(peaks.label) < _FEWEST:
+        return _TOO_FEW
+    if far.sum() < _FEWEST_GROUPS:
+        return _AXIS_ENDS
     shape = np.exp(peaks.grid.interpolate(peaks.log_reference, peaks.u))
     error = np.minimum(peaks.reference_error(u), _LARGEST_TAIL_ERROR)
     n_channels = peaks.spectra.n_channels
@@ -164,7 +198,7 @@ def relative_thickness(peaks, tail_errors=0.0):
     losses = _completed(u, counts - shape * np.exp(tail_errors * error), complete, seen)
     tail = (n_channels * shape.mean(0) * np.exp(tail_errors * error))[far].sum()
     if np.median((losses * n_channels)[:, far].sum(-1)) < _LEAST_FAR_LOSSES * tail:
-        return None
+        return _TOO_WEAK
     # In units of the electrons without loss, per FWHM of the mean peak: energies are the same in all.
     width = peaks.matched.fwhm / peaks.matched.fwhm.mean()
     area = trapezoid(np.exp(peaks.log_reference), peaks.grid.u) * width[:, None]
@@ -173,11 +207,11 @@ def relative_thickness(peaks, tail_errors=0.0):
     once = scattered_once(all_losses)
     once_far = once[:, edges[1:] > _FAR * peaks.extrapolated_from]
     if not tells_thickness(once_far.mean(0)):
-        return None
+        return _AXIS_ENDS
     thickness = once_far.sum(-1)
     low, high = np.percentile(thickness, [5, 95])
     if not 0 < low * _LEAST_RANGE < high:
-        return None
+        return _TOO_EQUAL
     over_zlp = width[:, None] / shape
     plural = _density_at(u, edges, all_losses - once) * area / shape
     return RelativeThickness(

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -24,6 +25,24 @@ from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
 _LOOKED_AT = 512
 #: A window of one channel is this fraction less than one by rounding at most.
 _ROUNDING = 1e-6
+
+
+class Units(NamedTuple):
+    """Units of energies as errors name them.
+
+    Attributes
+    ----------
+    name : str
+    ev : float
+        eV in one.
+    """
+
+    name: str
+    ev: float
+
+
+#: Units of all energies within the method.
+EV = Units("eV", 1.0)
 
 
 @dataclass(frozen=True)
@@ -257,7 +276,7 @@ class Application:
         )
         return [self.on_all_channels(values) for values in draws.values()]
 
-    def integrate(self, data, posterior, window, show_progressbar=False):
+    def integrate(self, data, posterior, window, units=EV):
         """Integrate the subtracted signal of all spectra between two energies.
 
         Parameters
@@ -267,7 +286,8 @@ class Application:
         posterior : ndarray or dask array of shape (..., n_numbers)
         window : Range
             Energies from the peak of each spectrum, eV.
-        show_progressbar : bool
+        units : Units
+            Those that errors name.
 
         Returns
         -------
@@ -281,7 +301,7 @@ class Application:
             If no axis holds the window, it is narrower than a channel, or its ends are not in order.
         """
         check_window(window.low, window.high)
-        check_width(window, self.subtraction.energy)
+        check_width(window, self.subtraction.energy, units)
         found = map_spectra(
             partial(self.subtraction.integrate_packed, window=window),
             data,
@@ -290,13 +310,13 @@ class Application:
             width=len(fields(Integrals)),
             dtype=float,
             lazy=False,
-            show_progressbar=show_progressbar,
+            show_progressbar=False,
             title="Integrating",
         )["integrals"]
         if np.isnan(found).all():
             raise ValueError(
                 "left, right: expected energies on the axis, "
-                f"got {window.low:g} to {window.high:g} eV from the peak."
+                f"got {window.low / units.ev:g} to {window.high / units.ev:g} {units.name} from the peak."
             )
         return Integrals.unstack(found)
 
@@ -511,7 +531,7 @@ def channel_range(image):
     return Range(int(channels.min()), int(channels.max()))
 
 
-def check_width(window, energy):
+def check_width(window, energy, units=EV):
     """Raise ValueError where a window is narrower than a channel: it may hold none.
 
     Parameters
@@ -520,6 +540,8 @@ def check_width(window, energy):
         eV.
     energy : ndarray of shape (n_energy,)
         Of the channels, eV.
+    units : Units
+        Those that the error names.
 
     Raises
     ------
@@ -539,7 +561,8 @@ def check_width(window, energy):
     width = window.high - window.low
     if width < step * (1 - _ROUNDING):
         raise ValueError(
-            f"left, right: expected at least a channel ({step:.4g} eV) apart, got {width:.4g} eV."
+            f"left, right: expected at least a channel ({step / units.ev:.4g} {units.name}) apart, "
+            f"got {width / units.ev:.4g} {units.name}."
         )
 
 

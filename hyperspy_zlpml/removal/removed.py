@@ -12,6 +12,7 @@ from hyperspy_zlpml.compute import compute, take_spectra
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.spectra import Spectra
 from hyperspy_zlpml.physics.losses import Losses
+from hyperspy_zlpml.removal.application import EV
 from hyperspy_zlpml.removal.evaluation import OF_MODEL, RESULTS
 from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.report import Report
@@ -285,9 +286,12 @@ class RemovedZLP:
         -----
         Reads whole spectra, block by block, in a pass of its own.
         """
+        return self._integrals(Range(left, right))
+
+    def _integrals(self, window, units=EV):
+        """Integrate between two energies in eV, which errors name in other units."""
         self._check_counts(["integrals"])
-        window = Range(left, right)
-        return self.application.integrate(self.spectra.counts, self.posterior, window)
+        return self.application.integrate(self.spectra.counts, self.posterior, window, units)
 
     def map_losses(self, function, width, *others, **options):
         """Apply a function of what is left of spectra, and of the errors of their ZLPs, to all.

@@ -177,8 +177,7 @@ class Report:
             found.append(
                 f"no vacuum is known and the spectra do not tell the tail of the ZLP: {self.tail}. "
                 "It can be wrong by a factor of two, and the band is as wide as measured peaks differ; "
-                "give an axis up to the plasmon, or vacuum=... if you can (True where every "
-                "pixel is vacuum), or regions=dict(E_I=...)."
+                "give vacuum=... if you can (True where every pixel is vacuum), or regions=dict(E_I=...)."
             )
         return found
 

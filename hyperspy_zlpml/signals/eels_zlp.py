@@ -72,8 +72,8 @@ class EELSZLPSpectrum(EELSSpectrum):
         ensemble : Ensemble, optional
             Trained before, by :meth:`train_zlp_ml`, or from :func:`hyperspy_zlpml.load`. Nothing is
             trained then: the shapes of the peak are those of the ensemble, everything else is found
-            in the image: ``n_replicas``, ``replica_kind``, ``device``, and ``settings`` but for its
-            ``n_clusters``, have no effect. One trained with conditions is used at the setting that
+            in the image: ``n_replicas``, ``replica_kind``, ``device`` (a warning says so), and ``settings``
+            but for its ``n_clusters``, have no effect. One trained with conditions is used at the setting that
             the metadata tell, unless ``ensemble.at(...)`` chose one.
         confidence : float
             Probability inside the band of ``lower`` and ``upper``.

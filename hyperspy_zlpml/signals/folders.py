@@ -14,12 +14,20 @@ Nothing is waited for to reach the disk: after a power cut the file system decid
 
 import contextlib
 import ctypes
+import json
 import os
+import re
 import shutil
 import sys
 import uuid
 from itertools import chain
 
+#: Name of the folder of a removal where none is given.
+REMOVAL = "zlp_removal"
+#: Files that tell what a folder holds: a removal, or maps.
+_OF_REMOVAL, _OF_MAPS = "model.safetensors", "result.json"
+#: Beginnings of words within the name of a class.
+_WORDS = re.compile("(?<=[a-z])(?=[A-Z])")
 #: Ends, before a random one, of the names of folders that are not finished or not wanted any more.
 _UNFINISHED = "unfinished-"
 #: The same of the old folder while it and the new one change places in two steps.
@@ -29,6 +37,47 @@ _AT_FDCWD = {"linux": -100, "darwin": -2}
 _EXCHANGE = 2
 #: Call that exchanges two names.
 _CALLS = {"linux": "renameat2", "darwin": "renameatx_np"}
+
+
+def name_of_folder(kind):
+    """Name a folder after the class of a result.
+
+    Parameters
+    ----------
+    kind : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.signals.folders import name_of_folder
+    >>> name_of_folder("BandGap")
+    'band_gap'
+    """
+    return _WORDS.sub("_", kind).lower()
+
+
+def kind_of(directory):
+    """Say what a folder holds, as far as its files tell.
+
+    Parameters
+    ----------
+    directory : Path
+
+    Returns
+    -------
+    str
+        ``REMOVAL``, the like of "band_gap" for maps, or "" where it holds neither.
+    """
+    if (directory / _OF_REMOVAL).is_file():
+        return REMOVAL
+    try:
+        record = json.loads((directory / _OF_MAPS).read_bytes())["result"]["record"]
+        return name_of_folder(record)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def unfinished(directory):

@@ -20,6 +20,7 @@ from hyperspy_zlpml.removal.posterior import Posterior, weighted_sums
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.stored import from_file
 from hyperspy_zlpml.signals.arrays import one_at_a_signal, spectra_of
+from hyperspy_zlpml.signals.folders import REMOVAL, kind_of
 from hyperspy_zlpml.signals.result import ZLPRemoval
 from hyperspy_zlpml.signals.wrapping import blank_array
 from hyperspy_zlpml.zlp.matching import KnownPeaks
@@ -88,6 +89,10 @@ def load_removal(directory, signal=None):
         raise RemovalFileError(
             f"{directory}: expected the folder that r.save wrote, got a file; ensembles are read by "
             "hyperspy_zlpml.load, spectra and maps by hyperspy.api.load."
+        )
+    if kind_of(directory) not in ("", REMOVAL):
+        raise RemovalFileError(
+            f"{directory}: expected a removal, got maps; read them by hyperspy_zlpml.load_maps."
         )
     kept = from_file(directory / "model.safetensors")
     ensemble = load(directory / "ensemble.zlp")

@@ -15,7 +15,7 @@ from hyperspy_zlpml.compute import compute
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.ensemble.file import to_content
 from hyperspy_zlpml.removal import stored
-from hyperspy_zlpml.removal.application import check_window
+from hyperspy_zlpml.removal.application import EV, Units, check_window
 from hyperspy_zlpml.removal.removed import RemovedZLP, checked_names
 from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.following import Follower
@@ -31,6 +31,7 @@ from hyperspy_zlpml.signals.tools import ToolMethods
 from hyperspy_zlpml.signals.wrapping import (
     Slicer,
     blank_like,
+    check_pixels,
     map_like,
     numbers_like,
     peak_maps_like,
@@ -199,6 +200,7 @@ class ZLPRemoval(
 
     def _within(self, slices):
         """Take the result of some pixels; settings are read from the same signal as before."""
+        check_pixels(self._like, slices)
         like = self._like.inav[slices]
         removed = self.removed.within(self._like._get_array_slices(slices, True)[:-1])
         part = replace(
@@ -412,9 +414,17 @@ class ZLPRemoval(
             map_like(self._like, std, f"{of} error of {title}", quantity),
         )
 
+    @property
+    def _units(self):
+        """Units of the energy axis; eV where it says none."""
+        units = self._like.axes_manager.signal_axes[0].units
+        return units if isinstance(units, str) and units else EV.name
+
     def _integrals(self, left, right):
         check_window(left, right)
-        return self.removed.integrate(left * self._factor, right * self._factor)
+        window = Range(left * self._factor, right * self._factor)
+        units = Units(self._units, self._factor)
+        return self.removed._integrals(window, units)
 
     def save(self, directory, signals=("subtracted",), overwrite=None, show_progressbar=None):
         """Write the result into a folder of its own, to be read by :func:`hyperspy_zlpml.load_removal`.
@@ -493,9 +503,19 @@ class ZLPRemoval(
         Returns
         -------
         list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If the result was loaded without the signal that the ZLP was removed from.
         """
         from hyperspy_zlpml.signals.figures import plot_removal
 
+        if not self.removed.has_counts:
+            raise ValueError(
+                "plot: expected the spectra that the ZLP was removed from, which it draws, got none; load the "
+                "result with them, load_removal(directory, signal=s), or plot what was saved, r.subtracted.plot()."
+            )
         return plot_removal(self, indices)
 
     def plot_regions(self, left=None, right=None):
@@ -585,7 +605,8 @@ class ZLPRemoval(
         scan = self._application.scan(Range(left * self._factor, right * self._factor))
         if scan is None:
             raise ValueError(
-                f"left, right: expected energies on the axis, got {left:g} to {right:g} from the peak."
+                "left, right: expected energies on the axis, got "
+                f"{left:g} to {right:g} {self._units} from the peak."
             )
         return scan
 

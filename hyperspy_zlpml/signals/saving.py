@@ -20,7 +20,7 @@ from rsciio.utils.path import overwrite as ask_to_overwrite
 
 from hyperspy_zlpml.compute import store
 from hyperspy_zlpml.compute.lazy import reads_from
-from hyperspy_zlpml.signals.folders import clean_up, put_in_place, unfinished
+from hyperspy_zlpml.signals.folders import REMOVAL, clean_up, kind_of, put_in_place, unfinished
 
 #: Where a ``.zspy`` file keeps the noise variance of a signal.
 _VARIANCE = "metadata/Signal/Noise_properties/_sig_variance/data"
@@ -43,12 +43,21 @@ _OF_FILES = {
     ".zarr",
     ".zlp",
 }
+#: Files beside the signals of results.
+_BESIDE = {"report.txt", "ensemble.zlp", "model.safetensors", "summary.txt", "result.json"}
 #: What systems and earlier versions of this package leave in folders.
 _IGNORED = (".DS_Store", "Thumbs.db", ".unfinished-")
 
 
 def save_together(  # noqa: PLR0913
-    signals, files, directory, overwrite=None, *, show_progressbar=False, kinds=_OF_RESULTS
+    signals,
+    files,
+    directory,
+    overwrite=None,
+    *,
+    show_progressbar=False,
+    kinds=_OF_RESULTS,
+    title=REMOVAL,
 ):
     """Write signals and other files into a folder, each under its name.
 
@@ -69,6 +78,8 @@ def save_together(  # noqa: PLR0913
     show_progressbar : bool
     kinds : set of str
         Names that the signals of one that was written before may have; default those of removals.
+    title : str
+        What the result is, as a folder of its own may be called.
 
     Raises
     ------
@@ -85,7 +96,7 @@ def save_together(  # noqa: PLR0913
     directory.parent.mkdir(parents=True, exist_ok=True)
     clean_up(directory)
     _check_sources(signals, directory)
-    found = _checked_folder(directory, set(files), {*kinds, *signals})
+    found = _checked_folder(directory, set(files), {*kinds, *signals}, title)
     if found and not _may_replace(directory, overwrite):
         return
     aside = unfinished(directory)
@@ -111,7 +122,7 @@ def _check_name(directory):
         )
 
 
-def _checked_folder(directory, files, names):
+def _checked_folder(directory, files, names, title):
     """List what a folder holds; raise an error unless it is a result that may be replaced."""
     if directory.exists() and not directory.is_dir():
         raise FileExistsError(f"directory: expected a folder, got a file: {directory}.")
@@ -120,18 +131,31 @@ def _checked_folder(directory, files, names):
     spectra = {f"{name}.zspy" for name in names}
     others = sorted(found - files - spectra)
     if others or (found and not (files <= found and found & spectra)):
+        _check_kind(directory, others, title)
         raise FileExistsError(
             "directory: expected a new folder, an empty one, or one that holds a result and "
             f"nothing else, for all of it is replaced, got {directory} with "
             f"{', '.join(others[:3] or found)}. Give one of its own: "
-            f"{str(directory / 'zlp_removal')!r}."
+            f"{str(directory / title)!r}."
         )
     if Path.cwd().is_relative_to(directory):
         raise ValueError(
             f"directory: expected another folder than the working directory, got {directory}; "
-            "give a new name, for example 'zlp_removal'."
+            "give a new name, for example {title!r}."
         )
     return found
+
+
+def _check_kind(directory, others, title):
+    """Raise FileExistsError where all that a folder holds is a result of another kind."""
+    kind = kind_of(directory)
+    is_alone = all(name.endswith(".zspy") or name in _BESIDE for name in others)
+    if kind not in ("", title) and is_alone:
+        raise FileExistsError(
+            f"directory: expected a new folder, an empty one, or one that holds a {title}, got {directory}, "
+            f"which holds a result of another kind, {kind}. Give one of its own: "
+            f"{str(directory.with_name(f'{directory.name}_{title}'))!r}."
+        )
 
 
 def _check_sources(signals, directory):

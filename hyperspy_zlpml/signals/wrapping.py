@@ -146,6 +146,46 @@ class Slicer:
         return self._cut(slices)
 
 
+def check_pixels(signal, slices):
+    """Raise IndexError, with the axes named in the order of HyperSpy, where there are no such pixels.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+    slices : int, float, str, slice, ROI, or tuple of these
+        As ``inav`` of HyperSpy takes them.
+
+    Raises
+    ------
+    IndexError
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.data import ws2_like
+    >>> from hyperspy_zlpml.signals.wrapping import check_pixels
+    >>> s = ws2_like((4, 3), n_channels=256, random_state=0).signal
+    >>> check_pixels(s, (3, 2))
+    >>> check_pixels(s, (2, 3))
+    Traceback (most recent call last):
+    IndexError: inav: expected pixels 0 to 2 of axis 1 (y), got 3.
+    """
+    axes = signal.axes_manager.navigation_axes
+    given = list(slices) if isinstance(slices, (tuple, list, np.ndarray)) else [slices]
+    places = [place for place, one in enumerate(given) if one is Ellipsis]
+    if len(given) - len(places) > len(axes):
+        order = ", ".join(str(axis.name) for axis in axes) or "none, for it is a single spectrum"
+        raise IndexError(f"inav: expected at most one for each axis ({order}), got {len(given)}.")
+    if places:
+        missing = [slice(None)] * (len(axes) - len(given) + 1)
+        given[places[0] : places[0] + 1] = missing
+    for number, (one, axis) in enumerate(zip(given, axes, strict=False)):
+        is_index = isinstance(one, (int, np.integer))
+        if is_index and not -axis.size <= one < axis.size:
+            raise IndexError(
+                f"inav: expected pixels 0 to {axis.size - 1} of axis {number} ({axis.name}), got {one}."
+            )
+
+
 def cut_map(signal, slices):
     """Take some pixels of a map, or of spectra; a single number stays a map of one.
 
@@ -170,6 +210,7 @@ def cut_map(signal, slices):
     >>> cut_map(total, (1, 2))
     <BaseSignal, title: WS2-like flake total, dimensions: (1|)>
     """
+    check_pixels(signal, slices)
     part = signal.inav[slices]
     is_number = (
         not part.axes_manager.navigation_dimension and not signal.axes_manager.signal_dimension

@@ -532,5 +532,5 @@ def check_reach(limits, fwhm, end, ev_per_unit=1.0):
             raise ValueError(
                 f"regions: expected E_I between {nearest / ev_per_unit:.4g} (half the FWHM) "
                 f"and {end / ev_per_unit:.4g} (the end of the axis), "
-                f"got {value / ev_per_unit:.4g}."
+                f"got {value / ev_per_unit:.4g}, in the units of the axis from the peak."
             )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Thickness from single scattering: in proportion where all losses are not, wherever the axis ends."""
 
+import re
 from functools import cache
 from types import SimpleNamespace
 
@@ -9,7 +10,11 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import poisson
 
-from hyperspy_zlpml.registration.thickness import relative_thickness, scattered_once
+from hyperspy_zlpml.registration.thickness import (
+    relative_thickness,
+    scattered_once,
+    why_no_thickness,
+)
 from hyperspy_zlpml.registration.zero_thickness import at_zero_thickness
 from hyperspy_zlpml.zlp.grid import Grid
 
@@ -184,3 +189,24 @@ def test_spectra_that_do_not_tell_are_left_alone(case):
     peaks = registered(**case)
     assert relative_thickness(peaks) is None
     assert at_zero_thickness(peaks, np.zeros((0, peaks.u.shape[1]))) is None
+
+
+@pytest.mark.parametrize(
+    "thickness, said",
+    [
+        (np.linspace(0.2, 1.0, 20), "^$"),
+        (np.linspace(0.2, 1.0, 5), "too few spectra"),
+        (np.full(20, 0.5), "of one thickness"),
+        (np.linspace(1e-7, 2e-7, 20), "too weak"),
+    ],
+)
+def test_what_hides_the_thickness_is_named(thickness, said):
+    peaks = registered(thickness, tail=2e-5)
+    assert re.search(said, why_no_thickness(peaks))
+    assert (relative_thickness(peaks) is None) == bool(why_no_thickness(peaks))
+
+
+def test_an_axis_that_ends_too_early_is_named():
+    peaks = registered(np.linspace(0.02, 0.1, 20))
+    peaks.spectra.complete[:, peaks.u.mean(0) > 15] = False
+    assert "the axis ends before" in why_no_thickness(peaks)

@@ -6,6 +6,7 @@ A short part of ``benchmarks/fuzz_arguments.py``, from the same table, and what 
 
 import inspect
 import sys
+import warnings
 
 import hyperspy.api as hs
 import numpy as np
@@ -239,6 +240,18 @@ def test_record_of_before_is_replaced(small, small_removal, old):
     result = small.remove_zlp_ml(n_clusters=2, ensemble=small_removal.ensemble, random_state=0)
     expected = set(small_removal.zlp.metadata.ZLP_ML.as_dictionary())
     assert set(result.zlp.metadata.ZLP_ML.as_dictionary()) == expected
+
+
+def test_options_of_a_training_are_named_where_nothing_is_trained(small, small_removal):
+    ensemble = small_removal.ensemble
+    with pytest.warns(
+        UserWarning, match="^n_replicas, device: without effect beside ensemble"
+    ) as said:
+        small.remove_zlp_ml(n_clusters=2, ensemble=ensemble, n_replicas=10, device="cpu")
+    assert sum("without effect" in str(one.message) for one in said) == 1
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*without effect")
+        small.remove_zlp_ml(n_clusters=2, ensemble=ensemble)
 
 
 @pytest.mark.parametrize("name", ["remove_zlp_ml", "train_zlp_ml"])

@@ -204,6 +204,11 @@ def test_another_axis_is_refused(signal, folder):
         load_removal(folder, signal=moved)
 
 
+def test_a_plot_says_that_it_draws_spectra(folder):
+    with pytest.raises(ValueError, match="plot: expected the spectra .* which it draws, got none"):
+        load_removal(folder).plot()
+
+
 def test_a_folder_without_a_result_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected the model of a removal"):
         load_removal(tmp_path)

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from hyperspy_zlpml import RemovalFileError, load_maps
+from hyperspy_zlpml import RemovalFileError, load_maps, load_removal
 from hyperspy_zlpml.data import dielectric_phantom
 from hyperspy_zlpml.physics import Beam, Plasmon, Reason
 from hyperspy_zlpml.physics.cherenkov import with_retardation
@@ -258,9 +258,25 @@ def test_what_is_no_result_of_maps_is_refused(results, tmp_path):
         load_maps(tmp_path / "maps" / "result.json")
 
 
+def test_folders_of_a_removal_and_of_maps_are_told_apart(results, removal, tmp_path):
+    results["gap"].save(tmp_path / "maps")
+    removal.save(tmp_path / "r", signals=[])
+    with pytest.raises(RemovalFileError, match="got maps; read them by hyperspy_zlpml.load_maps"):
+        load_removal(tmp_path / "maps")
+    with pytest.raises(RemovalFileError, match="got a removal; read it by .*load_removal"):
+        load_maps(tmp_path / "r")
+    with pytest.raises(FileExistsError, match="another kind, band_gap.*maps_zlp_removal'"):
+        removal.save(tmp_path / "maps", overwrite=True)
+    with pytest.raises(FileExistsError, match="another kind, zlp_removal.*r_band_gap'"):
+        results["gap"].save(tmp_path / "r", overwrite=True)
+
+
 def test_other_folders_are_left_alone(results, tmp_path):
     results["t_over_lambda"].save(tmp_path / "maps")
-    with pytest.raises(FileExistsError, match="directory: expected a new folder"):
+    with pytest.raises(FileExistsError, match="of another kind, thickness.*maps_band_gap'"):
+        results["gap"].save(tmp_path / "maps", overwrite=True)
+    (tmp_path / "maps" / "notes.txt").touch()
+    with pytest.raises(FileExistsError, match="nothing else, for all.*band_gap'"):
         results["gap"].save(tmp_path / "maps", overwrite=True)
     with pytest.raises(ValueError, match="overwrite: expected True, False or None"):
         results["gap"].save(tmp_path / "other", overwrite="yes")

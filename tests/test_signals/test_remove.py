@@ -757,6 +757,45 @@ def test_integrate_refuses_a_window_narrower_than_a_channel(removal):
     assert (integral.data != 0).all()
 
 
+def test_integrate_names_the_units_of_the_axis(sample, removal):
+    signal = sample.signal.deepcopy()
+    axis = signal.axes_manager.signal_axes[0]
+    axis.units, axis.scale, axis.offset = "meV", 1e3 * axis.scale, 1e3 * axis.offset
+    result = signal.inav[:3, :1].remove_zlp_ml(ensemble=removal.ensemble)
+    with pytest.raises(ValueError, match=r"at least a channel \(25 meV\) apart, got 2 meV\."):
+        result.integrate(2, 4)
+    with pytest.raises(ValueError, match="on the axis, got 200000 to 300000 meV from the peak"):
+        result.integrate(200_000, 300_000)
+    with pytest.raises(ValueError, match="E_I between .* the axis.*, in the units of the axis"):
+        signal.inav[:3, :1].remove_zlp_ml(ensemble=removal.ensemble, regions={"E_I": 1.2})
+
+
+@pytest.mark.parametrize(
+    "place, said",
+    [
+        ((0, 50), r"pixels 0 to \d+ of axis 1 \(y\), got 50"),
+        ((50, 0), r"pixels 0 to \d+ of axis 0 \(x\), got 50"),
+        ((..., -51), r"of axis 1 \(y\), got -51"),
+        ((0, 0, 0), r"at most one for each axis \(x, y\), got 3"),
+    ],
+)
+def test_pixels_that_are_not_there_are_named_as_hyperspy_counts_them(removal, place, said):
+    with pytest.raises(IndexError, match=said):
+        removal.inav[place]
+    assert removal.inav[..., -1].clusters.data.shape == removal.clusters.inav[..., -1].data.shape
+
+
+@pytest.mark.parametrize("exponent", ["direct", 7])
+def test_exponents_of_gaps_are_named(removal, exponent):
+    with pytest.raises(ValueError, match=r"exponent: .* 0.5 \(direct gap\) or 1.5 \(indirect\)"):
+        removal.band_gap(exponent=exponent)
+
+
+def test_retardation_is_asked_for_by_itself(removal):
+    with pytest.raises(ValueError, match=r"retardation: .* by itself: r.retardation\(...\)"):
+        removal.maps(retardation={})
+
+
 # --- what one does with the parts ----------------------------------------------------------------
 
 

@@ -156,7 +156,11 @@ class BandGapMethods:
     def _gap_settings(self, exponent, left, right, own_response):
         """Check how gaps are searched for; energies in eV."""
         if exponent is not None:
-            exponent = arguments.within(exponent, "exponent", *_EXPONENTS)
+            low, high = _EXPONENTS
+            expected = f"a number from {low:g} to {high:g}, as 0.5 (direct gap) or 1.5 (indirect)"
+            exponent = arguments.number(
+                exponent, "exponent", expected, lambda one: low <= one <= high
+            )
         arguments.flag(own_response, "own_response")
         given = zip(("left", "right"), window_of(self, left, right), strict=True)
         self._check_above_limits(right)

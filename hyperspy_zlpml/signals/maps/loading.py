@@ -10,6 +10,7 @@ from hyperspy_zlpml.physics.kinematics import Beam
 from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
 from hyperspy_zlpml.removal.codec import RemovalFileError
 from hyperspy_zlpml.removal.provenance import fingerprint_of
+from hyperspy_zlpml.signals.folders import REMOVAL, kind_of
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.band_gap import BandGap
 from hyperspy_zlpml.signals.maps.components import Surroundings
@@ -95,6 +96,10 @@ def load_maps(directory, removal=None, lazy=False):
         raise RemovalFileError(
             f"{directory}: expected the folder that found.save wrote, got a file; single maps are read by "
             "hyperspy.api.load."
+        )
+    if kind_of(directory) == REMOVAL:
+        raise RemovalFileError(
+            f"{directory}: expected maps, got a removal; read it by hyperspy_zlpml.load_removal."
         )
     found, of = files.read(directory, _KNOWN, lazy)
     if removal is None:

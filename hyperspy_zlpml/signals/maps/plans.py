@@ -242,6 +242,11 @@ class MapMethods:
 
 def _check_method(name, given):
     """Raise ValueError unless it is a method that shares passes, with a dict of its arguments."""
+    if name == "retardation":
+        raise ValueError(
+            "retardation: expected none among methods that share a pass, for it reads no spectra but a "
+            "dielectric function or n; ask for it by itself: r.retardation(...)."
+        )
     if name not in METHODS:
         raise ValueError(f"{name}: expected one of {', '.join(METHODS)}.")
     if not isinstance(given, dict) or not all(isinstance(one, str) for one in given):

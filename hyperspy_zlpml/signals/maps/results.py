@@ -11,6 +11,7 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.provenance import fingerprint_of
+from hyperspy_zlpml.signals.folders import name_of_folder
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.native import Measured
 from hyperspy_zlpml.signals.maps.words import answers, has_legend, summary, title_of, units_of
@@ -132,6 +133,7 @@ class MapResult(MapRecord):
             overwrite=overwrite,
             show_progressbar=wants_progressbar(None),
             kinds=self._names(),
+            title=name_of_folder(type(self).__name__),
         )
 
     def _alone(self):
