@@ -120,6 +120,7 @@ def _solved(measured, material, given_error):
     total_variance = gain.total * (of_total**2 * measured.variance).sum(-1)
     columns = {
         "trusted_from": analysis.grid.energy[continuation.first],
+        "main_losses": analysis.grid.energy[-1] * continuation.plasmon,
         **_spectra(found, of_zlp, systematic, noise),
         **_numbers(found, of_zlp, systematic, total_variance, by_index=analysis.by_index),
         **_crossings(

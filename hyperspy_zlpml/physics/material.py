@@ -61,6 +61,7 @@ NUMBERS = (
     "falling_systematic",
     "falling_probability",
     "trusted_from",
+    "main_losses",
     "reason",
 )
 

@@ -39,6 +39,10 @@ COLUMNS = (
 _COLDEST = 20.0
 _HOTTEST = 20000.0
 _TRIED = 48
+#: Temperature above which nothing is solid, K, with a margin: carbides melt at some 4200 K. Gains that
+#: need more are no heat of a specimen. An error of the ZLP beneath electronic losses looks so: at 2 eV
+#: gains of a hundredth of the losses make 5000 K.
+_HOTTEST_SOLID = 5000.0
 #: Rounds in which filter and temperature improve each other, and Newton steps of each.
 _ROUNDS = 3
 _STEPS = 2
@@ -299,7 +303,8 @@ def _reasons(filtered, fitted, gains):
     because(chi2 > _LARGEST_CHI2, Reason.MISFIT)
     because(~(gains >= _SIGMAS), Reason.NOT_SIGNIFICANT)
     because(~(inverse >= _SIGMAS * error), Reason.NOT_SIGNIFICANT)
-    because((inverse <= ends[0] * 1.01) | (inverse >= ends[1] * 0.99), Reason.AT_EDGE)
+    too_hot = inverse <= max(ends[0] * 1.01, 1 / (BOLTZMANN * _HOTTEST_SOLID))
+    because(too_hot | (inverse >= ends[1] * 0.99), Reason.AT_EDGE)
     return reason
 
 

@@ -194,6 +194,23 @@ def log_ratio(losses):
         return np.log(total / peak), np.sqrt((change**2).sum(-1) + noise)
 
 
+def shows_nothing(losses):
+    """Tell where losses are known, but do not stand out of noise and the error of the ZLP.
+
+    Parameters
+    ----------
+    losses : Losses
+        Of n spectra.
+
+    Returns
+    -------
+    ndarray of float of shape (n, 1)
+        1 there, 0 where losses stand out or no limit is known above which they are told from the ZLP.
+    """
+    value, std = log_ratio(losses)
+    return (value <= _SIGNIFICANT * std).astype(float)[:, None]
+
+
 def _collected(single, beam):
     """Compute the part of the losses that the aperture lets through, in arbitrary units."""
     energy = np.maximum(single.distance, single.step)

@@ -300,6 +300,14 @@ def test_gains_without_losses_are_no_temperature():
     assert result["reason"][0] in (Reason.AT_EDGE, Reason.MISFIT, Reason.NOT_SIGNIFICANT)
 
 
+@pytest.mark.parametrize("temperature, reason", [(3000.0, Reason.NONE), (9000.0, Reason.AT_EDGE)])
+def test_gains_hotter_than_any_solid_are_no_temperature(temperature, reason):
+    result = found(film(temperature, n=20, seed=7011))
+    assert (result["reason"] == reason).all()
+    assert (np.isfinite(result["temperature"]) == (reason == Reason.NONE)).all()
+    assert (np.isfinite(result["highest"]) == (reason == Reason.NONE)).all()
+
+
 def test_gains_elsewhere_than_losses_do_not_fit():
     losses = film(600.0)
     pumped = 3e4 * np.exp(-0.5 * ((ENERGY + 0.15) / 0.004) ** 2)

@@ -98,15 +98,41 @@ def test_only_energies_up_to_the_right_count(sample, removal, dielectric, retard
     np.testing.assert_array_equal(partly.ratio.data, expected)
 
 
-def test_an_index_alone_warns(removal):
+def test_an_index_alone_warns(sample, removal):
+    specimen = sample.thickness.data > 0.1
     found = removal.retardation(n=1.45, n_error=0.01)
-    np.testing.assert_allclose(found.probability.data, 0.88, atol=0.01)
-    assert (found.reason.data == Reason.NONE).all()
-    assert (removal.retardation(n=1.45, n_error=0.01, confidence=0.8).reason.data == 9).all()
+    np.testing.assert_allclose(found.probability.data[specimen], 0.88, atol=0.01)
+    assert (found.reason.data[specimen] == Reason.NONE).all()
+    doubtful = removal.retardation(n=1.45, n_error=0.01, confidence=0.8)
+    assert (doubtful.reason.data[specimen] == Reason.RETARDED).all()
     assert np.isnan(found.energy.data).all()
     index = np.linspace(1.2, 3.0, 24).reshape(4, 6)
     found = removal.retardation(n=index)
-    np.testing.assert_array_equal(found.probability.data, index > np.sqrt(found.threshold))
+    is_fast = index > np.sqrt(found.threshold)
+    np.testing.assert_array_equal(found.probability.data[specimen], is_fast[specimen])
+
+
+def test_an_index_says_nothing_of_vacuum(sample, removal):
+    found = removal.retardation(n=2.62)
+    empty = sample.thickness.data == 0
+    assert empty.any()
+    assert (found.reason.data[empty] == Reason.NOT_SIGNIFICANT).all()
+    for name in ("probability", "excess.value"):
+        assert np.isnan(attrgetter(name)(found).data[empty]).all()
+    # Unless it is not taken for vacuum, and has no losses all the same.
+    kept = sample.signal.remove_zlp_ml(ensemble=removal.ensemble, vacuum=False, **REUSE)
+    again = kept.retardation(n=2.62)
+    assert not kept.vacuum.data.any()
+    assert (again.reason.data[empty] == Reason.NOT_SIGNIFICANT).mean() > 0.8
+
+
+def test_an_index_without_error_has_no_error_to_show(removal):
+    found = removal.retardation(n=2.62)
+    assert np.isfinite(found.excess.value.data).any()
+    assert np.isnan(found.excess.error).all()
+    assert "+-" not in found.excess.summary
+    assert len(found.plot()) >= 2
+    plt.close("all")
 
 
 def test_maps_are_native(retardation):

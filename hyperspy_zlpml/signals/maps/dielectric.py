@@ -21,6 +21,7 @@ from hyperspy_zlpml.signals.maps.given import check_unused, index_of, with_error
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.plans import Plan
 from hyperspy_zlpml.signals.maps.results import MapRecord, MapResult
+from hyperspy_zlpml.signals.maps.thickness import shares_of_films
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.wrapping import set_lazy
 from hyperspy_zlpml.statistics import Range
@@ -260,7 +261,9 @@ class DielectricMethods:
         ``std`` holds the counting noise and the directions in which the ZLP may be wrong (the choice of
         ``E_I`` among them). ``systematic`` holds ``n_error`` or ``thickness_error``, 10 % of W, 70 % of
         what was taken back below ``E_I``, and the resolution: by how much the answer
-        changes where the data are sharpened by the response, to second order. Errors are of first order,
+        changes where the data are sharpened by the response, to second order; that of a thickness from n also,
+        where neither ``surface`` nor ``relativistic`` takes it off, what a film adds to the losses of its
+        volume, as in :meth:`~hyperspy_zlpml.ZLPRemoval.thickness`. Errors are of first order,
         :math:`d\epsilon = -\epsilon^2 d(1/\epsilon)`: large where eps is.
 
         References
@@ -399,7 +402,17 @@ def _finished(removal, numbers, analysis):
     """Wrap everything."""
     spectra = {name: numbers[..., analysis.columns(name)] for name in SPECTRA}
     numbers = np.moveaxis(np.asarray(numbers[..., -len(NUMBERS) :]), -1, 0)
-    return _wrapped(removal, spectra, dict(zip(NUMBERS, numbers, strict=True)), analysis.grid)
+    numbers = dict(zip(NUMBERS, numbers, strict=True))
+    if analysis.by_index and not analysis.excess:
+        numbers["thickness_systematic"] = _with_losses_of_film(removal, numbers)
+    return _wrapped(removal, spectra, numbers, analysis.grid)
+
+
+def _with_losses_of_film(removal, numbers):
+    """Add what films lose beside their volume, where it was not taken off, to the error of thickness."""
+    thickness = numbers["thickness"]
+    _, share = shares_of_films(removal, numbers["main_losses"], numbers["index"], thickness)
+    return np.hypot(numbers["thickness_systematic"], thickness * share)
 
 
 def _wrapped(removal, spectra, numbers, grid):

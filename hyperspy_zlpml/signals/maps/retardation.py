@@ -18,6 +18,7 @@ from hyperspy_zlpml.physics.cherenkov import (
 )
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold
+from hyperspy_zlpml.physics.thickness import shows_nothing
 from hyperspy_zlpml.signals.maps.given import check_unused, index_of, numbers_of_pixels, parts_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.results import MapResult
@@ -40,7 +41,8 @@ class Retardation(MapResult):
         Probability that eps1 exceeds the threshold; 0 of a metal by its index alone.
     excess : Measured
         Largest eps1 less the threshold, negative where eps1 is below it everywhere, with the errors
-        of eps1, both parts of them; NaN where only n is known and it is that of a metal.
+        of eps1, both parts of them; NaN where only n is known and it is that of a metal. Errors are NaN
+        where n has none that is known.
     energy : BaseSignal
         Energy at which eps1 is largest, in the units of the axis; NaN where only n is known.
     ratio : BaseSignal
@@ -90,7 +92,7 @@ class RetardationMethods:
         n : float, map or Measured, optional
             Refractive index far below the losses, instead; infinite for a metal, which guides no
             light. One of the two is needed. It is enough to warn, since eps1 exceeds n\ :sup:`2`
-            below the first loss.
+            below the first loss. Vacuum has none, nor have pixels without losses that stand out.
         n_error : float or map
             One standard deviation of n.
         right : float, map or Measured, optional
@@ -135,13 +137,14 @@ class RetardationMethods:
         --------
         Electrons of 200 kV are faster than light in most semiconductors:
 
+        >>> import numpy as np
         >>> from hyperspy_zlpml.data import ws2_like
         >>> s = ws2_like((4, 4), n_channels=512, random_state=0).signal
         >>> r = s.remove_zlp_ml(
         ...     n_clusters=2, n_replicas=4, random_state=0, show_progressbar=False
         ... )
-        >>> found = r.retardation(n=3.4, n_error=0.1)
-        >>> round(found.threshold, 2), float(found.probability.data[0, 0])
+        >>> found = r.retardation(n=3.4, n_error=0.1, show_progressbar=False)
+        >>> round(found.threshold, 2), float(np.nanmin(found.probability.data))
         (2.07, 1.0)
         """
         beam = beam_of(self, "retardation")
@@ -149,10 +152,8 @@ class RetardationMethods:
         show_progressbar = wants_progressbar(show_progressbar)
         _check_one_given(dielectric, n, n_error)
         if dielectric is None:
-            index, error = index_of(self, n, n_error, above=0.0)
             check_unused(right, "right", "dielectric", default=None)
-            index = np.where(np.isnan(self.removed.fwhm), np.nan, index)
-            found = excess_of_index(index, parts_of(n, error), beam)
+            found, unknown = _by_index_alone(self, n, n_error, beam, show_progressbar)
         else:
             found = _excess_of(
                 self,
@@ -162,8 +163,27 @@ class RetardationMethods:
                 show_progressbar=show_progressbar,
             )
             found = with_index(found, _excess_by_index(dielectric, beam, found.excess.shape))
-        reasons = _reasons(self, found, dielectric, confidence)
+            unknown = np.reshape(dielectric.reason.data, found.probability.shape)
+        reasons = _reasons(self, found, unknown, confidence)
         return _wrapped(self, found, reasons, cherenkov_threshold(beam))
+
+
+def _by_index_alone(removal, n, n_error, beam, show_progressbar):
+    """Compute the excess that follows from a refractive index, and why pixels have none.
+
+    Vacuum has no index, nor is anything known of what shows no losses.
+    """
+    index, error = index_of(removal, n, n_error, above=0.0)
+    removed = removal.removed
+    options = {"lazy": False, "show_progressbar": show_progressbar, "title": "Looking for losses"}
+    is_empty = (removed.map_losses(shows_nothing, 1, **options)[..., 0] > 0) | removed.vacuum
+    unknown = np.where(np.isnan(index), Reason.NOT_GIVEN, Reason.NOT_SIGNIFICANT)
+    index = np.where(np.isnan(removed.fwhm) | is_empty, np.nan, index)
+    found = excess_of_index(index, parts_of(n, error), beam)
+    if not error.any():  # none was given: it is not known, not none
+        nothing = np.full_like(index, np.nan)
+        found = found._replace(std=nothing, systematic=nothing)
+    return found, unknown
 
 
 def _excess_by_index(dielectric, beam, shape):
@@ -235,12 +255,10 @@ def _columns(epsilon, std, systematic, window, out, energy, beam):
     out[0][:] = np.stack(found, -1)
 
 
-def _reasons(removal, found, dielectric, confidence):
+def _reasons(removal, found, unknown, confidence):
     """Tell which pixels are retarded, and why others have no answer."""
     left_out = np.isnan(removal.removed.fwhm)
-    unknown = np.where(left_out, np.nan, Reason.NOT_GIVEN)
-    if dielectric is not None:
-        unknown = np.reshape(dielectric.reason.data, found.probability.shape)
+    unknown = np.where(left_out, np.nan, unknown)
     reason = np.where(np.isfinite(found.probability) & ~left_out, Reason.NONE, unknown)
     return np.where(found.probability > confidence, Reason.RETARDED, reason)
 

@@ -96,7 +96,8 @@ class TemperatureMethods:
         temperature. Below five channels per FWHM the tail may follow the gains: the error is 20 %, and the
         reason ``TAIL_GUESSED``, its numbers to be read with care. The temperature is that of what scatters: electrons of a plasmon, or
         carriers that are excited, need not have that of the lattice. NaN, with a reason, where
-        gains, or 1/kT itself, are below three standard errors; ``highest`` then is all there is.
+        gains, or 1/kT itself, are below three standard errors (``highest`` then is all there is), or
+        heat would be above 5000 K, where nothing is solid.
         A gain that is not thermal (photons, a plasmon that was pumped) shows in ``reduced_chi2`` or as a
         temperature beyond belief.
 

@@ -363,7 +363,9 @@ def _as_maps(removal, numbers, scales, index):
     reason = found["reason"]
     if index is not None:
         reason = with_retardation(reason, *index, beam_of(removal, "n"))
-        shares = _shares(removal, found["main_losses"], index[0], estimates["by_index"].value)
+        shares = shares_of_films(
+            removal, found["main_losses"], index[0], estimates["by_index"].value
+        )
         # A mean free path is that of films, with all that they lose.
         # Where no index is known, nothing is known of the films, and t/lambda keeps the error that it had.
         relative = relative.scaled(1.0, np.nan_to_num(shares[0]))
@@ -388,8 +390,20 @@ def _as_maps(removal, numbers, scales, index):
     )
 
 
-def _shares(removal, main, index, thickness):
-    """Estimate by what part films lose more than their volume makes without retardation."""
+def shares_of_films(removal, main, index, thickness):
+    """Estimate by what part films lose more than their volume makes without retardation.
+
+    Parameters
+    ----------
+    removal : ZLPRemoval
+    main, index, thickness : ndarray of the navigation shape
+        Energy of the main losses, eV; refractive index; nm.
+
+    Returns
+    -------
+    of_all, of_sum_rule : ndarray of the navigation shape, or 0.0
+        See :func:`.film_shares`; 0 where nothing has a thickness.
+    """
     limits, main = (
         one[np.isfinite(one)] for one in (removal.removed.application.regions.E_I, main)
     )
