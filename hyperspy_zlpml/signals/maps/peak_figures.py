@@ -100,7 +100,7 @@ def _tried(fit, curves, indices):
         one[together.number] / fit._around.factor for one in (curves.position, curves.width)
     )
     name = _symbol(fit.peak) or "position"
-    return f": {name} {position:.4g}, width {width:.3g} {fit._units} are drawn"
+    return f"\n{name} {position:.4g}, width {width:.3g} {fit._units} are drawn"
 
 
 def _symbol(peak, before=""):
@@ -126,8 +126,11 @@ def _draw_fit(axes, fit, curves):
         if np.abs(values).max() > _SHOWN * np.abs(curves.losses).max():
             axes.plot(energy, values, label=words, **style)
     low, high = np.nanmin(curves.losses), np.nanmax(curves.losses)
-    room = 0.1 * max(high - low, np.finfo(float).tiny)
-    axes.set_ylim(min(low, np.min(curves.background)) - room, high + room)
+    height = max(high - low, np.finfo(float).tiny)
+    room = 0.1 * height
+    # Peaks that cancel each other may stand on a background far below all losses.
+    below = max(min(low, np.min(curves.background)), low - height)
+    axes.set_ylim(below - room, high + room)
 
 
 def _draw_position(axes, fit, indices):
