@@ -263,7 +263,7 @@ def test_what_is_drawn_of_a_pool_is_what_was_fitted(removal, pool):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"exponent": 0}, "exponent: expected a number from 0.1 to 5, got 0"),
+        ({"exponent": 0}, "exponent: expected a number from 0.1 to 5, as 0.5 .*, got 0"),
         ({"exponent": -0.5}, "exponent: expected a number"),
         ({"exponent": "direct"}, "exponent: expected a number"),
         ({"left": 2.5, "right": 1.5}, "right: expected more than left = 2.5 by at least 0.9"),
