@@ -214,7 +214,7 @@ def templates(bins, grid, shapes, response, end=np.inf):
     blurred = np.moveaxis(blurred, 0, 1).reshape(blurred.shape[1], -1)
     found = blurred[:, (part * layout.n_fft)[:, None] + place + start]
     if np.isfinite(end):
-        found = found - _from_above(bins, grid, shapes, response, end)
+        found = found - _from_above(bins, grid, shapes, response=response, end=end)
     level, rising = np.split(found, 2)
     return Templates(level, rising, np.divide.outer(shapes.growths, grid.energy))
 

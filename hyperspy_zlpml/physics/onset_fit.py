@@ -119,7 +119,13 @@ def fit(bins, shapes, n_bins, single=None):
     model = np.stack([shapes.level, shapes.rising]) / noise
     single = np.empty((0, noise.size)) if single is None else single / noise
     found = [
-        _fit_first(data[:n], model[..., :n], directions[:, :n], shapes.growth, single[:, :n])
+        _fit_first(
+            data[:n],
+            model[..., :n],
+            directions[:, :n],
+            growth=shapes.growth,
+            single=single[:, :n],
+        )
         for n in np.asarray(n_bins).tolist()
     ]
     chi2, none, height, log_determinant = (np.array(values) for values in zip(*found, strict=True))

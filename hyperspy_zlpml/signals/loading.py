@@ -85,15 +85,7 @@ def load_removal(directory, signal=None):
     directory = Path(arguments.path(directory, "directory"))
     if signal is not None:
         arguments.instance(signal, "signal", Signal1D)
-    if directory.is_file():
-        raise RemovalFileError(
-            f"{directory}: expected the folder that r.save wrote, got a file; ensembles are read by "
-            "hyperspy_zlpml.load, spectra and maps by hyperspy.api.load."
-        )
-    if kind_of(directory) not in ("", REMOVAL):
-        raise RemovalFileError(
-            f"{directory}: expected a removal, got maps; read them by hyperspy_zlpml.load_maps."
-        )
+    _check_directory(directory)
     kept = from_file(directory / "model.safetensors")
     ensemble = load(directory / "ensemble.zlp")
     with one_at_a_signal:
@@ -154,6 +146,19 @@ def _read(directory, name, lazy=False):
         return hs.load(str(file), lazy=lazy)
     except Exception as error:  # whatever a damaged file makes of its reader
         raise RemovalFileError(f"{file}: cannot be read: {str(error)[:200]}.") from error
+
+
+def _check_directory(directory):
+    """Raise RemovalFileError where something else than a removal was given."""
+    if directory.is_file():
+        raise RemovalFileError(
+            f"{directory}: expected the folder that r.save wrote, got a file; ensembles are read by "
+            "hyperspy_zlpml.load, spectra and maps by hyperspy.api.load."
+        )
+    if kind_of(directory) not in ("", REMOVAL):
+        raise RemovalFileError(
+            f"{directory}: expected a removal, got maps; read them by hyperspy_zlpml.load_maps."
+        )
 
 
 def _check_together(directory, kept, maps, posterior):

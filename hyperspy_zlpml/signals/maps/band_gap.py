@@ -30,7 +30,6 @@ from hyperspy_zlpml.signals.maps.given import (
     window_of,
 )
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
-from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
@@ -426,11 +425,7 @@ class BandGap(MapResult):
 
     def _pixel(self, indices):
         """Take navigation indices, those that are shown by default, and the number of the spectrum."""
-        shape = self._shape()
-        if indices is None:
-            known = np.isfinite(self.gap.value.data)
-            indices = pixel_shown(self.gap.value, known) if shape else ()
-        place = place_of(indices, shape)
+        shape, place = self._shape(), self._place_of(indices)
         return place[::-1], int(np.ravel_multi_index(place, shape)) if shape else 0
 
     def plot_fit(self, indices=None):

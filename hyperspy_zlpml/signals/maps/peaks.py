@@ -23,7 +23,6 @@ from hyperspy_zlpml.removal.pooling import losses_at
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
 from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
-from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
@@ -239,14 +238,6 @@ class PeakFit(MapResult):
         """Units of the energies."""
         return self._removal._like.axes_manager.signal_axes[0].units
 
-    def _pixel(self, indices):
-        """Take the place of a pixel in arrays, or that of the one that is shown by default."""
-        shape = self._of_removal().removed.shape[:-1]
-        if indices is None:
-            known = np.isfinite(self.position.value.data)
-            indices = pixel_shown(self.position.value, known) if shape else ()
-        return place_of(indices, shape)
-
     def plot_fit(self, indices=None):
         """Plot what is left of a pixel with the peak and all that is fitted to it, and what it misses.
 
@@ -270,7 +261,7 @@ class PeakFit(MapResult):
         """
         from hyperspy_zlpml.signals.maps.peak_figures import plot_fit
 
-        place = self._pixel(indices)
+        place = self._place_of(indices)
         losses = self._together.losses_at(place, self._removal.removed)
         return plot_fit(self, losses, place[::-1])
 

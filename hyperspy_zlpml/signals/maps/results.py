@@ -14,6 +14,7 @@ from hyperspy_zlpml.removal.provenance import fingerprint_of
 from hyperspy_zlpml.signals.folders import name_of_folder
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.signals.maps.words import answers, has_legend, summary, title_of, units_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.saving import save_together
@@ -149,6 +150,14 @@ class MapResult(MapRecord):
                 "read them by load_maps(directory, removal=r), r of load_removal(directory, signal=s)."
             )
         return self._removal
+
+    def _place_of(self, indices):
+        """Take the place of a pixel in arrays of the navigation shape; default the pixel that is shown."""
+        shape = self._of_removal().removed.shape[:-1]
+        if indices is None:
+            first = getattr(self, self._first).value
+            indices = pixel_shown(first, np.isfinite(first.data)) if shape else ()
+        return place_of(indices, shape)
 
     def _names(self):
         """List the names that files of such a result may have, whatever was asked for."""
