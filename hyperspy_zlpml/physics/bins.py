@@ -94,6 +94,7 @@ def binned(losses, row, low):
     used = slice(first, first + n_bins * n_channels)
 
     def mean(values):
+        """Average over the channels of each bin."""
         return values[..., used].reshape(values.shape[:-1] + (n_bins, n_channels)).mean(-1)
 
     return Bins(

@@ -199,6 +199,7 @@ def both_sides(losses, window):
     inside &= np.isfinite(np.take_along_axis(losses.variance, index, -1))
 
     def binned(values):
+        """Sum channels of one side into bins."""
         where, at = (inside, index) if values.ndim == 2 else (inside[:, None], index[:, None])
         taken = np.where(where, np.take_along_axis(values, at, -1), 0.0)
         return taken.reshape(*taken.shape[:-1], -1, window.n_together).sum(-1)

@@ -274,6 +274,7 @@ class _Likelihood:
         names = ("numbers", "value", "chi2", "weights", "gradient", "information", "missing")
 
         def chosen(mine, others):
+            """Take one's own numbers where they are better."""
             return np.where(is_mine.reshape((-1,) + (1,) * (mine.ndim - 1)), mine, others)
 
         return replace(
@@ -307,6 +308,7 @@ def _of_singles(gradient, curvature, precision, n_departures):
     """Compute what is gained where one departure may be large, as likely as none."""
 
     def evidence(precision):
+        """Compute the log evidence for a precision of the prior."""
         best = np.linalg.solve(curvature + np.diag(precision), gradient[..., None])[..., 0]
         return 0.5 * (gradient * best).sum(-1) - 0.5 * _log_volume(curvature, precision)
 

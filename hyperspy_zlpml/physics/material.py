@@ -407,6 +407,7 @@ def _sharpened(counts, losses, grid):
     response /= response.sum(-1, keepdims=True)
 
     def blurred(values):
+        """Blur by the response once."""
         # Losses go on beyond the end as they are there, and are none below zero.
         longer = np.pad(values, ((0, 0), (n_half, n_half)), constant_values=0.0)
         longer[:, grid.size + n_half :] = values[:, -1:]

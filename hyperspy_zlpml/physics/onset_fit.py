@@ -161,6 +161,7 @@ def _fit_first(data, model, directions, growth, single):
     data_along, model_along = directions @ data, model @ directions.T
 
     def product_of(one, other):
+        """Multiply two shapes, free of what the directions explain."""
         along = np.einsum("koq,koq->ko", model_along[one], model_along[other])
         return np.einsum("kob,kob->ko", model[one], model[other]) - along
 

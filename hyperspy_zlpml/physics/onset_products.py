@@ -288,6 +288,7 @@ def _padded(products, n_onsets):
     fill = _Products(products.energy[-1], NEVER, 0.0, 0.0)
 
     def complete(values, fill):
+        """Fill up the onsets that are missing."""
         width = [(0, missing)] + [(0, 0)] * (values.ndim - 1)
         return np.pad(values, width, constant_values=fill)
 

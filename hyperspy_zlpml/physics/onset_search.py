@@ -176,6 +176,7 @@ def risen(spectrum):
         return None
 
     def stretches(values):
+        """Sum over stretches of neighbouring bins."""
         return sliding_window_view(values, n, axis=-1).sum(-1)
 
     variance = stretches(bins.variance) + (stretches(bins.directions) ** 2).sum(0)

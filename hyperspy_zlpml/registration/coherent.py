@@ -163,6 +163,7 @@ def _divided(samples, matched, residual):
         pattern = 1 + residual.pattern if residual.pattern.size == sample.energy.size else 1.0
 
         def of_block(counts, centre, fwhm, energy=sample.energy, pattern=pattern):
+            """Divide the counts of some spectra."""
             u = (energy - centre[:, None]) / fwhm[:, None]
             return counts / ((1 + residual.at(u)) * pattern)
 

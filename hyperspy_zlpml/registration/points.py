@@ -95,6 +95,7 @@ def _points_of(sample, peaks, table, groups, first):
     cubic, before = Expansion.cubic(groups), -groups.edges[0]
 
     def of_block(rows):
+        """Collect the residuals of a block of spectra."""
         of_all = slice(rows.start + first, rows.stop + first)
         log_seen = _log_seen(table, peaks.select(of_all))
         by_channel = cubic(log_seen, out=np.empty((len(log_seen), cubic.n_channels)))
