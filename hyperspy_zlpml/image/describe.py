@@ -157,7 +157,7 @@ def describe_image(  # noqa: PLR0913
     '2 pixels could be vacuum or a thin film: no '
     """
     check_zero(energy, parameters)
-    sample = _Sample(parameters, index, np.asarray(counts)).usable()
+    sample = _Sample(parameters, index, np.asarray(counts), np.zeros(index.size, bool)).usable()
     _check_width(sample.peaks, energy)
     detector = describe_detector(sample.counts, energy, sample.peaks, noise)
     check_baseline(sample.counts - detector.pedestal, energy, detector.noise)
@@ -165,8 +165,8 @@ def describe_image(  # noqa: PLR0913
     if clean is not sample:
         detector = describe_detector(clean.counts, energy, clean.peaks, noise)
     index, counts = clean.index, clean.counts - detector.pedestal
-    as_measured = sample.counts[np.isin(sample.index, index)] - detector.pedestal
-    spiked = np.flatnonzero((as_measured != counts).any(-1))
+    spiked = np.flatnonzero(clean.spiked)
+    as_measured = sample.counts[np.isin(sample.index, index[spiked])]
     parameters = clean.parameters.without_pedestal(detector.pedestal, energy)
     if not (parameters.intensity[index] > 0).any():
         raise NoZeroLossPeakError(
@@ -184,7 +184,7 @@ def describe_image(  # noqa: PLR0913
         sample_index=index,
         sample_counts=counts,
         spiked=spiked,
-        spiked_counts=as_measured[spiked],
+        spiked_counts=as_measured - detector.pedestal,
         vacuum=vacuum & parameters.usable,
         vacuum_note=note,
     )
@@ -201,11 +201,14 @@ class _Sample:
     index : ndarray of int of shape (n_sample,)
     counts : ndarray of shape (n_sample, n_energy)
         As measured.
+    spiked : ndarray of bool of shape (n_sample,)
+        Spectra whose spikes were bridged.
     """
 
     parameters: PeakParameters
     index: np.ndarray
     counts: np.ndarray
+    spiked: np.ndarray
 
     @property
     def peaks(self):
@@ -218,7 +221,7 @@ class _Sample:
         if not good.any():
             raise NoZeroLossPeakError(_why_no_peak(self.parameters, edges_message(self.counts)))
         counts = np.asarray(self.counts[good], float)
-        return replace(self, index=self.index[good], counts=counts)
+        return replace(self, index=self.index[good], counts=counts, spiked=self.spiked[good])
 
 
 def _channels_per_fwhm(peaks, energy):
@@ -247,7 +250,8 @@ def _without_spikes(sample, energy, detector):
     counts = without_spikes(sample.counts, spikes)
     again = peak_parameters(counts[spiked], energy)
     rows, again = sample.index[spiked][again.usable], again.select(again.usable)
-    return replace(sample, parameters=sample.parameters.with_rows(rows, again), counts=counts)
+    parameters = sample.parameters.with_rows(rows, again)
+    return replace(sample, parameters=parameters, counts=counts, spiked=spiked)
 
 
 def _spikes(counts, width, noise):
@@ -279,6 +283,7 @@ def _left_out(sample, bad, status):
         parameters=sample.parameters.marked(sample.index[bad], status),
         index=sample.index[~bad],
         counts=sample.counts[~bad],
+        spiked=sample.spiked[~bad],
     )
 
 

@@ -3,8 +3,6 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from hyperspy_zlpml.image.noise import FROM_DATA, NoiseModel, estimate_noise
 from hyperspy_zlpml.image.pedestal import dark_level, estimate_pedestal, pedestal_by_intensity
 
@@ -60,7 +58,7 @@ def describe_detector(counts, energy, parameters, noise=None):
             note = f"{pedestal:.4g} counts per channel, from how the noise grows with the counts"
     if noise is None:
         noise = estimate_noise(counts - pedestal, energy, centre, fwhm)
-    if not noise.variance(np.median(counts[counts > 0])) > 0:
+    if not max(noise.gain, noise.readout) > 0:
         # Counts without noise are taken for electrons.
         noise = replace(noise, gain=1.0)
     if noise.source == FROM_DATA:

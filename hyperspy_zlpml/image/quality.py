@@ -112,7 +112,8 @@ def check_scale(counts):
     ValueError: counts: expected spectra whose highest counts lie between 1e-18 and 1e+18, got \
     1e+200; scale them, nothing else depends on it.
     """
-    highest = np.abs(counts[np.isfinite(counts).all(-1)]).max(-1)
+    highest = np.maximum(counts.max(-1), -counts.min(-1).astype(float))
+    highest = highest[np.isfinite(highest)]
     typical = np.median(highest[highest > 0]) if (highest > 0).any() else 1.0
     if not _SCALE.low < typical < _SCALE.high:
         raise ValueError(
