@@ -57,6 +57,9 @@ _SMOOTHING = 4.0
 _DEVIATION_SMOOTHING = 1.5
 #: Smallest ratio to the reference to which the tail may fall.
 _SMALLEST_RATIO = 0.05
+#: A mode whose score is one changes a ratio by about this much at most: what spectra say of it is
+#: little where their scores are hardly known.
+_LARGEST_RESPONSE = 1.0
 #: Relative error of the reference nearer to the peak than the tail that is read off.
 _CORE_ERROR = 3e-4
 
@@ -122,10 +125,13 @@ def extrapolate(ratios, complete, thickness, scores):
     blocks = np.arange(n_spectra) * min(_MOST_BLOCKS, n_spectra // 3) // n_spectra
     used, excess = complete, np.zeros(ratio.shape[1])
     size = np.maximum(losses, _THINNEST)
+    of_scores = slice(len(design) - 1 - len(scores), -1)
+    prior = np.zeros(len(design))
+    prior[of_scores] = _LARGEST_RESPONSE**-2
     for _ in range(_WEIGHT_STEPS):
         # Differences of pixels beyond noise grow with thickness.
         weight = np.where(used, 1 / (variance + excess * size**2), 0.0)
-        equations = _Equations.of(design, ratio, weight, blocks)
+        equations = _Equations.of(design, ratio, weight, blocks).with_prior(prior)
         solution = equations.solve()
         residual = ratio - np.einsum("kpg,gk->pg", design, solution)
         used = complete & _like_others(residual, variance, size)
@@ -137,7 +143,7 @@ def extrapolate(ratios, complete, thickness, scores):
     return ZeroThickness(
         ratio=line.ratio + bend.share * (parabola.ratio - line.ratio),
         deviations=np.vstack([deviations, bend.error]),
-        responses=solution[:, len(design) - 1 - len(scores) : -1].T,
+        responses=solution[:, of_scores].T,
     )
 
 
@@ -166,6 +172,10 @@ class _Equations(NamedTuple):
             normal.append(np.einsum("kpg,lpg->gkl", weighted, design[:, rows], optimize=True))
             right.append(np.einsum("kpg,pg->gk", weighted, ratio[rows]))
         return cls(np.stack(normal), np.stack(right))
+
+    def with_prior(self, information):
+        """Add what is known of the terms before, shared out to the blocks."""
+        return self._replace(normal=self.normal + np.diag(information) / len(self.normal))
 
     def without_last(self):
         """Leave out the last term."""

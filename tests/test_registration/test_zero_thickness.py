@@ -89,6 +89,18 @@ def test_what_modes_do_to_the_tail_is_told_apart_from_thickness():
     assert np.abs(blind.ratio - truth[0]).max() > 0.05
 
 
+def test_modes_that_noise_hides_do_not_move_the_tail():
+    """Scores of next to nothing, as of a mode that no spectrum shows, are no lever for noise."""
+    rng, relative = np.random.default_rng(5), thicknesses()
+    noisy = polynomial(relative, 1.0, 2.0) + 0.1 * rng.standard_normal((60, N_GROUPS))
+    scores = 1e-7 * rng.standard_normal((1, 60))
+    measured = ratios(noisy, np.full(noisy.shape, 0.1**2))
+    found = extrapolate(measured, EVERYWHERE, of(relative), scores)
+    without = extrapolate(measured, EVERYWHERE, of(relative), NO_SCORES)
+    assert np.abs(found.responses).max() < 1e-3
+    np.testing.assert_allclose(found.ratio, without.ratio, atol=1e-6)
+
+
 def test_points_beyond_an_axis_do_not_count():
     losses, truth = thicknesses(), coefficients()
     ratio = polynomial(losses, *truth)
