@@ -47,6 +47,11 @@ _CLIPPED_TOP = 3
 _CORE = 1.5
 #: ... where counts are lower than this fraction of the channels beside it, or higher than one over it.
 _DIFFERENT_IN_CORE = 0.3
+#: Peaks less than two channels wide fall to less than this from one channel beside the highest to the
+#: next, Lorentzian ones too; the tops of wider ones do not.
+_FALLS_OFF = 0.4
+#: Percentile of the counts that is taken for their level without electrons.
+_LEVEL = 10
 #: Fewer spectra cannot tell a wrong channel from a spike.
 _FEWEST_SPECTRA = 3
 #: A spike exceeds what is two channels beside it by this many standard deviations of the noise.
@@ -283,7 +288,19 @@ def _wrong_in_core(counts, variance):
     noise = np.sqrt((variance + _electron(counts) * most) / len(counts))
     below &= low - here > _SIGNIFICANT * noise
     above &= here - high > _SIGNIFICANT * noise
-    return below | above
+    above &= ~_is_narrow_peak(counts)
+    # Beside a channel that is too high those on a slope look too low.
+    return above | (below & ~np.convolve(above, [True, False, True], mode="same"))
+
+
+def _is_narrow_peak(counts):
+    """Tell which channels may be a peak of one or two channels: beside them counts go on falling."""
+    mean = counts.mean(0)
+    mean = mean - np.percentile(mean, _LEVEL)
+    padded = np.pad(mean, 2, mode="edge")
+    left, right = padded[1:-3], padded[3:-1]
+    beyond = np.where(left > right, padded[:-4], padded[4:])
+    return beyond < _FALLS_OFF * np.maximum(left, right)
 
 
 def _electron(counts):

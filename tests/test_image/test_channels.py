@@ -72,6 +72,29 @@ def test_hot_channels_are_found_whatever_the_thickness():
     np.testing.assert_array_equal(np.flatnonzero(inspected(counts).bad), [300, 450, 451])
 
 
+@pytest.mark.parametrize("pedestal", [0.0, 600.0])
+@pytest.mark.parametrize("wings", [0.0, 0.02, 1.0])
+@pytest.mark.parametrize("width", [0.9, 1.2, 1.6, 2.0])
+def test_peaks_of_one_channel_are_no_hot_channels(width, wings, pedestal):
+    """Wherever between two channels they lie; wings from those of a Gaussian to a Lorentzian's."""
+    rng, energy = np.random.default_rng(3), np.arange(400)
+    for centre in (100.0, 100.2, 100.5):
+        u = (energy - centre) / width
+        shape = (1 - wings) * np.exp(-4 * np.log(2) * u**2) + wings / (1 + 4 * u**2)
+        counts = rng.poisson(2e5 * shape + pedestal, (30, 400)).astype(float)
+        assert not inspect_channels(counts, counts.argmax(-1), width).bad.any()
+
+
+@pytest.mark.parametrize("channel", [100, 101, 103, 106])
+@pytest.mark.parametrize("width", [4.0, 10.0])
+def test_hot_channels_in_a_peak_are_found(width, channel):
+    rng, u = np.random.default_rng(4), (np.arange(400) - 100) / width
+    counts = rng.poisson(2e5 * np.exp(-4 * np.log(2) * u**2), (30, 400)).astype(float)
+    counts[:, channel] += 1e6
+    found = inspect_channels(counts, np.full(30, 100), width)
+    np.testing.assert_array_equal(np.flatnonzero(found.bad), [channel])
+
+
 def test_too_few_recorded_channels_are_refused():
     counts = spectra(width=5.0)
     counts[:, :100], counts[:, 160:] = 0, 0
