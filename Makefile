@@ -74,6 +74,7 @@ fuzz: $(VENV)/.installed  ## try every argument, and random images with everythi
 	$(BIN)/python benchmarks/fuzz_arguments.py
 	$(BIN)/python benchmarks/fuzz_images.py
 	$(BIN)/python benchmarks/fuzz_maps.py
+	$(BIN)/python benchmarks/fuzz_measured.py
 
 fuzz-files: $(VENV)/.installed  ## interrupt saves, tamper with files and stored models (a quarter of an hour)
 	$(BIN)/python benchmarks/fuzz_saving.py
