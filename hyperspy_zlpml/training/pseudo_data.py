@@ -233,7 +233,9 @@ def of_typical_shape(cluster, modes):
     if cluster.is_reference or not len(modes):
         return cluster
     mean, error = cluster.mean
-    return replace(cluster, ratio=cluster.ratio - scores_of(mean - 1, error, modes, np.isfinite(error)) @ modes)
+    known = np.isfinite(error)
+    both = np.concatenate([modes, cluster.fitted])
+    return replace(cluster, ratio=cluster.ratio - scores_of(mean - 1, error, both, known) @ both)
 
 
 def _limits_of(peaks, n_clusters):
