@@ -257,7 +257,7 @@ def test_specimen_and_vacuum_tell_of_one_mode_whatever_registration_took_off():
     span = np.concatenate([modes, fitted])
     weight = 1 / np.sqrt(vacuum.variance.mean(0))
     left = mode - np.linalg.lstsq((span * weight).T, mode * weight, rcond=None)[0] @ span
-    assert np.abs(left).max() < 0.02 * mode.max()
+    assert np.abs(left).max() < 0.03 * mode.max()
 
 
 def region_one(one, fitted, n_used):
