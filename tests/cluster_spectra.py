@@ -7,7 +7,6 @@ from hyperspy_zlpml.registration.variation import ClusterSpectra
 
 N_GROUPS = 40
 U = np.linspace(-5, 10, N_GROUPS)
-NO_MODES = np.zeros((0, N_GROUPS))
 #: The variation that is assumed where none can be seen: nothing in the core, all of both tails.
 TAILS = np.tanh(U / 2) ** 2
 

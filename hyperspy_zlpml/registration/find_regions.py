@@ -166,8 +166,6 @@ class RegisteredImage:
         :func:`~hyperspy_zlpml.registration.variation.shape_modes`.
     setting : tuple of float
         Scaled conditions; empty where all data were taken at one setting.
-    variation : ndarray of shape (n_replicas, n_groups), optional
-        Systematic deviation of the ratio of each replica, drawn already; ``modes`` are none then.
     residual : CoherentResidual
         What the spectra share beyond a smooth shape; ``peaks`` are free of it.
     """
@@ -176,7 +174,6 @@ class RegisteredImage:
     regions: Regions
     modes: np.ndarray
     setting: tuple[float, ...] = ()
-    variation: np.ndarray | None = None
     residual: CoherentResidual = field(default_factory=CoherentResidual.none)
 
 

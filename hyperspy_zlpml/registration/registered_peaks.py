@@ -306,13 +306,13 @@ def mean_ratio(peaks, chosen, side=1, modes=None, pure=None):
         error = np.hypot(error, np.sqrt((varied**2).sum(-1) / chosen.sum()))
     if modes is not None and len(modes):
         inside = seen & (u > pure.low) & (u < pure.high)
-        mean = mean - _scores(mean - 1, error, modes, inside) @ modes
+        mean = mean - scores_of(mean - 1, error, modes, inside) @ modes
     seen &= side * u > 0
     order = np.abs(u[seen]).argsort()
     return np.abs(u[seen])[order], mean[seen][order], error[seen][order]
 
 
-def _scores(deviation, error, modes, inside):
+def scores_of(deviation, error, modes, inside):
     """Fit the scores, of unit prior variance, of the modes in a deviation where ``inside``."""
     scaled = modes[:, inside] / error[inside]
     normal = scaled @ scaled.T + np.eye(len(modes))

@@ -150,7 +150,17 @@ def _seen_modes(several, freedom, most):
     loadings = _first_loadings(*coefficients, freedom, most)
     if loadings.shape[1]:
         loadings = _maximised_loadings(loadings, *_coefficients(several, basis), freedom)
-    return (basis @ loadings).T
+    return _beside_fitted(several, (basis @ loadings).T)
+
+
+def _beside_fitted(clusters, modes):
+    """Take off modes what height, shift and width of each spectrum follow: they are fitted beside."""
+    fitted = clusters[0].fitted
+    if fitted is None or not len(modes):
+        return modes
+    weight = sum(np.where(cluster.used, 1 / cluster.variance, 0.0).sum(0) for cluster in clusters)
+    normal, right = (fitted * weight) @ fitted.T, (modes * weight) @ fitted.T
+    return modes - solved(normal, right, _RIDGE) @ fitted
 
 
 def _expected_modes(u, freedom):
@@ -229,7 +239,11 @@ def _smooth_basis(u):
 
 
 def _coefficients(clusters, basis):
-    """Compute information matrix and score vector of the smooth deviation of every spectrum."""
+    """Compute information matrix and score vector of the smooth deviation of every spectrum.
+
+    Registration has taken off what height, shift and width can follow, in region I of specimen and
+    everywhere in vacuum: another part of a mode in either. They are left free, so that both tell of the same mode.
+    """
     information, score = [], []
     for cluster in clusters:
         mean, _ = cluster.mean
@@ -237,9 +251,24 @@ def _coefficients(clusters, basis):
         deviation = np.where(cluster.used, cluster.ratio - mean, 0.0)
         largest = _MODE_SIZE + _CERTAIN * np.sqrt(cluster.variance)
         deviation = np.clip(deviation, -largest, largest)
-        information.append(np.einsum("gk,pg,gl->pkl", basis, weight, basis, optimize=True))
-        score.append((weight * deviation) @ basis)
+        known = np.einsum("gk,pg,gl->pkl", basis, weight, basis, optimize=True)
+        found = (weight * deviation) @ basis
+        if cluster.fitted is not None:
+            normal, right = _of_fitted(cluster.fitted, weight, basis, deviation)
+            follow = solved(normal[:, None], right, _RIDGE)
+            known -= np.einsum("pki,pli->pkl", follow[:, :-1], right[:, :-1])
+            found -= np.einsum("pki,pi->pk", follow[:, :-1], right[:, -1])
+        information.append(known)
+        score.append(found)
     return np.concatenate(information), np.concatenate(score)
+
+
+def _of_fitted(fitted, weight, basis, deviation):
+    """Compute normal equations of what was fitted to spectra: to functions, and to the deviation last."""
+    normal = np.einsum("ig,pg,jg->pij", fitted, weight, fitted, optimize=True)
+    of_basis = np.einsum("ig,pg,gk->pki", fitted, weight, basis, optimize=True)
+    of_deviation = np.einsum("ig,pg->pi", fitted, weight * deviation)
+    return normal, np.concatenate([of_basis, of_deviation[:, None]], axis=1)
 
 
 def _first_loadings(information, score, freedom, most):

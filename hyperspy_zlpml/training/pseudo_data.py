@@ -9,10 +9,11 @@ from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.ensemble.inputs import InputScaling
 from hyperspy_zlpml.network.data import TrainingData
+from hyperspy_zlpml.registration.registered_peaks import scores_of
 from hyperspy_zlpml.registration.variation import ClusterSpectra, cluster_spectra
 from hyperspy_zlpml.registration.zero_thickness import PURE_FRACTION, at_zero_thickness
 from hyperspy_zlpml.training.replicas import DRAW, draw_limits
-from hyperspy_zlpml.zlp.grid import to_grid
+from hyperspy_zlpml.zlp.grid import Grid, to_grid
 
 #: Ratios are not believed to be better than this, which keeps single points from ruling a fit.
 _RATIO_FLOOR = 4e-4
@@ -35,6 +36,44 @@ _LEAST_RANGE = 0.25
 _PATTERN_GROUPS = 15
 #: Fewer groups than this show no pattern.
 _FEWEST_GROUPS = 8
+
+
+@dataclass(frozen=True)
+class OwnReferences:
+    """How the reference of each replica differs from the common one, as logarithms.
+
+    Networks learn ratios to it. They need not learn how peaks vary from spectrum to spectrum: what
+    vacuum shows of that far out is then in spectra of any thickness, where a network would have to guess it.
+
+    Attributes
+    ----------
+    grid : Grid
+        That of the modes.
+    errors, variations : ndarray of shape (n_modes, grid.n)
+        Deviations by one standard error of the reference, and by one standard deviation of the
+        spectra.
+    scores : ndarray of shape (n_replicas, n_errors + n_variations)
+        How much of each a replica has.
+    """
+
+    grid: Grid
+    errors: np.ndarray
+    variations: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def modes(self):
+        """Errors and variations, shape (n_modes, grid.n)."""
+        return np.concatenate([self.errors, self.variations])
+
+    def at(self, u):
+        """Look up how the references differ, shape (n_replicas, u.size)."""
+        return self.scores @ self.grid.interpolate_rows(self.modes.T, u).T
+
+    def errors_at(self, u):
+        """Look up the part that is error of the reference, shape (n_replicas, u.size)."""
+        scores = self.scores[:, : len(self.errors)]
+        return scores @ self.grid.interpolate_rows(self.errors.T, u).T
 
 
 @dataclass(frozen=True)
@@ -88,15 +127,14 @@ class _Constraints:
     places: list[tuple[float, tuple[float, ...]]]
 
 
-def training_data(images, scores, options, rng):
+def training_data(images, own, options, rng):
     """Turn registered spectra into the arrays that the networks are trained on.
 
     Parameters
     ----------
     images : sequence of RegisteredImage
         One for each setting of the microscope; the reference of the first is that of all.
-    scores : ndarray of shape (n_replicas, n_reference_modes)
-        How much of each reference mode the reference of a replica has.
+    own : OwnReferences
     options : TrainingOptions
     rng : numpy.random.Generator
 
@@ -114,10 +152,8 @@ def training_data(images, scores, options, rng):
         log_intensity_scale=max(0.5 * (high - low), _LEAST_RANGE),
         x_scale=reference.grid.x[-1] / 2,
     )
-    if len(images) > 1 and options.settings.replica_kind == "gaussian":
-        images = with_common_variation(images, options.n_replicas, rng)
     drawn = [
-        _draw(image, reference=reference, scores=scores, scaling=scaling, options=options, rng=rng)
+        _draw(image, reference=reference, own=own, scaling=scaling, options=options, rng=rng)
         for image in images
     ]
     if len(images) > 1:
@@ -126,7 +162,6 @@ def training_data(images, scores, options, rng):
             replace(one, used=one.used & seen[:, number, None]) for number, one in enumerate(drawn)
         ]
     points, held = _PseudoData.join(drawn), _constraints(images, low, high)
-    own = _own_reference(reference, scores, held.lines.ravel())
     common = reference.grid.interpolate(reference.log_reference, held.lines)
     return scaling, TrainingData(
         inputs=points.inputs,
@@ -134,68 +169,15 @@ def training_data(images, scores, options, rng):
         sigma=points.sigma,
         used=points.used,
         tail_inputs=_at_places(scaling, held.lines, held.places),
-        tail_reference=common + own.reshape((-1,) + held.lines.shape),
+        tail_reference=common + own.at(held.lines.ravel()).reshape((-1,) + held.lines.shape),
         far_inputs=np.concatenate(_at_places(scaling, held.far, held.places)),
     )
 
 
-def with_common_variation(images, n_replicas, rng):
-    """Draw how each replica varies, by the same shape at all settings.
-
-    Differences of peaks from one spectrum to the next hardly depend on the setting. Drawn anew at
-    every one, they would be taken for an effect of the setting.
-
-    Parameters
-    ----------
-    images : sequence of RegisteredImage
-    n_replicas : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    list of RegisteredImage
-        With the variation drawn, and no modes any more.
-
-    Examples
-    --------
-    The variation of each replica has the same shape at both settings, whatever their groups are:
-
-    >>> from types import SimpleNamespace
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.registration.find_regions import RegisteredImage
-    >>> from hyperspy_zlpml.training.pseudo_data import with_common_variation
-    >>> coarse, fine = np.linspace(0, 4, 5), np.linspace(0, 4, 9)
-    >>> images = [
-    ...     RegisteredImage(SimpleNamespace(u=u[None]), regions=None, modes=0.1 * u[None])
-    ...     for u in (coarse, fine)
-    ... ]
-    >>> one, other = with_common_variation(images, 3, np.random.default_rng(0))
-    >>> one.modes.shape, one.variation.shape, other.variation.shape
-    ((0, 5), (3, 5), (3, 9))
-    >>> bool(np.allclose(one.variation, other.variation[:, ::2]))
-    True
-    """
-    first = images[0]
-    scores = rng.standard_normal((n_replicas, len(first.modes)))
-    varied = scores @ first.modes
-    here = first.peaks.u.mean(0)
-    there = [image.peaks.u.mean(0) for image in images]
-    return [
-        replace(
-            image,
-            modes=np.zeros((0, u.size)),
-            variation=np.array([np.interp(u, here, row) for row in varied]),
-        )
-        for image, u in zip(images, there, strict=True)
-    ]
-
-
-def _draw(image, *, reference, scores, scaling, options, rng):
+def _draw(image, *, reference, own, scaling, options, rng):
     """Draw the pseudo-data of one image."""
-    clusters, modes = _clusters_and_modes(image, reference)
-    replicas = DRAW[options.settings.replica_kind](clusters, options.n_replicas, rng, modes)
-    if image.variation is not None:
-        replicas = replicas + image.variation[:, None]
+    clusters = _clusters_of(image, reference)
+    replicas = DRAW[options.settings.replica_kind](clusters, options.n_replicas, rng)
     limits = _limits_of(image.peaks, len(clusters))
     limits = draw_limits(limits, options.n_replicas, rng, options.settings.limit_spread)
     drawn = []
@@ -206,7 +188,7 @@ def _draw(image, *, reference, scores, scaling, options, rng):
         # Spectra drawn from the mean itself vary about it; drawn values of one do not.
         always_the_same = options.settings.replica_kind == "gaussian" or len(cluster.ratio) == 1
         drawn_with_it = cluster.is_reference and always_the_same
-        own = 0.0 if drawn_with_it else _own_reference(reference, scores, u)
+        error_drawn = 0.0 if drawn_with_it else own.errors_at(u)
         reproduced = _REPRODUCED if image.setting else 0.0
         floor = np.hypot(_RATIO_FLOOR, reproduced * np.tanh(u / 2) ** 2)
         pattern = pattern_noise(mean[seen], error)
@@ -214,7 +196,7 @@ def _draw(image, *, reference, scores, scaling, options, rng):
         drawn.append(
             _PseudoData(
                 inputs=scaling(u, intensity, image.setting),
-                ratios=replicas[:, number, seen] / np.exp(own),
+                ratios=replicas[:, number, seen] / np.exp(error_drawn),
                 sigma=np.sqrt(error**2 + floor**2 + pattern**2),
                 used=u <= limits[:, number, None],
             )
@@ -222,27 +204,44 @@ def _draw(image, *, reference, scores, scaling, options, rng):
     return _PseudoData.join(drawn)
 
 
-def _clusters_and_modes(image, reference):
-    """Sort the spectra of an image by cluster, against the common reference, with their modes."""
-    peaks, modes = image.peaks, image.modes
-    clusters = cluster_spectra(peaks)
+def _clusters_of(image, reference):
+    """Sort the spectra of an image by cluster, against the common reference."""
+    peaks = image.peaks
+    clusters = [of_typical_shape(one, image.modes) for one in cluster_spectra(peaks)]
     if peaks.tail_is_known and not peaks.has_vacuum:
-        modes = continue_modes(peaks, modes)
         clusters.append(zero_thickness_cluster(peaks))
     if peaks is not reference:
         clusters = [to_reference(cluster, peaks, reference) for cluster in clusters]
-    return clusters, modes
+    return clusters
+
+
+def of_typical_shape(cluster, modes):
+    """Take off a cluster by how much its peaks vary, on average, from those of the reference.
+
+    They need not average out: widths drift over an image, and clusters lie in some parts of it. What
+    spectra show of that in region I goes on under their losses as their own match tells.
+
+    Parameters
+    ----------
+    cluster : ClusterSpectra
+    modes : ndarray of shape (n_modes, n_groups)
+
+    Returns
+    -------
+    ClusterSpectra
+    """
+    if cluster.is_reference or not len(modes):
+        return cluster
+    mean, error = cluster.mean
+    known = np.isfinite(error)
+    both = np.concatenate([modes, cluster.fitted])
+    return replace(cluster, ratio=cluster.ratio - scores_of(mean - 1, error, both, known) @ both)
 
 
 def _limits_of(peaks, n_clusters):
     """Look up the end of region I of each cluster in reduced energy; zero thickness has none."""
     limits = [peaks.window.high[peaks.label == name].mean() for name in peaks.labels]
     return np.array(limits + [np.inf] * (n_clusters - len(limits)))
-
-
-def _own_reference(reference, scores, u):
-    """Look up how the reference of each replica differs, shape (n_replicas, u.size)."""
-    return scores @ reference.grid.interpolate_rows(reference.reference_modes.T, u).T
 
 
 def to_reference(cluster, peaks, reference):
@@ -361,6 +360,25 @@ def zero_thickness_cluster(peaks):
         log_intensity=peaks.log_intensity_range.high,
         is_reference=True,
     )
+
+
+def variations_of(image):
+    """Lay the modes in which peaks vary from spectrum to spectrum on the grid of the reference.
+
+    Parameters
+    ----------
+    image : RegisteredImage
+
+    Returns
+    -------
+    ndarray of shape (n_modes, grid.n)
+        Constant beyond what spectra show.
+    """
+    peaks, modes = image.peaks, image.modes
+    if peaks.tail_is_known and not peaks.has_vacuum:
+        modes = continue_modes(peaks, modes)
+    u = peaks.u.mean(0)
+    return np.array([np.interp(peaks.grid.u, u, mode) for mode in modes]).reshape(-1, peaks.grid.n)
 
 
 def continue_modes(peaks, modes):

@@ -3,7 +3,8 @@
 
 ``gaussian`` (Roest 2021, eq. 3.3): central values of each cluster, plus statistical errors
 independent from point to point, plus systematic errors common to all points: here the modes in
-which the shape of measured peaks really differs from one spectrum to the next.
+which the shape of measured peaks really differs from one spectrum to the next. The latter are part of
+the reference that each replica has for its own.
 
 ``spectra`` (Brokkelkamp 2022, section 2.2): one spectrum drawn from each cluster; where single
 spectra are too noisy, the mean of a bootstrap sample of several.
@@ -20,7 +21,7 @@ _DRAW_ACCURACY = 0.02
 _FEWEST_REPLICAS = 2
 
 
-def draw_gaussian(clusters, n_replicas, rng, modes):
+def draw_gaussian(clusters, n_replicas, rng):
     """Draw pseudo-data from central values and covariance (Roest 2021, eq. 3.3).
 
     Parameters
@@ -28,9 +29,6 @@ def draw_gaussian(clusters, n_replicas, rng, modes):
     clusters : sequence of ClusterSpectra
     n_replicas : int
     rng : numpy.random.Generator
-    modes : ndarray of shape (n_modes, n_groups)
-        Modes in which shapes vary, see
-        :func:`~hyperspy_zlpml.registration.variation.shape_modes`.
 
     Returns
     -------
@@ -46,12 +44,10 @@ def draw_gaussian(clusters, n_replicas, rng, modes):
     >>> from hyperspy_zlpml.training.replicas import draw_gaussian
     >>> ratio, u = np.ones((100, 5)), np.linspace(-2, 2, 5)
     >>> cluster = ClusterSpectra(ratio, np.full(ratio.shape, 0.1**2), ratio > 0, u, 15.0)
-    >>> drawn = draw_gaussian([cluster], 2000, np.random.default_rng(0), modes=np.zeros((0, 5)))
+    >>> drawn = draw_gaussian([cluster], 2000, np.random.default_rng(0))
     >>> drawn.shape, float(drawn.std().round(3))
     ((2000, 1, 5), 0.01)
     """
-    scores = rng.standard_normal((n_replicas, len(modes)))
-    systematic = scores @ modes
     replicas = np.empty((n_replicas, len(clusters), clusters[0].u.size))
     for number, cluster in enumerate(clusters):
         mean, error = cluster.mean
@@ -59,11 +55,11 @@ def draw_gaussian(clusters, n_replicas, rng, modes):
         statistical = rng.standard_normal((n_replicas, mean.size)) * error
         if cluster.is_reference:
             statistical = 0.0
-        replicas[:, number] = mean + statistical + systematic
+        replicas[:, number] = mean + statistical
     return replicas
 
 
-def draw_spectra(clusters, n_replicas, rng, modes=None):
+def draw_spectra(clusters, n_replicas, rng):
     """Draw spectra from the clusters, whose variations they bring along (Brokkelkamp 2022, 2.2).
 
     Parameters
@@ -71,8 +67,6 @@ def draw_spectra(clusters, n_replicas, rng, modes=None):
     clusters : sequence of ClusterSpectra
     n_replicas : int
     rng : numpy.random.Generator
-    modes : ndarray, optional
-        Not used: spectra vary by themselves.
 
     Returns
     -------

@@ -23,7 +23,7 @@ from hyperspy_zlpml.registration.register import (
 )
 from hyperspy_zlpml.registration.variation import MOST_MODES
 from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.training.pseudo_data import training_data
+from hyperspy_zlpml.training.pseudo_data import OwnReferences, training_data, variations_of
 from hyperspy_zlpml.training.settings import TrainingSettings
 from hyperspy_zlpml.training.summary import TrainingSummary
 
@@ -234,8 +234,8 @@ def train_on_registered(images, options, rng, progress=None):
         If fewer than half of the networks could be trained.
     """
     peaks = images[0].peaks
-    scores = paired_scores(rng, options.n_replicas, len(peaks.reference_modes))
-    scaling, data = training_data(images, scores, options, rng)
+    own = _own_references(images[0], options, rng)
+    scaling, data = training_data(images, own, options, rng)
     trained = _train_networks(data, options, rng, progress)
     selection = select(trained.chi2, trained.chi2_validation, trained.rise)
     networks = Networks(
@@ -244,7 +244,7 @@ def train_on_registered(images, options, rng, progress=None):
         scaling=scaling,
         activation=options.settings.activation,
     )
-    reference = _reference_of(peaks, scores[selection.kept])
+    reference = _reference_of(peaks, own.modes, own.scores[selection.kept])
     ensemble = Ensemble(networks, reference, _seen_of(images))
     return TrainedEnsemble(
         ensemble,
@@ -312,13 +312,24 @@ def paired_scores(rng, n_replicas, n_modes):
     return scores
 
 
-def _reference_of(peaks, scores):
+def _own_references(image, options, rng):
+    """Draw how the reference of each replica differs from the common one."""
+    peaks = image.peaks
+    # Spectra drawn themselves bring their variations along.
+    varied = options.settings.replica_kind == "gaussian"
+    variations = variations_of(image) if varied else np.zeros((0, peaks.grid.n))
+    n_modes = len(peaks.reference_modes) + len(variations)
+    scores = paired_scores(rng, options.n_replicas, n_modes)
+    return OwnReferences(peaks.grid, peaks.reference_modes, variations, scores)
+
+
+def _reference_of(peaks, modes, scores):
     """Keep the reference of registered peaks, in single precision: half of the bytes of a file."""
     spill = peaks.spill_by_intensity
     return Reference(
         grid=peaks.grid,
         log_shape=peaks.log_reference,
-        modes=peaks.reference_modes.astype(np.float32),
+        modes=modes.astype(np.float32),
         scores=scores.astype(np.float32),
         scatter=np.zeros(peaks.grid.n, np.float32),
         spill=replace(spill, relative=spill.relative.astype(np.float32)),

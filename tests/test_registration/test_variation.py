@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Means of clusters, and modes of shape: found where there are some, and only there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cluster_spectra import N_GROUPS, TAILS, U, cluster
@@ -241,3 +243,28 @@ def test_modes_are_numbers_however_unequal_the_spectra(n_spectra, seeds, size):
             u = np.linspace(-6, 25, 25)
             clusters.append(ClusterSpectra(ratio, error**2, error > 0, u, 14.0))
         assert np.isfinite(shape_modes(clusters)).all()
+
+
+def test_specimen_and_vacuum_tell_of_one_mode_whatever_registration_took_off():
+    # Registration fits height, shift and width in region I of specimen, and in all of vacuum: other
+    # parts of the same mode are left in either. Beside what it fits, the mode is the one injected.
+    fitted = np.stack([np.ones(N_GROUPS), U / (1 + U**2), U**2 / (1 + U**2)])
+    mode = 0.1 * TAILS * (1 + 0.1 * U)
+    vacuum = cluster(100, mode=mode, seed=1, sigma=0.02, fitted=fitted)
+    specimen = region_one(cluster(300, mode=mode, seed=2, sigma=0.02), fitted, n_used=20)
+    modes = shape_modes([vacuum, specimen])
+    assert len(modes) == 1
+    span = np.concatenate([modes, fitted])
+    weight = 1 / np.sqrt(vacuum.variance.mean(0))
+    left = mode - np.linalg.lstsq((span * weight).T, mode * weight, rcond=None)[0] @ span
+    assert np.abs(left).max() < 0.03 * mode.max()
+
+
+def region_one(one, fitted, n_used):
+    """Take off the spectra of a cluster what is fitted to their first groups; those are used."""
+    used = np.broadcast_to(np.arange(N_GROUPS) < n_used, one.ratio.shape)
+    ratio = one.ratio.copy()
+    for row, weight in zip(ratio, used / one.variance, strict=True):
+        normal = (fitted * weight) @ fitted.T
+        row -= np.linalg.solve(normal, (fitted * weight) @ (row - 1)) @ fitted
+    return replace(one, ratio=ratio, used=used, fitted=fitted)

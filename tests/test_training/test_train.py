@@ -15,11 +15,17 @@ from hyperspy_zlpml.image.samples import draw_samples
 from hyperspy_zlpml.network.selection import TooFewReplicasError
 from hyperspy_zlpml.registration.find_regions import RegisteredImage, find_regions
 from hyperspy_zlpml.registration.register import register_peaks
-from hyperspy_zlpml.registration.variation import cluster_spectra, shape_modes
+from hyperspy_zlpml.registration.variation import ClusterSpectra, cluster_spectra, shape_modes
 from hyperspy_zlpml.removal.application import channel_range, known_peaks
 from hyperspy_zlpml.removal.evaluation import RESULTS
 from hyperspy_zlpml.removal.subtract import Subtraction
-from hyperspy_zlpml.training.pseudo_data import pattern_noise, training_data
+from hyperspy_zlpml.training.pseudo_data import (
+    OwnReferences,
+    of_typical_shape,
+    pattern_noise,
+    training_data,
+    variations_of,
+)
 from hyperspy_zlpml.training.settings import TrainingSettings
 from hyperspy_zlpml.training.train import TrainingOptions, train_ensemble
 
@@ -155,16 +161,21 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     peaks = register_peaks(flake.samples, flake.image.detector.noise)
     regions = find_regions(peaks, 3, {})
     peaks = peaks.within(regions)
-    shapes, modes = shape_modes(cluster_spectra(peaks)), peaks.reference_modes
-    scores = np.random.default_rng(1).standard_normal((8, len(modes)))
+    image = RegisteredImage(peaks, regions, shape_modes(cluster_spectra(peaks)))
+    modes, variations = peaks.reference_modes, variations_of(image)
+    scores = np.random.default_rng(1).standard_normal((8, len(modes) + len(variations)))
     (scaling, common), (_, own) = (
         training_data(
-            [RegisteredImage(peaks, regions, shapes)], drawn, QUICK, np.random.default_rng(2)
+            [image],
+            OwnReferences(peaks.grid, modes, variations, drawn),
+            QUICK,
+            np.random.default_rng(2),
         )
         for drawn in (0 * scores, scores)
     )
     u = np.sinh(own.inputs[:, 0] * scaling.x_scale) / 2
-    deviation = np.array([peaks.grid.interpolate(row, u) for row in scores @ modes])
+    of_errors = scores[:, : len(modes)]
+    deviation = np.array([peaks.grid.interpolate(row, u) for row in of_errors @ modes])
     vacuum, *clusters = cluster_spectra(peaks)
     assert vacuum.is_reference
     assert not any(cluster.is_reference for cluster in clusters)
@@ -174,7 +185,9 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     assert np.abs(deviation).max() > 1e-3
     np.testing.assert_allclose(own.ratios * np.exp(deviation), common.ratios, rtol=1e-6)
     lines = np.sinh(own.tail_inputs[..., 0] * scaling.x_scale) / 2
-    deviation = np.array([peaks.grid.interpolate(row, lines) for row in scores @ modes])
+    # How peaks vary is the replica's own, too: networks need not learn it.
+    both = scores @ np.concatenate([modes, variations])
+    deviation = np.array([peaks.grid.interpolate(row, lines) for row in both])
     np.testing.assert_allclose(own.tail_reference - deviation, common.tail_reference, atol=1e-6)
     for name in ("inputs", "sigma", "used", "tail_inputs", "far_inputs"):
         np.testing.assert_array_equal(getattr(own, name), getattr(common, name))
@@ -183,6 +196,32 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     # Lines run outward on both sides, the far points at their ends.
     assert (np.diff(np.abs(lines)) > 0).all()
     assert (np.sign(lines).min(-1) == np.sign(lines).max(-1)).all()
+
+
+def test_replicas_hold_how_peaks_vary_at_any_thickness(flake):
+    # The covariance of their references is that of the reference's errors, and of the spectra.
+    ensemble, _ = trained(flake, replace(QUICK, n_replicas=200, n_steps=1))
+    peaks = register_peaks(flake.samples, flake.image.detector.noise)
+    n_errors = len(peaks.reference_modes)
+    assert len(ensemble.reference.modes) > n_errors
+    scores = ensemble.reference.scores[:, n_errors:]
+    np.testing.assert_allclose(scores.std(0), 1.0, atol=5 / np.sqrt(2 * len(scores)))
+
+
+def test_clusters_are_brought_to_the_shape_of_the_reference():
+    # Spectra of one cluster that all have tails 20 % higher, and are wider: their match will tell.
+    u = np.linspace(-4, 2, 60)
+    fitted = np.stack([np.ones(60), -u, u**2])
+    tails = 0.1 * np.tanh(u / 2)[None] ** 2
+    noise = 1e-3 * np.random.default_rng(0).standard_normal((50, 60))
+    variance = np.full(noise.shape, 1e-6)
+    varied = 1 + 2 * tails + 0.01 * fitted[2] + noise
+    one = ClusterSpectra(varied, variance, variance > 0, u, 15.0, fitted=fitted)
+    mean, error = of_typical_shape(one, tails).mean
+    # What the prior holds back: a score of 2 known to 0.01.
+    assert np.abs(mean - 1).max() < 5 * error.max()
+    vacuum = replace(one, is_reference=True)
+    assert of_typical_shape(vacuum, tails) is vacuum
 
 
 def test_replicas_that_all_fail_are_an_error(flake, monkeypatch):
