@@ -160,7 +160,7 @@ def describe_image(  # noqa: PLR0913
     sample = _Sample(parameters, index, np.asarray(counts)).usable()
     _check_width(sample.peaks, energy)
     mended, detector = _mended(sample, energy, noise)
-    check_baseline(mended.counts - detector.pedestal, energy, detector.noise)
+    check_baseline(sample.counts - detector.pedestal, energy, detector.noise)
     clean = _without_odd(mended, energy, detector)
     if clean is not mended:
         detector = describe_detector(clean.counts, energy, clean.peaks, noise)
