@@ -159,10 +159,10 @@ def describe_image(  # noqa: PLR0913
     check_zero(energy, parameters)
     sample = _Sample(parameters, index, np.asarray(counts), np.zeros(index.size, bool)).usable()
     _check_width(sample.peaks, energy)
-    detector = describe_detector(sample.counts, energy, sample.peaks, noise)
+    mended, detector = _mended(sample, energy, noise)
     check_baseline(sample.counts - detector.pedestal, energy, detector.noise)
-    clean = _without_odd(_without_spikes(sample, energy, detector), energy, detector)
-    if clean is not sample:
+    clean = _without_odd(mended, energy, detector)
+    if clean is not mended:
         detector = describe_detector(clean.counts, energy, clean.peaks, noise)
     index, counts = clean.index, clean.counts - detector.pedestal
     spiked = np.flatnonzero(clean.spiked)
@@ -238,6 +238,28 @@ def _check_width(peaks, energy):
             f"{_NARROWEST_PEAK:g}, better 2: use a finer dispersion, or check that the peak is "
             "not a spike."
         )
+
+
+def _mended(sample, energy, noise):
+    """Bridge the spikes of a sample, and describe the detector by what they leave.
+
+    One spike in a dark spectrum moves pedestal and noise, by which spikes and odd spectra are found: what
+    it leaves tells both, and the spikes are found once more by them.
+
+    Returns
+    -------
+    sample : _Sample
+    detector : Detector
+    """
+    detector = describe_detector(sample.counts, energy, sample.peaks, noise)
+    mended = _without_spikes(sample, energy, detector)
+    if mended is sample:
+        return sample, detector
+    detector = describe_detector(mended.counts, energy, mended.peaks, noise)
+    again = _without_spikes(sample, energy, detector)
+    if not np.array_equal(again.counts, mended.counts):
+        detector = describe_detector(again.counts, energy, again.peaks, noise)
+    return again, detector
 
 
 def _without_spikes(sample, energy, detector):

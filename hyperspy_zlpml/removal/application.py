@@ -407,11 +407,9 @@ class Application:
         -------
         ndarray of bool of shape (n_spectra,)
         """
-        usable = self.peaks.usable
         if isinstance(posterior, da.Array):
             return self._lost_of_sample(image)
-        packed = posterior.reshape(-1, posterior.shape[-1])
-        return usable & ~Posterior.unpack(packed, self.n_modes).usable
+        return Posterior.lost(posterior.reshape(-1, posterior.shape[-1]))
 
     def _lost_of_sample(self, image):
         """Find the spectra without a ZLP among those that were read, (n_spectra,)."""

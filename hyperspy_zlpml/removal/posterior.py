@@ -28,6 +28,8 @@ _ROUNDING = 1e-5
 _EXCESS, _RARE = 0.5, 1e-5
 #: Numbers of each spectrum beside its peak, the match and its covariance.
 _FLAGS = ("highest", "is_credible", "weighted_sum")
+#: Numbers of a match beside its coefficients and their covariance: height, position, width and chi2.
+_N_SINGLE = 5
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Posterior(PerSpectrum):
         """
         n = N_PEAK + n_modes
         n_peaks = len(KnownPeaks._of_spectra())
-        return n_peaks + n + n * (n + 1) // 2 + 2 + len(_FLAGS)
+        return n_peaks + _N_SINGLE + len(_FLAGS) + n_modes + n * (n + 1) // 2
 
     def pack(self):
         """Write all numbers into one array; of the covariance one half.
@@ -114,6 +116,32 @@ class Posterior(PerSpectrum):
         return np.concatenate(
             [self.peaks.stack(), columns, matched.coefficients, covariance], axis=-1
         )
+
+    @staticmethod
+    def lost(packed):
+        """Tell which spectra should have a zero-loss peak and have none: it could not be matched.
+
+        Parameters
+        ----------
+        packed : ndarray of shape (..., n_numbers)
+
+        Returns
+        -------
+        ndarray of bool of shape (...)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.removal.posterior import Posterior
+        >>> packed = np.ones((3, Posterior.n_numbers(n_modes=0)))
+        >>> packed[1] = np.nan  # left out before
+        >>> packed[2, 12] = 0.0  # no credible peak
+        >>> Posterior.lost(packed)
+        array([False, False,  True])
+        """
+        n_known = len(KnownPeaks._of_spectra())
+        is_credible = packed[..., n_known + _N_SINGLE + _FLAGS.index("is_credible")]
+        return KnownPeaks.unstack(packed[..., :n_known]).usable & ~(is_credible > 0)
 
     @staticmethod
     def misses(packed):
@@ -148,7 +176,7 @@ class Posterior(PerSpectrum):
         Posterior
         """
         n_peaks, n = len(KnownPeaks._of_spectra()), N_PEAK + n_modes
-        ends = np.cumsum([n_peaks, 5 + len(_FLAGS), n_modes])
+        ends = np.cumsum([n_peaks, _N_SINGLE + len(_FLAGS), n_modes])
         peaks, columns, coefficients, half = np.split(packed, ends, axis=-1)
         log_height, centre, fwhm, chi2, n_points, *flags = np.moveaxis(columns, -1, 0)
         covariance = np.empty((len(packed), n, n))

@@ -45,10 +45,15 @@ _OFF = 20.0
 _VISIBLE = 0.01
 #: A ZLP higher than this many times the highest counts, or lower than one over it, is no result.
 _HIGHEST = 1.5
-#: Spectra that are named, of those that are NaN.
-_NAMED = 3
 #: Nor is one whose height is uncertain by this (standard deviation of its logarithm).
 _UNKNOWN = 1.0
+#: Spectra that are named, of those that are NaN.
+_NAMED = 3
+#: Said of them where they are found while results are computed.
+_NOT_KNOWN_BEFORE = (
+    "In a lazy image that is not known before results are computed, and the report does not count them; "
+    "that of the result that was saved and loaded does."
+)
 
 
 @dataclass(frozen=True)
@@ -368,10 +373,9 @@ class Subtraction:
             Of spectra that should have a ZLP and are NaN.
         """
         self.match_packed(counts, peaks, out)
-        found = Posterior.unpack(out[0], self.table.n_modes)
-        lost = found.peaks.usable & ~found.usable
+        lost = Posterior.lost(out[0])
         if lost.any():
-            warn_wherever(describe_lost(numbers[lost, 0], shape))
+            warn_wherever(f"{describe_lost(numbers[lost, 0], shape)} {_NOT_KNOWN_BEFORE}")
 
     def evaluate_packed(self, counts, packed, measured_variance=None, *, names, out):
         """Evaluate results of a block, for :func:`~hyperspy_zlpml.compute.mapping.map_spectra`.
@@ -710,8 +714,7 @@ def describe_lost(numbers, shape):
     spectra = "1 spectrum is" if len(places) == 1 else f"{len(places)} spectra are"
     return (
         f"{spectra} NaN in every result: {named}{more}. No zero-loss peak could be matched to what "
-        "is there. In a lazy image that is not known before results are computed, and the report does "
-        "not count them."
+        "is there."
     )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read results that were saved, without training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
@@ -19,6 +20,7 @@ from hyperspy_zlpml.removal.evaluation import OF_MODEL, RESULTS
 from hyperspy_zlpml.removal.posterior import Posterior, weighted_sums
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.stored import from_file
+from hyperspy_zlpml.removal.subtract import describe_lost
 from hyperspy_zlpml.signals.arrays import one_at_a_signal, spectra_of
 from hyperspy_zlpml.signals.folders import REMOVAL, kind_of
 from hyperspy_zlpml.signals.result import ZLPRemoval
@@ -105,6 +107,8 @@ def load_removal(directory, signal=None):
         spectra = _spectra_like(signal, kept, shape, numbers)
     arrays = {name: one.data.reshape(shape) for name, one in maps.items()}
     arrays["vacuum"] = arrays["vacuum"] > 0
+    known = _known_before_modes(numbers)
+    arrays["clusters"], report = _with_lost(arrays["clusters"], kept.report, known)
     factors = {"centre": kept.factor, "fwhm": kept.factor}
     removed = RemovedZLP(
         spectra=_no_counts(kept, shape) if spectra is None else spectra,
@@ -114,8 +118,8 @@ def load_removal(directory, signal=None):
             for name, values in arrays.items()
         },
         ensemble=ensemble,
-        report=kept.report,
-        application=_application_of(kept, numbers),
+        report=report,
+        application=_application_of(kept, known),
         record=kept.record,
         is_lazy=is_lazy,
         has_counts=spectra is not None,
@@ -236,11 +240,27 @@ def _other_signal(what):
     )
 
 
-def _application_of(kept, posterior):
-    """Apply the ensemble again, as it was."""
-    flat = posterior.reshape(-1, posterior.shape[-1])[:, : len(KnownPeaks._of_spectra())]
+def _known_before_modes(posterior):
+    """Read the numbers of every spectrum that come before those of its modes, (n_spectra, n_numbers)."""
+    flat = posterior.reshape(-1, posterior.shape[-1])[:, : Posterior.n_numbers(n_modes=0)]
     (known,) = compute(flat, show_progressbar=False, title="")
-    peaks = KnownPeaks.unstack(known)
+    return known
+
+
+def _with_lost(clusters, report, known):
+    """Take spectra out of their clusters that became NaN while a lazy result was computed, and count them."""
+    lost = Posterior.lost(known).reshape(clusters.shape) & (clusters >= 0)
+    if not lost.any():
+        return clusters, report
+    told = describe_lost(np.flatnonzero(lost), lost.shape)
+    n_unusable = report.n_unusable + int(lost.sum())
+    report = replace(report, n_unusable=n_unusable, messages=(*report.messages, told))
+    return np.where(lost, -1, clusters), report
+
+
+def _application_of(kept, known):
+    """Apply the ensemble again, as it was."""
+    peaks = KnownPeaks.unstack(known[:, : len(KnownPeaks._of_spectra())])
     nothing = ScannedSpectra(
         counts=np.zeros((0, kept.energy.size)),
         peaks=peaks.select(slice(0)),

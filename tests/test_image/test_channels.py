@@ -197,3 +197,15 @@ def test_a_bridge_beside_a_step_stays_near_what_it_joins(n_bad):
     repaired = Channels(bad, 0, 200).repair(counts)
     assert -2500 <= repaired.min()
     assert repaired.max() <= 12500
+
+
+@pytest.mark.parametrize("width", [1.6, 2.5, 6.0])
+def test_a_flank_at_the_edge_is_no_hole_and_a_ray_there_is_a_spike(width):
+    channel = np.arange(60)
+    at = 1.2 * width + np.array([[0.0], [0.3], [0.6]])
+    peak = 5e6 * np.exp(-4 * np.log(2) * ((channel - at) / width) ** 2) + 50
+    for counts in (peak, peak[:, ::-1]):
+        assert not find_spikes(counts, width=width, noise=NoiseModel(1.0, 40.0)).any()
+    peak[1, -1] += 1e6
+    found = find_spikes(peak, width=width, noise=NoiseModel(1.0, 40.0))
+    np.testing.assert_array_equal(np.argwhere(found), [[1, 59]])

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 from images import COUNTS, ENERGY, N_VACUUM, STEP, THICKNESS, N, counts_of, described
+from spoilt_images import random_image
 
 from hyperspy_zlpml.image import samples as module
 from hyperspy_zlpml.image.clusters import cluster_image
@@ -49,6 +50,24 @@ def test_marked_vacuum_is_read_whatever_the_sample(monkeypatch):
 
 
 # --- description ----------------------------------------------------------------------------------
+
+
+def test_one_spike_in_the_dark_tells_nothing_of_the_detector_and_other_spectra():
+    # A few thousand electrons in the peak, on a pedestal: the ray holds more than all before the peaks.
+    one = random_image(np.random.default_rng(540_024), most_counts=7.0)
+    spiked = one.counts.copy()
+    spiked[9, 23:25] += 9e4, 4e4
+    right, found = (
+        describe_image(
+            peak_parameters(counts, one.energy), one.energy, np.arange(len(counts)), counts
+        )
+        for counts in (one.counts, spiked)
+    )
+    assert right.detector.pedestal == pytest.approx(100, rel=1e-3)
+    assert found.detector.pedestal == pytest.approx(right.detector.pedestal, rel=1e-3)
+    assert found.detector.noise.gain == pytest.approx(right.detector.noise.gain, rel=0.02)
+    np.testing.assert_array_equal(found.usable, right.usable)
+    np.testing.assert_array_equal(found.spiked, np.union1d(right.spiked, [9]))
 
 
 def test_vacuum_and_detector_are_found():

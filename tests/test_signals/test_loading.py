@@ -6,10 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
+from hyperspy.signals import Signal1D
 
 import hyperspy_zlpml
 from hyperspy_zlpml import EnsembleFileError, RemovalFileError, load_removal
 from hyperspy_zlpml.data import ws2_like
+from hyperspy_zlpml.image import samples
 from hyperspy_zlpml.removal.codec import decode, encode
 from hyperspy_zlpml.removal.stored import _RECORDS, from_file
 from hyperspy_zlpml.statistics import Range
@@ -26,6 +28,20 @@ def image(shape=(4, 3), units="eV", **changes):
         axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
     for name, value in changes.items():
         setattr(signal, name, value)
+    return signal
+
+
+def wedge():
+    """A wedge of 120 spectra of sharp peaks."""
+    energy, thickness = -2 + 0.025 * np.arange(256), np.linspace(0, 0.5, 30)[:, None]
+    peak = np.exp(-4 * np.log(2) * (energy / 0.4) ** 2) + 0.01 / (1 + (energy / 0.3) ** 2)
+    losses = 0.02 * thickness * np.clip(energy - 1.8, 0, None) ** 0.5
+    expected = 1e6 * (np.exp(-thickness) * peak + losses)
+    counts = np.random.default_rng(0).poisson(np.tile(expected, (4, 1))).astype(float)
+    signal = Signal1D(counts.reshape(12, 10, 256))
+    axis = signal.axes_manager.signal_axes[0]
+    axis.scale, axis.offset, axis.units = 0.025, -2.0, "eV"
+    signal.set_signal_type("EELS_ZLPML")
     return signal
 
 
@@ -127,6 +143,25 @@ def test_lazy_results_come_back_lazy(signal, tmp_path):
     again = load_removal(tmp_path / "r")
     assert again.zlp._lazy
     close(again.zlp, result.zlp)
+
+
+def test_spectra_that_a_lazy_image_lost_are_counted_where_it_comes_back(monkeypatch, tmp_path):
+    monkeypatch.setattr(samples, "LARGEST_SAMPLE", 60)
+    one = wedge()
+    # Four channels of the flank count nothing: of eight such spectra some are not read.
+    one.data.reshape(120, -1)[5::16, 96:100] = 0
+    result = one.as_lazy().remove_zlp_ml(**QUICK)
+    with pytest.warns(UserWarning, match="NaN in every result: data.* the report does not count"):
+        result.save(tmp_path / "r", signals=["zlp"], show_progressbar=False)
+    again = load_removal(tmp_path / "r")
+    missing = np.isnan(again.zlp.data.compute()[..., 0])
+    n_known = (result.clusters.data < 0).sum()
+    assert missing.sum() > n_known
+    np.testing.assert_array_equal(again.clusters.data < 0, missing)
+    assert again.report.n_unusable == missing.sum()
+    assert "NaN in every result: data[" in str(again.report)
+    again.save(tmp_path / "twice", signals=[], show_progressbar=False)
+    assert str(load_removal(tmp_path / "twice").report) == str(again.report)
 
 
 def test_channels_that_were_bridged_are_bridged_again(tmp_path):
