@@ -347,8 +347,8 @@ class BandGap(MapResult):
 
     def _rows(self):
         """Say what each part holds, and the kind of the gap; (name, words)."""
-        *rows, reason = super()._rows()
-        return [*rows, ("kind", self.kind), reason]
+        *rows, reason, removal = super()._rows()
+        return [*rows, ("kind", self.kind), reason, removal]
 
     @property
     def kind(self):
