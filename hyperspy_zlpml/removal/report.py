@@ -139,7 +139,7 @@ class Report:
 
     @property
     def verdicts(self):
-        """Verdicts of the checks that were made, by their names: "passed", "doubtful" or "FAILED" (dict)."""
+        """Verdicts of the checks that were made, "passed", "doubtful" or "FAILED", by their names (dict)."""
         found = {}
         if self.vacuum is not None:
             found["check on vacuum"] = verdict(self.vacuum.error_ratio, self.vacuum.passed)
@@ -151,7 +151,7 @@ class Report:
 
     @property
     def said_of_checks(self):
-        """What maps say of the removal that they are of, in a line (str)."""
+        """Line that says how the checks went, for maps of the removal (str)."""
         said = [f"{name} {word}" for name, word in self.verdicts.items()]
         return ", ".join(said) or "no check was made"
 
