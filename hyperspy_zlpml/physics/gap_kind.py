@@ -58,7 +58,7 @@ def kind_of(log_evidence):
     Parameters
     ----------
     log_evidence : ndarray of shape (n_shapes,)
-        Logarithm of the evidence of each of :data:`.SHAPES`.
+        Logarithm of the evidence of each of :data:`~hyperspy_zlpml.physics.onset_products.SHAPES`.
 
     Returns
     -------
