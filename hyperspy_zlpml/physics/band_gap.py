@@ -14,7 +14,7 @@ from scipy.special import gammaincc
 
 from hyperspy_zlpml.physics.bins import binned
 from hyperspy_zlpml.physics.gap_kind import kind_of
-from hyperspy_zlpml.physics.onset import GROWTHS, Shapes
+from hyperspy_zlpml.physics.onset import Shapes
 from hyperspy_zlpml.physics.onset_fit import fit
 from hyperspy_zlpml.physics.onset_posterior import (
     FITTED,
@@ -26,7 +26,7 @@ from hyperspy_zlpml.physics.onset_posterior import (
     weighted,
     within_and_between,
 )
-from hyperspy_zlpml.physics.onset_products import BETWEEN, DIRECT, INDIRECT
+from hyperspy_zlpml.physics.onset_products import SHAPES
 from hyperspy_zlpml.physics.onset_search import (
     DETECTED,
     FEWEST_BINS,
@@ -55,10 +55,6 @@ _MIDDLING = 0.125
 _AS_WELL = 0.7
 #: Probability below which a chi2 is a misfit.
 _IMPROBABLE = 1e-3
-#: Shapes by which kinds of gaps are told apart; without those of excitons, which would pass for either.
-_EVIDENCE = Shapes(
-    (DIRECT, BETWEEN, INDIRECT), (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8), GROWTHS[:2]
-)
 
 
 @dataclass(frozen=True)
@@ -258,9 +254,9 @@ def _kind_of_one(spectrum, onsets, found):
     """
     window = np.flatnonzero(found.log_window > found.log_window.max() - _AS_WELL)[-1]
     ends = found.fits.n_bins[window : window + 1]
-    shapes = spectrum.templates(grid_of(spectrum, onsets, ends, _MIDDLING), _EVIDENCE)
+    shapes = spectrum.templates(grid_of(spectrum, onsets, ends, _MIDDLING), SHAPES)
     log_likelihood, _ = weighted(fit(spectrum.bins, shapes, ends, spectrum.single))
-    return kind_of(log_likelihood[0].max(-1), _EVIDENCE)
+    return kind_of(log_likelihood[0].max(-1))
 
 
 def _reason(spectrum, log_density, lower, improbable):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hyperspy_zlpml.physics.onset_fit import DEPARTURE_SIZES, RELUCTANCE
 from hyperspy_zlpml.physics.onset_products import (
     BETWEEN,
     DIRECT,
@@ -23,14 +24,12 @@ from hyperspy_zlpml.physics.onset_products import (
     OnsetProducts,
 )
 
-#: Relative sizes of departures of which one is that of the specimen.
-_SIZES = (0.1, 0.2, 0.4, 0.8)
-#: Logarithm of the weight of each size over that of the next.
-_RELUCTANCE = 1.0
 #: Size of one departure that may be there besides, at one place.
 _SINGLE_SIZE = 1.0
 #: Steps in which what is common and the distribution of gaps are fitted, and the gain of the last.
 _MOST_STEPS, _SETTLED = 20, 0.2
+#: ln of a likelihood over the best below which a shape adds nothing, and need not settle.
+_HOPELESS = 15.0
 #: Quantiles of the onsets that are tried at which the fit begins, and steps after which the best is taken.
 _STARTS, _FIRST_STEPS = (0.1, 0.5, 0.9), 4
 #: Largest part of what is known of a number that is lost with the gaps, in a step.
@@ -53,15 +52,13 @@ class Kind(NamedTuple):
     ln_between: float = np.nan
 
 
-def kind_of(log_evidence, shapes=SHAPES):
+def kind_of(log_evidence):
     """Sum the evidence of shapes up by their exponents.
 
     Parameters
     ----------
     log_evidence : ndarray of shape (n_shapes,)
-        Logarithm of the evidence of each.
-    shapes : Shapes
-        Of exponents 0.5, 1 and 1.5.
+        Logarithm of the evidence of each of :data:`~hyperspy_zlpml.physics.onset_products.SHAPES`.
 
     Returns
     -------
@@ -76,7 +73,7 @@ def kind_of(log_evidence, shapes=SHAPES):
     >>> round(float(kind.ln_indirect), 6), round(float(kind.ln_between), 6)
     (3.0, -3.0)
     """
-    exponent = shapes.table[:, 1]
+    exponent = SHAPES.table[:, 1]
     direct, between, indirect = (
         np.logaddexp.reduce(log_evidence[exponent == one]) for one in (DIRECT, BETWEEN, INDIRECT)
     )
@@ -106,7 +103,7 @@ def log_evidence(products, near=()):
         milder = products.over(temper)
         near = [_Likelihood.of(milder, one.precision, one.numbers) for one in best]
         best = [_settled(one, _FIRST_STEPS) for one in near]
-    weights = -_RELUCTANCE * np.arange(len(_SIZES))
+    weights = -RELUCTANCE * np.arange(len(DEPARTURE_SIZES))
     evidence = np.array([_log_evidence(one) for one in best]) + weights[:, None]
     return np.logaddexp.reduce(evidence, axis=0), [one.numbers for one in best]
 
@@ -114,37 +111,33 @@ def log_evidence(products, near=()):
 def _best_of_sizes(products, near):
     """Fit what is common and the distribution of gaps together, with departures of all sizes.
 
-    There may be several best fits: beside the starts, those of the sizes next to each are tried.
+    There may be several best fits: from the smallest size upwards, from the largest downwards, and from where the best
+    shape ended.
     """
-    n_common = products.gradient.shape[-1]
-    is_departure = np.arange(n_common) < products.n_departures
-    found = []
-    for number, size in enumerate(_SIZES):
-        precision = np.where(is_departure, size**-2.0, 1.0)
-        starts = [near[number]] if near else _starts(products)
-        tried = [_Likelihood.of(products, precision, numbers) for numbers in starts]
-        found.append(_settled(_best([_settled(one, _FIRST_STEPS) for one in tried])))
-    if not near:
-        _compare_neighbours(found)
+    is_departure = np.arange(products.gradient.shape[-1]) < products.n_departures
+    precisions = [np.where(is_departure, size**-2.0, 1.0) for size in DEPARTURE_SIZES]
+    if near:
+        starts = zip(precisions, near, strict=True)
+        return [_settled(_Likelihood.of(products, *start)) for start in starts]
+    upwards, downwards = (_chain(products, order) for order in (precisions, precisions[::-1]))
+    both = zip(upwards, downwards[::-1], strict=True)
+    return [_from_best_shape(_best(two)) for two in both]
+
+
+def _chain(products, precisions):
+    """Fit departures of one size after another: the first from several starts, others from where that before ended."""
+    tried = [_Likelihood.of(products, precisions[0], numbers) for numbers in _starts(products)]
+    found = [_settled(_best([_settled(one, _FIRST_STEPS) for one in tried]))]
+    for precision in precisions[1:]:
+        found.append(_settled(_Likelihood.of(products, precision, found[-1].numbers)))
     return found
 
 
-def _compare_neighbours(found):
-    """Begin every fit anew where other sizes and shapes ended, the better is kept.
-
-    Where those of the next larger, then of the next smaller, size ended; and where the best shape did.
-    """
-    last = len(found) - 1
-    downwards, upwards = range(last - 1, -1, -1), range(1, last + 1)
-    for number, beside in [
-        *zip(downwards, range(last, 0, -1), strict=True),
-        *zip(upwards, range(last), strict=True),
-    ]:
-        start = found[number].at(found[beside].numbers)
-        found[number] = _best([found[number], _settled(start)])
-    for number, one in enumerate(found):
-        of_best = np.broadcast_to(one.numbers[one.value.argmax()], one.numbers.shape)
-        found[number] = _best([one, _settled(one.at(of_best))])
+def _from_best_shape(likelihood):
+    """Begin the fits of all shapes anew where that of the best ended; the better is kept."""
+    numbers = likelihood.numbers
+    of_best = np.broadcast_to(numbers[likelihood.value.argmax()], numbers.shape)
+    return _best([likelihood, _settled(likelihood.at(of_best))])
 
 
 def _best(several):
@@ -158,8 +151,9 @@ def _best(several):
 def _settled(likelihood, n_steps=None):
     """Climb to a largest likelihood, or for some steps."""
     for _ in range(n_steps or _MOST_STEPS):
-        before, likelihood = likelihood, likelihood.better()
-        if (likelihood.value - before.value < _SETTLED).all():
+        before, likelihood = likelihood.value, likelihood.better()
+        counts = likelihood.value > likelihood.value.max() - _HOPELESS
+        if (likelihood.value - before < _SETTLED)[counts].all():
             break
     return likelihood
 
@@ -171,6 +165,12 @@ def _log_evidence(best):
     gradient = _weighted_sum(best.weights, best.products.gradient)
     singles = _of_singles(gradient, curvature, best.precision, best.products.n_departures)
     return best.value - 0.5 * _log_volume(curvature, best.precision) + singles
+
+
+def _times(values, numbers):
+    """Multiply the last axis of every shape by its numbers, in the precision of the values."""
+    flat = values.reshape(len(values), -1, values.shape[-1])
+    return (flat @ numbers[..., None].astype(values.dtype)).reshape(values.shape[:-1])
 
 
 def _weighted_sum(weights, values):
@@ -215,22 +215,22 @@ class _Likelihood:
         """Compute it for some numbers."""
         numbers = numbers.copy()
         numbers[:, -1] = np.clip(numbers[:, -1], *np.log(products.widths))
-        common, width = numbers[:, None, None, :-2], np.exp(numbers[:, -1, None, None])
-        slope = (
-            products.gradient - (products.curvature @ common[..., None].astype(np.float32))[..., 0]
-        )
-        chi2 = products.chi2 - ((products.gradient + slope) * common).sum(-1)
+        common, width = numbers[:, :-2], np.exp(numbers[:, -1, None, None])
+        slope = products.gradient - _times(products.curvature, common)
+        chi2 = products.chi2 - _times(products.gradient + slope, common)
         off = (products.energy - numbers[:, -2, None, None]) / width
         log_weights = -0.5 * (chi2 + off**2) - np.log(width)
         total = np.logaddexp.reduce(log_weights, axis=-1)
         weights = np.exp(log_weights - total[..., None])
-        penalty = (precision * numbers[:, :-2] ** 2).sum(-1)
-        of_gaps = np.stack([off / width, off**2 - 1], axis=-1)
+        penalty = (precision * common**2).sum(-1)
+        of_gaps = np.stack([off / width, off**2 - 1], axis=-1).astype(slope.dtype)
         score = np.concatenate([slope, of_gaps], axis=-1)
-        of_spectra = (weights[..., None] * score).sum(2)
+        roots = np.sqrt(weights)[..., None].astype(slope.dtype)
+        score *= roots
+        of_spectra = (np.swapaxes(roots, 2, 3) @ score)[:, :, 0].astype(float)
         gradient = of_spectra.sum(1)
-        gradient[:, :-2] -= precision * numbers[:, :-2]
-        flat = (np.sqrt(weights)[..., None] * score).reshape(len(score), -1, score.shape[-1])
+        gradient[:, :-2] -= precision * common
+        flat = score.reshape(len(score), -1, score.shape[-1])
         return cls(
             products=products,
             precision=precision,

@@ -15,6 +15,10 @@ from scipy.linalg import solve_triangular
 _NEGLIGIBLE = 0.03
 #: Largest argument of an exponential.
 _LARGEST_EXPONENT = 600.0
+#: Relative sizes that departures from a shape may have: that of a specimen is told by its misfit.
+DEPARTURE_SIZES = (0.025, 0.1, 0.4)
+#: Logarithm of the evidence that each size must have more than that before.
+RELUCTANCE = 2.0
 #: Width of a departure in units of the distance between two.
 _DEPARTURE_WIDTH = 0.6
 #: Departures on both sides that overlap with one.

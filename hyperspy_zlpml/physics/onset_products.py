@@ -19,8 +19,10 @@ from hyperspy_zlpml.physics.scattered_down import scattered_down
 
 #: Exponents of direct and of indirect transitions, and one between that is neither.
 DIRECT, BETWEEN, INDIRECT = 0.5, 1.0, 1.5
-#: Shapes that are held against each other.
-SHAPES = Shapes((DIRECT, BETWEEN, INDIRECT), growths=GROWTHS[:2])
+#: Widths of the rise, eV: of coarser steps the width between would be told by the exponent.
+_WIDTHS = (0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.3)
+#: Shapes that are held against each other; without those of excitons, which would pass for either.
+SHAPES = Shapes((DIRECT, BETWEEN, INDIRECT), _WIDTHS, GROWTHS[:2])
 #: Distance of onsets, FWHM.
 _FINENESS = 0.125
 #: Most onsets of one spectrum, about.

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from hyperspy_zlpml.physics.bins import Bins
 from hyperspy_zlpml.physics.onset import Shapes, onset_grid, templates
-from hyperspy_zlpml.physics.onset_fit import departures, fit
+from hyperspy_zlpml.physics.onset_fit import DEPARTURE_SIZES, RELUCTANCE, departures, fit
 from hyperspy_zlpml.physics.onset_posterior import log_sum, quantiles, weighted
 from hyperspy_zlpml.physics.scattered_down import scattered_down
 
@@ -37,10 +37,6 @@ COARSE = 0.25
 _MOST_COARSE = 200
 #: Most onsets in the fit.
 _MOST_FINE = 64
-#: Relative sizes of departures from any shape that are tried.
-_SIZES = (0.1, 0.2, 0.4, 0.8)
-#: Logarithm of the evidence that the next size must have more.
-_RELUCTANCE = 1.0
 #: Departures from a shape that fit into the shortest window.
 _DEPARTURES = 3.0
 #: Quantiles of the search, widened by half a FWHM, between which onsets are fitted.
@@ -276,10 +272,10 @@ def with_departures(spectrum, onsets, ends):
     best = np.unravel_index(exact.chi2[1].argmin(), exact.chi2[1].shape)
     model, distance = exact.height[1][best] * found.of(*best), spectrum.shortest / _DEPARTURES
     everywhere = departures(bins, model, onsets.middle, distance)
-    tried = [bins.beside(size * everywhere) for size in _SIZES]
+    tried = [bins.beside(size * everywhere) for size in DEPARTURE_SIZES]
     fits = [fit(one, found, [bins.energy.size]) for one in tried]
     evidence = [-0.5 * (one.chi2.min() + one.log_determinant[0]) for one in fits]
-    chosen = int(np.argmax(evidence - np.arange(len(tried)) * _RELUCTANCE))
+    chosen = int(np.argmax(evidence - np.arange(len(tried)) * RELUCTANCE))
     single = departures(bins, model, onsets.middle + distance, distance)
     spectrum = replace(spectrum, bins=tried[chosen], single=single)
     return spectrum, exact.none[0] - exact.chi2[0].min()

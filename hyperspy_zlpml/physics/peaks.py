@@ -233,12 +233,14 @@ def _why_not(losses, peaks, window):
     position = np.array([peak.energy for peak in peaks])
     half = 0.5 * np.array([peak.width for peak in peaks])
     limit = losses.loss_limit[:, None]
-    n_inside = np.maximum((window.energy >= 0).sum(-1), 1)
-    is_short = window.n_used < _LEAST_USED * n_inside
+    inside = window.energy >= 0
+    most_missing = (1 - _LEAST_USED) * np.maximum(inside.sum(-1), 1)
+    is_short = inside.sum(-1) - window.n_used > most_missing
+    is_hidden = (inside & (window.energy < limit)).sum(-1) > most_missing
     end = losses.energy[-1] - losses.centre
     found = np.full((len(limit), len(peaks)), float(Reason.NONE))
     found[is_short[:, None] | (position + half > end[:, None])] = Reason.AXIS_TOO_SHORT
-    found[position - half < limit] = Reason.BELOW_RESOLUTION
+    found[is_hidden[:, None] | (position - half < limit)] = Reason.BELOW_RESOLUTION
     found[~np.isfinite(losses.counts).any(-1)] = Reason.TOO_THICK
     found[~np.isfinite(losses.loss_limit)] = Reason.NO_LIMIT
     return found

@@ -116,6 +116,7 @@ def describe_removal(fitted, subtraction, report, *, arguments, confidence):
         "gain_limit_eV": np.array(regions.gain_limit, float),
         "dose_over_that_of_ensemble": float(np.exp(fitted.adapted.log_dose)),
         "distance": float(fitted.distance),
+        "checks": report.said_of_checks,
         "messages": "\n".join(report.messages),
     }
 

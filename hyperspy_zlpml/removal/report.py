@@ -137,6 +137,24 @@ class Report:
             found = {"vacuum kept from training": self.vacuum.shared, **found}
         return {name: errors for name, errors in found.items() if errors.distance.size}
 
+    @property
+    def verdicts(self):
+        """Verdicts of the checks that were made, "passed", "doubtful" or "FAILED", by their names (dict)."""
+        found = {}
+        if self.vacuum is not None:
+            found["check on vacuum"] = verdict(self.vacuum.error_ratio, self.vacuum.passed)
+        if self.pure_ratio:
+            found["check on region I"] = verdict(self.pure_ratio)
+        if self.scan is not None:
+            found["E_I scan"] = "passed" if self.scan.stable.all() else "FAILED"
+        return found
+
+    @property
+    def said_of_checks(self):
+        """Line that says how the checks went, for maps of the removal (str)."""
+        said = [f"{name} {word}" for name, word in self.verdicts.items()]
+        return ", ".join(said) or "no check was made"
+
     def complaints(self):
         """Say what is wrong with the result.
 

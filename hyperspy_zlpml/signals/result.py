@@ -95,6 +95,7 @@ class ZLPRemoval(
     _cuts: tuple = field(repr=False, default=())
     _follower: Follower = field(repr=False, default_factory=Follower)
     _source: EELSSpectrum | None = field(repr=False, default=None)
+    _warned: list = field(repr=False, default_factory=list)
 
     @classmethod
     def wrap(cls, signal, removed, factor, files=None):
@@ -207,6 +208,7 @@ class ZLPRemoval(
             self.wrap(like, removed, self._factor, self._files),
             _source=self._source,
             _cuts=(*self._cuts, slices),
+            _warned=self._warned,
         )
         for name, signal in self._signals.items():
             part._keep(name, signal.inav[slices])

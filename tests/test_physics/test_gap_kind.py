@@ -80,6 +80,16 @@ def test_what_is_wrong_in_all_spectra_is_counted_once():
     assert many > 0.5 * few
 
 
+def test_departures_are_as_large_as_the_spectra_say():
+    """An onset that departs from all shapes in every spectrum tells its kind less well than one that does not."""
+    exact = spectra(0.5)
+    hump = 0.4 * np.exp(-0.5 * ((exact.energy - 3.4) / 0.1) ** 2)
+    losses = replace(exact, counts=exact.counts + hump * (exact.counts - exact.zlp))
+    found = [log_evidence(products_of(one))[0] for one in (exact, losses)]
+    assert kind_of(found[0]).ln_indirect < kind_of(found[1]).ln_indirect - 1
+    assert kind_of(found[1]).ln_between > -5
+
+
 def test_an_error_that_is_claimed_in_common_makes_evidence_smaller():
     losses = spectra(0.5)
     rising = 200.0 * np.clip(losses.energy - 2.5, 0, None) ** 0.7

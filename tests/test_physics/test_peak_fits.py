@@ -444,12 +444,17 @@ def test_peaks_are_fitted_together_where_windows_overlap():
     assert groups_of(peaks) == [[1, 2], [3], [0]]
 
 
+#: E_I that cuts most of a window off, below the peak that is looked for.
+LATE = {"loss_limit": np.full(1, 1.85)}
+
+
 @pytest.mark.parametrize(
     "peak, change, reason",
     [
         (Exciton(6.95, 0.2), {}, Reason.AXIS_TOO_SHORT),
         (Exciton(6.8, 0.2, left=6.6, right=7.5), {}, Reason.AXIS_TOO_SHORT),
         (Exciton(0.4, 0.1), {}, Reason.BELOW_RESOLUTION),
+        (Exciton(2.0, 0.2, left=1.0, right=2.3), LATE, Reason.BELOW_RESOLUTION),
         (EXCITON, {"loss_limit": np.full(1, np.inf)}, Reason.NO_LIMIT),
         (EXCITON, {"counts": np.full((1, 800), np.nan)}, Reason.TOO_THICK),
         (Exciton(3.5, 0.2), {}, Reason.NOT_SIGNIFICANT),

@@ -3,6 +3,8 @@
 
 import json
 import shutil
+import warnings
+from dataclasses import replace
 
 import hyperspy.api as hs
 import matplotlib.pyplot as plt
@@ -14,6 +16,7 @@ from hyperspy_zlpml.data import dielectric_phantom
 from hyperspy_zlpml.physics import Beam, Plasmon, Reason
 from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.reasons import BY_WEIGHT, most_serious
+from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.figure import plot_maps
 from hyperspy_zlpml.signals.maps.given import with_error
@@ -57,6 +60,42 @@ def test_all_say_the_same_in_a_line_in_words_and_in_html(results):
         for said in (name, words[name]):
             assert said in found.summary
             assert said in found._repr_html_()
+
+
+def failed(removal):
+    """The same removal, had spectra of pure zero-loss peak shared errors four times as large as claimed."""
+    distance, ones = np.linspace(0.5, 1.0, 8), np.ones(8)
+    shared = SharedErrors(distance, 0.04 * ones, 1e-4 * ones, 0.01 * ones, 0 * ones)
+    report = replace(removal.removed.report, pure=shared)
+    record = {**removal.removed.record, "checks": report.said_of_checks}
+    removed = replace(removal.removed, report=report, record=record)
+    return replace(removal, removed=removed, _warned=[])
+
+
+def test_maps_say_that_a_check_of_the_removal_failed(removal, tmp_path):
+    bad = failed(removal)
+    with pytest.warns(UserWarning, match="check on region I FAILED.* in the maps too") as caught:
+        gap = bad.band_gap(**QUIET)
+    assert [one.filename for one in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bad.inav[1:].thickness(**QUIET)
+        bad.maps(thickness={}, **QUIET)
+    gap.save(tmp_path / "gap")
+    for found in (gap, gap.inav[1], load_maps(tmp_path / "gap")):
+        assert "check on region I FAILED" in repr(found)
+        assert "check on region I FAILED" in found.summary
+        assert "check on region I FAILED" in found.gap.std.metadata.ZLP_ML.checks
+
+
+def test_maps_of_a_removal_that_holds_say_so_without_a_warning(removal, results):
+    assert "FAILED" not in removal.report.said_of_checks
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replace(removal, _warned=[]).thickness(**QUIET)
+    for found in results.values():
+        assert dict(found._rows())["removal"] == removal.report.said_of_checks
+        assert "FAILED" not in repr(found)
 
 
 def test_quantities_are_measured_and_nothing_has_an_error_beside(results):

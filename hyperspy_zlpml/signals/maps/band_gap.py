@@ -112,7 +112,7 @@ class BandGapMethods:
         Notes
         -----
         ``std`` holds the counting noise, the error of the zero-loss peak with the choice of ``E_I``,
-        the shape of the onset with departures of a tenth of the losses from any, and the exponent
+        the shape of the onset with departures from any, as large as the spectrum says, and the exponent
         where it is not given; ``systematic`` is by how much the windows disagree. ``lower`` and
         ``upper`` hold both. Where no shape fits, errors are larger by the square root of the reduced
         chi2.
@@ -347,8 +347,8 @@ class BandGap(MapResult):
 
     def _rows(self):
         """Say what each part holds, and the kind of the gap; (name, words)."""
-        *rows, reason = super()._rows()
-        return [*rows, ("kind", self.kind), reason]
+        *rows, reason, removal = super()._rows()
+        return [*rows, ("kind", self.kind), reason, removal]
 
     @property
     def kind(self):

@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.removal.pooling import map_pooled
 from hyperspy_zlpml.signals.maps.temporary import kept
 from hyperspy_zlpml.signals.preferences import wants_progressbar
@@ -111,7 +112,13 @@ def carry_out(removal, plans, show_progressbar):
     -------
     dict
         Results by the names of the plans, in their order.
+
+    Warns
+    -----
+    UserWarning
+        Once for a removal, where a check of it failed.
     """
+    _warn_of_failed_checks(removal)
     plans = {
         name: plan.ready(removal, plan) if plan.ready else plan for name, plan in plans.items()
     }
@@ -125,6 +132,17 @@ def carry_out(removal, plans, show_progressbar):
             options = {"show_progressbar": show_progressbar, "title": plan.title}
             numbers[name] = plan.alone(removal.removed, **options)
     return {name: plan.finish(removal, numbers[name]) for name, plan in plans.items()}
+
+
+def _warn_of_failed_checks(removal):
+    """Warn whoever makes maps of a removal that a check of it failed, once: a loaded one warned of nothing yet."""
+    report = removal.report
+    if "FAILED" in report.verdicts.values() and not removal._warned:
+        removal._warned.append(True)
+        warn_user(
+            f"the removal that these maps are of: {report.said_of_checks}. What it gets wrong is in the "
+            "maps too, and their errors do not hold it: print(r.report) says what to do."
+        )
 
 
 def _in_one_pass(removed, plans, show_progressbar):

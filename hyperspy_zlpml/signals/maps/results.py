@@ -58,8 +58,8 @@ class MapRecord:
 class MapResult(MapRecord):
     """Result of a method that makes maps: a frozen record of signals.
 
-    Printed, it says what all of its maps hold; medians of quantities leave out pixels whose losses are
-    not significant.
+    Printed, it says what all of its maps hold, and how the checks of the removal went; medians of quantities
+    leave out pixels whose losses are not significant.
     """
 
     #: Map that stands for all in a line.
@@ -76,7 +76,8 @@ class MapResult(MapRecord):
 
     def __repr__(self):
         rows = dict(self._rows())
-        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}>"
+        failed = f"; {rows['removal']}" if "FAILED" in rows["removal"] else ""
+        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}{failed}>"
 
     def __str__(self):
         return self.summary
@@ -92,10 +93,11 @@ class MapResult(MapRecord):
         return kind if is_said else f"{kind}, {words}"
 
     def _rows(self):
-        """Say what each part holds; (name, words)."""
+        """Say what each part holds, and how the checks of the removal went; (name, words)."""
         insignificant = np.asarray(self.reason.data) == Reason.NOT_SIGNIFICANT
         parts = {name: part for name, part in self._parts().items() if part is not None}
-        return [(name, _words(part, insignificant)) for name, part in parts.items()]
+        rows = [(name, _words(part, insignificant)) for name, part in parts.items()]
+        return [*rows, ("removal", self.reason.metadata.ZLP_ML.checks)]
 
     def save(self, directory, overwrite=None):
         """Write all maps and spectra into a folder of their own, to be read by :func:`hyperspy_zlpml.load_maps`.
