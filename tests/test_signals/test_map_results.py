@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import warnings
 
 import hyperspy.api as hs
 import matplotlib.pyplot as plt
