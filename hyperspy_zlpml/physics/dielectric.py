@@ -116,7 +116,7 @@ def _solved(measured, material, given_error):
     gain = _gain_of_noise(found, measured, material)
     noise = noise_of_epsilon(inverse, measured.variance, continuation, not analysis.by_index)
     noise = [gain.epsilon * one for one in noise]
-    of_total = weights_of_total(inverse, continuation)
+    of_total = weights_of_total(inverse.total, continuation)
     total_variance = gain.total * (of_total**2 * measured.variance).sum(-1)
     columns = {
         "trusted_from": analysis.grid.energy[continuation.first],

@@ -431,10 +431,9 @@ def is_significant(measured, material):
     ndarray of bool of shape (n_spectra,)
     """
     continuation = material.continuation
-    plain = material.invert(measured.losses)
-    total = plain.missing * plain.scale
+    total = continuation.at_zero(continuation.complete(measured.losses))
     of_zlp = continuation.at_zero(continuation.complete(measured.directions)) / total[:, None]
-    of_noise = weights_of_total(plain, continuation) ** 2 * measured.variance
+    of_noise = weights_of_total(total, continuation) ** 2 * measured.variance
     significance = 1 / np.sqrt(of_noise.sum(-1) + np.square(of_zlp).sum(-1))
     least = np.where(measured.is_vacuum, _SIGNIFICANT_IN_VACUUM, _SIGNIFICANT)
     return (significance > least) & (total > 0)
