@@ -106,7 +106,7 @@ def test_a_thickness_holds_what_films_lose_in_both_ways(sample, removal):
     np.testing.assert_allclose(n, N, rtol=1e-6)
     share = np.median(index.systematic.data[specimen] / (n * (n**2 - 1) / 2))
     assert share == pytest.approx(shares[0], rel=0.05)
-    off = removal.dielectric_function(n=N, surface=True, relativistic=True).thickness
+    off = removal.dielectric_function(n=N, surface=True).thickness
     known = specimen & np.isfinite(off.value.data)
     left = np.median((off.systematic.data / off.value.data)[known])
     assert left < 0.5 * shares[0]
