@@ -7,14 +7,16 @@ from hyperspy_zlpml.removal.evaluation import (
     _derivatives,
     _outside_seen,
     limited,
-    log_zlp_of,
     look_up,
     on_channels,
 )
 from hyperspy_zlpml.removal.geometry import cut
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.kernels import MODEL_FLOOR
+from hyperspy_zlpml.zlp.tails import level_ripples
 
+#: ln(counts) of the ZLP is kept within plus and minus this.
+_LARGEST_LOG = 80.0
 #: Largest standard deviation of ln(counts) of the ZLP.
 _LARGEST_SIGMA = 5.0
 
@@ -41,6 +43,16 @@ def evaluate(model, posterior, counts, measured_variance=None):
         results[name] = results["subtracted"] - results[name]
     own = model.noise.of_measured(data) if measured_variance is None else measured_variance
     return results | {"variance": results["std"] ** 2 + own}
+
+
+def log_zlp_of(model, matched, found):
+    """Compute ln(ZLP per channel) in the middle of every group, (n_spectra, n_groups)."""
+    coefficients = matched.coefficients.astype(model.table.dtype, copy=False)
+    log_zlp = found.log_shape + matched.log_height[:, None]
+    log_zlp += np.einsum("pj,jpg->pg", coefficients, found.modes)
+    for change in found.widening:
+        log_zlp += (np.log(matched.fwhm) - model.table.log_fwhm)[:, None] * change
+    return np.clip(level_ripples(log_zlp, found.u), -_LARGEST_LOG, _LARGEST_LOG)
 
 
 def expanded(model, log_zlp, posterior):

@@ -103,7 +103,8 @@ def _zero_between(energy, values, std, ends, *, window):
     part = piece[before] / (piece[before] - piece[before + 1])
     position = np.mean(np.interp(before + part, np.arange(piece.size), energy[between]))
     beside = slice(max(ends[0] - window, 0), ends[1] + 1 + window)
-    slope = np.polyfit(energy[beside], values[beside], 1)[0]
+    apart = energy[beside] - energy[beside].mean()
+    slope = (apart @ values[beside]) / (apart @ apart)
     return position, np.interp(position, energy, std) / np.abs(slope), slope
 
 

@@ -107,8 +107,6 @@ def _solved(measured, material, given_error):
     known = np.where(significant[:, None], measured.losses, np.nan)
     measured = measured._replace(losses=known)
     inverse, excess, settled = material.solve(measured.losses)
-    if analysis.surface and material.films is None:
-        settled &= ~material.is_ambiguous(measured.losses, inverse)
     material = replace(material, excess=excess)
     found = Answer(inverse, material.thickness(inverse))
     of_zlp = _of_zlp(found, measured, material)
@@ -116,7 +114,7 @@ def _solved(measured, material, given_error):
     gain = _gain_of_noise(found, measured, material)
     noise = noise_of_epsilon(inverse, measured.variance, continuation, not analysis.by_index)
     noise = [gain.epsilon * one for one in noise]
-    of_total = weights_of_total(inverse, continuation)
+    of_total = weights_of_total(inverse.total, continuation)
     total_variance = gain.total * (of_total**2 * measured.variance).sum(-1)
     columns = {
         "trusted_from": analysis.grid.energy[continuation.first],
@@ -287,7 +285,9 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
     reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
     faces_alone = analysis.surface and not analysis.relativistic
     thin = faces_alone & (found.thickness < _THINNEST)
-    reason[~settled | thin] = Reason.NOT_CONVERGED
+    # The sum of a metal counts low losses most, and those of a film are the larger part of them.
+    metal_film = analysis.excess.is_film & analysis.by_index & np.isinf(material.given)
+    reason[~settled | thin | metal_film] = Reason.NOT_CONVERGED
     reason[material.continuation.plasmon > LARGEST_PLASMON] = Reason.AXIS_TOO_SHORT
     reason[~significant] = Reason.NOT_SIGNIFICANT
     reason[~has_losses] = Reason.TOO_THICK

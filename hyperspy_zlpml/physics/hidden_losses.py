@@ -86,8 +86,8 @@ def hidden_losses(losses, beam):
 
     ``Im[-1/eps]`` is assumed to be a straight line below ``E_I``, from zero at an onset to the level
     that it has in one FWHM above. The match answers to counts h in its window as generalised least
-    squares do: by ``C W h``, C the covariance of the ZLP and W the inverse variance of the counts.
-    The level is that of the losses after the correction, which is a linear equation.
+    squares do: by ``C W h``, C the covariance of the ZLP and W the inverse variance of the counts. The
+    choice of ``E_I`` is an error of the ZLP, too, but it answers to no counts. The level is that of the losses after the correction, which is a linear equation.
 
     The onset is zero energy, as without a gap, unless losses that are corrected so point clearly
     elsewhere.
@@ -144,6 +144,7 @@ def _given_back(losses, onset, beam):
     in_window[losses.from_peak < losses.gain_limit[:, None]] = 0.0
     dots = losses.directions @ np.stack([in_window, weights], axis=-1)
     answer, seen = dots[..., 0], dots[..., 1]
+    answer[:, -1] = 0.0  # the choice of E_I
     part = (answer * seen).sum(-1)
     answer *= np.minimum(1.0, _LARGEST_PART / np.maximum(part, 1e-12))[:, None]
     left = 1 - np.minimum(part, _LARGEST_PART)

@@ -12,12 +12,13 @@ losses: a sum of powers of E, each of which has one vector for each grid as its 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import uniform_filter1d
+from scipy.sparse import csr_array
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 
@@ -198,24 +199,24 @@ class Continuation(PerSpectrum):
     first: np.ndarray
     plasmon: np.ndarray
 
-    @property
+    @cached_property
     def is_below(self):
         """Nodes below the first trusted one, (n_spectra, size)."""
         return np.arange(self.grid.size) < self.first[:, None]
 
-    @property
+    @cached_property
     def ramp(self):
         """Energies below the first trusted one, 0 above it, (n_spectra, size)."""
         return np.where(self.is_below, self.grid.energy, 0.0)
 
-    @property
+    @cached_property
     def slope_weights(self):
         """Weights of the nodes in the slope of the ramp, (n_spectra, size)."""
         from_first = np.arange(self.grid.size) - self.first[:, None]
         is_used = (from_first >= 0) & (from_first < self.grid.window)
         return is_used / (self.grid.energy * self.grid.window)
 
-    @property
+    @cached_property
     def tail_weights(self):
         """Weights of the nodes in the height of the tail at the end, (n_spectra, size)."""
         n_nodes = self.grid.n_tail
@@ -225,7 +226,7 @@ class Continuation(PerSpectrum):
         weights[:, -n_nodes:] = (relative**2 - squared) ** 2 / relative / (1 - squared) ** 2
         return weights / n_nodes
 
-    @property
+    @cached_property
     def tail(self):
         """Transform of a tail of height 1 at the nodes and at zero, (n_spectra, size), (n_spectra,)."""
         powers = np.arange(len(_TAIL_EXPONENTS))
@@ -310,6 +311,11 @@ class Inverse(PerSpectrum):
     missing: np.ndarray
 
     @property
+    def total(self):
+        """``(2/pi) int / E dE`` of the losses as they were given, (n_spectra, ...)."""
+        return self.missing * self.scale
+
+    @property
     def epsilon(self):
         """Dielectric functions, complex, (n_spectra, ..., size)."""
         return 1 / (self.real - 1j * self.loss)
@@ -378,13 +384,15 @@ class Squares(NamedTuple):
 
     Attributes
     ----------
-    real, loss, both : ndarray of shape (size, size)
-        Of Re[1/eps], of Im[-1/eps], and products of the two.
+    real : ndarray of shape (size, size)
+        Of Re[1/eps].
+    loss, both : csr_array of shape (size, size)
+        Of Im[-1/eps], and products of the two: nodes of one running mean alone.
     """
 
     real: np.ndarray
-    loss: np.ndarray
-    both: np.ndarray
+    loss: csr_array
+    both: csr_array
 
 
 @lru_cache(maxsize=4)
@@ -404,7 +412,7 @@ def squares_of(size, window):
     unit = np.eye(size)
     loss = smoothed(unit, window).T
     real = smoothed(transform(unit), window).T
-    return Squares(real**2, loss**2, real * loss)
+    return Squares(real**2, csr_array(loss**2), csr_array(real * loss))
 
 
 def smoothed(values, window):
@@ -447,7 +455,9 @@ def noise_of_epsilon(inverse, variance, continuation, fixed_scale, window=1):
     """
     variance = np.where(continuation.is_below, 0.0, variance)
     squares = squares_of(continuation.grid.size, window)
-    of_real, of_loss, of_both = (_applied(one, variance) for one in squares)
+    # Each spectrum alone: products of matrices depend on what comes together.
+    of_real = (squares.real @ variance[..., None])[..., 0]
+    of_loss, of_both = ((one @ variance.T).T for one in (squares.loss, squares.both))
     shared = _Shared.of(inverse, variance, continuation, fixed_scale=fixed_scale, window=window)
     of_real += shared.variance(shared.real, shared.real, shared.transformed, shared.transformed)
     of_loss += shared.variance(shared.loss, shared.loss, shared.weighted, shared.weighted)
@@ -458,11 +468,6 @@ def noise_of_epsilon(inverse, variance, continuation, fixed_scale, window=1):
     one = a**2 * of_real - 2 * a * b * of_both + b**2 * of_loss
     two = b**2 * of_real + 2 * a * b * of_both + a**2 * of_loss
     return np.maximum(one, 0.0), np.maximum(two, 0.0)
-
-
-def _applied(matrix, values):
-    """Multiply every row by a matrix, each alone: sums do not depend on what comes together."""
-    return (matrix @ values[..., None])[..., 0]
 
 
 class _Shared(NamedTuple):
@@ -511,19 +516,19 @@ class _Shared(NamedTuple):
 def _weights(inverse, continuation, fixed_scale):
     """Compute weights of the nodes in the slope, the height of the tail and ln(scale)."""
     slope, tail = continuation.slope_weights, continuation.tail_weights
-    of_scale = np.zeros_like(tail) if fixed_scale else weights_of_total(inverse, continuation)
+    of_scale = np.zeros_like(tail) if fixed_scale else weights_of_total(inverse.total, continuation)
     return np.stack([slope, tail, of_scale])
 
 
-def weights_of_total(inverse, continuation):
+def weights_of_total(total, continuation):
     """Compute the change of ``ln int L / E dE`` with the losses at every node.
 
     That is the change of ln(scale) where the refractive index is given.
 
     Parameters
     ----------
-    inverse : Inverse
-        Of n_spectra.
+    total : ndarray of shape (n_spectra,)
+        ``(2/pi) int L / E dE`` of the losses.
     continuation : Continuation
 
     Returns
@@ -535,5 +540,4 @@ def weights_of_total(inverse, continuation):
     direct = 2 / np.pi * hat_weights(np.arange(1, size + 1))
     of_slope = at_zero(continuation.ramp)[:, None] * continuation.slope_weights
     of_tail = continuation.tail[1][:, None] * continuation.tail_weights
-    total = np.where(continuation.is_below, 0.0, direct + of_slope + of_tail)
-    return total / (inverse.missing * inverse.scale)[:, None]
+    return np.where(continuation.is_below, 0.0, direct + of_slope + of_tail) / total[:, None]

@@ -38,8 +38,6 @@ _SIGNIFICANT_IN_VACUUM = 5.0
 #: FWHM from the peak from which losses are trusted at the nearest where retardation is taken off:
 #: losses of Cherenkov's kind do not vanish towards zero, where the response blurs them with none.
 _NEAREST_RETARDED = 3.0
-#: Parts of Im[-1/eps] that are tried to see whether smaller losses of the volume would do as well.
-_SMALLER = (0.03, 0.1, 0.3)
 #: Tables of films reach this many times beyond the thicknesses that are seen.
 _WIDER = 1.5
 #: Spectra among the columns that a block gives, each of the size of the grid.
@@ -159,7 +157,7 @@ class Material:
         return invert(losses, self.continuation, scale=self.given * self.per_thickness)
 
     def excess_of(self, inverse, rows):
-        """Compute the losses of the chosen spectra that are none of the loss function."""
+        """Compute the losses of the chosen spectra that are none of the loss function, where these are trusted."""
         thickness = self.thickness(inverse)[rows]
         if self.films is not None:
             excess = self.films.per_thickness(_beside(self.kind, rows)[rows], thickness)
@@ -167,7 +165,9 @@ class Material:
             excess = self.analysis.excess.per_thickness(
                 self.analysis.grid.energy, inverse.epsilon[rows], thickness
             )
-        return inverse.scale[rows][:, None] * excess
+        below = np.expand_dims(self.continuation.is_below, tuple(range(1, rows.ndim)))
+        below = np.broadcast_to(below, (*rows.shape, below.shape[-1]))[rows]
+        return np.where(below, 0.0, inverse.scale[rows][:, None] * excess)
 
     def solve(self, losses):
         """Find the inverse dielectric function of measured losses, what to take off, where it was found.
@@ -190,24 +190,6 @@ class Material:
         if self.films is not None:
             settled &= _beside(self.films.settled[self.kind], settled)
         return self.invert(free), losses - free, settled
-
-    def is_ambiguous(self, losses, inverse):
-        """Tell where less loss of the volume would explain the measured losses as well.
-
-        Where eps1 is -1 faces take ``1 / Im[-1/eps]``: those of a sharp plasmon of the faces may be
-        taken for losses of the volume, and the iteration finds the larger of two solutions.
-        """
-        energy, trusted = self.analysis.grid.energy, ~self.continuation.is_below
-        found = np.zeros(losses.shape[:-1], bool)
-        for part in _SMALLER:
-            smaller = replace(inverse, loss=part * inverse.loss)
-            excess = self.analysis.excess.per_thickness(
-                energy, smaller.epsilon, self.thickness(inverse)
-            )
-            total = inverse.scale[:, None] * (smaller.loss + excess)
-            above = smoothed(total - losses, self.analysis.grid.window)
-            found |= (trusted & (inverse.real < 0) & (above > 0)).any(-1)
-        return found
 
     def varied(self, losses, **changes):
         """Find what the inverse and the thickness are with other losses, or another assumption.
@@ -302,7 +284,6 @@ def film_table(losses, given, analysis):
         thickness = material.thickness(material.invert(measured.losses))[is_known]
         mean, of_mean = _mean_of(measured.losses[is_known], material, is_known)
         inverse, _, settled = of_mean.solve(mean)
-        settled &= ~of_mean.is_ambiguous(mean, inverse)
         epsilon = np.where(settled[:, None], inverse.epsilon, np.nan)[0]
         ends = thickness.min() / _WIDER, thickness.max() * _WIDER
     return FilmTables.of(analysis.grid.energy, epsilon, ends, analysis.beam)
@@ -431,10 +412,9 @@ def is_significant(measured, material):
     ndarray of bool of shape (n_spectra,)
     """
     continuation = material.continuation
-    plain = material.invert(measured.losses)
-    total = plain.missing * plain.scale
+    total = continuation.at_zero(continuation.complete(measured.losses))
     of_zlp = continuation.at_zero(continuation.complete(measured.directions)) / total[:, None]
-    of_noise = weights_of_total(plain, continuation) ** 2 * measured.variance
+    of_noise = weights_of_total(total, continuation) ** 2 * measured.variance
     significance = 1 / np.sqrt(of_noise.sum(-1) + np.square(of_zlp).sum(-1))
     least = np.where(measured.is_vacuum, _SIGNIFICANT_IN_VACUUM, _SIGNIFICANT)
     return (significance > least) & (total > 0)

@@ -20,6 +20,9 @@ from hyperspy_zlpml.physics.retardation import film_excess, retarded_excess
 _MOST_STEPS = 30
 #: Change of the losses, over their root mean square, at which an iteration has settled.
 _SETTLED = 1e-4
+#: Excess that cannot be taken off because no losses would be left, over their root mean square: less is
+#: noise of single energies. What is more belongs to a dielectric function that does not explain the losses.
+_EXPLAINED = 1e-3
 #: Part of a step that is taken at first, of losses of faces: whole steps go to and fro.
 _OF_FACES = 0.5
 #: Part of it that is taken where the change has grown.
@@ -103,23 +106,27 @@ def without_excess(losses, invert, excess_of, first_part=1.0):
     losses : ndarray of shape (..., size)
         Without the excess.
     settled : ndarray of bool of shape (...)
-        Where the iteration came to an end.
+        Where the iteration came to an end at which the excess explains what was taken off.
     """
     largest = _LARGEST_PART * np.abs(losses)
     norm = np.sqrt(np.square(losses).mean(-1))
     excess = np.zeros_like(losses)
     part, last = np.full(norm.shape, first_part), np.full(norm.shape, np.inf)
-    settled = ~np.isfinite(norm)
+    moving, explained = np.isfinite(norm), np.ones(norm.shape, bool)
     for _ in range(_MOST_STEPS):
         # Spectra that have settled stay as they are, whatever others still need.
-        rows = ~settled
+        rows = moving.copy()
         if not rows.any():
             break
         found = excess_of(invert(losses - excess), rows)
-        step = np.clip(found, -largest[rows], largest[rows]) - excess[rows]
-        change = np.sqrt(np.square(step).mean(-1)) / norm[rows]
+        allowed = np.clip(found, -largest[rows], largest[rows])
+        change, unexplained = (
+            np.sqrt(np.square(one).mean(-1)) / norm[rows]
+            for one in (allowed - excess[rows], found - allowed)
+        )
         part[rows] *= np.where(change > last[rows], _DAMPED, 1.0)
-        excess[rows] += part[rows][:, None] * step
+        excess[rows] += part[rows][:, None] * (allowed - excess[rows])
         last[rows] = change
-        settled[rows] = change < _SETTLED
-    return losses - excess, settled
+        moving[rows] = ~(change < _SETTLED)
+        explained[rows] = unexplained < _EXPLAINED
+    return losses - excess, ~moving & explained

@@ -13,7 +13,6 @@ from hyperspy_zlpml.removal.evaluation import (
     at_groups,
     deviations,
     limited,
-    log_zlp_of,
     look_up,
     on_channels,
     zlp_of,
@@ -41,12 +40,11 @@ def draw(model, posterior, rngs, common):
     """
     peaks, matched = posterior.peaks, posterior.matched
     looked_up = look_up(model, matched, peaks)
-    log_zlp = log_zlp_of(model, matched, looked_up)
-    zlp = zlp_of(model, posterior)
+    at = at_groups(model, matched, peaks)
+    zlp = zlp_of(model, posterior, at)
     found = deviations(model, matched, peaks, looked_up)
-    sigma = at_groups(model, matched, peaks).sigma
     # Errors are limited by a ZLP that is no higher than its peak.
-    share = limited(model, sigma, log_zlp, posterior.highest) / sigma
+    share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     own = cut(on_channels(model, found.own * share), model.start(peaks), model.n_energy)
     factor = model.shared_root
     n_directions, n_shared = len(found.directions), factor.shape[1]
@@ -69,7 +67,7 @@ def draw(model, posterior, rngs, common):
         yield zlp * np.exp(np.minimum(deviation, most))
 
 
-def response(model, posterior, distance):
+def response(model, posterior, at, distance):
     """Evaluate the peak that every spectrum has, with unit area.
 
     Parameters
@@ -77,6 +75,8 @@ def response(model, posterior, distance):
     model : Subtraction
     posterior : Posterior
         All usable.
+    at : AtGroups
+        Of the posterior.
     distance : ndarray of shape (n,)
         Energies from the peak, eV, increasing: those over which the area is 1.
 
@@ -85,9 +85,7 @@ def response(model, posterior, distance):
     ndarray of shape (n_spectra, n)
         Per eV.
     """
-    peaks, matched = posterior.peaks, posterior.matched
-    log_zlp = log_zlp_of(model, matched, look_up(model, matched, peaks))
-    energy = model.middle(peaks) - matched.centre[:, None]
-    rows = zip(energy, log_zlp, strict=True)
+    energy = model.middle(posterior.peaks) - posterior.matched.centre[:, None]
+    rows = zip(energy, at.log_zlp, strict=True)
     shapes = np.exp([np.interp(distance, at, values - values.max()) for at, values in rows])
     return shapes / trapezoid(shapes, distance, axis=-1)[:, None]

@@ -14,14 +14,11 @@ from hyperspy_zlpml.removal.distance import log_intensity_distance
 from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.kernels import HEIGHT, MODEL_FLOOR, N_PEAK, SHIFT, WIDTH
 from hyperspy_zlpml.zlp.tables import Places
-from hyperspy_zlpml.zlp.tails import level_ripples
 
 #: Results on the axes of the data.
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
 #: Those that need no counts.
 OF_MODEL = ("zlp", "std")
-#: ln(counts) of the ZLP is kept within plus and minus this.
-_LARGEST_LOG = 80.0
 #: Power of the energy by which a tail beyond region I may be wrong at a distance of 1.
 _OPENING = 0.1
 
@@ -210,7 +207,10 @@ def _roots(covariance):
     return scale[:, :, None] * vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
 
 
-def evaluate(model, results, posterior, *, rows, counts=None, measured_variance=None):
+# Of the spectra, and of what is known of them beside.
+def evaluate(  # noqa: PLR0913
+    model, results, posterior, *, rows, counts=None, measured_variance=None, at=None
+):
     """Evaluate results of spectra that were matched.
 
     Parameters
@@ -226,8 +226,11 @@ def evaluate(model, results, posterior, *, rows, counts=None, measured_variance=
         As measured, of the type of the results; only the ZLP and its standard deviation do without.
     measured_variance : ndarray of float of shape (n_all, n_energy), optional
         Variance of the counts where it is known.
+    at : AtGroups, optional
+        Of the posterior, where it was evaluated before.
     """
     matched = posterior.matched
+    at = at_groups(model, matched, posterior.peaks) if at is None else at
     dtype = next(iter(results.values())).dtype
     none = np.empty((0, 0), dtype)
     spectra = kernels.Spectra(
@@ -241,14 +244,14 @@ def evaluate(model, results, posterior, *, rows, counts=None, measured_variance=
     )
     kernels.evaluate_channels(
         spectra=spectra,
-        peaks=kernels.Peaks(*at_groups(model, matched, posterior.peaks)),
+        peaks=kernels.Peaks(*at),
         shared=model.shared,
         line=kernels.Line.of(model.n_energy, model.groups.size),
         results=kernels.Results(**{name: results.get(name, none) for name in RESULTS}),
     )
 
 
-def zlp_of(model, posterior):
+def zlp_of(model, posterior, at=None):
     """Evaluate the counts of peaks that were matched.
 
     Parameters
@@ -256,6 +259,8 @@ def zlp_of(model, posterior):
     model : Subtraction
     posterior : Posterior
         All usable.
+    at : AtGroups, optional
+        Of the posterior, where it was evaluated before.
 
     Returns
     -------
@@ -264,7 +269,7 @@ def zlp_of(model, posterior):
     """
     n_spectra = len(posterior.highest)
     zlp = np.empty((n_spectra, model.n_energy))
-    evaluate(model, {"zlp": zlp}, posterior, rows=np.arange(n_spectra))
+    evaluate(model, {"zlp": zlp}, posterior, rows=np.arange(n_spectra), at=at)
     return zlp
 
 
@@ -298,27 +303,6 @@ def look_up(model, matched, peaks):
         modes=table.shape_modes(places),
         places=places,
     )
-
-
-def log_zlp_of(model, matched, found):
-    """Compute ln(ZLP per channel) in the middle of every group.
-
-    Parameters
-    ----------
-    model : Subtraction
-    matched : Match
-    found : LookedUp
-
-    Returns
-    -------
-    ndarray of shape (n_spectra, n_groups)
-    """
-    coefficients = matched.coefficients.astype(model.table.dtype, copy=False)
-    log_zlp = found.log_shape + matched.log_height[:, None]
-    log_zlp += np.einsum("pj,jpg->pg", coefficients, found.modes)
-    for change in found.widening:
-        log_zlp += (np.log(matched.fwhm) - model.table.log_fwhm)[:, None] * change
-    return np.clip(level_ripples(log_zlp, found.u), -_LARGEST_LOG, _LARGEST_LOG)
 
 
 def limited(model, sigma, log_zlp, highest):

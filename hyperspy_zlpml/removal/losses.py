@@ -18,7 +18,6 @@ from hyperspy_zlpml.removal.evaluation import (
     common_deviations,
     deviations,
     limited,
-    log_zlp_of,
     look_up,
     on_channels,
     zlp_of,
@@ -110,20 +109,21 @@ def losses_of(model, posterior, counts, limits, measured_variance=None):
     is_vacuum = np.isinf(posterior.peaks.loss_limit)
     posterior = _with_limits(model, posterior, counts, limits)
     peaks, matched = posterior.peaks, posterior.matched
-    zlp, data = zlp_of(model, posterior), _clean(model, counts)
-    directions, own = _directions(model, posterior, counts)
+    at = at_groups(model, matched, peaks)
+    zlp, data = zlp_of(model, posterior, at), _clean(model, counts)
+    directions, own = _directions(model, posterior, counts, at)
     if measured_variance is None:
         per_fwhm = np.maximum(matched.fwhm / model.step, 1.0)
         measured_variance = model.noise.of_measured(data, per_fwhm[:, None])
     distance = _distances(model)
-    shapes = response(model, posterior, distance)
+    shapes = response(model, posterior, at, distance)
     return Losses(
         energy=model.energy,
         distance=distance,
         counts=data,
         zlp=zlp,
         variance=measured_variance + (own * zlp) ** 2,
-        directions=np.moveaxis(directions, 0, 1) * zlp[:, None],
+        directions=_on_channels(model, peaks, directions, zlp),
         centre=matched.centre,
         fwhm=matched.fwhm,
         gain_limit=peaks.gain_limit,
@@ -163,33 +163,47 @@ def _matched_anew(model, posterior, counts, peaks, rows):
     return packed
 
 
-def _directions(model, posterior, counts):
+def _directions(model, posterior, counts, at):
     """Find the directions in which ln(ZLP) may be wrong, and what channels have for themselves.
 
     Returns
     -------
-    directions : ndarray of shape (n_directions, n_spectra, n_energy)
+    directions : ndarray of shape (n_spectra, n_directions, n_groups)
     own : ndarray of shape (n_spectra, n_energy)
     """
     peaks, matched = posterior.peaks, posterior.matched
-    looked_up = look_up(model, matched, peaks)
-    log_zlp = log_zlp_of(model, matched, looked_up)
-    found = deviations(model, matched, peaks, looked_up)
+    found = deviations(model, matched, peaks, look_up(model, matched, peaks))
     # Errors are limited by a ZLP that is no higher than its peak.
-    sigma = at_groups(model, matched, peaks).sigma
-    share = limited(model, sigma, log_zlp, posterior.highest) / sigma
+    share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     shared, left = _shared_directions(model, found.shared)
     every = np.concatenate([found.directions, shared]) * share
-    kept, rest = _most_significant(np.moveaxis(every, 0, 1), _significance(model, log_zlp))
-    kept = np.moveaxis(kept, 0, 1)
-    kept = np.concatenate([kept, _of_limit(model, posterior, counts)[None]])
+    kept, rest = _most_significant(np.moveaxis(every, 0, 1), _significance(model, at.log_zlp))
+    kept = np.concatenate([kept, _of_limit(model, posterior, counts)[:, None]], axis=1)
     own = np.sqrt((np.hypot(found.own, left) * share) ** 2 + rest**2)
+    own = cut(on_channels(model, own), model.start(peaks), model.n_energy)
+    return kept, np.hypot(own, _pattern_error(model))
 
-    def expanded(values):
-        return cut(on_channels(model, values), model.start(peaks), model.n_energy)
 
-    own = np.hypot(expanded(own), _pattern_error(model))
-    return np.stack([expanded(one) for one in kept]), own
+def _on_channels(model, peaks, directions, zlp):
+    """Expand deviations of ln(ZLP) to counts of channels, each direction by itself.
+
+    Parameters
+    ----------
+    model : Subtraction
+    peaks : KnownPeaks
+    directions : ndarray of shape (n_spectra, n_directions, n_groups)
+    zlp : ndarray of shape (n_spectra, n_energy)
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_directions, n_energy)
+    """
+    out = np.empty((*directions.shape[:2], model.n_energy))
+    start = model.start(peaks)
+    for number in range(directions.shape[1]):
+        expanded = on_channels(model, directions[:, number])
+        np.multiply(cut(expanded, start, model.n_energy), zlp, out=out[:, number])
+    return out
 
 
 def common_directions(model, posterior, counts, limits):
@@ -215,17 +229,13 @@ def common_directions(model, posterior, counts, limits):
     """
     posterior = _with_limits(model, posterior, counts, limits)
     peaks, matched = posterior.peaks, posterior.matched
-    found = look_up(model, matched, peaks)
+    found, at = look_up(model, matched, peaks), at_groups(model, matched, peaks)
     shared, _ = _shared_directions(model, deviations(model, matched, peaks, found).shared)
     modes = common_deviations(model, matched, peaks, found)
-    log_zlp, sigma = log_zlp_of(model, matched, found), at_groups(model, matched, peaks).sigma
-    share = limited(model, sigma, log_zlp, posterior.highest) / sigma
+    share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     of_limit = _of_limit(model, posterior, counts)[None]
     every = np.concatenate([np.concatenate([modes, shared]) * share, of_limit])
-    start, zlp = model.start(peaks), zlp_of(model, posterior)
-    return np.stack(
-        [cut(on_channels(model, one), start, model.n_energy) * zlp for one in every], axis=1
-    )
+    return _on_channels(model, peaks, np.moveaxis(every, 0, 1), zlp_of(model, posterior, at))
 
 
 def _pattern_error(model):

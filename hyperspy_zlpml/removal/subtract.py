@@ -304,7 +304,9 @@ class Subtraction:
         -------
         Match
         """
-        return self._posterior(counts.astype(float), peaks).matched
+        self._check_channels(counts)
+        counts = counts.astype(float)
+        return self._match(counts, self._grouped(counts, peaks), peaks)
 
     def at_groups(self, matched, peaks):
         """Evaluate ln(ZLP per channel) in the middle of every group, its spread and its band.

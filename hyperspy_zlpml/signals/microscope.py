@@ -11,7 +11,7 @@ from hyperspy_zlpml.ensemble.conditions import check_condition_names, condition_
 from hyperspy_zlpml.image.spectra import SHAPING_SETTINGS
 from hyperspy_zlpml.physics.kinematics import Beam
 
-#: Angle below which both cannot be, mrad.
+#: Smallest angle of a microscope but for that of a parallel beam, mrad.
 _SMALLEST_ANGLE = 0.05
 #: Settings of the microscope, and where HyperSpy keeps them.
 _SETTINGS = {
@@ -106,13 +106,14 @@ removed from, got none; set it with s.set_microscope_parameters(beam_energy=...)
 
 
 def _warn_of_radians(found):
-    """Warn where both angles are so small that they can only be radians."""
+    """Warn of angles so small that they can only be radians; 0 is a parallel beam."""
     angles = {name: found[name] for name in ("convergence_angle", "collection_angle")}
-    if max(angles.values()) < _SMALLEST_ANGLE:
-        said = ", ".join(f"{name}={value:g}" for name, value in angles.items())
+    small = [f"{name}={value:g}" for name, value in angles.items() if 0 < value < _SMALLEST_ANGLE]
+    if small:
         warn_user(
-            f"{said}: angles are in mrad, and these are too small for a microscope. If they are "
-            "radians, set a thousand times as much by s.set_microscope_parameters."
+            f"{', '.join(small)}: angles are in mrad, and less than {_SMALLEST_ANGLE:g} is too small for a "
+            "microscope. If it is radians, set a thousand times as much by s.set_microscope_parameters; the "
+            "convergence_angle of a parallel beam is 0."
         )
 
 

@@ -3,7 +3,7 @@
 
 import dask.array as da
 import numpy as np
-from hyperspy.signals import Signal1D
+from hyperspy.signals import BaseSignal, Signal1D
 
 
 def spectra_like(signal, data, title):
@@ -60,13 +60,16 @@ def map_like(signal, data, title, quantity):
     >>> map_like(s, s.data.sum(-1), "total", "Intensity (Counts)")
     <BaseSignal, title: WS2-like flake total, dimensions: (4, 3|)>
     """
-    shape = signal.axes_manager._navigation_shape_in_array or (1,)
-    new = signal._get_navigation_signal(data=np.asarray(data).reshape(shape))
-    new.set_signal_type("")
-    new = new.transpose(signal_axes=[])
-    new.metadata.set_item("General.title", _titled(signal, title))
-    new.metadata.set_item("Signal.quantity", quantity)
-    return new
+    manager = signal.axes_manager
+    axes = [axis.get_axis_dictionary() for axis in manager.navigation_axes[::-1]]
+    return BaseSignal(
+        np.asarray(data).reshape(manager._navigation_shape_in_array or (1,)),
+        axes=axes or [{"size": 1, "navigate": True}],
+        metadata={
+            "General": {"title": _titled(signal, title)},
+            "Signal": {"quantity": quantity},
+        },
+    )
 
 
 def peak_maps_like(signal, peaks, factor):

@@ -133,6 +133,14 @@ def test_faces_that_may_be_taken_for_the_volume_are_told(model, is_told):
     assert (found["reason"] == Reason.NOT_CONVERGED).all() == is_told
 
 
+def test_no_film_of_a_metal_has_an_answer_from_its_index(losses):
+    """The sum rule counts the losses of the film most: it has solutions that are several times too thick."""
+    film = replace(ANALYSIS, surface=True, relativistic=True)
+    found = found_of(losses.select([1]), film, given=np.inf)
+    assert found["reason"] == Reason.NOT_CONVERGED
+    assert np.isnan(found["thickness"]).all()
+
+
 def test_the_error_of_what_is_given_is_systematic(losses):
     exact, found, other = (
         found_of(losses, given=n, error=e) for n, e in ((N, 0), (N, 0.05), (N + 0.05, 0))
@@ -148,9 +156,18 @@ def test_reasons(losses):
     noisy = replace(losses, variance=1e10 + losses.variance)
     corrected = replace(ANALYSIS, relativistic=True)
     thick = make_losses([5.0], single=single)[0]
+
+    def retarded(energy):
+        above = np.maximum(energy, 0.05)
+        return single(energy) + np.where(
+            energy > 0, 130.6 * retarded_excess(above, SEMICONDUCTOR.epsilon(above), BEAM), 0.0
+        )
+
+    fast = make_losses([0.3, 0.6], single=retarded)[0]
     for one, analysis, reason in (
         (losses, ANALYSIS, Reason.RETARDED),
-        (losses, corrected, Reason.NONE),
+        (fast, corrected, Reason.NONE),
+        (losses, corrected, Reason.NOT_CONVERGED),  # more would be taken off than there is
         (losses, short, Reason.AXIS_TOO_SHORT),
         (no_limit, ANALYSIS, Reason.NO_LIMIT),
         (noisy, ANALYSIS, Reason.NOT_SIGNIFICANT),

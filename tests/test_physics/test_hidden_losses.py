@@ -141,3 +141,16 @@ def test_errors_that_are_larger_than_the_match_give_back_no_more_than_a_part():
         one.subtracted[0, near].sum() for one in (doubtful, with_hidden_losses(doubtful, BEAM))
     )
     assert 1.2 < after / before < 1.5
+
+
+def test_the_choice_of_the_limit_answers_to_no_counts():
+    """It is an error of the ZLP, and no number of the match: what is given back does not depend on it."""
+    _, losses = matched(1000.0)
+    wrong = losses.directions.copy()
+    wrong[:, -1] = np.where(np.abs(ENERGY) > 0.5, 0.3 * losses.zlp, 0.0)
+    unsure = replace(losses, directions=wrong)
+    found, same = (with_hidden_losses(one, BEAM) for one in (unsure, losses))
+    np.testing.assert_allclose(found.zlp, same.zlp, rtol=1e-12)
+    # Its own error stays, and goes into the level of what is given back.
+    beyond = ENERGY > LIMIT
+    assert (found.directions[0, -2, beyond] >= wrong[0, -1, beyond]).all()

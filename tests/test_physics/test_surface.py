@@ -6,6 +6,7 @@ import pytest
 
 from hyperspy_zlpml.data import SEMICONDUCTOR
 from hyperspy_zlpml.physics import Beam
+from hyperspy_zlpml.physics.dielectric_models import OscillatorModel
 from hyperspy_zlpml.physics.kramers_kronig import Continuation, LossGrid, invert
 from hyperspy_zlpml.physics.loss_probability import surface_loss, volume_factor, volume_loss
 from hyperspy_zlpml.physics.retardation import film_loss, retarded_excess
@@ -18,13 +19,12 @@ TRUE = SEMICONDUCTOR.epsilon(ENERGY)
 KNOWN = Continuation(GRID, np.array([3]), np.array([24.9 / 47]))
 
 
-def inverse_of(losses):
-    return invert(losses, KNOWN.select([0] * len(losses)), index=np.full(len(losses), 2.6246))
-
-
-def corrected(counts, excess):
+def corrected(counts, excess, index=2.6246, known=KNOWN):
     """Inverse before and after the iteration, of probabilities of losses."""
     losses = np.atleast_2d(counts) / BEAM.angular_logarithm(ENERGY)
+
+    def inverse_of(losses):
+        return invert(losses, known.select([0] * len(losses)), index=np.full(len(losses), index))
 
     def excess_of(inverse, rows):
         thickness = inverse.scale[rows] / volume_factor(BEAM)
@@ -56,6 +56,26 @@ def test_losses_of_faces_are_taken_off():
 def test_too_thin_a_film_does_not_settle():
     _, _, settled = corrected(films(2.0), Excess(BEAM, True, False))
     assert not settled[0]
+
+
+@pytest.mark.parametrize(
+    "width, thickness, is_found",
+    [
+        (0.6, 30.0, False),
+        (0.6, 120.0, False),
+        (2.0, 30.0, False),
+        (2.0, 120.0, True),
+        (4.0, 60.0, True),
+    ],
+)
+def test_an_answer_that_does_not_explain_the_losses_is_none(width, thickness, is_found):
+    """Of a sharp plasmon faces lose more than all that is measured: an iteration rests there, at nothing."""
+    metal = OscillatorModel(((15.0**2, 0.0, width),)).epsilon(ENERGY)
+    counts = thickness * volume_loss(ENERGY, metal, BEAM) + surface_loss(ENERGY, metal, BEAM)
+    known = Continuation(GRID, np.zeros(1, int), np.array([15.0 / 47]))
+    _, after, settled = corrected(counts, Excess(BEAM, True, False), np.inf, known)
+    is_right = abs(after.scale[0] / volume_factor(BEAM) / thickness - 1) < 2e-3
+    assert settled[0] == is_found == is_right
 
 
 def test_retardation_is_taken_off():

@@ -125,7 +125,8 @@ def test_draws_of_a_spectrum_do_not_depend_on_the_others(scene):
 def test_response_has_unit_area_and_the_width_of_the_peak(scene):
     model, _, _, posterior = scene
     distance = np.linspace(-3, 3, 2401)
-    shapes = response(model, posterior, distance)
+    at = at_groups(model, posterior.matched, posterior.peaks)
+    shapes = response(model, posterior, at, distance)
     np.testing.assert_allclose(trapezoid(shapes, distance, axis=-1), 1.0)
     above = (shapes > shapes.max(-1, keepdims=True) / 2).sum(-1) * (distance[1] - distance[0])
     np.testing.assert_allclose(above, posterior.matched.fwhm, rtol=0.02)

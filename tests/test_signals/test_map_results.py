@@ -456,8 +456,16 @@ def test_angles_in_radians_raise_a_warning(removal):
         removal._source.set_microscope_parameters(convergence_angle=0.01, collection_angle=0.015)
         with pytest.warns(UserWarning, match="convergence_angle=0.01, .* angles are in mrad"):
             beam_of(removal, "thickness")
-        removal._source.set_microscope_parameters(convergence_angle=0.01, collection_angle=15)
-        beam_of(removal, "thickness")
+        for angles, small in (((0.01, 15), "convergence_angle=0.01"), ((10, 0.015), "collection_")):
+            removal._source.set_microscope_parameters(
+                convergence_angle=angles[0], collection_angle=angles[1]
+            )
+            with pytest.warns(UserWarning, match=f"^{small}.*: angles are in mrad"):
+                beam_of(removal, "thickness")
+        removal._source.set_microscope_parameters(convergence_angle=0, collection_angle=15)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            beam_of(removal, "thickness")  # a parallel beam
     finally:
         removal._source.set_microscope_parameters(
             convergence_angle=kept[0], collection_angle=kept[1]

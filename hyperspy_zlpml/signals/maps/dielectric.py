@@ -215,7 +215,8 @@ class DielectricMethods:
         thickness : float, map or Measured, optional
             nm. One of the two is needed. Pixels of a map that are not positive have no answer.
         n_error, thickness_error : float or map
-            One standard deviation of what is given.
+            One standard deviation of what is given. A number or an array without it counts as exact; a
+            Measured, or a map with a noise variance, brings its own.
         metal : bool
             The same as an infinite n.
         surface : bool
@@ -261,9 +262,9 @@ class DielectricMethods:
         ``std`` holds the counting noise and the directions in which the ZLP may be wrong (the choice of
         ``E_I`` among them). ``systematic`` holds ``n_error`` or ``thickness_error``, 10 % of W, 70 % of
         what was taken back below ``E_I``, and the resolution: by how much the answer
-        changes where the data are sharpened by the response, to second order; that of a thickness from n also,
-        where neither ``surface`` nor ``relativistic`` takes it off, what a film adds to the losses of its
-        volume, as in :meth:`~hyperspy_zlpml.ZLPRemoval.thickness`. Errors are of first order,
+        changes where the data are sharpened by the response, to second order; that of a thickness from n, or of
+        n from a thickness, also, where neither ``surface`` nor ``relativistic`` takes it off, what a film adds
+        to the losses of its volume, as in :meth:`~hyperspy_zlpml.ZLPRemoval.thickness`. Errors are of first order,
         :math:`d\epsilon = -\epsilon^2 d(1/\epsilon)`: large where eps is.
 
         References
@@ -403,16 +404,24 @@ def _finished(removal, numbers, analysis):
     spectra = {name: numbers[..., analysis.columns(name)] for name in SPECTRA}
     numbers = np.moveaxis(np.asarray(numbers[..., -len(NUMBERS) :]), -1, 0)
     numbers = dict(zip(NUMBERS, numbers, strict=True))
-    if analysis.by_index and not analysis.excess:
-        numbers["thickness_systematic"] = _with_losses_of_film(removal, numbers)
+    if not analysis.excess:
+        numbers |= _with_losses_of_film(removal, numbers, analysis.by_index)
     return _wrapped(removal, spectra, numbers, analysis.grid)
 
 
-def _with_losses_of_film(removal, numbers):
-    """Add what films lose beside their volume, where it was not taken off, to the error of thickness."""
-    thickness = numbers["thickness"]
-    _, share = shares_of_films(removal, numbers["main_losses"], numbers["index"], thickness)
-    return np.hypot(numbers["thickness_systematic"], thickness * share)
+def _with_losses_of_film(removal, numbers, by_index):
+    """Add what films lose beside their volume, where it was not taken off, to the error of what follows.
+
+    By so much the sum of losses over their energy is too large: of an index that is given it makes the
+    thickness, of a thickness ``1 - 1/n^2``.
+    """
+    thickness, index = numbers["thickness"], numbers["index"]
+    _, share = shares_of_films(removal, numbers["main_losses"], index, thickness)
+    slopes = {"thickness": thickness} if by_index else {"index": (index**2 - 1) * index / 2}
+    return {
+        f"{name}_systematic": np.hypot(numbers[f"{name}_systematic"], slope * share)
+        for name, slope in slopes.items()
+    }
 
 
 def _wrapped(removal, spectra, numbers, grid):
