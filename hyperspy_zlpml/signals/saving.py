@@ -141,7 +141,7 @@ def _checked_folder(directory, files, names, title):
     if Path.cwd().is_relative_to(directory):
         raise ValueError(
             f"directory: expected another folder than the working directory, got {directory}; "
-            "give a new name, for example {title!r}."
+            f"give a new name, for example {title!r}."
         )
     return found
 

@@ -470,21 +470,23 @@ def test_maps_of_one_pass_are_those_of_several(removal, results):
         temperature={}, **QUIET,
     )  # fmt: skip
     names = ("t_over_lambda", "thickness", "gap", "position", "temperature")
-    for one, name in zip(found.values(), names, strict=True):
-        assert_same(one, results[name])
+    methods = ("thickness", "dielectric_function", "band_gap", "fit_peaks", "temperature")
+    for method, name in zip(methods, names, strict=True):
+        assert_same(getattr(found, method), results[name])
 
 
 def test_methods_that_pool_may_be_among_them(removal):
     found = removal.maps(thickness={}, band_gap={"pool": 3, "exponent": 1.0}, **QUIET)
-    assert list(found) == ["thickness", "band_gap"]
-    assert_same(found["band_gap"], removal.band_gap(pool=3, exponent=1.0, **QUIET))
+    assert found.temperature is None
+    assert list(found._members()) == ["band_gap", "thickness"]
+    assert_same(found.band_gap, removal.band_gap(pool=3, exponent=1.0, **QUIET))
 
 
 def test_lazy_maps_of_one_pass(sample, removal):
     lazy = sample.signal.as_lazy().remove_zlp_ml(ensemble=removal.ensemble, random_state=0, **QUIET)
     found = lazy.maps(thickness={"n": N}, dielectric_function={"n": N}, **QUIET)
-    assert found["dielectric_function"].epsilon._lazy
-    assert_same(found["dielectric_function"], lazy.dielectric_function(n=N, **QUIET))
+    assert found.dielectric_function.epsilon._lazy
+    assert_same(found.dielectric_function, lazy.dielectric_function(n=N, **QUIET))
 
 
 @pytest.mark.parametrize(

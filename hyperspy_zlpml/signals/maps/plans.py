@@ -2,7 +2,7 @@
 """Methods that make maps as plans, so that several of them share one pass over the data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -12,11 +12,34 @@ import numpy as np
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.removal.pooling import map_pooled
+from hyperspy_zlpml.signals.maps.results import MapGroup, MapResult
 from hyperspy_zlpml.signals.maps.temporary import kept
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Maps(MapGroup):
+    """Results of several methods, from :meth:`~hyperspy_zlpml.ZLPRemoval.maps`.
+
+    Attributes
+    ----------
+    band_gap : BandGap or None
+    dielectric_function : Dielectric or None
+    fit_peaks : PeakFit, PeakFits or None
+    temperature : Temperature or None
+    thickness : Thickness or None
+        Of the methods that were asked for.
+    """
+
+    band_gap: MapResult | None = None
+    dielectric_function: MapResult | None = None
+    fit_peaks: MapResult | MapGroup | None = None
+    temperature: MapResult | None = None
+    thickness: MapResult | None = None
+
+
 #: Methods that may share a pass.
-METHODS = ("band_gap", "dielectric_function", "fit_peaks", "temperature", "thickness")
+METHODS = tuple(field.name for field in fields(Maps))
 
 
 @dataclass(frozen=True)
@@ -204,8 +227,8 @@ class MapMethods:
 
         Returns
         -------
-        dict
-            Results by the names of the methods.
+        Maps
+            Its attributes are the results, by the names of the methods.
 
         Raises
         ------
@@ -227,7 +250,7 @@ class MapMethods:
         >>> found = r.maps(
         ...     thickness={"density": 7.5}, dielectric_function={"n": 4.0}, show_progressbar=False
         ... )
-        >>> found["thickness"].by_density.value
+        >>> found.thickness.by_density.value
         <BaseSignal, title: WS2-like flake thickness by density, dimensions: (4, 4|)>
         """
         show_progressbar = wants_progressbar(show_progressbar)
@@ -237,7 +260,7 @@ class MapMethods:
             _check_method(name, given)
         planning = _Planning(self)
         plans = {name: getattr(type(self), name)(planning, **methods[name]) for name in methods}
-        return carry_out(self, plans, show_progressbar)
+        return Maps(**carry_out(self, plans, show_progressbar))
 
 
 def _check_method(name, given):
