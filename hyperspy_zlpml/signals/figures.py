@@ -30,6 +30,8 @@ _TO = 30.0
 #: Energy, in FWHM from the peak, from which the subtracted signal decides the scale: closer to the
 #: peak its noise would.
 _SCALE_FROM = 2.0
+#: Height of the names of limits, in parts of the axes.
+_NAME_AT = 0.03
 #: Height of titles, in parts of the axes: a place that is given need not be sought at every step.
 _TITLE = 1.0
 
@@ -546,12 +548,12 @@ def _draw_limits(top, bottom, limits, fwhm):
 
 
 def _name_limit(axes, name, limit):
-    """Write the name of a limit beside its line, on the side away from the peak."""
-    place = {"transform": axes.get_xaxis_transform(), "va": "top", "size": 8, "clip_on": True}
+    """Write the name of a limit beside its line, on the side away from the peak, where no legend is."""
+    place = {"transform": axes.get_xaxis_transform(), "va": "bottom", "size": 8, "clip_on": True}
     if limit < 0:
         # Upright: few channels are in view beyond the limit on the gain side.
-        return axes.text(limit, 0.97, name, ha="right", rotation=90, **place)
-    return axes.text(limit, 0.98, f" {name}", ha="left", **place)
+        return axes.text(limit, _NAME_AT, name, ha="right", rotation=90, **place)
+    return axes.text(limit, _NAME_AT, f" {name}", ha="left", **place)
 
 
 def _name_of(result, place, position):

@@ -33,6 +33,8 @@ _ENDS = {
     (False, True): "max",
     (True, True): "both",
 }
+#: Pixels along an axis that are few enough to name each.
+_FEW_PIXELS = 5
 #: Hatches and colours of pixels that are to be read with care, and of those without a number.
 _WITH_CARE = {"hatch": "////", "edgecolor": "white"}
 _WITHOUT = {"hatch": "xxx", "edgecolor": "0.6"}
@@ -291,6 +293,9 @@ def _new_image(axes, signal, limits, style):
     picture = axes.imshow(nothing, **{"cmap": _COLOURS, "extent": extent} | spanned | style)
     picture.set_cmap(picture.cmap.with_extremes(bad=_NOTHING))
     axes.set(xlabel=label_of(x), ylabel=label_of(y))
+    for axis, of in ((axes.xaxis, x), (axes.yaxis, y)):
+        if of.size <= _FEW_PIXELS:  # between pixels there is nothing to name
+            axis.set_ticks(of.axis)
     return picture
 
 
@@ -298,11 +303,16 @@ def _explain_colours(picture, numbers, label):
     """Draw the colour bar of all numbers that an image may show, with arrows where some lie beyond."""
     known, axes = numbers[np.isfinite(numbers)], picture.axes
     if not known.size:
-        axes.text(0.5, 0.5, "no number", transform=axes.transAxes, ha="center", va="center")
+        _say_no_number(axes)
         return
     picture.norm.autoscale_None(known)
     low, high = known.min() < picture.norm.vmin, known.max() > picture.norm.vmax
     axes.figure.colorbar(picture, ax=axes, label=label, shrink=0.85, extend=_ENDS[low, high])
+
+
+def _say_no_number(axes):
+    """Write in the place of numbers that there are none."""
+    axes.text(0.5, 0.5, "no number", transform=axes.transAxes, ha="center", va="center")
 
 
 def _draw_profiles(rows, shown, codes, look):
@@ -317,14 +327,17 @@ def _draw_profile(axes, measured, codes, look):
     """Draw numbers along a line, or a single one, with error bars; return what the legend names."""
     signal = measured.value
     values = np.atleast_1d(np.asarray(signal.data, float))
-    along = signal.axes_manager.navigation_axes
+    along = signal.axes_manager.navigation_axes if values.size > 1 else ()
     places = along[0].axis if along else np.zeros(1)
     axes.errorbar(places, values, yerr=np.atleast_1d(measured.error), **_BARS | look.style)
     axes.set_ylabel(signal.metadata.get_item("Signal.quantity", ""))
     axes.set_xlabel(label_of(along[0]) if along else "")
     axes.set_title(title_of(signal) if look.title is None else look.title, fontsize=9)
-    if values.size == 1:
-        axes.set_xticks(places if along else [])
+    if not along:
+        axes.set_xticks([])
+    if not np.isfinite(values).any():
+        axes.set_yticks([])
+        _say_no_number(axes)
     marks = []
     for is_there, words, style in _marked(values, codes, (_MARK_WITH_CARE, _MARK_WITHOUT)):
         at_bottom = style is _MARK_WITHOUT

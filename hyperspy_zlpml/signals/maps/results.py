@@ -236,8 +236,8 @@ class MapGroup(Found):
         return "\n".join(one.summary for one in self._members().values())
 
     def __repr__(self):
-        rows = [f"  {name}: {one!r}" for name, one in self._members().items()]
-        return "\n".join([f"<{type(self).__name__}", *rows]) + ">"
+        rows = [f"{name}: {one!r}" for name, one in self._members().items()]
+        return "\n".join([f"<{type(self).__name__}:", *rows]).replace("\n", "\n  ") + ">"
 
     def _repr_html_(self):
         """Write the summaries as tables of HTML."""
