@@ -76,7 +76,8 @@ def plot_maps(shown, reasons=None, *, ax=None, title=None, **style):
     Raises
     ------
     ValueError
-        If ``ax`` are no axes, or too few or too many, or maps have more than two axes.
+        If ``ax`` are no axes, too few or too many, or given for maps of more than two axes; or the title is no
+        text.
 
     Examples
     --------
@@ -91,6 +92,8 @@ def plot_maps(shown, reasons=None, *, ax=None, title=None, **style):
     n_dimensions = next(iter(shown.values())).value.axes_manager.navigation_dimension
     codes = None if reasons is None else np.asarray(reasons.data)
     n_columns = 2 if n_dimensions >= 2 else 1
+    if title is not None:
+        arguments.text(title, "title")
     if ax is not None and n_dimensions > 2:
         arguments.refuse(
             ax, "ax", "none for maps of three axes, which a slider chooses: take .inav"
@@ -221,7 +224,7 @@ class _Row:
         for axes, (numbers, limits, label, name, style) in zip(row, drawn, strict=False):
             axes.set_title(name, fontsize=9)
             self._numbers.append(numbers)
-            self._pictures.append(_new_image(axes, self._signal, limits, style))
+            self._pictures.append(_new_image(axes, self._signal, numbers, limits, style))
             _explain_colours(self._pictures[-1], numbers, label)
 
     def show(self, place, codes):
@@ -284,13 +287,15 @@ def _span_of(values, codes):
     return min(low, max(lowest, low - beside)), max(high, min(highest, high + beside))
 
 
-def _new_image(axes, signal, limits, style):
-    """Make an image of the first two axes of a signal, which shows nothing yet; grey is no number."""
+def _new_image(axes, signal, numbers, limits, style):
+    """Make an image of the first two axes of a signal, which is to show some of the numbers; grey is none."""
     x, y = signal.axes_manager.navigation_axes[:2]
     spanned = {} if "norm" in style else {"vmin": limits[0], "vmax": limits[1]}
     extent = (*edges_of(x), *edges_of(y)[::-1])
-    nothing = np.full((y.size, x.size), np.nan)
-    picture = axes.imshow(nothing, **{"cmap": _COLOURS, "extent": extent} | spanned | style)
+    known = numbers[np.isfinite(numbers)]
+    all_of_them = known if known.size else np.full(1, np.nan)  # by which a norm is scaled
+    how = {"cmap": _COLOURS, "extent": extent, "aspect": "equal"} | spanned | style
+    picture = axes.imshow(all_of_them[None], **how)
     picture.set_cmap(picture.cmap.with_extremes(bad=_NOTHING))
     axes.set(xlabel=label_of(x), ylabel=label_of(y))
     for axis, of in ((axes.xaxis, x), (axes.yaxis, y)):
@@ -305,7 +310,6 @@ def _explain_colours(picture, numbers, label):
     if not known.size:
         _say_no_number(axes)
         return
-    picture.norm.autoscale_None(known)
     low, high = known.min() < picture.norm.vmin, known.max() > picture.norm.vmax
     axes.figure.colorbar(picture, ax=axes, label=label, shrink=0.85, extend=_ENDS[low, high])
 

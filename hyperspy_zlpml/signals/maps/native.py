@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Maps in native form: axes and provenance of the data, errors as variance, reasons with a legend."""
 
+import operator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar
@@ -85,9 +86,6 @@ class Measured:
     std: BaseSignal
     systematic: BaseSignal
 
-    #: Arrays of NumPy leave arithmetic to this class.
-    __array_ufunc__: ClassVar[None] = None
-
     @classmethod
     def of(cls, removal, numbers, title, quantity):
         """Make maps of a quantity and its errors.
@@ -113,6 +111,21 @@ class Measured:
             std=plain_map(removal, std, f"standard deviation of {title}", quantity),
             systematic=plain_map(removal, systematic, f"systematic error of {title}", quantity),
         )
+
+    @classmethod
+    def with_errors(cls, value, std, systematic):
+        """Take a signal with its errors, whose noise variance becomes the square of ``std``.
+
+        Parameters
+        ----------
+        value, std, systematic : BaseSignal
+
+        Returns
+        -------
+        Measured
+        """
+        value.set_noise_variance(std**2)
+        return cls(value, std, systematic)
 
     @property
     def inav(self):
@@ -158,20 +171,30 @@ class Measured:
         return self._linear(1 / _exact(number), 0.0)
 
     def __rtruediv__(self, other):
+        _exact(other)
         raise TypeError(_CURVED)
 
     __pow__ = __rtruediv__
 
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        function = _ARITHMETIC.get(ufunc)
+        numbers = [
+            one.item() if np.ndim(one) == 0 and hasattr(one, "item") else one for one in inputs
+        ]
+        others = [one for one in numbers if one is not self]
+        if function is None or any(isinstance(one, np.ndarray) for one in others):
+            raise TypeError(_COMBINED.format(arguments.got(others[0] if others else ufunc)))
+        return function(*numbers)
+
     def _linear(self, factor, shift):
         """Multiply by an exact number, and add one; the quantity says by what it was multiplied."""
         std, systematic = (getattr(self, name) * abs(factor) for name in self.errors)
-        value = self.value * factor + shift
-        value.set_noise_variance(std**2)
+        found = self.with_errors(self.value * factor + shift, std, systematic)
         if abs(factor) != 1:
-            for part in (value, std, systematic):
+            for part in (found.value, std, systematic):
                 quantity = part.metadata.get_item("Signal.quantity", "")
                 part.metadata.set_item("Signal.quantity", f"{quantity} x {factor:.6g}".strip())
-        return type(self)(value, std, systematic)
+        return found
 
     def plot(self, indices=None, *, ax=None, title=None, **style):
         """Plot a map beside its relative error, or the spectrum of a pixel with its errors as bands.
@@ -244,6 +267,13 @@ class Measured:
         return f"<Measured, {title_of(self.value)}: {self.summary}>"
 
 
+#: Arithmetic with numbers of NumPy, which come as its functions.
+_ARITHMETIC = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+}
 #: What to do where errors cannot be told from those of both.
 _COMBINED = (
     "Measured: expected an exact number, got {}. Two quantities of one image have errors of the same zero-loss peaks, and "

@@ -5,6 +5,7 @@ import dask.array as da
 import matplotlib.pyplot as plt
 import numpy as np
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.signals.following import Follower, PixelsFigure
 from hyperspy_zlpml.signals.maps.figure import given_axes
 from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
@@ -12,6 +13,8 @@ from hyperspy_zlpml.statistics import Range
 
 #: Opacity of a band.
 _ALPHA = 0.25
+#: Part of its level that a flat spectrum is taken to vary by.
+_FLAT = 1e-6
 #: Part of the numbers, on both ends, that a figure does not show where it is far off, per cent.
 _CUT = 1.0
 
@@ -73,8 +76,10 @@ def plot_spectra(  # noqa: PLR0913
     Raises
     ------
     ValueError
-        If there is no such pixel, or ``ax`` is no axes.
+        If there is no such pixel, ``ax`` is no axes, or the title is no text.
     """
+    if title is not None:
+        arguments.text(title, "title")
     signals = [one.value for one in shown.values()]
     navigator = signals[0] if navigator is None else navigator
     shape = navigator.axes_manager._navigation_shape_in_array
@@ -169,5 +174,5 @@ def _limits(values):
     if not np.isfinite(values).any():
         return -1.0, 1.0
     low, high = np.nanpercentile(values, [_CUT, 100 - _CUT])
-    margin = 0.1 * max(high - low, np.finfo(float).eps * max(abs(low), abs(high), 1.0))
+    margin = 0.1 * max(high - low, _FLAT * max(abs(low), abs(high), 1.0))
     return low - margin, high + margin
