@@ -107,7 +107,7 @@ def plot_maps(shown, reasons=None, *, ax=None, title=None, **style):
 
 
 class _Look(NamedTuple):
-    """What the user chose of a figure, and whether a legend explains the marks."""
+    """Title and style that the user chose of a figure; a legend of the marks in figures of our own."""
 
     title: str | None
     style: dict

@@ -16,8 +16,8 @@ from hyperspy_zlpml.signals.maps.components import Surroundings
 from hyperspy_zlpml.signals.maps.dielectric import Crossings, Dielectric, Zero
 from hyperspy_zlpml.signals.maps.native import Measured
 from hyperspy_zlpml.signals.maps.peaks import PeakFit, PeakFits, Together
-from hyperspy_zlpml.signals.maps.plans import Maps
 from hyperspy_zlpml.signals.maps.retardation import Retardation
+from hyperspy_zlpml.signals.maps.several import Maps
 from hyperspy_zlpml.signals.maps.temperature import Temperature
 from hyperspy_zlpml.signals.maps.thickness import Thickness
 from hyperspy_zlpml.signals.result import ZLPRemoval

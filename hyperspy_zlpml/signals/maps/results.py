@@ -76,7 +76,7 @@ class MapRecord:
 
 
 class Found(MapRecord):
-    """What is found by methods that make maps: told in words, saved, and read back."""
+    """Result of methods that make maps, one or several: told in words, saved, and read back."""
 
     def __str__(self):
         return self.summary
