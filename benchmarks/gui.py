@@ -9,6 +9,8 @@ ends with the picture, as PNG, that is sent to it.
 """
 
 import argparse
+import contextlib
+import io
 import statistics
 import subprocess
 import sys
@@ -214,7 +216,10 @@ def report_steps(result):
         result.plot()
         ours = stepped()
         plt.close("all")
-        result.subtracted.plot()
+        with contextlib.redirect_stdout(
+            io.StringIO()
+        ):  # outside of notebooks widgets are shown as text
+            result.subtracted.plot()
         theirs = stepped()
         plt.close("all")
     ratio = statistics.median([one.processor for one in ours]) / statistics.median(
