@@ -22,6 +22,8 @@ from hyperspy_zlpml.training.summary import TrainingSummary
 _SHOWN = 0.005
 #: Median chi2 above which a message says that the networks miss the spectra.
 _LARGEST_CHI2 = 100.0
+#: How messages of checks that failed begin.
+CHECK_ON = "the check on "
 #: Columns of the limits in a table.
 _LIMITS = ("gain limit", "E_I", "E_II (limits: eV from the peak)")
 
@@ -154,12 +156,12 @@ class Report:
             )
         if self.vacuum is not None and not self.vacuum.passed:
             found.append(
-                f"the check on vacuum spectra failed ({self.vacuum}). The error bars are too small: "
+                f"{CHECK_ON}vacuum spectra failed ({self.vacuum}). The error bars are too small: "
                 "look at r.plot_checks(), at regions and at the spectra taken for vacuum."
             )
         if verdict(self.pure_ratio) == "FAILED":
             found.append(
-                "the check on region I failed: below E_I, where specimen spectra are pure ZLP, errors "
+                f"{CHECK_ON}region I failed: below E_I, where specimen spectra are pure ZLP, errors "
                 f"that they share are {self.pure_ratio:.2g} times as large as claimed. The error bars "
                 "are too small: look at r.plot_checks(), at E_I, and at what the spectra have in common."
             )

@@ -350,6 +350,20 @@ def test_medians_leave_out_pixels_that_are_not_significant():
     assert "median 2 +- 0.1 (std) eV in 12 of 12 pixels" in Thickness(gap, reasons()).summary
 
 
+def test_a_check_that_the_removal_failed_is_told_of_with_its_maps():
+    """Errors of maps are those of the removal: who looks at a map alone must hear of it."""
+    said = "the check on region I failed: errors that they share are 2 times as large as claimed."
+    reason = reasons()
+    found = Thickness(measured(), reason)
+    for text in (found.summary, repr(found), found._repr_html_()):
+        assert "FAILED" not in text
+    reason.metadata.set_item("ZLP_ML.messages", f"one thing\n{said}\nanother thing")
+    assert found.summary.endswith(f"FAILED  {said}")
+    assert "check of the removal FAILED" in repr(found)
+    assert said in found._repr_html_()
+    assert "another thing" not in found.summary
+
+
 class Beside(NamedTuple):
     """What a result may hold beside its maps."""
 

@@ -11,6 +11,7 @@ from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.provenance import fingerprint_of
+from hyperspy_zlpml.removal.report import CHECK_ON
 from hyperspy_zlpml.signals.folders import name_of_folder
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.native import Measured
@@ -144,17 +145,20 @@ class MapResult(Found):
     @property
     def summary(self):
         """Words that say what all maps hold, a line for each, with the reasons there are (str)."""
-        rows = self._rows()
+        rows = [*self._rows(), *self._failed_checks()]
         width = max(len(name) for name, _ in rows)
         return "\n".join([self._title(), *(f"  {name:{width}}  {text}" for name, text in rows)])
 
     def __repr__(self):
         rows = dict(self._rows())
-        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}>"
+        failed = "; check of the removal FAILED" if self._failed_checks() else ""
+        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}{failed}>"
 
     def _repr_html_(self):
         """Write the summary as a table of HTML."""
-        return html.table([(name, html.text(said)) for name, said in self._rows()], self._title())
+        rows = [(name, html.text(said)) for name, said in self._rows()]
+        failed = [(name, html.coloured(said, "failed")) for name, said in self._failed_checks()]
+        return html.table([*rows, *failed], self._title())
 
     def _title(self):
         """Name the result and what it is of."""
@@ -184,6 +188,11 @@ class MapResult(Found):
             first = getattr(self, self._first).value
             indices = pixel_shown(first, np.isfinite(first.data)) if shape else ()
         return place_of(indices, shape)
+
+    def _failed_checks(self):
+        """List the checks that the removal failed, by the record of it; (name, words)."""
+        messages = self.reason.metadata.get_item("ZLP_ML.messages", "").split("\n")
+        return [("FAILED", one) for one in messages if one.startswith(CHECK_ON)]
 
     def _map(self):
         """Take a map that has the navigation axes of all."""
