@@ -98,8 +98,9 @@ $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/requirements-peers.txt
 	touch $@
 
-bench-gui: $(VENV)/.installed  ## time the figures and the window, and what they leave behind (three minutes)
+bench-gui: $(VENV)/.installed  ## time the figures and the window, and what they leave behind (five minutes)
 	$(BIN)/python benchmarks/gui.py
+	$(BIN)/python benchmarks/gui.py --backend widget --parts drags steps followers
 
 overview: $(VENV)/.installed  ## draw the figure at the top of the README
 	$(BIN)/python benchmarks/overview.py

@@ -3,10 +3,14 @@
 
 Each figure is of one process, without a display unless ``--backend qtagg`` is asked for: seconds from an event of the
 mouse to the drawn canvas, from ``cancel()`` to the end of the work, and of a step of the navigator beside HyperSpy's own
-plot of the same signal. Times of the processor do not count what other work takes.
+plot of the same signal. Times of the processor do not count what other work takes. With ``--backend widget`` the canvas is
+that of notebooks, and a browser is played: it asks for a drawing when it is told that there is something new, and a time
+ends with the picture, as PNG, that is sent to it.
 """
 
 import argparse
+import contextlib
+import io
 import statistics
 import subprocess
 import sys
@@ -22,6 +26,10 @@ from matplotlib.backend_bases import MouseButton, MouseEvent
 from hyperspy_zlpml.data import ws2_like
 from hyperspy_zlpml.signals.tools import ZLPRemovalTool
 
+#: What is printed.
+PARTS = ("drags", "cancels", "steps", "followers", "imports")
+#: Backends of matplotlib that have a longer name.
+BACKENDS = {"widget": "module://ipympl.backend_nbagg"}
 #: Places that a limit is dragged to, of which the median is told.
 DRAGS = 15
 #: Steps of the navigator, of which the median is told.
@@ -40,19 +48,24 @@ def main():
     """Print all figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=48, help="pixels along a side of the image")
-    parser.add_argument("--backend", default="agg", help="of matplotlib; qtagg needs a display")
+    parser.add_argument("--backend", default="agg", help="of matplotlib: agg, widget or qtagg")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    matplotlib.use(options.backend)
+    matplotlib.use(BACKENDS.get(options.backend, options.backend))
     hs.preferences.General.show_progressbar = False
     signal = ws2_like((options.side, options.side), random_state=7001).signal
     result = signal.remove_zlp_ml(n_replicas=20, random_state=0)
     print(f"backend {options.backend}, {signal}")
-    report_drags(signal, result)
-    report_cancels(signal)
-    report_steps(result)
-    report_followers(signal, result)
-    report_imports()
+    parts = {
+        "drags": lambda: report_drags(signal, result),
+        "cancels": lambda: report_cancels(signal),
+        "steps": lambda: report_steps(result),
+        "followers": lambda: report_followers(signal, result),
+        "imports": report_imports,
+    }
+    for part in options.parts:
+        parts[part]()
 
 
 class Stopwatch:
@@ -91,19 +104,63 @@ def report_drags(signal, result):
     axes, *_ = tool.plot()
     canvas = axes.figure.canvas
     canvas.draw()
-    pixel = tool.figure.zlpml_pixel
+    browser = Browser(canvas)
+    pixel = axes.zlpml_pixels
     begin = pixel.limits.current("E_I")
     send(canvas, "button_press_event", axes, begin)
-    times = []
+    browser.draw()
+    times, pictures = [], []
     for energy in begin - np.linspace(0.02, 0.3, DRAGS):
-        # Here agg draws at once, where canvases of windows wait until nothing else is to do.
         with Stopwatch() as one:
             send(canvas, "motion_notify_event", axes, energy)
+            browser.draw()
         times.append(one)
+        pictures.append(browser.picture)
     send(canvas, "button_release_event", axes, energy)
-    moved = begin - pixel.limits.E_I
+    moved, n_new = begin - pixel.limits.E_I, len(set(pictures))
     plt.close("all")
-    print(f"drag of E_I to the new curve: {said(times)}; dragged by {moved:.2f} eV; goal 0.5 s")
+    print(
+        f"drag of E_I to the new curve: {said(times)}; dragged by {moved:.2f} eV, {n_new} pictures of "
+        f"{DRAGS} differ; goal 0.5 s"
+    )
+
+
+class Browser:
+    """What shows a canvas: in a notebook a browser is told of news, and asks for a picture.
+
+    Parameters
+    ----------
+    canvas : FigureCanvasBase
+    """
+
+    def __init__(self, canvas):
+        self._canvas, self._is_news, self._sent = canvas, False, b""
+        self._is_notebook = hasattr(canvas.manager, "web_sockets")
+        if self._is_notebook:
+            canvas.manager.web_sockets.append(self)
+            # The canvas then keeps no picture of its own for pages without a kernel.
+            canvas._handle_message(canvas, {"type": "initialized"}, [])
+
+    def send_json(self, content):
+        """Be told of something."""
+        self._is_news |= content["type"] == "draw"
+
+    def send_binary(self, picture):
+        """Be sent a picture."""
+        self._sent = picture
+
+    def draw(self, anew=False):
+        """Ask for a picture where there are news; elsewhere draw what was put off, or all anew."""
+        if self._is_notebook and self._is_news:
+            self._is_news = False
+            self._canvas.manager.handle_json({"type": "draw"})
+        elif not self._is_notebook:
+            self._canvas.draw() if anew else self._canvas.flush_events()
+
+    @property
+    def picture(self):
+        """What is shown (bytes)."""
+        return self._sent or bytes(self._canvas.buffer_rgba())
 
 
 def send(canvas, name, axes, energy):
@@ -145,11 +202,12 @@ def report_steps(result):
 
     def stepped():
         times = []
+        browsers = [Browser(plt.figure(number).canvas) for number in plt.get_fignums()]
         for place in places:
             with Stopwatch() as one:
                 manager.indices = place
-                for number in plt.get_fignums():
-                    plt.figure(number).canvas.draw()
+                for browser in browsers:
+                    browser.draw(anew=True)
             times.append(one)
         return times
 
@@ -158,7 +216,10 @@ def report_steps(result):
         result.plot()
         ours = stepped()
         plt.close("all")
-        result.subtracted.plot()
+        with contextlib.redirect_stdout(
+            io.StringIO()
+        ):  # outside of notebooks widgets are shown as text
+            result.subtracted.plot()
         theirs = stepped()
         plt.close("all")
     ratio = statistics.median([one.processor for one in ours]) / statistics.median(

@@ -3,7 +3,7 @@
 
 Run by ``make bench-search``. Scores are predictive log scores of tails, nats per window; gains are
 those of the best settings that were found over the defaults, on spectra that the search has not seen,
-with the standard error of the paired difference. All but the last part is the same in every run.
+with the standard error of the paired difference. All but the last two parts are the same in every run.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-PARTS = ("kinds", "bad", "measured", "bars", "again", "workers")
+PARTS = ("kinds", "bad", "measured", "bars", "again", "time", "workers")
 KINDS = ("ws2_like", "monochromated", "thick_small_gap", "low_dose", "no_vacuum")
 MEASURED = {
     "si_16x16_200kV.dm3": "silicon, 16 x 16, no vacuum",
@@ -204,6 +204,21 @@ def small_image(options):
     from hyperspy_zlpml.data import ws2_like
 
     return ws2_like((8, 8), n_channels=512, random_state=options.seed).signal
+
+
+def measure_time(options):
+    """Seconds of the processor that a search by default arguments takes, of an image twice as wide and high."""
+    from hyperspy_zlpml.data import ws2_like
+
+    side = 2 * options.size
+    signal = ws2_like((side, side), random_state=options.seed).signal
+    quick_search(image_of("ws2_like", options))  # compiled kernels
+    began = time.process_time()
+    found = signal.search_zlp_ml(random_state=options.seed)
+    seconds = time.process_time() - began
+    print(
+        f"{side} x {side} spectra, {len(found.history)} evaluations: {seconds:.0f} s of the processor"
+    )
 
 
 def measure_workers(options):

@@ -204,6 +204,19 @@ def test_conda_recipe_is_one(root):
     assert f"setuptools {backend}" in recipe["requirements"]["host"]
 
 
+def test_workflows_call_targets_that_there_are(root):
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    called = {
+        target
+        for file in (*(root / ".github" / "workflows").glob("*.yml"), root / "CONTRIBUTING.rst")
+        for target in re.findall(
+            r"(?:- run:|^ {4}) ?make ([a-z-]+)", file.read_text(), re.MULTILINE
+        )
+    }
+    assert called >= {"floors", "test-browser", "test", "docs", "lint"}
+    assert called <= targets
+
+
 def test_source_distribution_is_complete(distributions, root):
     with tarfile.open(distributions[0]) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}

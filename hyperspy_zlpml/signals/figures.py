@@ -13,6 +13,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.ticker import NullLocator
 
 from hyperspy_zlpml.arguments import integers
+from hyperspy_zlpml.signals.following import PixelsFigure
 from hyperspy_zlpml.signals.maps.figure import edges_of, label_of
 from hyperspy_zlpml.statistics import Range
 
@@ -29,6 +30,8 @@ _TO = 30.0
 #: Energy, in FWHM from the peak, from which the subtracted signal decides the scale: closer to the
 #: peak its noise would.
 _SCALE_FROM = 2.0
+#: Height of the names of limits, in parts of the axes.
+_NAME_AT = 0.03
 #: Height of titles, in parts of the axes: a place that is given need not be sought at every step.
 _TITLE = 1.0
 
@@ -75,7 +78,7 @@ def first_place(result):
     return places[len(places) // 2] if places else (0,) * result.clusters.data.ndim
 
 
-class PixelFigure:
+class PixelFigure(PixelsFigure):
     """Figure of one pixel: map of the clusters, data with ZLP, and what is left.
 
     Lines are moved from pixel to pixel, not drawn anew; limits that the user chose stay.
@@ -92,17 +95,17 @@ class PixelFigure:
     def __init__(self, result, place, figure=None):
         self._result = result
         self._place = None
-        self.figure = figure or plt.figure(figsize=(11, 5.5))
-        self.figure.set_layout_engine("constrained")
-        # Lives as long as the figure does, without which nobody holds it.
-        self.figure.zlpml_pixel = self
+        figure = figure or plt.figure(figsize=(11, 5.5))
+        figure.set_layout_engine("constrained")
         has_map = result._like.axes_manager.navigation_dimension in (1, 2)
         ratios = (1, 1.6) if has_map else None
-        grid = self.figure.add_gridspec(2, 2 if has_map else 1, width_ratios=ratios)
-        top = self.figure.add_subplot(grid[0, -1])
-        bottom = self.figure.add_subplot(grid[1, -1], sharex=top)
-        self._panels = SpectrumPanels(top, bottom, result._like.axes_manager.signal_axes[0].units)
-        self._map = self.figure.add_subplot(grid[:, 0]) if has_map else None
+        grid = figure.add_gridspec(2, 2 if has_map else 1, width_ratios=ratios)
+        top = figure.add_subplot(grid[0, -1])
+        bottom = figure.add_subplot(grid[1, -1], sharex=top)
+        super().__init__(top)
+        units = result._like.axes_manager.signal_axes[0].units
+        self._panels = SpectrumPanels(top, bottom, units, scale=self.scale)
+        self._map = figure.add_subplot(grid[:, 0]) if has_map else None
         if has_map:
             _draw_clusters(self._map, result)
             (self._marker,) = self._map.plot([], [], "s", mfc="none", mec="tab:red", mew=2, ms=9)
@@ -110,11 +113,6 @@ class PixelFigure:
         # Laid out once: at every step it would take longer than all drawing.
         self.figure.canvas.draw()
         self.figure.set_layout_engine("none")
-
-    @property
-    def is_open(self):
-        """Whether the figure is still open."""
-        return plt.fignum_exists(self.figure.number)
 
     def show(self, place):
         """Show another pixel.
@@ -193,13 +191,14 @@ class SpectrumPanels:
     top, bottom : matplotlib.axes.Axes
     units : str
         Of the energy axis.
+    scale : callable
+        Of axes, the name of an axis and limits: :meth:`.PixelsFigure.scale`.
     legend : bool
         Whether to explain the lines.
     """
 
-    def __init__(self, top, bottom, units, legend=True):
-        self._top, self._bottom = top, bottom
-        self._chosen = {}
+    def __init__(self, top, bottom, units, *, scale, legend=True):
+        self._top, self._bottom, self._set = top, bottom, scale
         (self._data,) = top.semilogy([], [], color=_DATA, lw=0.8, label="data")
         (self._zlp,) = top.semilogy([], [], color=_ZLP, lw=1.2, label="ZLP")
         self._band = _empty_band(top, alpha=0.3, label="band")
@@ -254,18 +253,11 @@ class SpectrumPanels:
         energy, fwhm = spectrum.energy, spectrum.fwhm
         within = (max(_FROM * fwhm, energy[0]), min(_TO * fwhm, energy[-1]))
         shown = spectrum.left[(energy > _SCALE_FROM * fwhm) & (energy < _TO * fwhm)]
-        self._set_limits("x", self._top, within)
+        self._set(self._top, "x", within)
         largest = np.nanmax(data)
-        self._set_limits("counts", self._top, (max(largest * 1e-6, 0.5), largest * 2))
+        self._set(self._top, "y", (max(largest * 1e-6, 0.5), largest * 2))
         if shown.size:
-            self._set_limits("left", self._bottom, _scale_of(shown))
-
-    def _set_limits(self, name, axes, limits):
-        """Set the limits of an axis unless they are others than were set last."""
-        get, put = (axes.get_xlim, axes.set_xlim) if name == "x" else (axes.get_ylim, axes.set_ylim)
-        if name not in self._chosen or np.allclose(get(), self._chosen[name]):
-            put(limits)
-            self._chosen[name] = get()
+            self._set(self._bottom, "y", _scale_of(shown))
 
 
 class PixelSpectrum(NamedTuple):
@@ -383,7 +375,9 @@ def plot_overview(result):
     for number, place in enumerate(places):
         top = figure.add_subplot(grid[0, number + has_map])
         bottom = figure.add_subplot(grid[1, number + has_map], sharex=top)
-        panels = SpectrumPanels(top, bottom, units, legend=number == 0)
+        panels = SpectrumPanels(
+            top, bottom, units, scale=PixelsFigure(top).scale, legend=number == 0
+        )
         spectrum, name = _spectrum_of(result, place)
         panels.show(spectrum, f"{'abc'[number]}: {name}")
     figure.suptitle(f"{result._like.metadata.get_item('General.title', '')} ZLP removed".strip())
@@ -554,12 +548,12 @@ def _draw_limits(top, bottom, limits, fwhm):
 
 
 def _name_limit(axes, name, limit):
-    """Write the name of a limit beside its line, on the side away from the peak."""
-    place = {"transform": axes.get_xaxis_transform(), "va": "top", "size": 8, "clip_on": True}
+    """Write the name of a limit beside its line, on the side away from the peak, where no legend is."""
+    place = {"transform": axes.get_xaxis_transform(), "va": "bottom", "size": 8, "clip_on": True}
     if limit < 0:
         # Upright: few channels are in view beyond the limit on the gain side.
-        return axes.text(limit, 0.97, name, ha="right", rotation=90, **place)
-    return axes.text(limit, 0.98, f" {name}", ha="left", **place)
+        return axes.text(limit, _NAME_AT, name, ha="right", rotation=90, **place)
+    return axes.text(limit, _NAME_AT, f" {name}", ha="left", **place)
 
 
 def _name_of(result, place, position):

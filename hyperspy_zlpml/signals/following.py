@@ -3,6 +3,45 @@
 
 from weakref import WeakSet, ref
 
+import matplotlib.pyplot as plt
+import numpy as np
+
+
+class PixelsFigure:
+    """Figure that shows one pixel after the other, and is scaled to each unless the user scaled it.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Of the figure. It lives as long as they do, and needs nobody else to hold it.
+    """
+
+    def __init__(self, axes):
+        #: Figure of the axes, which may lie in a part of it.
+        self.figure = axes.figure.figure
+        self._chosen = {}
+        axes.zlpml_pixels = self
+
+    @property
+    def is_open(self):
+        """Whether the figure is still open; one that pyplot does not know is, as long as it lives."""
+        return not hasattr(self.figure, "number") or plt.fignum_exists(self.figure.number)
+
+    def scale(self, axes, name, limits):
+        """Scale an axis of the figure unless it has other limits than were set last.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes
+        name : {"x", "y"}
+        limits : tuple of float
+        """
+        axis, key = getattr(axes, f"{name}axis"), (axes, name)
+        if key not in self._chosen or np.allclose(axis.get_view_interval(), self._chosen[key]):
+            axes.set(**{f"{name}lim": limits})
+            # A copy: the interval of an axis changes in place.
+            self._chosen[key] = axis.get_view_interval().copy()
+
 
 class Follower:
     """Connection of one open figure with all signals whose navigators move it.

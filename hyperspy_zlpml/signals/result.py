@@ -22,8 +22,8 @@ from hyperspy_zlpml.signals.following import Follower
 from hyperspy_zlpml.signals.maps.band_gap import BandGapMethods
 from hyperspy_zlpml.signals.maps.dielectric import DielectricMethods
 from hyperspy_zlpml.signals.maps.peaks import PeakMethods
-from hyperspy_zlpml.signals.maps.plans import MapMethods
 from hyperspy_zlpml.signals.maps.retardation import RetardationMethods
+from hyperspy_zlpml.signals.maps.several import MapMethods
 from hyperspy_zlpml.signals.maps.temperature import TemperatureMethods
 from hyperspy_zlpml.signals.maps.thickness import ThicknessMethods
 from hyperspy_zlpml.signals.saving import save_together

@@ -436,6 +436,21 @@ def test_a_line_and_a_single_spectrum(signal, trained):
 # --- registration ---------------------------------------------------------------------------------
 
 
+def test_three_navigation_axes(signal, trained):
+    several = hs.stack([signal, signal], show_progressbar=False)
+    tool = ZLPRemovalTool(several, ensemble=trained.ensemble, n_clusters=2, random_state=0)
+    tool.run()
+    assert tool.wait().zlp.axes_manager.navigation_shape == (4, 3, 2)
+    tool.plot()
+    tool.result.zlp.axes_manager.indices = (2, 1, 1)
+    assert tool.figure.axes[0].get_title().startswith("(2, 1, 1)")
+    tool.limits[0].E_I = 1.1
+    tool.rematch()
+    matched = tool.wait()
+    again = carried_out(tool.line_of_code, several, ensemble=trained.ensemble)
+    np.testing.assert_array_equal(again.zlp.data, matched.zlp.data)
+
+
 def test_only_toolkits_that_are_installed_are_named():
     before = dict(UI_REGISTRY[TOOLKEY])
     try:

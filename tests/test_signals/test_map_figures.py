@@ -22,6 +22,7 @@ class Thickness(MapResult):
     """A result of one quantity."""
 
     _first: ClassVar[str] = "gap"
+    _plotted: ClassVar[tuple[str, ...]] = ("gap",)
     gap: Measured
     reason: BaseSignal
 
@@ -67,8 +68,168 @@ def test_a_line_and_a_single_number_have_error_bars(shape):
     assert axes[0].get_ylabel() == "Energy (eV)"
 
 
-def test_a_map_without_numbers_is_grey():
-    assert plot_maps({"gap": measured(value=np.nan)})[0].images[0].get_array().mask.all()
+def test_a_map_without_numbers_is_grey_and_says_so():
+    """A colour bar would show a scale of nothing."""
+    axes = plot_maps({"gap": measured(value=np.nan)})
+    assert axes[0].images[0].get_array().mask.all()
+    assert [[text.get_text() for text in one.texts] for one in axes] == [["no number"]] * 2
+
+
+def test_a_single_number_has_no_place():
+    for value, said, ticks in ((2.0, [], True), (np.nan, ["no number"], False)):
+        (axes,) = plot_maps({"gap": measured((), value)})
+        assert not axes.get_xlabel()
+        assert not len(axes.get_xticks())
+        assert bool(len(axes.get_yticks())) == ticks
+        assert [text.get_text() for text in axes.texts] == said
+
+
+def test_few_pixels_are_named_each():
+    axes = plot_maps({"gap": measured((1, 9))})[0]
+    assert list(axes.get_yticks()) == [0.0]
+    assert len(axes.get_xticks()) > 1
+
+
+# --- keywords ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "plot", [Measured.plot, lambda gap, **how: Thickness(gap, reasons()).plot(**how)]
+)
+def test_maps_take_the_keywords_of_matplotlib(plot):
+    axes = plot(measured(), cmap="magma", vmin=1.0, vmax=3.0, title="of mine")
+    value, error = (one.images[0] for one in axes[:2])
+    assert (value.cmap.name, value.get_clim()) == ("magma", (1.0, 3.0))
+    assert error.cmap.name == "viridis"
+    assert [one.get_title() for one in axes[:2]] == ["of mine", "Error (%)"]
+    assert tuple(value.cmap.get_bad()) == tuple(error.cmap.get_bad())
+
+
+def test_a_norm_stands_for_the_limits():
+    axes = measured().plot(norm="log")
+    assert type(axes[0].images[0].norm).__name__ == "LogNorm"
+
+
+def test_maps_are_drawn_where_the_user_wants_them():
+    figure, places = plt.subplots(1, 4)
+    gap = measured()
+    assert gap.plot(ax=places[0]) == [places[0]]
+    assert Thickness(gap, reasons(RETARDED=0)).plot(ax=places[1:3]) == list(places[1:3])
+    assert [len(one.images) for one in places] == [1, 1, 1, 0]
+    assert places[1].collections
+    assert not figure.legends
+    assert measured((5,)).plot(ax=places[3], color="k") == [places[3]]
+    assert places[3].lines[0].get_color() == "k"
+
+
+@pytest.mark.parametrize("ax", ["here", 3, [], [None, None]])
+def test_what_is_no_place_is_refused(ax):
+    with pytest.raises(ValueError, match="ax: expected matplotlib axes, 1 or 2 of them, got"):
+        measured().plot(ax=ax)
+    with pytest.raises(ValueError, match="ax: expected matplotlib axes, 1 of them, got"):
+        spectra().plot(ax=ax)
+    assert not plt.get_fignums()
+
+
+def test_images_with_sliders_have_a_figure_of_their_own():
+    axes = plt.figure().add_subplot()
+    with pytest.raises(ValueError, match=r"ax: expected none for maps of three axes.*\.inav"):
+        measured((3, 4, 5)).plot(ax=axes)
+
+
+def test_spectra_in_one_figure_follow_their_own_navigators():
+    one, other = spectra(), spectra()
+    places = plt.subplots(1, 2)[1]
+    for found, ax in zip((one, other), places, strict=True):
+        assert found.plot(ax=ax, title="eps", color="k") == [ax]
+    one.value.axes_manager.indices = (2, 1)
+    assert [ax.get_title() for ax in places] == ["eps (2, 1)", "eps (0, 0)"]
+    assert places[0].lines[-1].get_color() == "k"
+
+
+def test_colours_are_not_stretched_by_pixels_that_do_not_hold():
+    gap = measured()
+    gap.value.data[:] = np.linspace(1.0, 2.0, 12).reshape(3, 4)
+    gap.value.data[0, 0] = 8800.0
+    codes = reasons(RETARDED=(0, 0))
+    axes = plot_maps({"gap": gap}, codes)
+    low, high = axes[0].images[0].get_clim()
+    assert 1.0 < low
+    assert high < 4.0
+    assert axes[0].images[0].colorbar.extend in ("max", "both")
+    # Within reach of the others it counts.
+    gap.value.data[0, 0] = 2.5
+    assert plot_maps({"gap": gap}, codes)[0].images[0].get_clim()[1] > 2.4
+
+
+# --- arithmetic, and energies -----------------------------------------------------------------------
+
+
+def numbers_of(found):
+    variance = found.value.get_noise_variance().data
+    np.testing.assert_allclose(variance, found.std.data**2)
+    return [np.asarray(one.data) for one in (found.value, found.std, found.systematic)]
+
+
+@pytest.mark.parametrize("make", [measured, lambda: spectra()])
+def test_exact_numbers_change_errors_as_they_should(make):
+    found = make()
+    value, std, systematic = (
+        np.asarray(one.data) for one in (found.value, found.std, found.systematic)
+    )
+    for changed, factor, shift in (
+        (found * -2, -2, 0),
+        (np.float64(3) * found, 3, 0),
+        (found / 4, 0.25, 0),
+        (found + 1, 1, 1),
+        (5 - found, -1, 5),
+        (found - 5, 1, -5),
+        (-found, -1, 0),
+        ((2 * found + 1) / 2, 1, 0.5),
+    ):
+        expected = factor * value + shift, abs(factor) * std, abs(factor) * systematic
+        for one, other in zip(numbers_of(changed), expected, strict=True):
+            np.testing.assert_allclose(one, other)
+
+
+def test_a_multiple_is_no_quantity_of_those_units():
+    gap = measured()
+    quantity = (gap * 1000).value.metadata.Signal.quantity
+    assert quantity == "Energy (eV) x 1000"
+    assert (gap - 1).value.metadata.Signal.quantity == "Energy (eV)"
+    assert gap.value.metadata.Signal.quantity == "Energy (eV)"
+
+
+@pytest.mark.parametrize(
+    "combine",
+    [
+        lambda gap: gap * gap,
+        lambda gap: gap - gap.value,
+        lambda gap: gap.value / gap,
+        lambda gap: np.ones((3, 4)) * gap,
+        lambda gap: gap + np.nan,
+        lambda gap: gap * True,
+    ],
+)
+def test_quantities_of_one_image_are_not_combined(combine):
+    with pytest.raises(TypeError, match="Measured: expected an exact number.*map_losses"):
+        combine(measured())
+
+
+def test_other_functions_are_told_how():
+    for combine in (lambda gap: 1 / gap, lambda gap: gap**2):
+        with pytest.raises(TypeError, match="Measured: expected sums with exact numbers"):
+            combine(measured())
+    with pytest.raises(ValueError, match="Measured: expected a number other than 0"):
+        measured() / 0
+
+
+def test_energies_are_cut_with_the_errors():
+    found = spectra()
+    found.value.set_noise_variance(found.std**2)
+    part = found.isig[2:5]
+    assert [one.shape for one in numbers_of(part)] == [(2, 3, 3)] * 3
+    np.testing.assert_array_equal(part.value.data, found.value.isig[2:5].data)
 
 
 def test_a_slider_chooses_the_image_of_three_axes():
@@ -187,6 +348,20 @@ def test_medians_leave_out_pixels_that_are_not_significant():
     said = Thickness(gap, reasons(NOT_SIGNIFICANT=0)).summary
     assert "median 2 +- 0.1 (std) eV in 8 of 12 pixels" in said
     assert "median 2 +- 0.1 (std) eV in 12 of 12 pixels" in Thickness(gap, reasons()).summary
+
+
+def test_a_check_that_the_removal_failed_is_told_of_with_its_maps():
+    """Errors of maps are those of the removal: who looks at a map alone must hear of it."""
+    said = "the check on region I failed: errors that they share are 2 times as large as claimed."
+    reason = reasons()
+    found = Thickness(measured(), reason)
+    for text in (found.summary, repr(found), found._repr_html_()):
+        assert "FAILED" not in text
+    reason.metadata.set_item("ZLP_ML.messages", f"one thing\n{said}\nanother thing")
+    assert found.summary.endswith(f"FAILED  {said}")
+    assert "check of the removal FAILED" in repr(found)
+    assert said in found._repr_html_()
+    assert "another thing" not in found.summary
 
 
 class Beside(NamedTuple):

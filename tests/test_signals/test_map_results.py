@@ -13,7 +13,7 @@ import pytest
 
 from hyperspy_zlpml import RemovalFileError, load_maps, load_removal
 from hyperspy_zlpml.data import dielectric_phantom
-from hyperspy_zlpml.physics import Beam, Plasmon, Reason
+from hyperspy_zlpml.physics import Beam, Exciton, Plasmon, Reason
 from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.reasons import BY_WEIGHT, most_serious
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
@@ -517,21 +517,80 @@ def test_maps_of_one_pass_are_those_of_several(removal, results):
         temperature={}, **QUIET,
     )  # fmt: skip
     names = ("t_over_lambda", "thickness", "gap", "position", "temperature")
-    for one, name in zip(found.values(), names, strict=True):
-        assert_same(one, results[name])
+    methods = ("thickness", "dielectric_function", "band_gap", "fit_peaks", "temperature")
+    for method, name in zip(methods, names, strict=True):
+        assert_same(getattr(found, method), results[name])
 
 
 def test_methods_that_pool_may_be_among_them(removal):
     found = removal.maps(thickness={}, band_gap={"pool": 3, "exponent": 1.0}, **QUIET)
-    assert list(found) == ["thickness", "band_gap"]
-    assert_same(found["band_gap"], removal.band_gap(pool=3, exponent=1.0, **QUIET))
+    assert found.temperature is None
+    assert list(found._members()) == ["band_gap", "thickness"]
+    assert_same(found.band_gap, removal.band_gap(pool=3, exponent=1.0, **QUIET))
 
 
 def test_lazy_maps_of_one_pass(sample, removal):
     lazy = sample.signal.as_lazy().remove_zlp_ml(ensemble=removal.ensemble, random_state=0, **QUIET)
     found = lazy.maps(thickness={"n": N}, dielectric_function={"n": N}, **QUIET)
-    assert found["dielectric_function"].epsilon._lazy
-    assert_same(found["dielectric_function"], lazy.dielectric_function(n=N, **QUIET))
+    assert found.dielectric_function.epsilon._lazy
+    assert_same(found.dielectric_function, lazy.dielectric_function(n=N, **QUIET))
+
+
+@pytest.fixture(scope="module")
+def several(removal):
+    peaks = [Plasmon(24.0, 6.0), Exciton(14.0, 1.0)]
+    return removal.maps(
+        thickness={"n": N}, fit_peaks={"peaks": peaks}, band_gap={"exponent": 1.0}, **QUIET
+    )
+
+
+def test_several_results_are_told_of_and_plotted_together(several):
+    for name, one in (("thickness", several.thickness), ("fits.1", several.fit_peaks[1])):
+        assert f"{name}: {one!r}" in repr(several)
+        assert one.summary in str(several)
+        assert one._repr_html_() in several._repr_html_()
+    plasmon, exciton = several.fit_peaks
+    assert (len(several.fit_peaks), exciton.peak.energy) == (2, 14.0)
+    several.plot()
+    assert len(plt.get_fignums()) == 4
+    plt.close("all")
+
+
+def test_several_results_come_back(several, removal, tmp_path):
+    several.save(tmp_path / "maps")
+    again = load_maps(tmp_path / "maps", removal=removal)
+    assert_equal(again, several)
+    for one in (again.band_gap, *again.fit_peaks):
+        assert one._removal is removal
+    assert_equal(again.inav[1:3, 0].fit_peaks, several.fit_peaks.inav[1:3, 0])
+    with pytest.raises(FileExistsError, match="another kind, maps.*maps_thickness'"):
+        several.thickness.save(tmp_path / "maps", overwrite=True)
+    removal.maps(thickness={}, **QUIET).save(tmp_path / "maps", overwrite=True)
+    assert load_maps(tmp_path / "maps").band_gap is None
+    assert not list((tmp_path / "maps").glob("band_gap*"))
+    with pytest.raises(ValueError, match="removal: expected the one that the maps are of"):
+        load_maps(tmp_path / "maps", removal=removal.inav[1:])
+
+
+def test_zeros_are_results_of_their_own(results, tmp_path):
+    crossings = results["thickness"].crossings
+    crossings.save(tmp_path / "zeros")
+    assert_equal(load_maps(tmp_path / "zeros"), crossings)
+    assert "NO_CROSSING" in crossings.falling.summary or "pixels hold" in crossings.falling.summary
+    axes = crossings.rising.plot(cmap="magma")
+    assert axes[0].images[0].cmap.name == "magma"
+    crossings.plot()
+    plt.close("all")
+
+
+def test_the_variance_of_a_ratio_is_its_own(removal):
+    ratio = removal.thickness(n=N, density=2.3, **QUIET).ratio
+    np.testing.assert_allclose(ratio.value.get_noise_variance().data, ratio.std.data**2)
+
+
+def test_a_multiple_is_an_argument_of_none(removal, results):
+    with pytest.raises(ValueError, match=r"got a map of Thickness \(nm\) x 2"):
+        removal.dielectric_function(thickness=results["t_over_lambda"].by_index * 2)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.given import check_unused, index_of, with_error
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.plans import Plan
-from hyperspy_zlpml.signals.maps.results import MapRecord, MapResult
+from hyperspy_zlpml.signals.maps.results import MapGroup, MapResult
 from hyperspy_zlpml.signals.maps.thickness import shares_of_films
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.wrapping import set_lazy
@@ -47,7 +47,7 @@ _ZEROS = ("rising", "falling")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Zero(MapRecord):
+class Zero(MapResult):
     """Energies at which the real part of a dielectric function is zero.
 
     Attributes
@@ -60,13 +60,16 @@ class Zero(MapRecord):
         Why there is no zero: NO_CROSSING where the function is known and has none.
     """
 
+    _first = "position"
+    _plotted = ("position",)
+
     position: Measured
     probability: BaseSignal
     reason: BaseSignal
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Crossings(MapRecord):
+class Crossings(MapGroup):
     """Zeros of the real part of dielectric functions, smoothed over one FWHM.
 
     Attributes
@@ -119,7 +122,7 @@ class Dielectric(MapResult):
     trusted_from: BaseSignal
     reason: BaseSignal
 
-    def plot(self, indices=None):
+    def plot(self, indices=None, *, ax=None, title=None, **style):
         """Plot the dielectric function of a pixel, with its errors as bands.
 
         The inner band is the standard deviation, the outer one holds systematic errors, too. Below the
@@ -131,6 +134,12 @@ class Dielectric(MapResult):
         indices : tuple of int, optional
             Navigation indices (x, y, ...) of the pixel, which is shown for good. By default the figure
             follows the navigators of ``epsilon`` and its parts, and begins with a pixel that has an answer.
+        ax : matplotlib.axes.Axes, optional
+            To draw in; default a figure of its own.
+        title : str, optional
+            Before that of the pixel.
+        **style
+            Of the lines, as ``matplotlib.axes.Axes.plot`` takes them.
 
         Returns
         -------
@@ -148,7 +157,14 @@ class Dielectric(MapResult):
             self.epsilon.axes_manager._navigation_shape_in_array
         )
         axes = plot_spectra(
-            shown, indices, navigator=self.epsilon, known=known, describe=self._description
+            shown,
+            indices,
+            navigator=self.epsilon,
+            known=known,
+            describe=self._description,
+            ax=ax,
+            title=title,
+            **style,
         )
         axes[0].set_ylabel("Dielectric function")
         return axes

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draw maps with their errors beside: images, profiles along a line, or a single number."""
 
+from typing import NamedTuple
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.widgets import Slider
 
+from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.words import count_reasons, title_of
 
@@ -19,6 +23,18 @@ _ROUNDING = 1e-9
 _SHOWN = (1, 99)
 #: Largest relative error that the colours of errors span, per cent.
 _LARGEST_ERROR = 100.0
+#: Colours of maps, and lines with error bars.
+_COLOURS = "viridis"
+_BARS = {"fmt": ".-", "lw": 0.8, "capsize": 2}
+#: Ends of a colour bar that point to numbers beyond: below, above.
+_ENDS = {
+    (False, False): "neither",
+    (True, False): "min",
+    (False, True): "max",
+    (True, True): "both",
+}
+#: Pixels along an axis that are few enough to name each.
+_FEW_PIXELS = 5
 #: Hatches and colours of pixels that are to be read with care, and of those without a number.
 _WITH_CARE = {"hatch": "////", "edgecolor": "white"}
 _WITHOUT = {"hatch": "xxx", "edgecolor": "0.6"}
@@ -29,7 +45,7 @@ _MARK_WITH_CARE = {"marker": "o", "mfc": "white", "mec": "tab:red", "ls": "none"
 _MARK_WITHOUT = {"marker": "x", "mec": "0.5", "ls": "none"}
 
 
-def plot_maps(shown, reasons=None):
+def plot_maps(shown, reasons=None, *, ax=None, title=None, **style):
     """Plot maps and their relative errors side by side, one row for each; grey has no number.
 
     Along a line numbers are drawn with error bars. Of maps with more than two axes the images of the
@@ -43,11 +59,25 @@ def plot_maps(shown, reasons=None):
         Maps of the same axes, by the names of the attributes that hold them.
     reasons : BaseSignal, optional
         Of :class:`~hyperspy_zlpml.physics.reasons.Reason`.
+    ax : matplotlib.axes.Axes or sequence of these, optional
+        To draw in: one for each map, or two, of which the second is for its error. There is no legend of the
+        reasons then. Default a figure of its own.
+    title : str, optional
+        Of the maps; default that of their signals.
+    **style
+        Of the maps, as ``matplotlib.axes.Axes.imshow`` takes it: ``cmap``, ``vmin``, ``vmax``, ``norm``; of
+        numbers along a line, as ``errorbar`` does.
 
     Returns
     -------
     list of matplotlib.axes.Axes
         Those of sliders last.
+
+    Raises
+    ------
+    ValueError
+        If ``ax`` are no axes, too few or too many, or given for maps of more than two axes; or the title is no
+        text.
 
     Examples
     --------
@@ -61,19 +91,62 @@ def plot_maps(shown, reasons=None):
     """
     n_dimensions = next(iter(shown.values())).value.axes_manager.navigation_dimension
     codes = None if reasons is None else np.asarray(reasons.data)
-    draw = _Images if n_dimensions >= 2 else _Profiles
-    return draw(shown, codes).figure.axes
+    n_columns = 2 if n_dimensions >= 2 else 1
+    if title is not None:
+        arguments.text(title, "title")
+    if ax is not None and n_dimensions > 2:
+        arguments.refuse(
+            ax, "ax", "none for maps of three axes, which a slider chooses: take .inav"
+        )
+    axes = given_axes(ax, {len(shown), n_columns * len(shown)})
+    rows = _new_rows(len(shown), n_columns) if axes is None else np.reshape(axes, (len(shown), -1))
+    look = _Look(title, style, explains=axes is None)
+    draw = _Images if n_dimensions >= 2 else _draw_profiles
+    draw(rows, shown, codes, look)
+    return rows[0, 0].figure.axes if axes is None else axes
 
 
-def _rows(shown, n_columns):
+class _Look(NamedTuple):
+    """Title and style that the user chose of a figure; a legend of the marks in figures of our own."""
+
+    title: str | None
+    style: dict
+    explains: bool
+
+
+def given_axes(ax, numbers):
+    """Take axes to draw in; ValueError unless there are as many as are needed.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes, sequence of these, or None
+    numbers : collection of int
+        How many there may be.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes, or None
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.signals.maps.figure import given_axes
+    >>> given_axes("here", {1, 2})
+    Traceback (most recent call last):
+    ValueError: ax: expected matplotlib axes, 1 or 2 of them, got 'here'.
+    """
+    if ax is None:
+        return None
+    found = list(np.ravel(np.asarray(ax, object)))
+    if len(found) not in numbers or not all(isinstance(one, Axes) for one in found):
+        how_many = " or ".join(str(number) for number in sorted(numbers))
+        arguments.refuse(ax, "ax", f"matplotlib axes, {how_many} of them")
+    return found
+
+
+def _new_rows(n_rows, n_columns):
     """Make a figure with a row of axes for each quantity."""
-    return plt.subplots(
-        len(shown),
-        n_columns,
-        figsize=(5 * n_columns, 3.8 * len(shown)),
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (5 * n_columns, 3.8 * n_rows)
+    return plt.subplots(n_rows, n_columns, figsize=size, squeeze=False, layout="constrained")[1]
 
 
 def _explain(figure, marks, side="lower"):
@@ -88,14 +161,14 @@ def _explain(figure, marks, side="lower"):
 class _Images:
     """Figure of maps beside their errors, and of one image at a time where they have more axes."""
 
-    def __init__(self, shown, codes):
-        self._codes = codes
-        self.figure, axes = _rows(shown, 2)
+    def __init__(self, rows, shown, codes, look):
+        self._codes, self._explains = codes, look.explains
+        self.figure = rows[0, 0].figure
         # Lives as long as the figure does, without which nobody holds it.
         self.figure.zlpml_images = self
         manager = next(iter(shown.values())).value.axes_manager
         self._others = manager.navigation_axes[2:][::-1]
-        self._rows = [_Row(*one, codes) for one in zip(axes, shown.values(), strict=True)]
+        self._rows = [_Row(*one, codes, look) for one in zip(rows, shown.values(), strict=True)]
         self.show((0,) * len(self._others))
         self._sliders = [
             _slider(self.figure, axis, number, self._moved)
@@ -106,7 +179,8 @@ class _Images:
         """Show the images at a place on the axes beyond the first two, given as in the data."""
         codes = None if self._codes is None else self._codes[place]
         marks = [mark for row in self._rows for mark in row.show(place, codes)]
-        _explain(self.figure, marks, "upper" if self._others else "lower")
+        if self._explains:
+            _explain(self.figure, marks, "upper" if self._others else "lower")
         self.figure.canvas.draw_idle()
 
     def _moved(self, _):
@@ -132,23 +206,26 @@ def _slider(figure, axis, number, moved):
 
 
 class _Row:
-    """Map, and its relative error beside."""
+    """Map, and, where there are axes for it, its relative error beside."""
 
-    def __init__(self, row, measured, codes):
-        self._axes, self._signal = row, measured.value
+    def __init__(self, row, measured, codes, look):
+        self._axes, self._signal, self._hatches = row, measured.value, []
         values = np.asarray(self._signal.data, float)
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = 100 * measured.error / np.abs(values)
-        self._numbers = values, relative
         largest = min(_range_of(relative[_to_span(relative, codes)])[1], _LARGEST_ERROR)
         quantity = self._signal.metadata.get_item("Signal.quantity", "")
-        self._pictures = [
-            _new_image(row[0], self._signal, _range_of(values), quantity),
-            _new_image(row[1], self._signal, (0, largest), "Error (%)"),
-        ]
-        row[0].set_title(title_of(self._signal), fontsize=9)
-        row[1].set_title("Error (%)", fontsize=9)
-        self._hatches = []
+        title = title_of(self._signal) if look.title is None else look.title
+        drawn = (
+            (values, _span_of(values, codes), quantity, title, look.style),
+            (relative, (0.0, largest), "Error (%)", "Error (%)", {}),
+        )
+        self._numbers, self._pictures = [], []
+        for axes, (numbers, limits, label, name, style) in zip(row, drawn, strict=False):
+            axes.set_title(name, fontsize=9)
+            self._numbers.append(numbers)
+            self._pictures.append(_new_image(axes, self._signal, numbers, limits, style))
+            _explain_colours(self._pictures[-1], numbers, label)
 
     def show(self, place, codes):
         """Show the images at a place; return what the legend names."""
@@ -160,7 +237,7 @@ class _Row:
         for is_there, words, style in _marked(self._numbers[0][place], codes):
             for axes in self._axes:
                 self._hatches.append(axes.add_collection(_hatched(self._signal, is_there, style)))
-            ground = _colours()(0.5) if style is _WITH_CARE else _NOTHING
+            ground = self._pictures[0].cmap(0.5) if style is _WITH_CARE else _NOTHING
             marks.append(Patch(facecolor=ground, lw=0, label=words, **style))
         return marks
 
@@ -193,7 +270,7 @@ def _hatched(signal, is_there, style):
 
 
 def _to_span(values, codes):
-    """Choose the pixels whose errors the colours span: those that hold, else those that tell anything."""
+    """Choose the pixels that the colours span: those that hold, else those that tell anything."""
     known = np.isfinite(values)
     if codes is not None:
         for chosen in (codes == Reason.NONE, codes != Reason.NOT_SIGNIFICANT):
@@ -202,47 +279,69 @@ def _to_span(values, codes):
     return known
 
 
-def _colours():
-    """Make the colours of maps, grey where there is no number."""
-    return plt.get_cmap("viridis").with_extremes(bad=_NOTHING)
+def _span_of(values, codes):
+    """Find the range of a map, which others than pixels that hold make three times as wide at most."""
+    low, high = _range_of(values[_to_span(values, codes)])
+    lowest, highest = _range_of(values)
+    beside = high - low
+    return min(low, max(lowest, low - beside)), max(high, min(highest, high + beside))
 
 
-def _new_image(axes, signal, limits, label):
-    """Make an image of the first two axes of a signal, which shows nothing yet."""
+def _new_image(axes, signal, numbers, limits, style):
+    """Make an image of the first two axes of a signal, which is to show some of the numbers; grey is none."""
     x, y = signal.axes_manager.navigation_axes[:2]
-    picture = axes.imshow(
-        np.full((y.size, x.size), np.nan),
-        cmap=_colours(),
-        vmin=limits[0],
-        vmax=limits[1],
-        extent=(*edges_of(x), *edges_of(y)[::-1]),
-    )
-    axes.figure.colorbar(picture, ax=axes, label=label, shrink=0.85)
+    spanned = {} if "norm" in style else {"vmin": limits[0], "vmax": limits[1]}
+    extent = (*edges_of(x), *edges_of(y)[::-1])
+    known = numbers[np.isfinite(numbers)]
+    all_of_them = known if known.size else np.full(1, np.nan)  # by which a norm is scaled
+    how = {"cmap": _COLOURS, "extent": extent, "aspect": "equal"} | spanned | style
+    picture = axes.imshow(all_of_them[None], **how)
+    picture.set_cmap(picture.cmap.with_extremes(bad=_NOTHING))
     axes.set(xlabel=label_of(x), ylabel=label_of(y))
+    for axis, of in ((axes.xaxis, x), (axes.yaxis, y)):
+        if of.size <= _FEW_PIXELS:  # between pixels there is nothing to name
+            axis.set_ticks(of.axis)
     return picture
 
 
-class _Profiles:
-    """Figure of numbers along a line, or of single ones, with error bars."""
+def _explain_colours(picture, numbers, label):
+    """Draw the colour bar of all numbers that an image may show, with arrows where some lie beyond."""
+    known, axes = numbers[np.isfinite(numbers)], picture.axes
+    if not known.size:
+        _say_no_number(axes)
+        return
+    low, high = known.min() < picture.norm.vmin, known.max() > picture.norm.vmax
+    axes.figure.colorbar(picture, ax=axes, label=label, shrink=0.85, extend=_ENDS[low, high])
 
-    def __init__(self, shown, codes):
-        self.figure, axes = _rows(shown, 1)
-        drawn = zip(axes[:, 0], shown.values(), strict=True)
-        _explain(
-            self.figure, [mark for row, one in drawn for mark in _draw_profile(row, one, codes)]
-        )
+
+def _say_no_number(axes):
+    """Write in the place of numbers that there are none."""
+    axes.text(0.5, 0.5, "no number", transform=axes.transAxes, ha="center", va="center")
 
 
-def _draw_profile(axes, measured, codes):
+def _draw_profiles(rows, shown, codes, look):
+    """Draw numbers along a line, or single ones, with error bars, each quantity in its axes."""
+    drawn = zip(rows[:, 0], shown.values(), strict=True)
+    marks = [mark for axes, one in drawn for mark in _draw_profile(axes, one, codes, look)]
+    if look.explains:
+        _explain(rows[0, 0].figure, marks)
+
+
+def _draw_profile(axes, measured, codes, look):
     """Draw numbers along a line, or a single one, with error bars; return what the legend names."""
     signal = measured.value
     values = np.atleast_1d(np.asarray(signal.data, float))
-    along = signal.axes_manager.navigation_axes
+    along = signal.axes_manager.navigation_axes if values.size > 1 else ()
     places = along[0].axis if along else np.zeros(1)
-    axes.errorbar(places, values, yerr=np.atleast_1d(measured.error), fmt=".-", lw=0.8, capsize=2)
+    axes.errorbar(places, values, yerr=np.atleast_1d(measured.error), **_BARS | look.style)
     axes.set_ylabel(signal.metadata.get_item("Signal.quantity", ""))
     axes.set_xlabel(label_of(along[0]) if along else "")
-    axes.set_title(title_of(signal), fontsize=9)
+    axes.set_title(title_of(signal) if look.title is None else look.title, fontsize=9)
+    if not along:
+        axes.set_xticks([])
+    if not np.isfinite(values).any():
+        axes.set_yticks([])
+        _say_no_number(axes)
     marks = []
     for is_there, words, style in _marked(values, codes, (_MARK_WITH_CARE, _MARK_WITHOUT)):
         at_bottom = style is _MARK_WITHOUT

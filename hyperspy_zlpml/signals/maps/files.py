@@ -11,6 +11,7 @@ from hyperspy.signals import BaseSignal
 from hyperspy_zlpml.ensemble.parts import checksum
 from hyperspy_zlpml.removal.codec import RemovalFileError, decode, encode
 from hyperspy_zlpml.signals.arrays import one_at_a_signal
+from hyperspy_zlpml.signals.folders import kind_of
 
 #: File that says what the result is made of.
 RESULT = "result.json"
@@ -18,8 +19,8 @@ RESULT = "result.json"
 _FORMAT = 1
 #: Largest file that is read, bytes.
 _LARGEST = 2**20
-#: Way from a result to a signal of it: names of attributes.
-_WAY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+#: Way from a result to a signal of it: names of attributes, and numbers within tuples.
+_WAY = re.compile(r"\w+(\.\w+)*")
 #: What reading makes of a file that was altered.
 _SPOILT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 #: Name of the whole, with which all ways begin as they are encoded.
@@ -45,7 +46,7 @@ def name_of(way):
     >>> [name_of(way) for way in ("gap.value", "gap.std", "crossings.rising.reason", "_numbers")]
     ['gap', 'gap_std', 'crossings_rising_reason', 'numbers']
     """
-    return way.removesuffix(".value").replace(".", "_").strip("_")
+    return way.removesuffix(".value").replace("._", ".").replace(".", "_").strip("_")
 
 
 def written(result, of=None):
@@ -130,6 +131,29 @@ def read(directory, known, lazy=False):
         raise RemovalFileError(f"{file}: altered: {str(error)[:200]}.") from error
 
 
+def names_in(directory, kind):
+    """List the names of the signals of a result that lies in a folder.
+
+    Parameters
+    ----------
+    directory : str or Path
+    kind : str
+        Of the result, as :func:`~hyperspy_zlpml.signals.folders.kind_of` says it.
+
+    Returns
+    -------
+    set of str
+        None where there is no result of that kind, or none that can be read.
+    """
+    directory = Path(directory)
+    if kind_of(directory) != kind:
+        return set()
+    try:
+        return {name_of(way) for way in _contents(directory / RESULT)[1]}
+    except (OSError, *_SPOILT):
+        return set()
+
+
 def _contents(file):
     """Read what a result is made of, sums by ways to its signals, its removal; ValueError unless whole."""
     if file.stat().st_size > _LARGEST:
@@ -173,10 +197,10 @@ def _check_numbers(directory, signals, sums):
 def _checked(result):
     """Raise ValueError unless all signals of a result have the same navigation axes."""
     parts = result._parts()
-    first = getattr(result, result._first).value.axes_manager.navigation_shape
+    first = result._map().axes_manager.navigation_shape
     for name, part in parts.items():
         signal = getattr(part, "value", part)
         if isinstance(signal, BaseSignal) and signal.axes_manager.navigation_shape != first:
             shape = signal.axes_manager.navigation_shape
-            raise ValueError(f"{name} is of {shape} pixels, {result._first} of {first}")
+            raise ValueError(f"{name} is of {shape} pixels, others of {first}")
     return result

@@ -4,6 +4,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from hyperspy_zlpml.physics.bins import binned
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.figure import label_of
 from hyperspy_zlpml.signals.maps.words import title_of
@@ -26,6 +27,8 @@ _BESIDE = 0.3
 _ROOM = 0.1
 #: Spectra along a line that are drawn at most.
 _MOST_SPECTRA = 24
+#: Standard deviations of its noise that a spectrum is high at the least: what is noise alone looks flat.
+_NOISE = 8.0
 #: Distance of two spectra along a line, in their heights.
 _APART = 0.6
 
@@ -146,16 +149,17 @@ def plot_line(found, places):
 
 
 def _draw_at(axes, found, place, level):
-    """Draw one spectrum at a height, in units of its largest value in view, with its gap."""
+    """Draw one spectrum at a height, in units of its largest value in view or of its noise, with its gap."""
     losses, onset = found._fit_of(place)
     gap, factor = found._gap_of(place), found._removal._factor
-    energy, left = losses.from_peak[0], losses.subtracted[0]
     first, last = _shown(losses, gap)
-    shown = (energy > first) & (energy < last)
-    if not shown.any():
+    bins = binned(losses, 0, first).between(first, last)
+    if not bins.energy.size:
         return
-    height = max(np.abs(left[shown]).max(), np.finfo(float).tiny)
-    axes.plot(energy[shown] / factor, level + left[shown] / height, color=_LEFT, lw=0.7)
+    height = max(np.abs(bins.signal).max(), _NOISE * np.sqrt(bins.variance.mean()))
+    axes.plot(bins.energy / factor, level + bins.signal / height, color=_LEFT, lw=0.8)
+    energy = losses.from_peak[0]
+    shown = (energy > first) & (energy < last)
     axes.plot(energy[shown] / factor, level + onset.total[shown] / height, color=_ONSET, lw=1)
     if np.isfinite(gap.gap):
         interval = np.array([[gap.gap - gap.lower], [gap.upper - gap.gap]]) / factor

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Read results of methods that make maps."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from hyperspy_zlpml import arguments
@@ -16,8 +15,9 @@ from hyperspy_zlpml.signals.maps.band_gap import BandGap
 from hyperspy_zlpml.signals.maps.components import Surroundings
 from hyperspy_zlpml.signals.maps.dielectric import Crossings, Dielectric, Zero
 from hyperspy_zlpml.signals.maps.native import Measured
-from hyperspy_zlpml.signals.maps.peaks import PeakFit, Together
+from hyperspy_zlpml.signals.maps.peaks import PeakFit, PeakFits, Together
 from hyperspy_zlpml.signals.maps.retardation import Retardation
+from hyperspy_zlpml.signals.maps.several import Maps
 from hyperspy_zlpml.signals.maps.temperature import Temperature
 from hyperspy_zlpml.signals.maps.thickness import Thickness
 from hyperspy_zlpml.signals.result import ZLPRemoval
@@ -30,8 +30,10 @@ _KNOWN = (
     Dielectric,
     Exciton,
     GapSettings,
+    Maps,
     Measured,
     PeakFit,
+    PeakFits,
     Plasmon,
     Retardation,
     Surroundings,
@@ -61,7 +63,7 @@ def load_maps(directory, removal=None, lazy=False):
 
     Returns
     -------
-    BandGap, Dielectric, PeakFit, Retardation, Temperature or Thickness
+    BandGap, Crossings, Dielectric, Maps, PeakFit, PeakFits, Retardation, Temperature, Thickness or Zero
 
     Raises
     ------
@@ -104,8 +106,8 @@ def load_maps(directory, removal=None, lazy=False):
     found, of = files.read(directory, _KNOWN, lazy)
     if removal is None:
         return found
-    _check_removal(removal.removed, getattr(found, found._first).value, of)
-    return replace(found, _removal=removal) if hasattr(found, "_removal") else found
+    _check_removal(removal.removed, found._map(), of)
+    return found._of(removal)
 
 
 def _check_removal(removed, first, of):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Maps in native form: axes and provenance of the data, errors as variance, reasons with a legend."""
 
+import operator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import ClassVar
@@ -63,7 +64,10 @@ def value_map(removal, values, std, title, quantity):
 class Measured:
     """Map, or spectra, of a quantity with its errors, all in the same units.
 
-    It may be given back wherever a method takes a number or a map: its error is then used.
+    It may be given back wherever a method takes a number or a map: its error is then used. Exact numbers
+    are added to it and multiply it, and its errors with it: ``thickness.t_over_lambda * 105`` nm. With
+    another quantity of the same image it is not combined: both have the errors of the same zero-loss
+    peaks, and ``std`` does not tell how much of these cancels.
 
     Attributes
     ----------
@@ -108,16 +112,91 @@ class Measured:
             systematic=plain_map(removal, systematic, f"systematic error of {title}", quantity),
         )
 
+    @classmethod
+    def with_errors(cls, value, std, systematic):
+        """Take a signal with its errors, whose noise variance becomes the square of ``std``.
+
+        Parameters
+        ----------
+        value, std, systematic : BaseSignal
+
+        Returns
+        -------
+        Measured
+        """
+        value.set_noise_variance(std**2)
+        return cls(value, std, systematic)
+
     @property
     def inav(self):
         """Pixels or regions of the value and its errors, as HyperSpy slices signals (Measured)."""
         return Slicer(self._within)
 
     def _within(self, slices):
-        parts = (self.value, *(getattr(self, name) for name in self.errors))
-        return type(self)(*(cut_map(part, slices) for part in parts))
+        return self._changed(lambda part: cut_map(part, slices))
 
-    def plot(self, indices=None):
+    @property
+    def isig(self):
+        """Energies of the spectra and their errors, as HyperSpy slices signals (Measured)."""
+        return Slicer(lambda slices: self._changed(lambda part: part.isig[slices]))
+
+    def _changed(self, function):
+        """Change the value and its errors alike."""
+        return type(self)(
+            function(self.value), *(function(getattr(self, name)) for name in self.errors)
+        )
+
+    def __add__(self, number):
+        return self._linear(1.0, _exact(number))
+
+    __radd__ = __add__
+
+    def __sub__(self, number):
+        return self._linear(1.0, -_exact(number))
+
+    def __rsub__(self, number):
+        return self._linear(-1.0, _exact(number))
+
+    def __neg__(self):
+        return self._linear(-1.0, 0.0)
+
+    def __mul__(self, number):
+        return self._linear(_exact(number), 0.0)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, number):
+        if _exact(number) == 0:
+            arguments.refuse(number, "Measured", "a number other than 0 to divide by")
+        return self._linear(1 / _exact(number), 0.0)
+
+    def __rtruediv__(self, other):
+        _exact(other)
+        raise TypeError(_CURVED)
+
+    __pow__ = __rtruediv__
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        function = _ARITHMETIC.get(ufunc)
+        numbers = [
+            one.item() if np.ndim(one) == 0 and hasattr(one, "item") else one for one in inputs
+        ]
+        others = [one for one in numbers if one is not self]
+        if function is None or any(isinstance(one, np.ndarray) for one in others):
+            raise TypeError(_COMBINED.format(arguments.got(others[0] if others else ufunc)))
+        return function(*numbers)
+
+    def _linear(self, factor, shift):
+        """Multiply by an exact number, and add one; the quantity says by what it was multiplied."""
+        std, systematic = (getattr(self, name) * abs(factor) for name in self.errors)
+        found = self.with_errors(self.value * factor + shift, std, systematic)
+        if abs(factor) != 1:
+            for part in (found.value, std, systematic):
+                quantity = part.metadata.get_item("Signal.quantity", "")
+                part.metadata.set_item("Signal.quantity", f"{quantity} x {factor:.6g}".strip())
+        return found
+
+    def plot(self, indices=None, *, ax=None, title=None, **style):
         """Plot a map beside its relative error, or the spectrum of a pixel with its errors as bands.
 
         Along a line, numbers have error bars. Of a map with more than two axes a slider chooses the
@@ -128,6 +207,13 @@ class Measured:
         ----------
         indices : tuple of int, optional
             Navigation indices (x, y, ...) of the pixel of spectra, which is shown for good; maps have none.
+        ax : matplotlib.axes.Axes or sequence of these, optional
+            To draw in, without a legend of reasons: one, or two for a map with its error. Default a figure of its own.
+        title : str, optional
+            Default that of the signal; of spectra it stands before the pixel.
+        **style
+            Of the map, as ``matplotlib.axes.Axes.imshow`` takes it: ``cmap``, ``vmin``, ``vmax``, ``norm``; of numbers
+            along a line, as ``errorbar`` does; of spectra, as ``plot`` does.
 
         Returns
         -------
@@ -136,7 +222,7 @@ class Measured:
         Raises
         ------
         ValueError
-            If there is no such pixel, or it is a map.
+            If there is no such pixel, it is a map, or ``ax`` are no axes, too few or too many.
 
         Examples
         --------
@@ -150,12 +236,13 @@ class Measured:
         if self.value.axes_manager.signal_dimension:
             from hyperspy_zlpml.signals.maps.spectra_figure import plot_spectra
 
-            return plot_spectra({title_of(self.value): self}, indices)
+            shown = {title_of(self.value): self}
+            return plot_spectra(shown, indices, ax=ax, title=title, **style)
         from hyperspy_zlpml.signals.maps.figure import plot_maps
 
         if indices is not None:
             arguments.refuse(indices, "indices", "none for a map, of which all pixels are shown")
-        return plot_maps({"value": self})
+        return plot_maps({"value": self}, ax=ax, title=title, **style)
 
     @property
     def error(self):
@@ -178,6 +265,34 @@ class Measured:
 
     def __repr__(self):
         return f"<Measured, {title_of(self.value)}: {self.summary}>"
+
+
+#: Arithmetic with numbers of NumPy, which come as its functions.
+_ARITHMETIC = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+}
+#: What to do where errors cannot be told from those of both.
+_COMBINED = (
+    "Measured: expected an exact number, got {}. Two quantities of one image have errors of the same zero-loss peaks, and "
+    "std does not tell how much of these cancels. Take the numbers alone (a.value / b.value): the relative error of a "
+    "ratio, or a product, lies between the difference and the sum of both relative errors. Or compute both in one function "
+    "of the spectra, r.removed.map_losses(function, width), with the errors they share: docs, Physics, A quantity of your own."
+)
+#: The same where a quantity alone is not multiplied or added to.
+_CURVED = (
+    "Measured: expected sums with exact numbers, and products by them; the error of another function is not "
+    "proportional to its own. Take the numbers, m.value, and their errors, m.std and m.systematic."
+)
+
+
+def _exact(number):
+    """Take an exact number; TypeError for anything else, a quantity with errors among it."""
+    if not arguments.is_number(number):
+        raise TypeError(_COMBINED.format(arguments.got(number)))
+    return float(number)
 
 
 def reason_map(removal, reasons, title):

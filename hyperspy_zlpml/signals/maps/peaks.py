@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Maps of plasmons and excitons, the method that makes them, and their way into models of HyperSpy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, p
 from hyperspy_zlpml.signals.maps.given import pool_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
-from hyperspy_zlpml.signals.maps.results import MapResult
+from hyperspy_zlpml.signals.maps.results import MapGroup, MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 
 #: Sides of the zero-loss peak.
@@ -83,8 +84,8 @@ class PeakMethods:
 
         Returns
         -------
-        PeakFit or list of PeakFit
-            One for one peak, else a list in the order of ``peaks``.
+        PeakFit or PeakFits
+            One for one peak, else a sequence in the order of ``peaks``.
 
         Raises
         ------
@@ -292,6 +293,25 @@ class PeakFit(MapResult):
         return store(self, model)
 
 
+@dataclass(frozen=True, repr=False, eq=False)
+class PeakFits(MapGroup, Sequence):
+    """Several peaks in every spectrum, from :meth:`~hyperspy_zlpml.ZLPRemoval.fit_peaks`: a sequence.
+
+    Attributes
+    ----------
+    fits : tuple of PeakFit
+        In the order in which they were asked for.
+    """
+
+    fits: tuple[PeakFit, ...]
+
+    def __getitem__(self, number):
+        return self.fits[number]
+
+    def __len__(self):
+        return len(self.fits)
+
+
 def _finished(  # noqa: PLR0913
     removal, found, *, peaks, is_one, beam, settings, pool, order=slice(None)
 ):
@@ -316,11 +336,11 @@ def _finished(  # noqa: PLR0913
         for group in groups_of(settings["peaks"])
         for number, k in enumerate(group)
     }
-    fits = [
+    fits = tuple(
         _as_fit(removal, peak, found[..., k, :], _around=around, _together=together[k])
         for k, peak in enumerate(peaks)
-    ]
-    return fits[0] if is_one else fits
+    )
+    return fits[0] if is_one else PeakFits(fits)
 
 
 def _part_of(group, *, peaks, is_single, is_gain, **settings):

@@ -39,65 +39,55 @@ class MapRecord:
         return Slicer(self._within)
 
     def _within(self, slices):
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: _cut(part, slices) for name, part in parts.items()})
+        return self._changed(lambda part: _cut(part, slices))
+
+    def _changed(self, function):
+        """Change all fields alike."""
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: function(part) for name, part in held.items()})
+
+    def _held(self):
+        """List the public fields by their names, records of a tuple by its name and their number."""
+        found = {}
+        for name in (field.name for field in fields(self) if not field.name.startswith("_")):
+            part = getattr(self, name)
+            several = part if _is_tuple_of_records(part) else ()
+            found |= {f"{name}.{k}": one for k, one in enumerate(several)} or {name: part}
+        return found
 
     def _parts(self):
         """List the public parts, those of records within it too, by their names."""
-        public = [field.name for field in fields(self) if not field.name.startswith("_")]
         found = {}
-        for name in public:
-            part = getattr(self, name)
-            if isinstance(part, MapRecord):
-                found |= {f"{name}.{inner}": one for inner, one in part._parts().items()}
-            else:
-                found[name] = part
+        for name, part in self._held().items():
+            inner = part._parts() if isinstance(part, MapRecord) else {"": part}
+            found |= {f"{name}.{of}".strip("."): one for of, one in inner.items()}
         return found
 
+    def _alone(self):
+        """Take the record without the removal that it is of, which is kept by itself."""
+        return self._changed(
+            lambda part: None if _holds_removal(part) else _inner(part, MapRecord._alone)
+        )
 
-class MapResult(MapRecord):
-    """Result of a method that makes maps: a frozen record of signals.
+    def _of(self, removal):
+        """Take the record as one of a removal, from which it draws anew."""
+        found = self._changed(lambda part: _inner(part, lambda record: record._of(removal)))
+        return replace(found, _removal=removal) if hasattr(self, "_removal") else found
 
-    Printed, it says what all of its maps hold, and how the checks of the removal went; medians of quantities
-    leave out pixels whose losses are not significant.
-    """
 
-    #: Map that stands for all in a line.
-    _first: ClassVar[str]
-    #: Maps that are plotted.
-    _plotted: ClassVar[tuple[str, ...]]
-
-    @property
-    def summary(self):
-        """Words that say what all maps hold, a line for each, with the reasons there are (str)."""
-        rows = self._rows()
-        width = max(len(name) for name, _ in rows)
-        return "\n".join([self._title(), *(f"  {name:{width}}  {text}" for name, text in rows)])
-
-    def __repr__(self):
-        rows = dict(self._rows())
-        failed = f"; {rows['removal']}" if "FAILED" in rows["removal"] else ""
-        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}{failed}>"
+class Found(MapRecord):
+    """Result of methods that make maps, one or several: told in words, saved, and read back."""
 
     def __str__(self):
         return self.summary
 
-    def _repr_html_(self):
-        """Write the summary as a table of HTML."""
-        return html.table([(name, html.text(said)) for name, said in self._rows()], self._title())
-
-    def _title(self):
-        """Name the result and what it is of."""
-        kind, words = type(self).__name__, title_of(self.reason)
-        is_said = words.replace(" ", "").lower() in {f"{kind}{end}".lower() for end in _ENDS}
-        return kind if is_said else f"{kind}, {words}"
-
-    def _rows(self):
-        """Say what each part holds, and how the checks of the removal went; (name, words)."""
-        insignificant = np.asarray(self.reason.data) == Reason.NOT_SIGNIFICANT
-        parts = {name: part for name, part in self._parts().items() if part is not None}
-        rows = [(name, _words(part, insignificant)) for name, part in parts.items()]
-        return [*rows, ("removal", self.reason.metadata.ZLP_ML.checks)]
+    def _fingerprint(self):
+        """Take the fingerprint of the removal that the maps are of, where that is at hand."""
+        removal = getattr(self, "_removal", None)
+        if removal is not None:
+            return fingerprint_of(removal.removed)
+        inner = (one._fingerprint() for one in self._held().values() if isinstance(one, Found))
+        return next(filter(None, inner), None)
 
     def save(self, directory, overwrite=None):
         """Write all maps and spectra into a folder of their own, to be read by :func:`hyperspy_zlpml.load_maps`.
@@ -126,23 +116,63 @@ class MapResult(MapRecord):
         """
         arguments.optional_flag(overwrite, "overwrite")
         directory = arguments.path(directory, "directory")
-        removal = getattr(self, "_removal", None)
-        of = None if removal is None else fingerprint_of(removal.removed)
-        signals, content = files.written(self._alone(), of)
+        signals, content = files.written(self._alone(), self._fingerprint())
+        kind = name_of_folder(type(self).__name__)
         save_together(
             signals,
             {_SUMMARY: f"{self.summary}\n".encode(), files.RESULT: content},
             directory,
             overwrite=overwrite,
             show_progressbar=wants_progressbar(None),
-            kinds=self._names(),
-            title=name_of_folder(type(self).__name__),
+            kinds=files.names_in(directory, kind),
+            title=kind,
         )
 
-    def _alone(self):
-        """Take the result without the removal that it is of, which is kept by itself."""
-        held = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: None for name, part in held.items() if _holds_removal(part)})
+
+class MapResult(Found):
+    """Result of a method that makes maps: a frozen record of signals.
+
+    Printed, it says what all of its maps hold, and how the checks of the removal went; medians of quantities
+    leave out pixels whose losses are not significant.
+    """
+
+    #: Map that stands for all in a line.
+    _first: ClassVar[str]
+    #: Maps that are plotted.
+    _plotted: ClassVar[tuple[str, ...]]
+
+    @property
+    def summary(self):
+        """Words that say what all maps hold, a line for each, with the reasons there are (str)."""
+        rows = self._rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join([self._title(), *(f"  {name:{width}}  {text}" for name, text in rows)])
+
+    def __repr__(self):
+        rows = dict(self._rows())
+        failed = f"; {rows['removal']}" if "FAILED" in rows["removal"] else ""
+        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}{failed}>"
+
+    def _repr_html_(self):
+        """Write the summary as a table of HTML."""
+        rows = [
+            (name, html.coloured(said, "failed") if "FAILED" in said else html.text(said))
+            for name, said in self._rows()
+        ]
+        return html.table(rows, self._title())
+
+    def _title(self):
+        """Name the result and what it is of."""
+        kind, words = type(self).__name__, title_of(self.reason)
+        is_said = words.replace(" ", "").lower() in {f"{kind}{end}".lower() for end in _ENDS}
+        return kind if is_said else f"{kind}, {words}"
+
+    def _rows(self):
+        """Say what each part holds, and how the checks of the removal went; (name, words)."""
+        insignificant = np.asarray(self.reason.data) == Reason.NOT_SIGNIFICANT
+        parts = {name: part for name, part in self._parts().items() if part is not None}
+        rows = [(name, _words(part, insignificant)) for name, part in parts.items()]
+        return [*rows, ("removal", self.reason.metadata.ZLP_ML.checks)]
 
     def _of_removal(self):
         """Take the removal that the maps are of; ValueError where it is not at hand."""
@@ -161,14 +191,11 @@ class MapResult(MapRecord):
             indices = pixel_shown(first, np.isfinite(first.data)) if shape else ()
         return place_of(indices, shape)
 
-    def _names(self):
-        """List the names that files of such a result may have, whatever was asked for."""
-        names = {*self._parts(), *(field.name for field in fields(self))}
-        kinds = ("value", *Measured.errors)
-        ways = [name for one in names for name in (one, *(f"{one}.{kind}" for kind in kinds))]
-        return {files.name_of(way) for way in ways}
+    def _map(self):
+        """Take a map that has the navigation axes of all."""
+        return getattr(self, self._first).value
 
-    def plot(self):
+    def plot(self, *, ax=None, title=None, **style):
         """Plot maps beside their whole errors.
 
         Grey pixels have no number, and are hatched where a reason says why; numbers that are to be
@@ -176,14 +203,64 @@ class MapResult(MapRecord):
         two axes sliders choose the images: in figures that are dead pictures, choose by
         ``found.inav[..., 3].plot()``.
 
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or sequence of these, optional
+            To draw in, without a legend: one for each map, or two for each with its error. Default a figure of its own.
+        title : str, optional
+            Of all maps; default that of each.
+        **style
+            Of the maps, as ``matplotlib.axes.Axes.imshow`` takes it: ``cmap``, ``vmin``, ``vmax``, ``norm``; of numbers
+            along a line, as ``errorbar`` does.
+
         Returns
         -------
         list of matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If ``ax`` are no axes, too few or too many.
         """
         from hyperspy_zlpml.signals.maps.figure import plot_maps
 
         shown = {name: getattr(self, name) for name in self._plotted}
-        return plot_maps({name: one for name, one in shown.items() if one}, self.reason)
+        maps = {name: one for name, one in shown.items() if one}
+        return plot_maps(maps, self.reason, ax=ax, title=title, **style)
+
+
+class MapGroup(Found):
+    """Several results, which are told of, plotted, cut and saved together."""
+
+    def _members(self):
+        """List the results that there are, by their names."""
+        return {name: one for name, one in self._held().items() if one is not None}
+
+    @property
+    def summary(self):
+        """Words that say what all maps of all results hold (str)."""
+        return "\n".join(one.summary for one in self._members().values())
+
+    def __repr__(self):
+        rows = [f"{name}: {one!r}" for name, one in self._members().items()]
+        return "\n".join([f"<{type(self).__name__}:", *rows]).replace("\n", "\n  ") + ">"
+
+    def _repr_html_(self):
+        """Write the summaries as tables of HTML."""
+        return "".join(one._repr_html_() for one in self._members().values())
+
+    def _map(self):
+        """Take a map that has the navigation axes of all."""
+        return next(iter(self._members().values()))._map()
+
+    def plot(self):
+        """Plot every result in a figure of its own; ``plot`` of one result takes keywords.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+        """
+        return [axes for one in self._members().values() for axes in one.plot()]
 
 
 def _cut(part, slices):
@@ -192,7 +269,21 @@ def _cut(part, slices):
         return cut_map(part, slices)
     if hasattr(part, "_fields"):
         return part._replace(**{name: _cut(getattr(part, name), slices) for name in part._fields})
+    if _is_tuple_of_records(part):
+        return tuple(one.inav[slices] for one in part)
     return part.inav[slices] if hasattr(part, "inav") else part
+
+
+def _is_tuple_of_records(part):
+    """Tell whether a field holds several records."""
+    return type(part) is tuple and bool(part) and isinstance(part[0], MapRecord)
+
+
+def _inner(part, function):
+    """Change the records that a field holds; anything else stays as it is."""
+    if _is_tuple_of_records(part):
+        return tuple(function(one) for one in part)
+    return function(part) if isinstance(part, MapRecord) else part
 
 
 def _holds_removal(part):

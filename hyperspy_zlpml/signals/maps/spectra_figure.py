@@ -5,12 +5,16 @@ import dask.array as da
 import matplotlib.pyplot as plt
 import numpy as np
 
-from hyperspy_zlpml.signals.following import Follower
+from hyperspy_zlpml import arguments
+from hyperspy_zlpml.signals.following import Follower, PixelsFigure
+from hyperspy_zlpml.signals.maps.figure import given_axes
 from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.statistics import Range
 
 #: Opacity of a band.
 _ALPHA = 0.25
+#: Part of its level that a flat spectrum is taken to vary by.
+_FLAT = 1e-6
 #: Part of the numbers, on both ends, that a figure does not show where it is far off, per cent.
 _CUT = 1.0
 
@@ -39,7 +43,9 @@ def of_pixel(signal, indices):
     return data.compute() if isinstance(data, da.Array) else np.asarray(data)
 
 
-def plot_spectra(shown, indices=None, *, navigator=None, known=None, describe=None):
+def plot_spectra(  # noqa: PLR0913
+    shown, indices=None, *, navigator=None, known=None, describe=None, ax=None, title=None, **style
+):
     """Plot spectra of a pixel; without indices the figure follows their navigator.
 
     Parameters
@@ -56,6 +62,12 @@ def plot_spectra(shown, indices=None, *, navigator=None, known=None, describe=No
     describe : callable, optional
         Called with navigation indices; returns a title, and the Range of energies that is shown: its
         numbers decide the scale, and a dotted line marks where it begins.
+    ax : matplotlib.axes.Axes, optional
+        To draw in; default a figure of its own.
+    title : str, optional
+        Before that of the pixel.
+    **style
+        Of the lines, as ``matplotlib.axes.Axes.plot`` takes them.
 
     Returns
     -------
@@ -64,21 +76,24 @@ def plot_spectra(shown, indices=None, *, navigator=None, known=None, describe=No
     Raises
     ------
     ValueError
-        If there is no such pixel.
+        If there is no such pixel, ``ax`` is no axes, or the title is no text.
     """
+    if title is not None:
+        arguments.text(title, "title")
     signals = [one.value for one in shown.values()]
     navigator = signals[0] if navigator is None else navigator
     shape = navigator.axes_manager._navigation_shape_in_array
     follows = indices is None
     if follows:
         indices = pixel_shown(navigator, np.ones(shape, bool) if known is None else known)
-    figure = SpectraFigure(shown, place_of(indices, shape)[::-1], describe or _place_alone)
+    place, (ax,) = place_of(indices, shape)[::-1], given_axes(ax, (1,)) or [None]
+    figure = SpectraFigure(shown, place, describe or _place_alone, ax=ax, title=title, style=style)
     if follows:
         follower = Follower()
         for signal in (navigator, *signals):
             follower.watch(signal.axes_manager)
         follower.follow(figure)
-    return figure.figure.axes
+    return [figure.axes]
 
 
 def _place_alone(indices):
@@ -86,7 +101,7 @@ def _place_alone(indices):
     return f"({', '.join(map(str, indices))})" if indices else "", Range(-np.inf, np.inf)
 
 
-class SpectraFigure:
+class SpectraFigure(PixelsFigure):
     """Figure of the spectra of one pixel.
 
     Parameters
@@ -95,30 +110,28 @@ class SpectraFigure:
     place : tuple of int
         Navigation indices (x, y, ...) of the pixel shown first.
     describe : callable
+    ax : matplotlib.axes.Axes or None
+    title : str or None
+    style : dict
         See :func:`plot_spectra`.
     """
 
-    def __init__(self, shown, place, describe):
-        self._shown, self._describe = shown, describe
-        self.figure, self._axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        # Lives as long as the figure does, without which nobody holds it.
-        self.figure.zlpml_spectra = self
+    def __init__(self, shown, place, describe, *, ax, title, style):
+        self._shown, self._describe, self._title = shown, describe, title or ""
+        #: Where the spectra are drawn.
+        self.axes = ax or plt.subplots(figsize=(7, 4.5), layout="constrained")[1]
+        super().__init__(self.axes)
         first = next(iter(shown.values())).value
         self._axis = first.axes_manager.signal_axes[0]
-        self._from = self._axes.axvline(np.nan, color="0.5", ls=":")
-        self._axes.axhline(0, color="k", lw=0.6)
-        self._lines = {name: self._axes.plot([], [], label=name)[0] for name in shown}
-        self._bands, self._chosen = [], {}
+        self._from = self.axes.axvline(np.nan, color="0.5", ls=":")
+        self.axes.axhline(0, color="k", lw=0.6)
+        self._lines = {name: self.axes.plot([], [], label=name, **style)[0] for name in shown}
+        self._bands = []
         quantity = first.metadata.get_item("Signal.quantity", "")
-        self._axes.set(xlabel=f"Energy ({self._axis.units})", ylabel=quantity)
+        self.axes.set(xlabel=f"Energy ({self._axis.units})", ylabel=quantity)
         if len(shown) > 1:
-            self._axes.legend()
+            self.axes.legend()
         self.show(place)
-
-    @property
-    def is_open(self):
-        """Whether the figure is still open."""
-        return plt.fignum_exists(self.figure.number)
 
     def show(self, place):
         """Show a pixel.
@@ -135,19 +148,11 @@ class SpectraFigure:
         values = [self._draw(name, place) for name in self._shown]
         energy = self._axis.axis
         within = (energy >= np.nan_to_num(first, nan=-np.inf)) & (energy <= last)
-        self._scale("x", (energy[0], min(energy[-1], last)))
-        self._scale("y", _limits(np.concatenate([one[within] for one in values])))
+        self.scale(self.axes, "x", (energy[0], min(energy[-1], last)))
+        self.scale(self.axes, "y", _limits(np.concatenate([one[within] for one in values])))
         self._from.set(xdata=[first, first], visible=bool(np.isfinite(first)))
-        self._axes.set_title(title, fontsize=9)
+        self.axes.set_title(f"{self._title} {title}".strip(), fontsize=9)
         self.figure.canvas.draw_idle()
-
-    def _scale(self, name, limits):
-        """Scale an axis of the figure unless the user did."""
-        axis = getattr(self._axes, f"{name}axis")
-        if name not in self._chosen or np.allclose(axis.get_view_interval(), self._chosen[name]):
-            self._axes.set(**{f"{name}lim": limits})
-            # A copy: the interval of an axis changes in place.
-            self._chosen[name] = axis.get_view_interval().copy()
 
     def _draw(self, name, place):
         """Draw one spectrum with its bands; return its numbers."""
@@ -159,7 +164,7 @@ class SpectraFigure:
         style = {"color": line.get_color(), "alpha": _ALPHA, "lw": 0}
         for width in (np.hypot(std, systematic), std):
             self._bands.append(
-                self._axes.fill_between(energy, values - width, values + width, **style)
+                self.axes.fill_between(energy, values - width, values + width, **style)
             )
         return values
 
@@ -169,5 +174,5 @@ def _limits(values):
     if not np.isfinite(values).any():
         return -1.0, 1.0
     low, high = np.nanpercentile(values, [_CUT, 100 - _CUT])
-    margin = 0.1 * max(high - low, np.finfo(float).eps * max(abs(low), abs(high), 1.0))
+    margin = 0.1 * max(high - low, _FLAT * max(abs(low), abs(high), 1.0))
     return low - margin, high + margin

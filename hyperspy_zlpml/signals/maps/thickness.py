@@ -89,7 +89,7 @@ class Thickness(MapResult):
             )
             for name in ("std", "systematic")
         )
-        return Measured(ratio, std * abs(ratio), systematic * abs(ratio))
+        return Measured.with_errors(ratio, std * abs(ratio), systematic * abs(ratio))
 
 
 def _in_quadrature(one, other):
