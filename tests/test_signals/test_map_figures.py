@@ -219,7 +219,7 @@ def test_quantities_of_one_image_are_not_combined(combine):
 
 
 def test_other_functions_are_told_how():
-    for combine in (lambda gap: 1 / gap, lambda gap: gap**2):
+    for combine in (lambda gap: 1 / gap, lambda gap: gap**2, np.sqrt):
         with pytest.raises(TypeError, match="Measured: expected sums with exact numbers"):
             combine(measured())
     with pytest.raises(ValueError, match="Measured: expected a number other than 0"):

@@ -177,14 +177,12 @@ class Measured:
     __pow__ = __rtruediv__
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        function = _ARITHMETIC.get(ufunc)
-        numbers = [
-            one.item() if np.ndim(one) == 0 and hasattr(one, "item") else one for one in inputs
-        ]
-        others = [one for one in numbers if one is not self]
-        if function is None or any(isinstance(one, np.ndarray) for one in others):
-            raise TypeError(_COMBINED.format(arguments.got(others[0] if others else ufunc)))
-        return function(*numbers)
+        if ufunc not in _ARITHMETIC:
+            raise TypeError(_CURVED)
+        numbers = [one.item() if isinstance(one, np.generic) else one for one in inputs]
+        for array in (one for one in numbers if isinstance(one, np.ndarray)):
+            raise TypeError(_COMBINED.format(arguments.got(array)))
+        return _ARITHMETIC[ufunc](*numbers)
 
     def _linear(self, factor, shift):
         """Multiply by an exact number, and add one; the quantity says by what it was multiplied."""
