@@ -34,6 +34,8 @@ _RUNS_OUT_OVER = 4
 FURTHEST = 40.0
 #: Distance in x over which the curve fades beyond what is known.
 _FADES_OVER = 0.3
+#: The structure grows with the variance of the noise up to this many times that of neighbours.
+_GROWS_WITH_NOISE = 4.0
 #: Residuals depend on the width where the variance of their slopes exceeds its error by this factor.
 _SLOPE_SIGNIFICANT = 5.0
 
@@ -259,12 +261,17 @@ def _shrunk(mean, variance, x, prior=0.0):
     """Draw means at places in x towards zero by ``V / (V + s**2)``.
 
     ``V / s**2`` of neighbours is averaged: the structure of measured peaks grows outward with their
-    errors, and the best known means must not speak for all. ``V`` is at least ``prior``.
+    errors, and the best known means must not speak for all. It grows no further where errors do because the
+    spectra end. ``V`` is at least ``prior``.
     """
     known = np.isfinite(variance)
     noise = np.where(known, variance, 1.0)
     excess = np.where(known, mean**2 / noise - 1, 0.0)
     true, certain, significance = _excess_variance(excess, known, x)
+    count = np.maximum(sum_neighbours(known.astype(float), x), 1.0)
+    of_neighbours = count / np.maximum(sum_neighbours(known / noise, x), 1 / noise.max())
+    grown = np.minimum(_GROWS_WITH_NOISE * of_neighbours / noise, 1.0)
+    true, certain = grown * true, grown * certain
     if np.any(prior):
         # What was known before was known to that: more only where these spectra say so.
         true = certain = np.maximum(certain, prior / noise)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The curve that all spectra share: found where many show it, and none made of where they end."""
+
+import numpy as np
+
+from hyperspy_zlpml.image.noise import NoiseModel
+from hyperspy_zlpml.registration.levels import Prior, lay_nodes, learn_curve
+from hyperspy_zlpml.registration.points import Points
+from hyperspy_zlpml.statistics import Range
+
+N_SPECTRA, PER_FWHM = 200, 10.0
+
+
+def points_up_to(end, few_up_to, rng):
+    """Residuals of spectra that share bumps of 2 %; two of them go on, a few channels farther."""
+    u = np.arange(-3.0, few_up_to, 1 / PER_FWHM)
+    u = u + rng.uniform(0, 1 / PER_FWHM, (N_SPECTRA, 1))
+    sigma = 0.02 * np.sqrt(1 + u**2)
+    residual = 0.02 * np.cos(2 * np.pi * u / 3) * (np.abs(u) < 8) + sigma * rng.standard_normal(
+        u.shape
+    )
+    inside = u < np.where(np.arange(N_SPECTRA)[:, None] < 2, few_up_to, end)
+    spectrum, channel = np.nonzero(inside)
+    noise = NoiseModel(gain=1.0, readout=0.0)
+    return Points(u[inside], spectrum, channel, residual[inside], sigma[inside] ** -2, noise)
+
+
+def test_a_curve_of_many_spectra_says_little_where_a_few_go_on():
+    # Structure that grows outward with the noise does not do so where the noise grows because the
+    # spectra end: whatever their last channels happen to be is no curve, nor an error of the curve.
+    rng = np.random.default_rng(0)
+    ends, errors = [], []
+    for _ in range(20):
+        points = points_up_to(end=9.5, few_up_to=10.5, rng=rng)
+        nodes = lay_nodes(Range(-3.0, 10.5), PER_FWHM)
+        learnt = learn_curve(points, nodes, np.zeros(N_SPECTRA), Prior.none(nodes.size))
+        seen, beyond = np.abs(nodes) < 6, nodes > 10.2
+        truth = 0.02 * np.cos(2 * np.pi * nodes / 3)
+        assert np.sqrt(np.mean((learnt.curve - truth)[seen] ** 2)) < 0.005
+        ends.append(np.abs(learnt.curve[beyond]).max())
+        errors.append(learnt.group_error[beyond].max())
+    # The mean of the last cell of two spectra is known to 0.04 or so.
+    assert max(ends) < 0.02
+    assert max(errors) < 0.04
