@@ -227,7 +227,7 @@ def test_a_given_limit_is_where_the_extrapolation_begins():
     assert peaks.extrapolated_from == pytest.approx(1.2 / np.median(peaks.matched.fwhm), rel=0.01)
 
 
-@pytest.mark.parametrize("own, lost", [(0.0, 0.0), (0.4, 0.0), (0.0, 0.4)])
+@pytest.mark.parametrize("own, lost", [(0.0, 0.0), (0.4, 0.0), (0.0, 0.4), (0.0, 3.0)])
 def test_a_hump_is_lost_energy_only_where_thick_spectra_hold_more_of_it(own, lost, without_vacuum):
     thickness = np.r_[np.full(30, 0.3), np.full(30, 1.0)]
     energy, centre = ENERGY, 1.3
