@@ -473,7 +473,8 @@ def _may_grow_with_thickness(peaks, found, side=1):
 
     Where they do not, it is the peak's own: measured peaks have such humps. Of two clusters whose
     ln N0 tell that they differ in thickness by ``d`` mean free paths, the thicker one holds ``d / t``
-    times more of a hump, ``t`` being the thickness of the thinner one, which is below one.
+    times more of a hump, ``t`` being the thickness of the thinner one, which is below one. Ratios are
+    those to a reference that holds the hump itself.
     """
     if not np.isfinite(found.low):
         return True
@@ -488,7 +489,8 @@ def _may_grow_with_thickness(peaks, found, side=1):
         thickness -= sign * np.median(peaks.log_intensity[chosen])
     if not thickness > _THICKER:
         return True
-    return not rise + _CERTAIN * np.sqrt(variance) < found.height * thickness
+    expected = thickness * found.height / (1 + found.height)
+    return not rise + _CERTAIN * np.sqrt(variance) < expected
 
 
 def _refit(peaks, first, pure):

@@ -2,6 +2,7 @@
 """Registration of drifting peaks to one shape, with or without vacuum, and what is ZLP of them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from scipy.integrate import trapezoid
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
+from hyperspy_zlpml.registration import register
 from hyperspy_zlpml.registration.find_regions import find_regions, late_limits
 from hyperspy_zlpml.registration.register import register_peaks
 from hyperspy_zlpml.registration.registered_peaks import mean_ratio, window_of
 from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.statistics import Range
-from hyperspy_zlpml.zlp.regions import NO_LIMIT, Regions
+from hyperspy_zlpml.zlp.regions import NO_LIMIT, Hump, Regions
 
 STEP = 0.025
 FWHM = 0.45
@@ -243,6 +245,24 @@ def test_a_hump_is_lost_energy_only_where_thick_spectra_hold_more_of_it(own, los
     else:
         assert found == pytest.approx(plain, rel=0.2)
         assert found > centre
+
+
+@pytest.mark.parametrize("height", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("grows", [True, False])
+def test_humps_of_any_height_are_told_by_whether_they_grow(height, grows, monkeypatch):
+    """Two clusters of 0.3 and 0.9 mean free paths, and a reference that holds the hump of the thinner one."""
+    u, is_hump = np.linspace(1.0, 15.0, 200), np.linspace(1.0, 15.0, 200) > 7
+    thickness = np.array([0.3, 0.9])
+    peaks = SimpleNamespace(labels=[0, 1], label=np.arange(2), log_intensity=-thickness)
+
+    def mean_ratio(peaks, chosen, side):
+        """Ratio of one cluster to the reference."""
+        held = height * (thickness[chosen] / 0.3 if grows else 1.0)
+        return u, np.where(is_hump, (1 + held) / (1 + height), 1.0), np.full(u.size, 1e-3)
+
+    monkeypatch.setattr(register, "mean_ratio", mean_ratio)
+    found = Hump(low=6.0, top=9.0, high=12.0, height=height)
+    assert register._may_grow_with_thickness(peaks, found, side=-1) == grows
 
 
 # --- separation -----------------------------------------------------------------------------------
