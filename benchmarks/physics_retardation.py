@@ -296,8 +296,8 @@ def flag_rows(kind, options, seed):
 
 def excess_error(found, known):
     largest = SEMICONDUCTOR.epsilon(GRID.energy[GRID.energy > 1]).real.max() - found.threshold
-    std = np.sqrt(found.excess.get_noise_variance().data)[known]
-    return [rms(found.excess.data[known] - largest), np.median(std)]
+    value, std = (one.data[known] for one in (found.excess.value, found.excess.std))
+    return [rms(value - largest), np.median(std)]
 
 
 if __name__ == "__main__":
