@@ -158,7 +158,9 @@ def test_a_file_of_the_name_is_refused(tmp_path):
 
 def test_the_working_directory_is_refused(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    with pytest.raises(ValueError, match="directory: expected another folder than the working"):
+    with pytest.raises(
+        ValueError, match="another folder than the working .* example 'zlp_removal'"
+    ):
         save(".", 2)
 
 
