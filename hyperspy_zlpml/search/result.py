@@ -39,7 +39,7 @@ class SettingsSearch:
     ...     n_evaluations=3, n_replicas=4, n_trainings=2, random_state=0, show_progressbar=False
     ... )
     >>> found
-    <SettingsSearch of 3 settings, no gain over the defaults>
+    <SettingsSearch of 3 settings, the defaults are the best found>
     >>> r = s.remove_zlp_ml(
     ...     settings=found.settings, n_replicas=4, random_state=0, show_progressbar=False
     ... )

@@ -40,9 +40,9 @@ _FEWEST_GROUPS = 8
 
 @dataclass(frozen=True)
 class OwnReferences:
-    """How the reference of each replica differs from the common one, as logarithms.
+    """References of the replicas, as the logarithms of their ratios to the common one.
 
-    Networks learn ratios to it. They need not learn how peaks vary from spectrum to spectrum: what
+    Networks learn ratios to them. They need not learn how peaks vary from spectrum to spectrum: what
     vacuum shows of that far out is then in spectra of any thickness, where a network would have to guess it.
 
     Attributes
