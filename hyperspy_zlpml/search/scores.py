@@ -245,6 +245,8 @@ def score(subtraction, held, log_dose=0.0):
         noise = _noise_in(some, held.select(known), window, subtraction)
         found = integrate(subtraction, matched, some, window)
         sigma = np.hypot(found.model_std, found.counting_std)
+        # A channel may lie in a window by where the peak was measured, and not by where it is matched.
+        noise = np.where(sigma == 0, np.nan, noise)
         with np.errstate(invalid="ignore", divide="ignore"):  # windows without channels
             deviation, width = found.integral / sigma, sigma / noise
         pull[known, number] = np.where(np.isnan(noise), np.nan, deviation)

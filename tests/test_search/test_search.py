@@ -13,7 +13,7 @@ import hyperspy_zlpml
 from hyperspy_zlpml import TrainingSettings
 from hyperspy_zlpml.data import ws2_like
 from hyperspy_zlpml.search.evaluation import evaluate, prepare
-from hyperspy_zlpml.search.scores import score
+from hyperspy_zlpml.search.scores import LOST, score
 from hyperspy_zlpml.workflow import Options, Spectra
 
 pytest.importorskip("optuna")
@@ -120,6 +120,17 @@ def test_error_bars_that_are_wrong_score_lower(prepared):
     assert honest > scored(0.1) + 1
     # That of perfect knowledge: -1/2 - ln(2 pi)/2.
     assert -1.42 - 0.5 < honest < -1.42 + 0.2
+
+
+def test_a_channel_at_the_edge_of_a_window_is_no_spectrum_lost(prepared):
+    """It lies in the window by where the peak was measured, and not always by where it is matched."""
+    held, energy = prepared.selection, prepared.first.image.energy
+    distance = energy - held.parameters.centre[:, None]
+    behind = np.where(distance > held.loss_limit[:, None], distance, np.inf).min(-1)
+    changed = replace(held, loss_limit=behind - 1e-9, end=1.0001 * behind)
+    scored = evaluate(replace(prepared, selection=changed), SMALL, 1).scores
+    assert np.isnan(scored.pull).all(-1).any()  # some lie outside
+    assert (scored.log_score > LOST).all()
 
 
 def test_spectra_that_are_lost_and_windows_between_channels_have_a_score(prepared):
