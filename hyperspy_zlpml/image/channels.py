@@ -48,7 +48,8 @@ _CORE = 1.5
 #: ... where counts are lower than this fraction of the channels beside it, or higher than one over it.
 _DIFFERENT_IN_CORE = 0.3
 #: Peaks less than two channels wide fall to less than this from one channel beside the highest to the
-#: next, Lorentzian ones too; the tops of wider ones do not.
+#: next, Lorentzian ones too. Those of more than three do not, and a channel that is hot shows; on the very
+#: top of others it does not.
 _FALLS_OFF = 0.4
 #: Percentile of the counts that is taken for their level without electrons.
 _LEVEL = 10

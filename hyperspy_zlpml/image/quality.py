@@ -41,6 +41,10 @@ _FAR_FROM_ZERO = 100.0
 _FAR_IN_FWHM = 10.0
 #: Parts of the axis, each of which may hold a negative level.
 _PARTS = 32
+#: Levels before the peak differ that scatter by this many times their noise, in so many spectra at least.
+_DIFFERENT_LEVELS, _FEWEST_LEVELS = 2.0, 20
+#: They are looked at farther from the peak than this many FWHM, in so many channels at least.
+_LEVEL_FROM, _LEVEL_CHANNELS = 10.0, 16
 #: A level is negative by this many standard errors, ...
 _NEGATIVE = 8.0
 #: ... by this part of the peak to be told of, ...
@@ -233,7 +237,13 @@ def measurement_messages(image):
         )
     part, words = _below_zero(image.sample_counts, image.energy, image.detector.noise)
     if part:
-        messages.append(f"{words} The tail of the ZLP is too low by as much.")
+        pedestal = image.detector.pedestal
+        own = f" (by this package a pedestal of {pedestal:.4g}, found before the peak)" * bool(
+            pedestal
+        )
+        messages.append(f"{words} The tail of the ZLP is too low by as much{own}.")
+    if levels := _differing_levels(image):
+        messages.append(levels)
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:
         messages.append(
@@ -246,6 +256,33 @@ def measurement_messages(image):
             "is the energy axis in eV?"
         )
     return messages
+
+
+def _differing_levels(image):
+    """Say that the level before the peak differs from spectrum to spectrum; empty where it does not.
+
+    Tails of the peak that lie there grow with it: what follows the intensity is no level.
+    """
+    sampled = image.parameters.select(image.sample_index)
+    until = sampled.centre.min() - _LEVEL_FROM * np.median(sampled.fwhm)
+    n_channels = int((image.energy < until).sum())
+    is_seen = image.detector.pedestal and n_channels >= _LEVEL_CHANNELS
+    if not is_seen or sampled.centre.size < _FEWEST_LEVELS:
+        return ""
+    before = image.sample_counts[:, :n_channels]
+    level = before.mean(-1)
+    line = np.polynomial.Polynomial.fit(sampled.intensity, level, 1)
+    scatter = MAD_TO_SIGMA * np.median(np.abs(level - line(sampled.intensity)))
+    noise = image.detector.noise
+    allowed = np.sqrt(noise.variance(n_channels * np.median(level), n_channels)) / n_channels
+    halves = MAD_TO_SIGMA * np.median(np.abs(before[:, ::2].mean(-1) - before[:, 1::2].mean(-1)))
+    if scatter < _DIFFERENT_LEVELS * max(allowed, halves / 2):
+        return ""
+    return (
+        f"counts: the level before the peak differs from spectrum to spectrum by {scatter:.3g} per channel, where "
+        f"noise allows {max(allowed, halves / 2):.2g}. One level is taken from all, and what differs is in the losses "
+        "and not in the error bars: subtract the level of each spectrum before, by its channels before the peak."
+    )
 
 
 def width_messages(reference, image):

@@ -34,8 +34,9 @@ _RUNS_OUT_OVER = 4
 FURTHEST = 40.0
 #: Distance in x over which the curve fades beyond what is known.
 _FADES_OVER = 0.3
-#: The structure grows with the variance of the noise up to this many times that of neighbours.
-_GROWS_WITH_NOISE = 4.0
+#: The structure grows with the variance of the noise up to this many times that of neighbours. At less it is
+#: missed where region I ends, of images without vacuum.
+_GROWS_WITH_NOISE = 50.0
 #: Residuals depend on the width where the variance of their slopes exceeds its error by this factor.
 _SLOPE_SIGNIFICANT = 5.0
 

@@ -122,7 +122,7 @@ def describe_removal(fitted, subtraction, report, *, arguments, confidence):
 
 
 def fingerprint_of(removed):
-    """Compute the SHA-256 of what tells one removal from another: its peaks, clusters, limits and ensemble.
+    """Compute the SHA-256 of what tells one removal from another: its peaks, limits and ensemble.
 
     Parameters
     ----------
@@ -136,8 +136,7 @@ def fingerprint_of(removed):
     names = ("centre", "fwhm", "intensity")
     peaks = {name: np.asarray(getattr(removed, name), np.float32) for name in names}
     limits = np.asarray(removed.application.regions.E_I, np.float32)
-    others = {"clusters": np.asarray(removed.clusters, np.int64), "E_I": limits}
-    return checksum(peaks | others, {"ensemble": removed.ensemble.fingerprint})
+    return checksum(peaks | {"E_I": limits}, {"ensemble": removed.ensemble.fingerprint})
 
 
 def _describe_ensemble(fitted):

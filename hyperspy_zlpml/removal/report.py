@@ -153,7 +153,11 @@ class Report:
     def said_of_checks(self):
         """Line that says how the checks went, for maps of the removal (str)."""
         said = [f"{name} {word}" for name, word in self.verdicts.items()]
-        return ", ".join(said) or "no check was made"
+        if self.vacuum is None:
+            said.append("no check on vacuum")
+        if GUESS in self.tail:
+            said.append("the tail is a guess")
+        return ", ".join(said)
 
     def complaints(self):
         """Say what is wrong with the result.

@@ -86,7 +86,7 @@ def test_peaks_of_one_channel_are_no_hot_channels(width, wings, pedestal):
 
 
 @pytest.mark.parametrize("channel", [100, 101, 103, 106])
-@pytest.mark.parametrize("width", [4.0, 10.0])
+@pytest.mark.parametrize("width", [3.2, 4.0, 10.0])
 def test_hot_channels_in_a_peak_are_found(width, channel):
     rng, u = np.random.default_rng(4), (np.arange(400) - 100) / width
     counts = rng.poisson(2e5 * np.exp(-4 * np.log(2) * u**2), (30, 400)).astype(float)

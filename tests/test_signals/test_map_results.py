@@ -419,7 +419,7 @@ def test_a_measured_mean_free_path(removal, results):
         getattr(results["t_over_lambda"], name) for name in ("t_over_lambda", "by_index")
     )
     path = Measured(*(one / relative.value for one in (nm.value, nm.std, nm.systematic)))
-    with pytest.raises(ValueError, match="set its metadata.Signal.quantity to that"):
+    with pytest.raises(ValueError, match="metadata.Signal.quantity of it to that"):
         removal.thickness(mean_free_path=path, **QUIET)
     path.value.metadata.Signal.quantity = "Mean free path (nm)"
     found = removal.thickness(mean_free_path=path, **QUIET).by_mean_free_path

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draw maps with their errors beside: images, profiles along a line, or a single number."""
 
+from copy import copy
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -294,7 +295,9 @@ def _new_image(axes, signal, numbers, limits, style):
     extent = (*edges_of(x), *edges_of(y)[::-1])
     known = numbers[np.isfinite(numbers)]
     all_of_them = known if known.size else np.full(1, np.nan)  # by which a norm is scaled
-    how = {"cmap": _COLOURS, "extent": extent, "aspect": "equal"} | spanned | style
+    # Several maps may be given one norm, which each scales for itself.
+    own = {"norm": copy(style["norm"])} if "norm" in style else {}
+    how = {"cmap": _COLOURS, "extent": extent, "aspect": "equal"} | spanned | style | own
     picture = axes.imshow(all_of_them[None], **how)
     picture.set_cmap(picture.cmap.with_extremes(bad=_NOTHING))
     axes.set(xlabel=label_of(x), ylabel=label_of(y))

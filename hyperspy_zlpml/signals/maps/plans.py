@@ -113,7 +113,7 @@ def carry_out(removal, plans, show_progressbar):
     UserWarning
         Once for a removal, where a check of it failed.
     """
-    _warn_of_failed_checks(removal)
+    warn_of_failed_checks(removal)
     plans = {
         name: plan.ready(removal, plan) if plan.ready else plan for name, plan in plans.items()
     }
@@ -129,8 +129,18 @@ def carry_out(removal, plans, show_progressbar):
     return {name: plan.finish(removal, numbers[name]) for name, plan in plans.items()}
 
 
-def _warn_of_failed_checks(removal):
-    """Warn whoever makes maps of a removal that a check of it failed, once: a loaded one warned of nothing yet."""
+def warn_of_failed_checks(removal):
+    """Warn whoever makes maps of a removal that a check of it failed, once: a loaded one warned of nothing yet.
+
+    Parameters
+    ----------
+    removal : ZLPRemoval
+
+    Warns
+    -----
+    UserWarning
+        Where a check failed, and nobody was told of it.
+    """
     report = removal.report
     if "FAILED" in report.verdicts.values() and not removal._warned:
         removal._warned.append(True)

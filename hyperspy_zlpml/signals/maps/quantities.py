@@ -47,7 +47,7 @@ def check_quantity(value, name, units):
     >>> check_quantity(map_, "thickness", "eV")
     Traceback (most recent call last):
     ValueError: thickness: expected Thickness (nm), as t.by_index of t = r.thickness(n=...), got a \
-map of Thickness (t/lambda). Where its numbers are right, set its metadata.Signal.quantity to that.
+map of Thickness (t/lambda). Where its numbers are right, set metadata.Signal.quantity of it to that.
     """
     signal = value.value if isinstance(value, Measured) else value
     known = _QUANTITIES.get(name.removesuffix("_error"))
@@ -59,8 +59,8 @@ map of Thickness (t/lambda). Where its numbers are right, set its metadata.Signa
         title = title_of(signal)
         raise ValueError(
             f"{name}: expected {expected}, as {example}, got a map of {quantity}"
-            f"{f' ({title})' if title else ''}. Where its numbers are right, set its "
-            "metadata.Signal.quantity to that."
+            f"{f' ({title})' if title else ''}. Where its numbers are right, set "
+            f"{'value.' if isinstance(value, Measured) else ''}metadata.Signal.quantity of it to that."
         )
 
 

@@ -172,7 +172,10 @@ class MapResult(Found):
         insignificant = np.asarray(self.reason.data) == Reason.NOT_SIGNIFICANT
         parts = {name: part for name, part in self._parts().items() if part is not None}
         rows = [(name, _words(part, insignificant)) for name, part in parts.items()]
-        return [*rows, ("removal", self.reason.metadata.ZLP_ML.checks)]
+        return [
+            *rows,
+            ("removal", self.reason.metadata.get_item("ZLP_ML.checks", "checks unknown")),
+        ]
 
     def _of_removal(self):
         """Take the removal that the maps are of; ValueError where it is not at hand."""
@@ -253,14 +256,19 @@ class MapGroup(Found):
         """Take a map that has the navigation axes of all."""
         return next(iter(self._members().values()))._map()
 
-    def plot(self):
-        """Plot every result in a figure of its own; ``plot`` of one result takes keywords.
+    def plot(self, **style):
+        """Plot every result in a figure of its own.
+
+        Parameters
+        ----------
+        **style
+            Of all maps, as ``plot`` of one result takes it: ``cmap``, ``norm``.
 
         Returns
         -------
         list of matplotlib.axes.Axes
         """
-        return [axes for one in self._members().values() for axes in one.plot()]
+        return [axes for one in self._members().values() for axes in one.plot(**style)]
 
 
 def _cut(part, slices):

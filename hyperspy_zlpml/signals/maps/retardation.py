@@ -21,6 +21,7 @@ from hyperspy_zlpml.physics.retardation import cherenkov_threshold
 from hyperspy_zlpml.physics.thickness import shows_nothing
 from hyperspy_zlpml.signals.maps.given import check_unused, index_of, numbers_of_pixels, parts_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.plans import warn_of_failed_checks
 from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
@@ -151,6 +152,7 @@ class RetardationMethods:
         arguments.probability(confidence, "confidence")
         show_progressbar = wants_progressbar(show_progressbar)
         _check_one_given(dielectric, n, n_error)
+        warn_of_failed_checks(self)
         if dielectric is None:
             check_unused(right, "right", "dielectric", default=None)
             found, unknown = _by_index_alone(self, n, n_error, beam, show_progressbar)

@@ -125,7 +125,7 @@ class SpectraFigure(PixelsFigure):
         self._axis = first.axes_manager.signal_axes[0]
         self._from = self.axes.axvline(np.nan, color="0.5", ls=":")
         self.axes.axhline(0, color="k", lw=0.6)
-        self._lines = {name: self.axes.plot([], [], label=name, **style)[0] for name in shown}
+        self._lines = {name: self.axes.plot([], [], **{"label": name} | style)[0] for name in shown}
         self._bands = []
         quantity = first.metadata.get_item("Signal.quantity", "")
         self.axes.set(xlabel=f"Energy ({self._axis.units})", ylabel=quantity)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Messages on the level before the peak: told where it differs between spectra, and only there."""
+
+import numpy as np
+import pytest
+
+from hyperspy_zlpml.image.describe import describe_image
+from hyperspy_zlpml.image.peaks import peak_parameters
+from hyperspy_zlpml.image.quality import measurement_messages
+
+ENERGY = 0.1 * np.arange(-200, 200)
+
+
+def messages(level, seed, n_spectra=60):
+    """Messages on peaks of differing height on levels of this mean and this scatter, read out with noise of 5."""
+    rng = np.random.default_rng(seed)
+    height = rng.uniform(0.5, 1.5, (n_spectra, 1))
+    shape = np.exp(-4 * np.log(2) * ENERGY**2) + 0.01 / (1 + ENERGY**2)
+    mean, scatter = level
+    counts = rng.poisson(1e5 * height * shape) + rng.normal(mean, scatter, (n_spectra, 1))
+    counts = counts + rng.normal(0, 5, counts.shape)
+    image = describe_image(peak_parameters(counts, ENERGY), ENERGY, np.arange(n_spectra), counts)
+    return " ".join(measurement_messages(image))
+
+
+@pytest.mark.parametrize("scatter", [10.0, 40.0])
+def test_levels_that_differ_are_told_of(scatter):
+    assert "differs from spectrum to spectrum" in messages((100.0, scatter), seed=0)
+
+
+def test_one_level_of_all_is_not_told_of():
+    """Nor are tails that grow with the peaks; in none of forty images."""
+    assert not any("differs" in messages((100.0, 0.0), seed) for seed in range(40))
