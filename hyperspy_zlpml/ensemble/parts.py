@@ -49,6 +49,9 @@ def to_parts(ensemble):
     arrays, facts = _arrays_of(ensemble), _facts_of(ensemble)
     conditions = ensemble.conditions
     reference = ensemble.reference
+    if reference.n_errors is not None:
+        # Files of before variations were among the modes hold none of this: all are errors.
+        facts["n_errors"] = reference.n_errors
     if reference.beside is not None:
         # Files of format 1 hold none of this: the fingerprints of their models stay what they were.
         arrays |= _named(RESIDUAL_PREFIX, reference.residual, RESIDUAL_ARRAYS)

@@ -189,6 +189,7 @@ def _reference_of(arrays, facts):
         scores=arrays["reference_scores"],
         scatter=arrays["scatter"],
         spill=SpillTables(arrays["spill_log_intensity"], arrays["spill"]),
+        n_errors=facts.get("n_errors"),
         **_residual_of(arrays, facts),
     )
 

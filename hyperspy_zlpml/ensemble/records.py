@@ -125,7 +125,8 @@ class Reference:
     log_shape : ndarray of shape (grid.n,)
         Logarithm of the shape, 0 at u = 0.
     modes : ndarray of shape (n_modes, grid.n)
-        Deviations by which it is uncertain, of one standard error each.
+        Deviations of the references of replicas: errors of this shape, of one standard error each,
+        then variations from spectrum to spectrum, of one standard deviation each.
     scores : ndarray of shape (n_replicas, n_modes)
         How much of each mode the reference of a replica has.
     scatter : ndarray of shape (grid.n,)
@@ -136,6 +137,8 @@ class Reference:
         What the smooth shapes do not follow, but all spectra trained on share.
     beside : Beside or None
         What single spectra show beside shapes and residual; None where nobody looked.
+    n_errors : int or None
+        How many of the modes are errors; None where all are.
     """
 
     grid: Grid
@@ -146,6 +149,12 @@ class Reference:
     spill: SpillTables
     residual: CoherentResidual = field(default_factory=CoherentResidual.none)
     beside: Beside | None = None
+    n_errors: int | None = None
+
+    @property
+    def errors(self):
+        """Modes by which this shape is uncertain, shape (n_errors, grid.n)."""
+        return self.modes[: self.n_errors]
 
     def deviations(self, u):
         """Look up how the reference of every replica differs from the common one.

@@ -187,6 +187,10 @@ def _check_shapes(arrays, facts):
         raise ValueError(f"the grid of {grid.n} nodes does not hold the peak")
     if (np.diff(arrays["spill_log_intensity"]) < 0).any():
         raise ValueError("spill_log_intensity does not increase")
+    n_modes = len(arrays["reference_modes"])
+    n_errors = facts.get("n_errors", n_modes)
+    if not is_integer(n_errors) or not 0 <= n_errors <= n_modes:
+        raise ValueError(f"n_errors is {n_errors!r}, of {n_modes} modes of the reference")
 
 
 def _expected_shapes(arrays, layers, grid):

@@ -135,7 +135,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     log_dose = log_beam(samples, table.grid, table.log_shape[-1]) - ensemble.seen.log_beam
     peaks = register_to_shape(table, samples, noise, log_intensities(samples) - log_dose)
     difference = check_same_shape(peaks, ensemble.seen.log_fwhm.mean)
-    own = ensemble.grid.held_to(table.grid, ensemble.reference.modes.astype(float))
+    own = ensemble.grid.held_to(table.grid, ensemble.reference.errors.astype(float))
     # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
     groups = groups_of(samples)

@@ -244,7 +244,7 @@ def train_on_registered(images, options, rng, progress=None):
         scaling=scaling,
         activation=options.settings.activation,
     )
-    reference = _reference_of(peaks, own.modes, own.scores[selection.kept])
+    reference = _reference_of(peaks, own, selection.kept)
     ensemble = Ensemble(networks, reference, _seen_of(images))
     return TrainedEnsemble(
         ensemble,
@@ -323,16 +323,17 @@ def _own_references(image, options, rng):
     return OwnReferences(peaks.grid, peaks.reference_modes, variations, scores)
 
 
-def _reference_of(peaks, modes, scores):
-    """Keep the reference of registered peaks, in single precision: half of the bytes of a file."""
+def _reference_of(peaks, own, kept):
+    """Keep the references of the replicas that are kept, in single precision: half of the bytes of a file."""
     spill = peaks.spill_by_intensity
     return Reference(
         grid=peaks.grid,
         log_shape=peaks.log_reference,
-        modes=modes.astype(np.float32),
-        scores=scores.astype(np.float32),
+        modes=own.modes.astype(np.float32),
+        scores=own.scores[kept].astype(np.float32),
         scatter=np.zeros(peaks.grid.n, np.float32),
         spill=replace(spill, relative=spill.relative.astype(np.float32)),
+        n_errors=len(own.errors),
     )
 
 

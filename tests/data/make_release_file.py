@@ -38,6 +38,7 @@ def write(ensemble, name):
         ensemble.reference,
         modes=ensemble.reference.modes[:N_MODES],
         scores=ensemble.reference.scores[:, :N_MODES],
+        n_errors=min(ensemble.reference.n_errors, N_MODES),
     )
     ensemble = replace(ensemble, reference=reference)
     path = HERE / f"{name}.zlp"

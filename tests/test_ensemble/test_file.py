@@ -51,6 +51,7 @@ def whole(n_replicas=6, **changes):
         ),
         "cluster_centres": np.array([15.2, 14.8]),
         "activation": "softsign",
+        "n_errors": 1,
         "tail": "beyond 3 eV a guess – “so”",
         "microscope": {"beam_energy": 200.0, "collection_angle": 15.0},
         "residual": CoherentResidual(
@@ -92,7 +93,7 @@ def conditioned(setting=(), **changes):
 CASES = {
     "single": {},
     "double": {"dtype": np.float64},
-    "no modes": {"n_modes": 0},
+    "no modes": {"n_modes": 0, "n_errors": 0},
     "one replica": {"n_replicas": 1},
     "one thickness": {"log_intensity_range": Range(15.0, 15.0)},
     "no losses": {"regions": Regions(*np.array([[-np.inf], [np.inf], [np.inf]])),
@@ -270,6 +271,7 @@ def other_values():
     yield "weights", one.networks.weights[::-1]
     yield "layers", (2, 5, 6, 1)
     yield "activation", "logistic"
+    yield "n_errors", 2
     for name, value in asdict(scaling).items():
         yield "scaling", replace(scaling, **{name: np.nextafter(value, 0)})
     yield "grid", Grid(GRID.start + 1e-9, GRID.n)
@@ -598,11 +600,26 @@ def test_networks_without_a_word_of_their_units_have_those_of_all_before(parts):
     assert from_parts(arrays, facts).networks.activation == "tanh"
 
 
+def test_modes_without_a_word_of_errors_are_errors_as_all_before(parts):
+    arrays, facts = parts
+    assert len(from_parts(arrays, facts).reference.errors) == 1
+    del facts["n_errors"]
+    reference = from_parts(arrays, facts).reference
+    np.testing.assert_array_equal(reference.errors, reference.modes)
+
+
+@pytest.mark.parametrize("n_errors", [-1, 3, 1.0])
+def test_errors_are_no_more_than_the_modes(parts, n_errors):
+    arrays, facts = parts
+    with pytest.raises(EnsembleFileError, match=rf"n_errors is {n_errors}, of 2 modes"):
+        from_parts(arrays, {**facts, "n_errors": n_errors})
+
+
 @pytest.mark.parametrize("name", to_parts(whole())[1])
 def test_a_fact_that_is_missing_or_of_another_kind(parts, name):
     arrays, facts = parts
     without = {key: value for key, value in facts.items() if key != name}
-    if name != "activation":
+    if name not in {"activation", "n_errors"}:
         with pytest.raises(EnsembleFileError, match=f"incomplete: no '{name}'"):
             from_parts(arrays, without)
     right = {"conditions": None, "setting": []}.get(name, "")

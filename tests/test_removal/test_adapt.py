@@ -94,6 +94,17 @@ def test_the_image_that_was_trained_on_has_its_dose_and_width(sample, removal):
     np.testing.assert_allclose(same.table.log_intensity_nodes, trained.table.log_intensity_nodes)
 
 
+@pytest.mark.parametrize("shape, seed", [((12, 12), 12), ((10, 10), 1)])
+def test_losses_begin_where_the_training_saw_them_begin(shape, seed):
+    """What spectra differ by is no error of the mean of many: taken for one, losses of the cluster
+    in the middle begin a sixth later."""
+    signal = ws2_like(shape, n_channels=1024, random_state=seed).signal
+    ensemble = signal.train_zlp_ml(n_replicas=4, random_state=0)
+    assert len(ensemble.reference.modes) > len(ensemble.reference.errors)
+    found = adapted_to(signal, ensemble, n_clusters=5).regions
+    np.testing.assert_allclose(found.E_I, ensemble.seen.regions.E_I, rtol=0.06)
+
+
 def test_without_vacuum_the_beam_is_known_from_all_the_electrons(removal):
     """A specimen scatters electrons out of the peak, few of them beyond the axis: 0.15 mean free
     paths at a mean thickness of 0.7, where the axis ends at 47 eV, twice the plasmon energy."""

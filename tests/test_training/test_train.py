@@ -27,7 +27,7 @@ from hyperspy_zlpml.training.pseudo_data import (
     variations_of,
 )
 from hyperspy_zlpml.training.settings import TrainingSettings
-from hyperspy_zlpml.training.train import TrainingOptions, train_ensemble
+from hyperspy_zlpml.training.train import TrainingOptions, register_image, train_ensemble
 
 #: A network that is large enough for a small image, and quick.
 QUICK = TrainingOptions(
@@ -199,13 +199,17 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
 
 
 def test_replicas_hold_how_peaks_vary_at_any_thickness(flake):
-    # The covariance of their references is that of the reference's errors, and of the spectra.
-    ensemble, _ = trained(flake, replace(QUICK, n_replicas=200, n_steps=1))
-    peaks = register_peaks(flake.samples, flake.image.detector.noise)
-    n_errors = len(peaks.reference_modes)
-    assert len(ensemble.reference.modes) > n_errors
-    scores = ensemble.reference.scores[:, n_errors:]
-    np.testing.assert_allclose(scores.std(0), 1.0, atol=5 / np.sqrt(2 * len(scores)))
+    # The variance of their references is that of the reference's errors, and of the spectra.
+    ensemble, _ = trained(flake, replace(QUICK, n_replicas=800, n_steps=1))
+    image = register_image(flake.samples, flake.image.detector.noise, 3, {})
+    u = image.peaks.u.mean(0)
+    errors, variations = image.peaks.reference_error(u) ** 2, (image.modes**2).sum(0)
+    ratio = ensemble.reference.deviations(u).var(0) / (errors + variations)
+    # Half of the scores are the others with the opposite sign; five standard deviations.
+    tolerance = 5 * np.sqrt(2 / (ensemble.n_replicas / 2))
+    np.testing.assert_allclose(ratio, 1.0, atol=tolerance)
+    assert (variations > 2 * tolerance * (errors + variations)).any()
+    np.testing.assert_allclose(ensemble.reference.errors, image.peaks.reference_modes, rtol=1e-6)
 
 
 def test_clusters_are_brought_to_the_shape_of_the_reference():
