@@ -106,7 +106,7 @@ def _solved(measured, material, given_error):
     # No time is spent on spectra without an answer.
     known = np.where(significant[:, None], measured.losses, np.nan)
     measured = measured._replace(losses=known)
-    inverse, excess, settled = material.solve(measured.losses)
+    inverse, excess, settled = material.solve(measured.losses, measured.error(analysis.grid))
     material = replace(material, excess=excess)
     found = Answer(inverse, material.thickness(inverse))
     of_zlp = _of_zlp(found, measured, material)

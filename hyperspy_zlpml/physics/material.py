@@ -38,6 +38,8 @@ _SIGNIFICANT_IN_VACUUM = 5.0
 #: FWHM from the peak from which losses are trusted at the nearest where retardation is taken off:
 #: losses of Cherenkov's kind do not vanish towards zero, where the response blurs them with none.
 _NEAREST_RETARDED = 3.0
+#: Standard deviations by which retardation may add more than the losses that there are.
+_WITHIN = 2.0
 #: Tables of films reach this many times beyond the thicknesses that are seen.
 _WIDER = 1.5
 #: Spectra among the columns that a block gives, each of the size of the grid.
@@ -169,12 +171,14 @@ class Material:
         below = np.broadcast_to(below, (*rows.shape, below.shape[-1]))[rows]
         return np.where(below, 0.0, inverse.scale[rows][:, None] * excess)
 
-    def solve(self, losses):
+    def solve(self, losses, error=None):
         """Find the inverse dielectric function of measured losses, what to take off, where it was found.
 
         Parameters
         ----------
         losses : ndarray of shape (n_spectra, ..., size)
+        error : ndarray of the same shape, optional
+            Of the losses at the resolution: within it they may be less than what retardation adds.
 
         Returns
         -------
@@ -186,10 +190,23 @@ class Material:
         if not excess:
             return self.invert(losses), None, np.ones(losses.shape[:-1], bool)
         part = excess.first_part if self.films is None else 1.0
-        free, settled = without_excess(losses, self.invert, self.excess_of, part)
+        # Faces take all there is only where their losses are mistaken for the volume's: no noise excuses it.
+        noise, window = None, 1
+        if excess.relativistic and error is not None:
+            noise, window = self._within(error), self.analysis.grid.window
+        free, settled = without_excess(
+            losses, self.invert, self.excess_of, first_part=part, noise=noise, window=window
+        )
         if self.films is not None:
             settled &= _beside(self.films.settled[self.kind], settled)
         return self.invert(free), losses - free, settled
+
+    def _within(self, error):
+        """Tell by how much retardation may add more than the losses that there are, (n_spectra, size)."""
+        # Beyond the main losses it adds next to nothing: what is found there is made of noise.
+        grid = self.analysis.grid
+        beyond = grid.energy > self.continuation.plasmon[:, None] * grid.energy[-1]
+        return np.where(beyond, np.inf, _WITHIN * error)
 
     def varied(self, losses, **changes):
         """Find what the inverse and the thickness are with other losses, or another assumption.
@@ -283,10 +300,17 @@ def film_table(losses, given, analysis):
             return FilmTables.unknown(analysis.grid.size)
         thickness = material.thickness(material.invert(measured.losses))[is_known]
         mean, of_mean = _mean_of(measured.losses[is_known], material, is_known)
-        inverse, _, settled = of_mean.solve(mean)
+        inverse, _, settled = of_mean.solve(mean, _error_of_mean(measured, is_known, analysis.grid))
         epsilon = np.where(settled[:, None], inverse.epsilon, np.nan)[0]
         ends = thickness.min() / _WIDER, thickness.max() * _WIDER
     return FilmTables.of(analysis.grid.energy, epsilon, ends, analysis.beam)
+
+
+def _error_of_mean(measured, rows, grid):
+    """Compute the error of the mean of some spectra, whose noise is their own, and whose ZLPs err together."""
+    variance = measured.variance[rows].mean(0, keepdims=True) / rows.sum()
+    directions = measured.directions[rows].mean(0, keepdims=True)
+    return measured._replace(variance=variance, directions=directions).error(grid)
 
 
 def _mean_of(losses, material, rows):
@@ -357,6 +381,12 @@ class Measured(NamedTuple):
     shifted: np.ndarray
     shifted_intensity: np.ndarray
     is_vacuum: np.ndarray
+
+    def error(self, grid):
+        """Compute the error of the losses averaged over the resolution: of the noise, and of the ZLP."""
+        # Of few counts the variance is noise itself.
+        noise = smoothed(self.variance, _MAIN_WINDOW * grid.window) / grid.window
+        return np.sqrt(noise + np.square(self.directions).sum(1))
 
     @classmethod
     def of(cls, scattering, losses, analysis):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspy_zlpml.physics.kinematics import Beam
+from hyperspy_zlpml.physics.kramers_kronig import smoothed
 from hyperspy_zlpml.physics.loss_probability import surface_loss, volume_factor
 from hyperspy_zlpml.physics.retardation import film_excess, retarded_excess
 
@@ -20,8 +21,8 @@ from hyperspy_zlpml.physics.retardation import film_excess, retarded_excess
 _MOST_STEPS = 30
 #: Change of the losses, over their root mean square, at which an iteration has settled.
 _SETTLED = 1e-4
-#: Excess that cannot be taken off because no losses would be left, over their root mean square: less is
-#: noise of single energies. What is more belongs to a dielectric function that does not explain the losses.
+#: Excess beyond the losses and their noise, over the root mean square of the losses: what is more belongs
+#: to a dielectric function that does not explain them.
 _EXPLAINED = 1e-3
 #: Part of a step that is taken at first, of losses of faces: whole steps go to and fro.
 _OF_FACES = 0.5
@@ -86,7 +87,7 @@ class Excess:
         return total / (volume_factor(self.beam) * self.beam.angular_logarithm(energy))
 
 
-def without_excess(losses, invert, excess_of, first_part=1.0):
+def without_excess(losses, invert, excess_of, first_part=1.0, noise=None, window=1):
     """Iterate losses and dielectric function until the excess is that of the function found.
 
     Parameters
@@ -100,6 +101,11 @@ def without_excess(losses, invert, excess_of, first_part=1.0):
         chosen spectra of an :class:`.Inverse`, in the units of the losses, (n_chosen, size).
     first_part : float
         Part of a step that is taken at first.
+    noise : ndarray of shape (..., size), optional
+        By how much the excess may be more than the losses, both averaged over the window. Without it
+        losses below zero count as others do.
+    window : int
+        Nodes, an odd number.
 
     Returns
     -------
@@ -109,6 +115,9 @@ def without_excess(losses, invert, excess_of, first_part=1.0):
         Where the iteration came to an end at which the excess explains what was taken off.
     """
     largest = _LARGEST_PART * np.abs(losses)
+    limit, noise = (
+        (largest, np.zeros_like(losses)) if noise is None else (_LARGEST_PART * losses, noise)
+    )
     norm = np.sqrt(np.square(losses).mean(-1))
     excess = np.zeros_like(losses)
     part, last = np.full(norm.shape, first_part), np.full(norm.shape, np.inf)
@@ -120,9 +129,11 @@ def without_excess(losses, invert, excess_of, first_part=1.0):
             break
         found = excess_of(invert(losses - excess), rows)
         allowed = np.clip(found, -largest[rows], largest[rows])
+        most = smoothed(np.where(found == 0, 0.0, limit[rows]), window) + noise[rows]
+        beyond = np.abs(smoothed(found, window)) - np.maximum(most, 0.0)
         change, unexplained = (
             np.sqrt(np.square(one).mean(-1)) / norm[rows]
-            for one in (allowed - excess[rows], found - allowed)
+            for one in (allowed - excess[rows], np.maximum(beyond, 0.0))
         )
         part[rows] *= np.where(change > last[rows], _DAMPED, 1.0)
         excess[rows] += part[rows][:, None] * (allowed - excess[rows])

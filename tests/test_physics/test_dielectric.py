@@ -133,6 +133,26 @@ def test_faces_that_may_be_taken_for_the_volume_are_told(model, is_told):
     assert (found["reason"] == Reason.NOT_CONVERGED).all() == is_told
 
 
+@pytest.mark.parametrize("adds", [1.0, 0.0])
+def test_noise_of_few_counts_is_no_retardation_that_is_not_explained(adds):
+    """Where losses are noise about zero, some are less than what retardation adds: at 30000 counts, too."""
+
+    def retarded(energy):
+        above = np.maximum(energy, 0.05)
+        excess = retarded_excess(above, SEMICONDUCTOR.epsilon(above), BEAM)
+        return single(energy) + np.where(energy > 0, adds * 130.6 * excess, 0.0)
+
+    electrons = 3e5 if adds else 1e7  # of counts enough what is not there is told from noise
+    draws, _ = make_losses(np.full(30, 0.5), single=retarded, seed=7005, electrons=electrons)
+    assert not adds or draws.zlp.max(-1).mean() == pytest.approx(3e4, rel=0.3)
+    draws = replace(draws, directions=1e-3 * draws.directions)
+    found = found_of(draws, replace(ANALYSIS, relativistic=True))
+    has_answer = np.isfinite(found["thickness"])
+    assert has_answer.mean() > 0.8 if adds else not has_answer.any()
+    error = found["thickness"][has_answer] - 65.3
+    assert (np.abs(error) < 4 * found["thickness_std"][has_answer]).all()
+
+
 def test_no_film_of_a_metal_has_an_answer_from_its_index(losses):
     """The sum rule counts the losses of the film most: it has solutions that are several times too thick."""
     film = replace(ANALYSIS, surface=True, relativistic=True)
