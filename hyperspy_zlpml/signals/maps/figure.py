@@ -225,7 +225,9 @@ class _Row:
         for axes, (numbers, limits, label, name, style) in zip(row, drawn, strict=False):
             axes.set_title(name, fontsize=9)
             self._numbers.append(numbers)
-            self._pictures.append(_new_image(axes, self._signal, numbers, limits, style))
+            self._pictures.append(
+                _new_image(axes, self._signal, numbers, limits=limits, style=style)
+            )
             _explain_colours(self._pictures[-1], numbers, label)
 
     def show(self, place, codes):
@@ -288,7 +290,7 @@ def _span_of(values, codes):
     return min(low, max(lowest, low - beside)), max(high, min(highest, high + beside))
 
 
-def _new_image(axes, signal, numbers, limits, style):
+def _new_image(axes, signal, numbers, *, limits, style):
     """Make an image of the first two axes of a signal, which is to show some of the numbers; grey is none."""
     x, y = signal.axes_manager.navigation_axes[:2]
     spanned = {} if "norm" in style else {"vmin": limits[0], "vmax": limits[1]}
