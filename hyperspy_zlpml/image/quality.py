@@ -41,10 +41,14 @@ _FAR_FROM_ZERO = 100.0
 _FAR_IN_FWHM = 10.0
 #: Parts of the axis, each of which may hold a negative level.
 _PARTS = 32
-#: Levels before the peak differ that scatter by this many times their noise, in so many spectra at least.
-_DIFFERENT_LEVELS, _FEWEST_LEVELS = 2.0, 20
-#: They are looked at farther from the peak than this many FWHM, in so many channels at least.
-_LEVEL_FROM, _LEVEL_CHANNELS = 10.0, 16
+#: Levels before the peak differ that scatter by this many times their noise, ...
+_DIFFERENT_LEVELS = 2.0
+#: ... in so many spectra at least.
+_FEWEST_LEVELS = 20
+#: They are looked at farther from the peak than this many FWHM, ...
+_LEVEL_FROM = 10.0
+#: ... in so many channels at least.
+_LEVEL_CHANNELS = 16
 #: A level is negative by this many standard errors, ...
 _NEGATIVE = 8.0
 #: ... by this part of the peak to be told of, ...
@@ -238,10 +242,12 @@ def measurement_messages(image):
     part, words = _below_zero(image.sample_counts, image.energy, image.detector.noise)
     if part:
         pedestal = image.detector.pedestal
-        own = f" (by this package a pedestal of {pedestal:.4g}, found before the peak)" * bool(
-            pedestal
+        own = (
+            f" Here a pedestal of {pedestal:.4g}, found before the peak, was subtracted."
+            if pedestal
+            else ""
         )
-        messages.append(f"{words} The tail of the ZLP is too low by as much{own}.")
+        messages.append(f"{words}{own} The tail of the ZLP is too low by as much.")
     if levels := _differing_levels(image):
         messages.append(levels)
     width = image.fwhm / (image.energy[1] - image.energy[0])
@@ -269,20 +275,30 @@ def _differing_levels(image):
     is_seen = image.detector.pedestal and n_channels >= _LEVEL_CHANNELS
     if not is_seen or sampled.centre.size < _FEWEST_LEVELS:
         return ""
-    before = image.sample_counts[:, :n_channels]
-    level = before.mean(-1)
-    line = np.polynomial.Polynomial.fit(sampled.intensity, level, 1)
-    scatter = MAD_TO_SIGMA * np.median(np.abs(level - line(sampled.intensity)))
-    noise = image.detector.noise
-    allowed = np.sqrt(noise.variance(n_channels * np.median(level), n_channels)) / n_channels
-    halves = MAD_TO_SIGMA * np.median(np.abs(before[:, ::2].mean(-1) - before[:, 1::2].mean(-1)))
-    if scatter < _DIFFERENT_LEVELS * max(allowed, halves / 2):
+    scatter, allowed = _scatter_of_levels(
+        image.sample_counts[:, :n_channels], sampled.intensity, image.detector.noise
+    )
+    if scatter < _DIFFERENT_LEVELS * allowed:
         return ""
     return (
         f"counts: the level before the peak differs from spectrum to spectrum by {scatter:.3g} per channel, where "
-        f"noise allows {max(allowed, halves / 2):.2g}. One level is taken from all, and what differs is in the losses "
-        "and not in the error bars: subtract the level of each spectrum before, by its channels before the peak."
+        f"noise allows {allowed:.2g}. One level is taken from all, and what differs is in the losses and not in "
+        "the error bars: subtract the level of each spectrum before, by its channels before the peak."
     )
+
+
+def _scatter_of_levels(counts, intensity, noise):
+    """Measure by how much the means of spectra scatter beside what follows the intensity, and may by noise."""
+    level, n_channels = counts.mean(-1), counts.shape[1]
+    line = np.polynomial.Polynomial.fit(intensity, level, 1)
+    claimed = np.sqrt(noise.variance(n_channels * np.median(level), n_channels)) / n_channels
+    # Means of every other channel have twice the variance each.
+    halves = counts[:, ::2].mean(-1) - counts[:, 1::2].mean(-1)
+    return _robust_scatter(level - line(intensity)), max(claimed, _robust_scatter(halves) / 2)
+
+
+def _robust_scatter(values):
+    return MAD_TO_SIGMA * np.median(np.abs(values))
 
 
 def width_messages(reference, image):
