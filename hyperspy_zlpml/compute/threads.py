@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Number of threads that work, with those of BLAS not on top."""
 
+import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,16 @@ from dask.local import get_sync
 from dask.system import CPU_COUNT
 from threadpoolctl import threadpool_limits
 
+#: What holds for the calls of one thread alone.
+_here = threading.local()
+
 
 def n_threads():
     """Count the threads to work with, in training as in application.
 
     Those that dask is told to use (``dask.config.set(num_workers=...)``, or one with the
     synchronous scheduler), else one for each core that this process may use: within a container's
-    quota and the affinity of the process.
+    quota and the affinity of the process. One within :func:`on_one_core`.
 
     Returns
     -------
@@ -30,9 +34,28 @@ def n_threads():
     ...     n_threads()
     3
     """
-    if dask.base.get_scheduler() is get_sync:
+    if getattr(_here, "on_one_core", False) or dask.base.get_scheduler() is get_sync:
         return 1
     return dask.config.get("num_workers", None) or CPU_COUNT
+
+
+@contextlib.contextmanager
+def on_one_core():
+    """Let the calls of this thread take one core: others, side by side, have theirs.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.compute.threads import n_threads, on_one_core
+    >>> with on_one_core():
+    ...     n_threads()
+    1
+    """
+    before = getattr(_here, "on_one_core", False)
+    _here.on_one_core = True
+    try:
+        yield
+    finally:
+        _here.on_one_core = before
 
 
 class _OneBlasThread:

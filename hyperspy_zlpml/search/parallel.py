@@ -5,6 +5,7 @@ import contextlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
+from hyperspy_zlpml.compute.threads import n_threads, on_one_core
 from hyperspy_zlpml.compute.workers import ready_client
 
 #: Calls that are handed out, for each worker: none waits for the oldest to be done.
@@ -18,7 +19,8 @@ def side_by_side(function, shared, n_workers):
     """Make a function that calls another for many arguments, some of them at once.
 
     Where a ``dask.distributed.Client`` is active the calls are made on its workers, which are sent
-    what all calls share once; otherwise in threads of this process.
+    what all calls share once; otherwise in threads of this process. Each call takes one core: calls
+    side by side keep more cores busy than one call does that shares its work out.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ def side_by_side(function, shared, n_workers):
     shared : anything
         First argument of all calls.
     n_workers : int or None
-        Calls at once; None is one thread, or all that the workers of dask have.
+        Calls at once; None is one for each core, or for each thread of the workers of dask.
 
     Yields
     ------
@@ -44,15 +46,22 @@ def side_by_side(function, shared, n_workers):
     """
     client = ready_client("torch")
     if client is None:
-        with ThreadPoolExecutor(n_workers or 1) as pool:
-            yield _in_order(lambda one: pool.submit(function, shared, *one), n_workers or 1)
+        n_workers = n_workers or n_threads()
+        with ThreadPoolExecutor(n_workers) as pool:
+            yield _in_order(lambda one: pool.submit(_alone, function, shared, *one), n_workers)
         return
     (sent,) = client.scatter([shared], broadcast=True)
 
     def submit(arguments):
-        return client.submit(function, sent, *arguments, pure=False, retries=_RETRIES)
+        return client.submit(_alone, function, sent, *arguments, pure=False, retries=_RETRIES)
 
     yield _in_order(submit, n_workers or sum(client.nthreads().values()))
+
+
+def _alone(function, *arguments):
+    """Make a call that takes one core."""
+    with on_one_core():
+        return function(*arguments)
 
 
 def _in_order(submit, n_workers):

@@ -257,8 +257,9 @@ settings, random_state, show_progressbar, device
             Seconds after which no more settings are evaluated; the comparison at the end is not
             counted.
         n_workers : int, optional
-            Settings evaluated at once; the numbers do not depend on it. By default one, or with a
-            ``dask.distributed.Client`` active as many as its workers have threads.
+            Settings evaluated at once, each on one core; the numbers do not depend on it. By
+            default one for each core, or with a ``dask.distributed.Client`` active for each thread
+            of its workers.
         n_replicas : int
             Networks of each training: fewer than a removal needs.
         cluster_by, regions, vacuum, navigation_mask, random_state, show_progressbar, device

@@ -3,13 +3,16 @@
 
 import os
 import signal as signals
+import threading
 import time
 from dataclasses import replace
 
+import dask
 import numpy as np
 import pytest
 
 from hyperspy_zlpml import TrainingSettings
+from hyperspy_zlpml.compute import n_threads
 from hyperspy_zlpml.search import search as searches
 from hyperspy_zlpml.search import study as studies
 from hyperspy_zlpml.search.evaluation import Evaluation
@@ -281,6 +284,19 @@ def test_the_defaults_are_selected_where_others_were_lucky(whole):
 def test_nothing_trained_leaves_the_defaults():
     failed = [replace(one, note="none") for one in evolved(n_evaluations=2)]
     assert searches.select(failed, calls_of(None), seed=0) == TrainingSettings()
+
+
+def cores_of_a_call(barrier):
+    """Threads that a call shares its work out to, while as many others are made."""
+    barrier.wait(timeout=60)
+    return n_threads()
+
+
+def test_calls_side_by_side_take_a_core_each_and_all_there_are():
+    with dask.config.set(num_workers=3):
+        with side_by_side(cores_of_a_call, threading.Barrier(3), None) as calls:
+            assert list(calls(6 * [()], lambda: True)) == 6 * [1]
+        assert n_threads() == 3
 
 
 def test_workers_of_dask_give_the_same(whole):
