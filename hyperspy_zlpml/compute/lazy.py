@@ -25,13 +25,16 @@ _BLOCK_BYTES = 4e6
 _MOST_CHANNELS = 2**24
 #: Numbers of the blocks that they are split into.
 _SPLIT_CHANNELS = 2**22
+#: Bytes that chunks are joined to: those of HyperSpy hold 1 MB, and dask takes as long for the tasks
+#: of one as the work on its spectra does.
+_JOINED_BYTES = 4e6
 
 
 def as_blocks(data):
     """Cut an image into blocks of whole spectra.
 
-    Chunks over navigation are kept where there are some. Only chunks that are too large are split:
-    a thread holds its block and six results of it.
+    Small chunks over navigation are joined, as many as they are, and those that are too large are
+    split: a thread holds its block and six results of it.
 
     Parameters
     ----------
@@ -45,8 +48,8 @@ def as_blocks(data):
     --------
     >>> import dask.array as da
     >>> from hyperspy_zlpml.compute import as_blocks
-    >>> as_blocks(da.zeros((4, 6, 512), chunks=(2, 3, 100))).chunks
-    ((2, 2), (3, 3), (512,))
+    >>> as_blocks(da.zeros((400, 66, 512), chunks=(10, 11, 100))).chunksize
+    (40, 22, 512)
     """
     if not isinstance(data, da.Array):
         chunks = ("auto",) * (data.ndim - 1) + (-1,)
@@ -54,11 +57,20 @@ def as_blocks(data):
             return da.from_array(data, chunks=chunks)
     if data.numblocks[-1] > 1:
         data = data.rechunk({data.ndim - 1: -1})
-    if data.ndim > 1 and np.prod(data.chunksize, dtype=float) > _MOST_CHANNELS:
-        auto = dict.fromkeys(range(data.ndim - 1), "auto")
-        limit = int(_SPLIT_CHANNELS * data.itemsize)
-        data = data.rechunk({**auto, data.ndim - 1: -1}, block_size_limit=limit)
+    if data.ndim == 1:
+        return data
+    n_channels = np.prod(data.chunksize, dtype=float)
+    if n_channels > _MOST_CHANNELS:
+        return _in_blocks_of(data, _SPLIT_CHANNELS * data.itemsize)
+    if 2 * n_channels * data.itemsize <= _JOINED_BYTES:
+        return _in_blocks_of(data, _JOINED_BYTES)
     return data
+
+
+def _in_blocks_of(data, n_bytes):
+    """Cut an image into blocks of at most so many bytes, of whole chunks where they are smaller."""
+    auto = dict.fromkeys(range(data.ndim - 1), "auto")
+    return data.rechunk({**auto, data.ndim - 1: -1}, block_size_limit=int(n_bytes))
 
 
 def compute(*arrays, show_progressbar, title):

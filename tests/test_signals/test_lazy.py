@@ -18,6 +18,7 @@ from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 from hyperspy_zlpml import LazyEELSZLPSpectrum
 from hyperspy_zlpml.compute import blocks, n_threads, threads
+from hyperspy_zlpml.compute import lazy as blocks_of_dask
 from hyperspy_zlpml.network import training
 from hyperspy_zlpml.signals.wrapping import blank_like
 
@@ -307,12 +308,21 @@ def test_compute_twice_reads_nothing_more(small):
     assert reads.total == 0
 
 
-def test_blocks_are_never_joined(small):
-    """The subtraction keeps the chunks of the data: no block holds more than one of theirs."""
+def test_chunks_that_are_not_small_are_kept(small):
+    """No block holds more than one of theirs."""
     lazy = small.as_lazy(chunks=(1, 2, 512))
     result = lazy.remove_zlp_ml(n_clusters=2, **QUICK)
     for name in SPECTRA:
         assert getattr(result, name).data.chunks == lazy.data.chunks, name
+
+
+def test_small_chunks_are_joined_and_give_the_same(small, small_reused, monkeypatch):
+    monkeypatch.setattr(blocks_of_dask, "_JOINED_BYTES", 4 * 512 * small.data.itemsize)
+    lazy = small.as_lazy(chunks=(1, 1, 512))
+    result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
+    assert result.zlp.data.chunksize == (2, 2, 512)
+    result.compute()
+    assert_same_results(result, small_reused, rtol=1e-6)
 
 
 def test_input_stays_lazy(small):
@@ -545,10 +555,8 @@ def test_uneven_chunks_are_saved_whole(small, small_reused, tmp_path):
 
 
 def test_chunks_that_are_too_large_are_split(small, small_reused, monkeypatch):
-    from hyperspy_zlpml.compute import lazy as lazy_module
-
-    monkeypatch.setattr(lazy_module, "_MOST_CHANNELS", small.data.size // 2)
-    monkeypatch.setattr(lazy_module, "_SPLIT_CHANNELS", small.data.size // 4)
+    monkeypatch.setattr(blocks_of_dask, "_MOST_CHANNELS", small.data.size // 2)
+    monkeypatch.setattr(blocks_of_dask, "_SPLIT_CHANNELS", small.data.size // 4)
     lazy = small.as_lazy(chunks=small.data.shape)
     result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
     assert result.zlp.data.npartitions >= 4
