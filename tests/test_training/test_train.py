@@ -161,7 +161,7 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     peaks = register_peaks(flake.samples, flake.image.detector.noise)
     regions = find_regions(peaks, 3, {})
     peaks = peaks.within(regions)
-    image = RegisteredImage(peaks, regions, shape_modes(cluster_spectra(peaks)))
+    image = RegisteredImage(peaks, regions)
     modes, variations = peaks.reference_modes, variations_of(image)
     scores = np.random.default_rng(1).standard_normal((8, len(modes) + len(variations)))
     (scaling, common), (_, own) = (
