@@ -24,7 +24,7 @@ CURVED_WITHIN = 3.0
 #: Classes of equal level, at most, whose scatter a line is fitted to.
 N_LEVELS = 24
 #: More spectra than about this many tell nothing new of the noise.
-_SPECTRA_LOOKED_AT = 256
+_SPECTRA_LOOKED_AT = 128
 #: Quantile of the levels beside a peak in which electrons show best.
 _BRIGHT = 0.99
 #: Source of noise that was estimated.

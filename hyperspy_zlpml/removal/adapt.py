@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.image.samples import FEW_SPECTRA, log_intensities
+from hyperspy_zlpml.image.samples import FEW_SPECTRA, enough_to_adapt, log_intensities
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual
 from hyperspy_zlpml.registration.find_regions import GUESS, late_limits, separate
 from hyperspy_zlpml.registration.register import (
@@ -113,6 +113,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     ----------
     ensemble : Ensemble
     samples : sequence of Sample
+        Some hundred spectra of each cluster are used at most.
     noise : NoiseModel
     n_clusters : int
     limits : dict of str to float or ndarray of shape (n_clusters,)
@@ -129,6 +130,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     OtherZeroLossPeakError
         If the peaks are of another shape than those that the ensemble was trained on.
     """
+    samples = [enough_to_adapt(sample) for sample in samples]
     reach = reach_of(samples)
     table = _as_uncertain_as_replicas(ensemble).tabulate(confidence)
     table = table.reaching(reach.low, reach.high)

@@ -15,7 +15,7 @@ from hyperspy_zlpml.image.samples import draw_samples
 from hyperspy_zlpml.network.selection import TooFewReplicasError
 from hyperspy_zlpml.registration.find_regions import RegisteredImage, find_regions
 from hyperspy_zlpml.registration.register import register_peaks
-from hyperspy_zlpml.registration.variation import ClusterSpectra, cluster_spectra, shape_modes
+from hyperspy_zlpml.registration.variation import ClusterSpectra, cluster_spectra
 from hyperspy_zlpml.removal.application import channel_range, known_peaks
 from hyperspy_zlpml.removal.evaluation import RESULTS
 from hyperspy_zlpml.removal.subtract import Subtraction
