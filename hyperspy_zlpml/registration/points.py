@@ -164,8 +164,12 @@ def _without_spikes(points):
     some = slice(None, None, max(pull.size // _POINTS_LOOKED_AT, 1))
     cell, centres = cells_of(to_grid(points.u))
     scale = np.ones(centres.size)
-    for name in np.unique(cell[some]):
-        of_cell = pull[some][cell[some] == name]
+    looked_at, of_point = pull[some], cell[some]
+    order = np.argsort(of_point, kind="stable")
+    ends = np.cumsum(np.bincount(of_point, minlength=centres.size))
+    for name, of_cell in enumerate(np.split(looked_at[order], ends[:-1])):
+        if not of_cell.size:
+            continue
         median = np.median(of_cell)
         scale[name] = max(MAD_TO_SIGMA * np.median(np.abs(of_cell - median)) + abs(median), 1.0)
     relative = np.abs(pull) / scale[cell]

@@ -141,15 +141,15 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
     groups = groups_of(samples)
+    counted = peaks.spectra
     peaks = flattened(peaks, samples, groups, table.residual)
     latest = _no_later_than(ensemble, peaks.label, n_clusters)
     image = separate(peaks, n_clusters, limits, latest)
     spill = image.peaks.spill_by_intensity.at(table.log_intensity_nodes)
     table = _with_thickness_mode(replace(table, spill=spill))
     log_fwhm = _typical_width(image.peaks)
-    learnt = learn_residual(
-        table, image.peaks, samples, groups=groups, log_fwhm=log_fwhm, known=True
-    )
+    peaks = replace(image.peaks, spectra=counted)
+    learnt = learn_residual(table, peaks, samples, groups=groups, log_fwhm=log_fwhm, known=True)
     return Adapted(
         table=_with_learnt(table, learnt, log_fwhm),
         log_fwhm=log_fwhm,
