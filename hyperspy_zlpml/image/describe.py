@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hyperspy_zlpml.compute.blocks import join_blocks
 from hyperspy_zlpml.compute.user_warnings import warn_of_all, warn_user
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import Detector, describe_detector
 from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.measure import measure
-from hyperspy_zlpml.image.noise import rough_noise
+from hyperspy_zlpml.image.noise import looked_at, rough_noise
 from hyperspy_zlpml.image.odd_peaks import of_other_shape
 from hyperspy_zlpml.image.padding import padded_unlike_others
 from hyperspy_zlpml.image.peaks import (
@@ -160,11 +161,13 @@ def describe_image(  # noqa: PLR0913
     sample = _Sample(parameters, index, np.asarray(counts), np.zeros(index.size, bool)).usable()
     _check_width(sample.peaks, energy)
     mended, detector = _mended(sample, energy, noise)
-    check_baseline(sample.counts - detector.pedestal, energy, detector.noise)
-    clean = _without_odd(mended, energy, detector)
+    counts = mended.above(detector.pedestal)
+    check_baseline(counts, energy, detector.noise)
+    clean = _without_odd(mended, counts, energy, detector.noise)
     if clean is not mended:
         detector = describe_detector(clean.counts, energy, clean.peaks, noise)
-    index, counts = clean.index, clean.counts - detector.pedestal
+        counts = clean.above(detector.pedestal)
+    index = clean.index
     spiked = np.flatnonzero(clean.spiked)
     as_measured = sample.counts[np.isin(sample.index, index[spiked])]
     parameters = clean.parameters.without_pedestal(detector.pedestal, energy)
@@ -220,8 +223,12 @@ class _Sample:
         good = self.peaks.usable
         if not good.any():
             raise NoZeroLossPeakError(_why_no_peak(self.parameters, edges_message(self.counts)))
-        counts = np.asarray(self.counts[good], float)
+        counts = np.asarray(self.counts if good.all() else self.counts[good], float)
         return replace(self, index=self.index[good], counts=counts, spiked=self.spiked[good])
+
+    def above(self, pedestal):
+        """Take a pedestal off the counts: a copy only where there is one, for a sample is large."""
+        return self.counts - pedestal if pedestal else self.counts
 
 
 def _channels_per_fwhm(peaks, energy):
@@ -265,7 +272,7 @@ def _mended(sample, energy, noise):
 def _without_spikes(sample, energy, detector):
     """Bridge the spikes of a sample, and measure the peaks that held them once more."""
     width = _channels_per_fwhm(sample.peaks, energy)
-    spikes = _spikes(sample.counts - detector.pedestal, width, detector.noise)
+    spikes = _spikes(sample.counts, width, detector)
     spiked = spikes.any(-1)
     if not spiked.any():
         return sample
@@ -276,25 +283,32 @@ def _without_spikes(sample, energy, detector):
     return replace(sample, parameters=parameters, counts=counts, spiked=spiked)
 
 
-def _spikes(counts, width, noise):
+def _spikes(counts, width, detector):
     """Find spikes of single spectra, also where they are what the noise was taken from."""
-    spikes = find_spikes(counts, width, rough_noise(counts, noise))
+
+    def found_by(noise):
+        """Find those that stand out of some noise, block by block."""
+        return join_blocks(lambda some: find_spikes(some - detector.pedestal, width, noise), counts)
+
+    some = counts[looked_at(len(counts))] - detector.pedestal
+    rough = rough_noise(some, detector.noise)
+    spikes = found_by(rough)
     # So many are no spikes: electrons are rare, or the spectra have lines.
-    return spikes if spikes.mean() < _MOST_SPIKES else find_spikes(counts, width, noise)
+    return spikes if spikes.mean() < _MOST_SPIKES else found_by(detector.noise)
 
 
-def _without_odd(sample, energy, detector):
-    """Leave out the spectra of a sample whose peak differs from that of most others."""
-    noise, chosen = detector.noise, sample
-    saturated, _ = saturated_peaks(
-        (sample.counts - detector.pedestal) / noise.unit, sample.peaks, energy
-    )
-    if saturated.mean() < 0.5:
-        chosen = _left_out(sample, saturated, SATURATED)
-    peaks, counts = chosen.peaks, chosen.counts - detector.pedestal
+def _without_odd(sample, counts, energy, noise):
+    """Leave out the spectra of a sample whose peak differs from that of most others.
+
+    ``counts`` are theirs, free of pedestal.
+    """
+    saturated, _ = saturated_peaks(counts, sample.peaks, energy, noise.unit)
+    if 0 < saturated.mean() < 0.5:
+        sample, counts = _left_out(sample, saturated, SATURATED), counts[~saturated]
+    peaks = sample.peaks
     odd = of_other_shape(counts, energy, peaks, noise)
     odd |= padded_unlike_others(counts, peaks.channel, _channels_per_fwhm(peaks, energy))
-    return _left_out(chosen, odd, MISSHAPEN)
+    return _left_out(sample, odd, MISSHAPEN)
 
 
 def _left_out(sample, bad, status):

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, replace
 
-from hyperspy_zlpml.image.noise import FROM_DATA, NoiseModel, estimate_noise
+from hyperspy_zlpml.image.noise import FROM_DATA, NoiseModel, estimate_noise, looked_at
 from hyperspy_zlpml.image.pedestal import dark_level, estimate_pedestal, pedestal_by_intensity
 
 #: Significant digits to which noise is estimated.
@@ -57,7 +57,8 @@ def describe_detector(counts, energy, parameters, noise=None):
         if pedestal:
             note = f"{pedestal:.4g} counts per channel, from how the noise grows with the counts"
     if noise is None:
-        noise = estimate_noise(counts - pedestal, energy, centre, fwhm)
+        some = looked_at(len(counts))
+        noise = estimate_noise(counts[some] - pedestal, energy, centre[some], fwhm[some])
     if not max(noise.gain, noise.readout) > 0:
         # Counts without noise are taken for electrons.
         noise = replace(noise, gain=1.0)

@@ -133,7 +133,8 @@ def _channels_of(counts, sampled, spectra):
     if not usable.any():
         return Channels(np.zeros(spectra.energy.size, bool), 0, spectra.energy.size)
     width = np.median(sampled.fwhm[usable]) / spectra.step
-    return inspect_channels(counts[usable], sampled.channel[usable], width)
+    seen = counts if usable.all() else counts[usable]
+    return inspect_channels(seen, sampled.channel[usable], width)
 
 
 def _without_odd(parameters, spectra):

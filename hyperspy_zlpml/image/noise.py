@@ -24,7 +24,7 @@ CURVED_WITHIN = 3.0
 #: Classes of equal level, at most, whose scatter a line is fitted to.
 N_LEVELS = 24
 #: More spectra than about this many tell nothing new of the noise.
-SPECTRA_LOOKED_AT = 256
+_SPECTRA_LOOKED_AT = 128
 #: Quantile of the levels beside a peak in which electrons show best.
 _BRIGHT = 0.99
 #: Source of noise that was estimated.
@@ -186,6 +186,27 @@ class NoiseModel:
         return gain * np.maximum(counts, self.gain) + self.readout**2
 
 
+def looked_at(n_spectra):
+    """Choose the spectra that noise is estimated from, spread evenly over all.
+
+    Parameters
+    ----------
+    n_spectra : int
+
+    Returns
+    -------
+    slice
+        All of a few.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.image.noise import looked_at
+    >>> looked_at(100), looked_at(4096)
+    (slice(None, None, 1), slice(None, None, 16))
+    """
+    return slice(None, None, max(n_spectra // _SPECTRA_LOOKED_AT, 1))
+
+
 def correlation_of_spread(kernel):
     """Compute the correlation of the noise from how a detector spreads an electron.
 
@@ -244,7 +265,7 @@ def estimate_noise(counts, energy, centre, fwhm):
     >>> bool(abs(noise.gain / 3 - 1) < 0.05), noise.correlation
     (True, (1.0,))
     """
-    some = slice(None, None, max(len(counts) // SPECTRA_LOOKED_AT, 1))
+    some = looked_at(len(counts))
     counts, spiked = without_spikes(counts[some])
     u = (energy - centre[some, None]) / fwhm[some, None]
     used = np.abs(u) > CURVED_WITHIN
@@ -315,7 +336,7 @@ def rough_noise(counts, noise):
     >>> bool(rough_noise(counts, NoiseModel(gain=300.0, readout=0.0)).gain < 5)
     True
     """
-    counts = counts[:: max(len(counts) // SPECTRA_LOOKED_AT, 1)]
+    counts = counts[looked_at(len(counts))]
     difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
     level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2].ravel()
     classes = np.array_split(level.argsort(kind="stable"), min(N_LEVELS, max(level.size // 20, 1)))

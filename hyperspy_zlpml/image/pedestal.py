@@ -12,7 +12,7 @@ Last, electrons bring noise, and a pedestal brings none.
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from hyperspy_zlpml.image.noise import CURVED_WITHIN, N_LEVELS, SPECTRA_LOOKED_AT, mean_levels
+from hyperspy_zlpml.image.noise import CURVED_WITHIN, N_LEVELS, looked_at, mean_levels
 from hyperspy_zlpml.image.sums import without_spikes
 from hyperspy_zlpml.statistics import inverted
 
@@ -212,7 +212,7 @@ def dark_level(counts, energy, centre, fwhm):
     >>> bool(abs(level - 100) < 10)
     True
     """
-    some = slice(None, None, max(len(counts) // SPECTRA_LOOKED_AT, 1))
+    some = looked_at(len(counts))
     counts, _ = without_spikes(counts[some])
     used = np.abs((energy - centre[some, None]) / fwhm[some, None]) > CURVED_WITHIN
     used = used[:, 1:-2]

@@ -4,7 +4,7 @@
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from hyperspy_zlpml.image.noise import SPECTRA_LOOKED_AT
+from hyperspy_zlpml.image.noise import looked_at
 from hyperspy_zlpml.image.padding import FEWEST_CHANNELS
 from hyperspy_zlpml.image.peaks import STATUS_TEXT
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
@@ -175,7 +175,7 @@ def _below_zero(counts, energy, noise):
     float and str
         0 and nothing where they are not.
     """
-    counts = counts[:: max(len(counts) // SPECTRA_LOOKED_AT, 1)]
+    counts = counts[looked_at(len(counts))]
     n_together = max(energy.size // _PARTS, 1)
     mean = np.median(counts, axis=0)
     smooth = uniform_filter1d(mean, n_together, mode="nearest")
@@ -220,8 +220,8 @@ def measurement_messages(image):
     """
     messages = []
     sampled = image.parameters.select(image.sample_index)
-    electrons = image.sample_counts / image.detector.noise.unit
-    saturated, flat = saturated_peaks(electrons, sampled, image.energy)
+    unit = image.detector.noise.unit
+    saturated, flat = saturated_peaks(image.sample_counts, sampled, image.energy, unit)
     if saturated.any():
         messages.append(
             f"{saturated.sum()} of {saturated.size} spectra looked at have a peak that is cut off "
@@ -330,28 +330,30 @@ def width_messages(reference, image):
     )
 
 
-def saturated_peaks(electrons, parameters, energy):
+def saturated_peaks(counts, parameters, energy, unit):
     """Find peaks that are cut off, and peaks that are flatter than any source makes them.
 
     Parameters
     ----------
-    electrons : ndarray of shape (n_spectra, n_energy)
+    counts : ndarray of shape (n_spectra, n_energy)
         Free of pedestal.
     parameters : PeakParameters
         All usable.
     energy : ndarray of shape (n_energy,)
         eV.
+    unit : float
+        Counts of an electron.
 
     Returns
     -------
     saturated, flat : ndarray of bool of shape (n_spectra,)
         None where no more are found than chance makes.
     """
-    saturated = _flat_tops(electrons)
+    saturated, highest = _flat_tops(counts, unit)
     # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
-    by_chance = (1 / (4 * np.pi * np.maximum(electrons.max(-1), 1))).sum()
+    by_chance = (1 / (4 * np.pi * np.maximum(highest / unit, 1))).sum()
     saturated &= saturated.sum() > _MORE_THAN_CHANCE * by_chance
-    flat = _flatter_than_peaks(electrons, parameters, energy) & ~saturated
+    flat = _flatter_than_peaks(counts, parameters, energy, unit) & ~saturated
     return saturated, flat & (flat.mean() > _MOST_FLAT)
 
 
@@ -377,6 +379,8 @@ def edges_message(counts):
     'counts are NaN at the edges of the axis in 2 of 2 spectra l'
     """
     finite = np.isfinite(counts)
+    if finite.all():
+        return None
     first, n_right = finite.argmax(-1), finite[:, ::-1].argmax(-1)
     whole = finite.sum(-1) == counts.shape[-1] - first - n_right  # nothing else is missing
     cut = finite.any(-1) & whole & (first + n_right > 0)
@@ -425,17 +429,17 @@ def unusable_message(parameters):
     )
 
 
-def _flat_tops(counts):
-    """Find spectra whose three highest neighbouring channels hold exactly the same counts."""
-    channel = np.clip(counts.argmax(-1), 2, counts.shape[-1] - 3)
-    around = channel[:, None] + np.arange(-2, 3)
-    top = np.take_along_axis(counts, around, -1)
-    equal = np.isclose(top, counts.max(-1, keepdims=True), rtol=1e-9, atol=0)
+def _flat_tops(counts, unit):
+    """Find spectra whose three highest neighbouring channels hold exactly the same counts; and these."""
+    place = counts.argmax(-1)
+    highest = np.take_along_axis(counts, place[:, None], -1)
+    around = np.clip(place, 2, counts.shape[-1] - 3)[:, None] + np.arange(-2, 3)
+    equal = np.isclose(np.take_along_axis(counts, around, -1), highest, rtol=1e-9, atol=0)
     runs = equal[:, :-2] & equal[:, 1:-1] & equal[:, 2:]
-    return runs.any(-1) & (counts.max(-1) > _FEWEST_ELECTRONS)
+    return runs.any(-1) & (highest[:, 0] > _FEWEST_ELECTRONS * unit), highest[:, 0]
 
 
-def _flatter_than_peaks(counts, parameters, energy):
+def _flatter_than_peaks(counts, parameters, energy, unit):
     """Find peaks whose width near the top is too near to that at half of their height.
 
     The ratio is 0.57 for a Gaussian, 0.5 for a Lorentzian, and 1 for a box.
@@ -450,7 +454,7 @@ def _flatter_than_peaks(counts, parameters, energy):
     rank = np.clip((_TOP * wide).astype(int), 1, n)
     top = np.take_along_axis(ordered, 2 * n + 1 - rank[:, None], -1)
     near_top = (near > _NEAR_TOP * top).sum(-1) / wide
-    counted = top[:, 0] > _SHOWN_BY
+    counted = top[:, 0] > _SHOWN_BY * unit
     return counted & (wide > _RESOLVED) & (near_top > _FLAT)
 
 
@@ -476,17 +480,16 @@ def overflowed(counts, channel):
     >>> overflowed(peak, np.array([100])), overflowed(peak % 2**16, np.array([94]))
     (array([False]), array([ True]))
     """
-    counts = np.asarray(counts, float)
-    highest = counts.max(initial=0)
+    highest, lowest = float(counts.max(initial=0)), float(counts.min(initial=0))
     found = np.zeros(len(counts), bool)
     for bits in _INTEGERS:
         whole = 2.0**bits
-        signed = counts.min(initial=0) < -whole / 4 and highest < whole / 2
+        signed = lowest < -whole / 4 and highest < whole / 2
         if not (_FULL * whole <= highest < whole or (signed and highest > _FULL * whole / 2)):
             continue
         around = channel[:, None] + np.arange(-_NEIGHBOURHOOD, _NEIGHBOURHOOD + 1)
         near = np.take_along_axis(counts, np.clip(around, 0, counts.shape[1] - 1), -1)
-        difference = np.diff(near, axis=-1)
+        difference = np.diff(np.asarray(near, float), axis=-1)
         falls, rises = difference < -whole / 2, difference > whole / 2
         last = difference.shape[1] - 1 - rises[:, ::-1].argmax(-1)
         found |= falls.any(-1) & rises.any(-1) & (falls.argmax(-1) < last)

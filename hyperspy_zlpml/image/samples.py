@@ -16,6 +16,9 @@ FEW_SPECTRA = 30
 LARGEST_SAMPLE = 4096
 #: Spectra of one cluster trained on at most.
 _PER_CLUSTER = 512
+#: Spectra of one cluster that an ensemble is adapted to at most: they correct shapes that are known.
+#: Half of what shapes are learnt from moves them by a quarter of their errors, at half of the cost.
+_ADAPTED_TO = 256
 #: This fraction of the vacuum spectra is kept from training to check the result on.
 _HELD_OUT = 0.2
 #: Fewer vacuum spectra than this are all trained on.
@@ -187,6 +190,39 @@ def draw_samples(image, labels, reference, rng):
     if reference is not None:
         training.append(_vacuum_sample(reference, rng))
     return Samples(tuple(training), everything.select(held_out) if held_out.size else None)
+
+
+def enough_to_adapt(sample):
+    """Take as many spectra of each cluster as an ensemble is adapted to, evenly from first to last.
+
+    Parameters
+    ----------
+    sample : Sample
+
+    Returns
+    -------
+    Sample
+        As it was where clusters are small.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.peaks import PeakParameters
+    >>> from hyperspy_zlpml.image.samples import Sample, enough_to_adapt
+    >>> label, energy = np.repeat([0, 1], [400, 100]), np.arange(9.0)
+    >>> sample = Sample(np.zeros((500, 9)), energy, PeakParameters(*np.zeros((7, 500))), label)
+    >>> np.bincount(enough_to_adapt(sample).label)
+    array([256, 100])
+    """
+    names, sizes = np.unique(sample.label, return_counts=True)
+    if sizes.max() <= _ADAPTED_TO:
+        return sample
+    chosen = []
+    for name in names:
+        members = np.flatnonzero(sample.label == name)
+        number = min(members.size, _ADAPTED_TO)
+        chosen.append(members[np.linspace(0, members.size - 1, number).astype(int)])
+    return sample.select(np.sort(np.concatenate(chosen)))
 
 
 def _vacuum_sample(reference, rng):

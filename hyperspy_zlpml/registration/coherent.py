@@ -96,7 +96,7 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, rounds=2, known=F
     table : ShapeTable
         Shapes and modes of the trained ensemble, with what is known of the residual.
     peaks : RegisteredPeaks
-        Spectra that it was trained on, and where they are pure.
+        Spectra that it was trained on, not divided by what they share, and where they are pure.
     samples : sequence of Sample
         The same spectra, channel by channel.
     groups : ChannelGroups
@@ -113,7 +113,6 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, rounds=2, known=F
     -------
     LearntResidual
     """
-    peaks = _regrouped(peaks, samples, groups)
     per_fwhm = np.exp(log_fwhm.mean) / (samples[0].energy[1] - samples[0].energy[0])
     nodes = lay_nodes(peaks.u_range, per_fwhm)
     table = replace(table, log_fwhm=log_fwhm.mean)
@@ -152,7 +151,7 @@ def flattened(peaks, samples, groups, residual):
     RegisteredPeaks
         Matched as before. Groups that hold spikes stay incomplete.
     """
-    return _regrouped(peaks, _divided(samples, peaks.matched, residual), groups)
+    return regrouped(peaks, _divided(samples, peaks.matched, residual), groups)
 
 
 def _divided(samples, matched, residual):
@@ -173,8 +172,21 @@ def _divided(samples, matched, residual):
     return flat
 
 
-def _regrouped(peaks, samples, groups):
-    """Give registered spectra other counts, but for the groups that hold spikes."""
+def regrouped(peaks, samples, groups):
+    """Give registered spectra other counts, but for the groups that hold spikes.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    samples : sequence of Sample
+        The same spectra, channel by channel, with the counts that are wanted.
+    groups : ChannelGroups
+        Those in which they are registered.
+
+    Returns
+    -------
+    RegisteredPeaks
+    """
     spectra = group_samples(samples, groups, peaks.spectra.curvature)
     complete = spectra.complete & peaks.spectra.complete
     return replace(peaks, spectra=replace(spectra, complete=complete))
@@ -191,7 +203,7 @@ def _matched(table, peaks, samples, groups, log_fwhm):
 
 def _learn(points, nodes, n_channels, log_width, grid, prior):
     """Learn curve, widening, pattern and scatter from points."""
-    if np.unique(points.spectrum).size < _FEWEST_SPECTRA:
+    if (np.bincount(points.spectrum) > 0).sum() < _FEWEST_SPECTRA:
         return _of_few(points, nodes, grid, prior)
     points = _without_curve(points, nodes, log_width, prior)
     # Spectra of another axis see other channels: they are counted in a channel of their own.

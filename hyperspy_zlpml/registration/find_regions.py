@@ -6,6 +6,7 @@ the ZLP also carries some of the losses below their onset; these are estimated a
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -161,9 +162,8 @@ class RegisteredImage:
         Matched within the regions, with their spill tables.
     regions : Regions
         Limits of each cluster, eV.
-    modes : ndarray of shape (n_modes, n_groups)
-        Variations of the shape from spectrum to spectrum, see
-        :func:`~hyperspy_zlpml.registration.variation.shape_modes`.
+    n_modes : int
+        Most variations of the shape that are kept.
     setting : tuple of float
         Scaled conditions; empty where all data were taken at one setting.
     residual : CoherentResidual
@@ -172,9 +172,18 @@ class RegisteredImage:
 
     peaks: RegisteredPeaks
     regions: Regions
-    modes: np.ndarray
+    n_modes: int = MOST_MODES
     setting: tuple[float, ...] = ()
     residual: CoherentResidual = field(default_factory=CoherentResidual.none)
+
+    @cached_property
+    def modes(self):
+        """Variations of the shape from spectrum to spectrum, shape (n_modes, n_groups).
+
+        They are found when they are asked for: who adapts an ensemble needs the regions alone. See
+        :func:`~hyperspy_zlpml.registration.variation.shape_modes`.
+        """
+        return shape_modes(cluster_spectra(self.peaks), self.n_modes)
 
 
 def separate(peaks, n_clusters, limits, latest=None, n_modes=MOST_MODES):
@@ -197,14 +206,17 @@ def separate(peaks, n_clusters, limits, latest=None, n_modes=MOST_MODES):
     -------
     RegisteredImage
     """
-    modes, gain_limit = None, None
+    image = None
     for _ in range(_REGION_ROUNDS):
-        regions = find_regions(peaks, n_clusters, limits, modes=modes, gain_limit=gain_limit)
+        known = (
+            {} if image is None else dict(modes=image.modes, gain_limit=image.regions.gain_limit)
+        )
+        regions = find_regions(peaks, n_clusters, limits, **known)
         if latest is not None and "E_I" not in limits:
             regions = replace(regions, E_I=latest(regions.E_I))
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
-        modes, gain_limit = shape_modes(cluster_spectra(peaks), n_modes), regions.gain_limit
-    return RegisteredImage(peaks, regions, modes)
+        image = RegisteredImage(peaks, regions, n_modes)
+    return image
 
 
 def late_limits(peaks, n_clusters, limits):

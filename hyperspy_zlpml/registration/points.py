@@ -10,7 +10,7 @@ from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.registration.cells import LEAST_WEIGHT, cells_of
 from hyperspy_zlpml.registration.levels import FURTHEST
-from hyperspy_zlpml.statistics import MAD_TO_SIGMA
+from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.matching import inside_window
@@ -93,18 +93,21 @@ def collect_points(table, peaks, samples, matched, groups):
 def _points_of(sample, peaks, table, groups, first):
     """Collect the residuals of one sample, whose first spectrum has the number ``first``."""
     cubic, before = Expansion.cubic(groups), -groups.edges[0]
+    # Spectra that are pure equally far lie together: a block then ends where its spectra do.
+    order = np.argsort(peaks.window.high[first : first + len(sample.label)], kind="stable")
 
-    def of_block(rows):
+    def of_block(block):
         """Collect the residuals of a block of spectra."""
-        of_all = slice(rows.start + first, rows.stop + first)
+        rows = order[block]
+        of_all = rows + first
         log_seen = _log_seen(table, peaks.select(of_all))
         by_channel = cubic(log_seen, out=np.empty((len(log_seen), cubic.n_channels)))
         points = _points_of_block(
             sample.select(rows), peaks.select(of_all), by_channel, before=before
         )
-        return replace(points, spectrum=points.spectrum + of_all.start)
+        return replace(points, spectrum=of_all[points.spectrum])
 
-    return Points.join(side_by_side(of_block, slices_of(len(sample.label))))
+    return Points.join(side_by_side(of_block, slices_of(len(order))))
 
 
 def _points_of_block(sample, peaks, log_seen, before):
@@ -112,22 +115,34 @@ def _points_of_block(sample, peaks, log_seen, before):
 
     ``log_seen`` are their matched shapes about their peaks, from ``before`` channels before them.
     """
-    matched = peaks.matched
-    u = (sample.energy - matched.centre[:, None]) / matched.fwhm[:, None]
-    columns = before - sample.parameters.channel[:, None] + np.arange(sample.energy.size)
-    expected = np.exp(np.clip(np.take_along_axis(log_seen, columns, -1), -80, 80))
-    weight = expected**2 / np.maximum(peaks.noise.of_sum(expected), 1e-300)
-    inside = inside_window(u, peaks.window) & (np.abs(u) < FURTHEST)
-    inside &= np.isfinite(weight) & (weight > LEAST_WEIGHT)
+    matched, window = peaks.matched, peaks.window
+    window = Range(np.maximum(window.low, -FURTHEST), np.minimum(window.high, FURTHEST))
+    seen = _channels_within(sample.energy, matched, window)
+    u = (sample.energy[seen] - matched.centre[:, None]) / matched.fwhm[:, None]
+    inside = inside_window(u, window)
     spectrum, channel = np.nonzero(inside)
-    return Points(
+    channel += seen.start
+    expected = log_seen[spectrum, before - sample.parameters.channel[spectrum] + channel]
+    expected = np.exp(np.clip(expected, -80, 80))
+    weight = expected**2 / np.maximum(peaks.noise.of_sum(expected), 1e-300)
+    points = Points(
         u=u[inside],
         spectrum=spectrum,
         channel=channel,
-        residual=sample.counts[inside] / expected[inside] - 1,
-        weight=weight[inside],
+        residual=sample.counts[spectrum, channel] / expected - 1,
+        weight=weight,
         noise=peaks.noise,
     )
+    return points.select(np.isfinite(weight) & (weight > LEAST_WEIGHT))
+
+
+def _channels_within(energy, matched, window):
+    """Find the channels that lie within the window of some spectrum."""
+    low, high = (
+        np.clip(matched.centre + end * matched.fwhm, energy[0], energy[-1]) for end in window
+    )
+    first, last = np.searchsorted(energy, (low.min(), high.max()))
+    return slice(max(int(first) - 1, 0), int(last) + 1)
 
 
 def _log_seen(table, peaks):
@@ -149,8 +164,12 @@ def _without_spikes(points):
     some = slice(None, None, max(pull.size // _POINTS_LOOKED_AT, 1))
     cell, centres = cells_of(to_grid(points.u))
     scale = np.ones(centres.size)
-    for name in np.unique(cell[some]):
-        of_cell = pull[some][cell[some] == name]
+    looked_at, of_point = pull[some], cell[some]
+    order = np.argsort(of_point, kind="stable")
+    ends = np.cumsum(np.bincount(of_point, minlength=centres.size))
+    for name, of_cell in enumerate(np.split(looked_at[order], ends[:-1])):
+        if not of_cell.size:
+            continue
         median = np.median(of_cell)
         scale[name] = max(MAD_TO_SIGMA * np.median(np.abs(of_cell - median)) + abs(median), 1.0)
     relative = np.abs(pull) / scale[cell]

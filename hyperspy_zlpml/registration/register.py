@@ -236,13 +236,14 @@ def _join(samples):
     centre = np.concatenate([sample.parameters.centre for sample in samples])
     fwhm = np.concatenate([sample.parameters.fwhm for sample in samples])
     per_fwhm = np.median(fwhm) / (samples[0].energy[1] - samples[0].energy[0])
-    n_energy = max(sample.energy.size for sample in samples)
+    n_before = max(int(sample.parameters.channel.max()) for sample in samples)
+    n_after = max(sample.energy.size - int(sample.parameters.channel.min()) for sample in samples)
     return _Joined(
         label=label,
         centre=centre,
         fwhm=fwhm,
         channels_per_fwhm=per_fwhm,
-        groups=make_groups(per_fwhm, n_energy, n_energy),
+        groups=make_groups(per_fwhm, n_before, n_after),
     )
 
 

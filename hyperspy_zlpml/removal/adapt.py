@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.image.samples import FEW_SPECTRA, log_intensities
+from hyperspy_zlpml.image.samples import FEW_SPECTRA, enough_to_adapt, log_intensities
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual
 from hyperspy_zlpml.registration.find_regions import GUESS, late_limits, separate
 from hyperspy_zlpml.registration.register import (
@@ -113,6 +113,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     ----------
     ensemble : Ensemble
     samples : sequence of Sample
+        Some hundred spectra of each cluster are used at most.
     noise : NoiseModel
     n_clusters : int
     limits : dict of str to float or ndarray of shape (n_clusters,)
@@ -129,6 +130,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     OtherZeroLossPeakError
         If the peaks are of another shape than those that the ensemble was trained on.
     """
+    samples = [enough_to_adapt(sample) for sample in samples]
     reach = reach_of(samples)
     table = _as_uncertain_as_replicas(ensemble).tabulate(confidence)
     table = table.reaching(reach.low, reach.high)
@@ -139,15 +141,15 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     # Few spectra may differ from the mean of many by what the ensemble has seen spectra differ.
     peaks = replace(peaks, reference_modes=own, variation=table.modes[:, -1])
     groups = groups_of(samples)
+    counted = peaks.spectra
     peaks = flattened(peaks, samples, groups, table.residual)
     latest = _no_later_than(ensemble, peaks.label, n_clusters)
     image = separate(peaks, n_clusters, limits, latest)
     spill = image.peaks.spill_by_intensity.at(table.log_intensity_nodes)
     table = _with_thickness_mode(replace(table, spill=spill))
     log_fwhm = _typical_width(image.peaks)
-    learnt = learn_residual(
-        table, image.peaks, samples, groups=groups, log_fwhm=log_fwhm, known=True
-    )
+    peaks = replace(image.peaks, spectra=counted)
+    learnt = learn_residual(table, peaks, samples, groups=groups, log_fwhm=log_fwhm, known=True)
     return Adapted(
         table=_with_learnt(table, learnt, log_fwhm),
         log_fwhm=log_fwhm,

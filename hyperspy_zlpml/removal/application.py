@@ -106,13 +106,13 @@ class Application:
             distance=distance,
         )
         index = image.sample_index
-        use = peaks.usable[index] & ~image.vacuum[index]
-        index = index[use]
         scanned = ScannedSpectra.choose(
-            counts=image.sample_counts[use] + subtraction.pedestal,
+            counts=image.sample_counts,
             peaks=peaks.select(index),
             labels=labels[index],
+            use=peaks.usable[index] & ~image.vacuum[index],
         )
+        scanned = replace(scanned, counts=scanned.counts + subtraction.pedestal)
         return cls(subtraction, peaks, adapted.regions, scanned, channels)
 
     @property

@@ -187,7 +187,7 @@ class ScannedSpectra(PerSpectrum):
     labels: np.ndarray
 
     @classmethod
-    def choose(cls, counts, peaks, labels):
+    def choose(cls, counts, peaks, labels, use):
         """Choose at most 24 spectra of each cluster, evenly from first to last.
 
         Parameters
@@ -195,14 +195,16 @@ class ScannedSpectra(PerSpectrum):
         counts : ndarray of shape (n_spectra, n_energy)
         peaks : KnownPeaks
         labels : ndarray of int of shape (n_spectra,)
+        use : ndarray of bool of shape (n_spectra,)
+            Those to choose from.
 
         Returns
         -------
         ScannedSpectra
         """
         rows = []
-        for name in np.unique(labels):
-            members = np.flatnonzero(labels == name)
+        for name in np.unique(labels[use]):
+            members = np.flatnonzero(use & (labels == name))
             few = min(members.size, _SPECTRA_SCANNED)
             rows.append(members[np.linspace(0, members.size - 1, few).astype(int)])
         rows = np.concatenate(rows) if rows else np.zeros(0, int)
@@ -488,13 +490,17 @@ def _scan_cluster(subtraction, spectra, name, window):
     last = (subtraction.energy[-1] - peaks.centre).min()
     if window.low < first or window.high > last:
         return None
-    found = []
-    for factor in FACTORS:
-        tried = replace(peaks, loss_limit=peaks.loss_limit * factor)
-        # The counting noise is the same for every limit: it is no error of the comparison.
-        integrals = subtraction.integrate(one.counts, tried, window)
-        found.append((integrals.integral.mean(), integrals.model_std.mean(), integrals.zlp.mean()))
-    integral, model, zlp = np.array(found).T
+    # Every spectrum once for each limit, in one call.
+    n_spectra = len(one.labels)
+    repeated = one.select(np.tile(np.arange(n_spectra), FACTORS.size))
+    tried = repeated.peaks.loss_limit * np.repeat(FACTORS, n_spectra)
+    tried = replace(repeated.peaks, loss_limit=tried)
+    found = subtraction.integrate(repeated.counts, tried, window)
+    # The counting noise is the same for every limit: it is no error of the comparison.
+    integral, model, zlp = (
+        values.reshape(FACTORS.size, n_spectra).mean(-1)
+        for values in (found.integral, found.model_std, found.zlp)
+    )
     unit = zlp[np.abs(FACTORS - 1).argmin()]
     return _ScannedCluster(
         name=name,

@@ -15,7 +15,7 @@ from hyperspy_zlpml.ensemble.records import Beside
 from hyperspy_zlpml.image.clusters import Clusters
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.samples import VACUUM, Sample
-from hyperspy_zlpml.registration.coherent import learn_residual
+from hyperspy_zlpml.registration.coherent import learn_residual, regrouped
 from hyperspy_zlpml.registration.find_regions import late_limits
 from hyperspy_zlpml.registration.register import groups_of, log_beam
 from hyperspy_zlpml.training.train import register_image, train_on_registered, with_clusters
@@ -207,7 +207,8 @@ def _learnt_at(ensemble, registered, image):
     """
     # Here ln N0 still counts from the beam of the first setting: the dose stays as it is.
     table = replace(ensemble, setting=tuple(image.values)).tabulate()
-    peaks, groups = registered.peaks, groups_of(image.samples)
+    groups = groups_of(image.samples)
+    peaks = regrouped(registered.peaks, image.samples, groups)
     learnt = learn_residual(table, peaks, image.samples, groups=groups, log_fwhm=peaks.log_fwhm)
     shared = gaussian_filter1d(learnt.residual.at(table.grid.u) ** 2, _SHARED_OVER)
     return replace(learnt, channel_error=np.sqrt(learnt.channel_error**2 + shared))

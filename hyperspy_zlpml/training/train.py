@@ -9,7 +9,7 @@ from hyperspy_zlpml.compute.workers import map_on, ready_client
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Beside, Networks, Reference, SeenSpectra
 from hyperspy_zlpml.network.selection import select
-from hyperspy_zlpml.registration.coherent import flattened, learn_residual
+from hyperspy_zlpml.registration.coherent import flattened, learn_residual, regrouped
 from hyperspy_zlpml.registration.find_regions import (
     describe_tail_of,
     late_limits,
@@ -117,8 +117,13 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     beam = log_beam(samples, peaks.grid, peaks.log_reference)
     ensemble = with_clusters(trained.ensemble, beam, clusters)
     table = replace(ensemble.tabulate(), residual=image.residual)
+    groups = groups_of(samples)
     learnt = learn_residual(
-        table, peaks, samples, groups=groups_of(samples), log_fwhm=ensemble.seen.log_fwhm
+        table,
+        regrouped(peaks, samples, groups),
+        samples,
+        groups=groups,
+        log_fwhm=ensemble.seen.log_fwhm,
     )
     if not peaks.has_vacuum:
         # What spectra show below their losses says nothing of the tails under them.

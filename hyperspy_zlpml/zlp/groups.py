@@ -70,8 +70,8 @@ class ChannelGroups:
         start = channel[:, None] + self.edges[:-1]
         stop = channel[:, None] + self.edges[1:]
         complete = self.complete(channel, n_energy)
-        zero = np.zeros((len(counts), 1))
-        cumulative = np.concatenate([zero, np.cumsum(counts, -1, dtype=float)], -1)
+        cumulative = np.zeros((len(counts), n_energy + 1))
+        np.cumsum(counts, -1, dtype=float, out=cumulative[:, 1:])
         sums = np.take_along_axis(cumulative, np.clip(stop, 0, n_energy), -1)
         sums -= np.take_along_axis(cumulative, np.clip(start, 0, n_energy), -1)
         return np.where(complete, sums, 0.0), complete

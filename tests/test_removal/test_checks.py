@@ -120,7 +120,8 @@ def test_a_window_off_the_axis_is_refused(result, window):
 def test_few_spectra_are_spread_over_all():
     labels = np.repeat([0, 1], [47, 5])
     peaks = KnownPeaks(*np.zeros((6, 52)))
-    chosen = ScannedSpectra.choose(np.arange(52.0)[:, None], peaks, labels)
+    use = np.ones(52, bool)
+    chosen = ScannedSpectra.choose(np.arange(52.0)[:, None], peaks, labels, use)
     first = chosen.counts[chosen.labels == 0, 0]
     assert (first.size, first[0], first[-1]) == (24, 0, 46)
     assert (chosen.labels == 1).sum() == 5

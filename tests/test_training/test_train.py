@@ -15,7 +15,7 @@ from hyperspy_zlpml.image.samples import draw_samples
 from hyperspy_zlpml.network.selection import TooFewReplicasError
 from hyperspy_zlpml.registration.find_regions import RegisteredImage, find_regions
 from hyperspy_zlpml.registration.register import register_peaks
-from hyperspy_zlpml.registration.variation import ClusterSpectra, cluster_spectra, shape_modes
+from hyperspy_zlpml.registration.variation import ClusterSpectra, cluster_spectra
 from hyperspy_zlpml.removal.application import channel_range, known_peaks
 from hyperspy_zlpml.removal.evaluation import RESULTS
 from hyperspy_zlpml.removal.subtract import Subtraction
@@ -161,7 +161,7 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     peaks = register_peaks(flake.samples, flake.image.detector.noise)
     regions = find_regions(peaks, 3, {})
     peaks = peaks.within(regions)
-    image = RegisteredImage(peaks, regions, shape_modes(cluster_spectra(peaks)))
+    image = RegisteredImage(peaks, regions)
     modes, variations = peaks.reference_modes, variations_of(image)
     scores = np.random.default_rng(1).standard_normal((8, len(modes) + len(variations)))
     (scaling, common), (_, own) = (
