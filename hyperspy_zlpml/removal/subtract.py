@@ -200,7 +200,7 @@ class Subtraction:
         """Match spectra, all usable."""
         self._check_channels(counts)
         spectra = self._grouped(counts, peaks)
-        matched = self._match(counts, spectra, peaks)
+        matched, spectra = self._match(counts, spectra, peaks)
         at = at_groups(self, matched, peaks)
         return Posterior(
             peaks=peaks,
@@ -306,7 +306,7 @@ class Subtraction:
         """
         self._check_channels(counts)
         counts = counts.astype(float)
-        return self._match(counts, self._grouped(counts, peaks), peaks)
+        return self._match(counts, self._grouped(counts, peaks), peaks)[0]
 
     def at_groups(self, matched, peaks):
         """Evaluate ln(ZLP per channel) in the middle of every group, its spread and its band.
@@ -621,22 +621,33 @@ class Subtraction:
         """Fit the peaks of spectra; see :func:`hyperspy_zlpml.zlp.matching.match`.
 
         Those that fit poorly may hold a spike: they are fitted once more without.
+
+        Returns
+        -------
+        matched : Match
+        spectra : GroupedSpectra
+            As they were fitted.
         """
         matched = self._match_groups(spectra, peaks)
         poor = np.flatnonzero(~(matched.reduced_chi2 < _POOR))
         if not poor.size:
-            return matched
+            return matched, spectra
         data = self._flat(counts[poor], peaks.select(poor))
         width = np.exp(self.log_fwhm.mean) / self.step
         spikes = find_spikes(data, width=width, noise=self.noise)
         spiked = spikes.any(-1)
         if not spiked.any():
-            return matched
+            return matched, spectra
         poor, some = poor[spiked], peaks.select(poor[spiked])
         data = without_spikes(data[spiked], spikes[spiked])
         sums, complete = self.groups.collect_aligned(data, some.channel.astype(int), self.n_energy)
         clean = self._with_energies(sums, complete, some)
-        return matched.with_rows(poor, self._match_groups(clean, some))
+        mended = spectra.sums.copy()
+        mended[poor] = clean.sums
+        return (
+            matched.with_rows(poor, self._match_groups(clean, some)),
+            replace(spectra, sums=mended),
+        )
 
     def _match_groups(self, spectra, peaks):
         """Fit the peaks of grouped spectra."""
