@@ -202,11 +202,17 @@ class Subtraction:
         spectra = self._grouped(counts, peaks)
         matched, spectra = self._match(counts, spectra, peaks)
         at = at_groups(self, matched, peaks)
+        credible = self._is_credible(spectra, matched, at)
+        # A spike that the match saw through is no reason to doubt it.
+        doubted = np.flatnonzero(~credible)
+        spectra, mended = self._mended(counts, spectra, peaks, rows=doubted)
+        if mended.size:
+            credible = self._is_credible(spectra, matched, at)
         return Posterior(
             peaks=peaks,
             matched=matched,
             highest=self._highest(spectra),
-            is_credible=self._is_credible(spectra, matched, at),
+            is_credible=credible,
             weighted_sum=weighted_sums(counts),
         )
 
@@ -630,24 +636,36 @@ class Subtraction:
         """
         matched = self._match_groups(spectra, peaks)
         poor = np.flatnonzero(~(matched.reduced_chi2 < _POOR))
-        if not poor.size:
-            return matched, spectra
-        data = self._flat(counts[poor], peaks.select(poor))
+        spectra, mended = self._mended(counts, spectra, peaks, rows=poor)
+        if mended.size:
+            clean = spectra.select(mended), peaks.select(mended)
+            matched = matched.with_rows(mended, self._match_groups(*clean))
+        return matched, spectra
+
+    def _mended(self, counts, spectra, peaks, rows):
+        """Bridge the spikes of some of the spectra.
+
+        Returns
+        -------
+        spectra : GroupedSpectra
+            All of them.
+        mended : ndarray of int
+            Those that held spikes.
+        """
+        if not rows.size:
+            return spectra, rows
+        data = self._flat(counts[rows], peaks.select(rows))
         width = np.exp(self.log_fwhm.mean) / self.step
         spikes = find_spikes(data, width=width, noise=self.noise)
         spiked = spikes.any(-1)
-        if not spiked.any():
-            return matched, spectra
-        poor, some = poor[spiked], peaks.select(poor[spiked])
+        mended = rows[spiked]
+        if not mended.size:
+            return spectra, mended
         data = without_spikes(data[spiked], spikes[spiked])
-        sums, complete = self.groups.collect_aligned(data, some.channel.astype(int), self.n_energy)
-        clean = self._with_energies(sums, complete, some)
-        mended = spectra.sums.copy()
-        mended[poor] = clean.sums
-        return (
-            matched.with_rows(poor, self._match_groups(clean, some)),
-            replace(spectra, sums=mended),
-        )
+        sums = spectra.sums.copy()
+        channel = peaks.channel[mended].astype(int)
+        sums[mended], _ = self.groups.collect_aligned(data, channel, self.n_energy)
+        return replace(spectra, sums=sums), mended
 
     def _match_groups(self, spectra, peaks):
         """Fit the peaks of grouped spectra."""
