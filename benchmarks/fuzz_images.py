@@ -4,8 +4,9 @@
 Each image must give a result or an error of ours that says why: an exception from inside NumPy, SciPy
 or torch is a crash, and numbers of used spectra that are not finite or far above their own counts are
 absurd. A second part spoils one spectrum of a clean image: the others must be what they are if the
-user leaves it out, or if it is not spoilt where it is used nevertheless. Beside stands what noise
-as large as its own in that one spectrum does to them: networks are trained on it, and few of them.
+user leaves it out (nothing was learnt from it, whether it has a result or not), or else if it is not
+spoilt. Beside the latter stands what noise as large as its own in that one spectrum does to them:
+networks are trained on it, and few of them.
 """
 
 import argparse
@@ -33,6 +34,8 @@ ABSURD = 2.0
 NOTHING = 0.01
 #: Other spectra may change by so many standard deviations.
 MOST = 0.1
+#: What becomes of a spoilt spectrum.
+KINDS = ("left out", "subtracted, nothing learnt from it", "learnt from")
 #: An image may take this long, seconds.
 LONGEST = 60.0
 
@@ -53,7 +56,7 @@ def main():
     changes = [change for change in changes if change is not None]
     for change, words in sorted(changes)[-5:]:
         print(f"one spoilt spectrum changes others by up to {change:.2g} std ({words})")
-    for kind in ("left out", "used"):
+    for kind in KINDS:
         show_changes(kind, [change for change, words in changes if kind in words])
     failed = sum(outcomes.values()) > outcomes["result"] + outcomes["refused"]
     return int(failed or max((change for change, _ in changes), default=0) > MOST)
@@ -155,22 +158,22 @@ def changed(seed, n_replicas=N_REPLICAS):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             got = removed_from(spoilt, image, n_replicas)
-            is_used = got.clusters.ravel()[row] >= 0
-            mask = None if is_used else left_out.reshape(image.shape)
-            right = removed_from(image.counts, image, n_replicas, mask)
+            has_result = got.clusters.ravel()[row] >= 0
+            right = removed_from(image.counts, image, n_replicas, left_out.reshape(image.shape))
             others = (right.clusters.ravel() >= 0) & ~left_out
             if not others.any():
                 return None
-            words = f"{seed}: {spoiler.__name__}, {image.shape} x {image.energy.size}, "
-            words += "used" if is_used else "left out"
-            if is_used:
-                noisy = removed_from(
-                    with_more_noise(image.counts, row, right, rng), image, n_replicas
-                )
-                words += f"; noise as large as its own in it: {change_of(noisy, right, others):.2g}"
+            change, kind = change_of(got, right, others), KINDS[int(has_result)]
+            if has_result and change > MOST:
+                right = removed_from(image.counts, image, n_replicas)
+                change, kind = change_of(got, right, others), KINDS[2]
+                noisy = with_more_noise(image.counts, row, right, rng)
+                noisy = change_of(removed_from(noisy, image, n_replicas), right, others)
+                kind += f"; noise as large as its own in it: {noisy:.2g}"
     except (ValueError, TooFewReplicasError):
         return None
-    return change_of(got, right, others), words
+    shape = " x ".join(str(int(n)) for n in (*image.shape, image.energy.size))
+    return change, f"{seed}: {spoiler.__name__}, {shape}, {kind}"
 
 
 def with_more_noise(counts, row, right, rng):

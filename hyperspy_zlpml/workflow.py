@@ -905,7 +905,7 @@ def adapt_to(ensemble, first, choice, options):
     applicability = compare(
         ensemble,
         ImageSummary(
-            log_intensity=image.log_intensity[image.usable] - adapted.log_dose,
+            log_intensity=image.log_intensity[image.teaches] - adapted.log_dose,
             log_fwhm=adapted.log_fwhm.mean,
             log_dose=adapted.log_dose,
             u_range=typical_reach_of(samples),

@@ -244,9 +244,13 @@ def cluster_image(image, cluster_by, n_clusters, random_state):
         proxy = np.asarray(cluster_by, float)
         sign = 1
         name = "map"
-    proxy = np.where(image.usable, proxy, np.nan)
-    clusters = cluster_by_thickness(proxy, n_clusters, sign, random_state=random_state)
-    return replace(clusters, proxy=name)
+    learnt = np.where(image.teaches, proxy, np.nan)
+    clusters = cluster_by_thickness(learnt, n_clusters, sign, random_state=random_state)
+    aside = image.set_aside & np.isfinite(proxy)
+    labels = clusters.labels.copy()
+    if clusters.centres.size:
+        labels[aside] = np.abs(proxy[aside, None] - clusters.centres).argmin(-1)
+    return replace(clusters, labels=labels, proxy=name)
 
 
 def check_clustering(n_clusters, cluster_by):

@@ -19,6 +19,7 @@ from hyperspy_zlpml.image.noise import looked_at, rough_noise
 from hyperspy_zlpml.image.odd_peaks import of_other_shape
 from hyperspy_zlpml.image.padding import padded_unlike_others
 from hyperspy_zlpml.image.peaks import (
+    EXCLUDED,
     MISSHAPEN,
     NO_PEAK,
     SATURATED,
@@ -36,7 +37,7 @@ from hyperspy_zlpml.image.quality import (
     unusable_message,
 )
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
-from hyperspy_zlpml.image.vacuum import ALIKE, find_vacuum
+from hyperspy_zlpml.image.vacuum import ALIKE, find_vacuum, vacuum_candidates
 from hyperspy_zlpml.statistics import Range
 
 #: Peaks narrower than this many channels (FWHM) have no shape at all.
@@ -47,6 +48,8 @@ _SAME_DISPERSION = 1e-3
 _SAME_COUNTS = Range(0.5, 2.0)
 #: Fewer channels than this fraction hold spikes.
 _MOST_SPIKES = 0.01
+#: Nothing is learnt from spectra that held spikes, unless these are more than this fraction of all.
+_MOST_SET_ASIDE = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,15 @@ class Image:
         Of all spectra, shape (n_spectra,); sums free of pedestal.
     detector : Detector
     sample_index : ndarray of int of shape (n_sample,)
-        Usable spectra whose counts were read.
+        Usable spectra whose counts were read, but for those set aside.
     sample_counts : ndarray of shape (n_sample, n_energy)
         Free of pedestal, spikes bridged.
     spiked : ndarray of int of shape (n_spiked,)
-        Rows of the sample that held spikes.
+        Usable spectra that held spikes.
     spiked_counts : ndarray of shape (n_spiked, n_energy)
         Those with their spikes, free of pedestal.
+    set_aside : ndarray of bool of shape (n_spectra,)
+        Spectra that held spikes and that nothing is learnt from: no other is moved by them.
     vacuum : ndarray of bool of shape (n_spectra,)
         Spectra that see no specimen.
     vacuum_note : str
@@ -81,6 +86,7 @@ class Image:
     sample_counts: np.ndarray
     spiked: np.ndarray
     spiked_counts: np.ndarray
+    set_aside: np.ndarray
     vacuum: np.ndarray
     vacuum_note: str = ""
 
@@ -91,14 +97,19 @@ class Image:
             return self.parameters.usable & (self.parameters.intensity > 0)
 
     @property
+    def teaches(self):
+        """Usable spectra that something is learnt from, as a boolean array."""
+        return self.usable & ~self.set_aside
+
+    @property
     def fwhm(self):
-        """Median FWHM of the usable spectra, eV."""
-        return float(np.nanmedian(self.parameters.fwhm[self.usable]))
+        """Median FWHM of the spectra that are learnt from, eV."""
+        return float(np.nanmedian(self.parameters.fwhm[self.teaches]))
 
     @property
     def end(self):
-        """Last energy of the axis, counted from the median peak of the usable spectra, eV."""
-        return float(self.energy[-1] - np.nanmedian(self.parameters.centre[self.usable]))
+        """Last energy of the axis, counted from the median peak of the spectra learnt from, eV."""
+        return float(self.energy[-1] - np.nanmedian(self.parameters.centre[self.teaches]))
 
     @property
     def log_intensity(self):
@@ -161,36 +172,42 @@ def describe_image(  # noqa: PLR0913
     sample = _Sample(parameters, index, np.asarray(counts), np.zeros(index.size, bool)).usable()
     _check_width(sample.peaks, energy)
     mended, detector = _mended(sample, energy, noise)
-    counts = mended.above(detector.pedestal)
-    check_baseline(counts, energy, detector.noise)
-    clean = _without_odd(mended, counts, energy, detector.noise)
-    if clean is not mended:
+    check_baseline(sample.above(detector.pedestal), energy, detector.noise)
+    aside = _set_aside(mended, vacuum)
+    learnt = _left_out(mended, aside, EXCLUDED)
+    if aside.any():
+        learnt, detector = _mended(learnt, energy, noise)
+    counts = learnt.above(detector.pedestal)
+    clean = _without_odd(learnt, counts, energy, detector.noise)
+    if clean is not learnt:
         detector = describe_detector(clean.counts, energy, clean.peaks, noise)
         counts = clean.above(detector.pedestal)
     index = clean.index
-    spiked = np.flatnonzero(clean.spiked)
-    as_measured = sample.counts[np.isin(sample.index, index[spiked])]
     parameters = clean.parameters.without_pedestal(detector.pedestal, energy)
     if not (parameters.intensity[index] > 0).any():
         raise NoZeroLossPeakError(
             f"no zero-loss peak found in any of {parameters.status.size} spectra: none holds counts "
             f"above the level before its peak, {detector.pedestal:.4g}."
         )
-    note = ""
-    if vacuum is None:
+    given, note = vacuum, ""
+    if given is None:
         found = find_vacuum(parameters, detector.noise, energy, index=index, counts=counts)
         vacuum, note = _settled(*found, alike_is_vacuum)
-    return Image(
+    image = Image(
         energy=energy,
         parameters=parameters,
         detector=detector,
         sample_index=index,
         sample_counts=counts,
-        spiked=spiked,
-        spiked_counts=as_measured - detector.pedestal,
+        spiked=index[clean.spiked],
+        spiked_counts=sample.counts[np.isin(sample.index, index[clean.spiked])] - detector.pedestal,
+        set_aside=np.zeros(parameters.status.size, bool),
         vacuum=vacuum & parameters.usable,
         vacuum_note=note,
     )
+    if aside.any():
+        image = _with_those_aside(image, mended, sample.counts, aside=aside, vacuum=given)
+    return image
 
 
 @dataclass(frozen=True)
@@ -269,6 +286,43 @@ def _mended(sample, energy, noise):
     return again, detector
 
 
+def _set_aside(sample, vacuum):
+    """Tell which spectra of a sample nothing is learnt from: those whose spikes were bridged.
+
+    What was bridged is a guess. Unless they are many, or all that was said to be vacuum, the others tell
+    as much without them, and are not moved by them.
+    """
+    spiked = sample.spiked
+    given = np.zeros_like(spiked) if vacuum is None else vacuum[sample.index]
+    if given.any() and spiked[given].all():
+        spiked = spiked & ~given
+    return spiked if spiked.mean() <= _MOST_SET_ASIDE else np.zeros_like(spiked)
+
+
+def _with_those_aside(image, mended, as_measured, aside, vacuum):
+    """Add the spectra that were set aside to an image: they are subtracted as the others are."""
+    detector, rows = image.detector, mended.index[aside]
+    counts = mended.above(detector.pedestal)
+    checked = _without_odd(mended, counts, image.energy, detector.noise).parameters
+    whole = checked.without_pedestal(detector.pedestal, image.energy)
+    parameters = image.parameters.with_rows(rows, whole.select(rows))
+    set_aside = image.set_aside.copy()
+    set_aside[rows] = parameters.usable[rows]
+    if vacuum is None and image.vacuum.any():
+        vacuum = vacuum_candidates(parameters, detector.noise, image.energy)
+    is_vacuum = image.vacuum.copy()
+    is_vacuum[rows] = vacuum is not None and (vacuum & parameters.usable)[rows]
+    counts = as_measured[aside][set_aside[rows]] - detector.pedestal
+    return replace(
+        image,
+        parameters=parameters,
+        spiked=np.concatenate([image.spiked, rows[set_aside[rows]]]),
+        spiked_counts=np.concatenate([image.spiked_counts, counts]),
+        set_aside=set_aside,
+        vacuum=is_vacuum,
+    )
+
+
 def _without_spikes(sample, energy, detector):
     """Bridge the spikes of a sample, and measure the peaks that held them once more."""
     width = _channels_per_fwhm(sample.peaks, energy)
@@ -280,7 +334,7 @@ def _without_spikes(sample, energy, detector):
     again = peak_parameters(counts[spiked], energy)
     rows, again = sample.index[spiked][again.usable], again.select(again.usable)
     parameters = sample.parameters.with_rows(rows, again)
-    return replace(sample, parameters=parameters, counts=counts, spiked=spiked)
+    return replace(sample, parameters=parameters, counts=counts, spiked=sample.spiked | spiked)
 
 
 def _spikes(counts, width, detector):
@@ -450,8 +504,8 @@ def in_counts_of(reference, image):
         return reference
     if not ratio:
         # Noise that electrons did not make says nothing of them.
-        ratio = float(np.nanmedian(image.parameters.intensity[image.usable]))
-        ratio /= float(np.nanmedian(reference.parameters.intensity[reference.usable]))
+        ratio = float(np.nanmedian(image.parameters.intensity[image.teaches]))
+        ratio /= float(np.nanmedian(reference.parameters.intensity[reference.teaches]))
     scaled = {
         name: ratio * getattr(reference.parameters, name)
         for name in ("intensity", "total", "scattered")

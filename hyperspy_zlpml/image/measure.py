@@ -13,7 +13,7 @@ from hyperspy_zlpml.image.channels import (
     never_finite,
     without_spikes,
 )
-from hyperspy_zlpml.image.noise import NoiseModel
+from hyperspy_zlpml.image.noise import NoiseModel, rough_noise
 from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, of_other_width
 from hyperspy_zlpml.image.peaks import (
     MISSHAPEN,
@@ -28,6 +28,8 @@ from hyperspy_zlpml.image.spectra import Spectra
 
 #: More spectra of other widths than this are not read once more.
 _MOST_READ_AGAIN = 4096
+#: Where fewer spectra than this fraction are free of spikes, channels are inspected by all.
+_FEWEST_CLEAN = 0.5
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,18 @@ def _channels_of(counts, sampled, spectra):
     if not usable.any():
         return Channels(np.zeros(spectra.energy.size, bool), 0, spectra.energy.size)
     width = np.median(sampled.fwhm[usable]) / spectra.step
-    seen = counts if usable.all() else counts[usable]
-    return inspect_channels(seen, sampled.channel[usable], width)
+    seen = np.flatnonzero(usable)
+    rows = seen[_without_rays(counts if usable.all() else counts[seen], width)]
+    whole = rows.size == len(counts)
+    return inspect_channels(counts if whole else counts[rows], sampled.channel[rows], width)
+
+
+def _without_rays(counts, width):
+    """Choose the spectra without spikes, which tell nothing of the channels of a detector; else all."""
+    counts = np.asarray(counts, float)
+    noise = rough_noise(counts, NoiseModel(gain=max(counts.max(), 1.0), readout=0.0))
+    clean = ~find_spikes(counts, width, noise).any(-1)
+    return clean if clean.mean() >= _FEWEST_CLEAN else np.ones_like(clean)
 
 
 def _without_odd(parameters, spectra):

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import median_filter, minimum_filter1d
 
 from hyperspy_zlpml.compute.blocks import join_blocks
+from hyperspy_zlpml.image.noise import rough_noise
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: Spectra of like brightness that one is compared with.
@@ -134,7 +135,8 @@ def of_other_shape(counts, energy, parameters, noise):
     deviation = _from_neighbours(level[:, None] * scale, parameters.intensity)
     odd |= _stand_out(deviation, least=_OTHER_LEVEL, sigma=error[:, None] * scale)[:, 0]
     odd &= len(counts) >= _FEWEST_TO_COMPARE
-    return _few(odd | _are_two(counts, energy, parameters, noise))
+    # The second peak itself may have been taken for noise.
+    return _few(odd | _are_two(counts, energy, parameters, rough_noise(counts, noise)))
 
 
 def _few(odd):

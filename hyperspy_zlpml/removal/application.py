@@ -414,15 +414,17 @@ class Application:
     def _lost_of_sample(self, image):
         """Find the spectra without a ZLP among those that were read, (n_spectra,)."""
         lost = np.zeros(self.peaks.usable.size, bool)
-        read = np.flatnonzero(self.peaks.usable[image.sample_index])
-        for first in range(0, read.size, _LOOKED_AT):
-            some = read[first : first + _LOOKED_AT]
-            rows = image.sample_index[some]
-            counts = image.sample_counts[some]
-            spiked = np.isin(some, image.spiked)
-            counts[spiked] = image.spiked_counts[np.isin(image.spiked, some)]
-            counts = counts + self.subtraction.pedestal
-            lost[rows] = ~self.subtraction.posterior(counts, self.peaks.select(rows)).usable
+        # Those with spikes last: the sample may hold them too, bridged.
+        for index, counts in (
+            (image.sample_index, image.sample_counts),
+            (image.spiked, image.spiked_counts),
+        ):
+            read = np.flatnonzero(self.peaks.usable[index])
+            for first in range(0, read.size, _LOOKED_AT):
+                some = read[first : first + _LOOKED_AT]
+                peaks = self.peaks.select(index[some])
+                as_measured = counts[some] + self.subtraction.pedestal
+                lost[index[some]] = ~self.subtraction.posterior(as_measured, peaks).usable
         return lost
 
     def on_all_channels(self, values):

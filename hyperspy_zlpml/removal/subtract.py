@@ -200,13 +200,19 @@ class Subtraction:
         """Match spectra, all usable."""
         self._check_channels(counts)
         spectra = self._grouped(counts, peaks)
-        matched = self._match(counts, spectra, peaks)
+        matched, spectra = self._match(counts, spectra, peaks)
         at = at_groups(self, matched, peaks)
+        credible = self._is_credible(spectra, matched, at)
+        # A spike that the match saw through is no reason to doubt it.
+        doubted = np.flatnonzero(~credible)
+        spectra, mended = self._mended(counts, spectra, peaks, rows=doubted)
+        if mended.size:
+            credible = self._is_credible(spectra, matched, at)
         return Posterior(
             peaks=peaks,
             matched=matched,
             highest=self._highest(spectra),
-            is_credible=self._is_credible(spectra, matched, at),
+            is_credible=credible,
             weighted_sum=weighted_sums(counts),
         )
 
@@ -306,7 +312,7 @@ class Subtraction:
         """
         self._check_channels(counts)
         counts = counts.astype(float)
-        return self._match(counts, self._grouped(counts, peaks), peaks)
+        return self._match(counts, self._grouped(counts, peaks), peaks)[0]
 
     def at_groups(self, matched, peaks):
         """Evaluate ln(ZLP per channel) in the middle of every group, its spread and its band.
@@ -621,22 +627,45 @@ class Subtraction:
         """Fit the peaks of spectra; see :func:`hyperspy_zlpml.zlp.matching.match`.
 
         Those that fit poorly may hold a spike: they are fitted once more without.
+
+        Returns
+        -------
+        matched : Match
+        spectra : GroupedSpectra
+            As they were fitted.
         """
         matched = self._match_groups(spectra, peaks)
         poor = np.flatnonzero(~(matched.reduced_chi2 < _POOR))
-        if not poor.size:
-            return matched
-        data = self._flat(counts[poor], peaks.select(poor))
+        spectra, mended = self._mended(counts, spectra, peaks, rows=poor)
+        if mended.size:
+            clean = spectra.select(mended), peaks.select(mended)
+            matched = matched.with_rows(mended, self._match_groups(*clean))
+        return matched, spectra
+
+    def _mended(self, counts, spectra, peaks, rows):
+        """Bridge the spikes of some of the spectra.
+
+        Returns
+        -------
+        spectra : GroupedSpectra
+            All of them.
+        mended : ndarray of int
+            Those that held spikes.
+        """
+        if not rows.size:
+            return spectra, rows
+        data = self._flat(counts[rows], peaks.select(rows))
         width = np.exp(self.log_fwhm.mean) / self.step
         spikes = find_spikes(data, width=width, noise=self.noise)
         spiked = spikes.any(-1)
-        if not spiked.any():
-            return matched
-        poor, some = poor[spiked], peaks.select(poor[spiked])
+        mended = rows[spiked]
+        if not mended.size:
+            return spectra, mended
         data = without_spikes(data[spiked], spikes[spiked])
-        sums, complete = self.groups.collect_aligned(data, some.channel.astype(int), self.n_energy)
-        clean = self._with_energies(sums, complete, some)
-        return matched.with_rows(poor, self._match_groups(clean, some))
+        sums = spectra.sums.copy()
+        channel = peaks.channel[mended].astype(int)
+        sums[mended], _ = self.groups.collect_aligned(data, channel, self.n_energy)
+        return replace(spectra, sums=sums), mended
 
     def _match_groups(self, spectra, peaks):
         """Fit the peaks of grouped spectra."""
