@@ -438,7 +438,6 @@ def predicted(signal, name, position, window=(2.0, 8.0)):
 def run_kinds(options, results):
     """Every kind of sample image with every seed; prints as it goes."""
     for kind in options.kinds:
-        seconds = []
         for seed in seeds_of(kind, options.seeds):
             scene = Scene.make(kind, seed, options.size)
             mine = Removed.make(scene, options.replicas)
@@ -446,14 +445,18 @@ def run_kinds(options, results):
             results.scores += scores
             results.verdicts.append(mine.verdict(scores))
             results.gaps.setdefault(kind, []).append(mine.in_gap())
-            seconds.append(mine.seconds)
             if not options.no_peers:
                 results.scores += others(scene)
             if kind == NO_VACUUM:
                 results.with_vacuum += with_vacuum(options, seed)
                 results.example = results.example or mine.example()
-        print(f"\n{kind}: {np.mean(seconds):.1f} s per image; {results.gap_line(kind)}")
-        show(report.kind_table(results.scores, [kind]))
+        show_kind(results, kind)
+
+
+def show_kind(results, kind):
+    """Print what was found of a kind."""
+    print(f"\n{kind}: {results.kind_line(kind)}")
+    show(report.kind_table(results.scores, [kind]))
 
 
 def seeds_of(kind, seeds):
@@ -618,6 +621,37 @@ def measured_tail(name, position):
     return tail
 
 
+def joined(directory):
+    """Join what was written below a directory and print it as the runs themselves did.
+
+    Returns
+    -------
+    Results
+    """
+    results = report.join(directory, [*data.SAMPLE_KINDS, *TROUBLES])
+    for kind in results.kinds:
+        show_kind(results, kind)
+    for table in report.tables(results):
+        if table.name not in report.PRINTED_ELSEWHERE:
+            show_titled(table)
+    return results
+
+
+def measured_now(options):
+    """Run the parts that are asked for.
+
+    Returns
+    -------
+    Results
+    """
+    results = report.Results()
+    runs = (run_kinds, run_dose, run_eelsfitter, run_measured, run_check, run_halves)
+    for part, run in zip(PARTS, runs, strict=True):
+        if part in options.parts:
+            run(options, results)
+    return results
+
+
 def show(table):
     """Print a table at once."""
     print(table.text(), flush=True)
@@ -645,6 +679,9 @@ def arguments():
     add("--eelsfitter", nargs="*", metavar="KIND", default=["ws2_like"])
     add("--eelsfitter-replicas", type=int, default=20)
     add("--output", type=Path, default=Path("benchmarks/output"))
+    add(
+        "--join", type=Path, metavar="FOLDER", help="run nothing: join the outputs of runs below it"
+    )
     add("--docs", type=Path, help="copy tables and pictures into this directory of the pages")
     return parser.parse_args()
 
@@ -656,11 +693,7 @@ def main():
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     start = time.perf_counter()
-    results = report.Results()
-    runs = (run_kinds, run_dose, run_eelsfitter, run_measured, run_check, run_halves)
-    for part, run in zip(PARTS, runs, strict=True):
-        if part in options.parts:
-            run(options, results)
+    results = measured_now(options) if options.join is None else joined(options.join)
     show_titled(report.goal_table(results))
     written = report.write(results, options.output)
     if options.docs is not None:

@@ -2,6 +2,7 @@
 """What the benchmark of accuracy found: tables, goals and pictures."""
 
 import csv
+import pickle
 import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
@@ -44,6 +45,10 @@ MOST_FALSE = 0.05
 WITHOUT_VACUUM = "no_vacuum"
 #: Kinds without vacuum in view, by the end of their names.
 NO_VACUUM_IN_VIEW = ("no_vacuum", "vibrational")
+#: File of everything that a run found, for runs to be joined.
+RESULTS = "results.pickle"
+#: Tables that are printed kind by kind, or at the end.
+PRINTED_ELSEWHERE = ("table", "goals")
 
 _OURS = "tab:red"
 _OTHER = "0.45"
@@ -219,10 +224,20 @@ class Results:
         """Kinds of sample images, in the order they were run."""
         return list(self.gaps)
 
-    def gap_line(self, kind):
-        """Signal in the gap of every image of a kind."""
+    def kind_line(self, kind):
+        """Time of an image of a kind, and signal in the gap of every one."""
         listed = ", ".join(f"{part:+.2%} ({pull:+.1f})" for part, pull in self.gaps[kind])
-        return f"in-gap signal of the ZLP (in errors): {listed}"
+        seconds = mean(select(self.scores, kind=kind, method=OURS), "seconds")
+        return f"{seconds:.1f} s per image; in-gap signal of the ZLP (in errors): {listed}"
+
+    def add(self, other):
+        """Append what another run found."""
+        for name in ("scores", "with_vacuum", "comparisons", "predicted", "verdicts", "halves"):
+            getattr(self, name).extend(getattr(other, name))
+        for kind, gaps in other.gaps.items():
+            self.gaps.setdefault(kind, []).extend(gaps)
+        self.doses.update(other.doses)
+        self.example = self.example or other.example
 
 
 @dataclass(frozen=True)
@@ -625,6 +640,7 @@ def write(results, directory):
         What the pages of the documentation show.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / RESULTS).write_bytes(pickle.dumps(results))
     write_scores(results, directory / "accuracy.csv")
     found = tables(results)
     text = "\n\n".join(table.markdown() for table in found)
@@ -633,6 +649,28 @@ def write(results, directory):
     for table, path in zip(found, paths, strict=True):
         table.write_csv(path)
     return paths, draw(results, directory)
+
+
+def join(directory, kinds):
+    """Read what several runs wrote below a directory.
+
+    Parameters
+    ----------
+    directory : Path
+    kinds : sequence of str
+        In their order; other kinds come after them.
+
+    Returns
+    -------
+    Results
+        Of all of them, seeds in the order of the names of their directories.
+    """
+    results = Results()
+    for path in sorted(directory.rglob(RESULTS)):
+        results.add(pickle.loads(path.read_bytes()))
+    order = [*(kind for kind in kinds if kind in results.gaps), *results.gaps]
+    results.gaps = {kind: results.gaps[kind] for kind in order}
+    return results
 
 
 def write_scores(results, path):

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
+from hyperspy_zlpml.registration.foot import Losses, foot_of_losses
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.registration.thickness import why_no_thickness
@@ -214,9 +215,34 @@ def separate(peaks, n_clusters, limits, latest=None, n_modes=MOST_MODES):
         regions = find_regions(peaks, n_clusters, limits, **known)
         if latest is not None and "E_I" not in limits:
             regions = replace(regions, E_I=latest(regions.E_I))
-        peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
+        peaks = replace(peaks, spill_tables=_losses_in_region_one(peaks, regions)).within(regions)
         image = RegisteredImage(peaks, regions, n_modes)
     return image
+
+
+def _losses_in_region_one(peaks, regions):
+    """Estimate the losses below ``E_I`` over the ZLP, by label: spilled there, or their foot.
+
+    Where losses go on below ``E_I`` they hold what they spill over there, which is less. Without vacuum
+    the reference, of thin spectra, holds some of their foot itself: none is taken off.
+    """
+    tables = spilled_losses(peaks, regions)
+    if not peaks.has_vacuum:
+        return tables
+    whole = peaks.without_spill()
+    losses = [_losses_of(whole, name, regions.E_I[name]) for name in tables]
+    feet = foot_of_losses(peaks.grid.u, losses)
+    return {
+        name: np.maximum(table, foot)
+        for (name, table), foot in zip(tables.items(), feet, strict=True)
+    }
+
+
+def _losses_of(peaks, name, limit):
+    """Average the losses of a cluster over its peak; the limit in eV."""
+    chosen = peaks.label == name
+    u, ratio, error = mean_ratio(peaks, chosen)
+    return Losses(limit / np.median(peaks.matched.fwhm[chosen]), u, ratio - 1, error)
 
 
 def late_limits(peaks, n_clusters, limits):

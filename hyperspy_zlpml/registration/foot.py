@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Foot of the losses: what lies below ``E_I``, too little to be noticed.
+
+``E_I`` is where losses are seen to rise. Where they begin gently (at a gap that is small, or none) some
+tenths of a per cent of the peak lie below it: they are taken for peak, and under the losses the
+whole tail of thick spectra would be higher by as much.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+#: Losses begin, behind ``E_I``, within this factor of it, ...
+_BEGIN_WITHIN = 2.5
+#: ... where they exceed so many standard errors ...
+_CERTAIN = 2.0
+#: ... in at least so many groups, ...
+_FEWEST_GROUPS = 6
+#: ... of which none counts for more standard errors: a parabola follows losses no better.
+_LARGEST_WEIGHT = 30.0
+#: Least reduced energy at which they are looked up: they are none there.
+_LEAST_ENERGY = 1e-3
+
+
+class Losses(NamedTuple):
+    """Losses of a cluster over its peak; energies in FWHM from the peak.
+
+    Attributes
+    ----------
+    limit : float
+        ``E_I``.
+    u : ndarray of shape (n,)
+        Increasing.
+    ratio, error : ndarray of shape (n,)
+        Losses over the peak, and their standard error.
+    """
+
+    limit: float
+    u: np.ndarray
+    ratio: np.ndarray
+    error: np.ndarray
+
+    @property
+    def begin(self):
+        """Tell where they are taken to begin."""
+        return (self.u > self.limit) & (self.u < _BEGIN_WITHIN * self.limit)
+
+
+def foot_of_losses(u, clusters):
+    """Continue the losses of clusters below their ``E_I``.
+
+    Those of the thickest cluster are seen to lower energies than others. A parabola on
+    double-logarithmic axes continues them over the peak; thinner clusters hold them in proportion.
+
+    Parameters
+    ----------
+    u : ndarray of shape (n_grid,)
+        Reduced energies, FWHM.
+    clusters : sequence of Losses
+        The thickest last.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_grid)
+        Losses over the peak below ``E_I``; 0 where the thickest cluster does not show how they begin.
+
+    Examples
+    --------
+    They rise like the third power of the energy, and one cluster is half as thick as the other:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.foot import Losses, foot_of_losses
+    >>> u = np.linspace(0.1, 10, 100)
+    >>> thick = Losses(limit=2.0, u=u, ratio=0.001 * u**3, error=np.full(u.size, 1e-4))
+    >>> thin = thick._replace(limit=2.5, ratio=0.5 * thick.ratio)
+    >>> foot_of_losses(np.array([0.0, 1.0, 2.25, 3.0]), [thin, thick]).round(5)
+    array([[0.    , 0.0005, 0.0057, 0.    ],
+           [0.    , 0.001 , 0.    , 0.    ]])
+    """
+    thickest = _Foot.of(clusters[-1]) if clusters else None
+    if thickest is None:
+        return np.zeros((len(clusters), u.size))
+    return np.stack(
+        [np.where(u < one.limit, thickest.share_in(one) * thickest(u), 0.0) for one in clusters]
+    )
+
+
+class _Foot(NamedTuple):
+    """Losses of the thickest cluster: a parabola up to some energy, and as measured beyond.
+
+    The parabola is of their logarithm against that of the energy in units of ``E_I``.
+    """
+
+    losses: Losses
+    parabola: np.ndarray
+
+    @classmethod
+    def of(cls, losses):
+        """Fit the parabola; None where losses do not show how they begin."""
+        certain = losses.begin & (losses.ratio > _CERTAIN * losses.error)
+        if certain.sum() < _FEWEST_GROUPS:
+            return None
+        ratio, error = losses.ratio[certain], losses.error[certain]
+        distance = np.log(losses.u[certain] / losses.limit)
+        weight = np.minimum(ratio / error, _LARGEST_WEIGHT)
+        parabola = np.polyfit(distance, np.log(ratio), 2, w=weight)
+        if parabola[0] > 0:
+            # Losses fall ever more steeply towards their onset.
+            parabola = np.append(0.0, np.polyfit(distance, np.log(ratio), 1, w=weight))
+        return cls(losses, parabola) if parabola[1] > 0 else None
+
+    def share_in(self, other):
+        """Fit the part of these losses that another cluster holds."""
+        here = np.where(other.begin, self(other.u), 0.0)
+        square = (here**2).sum()
+        return max((here * other.ratio).sum(), 0.0) / square if square > 0 else 0.0
+
+    def __call__(self, u):
+        """Look them up."""
+        losses = self.losses
+        distance = np.log(np.maximum(u, _LEAST_ENERGY) / losses.limit)
+        fitted = np.exp(np.polyval(self.parabola, np.minimum(distance, np.log(_BEGIN_WITHIN))))
+        measured = np.interp(u, losses.u, losses.ratio)
+        return np.where(distance < np.log(_BEGIN_WITHIN), fitted, measured)
