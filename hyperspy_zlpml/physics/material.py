@@ -410,11 +410,15 @@ def _sharpened(counts, losses, grid):
 
     With b the blur, what was measured is ``d = b t``, and ``t = d - (b - 1) t``. To second order ``(b - 1) t`` is
     ``(b - 1) d - (b - 1)^2 d`` (P. H. van Cittert, Z. Phys. 69, 298 (1931)); the second is small, and blurred
-    once more here, which keeps it from adding noise.
+    once more here, which keeps it from adding noise. The response is all of the zero-loss peak on the axis:
+    its far tails move a plasmon, which is broad, a quarter as far as its core does.
     """
-    n_half = min(int(losses.distance[-1] / grid.step), grid.size - 1)
+    n_half = grid.size - 1
     distance = grid.step * np.arange(-n_half, n_half + 1)
-    response = np.array([np.interp(distance, losses.distance, one) for one in losses.response])
+    rows = zip(losses.from_peak, losses.zlp, strict=True)
+    response = np.array([np.interp(distance, *row, right=0.0) for row in rows])
+    # Before the axis begins tails are taken to be as high as they are beyond the peak.
+    response = np.where(distance < losses.from_peak[:, :1], response[:, ::-1], response)
     response /= response.sum(-1, keepdims=True)
 
     def blurred(values):

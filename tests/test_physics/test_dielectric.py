@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scattering_spectra import make_losses
+from scipy.signal import fftconvolve
 
 from hyperspy_zlpml.data import ALUMINIUM, SEMICONDUCTOR
 from hyperspy_zlpml.physics import Beam, Reason
@@ -168,6 +169,35 @@ def test_the_error_of_what_is_given_is_systematic(losses):
     own = np.sqrt(found["thickness_systematic"] ** 2 - exact["thickness_systematic"] ** 2)
     assert np.allclose(own, np.abs(other["thickness"] - exact["thickness"]), rtol=1e-6)
     assert np.array_equal(found["eps1_std"], exact["eps1_std"])
+
+
+def test_the_resolution_is_that_of_the_whole_peak_on_the_axis(losses):
+    """Tails as far as the plasmon move its zero, though little of the peak is in them: the error holds it."""
+    core = losses.select([1])
+    blurred = convolved_with_halo(core)
+    was, found = found_of(core), found_of(blurred)
+    shift = found["rising"] - was["rising"]
+    assert shift < -0.005
+    more = found["rising_systematic"] - was["rising_systematic"]
+    assert more == pytest.approx(-shift, rel=0.1)
+
+
+def convolved_with_halo(losses, height=5e-4, width=3.0):
+    """Spectra as they are where a thousandth of all electrons is scattered far on their way to the camera."""
+    n_energy = losses.energy.size
+    distance = 0.1 * np.arange(-n_energy, n_energy + 1)
+    halo = height / (1 + (distance / width) ** 2)
+    halo[n_energy] += 1
+    longer = {
+        name: np.pad(getattr(losses, name), ((0, 0), (n_energy, n_energy)))
+        for name in ("counts", "zlp")
+    }
+    here = slice(n_energy, 2 * n_energy)
+    spread = {
+        name: fftconvolve(one, halo[None], mode="same", axes=-1)[:, here]
+        for name, one in longer.items()
+    }
+    return replace(losses, **spread)
 
 
 def test_reasons(losses):
