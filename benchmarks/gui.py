@@ -105,7 +105,7 @@ def report_drags(signal, result):
     canvas = axes.figure.canvas
     canvas.draw()
     browser = Browser(canvas)
-    pixel = axes.zlpml_pixels
+    (pixel,) = axes.zlpml_pixels
     begin = pixel.limits.current("E_I")
     send(canvas, "button_press_event", axes, begin)
     browser.draw()

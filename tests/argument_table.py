@@ -380,7 +380,7 @@ KINDS = {
     "indices of a pixel or None": lambda value: (
         value is None or isinstance(value, tuple) and value in ((3, 2), (-1, 2))
     ),
-    "a row": count(-3, 2),
+    "a row or None": optional(count(-3, 2)),
     "two": count(2, 2),
     "a function": callable,
 }
@@ -658,7 +658,7 @@ def _map_methods(scene):
         Called("PeakFit.plot_fit", fit.plot_fit, {"indices": "indices of a pixel or None"}),
         Called("BandGap.curve", gap.curve, {"indices": "indices of a pixel or None"}),
         Called("BandGap.plot_fit", gap.plot_fit, {"indices": "indices of a pixel or None"}),
-        Called("BandGap.plot_line", gap.plot_line, {"row": "a row"}),
+        Called("BandGap.plot_line", gap.plot_line, {"row": "a row or None", "column": "a row or None"}),
         Called("MapResult.plot", gap.plot, {"ax": "None", "title": "text or None"}),
         Called("Dielectric.plot", dielectric.plot,
                {"indices": "indices", "ax": "None", "title": "text or None"}),

@@ -10,6 +10,8 @@ import numpy as np
 class PixelsFigure:
     """Figure that shows one pixel after the other, and is scaled to each unless the user scaled it.
 
+    Several may share axes, which are then scaled to what all of them show.
+
     Parameters
     ----------
     axes : matplotlib.axes.Axes
@@ -19,13 +21,18 @@ class PixelsFigure:
     def __init__(self, axes):
         #: Figure of the axes, which may lie in a part of it.
         self.figure = axes.figure.figure
-        self._chosen = {}
-        axes.zlpml_pixels = self
+        #: All that share the axes, unless these were cleared.
+        self.sharing = getattr(axes, "zlpml_pixels", []) if axes.has_data() else []
+        self._axes, self._wanted = axes, {}
+        self._chosen = self.sharing[0]._chosen if self.sharing else {}
+        self.sharing.append(self)
+        axes.zlpml_pixels = self.sharing
 
     @property
     def is_open(self):
         """Whether the figure is still open; one that pyplot does not know is, as long as it lives."""
-        return not hasattr(self.figure, "number") or plt.fignum_exists(self.figure.number)
+        is_there = not hasattr(self.figure, "number") or plt.fignum_exists(self.figure.number)
+        return is_there and self._axes.zlpml_pixels is self.sharing
 
     def scale(self, axes, name, limits):
         """Scale an axis of the figure unless it has other limits than were set last.
@@ -37,8 +44,10 @@ class PixelsFigure:
         limits : tuple of float
         """
         axis, key = getattr(axes, f"{name}axis"), (axes, name)
+        self._wanted[key] = limits
+        low, high = zip(*(one._wanted.get(key, limits) for one in self.sharing), strict=True)
         if key not in self._chosen or np.allclose(axis.get_view_interval(), self._chosen[key]):
-            axes.set(**{f"{name}lim": limits})
+            axes.set(**{f"{name}lim": (min(low), max(high))})
             # A copy: the interval of an axis changes in place.
             self._chosen[key] = axis.get_view_interval().copy()
 

@@ -241,6 +241,21 @@ def test_curve_and_figures(found):
     (line,) = found.plot_line(4)
     assert line.lines
     assert line.get_title().endswith("band gap, row 4")
+    (line,) = found.plot_line(column=5)
+    assert line.get_title().endswith("band gap, column 5")
+    assert len(line.get_yticks()) == 5
+    plt.close("all")
+
+
+def test_the_line_of_a_part_is_what_is_left_of_it(found):
+    """A column that is left is a line; one that is left of a row by HyperSpy's rules is one, too."""
+    (column,) = found.inav[5:6].plot_line()
+    (same,) = found.plot_line(column=5)
+    (cut,) = found.inav[5].plot_line()
+    for one in (column, cut):
+        for line, other in zip(one.lines, same.lines, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), other.get_ydata())
+        assert one.get_ylabel() == same.get_ylabel()
     plt.close("all")
 
 
@@ -301,6 +316,10 @@ def test_refused_places(found):
         found.plot_fit((1,))
     with pytest.raises(ValueError, match="row: expected an integer from 0 to 4"):
         found.plot_line(5)
+    with pytest.raises(ValueError, match="column: expected an integer from 0 to 5"):
+        found.plot_line(column=6)
+    with pytest.raises(ValueError, match="column: expected none for a line scan, or beside a row"):
+        found.plot_line(0, 0)
 
 
 def test_one_spectrum_has_no_neighbours():

@@ -149,6 +149,73 @@ def test_spectra_in_one_figure_follow_their_own_navigators():
     assert places[0].lines[-1].get_color() == "k"
 
 
+def test_spectra_in_one_place_all_follow_and_all_are_in_view():
+    one, other = spectra(), spectra() + 10
+    ax = plt.subplots()[1]
+    for found, name in ((one, "one"), (other, "other")):
+        found.plot(ax=ax, title=name)
+    one.value.axes_manager.indices = (2, 1)
+    other.value.axes_manager.indices = (1, 0)
+    assert ax.get_title() == "one (2, 1); other (1, 0)"
+    assert {line.get_ydata()[0] for line in ax.lines if len(line.get_ydata()) == 10} == {5.0, 11.0}
+    low, high = ax.get_ylim()
+    assert low < 5.0
+    assert high > 11.0
+    ax.set_ylim(-1.0, 20.0)
+    one.value.axes_manager.indices = (0, 0)
+    assert ax.get_ylim() == (-1.0, 20.0)
+    ax.clear()
+    other.plot(ax=ax)
+    assert ax.get_ylim()[0] > 10.0
+    for found, n_followers in ((one, 0), (other, 1)):
+        found.value.axes_manager.indices = (1, 1)
+        assert len(found.value.axes_manager.events.indices_changed.connected) == n_followers
+
+
+def test_spectra_without_numbers_say_so_and_are_not_shown_first():
+    found = spectra()
+    found.value.data[0, 0] = np.nan
+    (axes,) = found.plot()
+    assert axes.get_title() == "(0, 1)"
+    found.value.axes_manager.indices = (1, 0)
+    found.value.axes_manager.indices = (0, 0)
+    assert axes.get_title() == "(0, 0) no number"
+
+
+def test_long_titles_are_broken():
+    title = "EELS of a flake of WS2 recorded on Monday at 60 kV, aligned band gap"
+    lines = measured().plot(title=title)[0].get_title().splitlines()
+    assert " ".join(lines) == title
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (5,)])
+def test_numbers_of_colours_and_axes_are_whole(shape):
+    """Not what is to be added to a number at the end of the axis."""
+    gap = measured(shape, 1234.5)
+    gap.value.data.flat[0] += 1e-3
+    axes = plot_maps({"gap": gap})
+    axes[0].figure.canvas.draw()
+    named = axes[0].images[0].colorbar.ax.yaxis if len(shape) == 2 else axes[0].yaxis
+    assert not named.get_major_formatter().get_offset()
+    assert any(text.get_text().startswith("1234.5") for text in named.get_ticklabels())
+
+
+def test_colours_of_one_number_lie_about_it():
+    low, high = plot_maps({"gap": measured(value=0.002)})[0].images[0].get_clim()
+    assert 0.001 < low < 0.002 < high < 0.003
+
+
+def test_a_few_pixels_that_hold_do_not_choose_the_colours():
+    gap = measured((12, 12))
+    gap.value.data[:] = np.linspace(1.0, 2.0, 144).reshape(12, 12)
+    codes = reasons((12, 12), RETARDED=slice(None))
+    codes.data[0, :2] = Reason.NONE
+    low, high = plot_maps({"gap": gap}, codes)[0].images[0].get_clim()
+    assert low == pytest.approx(1.0, abs=0.02)
+    assert high == pytest.approx(2.0, abs=0.02)
+
+
 def test_colours_are_not_stretched_by_pixels_that_do_not_hold():
     gap = measured()
     gap.value.data[:] = np.linspace(1.0, 2.0, 12).reshape(3, 4)
@@ -187,6 +254,7 @@ def test_exact_numbers_change_errors_as_they_should(make):
         (5 - found, -1, 5),
         (found - 5, 1, -5),
         (-found, -1, 0),
+        (np.array(2.0) * found - np.float32(1), 2, -1),
         ((2 * found + 1) / 2, 1, 0.5),
     ):
         expected = factor * value + shift, abs(factor) * std, abs(factor) * systematic
@@ -202,15 +270,19 @@ def test_a_multiple_is_no_quantity_of_those_units():
     assert gap.value.metadata.Signal.quantity == "Energy (eV)"
 
 
+def test_the_variance_of_a_multiple_is_called_one():
+    gap = measured()
+    gap.value.metadata.General.title = "band gap"
+    variance = (gap * 1000).value.get_noise_variance()
+    assert variance.metadata.General.title == "variance of band gap"
+
+
 @pytest.mark.parametrize(
     "combine",
     [
         lambda gap: gap * gap,
         lambda gap: gap - gap.value,
         lambda gap: gap.value / gap,
-        lambda gap: np.ones((3, 4)) * gap,
-        lambda gap: gap + np.nan,
-        lambda gap: gap * True,
     ],
 )
 def test_quantities_of_one_image_are_not_combined(combine):
@@ -218,8 +290,17 @@ def test_quantities_of_one_image_are_not_combined(combine):
         combine(measured())
 
 
+def test_what_is_no_exact_number_is_refused_with_a_way_out():
+    for array in (np.ones((3, 4)), np.ones(2)):
+        with pytest.raises(TypeError, match=r"exact number, got .*array.* m.std.data \* abs\(a\)"):
+            array * measured()
+    for number in (np.nan, True, "2", 1j):
+        with pytest.raises(TypeError, match=r"expected an exact number, got [^.]*\.$"):
+            measured() + number
+
+
 def test_other_functions_are_told_how():
-    for combine in (lambda gap: 1 / gap, lambda gap: gap**2, np.sqrt):
+    for combine in (lambda gap: 1 / gap, lambda gap: gap**2, np.sqrt, np.mean):
         with pytest.raises(TypeError, match="Measured: expected sums with exact numbers"):
             combine(measured())
     with pytest.raises(ValueError, match="Measured: expected a number other than 0"):
@@ -334,7 +415,7 @@ def test_colours_of_errors_span_those_that_hold():
     assert 5.0 <= limit < 6.0
     gap.std.data[1:] = 0.4  # none holds: those that are to be read with care tell, still
     codes = reasons(NOT_SIGNIFICANT=0, RETARDED=slice(1, None))
-    assert 20.0 <= plot_maps({"gap": gap}, codes)[1].images[0].get_clim()[1] < 21.0
+    assert 20.0 <= plot_maps({"gap": gap}, codes)[1].images[0].get_clim()[1] < 23.0
 
 
 def test_both_maps_are_hatched_and_the_legend_has_a_colour_of_the_map():

@@ -193,6 +193,7 @@ def test_another_removal_of_the_same_shape_is_refused(sample, results, removal, 
         ("whole", shifted),
         ("whole", other),
         ("thickness", other),
+        ("thickness", shifted),
     ):
         with pytest.raises(ValueError, match="removal: .*, got another of the same shape"):
             load_maps(tmp_path / name, removal=one)
@@ -556,6 +557,22 @@ def test_several_results_are_told_of_and_plotted_together(several):
     plt.close("all")
 
 
+def test_several_results_are_a_mapping(several):
+    assert list(several) == ["band_gap", "fit_peaks", "thickness"]
+    assert len(several) == 3
+    assert several["thickness"] is several.thickness
+    assert "temperature" not in several
+    assert dict(several)["band_gap"] is several.band_gap
+    with pytest.raises(KeyError, match="temperature"):
+        several["temperature"]
+
+
+def test_names_ask_for_the_defaults(removal):
+    found = removal.maps("thickness", "temperature", **QUIET)
+    assert list(found) == ["temperature", "thickness"]
+    assert_same(found.thickness, removal.thickness(**QUIET))
+
+
 def test_several_results_come_back(several, removal, tmp_path):
     several.save(tmp_path / "maps")
     again = load_maps(tmp_path / "maps", removal=removal)
@@ -608,6 +625,21 @@ def test_a_multiple_is_an_argument_of_none(removal, results):
 def test_what_is_refused_of_several(removal, methods, message):
     with pytest.raises(ValueError, match=message):
         removal.maps(**methods)
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (("integrate",), "integrate: expected one of band_gap"),
+        (({"thickness": {}},), "names: expected text, got {'thickness': {}}"),
+        (("retardation",), "retardation: expected none among"),
+        (("fit_peaks",), "fit_peaks: expected a dict that holds peaks"),
+        (("thickness", "temperature"), "thickness: expected by its name, or with its arguments"),
+    ],
+)
+def test_what_is_no_name_is_refused(removal, names, message):
+    with pytest.raises(ValueError, match=message):
+        removal.maps(*names, thickness={})
 
 
 # --- reasons --------------------------------------------------------------------------------------

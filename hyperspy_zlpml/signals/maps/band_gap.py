@@ -457,13 +457,15 @@ class BandGap(MapResult):
         indices, place = self._pixel(indices)
         return plot_fit(self, place, indices)
 
-    def plot_line(self, row=0):
+    def plot_line(self, row=None, column=None):
         """Plot the losses along a line one above the other, each with its gap.
 
         Parameters
         ----------
-        row : int
-            Row (y) of an image; a line scan has one.
+        row : int, optional
+            Row (y) of an image; by default its first, or its column where it has no other.
+        column : int, optional
+            Column (x) of an image instead.
 
         Returns
         -------
@@ -472,7 +474,7 @@ class BandGap(MapResult):
         Raises
         ------
         ValueError
-            If the data are neither an image nor a line scan, or have no such row.
+            If the data are neither an image nor a line scan, have no such row or column, or both are given.
         """
         from hyperspy_zlpml.signals.maps.gap_figures import plot_line
 
@@ -481,8 +483,16 @@ class BandGap(MapResult):
             raise ValueError(
                 f"plot_line: expected an image or a line scan, got {len(shape)} navigation axes."
             )
+        if column is not None and (row is not None or len(shape) == 1):
+            arguments.refuse(column, "column", "none for a line scan, or beside a row")
         rows = np.arange(np.prod(shape, dtype=int)).reshape(-1, shape[-1])
-        return plot_line(self, rows[arguments.count(row, "row", 0, len(rows) - 1)])
+        if column is None and row is None and rows.shape[1] == 1 < len(rows):
+            column = 0
+        if column is not None:
+            column = arguments.count(column, "column", 0, shape[-1] - 1)
+            return plot_line(self, rows[:, column], axis=1, name=f"column {column}")
+        row = 0 if row is None else arguments.count(row, "row", 0, len(rows) - 1)
+        return plot_line(self, rows[row], axis=0, name=f"row {row}" if len(shape) == 2 else "")
 
 
 def _energies(removal, found):

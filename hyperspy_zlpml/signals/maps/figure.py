@@ -2,6 +2,7 @@
 """Draw maps with their errors beside: images, profiles along a line, or a single number."""
 
 from copy import copy
+from textwrap import fill
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import ScalarFormatter
 from matplotlib.widgets import Slider
 
 from hyperspy_zlpml import arguments
@@ -22,6 +24,12 @@ _NOTHING = "0.85"
 _ROUNDING = 1e-9
 #: Percentiles of the numbers that the colours span.
 _SHOWN = (1, 99)
+#: Pixels that hold which are enough to tell what the colours span, or half of those with a number.
+_ENOUGH = 10
+#: Part of a number, on both sides of it, that colours span where there is no other.
+_AROUND = 0.1
+#: Letters of a title in a line: those that are as wide as a map.
+_TITLE_LETTERS = 50
 #: Largest relative error that the colours of errors span, per cent.
 _LARGEST_ERROR = 100.0
 #: Colours of maps, and lines with error bars.
@@ -223,7 +231,7 @@ class _Row:
         )
         self._numbers, self._pictures = [], []
         for axes, (numbers, limits, label, name, style) in zip(row, drawn, strict=False):
-            axes.set_title(name, fontsize=9)
+            write_title(axes, name)
             self._numbers.append(numbers)
             self._pictures.append(
                 _new_image(axes, self._signal, numbers, limits=limits, style=style)
@@ -273,13 +281,14 @@ def _hatched(signal, is_there, style):
 
 
 def _to_span(values, codes):
-    """Choose the pixels that the colours span: those that hold, else those that tell anything."""
+    """Choose the pixels that the colours span: those that hold, where few do those that tell anything."""
     known = np.isfinite(values)
-    if codes is not None:
-        for chosen in (codes == Reason.NONE, codes != Reason.NOT_SIGNIFICANT):
-            if (known & chosen).any():
-                return known & chosen
-    return known
+    if codes is None:
+        return known
+    holds, tells = known & (codes == Reason.NONE), known & (codes != Reason.NOT_SIGNIFICANT)
+    if holds.any() and holds.sum() >= min(_ENOUGH, 0.5 * tells.sum()):
+        return holds
+    return tells if tells.any() else known
 
 
 def _span_of(values, codes):
@@ -316,7 +325,9 @@ def _explain_colours(picture, numbers, label):
         _say_no_number(axes)
         return
     low, high = known.min() < picture.norm.vmin, known.max() > picture.norm.vmax
-    axes.figure.colorbar(picture, ax=axes, label=label, shrink=0.85, extend=_ENDS[low, high])
+    extend = _ENDS[low, high]
+    bar = axes.figure.colorbar(picture, ax=axes, label=label, shrink=0.85, extend=extend)
+    write_whole_numbers(bar.long_axis)
 
 
 def _say_no_number(axes):
@@ -341,7 +352,8 @@ def _draw_profile(axes, measured, codes, look):
     axes.errorbar(places, values, yerr=np.atleast_1d(measured.error), **_BARS | look.style)
     axes.set_ylabel(signal.metadata.get_item("Signal.quantity", ""))
     axes.set_xlabel(label_of(along[0]) if along else "")
-    axes.set_title(title_of(signal) if look.title is None else look.title, fontsize=9)
+    write_title(axes, title_of(signal) if look.title is None else look.title)
+    write_whole_numbers(axes.yaxis)
     if not along:
         axes.set_xticks([])
     if not np.isfinite(values).any():
@@ -363,8 +375,31 @@ def _range_of(values):
     if not known.size:
         return 0.0, 1.0
     low, high = np.percentile(known, _SHOWN)
-    is_one = high - low <= _ROUNDING * max(abs(low), abs(high))
-    return (low - 0.5, high + 0.5) if is_one else (low, high)
+    size = max(abs(low), abs(high))
+    around = (_AROUND * size or 1.0) if high - low <= _ROUNDING * size else 0.0
+    return low - around, high + around
+
+
+def write_title(axes, title):
+    """Write the title of maps and spectra in as many lines as it needs.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    title : str
+    """
+    axes.set_title(fill(title, _TITLE_LETTERS), fontsize=9)
+
+
+def write_whole_numbers(axis):
+    """Write the numbers along an axis whole, not as what is to be added to one at its end.
+
+    Parameters
+    ----------
+    axis : matplotlib.axis.Axis
+    """
+    if isinstance(axis.get_major_formatter(), ScalarFormatter):
+        axis.get_major_formatter().set_useOffset(False)
 
 
 def edges_of(axis):

@@ -6,7 +6,7 @@ import numpy as np
 
 from hyperspy_zlpml.physics.bins import binned
 from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.signals.maps.figure import label_of
+from hyperspy_zlpml.signals.maps.figure import label_of, write_title
 from hyperspy_zlpml.signals.maps.words import title_of
 
 #: Colour of what is left of a spectrum.
@@ -118,7 +118,7 @@ def _draw_gap(axes, gap, factor):
         axes.axvline(end / factor, color="0.5", lw=0.8, ls=":")
 
 
-def plot_line(found, places):
+def plot_line(found, places, axis, name):
     """Plot spectra one above the other, each with its gap, at its place along the line.
 
     Parameters
@@ -126,6 +126,10 @@ def plot_line(found, places):
     found : BandGap
     places : ndarray of int
         Numbers of the spectra along a line.
+    axis : int
+        Navigation axis of the line.
+    name : str
+        Of the line, for the title.
 
     Returns
     -------
@@ -137,12 +141,11 @@ def plot_line(found, places):
     for level, position in enumerate(number[known]):
         _draw_at(axes, found, places[position], level * _APART)
     manager = found._removal._like.axes_manager
-    along = manager.navigation_axes[0]
+    along = manager.navigation_axes[axis]
     axes.set_yticks(
         _APART * np.arange(known.sum()), [f"{x:.4g}" for x in along.axis[number[known]]], fontsize=8
     )
-    row = f", row {places[0] // places.size}" if manager.navigation_dimension > 1 else ""
-    axes.set_title(f"{title_of(found.gap.value)}{row}", fontsize=9)
+    write_title(axes, ", ".join(filter(None, (title_of(found.gap.value), name))))
     units = manager.signal_axes[0].units
     axes.set(xlabel=f"Energy from the peak ({units})", ylabel=label_of(along))
     return list(figure.axes)

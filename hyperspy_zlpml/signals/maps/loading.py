@@ -3,6 +3,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.band_gap import GapSettings
 from hyperspy_zlpml.physics.kinematics import Beam
@@ -42,6 +44,8 @@ _KNOWN = (
     Together,
     Zero,
 )
+#: Numbers of the record of a removal that are others for other data, limits or settings.
+_TOLD_BY = ("E_I_eV", "E_II_eV", "gain_limit_eV", "noise_gain", "pedestal", "distance")
 
 
 def load_maps(directory, removal=None, lazy=False):
@@ -56,8 +60,8 @@ def load_maps(directory, removal=None, lazy=False):
     directory : str or Path
     removal : ZLPRemoval, optional
         The one that the maps are of: what is drawn anew from spectra needs it, ``curve`` and
-        ``plot_line`` of band gaps, ``plot_fit`` of these and of peaks. Its ensemble is compared, and of these results its
-        peaks, clusters and limits, too, unless they were saved without it.
+        ``plot_line`` of band gaps, ``plot_fit`` of these and of peaks. Its ensemble, limits and noise are compared, and of
+        these results its peaks, too, unless they were saved without it.
     lazy : bool
         Whether spectra, as dielectric functions, are left in their files until they are needed; maps are read.
 
@@ -110,15 +114,26 @@ def load_maps(directory, removal=None, lazy=False):
     return found._of(removal)
 
 
+def _is_alike(metadata, record):
+    """Tell whether a map has the record of a removal, as far as numbers tell removals apart."""
+    pairs = [(metadata.get_item(f"ZLP_ML.{name}", np.nan), record[name]) for name in _TOLD_BY]
+    sha256 = metadata.get_item("ZLP_ML.ensemble.sha256")
+    return sha256 == record["ensemble"]["sha256"] and all(_is_close(*pair) for pair in pairs)
+
+
+def _is_close(one, other):
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    return one.shape == other.shape and np.allclose(one, other, equal_nan=True)
+
+
 def _check_removal(removed, first, of):
-    """Raise ValueError unless a map is of a removal, as far as its shape, ensemble and fingerprint tell."""
+    """Raise ValueError unless a map is of a removal, as far as its shape, record and fingerprint tell."""
     shape = first.data.shape
     if shape != (removed.shape[:-1] or (1,)):
         raise ValueError(
             f"removal: expected the one that the maps are of, {shape}, got one of {removed.shape[:-1]}."
         )
-    is_other = first.metadata.get_item("ZLP_ML.ensemble.sha256") != removed.ensemble.fingerprint
-    if is_other or of not in (None, fingerprint_of(removed)):
+    if not _is_alike(first.metadata, removed.record) or of not in (None, fingerprint_of(removed)):
         raise ValueError(
             "removal: expected the one that the maps are of, got another of the same shape: of other data, "
             "limits or ensemble."

@@ -124,7 +124,9 @@ class Measured:
         -------
         Measured
         """
-        value.set_noise_variance(std**2)
+        variance = std**2
+        variance.metadata.General.title = f"variance of {title_of(value)}"
+        value.set_noise_variance(variance)
         return cls(value, std, systematic)
 
     @property
@@ -179,10 +181,12 @@ class Measured:
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if ufunc not in _ARITHMETIC:
             raise TypeError(_CURVED)
-        numbers = [one.item() if isinstance(one, np.generic) else one for one in inputs]
-        for array in (one for one in numbers if isinstance(one, np.ndarray)):
-            raise TypeError(_COMBINED.format(arguments.got(array)))
-        return _ARITHMETIC[ufunc](*numbers)
+        # Of arrays of one number, too; others are refused, and by name.
+        one, other = (_exact(one) if isinstance(one, _NUMPY) else one for one in inputs)
+        return _ARITHMETIC[ufunc](one, other)
+
+    def __array_function__(self, function, types, args, kwargs):
+        raise TypeError(_CURVED)
 
     def _linear(self, factor, shift):
         """Multiply by an exact number, and add one; the quantity says by what it was multiplied."""
@@ -265,6 +269,8 @@ class Measured:
         return f"<Measured, {title_of(self.value)}: {self.summary}>"
 
 
+#: Numbers of NumPy.
+_NUMPY = (np.generic, np.ndarray)
 #: Arithmetic with numbers of NumPy, which come as its functions.
 _ARITHMETIC = {
     np.add: operator.add,
@@ -272,9 +278,16 @@ _ARITHMETIC = {
     np.multiply: operator.mul,
     np.divide: operator.truediv,
 }
+#: What is expected, and got.
+_EXPECTED = "Measured: expected an exact number, got {}."
+#: What to do where there is one for each pixel, which may be a quantity whose errors were left.
+_ONE_EACH = (
+    "Where its numbers are exact, change value and errors by themselves: m.value.data * a, m.std.data * abs(a), "
+    "m.systematic.data * abs(a)."
+)
 #: What to do where errors cannot be told from those of both.
 _COMBINED = (
-    "Measured: expected an exact number, got {}. Two quantities of one image have errors of the same zero-loss peaks, and "
+    "Two quantities of one image have errors of the same zero-loss peaks, and "
     "std does not tell how much of these cancels. Take the numbers alone (a.value / b.value): the relative error of a "
     "ratio, or a product, lies between the difference and the sum of both relative errors. Or compute both in one function "
     "of the spectra, r.removed.map_losses(function, width), with the errors they share: docs, Physics, A quantity of your own."
@@ -288,9 +301,11 @@ _CURVED = (
 
 def _exact(number):
     """Take an exact number; TypeError for anything else, a quantity with errors among it."""
-    if not arguments.is_number(number):
-        raise TypeError(_COMBINED.format(arguments.got(number)))
-    return float(number)
+    if arguments.is_number(number):
+        return float(number)
+    way_out = {np.ndarray: f"{_ONE_EACH} {_COMBINED}", Measured: _COMBINED, BaseSignal: _COMBINED}
+    ways = [words for kind, words in way_out.items() if isinstance(number, kind)]
+    raise TypeError(" ".join([_EXPECTED.format(arguments.got(number)), *ways]))
 
 
 def reason_map(removal, reasons, title):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Maps of several methods in one pass, and what is found by all of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from hyperspy_zlpml import arguments
@@ -10,8 +11,10 @@ from hyperspy_zlpml.signals.preferences import wants_progressbar
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Maps(MapGroup):
-    """Results of several methods, from :meth:`~hyperspy_zlpml.ZLPRemoval.maps`.
+class Maps(MapGroup, Mapping):
+    """Results of several methods by their names, from :meth:`~hyperspy_zlpml.ZLPRemoval.maps`: a mapping.
+
+    ``found["band_gap"]`` is ``found.band_gap``; it holds those that were asked for.
 
     Attributes
     ----------
@@ -20,7 +23,7 @@ class Maps(MapGroup):
     fit_peaks : PeakFit, PeakFits or None
     temperature : Temperature or None
     thickness : Thickness or None
-        Of the methods that were asked for.
+        None where it was not asked for.
     """
 
     band_gap: MapResult | None = None
@@ -28,6 +31,15 @@ class Maps(MapGroup):
     fit_peaks: MapResult | MapGroup | None = None
     temperature: MapResult | None = None
     thickness: MapResult | None = None
+
+    def __getitem__(self, name):
+        return self._members()[name]
+
+    def __iter__(self):
+        return iter(self._members())
+
+    def __len__(self):
+        return len(self._members())
 
 
 #: Methods that may share a pass.
@@ -55,7 +67,7 @@ class MapMethods:
         wanted = wants_progressbar(show_progressbar)
         return carry_out(self, {"one": plan}, wanted)["one"]
 
-    def maps(self, *, show_progressbar=None, **methods):
+    def maps(self, *names, show_progressbar=None, **methods):
         """Make the maps of several methods in one pass over the data.
 
         What all methods need of a spectrum, the zero-loss peak and all ways in which it may be wrong,
@@ -63,22 +75,24 @@ class MapMethods:
 
         Parameters
         ----------
+        *names : str
+            Methods that are wanted with their defaults.
         show_progressbar : bool, optional
             Default from HyperSpy's preferences.
         **methods : dict
             Arguments of ``band_gap``, ``dielectric_function``, ``fit_peaks``, ``temperature`` and
-            ``thickness``, of those that are wanted; ``{}`` for the defaults.
+            ``thickness``, of those that are wanted.
 
         Returns
         -------
         Maps
-            Its attributes are the results, by the names of the methods.
+            Its attributes and items are the results, by the names of the methods.
 
         Raises
         ------
         ValueError
-            If there is no such method, arguments are no dict, or any of them is wrong, before any
-            work is done.
+            If there is no such method, it is named twice, arguments are no dict, or any of them is wrong,
+            before any work is done.
 
         Notes
         -----
@@ -98,6 +112,7 @@ class MapMethods:
         <BaseSignal, title: WS2-like flake thickness by density, dimensions: (4, 4|)>
         """
         show_progressbar = wants_progressbar(show_progressbar)
+        methods = _by_default(names, methods) | methods
         if not methods:
             arguments.refuse(methods, "methods", f"some of {', '.join(METHODS)}")
         for name, given in methods.items():
@@ -105,6 +120,15 @@ class MapMethods:
         planning = _Planning(self)
         plans = {name: getattr(type(self), name)(planning, **methods[name]) for name in methods}
         return Maps(**carry_out(self, plans, show_progressbar))
+
+
+def _by_default(names, methods):
+    """Take methods that are wanted with their defaults; ValueError where one is named otherwise, too."""
+    for name in names:
+        arguments.text(name, "names")
+        if name in methods:
+            raise ValueError(f"{name}: expected by its name, or with its arguments, got both.")
+    return {name: {} for name in names}
 
 
 def _check_method(name, given):

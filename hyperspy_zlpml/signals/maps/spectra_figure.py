@@ -7,7 +7,7 @@ import numpy as np
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.signals.following import Follower, PixelsFigure
-from hyperspy_zlpml.signals.maps.figure import given_axes
+from hyperspy_zlpml.signals.maps.figure import given_axes, write_title
 from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.statistics import Range
 
@@ -58,7 +58,8 @@ def plot_spectra(  # noqa: PLR0913
         One more signal whose navigator moves the figure, and says where it begins; default the first
         of the spectra.
     known : ndarray of bool of the navigation shape, optional
-        Where there is an answer, to begin with one.
+        Where there is an answer, to begin with one; default where the first of the spectra have
+        numbers.
     describe : callable, optional
         Called with navigation indices; returns a title, and the Range of energies that is shown: its
         numbers decide the scale, and a dotted line marks where it begins.
@@ -85,7 +86,7 @@ def plot_spectra(  # noqa: PLR0913
     shape = navigator.axes_manager._navigation_shape_in_array
     follows = indices is None
     if follows:
-        indices = pixel_shown(navigator, np.ones(shape, bool) if known is None else known)
+        indices = pixel_shown(navigator, _with_numbers(signals[0]) if known is None else known)
     place, (ax,) = place_of(indices, shape)[::-1], given_axes(ax, (1,)) or [None]
     figure = SpectraFigure(shown, place, describe or _place_alone, ax=ax, title=title, style=style)
     if follows:
@@ -94,6 +95,12 @@ def plot_spectra(  # noqa: PLR0913
             follower.watch(signal.axes_manager)
         follower.follow(figure)
     return [figure.axes]
+
+
+def _with_numbers(signal):
+    """Find the pixels with numbers; all of lazy spectra, which are not computed for that."""
+    data = signal.data
+    return np.ones(data.shape[:-1], bool) if signal._lazy else np.isfinite(data).any(-1)
 
 
 def _place_alone(indices):
@@ -151,7 +158,12 @@ class SpectraFigure(PixelsFigure):
         self.scale(self.axes, "x", (energy[0], min(energy[-1], last)))
         self.scale(self.axes, "y", _limits(np.concatenate([one[within] for one in values])))
         self._from.set(xdata=[first, first], visible=bool(np.isfinite(first)))
-        self.axes.set_title(f"{self._title} {title}".strip(), fontsize=9)
+        has_numbers = np.isfinite(values).any()
+        self._words = " ".join(
+            filter(None, (self._title, title, "" if has_numbers else "no number"))
+        )
+        words = dict.fromkeys(one._words for one in self.sharing)
+        write_title(self.axes, "; ".join(filter(None, words)))
         self.figure.canvas.draw_idle()
 
     def _draw(self, name, place):
