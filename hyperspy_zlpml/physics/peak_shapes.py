@@ -18,6 +18,8 @@ FWHM_OVER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 _NODES, _REACH = 400, 60.0
 #: Highest order of a background: more of them follow any peak.
 _HIGHEST_ORDER = 4
+#: Widths of peaks in units of their energy: wider ones are half as high where nothing is lost.
+_WIDEST = 2.0
 
 
 def gaussian(energy, position, width):
@@ -146,6 +148,9 @@ class _Peak:
     def __post_init__(self):
         arguments.positive(self.energy, "energy")
         arguments.positive(self.width, "width")
+        if self.width >= _WIDEST * self.energy:
+            allowed = f"less than {_WIDEST:g} times the energy, {_WIDEST * self.energy:g}"
+            arguments.refuse(self.width, "width", f"{allowed}: a wider peak reaches to the zero loss")
         for name, side in (("left", -1), ("right", 1)):
             end = getattr(self, name)
             if end is not None and not side * (arguments.number(end, name) - self.energy) > 0:

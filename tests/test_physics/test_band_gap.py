@@ -174,6 +174,14 @@ def test_chi2_is_never_negative():
     assert (short.reduced_chi2 >= 0).all()
 
 
+def test_chi2_of_noise_is_one_and_seldom_a_misfit():
+    """What an onset of the shapes that are tried leaves is noise: its mean is that of what was not fitted."""
+    losses = make_losses(spectrum(), noise=60.0, n=60)
+    gap = found(losses, 0.5)
+    assert gap.reduced_chi2.mean() == pytest.approx(1.0, abs=0.1)
+    assert (gap.reason == Reason.MISFIT).mean() < 0.05
+
+
 def test_the_curve_goes_through_the_data():
     losses = make_losses(spectrum(), noise=20.0)
     numbers = band_gaps(losses, GapSettings(exponents=(0.5,)))[0]

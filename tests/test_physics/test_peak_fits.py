@@ -542,6 +542,8 @@ def test_pooled_spectra_know_their_peak_better_but_not_what_they_share(is_shared
         (lambda: Exciton(2.0, 0.2, background=7), "background: expected an integer from 0 to 4"),
         (lambda: Exciton(2.0, 0.2, shape="voigt"), "shape: expected one of"),
         (lambda: Plasmon("15", 3.0), "energy: expected a positive number"),
+        (lambda: Plasmon(22.0, 50.0), "width: expected less than 2 times the energy, 44"),
+        (lambda: Exciton(0.1, 0.2), "width: expected less than 2 times the energy, 0.2"),
     ],
 )
 def test_wrong_peaks_are_refused(make, message):

@@ -303,6 +303,7 @@ def test_maps_are_saved_with_their_errors(fits, tmp_path):
         ({"peaks": [EXCITON, 5.0]}, "peaks: expected a Plasmon, an Exciton"),
         ({"peaks": PowerLaw()}, "peaks: expected a Plasmon, an Exciton"),
         ({"peaks": Exciton(90.0, 1.0)}, "peaks: expected energies on the axis"),
+        ({"peaks": [EXCITON, PLASMON, EXCITON]}, "peaks: expected every peak at an energy of its"),
         ({"peaks": EXCITON, "threshold": -1}, "threshold: expected a number from 0"),
         ({"peaks": EXCITON, "pool": 1}, "pool: expected an integer from 2 to 64"),
         (

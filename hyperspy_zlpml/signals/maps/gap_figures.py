@@ -81,9 +81,11 @@ def _title(found, place, indices):
     """Say what was found at a pixel, or why nothing was."""
     name = f"({', '.join(map(str, indices))}) " if indices else ""
     reason = Reason(int(np.ravel(found.reason.data)[place]))
-    gap, error = (float(np.ravel(one)[place]) for one in (found.gap.value.data, found.gap.error))
+    maps = (found.lower, found.gap.value, found.upper)
+    lower, gap, upper = (float(np.ravel(one.data)[place]) for one in maps)
     units = found._removal._like.axes_manager.signal_axes[0].units
-    number = f"gap {gap:.4g} +- {error:.2g} {units}" if np.isfinite(gap) else "no gap"
+    ends = f"+{upper - gap:.2g} -{gap - lower:.2g} {units} (68 %)"
+    number = f"gap {gap:.4g} {ends}" if np.isfinite(gap) else "no gap"
     return f"{name}{number}" + (f"\n{reason.text}" if reason else "")
 
 

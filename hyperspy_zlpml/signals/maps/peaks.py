@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -369,6 +370,7 @@ def _checked(removal, peaks, threshold, single_scattering, side):
             "peaks: expected no Plasmon on the gain side, for its shape is that of losses; "
             "give an Exciton."
         )
+    _check_apart(peaks)
     scaled = [peak.scaled(removal._factor) for peak in peaks]
     _check_axis(removal, scaled, side)
     beam = beam_of(removal, "fit_peaks: plasmons") if has_plasmon else None
@@ -380,6 +382,17 @@ def _checked(removal, peaks, threshold, single_scattering, side):
         "is_gain": side == "gain",
     }
     return settings, beam
+
+
+def _check_apart(peaks):
+    """Raise ValueError for two peaks at one energy: neighbours are told apart by their order."""
+    energies = sorted(peak.energy for peak in peaks)
+    same = [low for low, high in pairwise(energies) if low == high]
+    if same:
+        raise ValueError(
+            f"peaks: expected every peak at an energy of its own, got two at {same[0]:.4g}; "
+            "give one of them, or both where they are expected."
+        )
 
 
 def _check_axis(removal, peaks, side):
