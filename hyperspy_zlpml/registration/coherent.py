@@ -23,7 +23,7 @@ from hyperspy_zlpml.zlp.groups import group_samples
 from hyperspy_zlpml.zlp.matching import MatchStart, match
 from hyperspy_zlpml.zlp.residual import CoherentResidual
 
-#: Rounds in which curve and pattern, or shapes and curve, improve each other.
+#: Rounds in which curve and pattern improve each other.
 _ROUNDS = 2
 #: Fewer spectra show nothing that they share.
 _FEWEST_SPECTRA = 5
@@ -88,7 +88,7 @@ class LearntResidual:
         return replace(table, **{name: getattr(self, name) for name in names})
 
 
-def learn_residual(table, peaks, samples, groups, log_fwhm, *, rounds=2, known=False):
+def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
     """Learn what matched spectra share beyond their shapes, and what they scatter by.
 
     Parameters
@@ -103,8 +103,6 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, rounds=2, known=F
         Those in which they are registered.
     log_fwhm : Normal
         Mean and standard deviation of ln(FWHM / eV).
-    rounds : int
-        Rounds in which matches and residual improve each other.
     known : bool
         Whether the residual in the table comes from other spectra. It is then corrected as far as
         these differ from it by more than its errors; otherwise it is learnt anew.
@@ -117,19 +115,18 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, rounds=2, known=F
     nodes = lay_nodes(peaks.u_range, per_fwhm)
     table = replace(table, log_fwhm=log_fwhm.mean)
     prior = Prior.of(table, nodes) if known else Prior.none(nodes.size)
-    for _ in range(rounds):
-        in_groups = table.in_groups(per_fwhm)
-        matched = _matched(in_groups, peaks, samples, groups=groups, log_fwhm=log_fwhm)
-        points = collect_points(table, peaks, samples, matched=matched, groups=groups)
-        learnt = _learn(
-            points,
-            nodes=nodes,
-            n_channels=samples[0].energy.size,
-            log_width=np.log(matched.fwhm) - log_fwhm.mean,
-            grid=table.grid,
-            prior=prior,
-        )
-        table = learnt.put_into(table)
+    # Once: matching again with what was learnt made no smaller errors (seeds 7001 to 7003).
+    in_groups = table.in_groups(per_fwhm)
+    matched = _matched(in_groups, peaks, samples, groups=groups, log_fwhm=log_fwhm)
+    points = collect_points(table, peaks, samples, matched=matched, groups=groups)
+    learnt = _learn(
+        points,
+        nodes=nodes,
+        n_channels=samples[0].energy.size,
+        log_width=np.log(matched.fwhm) - log_fwhm.mean,
+        grid=table.grid,
+        prior=prior,
+    )
     few = len(matched.fwhm) < _FEWEST_SPECTRA
     return replace(learnt, mode_scale=np.ones(table.n_modes) if few else scale_of_modes(matched))
 

@@ -199,7 +199,7 @@ def _without_residual(image, samples, n_clusters, limits, n_modes):
     chosen = [one for one in _split(samples, thinnest) if len(one.label)]
     groups = groups_of(samples)
     learnt = learn_residual(
-        peaks.table, peaks.select(thinnest), chosen, groups=groups, log_fwhm=log_fwhm, rounds=1
+        peaks.table, peaks.select(thinnest), chosen, groups=groups, log_fwhm=log_fwhm
     )
     # What depends on the width is left to the modes, which follow more than a straight line.
     peaks = flattened(peaks, samples, groups, learnt.residual).without_spill()
