@@ -64,7 +64,7 @@ _BELOW_CUT = 0.01
 _CLOSE = 0.45
 #: ... as many as this fraction: none of rare electrons do, whole ones apart, and a third of cut noise.
 _MOST_CLOSE = 0.15
-#: Noise of which neighbours share more than this is of counts that were interpolated: no electron is whole.
+#: Counts of whose noise less than this is of single channels were interpolated: no electron is whole.
 _LEAST_OWN = 0.9
 
 #: Counts that are squared and divided in single precision stay in floating point between these.
