@@ -55,7 +55,17 @@ _NEGATIVE = 8.0
 _LEAST_NEGATIVE = 1e-5
 #: ... and by this to be refused.
 _MOST_NEGATIVE = 5e-3
-
+#: Values are cut off where the lowest of all are between these fractions of a channel's, ...
+_CUT_OFF = Range(0.3, 0.95)
+#: ... in so many channels at least, none but this fraction of all being lower, ...
+_FEWEST_CUT = 8
+_BELOW_CUT = 0.01
+#: ... and where others lie between it and this part of their root mean square above it, ...
+_CLOSE = 0.45
+#: ... as many as this fraction: none of rare electrons do, whole ones apart, and a third of cut noise.
+_MOST_CLOSE = 0.15
+#: Counts of whose noise less than this is of single channels were interpolated: no electron is whole.
+_LEAST_OWN = 0.9
 
 #: Counts that are squared and divided in single precision stay in floating point between these.
 _SCALE = Range(1e-18, 1e18)
@@ -248,8 +258,7 @@ def measurement_messages(image):
             else ""
         )
         messages.append(f"{words}{own} The tail of the ZLP is too low by as much.")
-    if levels := _differing_levels(image):
-        messages.append(levels)
+    messages += [told for told in (_differing_levels(image), _cut_off(image)) if told]
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:
         messages.append(
@@ -284,6 +293,31 @@ def _differing_levels(image):
         f"counts: the level before the peak differs from spectrum to spectrum by {scatter:.3g} per channel, where "
         f"noise allows {allowed:.2g}. One level is taken from all, and what differs is in the losses and not in "
         "the error bars: subtract the level of each spectrum before, by its channels before the peak."
+    )
+
+
+def _cut_off(image):
+    """Say that counts below a level were set to it, as those below zero of a dark-subtracted image often are."""
+    if image.detector.noise.correlation[0] < _LEAST_OWN:
+        return ""
+    counts = image.sample_counts
+    # Where channels or spikes were bridged a few may be lower.
+    floors, n_channels = np.unique(counts.min(0), return_counts=True)
+    lowest = floors[n_channels.argmax()]
+    if (counts < lowest).mean() > _BELOW_CUT:
+        return ""
+    share = (counts == lowest).mean(0)
+    cut = (share > _CUT_OFF.low) & (share < _CUT_OFF.high)
+    if cut.sum() < _FEWEST_CUT:
+        return ""
+    above = counts[:, cut] - lowest
+    above = above[above > 0]
+    if (above < _CLOSE * np.sqrt((above**2).mean())).mean() < _MOST_CLOSE:
+        return ""
+    return (
+        f"counts: {100 * share[cut].mean():.0f} % of the values in {cut.sum()} channels equal the lowest of all, "
+        f"{lowest + image.detector.pedestal:.3g}, and others come as close to it as noise does: lower ones were set to "
+        "it. What is left is too high where little is counted, and the error bars do not say so: use the counts as they were before."
     )
 
 

@@ -31,3 +31,36 @@ def test_levels_that_differ_are_told_of(scatter):
 def test_one_level_of_all_is_not_told_of():
     """Nor are tails that grow with the peaks; in none of forty images."""
     assert not any("differs" in messages((100.0, 0.0), seed) for seed in range(40))
+
+
+# --- counts cut off at a level --------------------------------------------------------------------------
+
+
+def told_of_cut(counts):
+    image = describe_image(peak_parameters(counts, ENERGY), ENERGY, np.arange(len(counts)), counts)
+    return "lower ones were set to it" in " ".join(measurement_messages(image))
+
+
+def peaks(height, seed, gain=1.0, readout=0.0, n_spectra=60):
+    """Peaks without a level, of an electron-counting detector or of one that is read out with noise."""
+    rng = np.random.default_rng(seed)
+    shape = np.exp(-4 * np.log(2) * ENERGY**2) + 0.003 / (1 + ENERGY**2)
+    counts = gain * rng.poisson(height / gain * np.tile(shape, (n_spectra, 1)))
+    return counts + rng.normal(0, readout, counts.shape) if readout else counts.astype(float)
+
+
+@pytest.mark.parametrize(
+    "readout, whole", [(3.0, True), (3.0, False), (20.0, True), (300.0, False)]
+)
+def test_noise_that_was_cut_off_at_zero_is_told_of(readout, whole):
+    counts = peaks(1e5, seed=0, readout=readout)
+    assert not told_of_cut(counts)
+    counts = np.round(counts) if whole else counts
+    assert told_of_cut(np.clip(counts, 0, None))
+    assert told_of_cut(np.clip(counts, 0, None) * 1e-6 + 1.0)
+
+
+@pytest.mark.parametrize("height", [1e2, 1e3, 1e4, 1e5])
+@pytest.mark.parametrize("gain", [1.0, 7.0])
+def test_rare_electrons_were_not_cut_off(height, gain):
+    assert not any(told_of_cut(peaks(height, seed, gain=gain)) for seed in range(5))
