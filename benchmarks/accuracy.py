@@ -57,7 +57,7 @@ SEEN_TO = (3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 TIMES_FARTHER = (1.5, 2.0, 3.0, 4.0)
 TAIL_WIDTH = 0.06
 #: So begin the sentences of the report that say that error bars do not hold.
-VERDICTS = ("the check on", "E_I of cluster")
+VERDICTS = ("the check on", "E_I of cluster", "the vacuum")
 #: Measured sets of many spectra.
 SETS = ("si_16x16_200kV.dm3", "fecr_linescan_300kV_lowdose.dm3", "lsmo_linescan_80kV.hspy")
 

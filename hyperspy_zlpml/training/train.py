@@ -10,6 +10,7 @@ from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.ensemble.records import Beside, Networks, Reference, SeenSpectra
 from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual, regrouped
+from hyperspy_zlpml.registration.doubtful_vacuum import doubts_of_vacuum
 from hyperspy_zlpml.registration.find_regions import (
     describe_tail_of,
     late_limits,
@@ -132,7 +133,7 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     return replace(
         trained,
         ensemble=with_residual(ensemble, learnt, table.rest[-1]),
-        messages=(late,) if late else (),
+        messages=(*((late,) if late else ()), *doubts_of_vacuum(image)),
     )
 
 
