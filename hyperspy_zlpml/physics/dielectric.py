@@ -27,6 +27,8 @@ from hyperspy_zlpml.physics.retardation import cherenkov_threshold
 _PLASMONS = (0.9, 1.1)
 #: Thickness below which losses of two faces that do not feel each other are not to be taken off, nm.
 _THINNEST = 10.0
+#: Thickness below which there is no room for the light of an infinite specimen, nm.
+_ROOM_FOR_LIGHT = 200.0
 #: Patterns of noise that are put through the iterations, and the seed of their signs.
 _PATTERNS = 8
 _SEED = 0
@@ -282,7 +284,8 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
     reason = np.zeros(len(above))
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
     reason[np.isnan(columns["index"])] = Reason.AT_EDGE
-    reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
+    of_volume = analysis.relativistic & (found.thickness > _ROOM_FOR_LIGHT)
+    reason[is_fast & ~of_volume & (not analysis.excess.is_film)] = Reason.RETARDED
     faces_alone = analysis.surface and not analysis.relativistic
     thin = faces_alone & (found.thickness < _THINNEST)
     # The sum of a metal counts low losses most, and those of a film are the larger part of them.

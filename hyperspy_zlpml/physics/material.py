@@ -159,7 +159,11 @@ class Material:
         return invert(losses, self.continuation, scale=self.given * self.per_thickness)
 
     def excess_of(self, inverse, rows):
-        """Compute the losses of the chosen spectra that are none of the loss function, where these are trusted."""
+        """Compute the losses of the chosen spectra that are none of the loss function, where these are trusted.
+
+        They are recorded at the resolution, as all losses are. Without it any single node whose epsilon
+        happens to be that of a plasmon of the faces would be all plasmon.
+        """
         thickness = self.thickness(inverse)[rows]
         if self.films is not None:
             excess = self.films.per_thickness(_beside(self.kind, rows)[rows], thickness)
@@ -169,6 +173,7 @@ class Material:
             )
         below = np.expand_dims(self.continuation.is_below, tuple(range(1, rows.ndim)))
         below = np.broadcast_to(below, (*rows.shape, below.shape[-1]))[rows]
+        excess = smoothed(excess, self.analysis.grid.window)
         return np.where(below, 0.0, inverse.scale[rows][:, None] * excess)
 
     def solve(self, losses, error=None):
