@@ -235,16 +235,17 @@ def _numbers(found, of_zlp, systematic, total_variance, by_index):
     missing, thickness = found.inverse.missing, found.thickness
     # Of a metal that is given; a sum above 1 that was measured is that of no index.
     index = np.where(missing < 1, 1 / np.sqrt(1 - missing), np.inf if by_index else np.nan)
-    # Only one of the two depends on the integral of the losses.
+    # Only one of the two depends on the integral of the losses; the other is given.
     thickness_noise = total_variance * thickness**2 * by_index
-    missing_noise = total_variance * missing**2 * (not by_index)
+    missing_noise = total_variance * missing**2
+    of_missing = np.square(of_zlp.missing).sum(1) + missing_noise
     steepness = np.where(np.isinf(index), 0.0, index**3 / 2)
     return {
         "thickness": thickness,
         "thickness_std": np.sqrt(np.square(of_zlp.thickness).sum(1) + thickness_noise),
         "thickness_systematic": _root_sum(systematic.thickness),
         "index": index,
-        "index_std": steepness * np.sqrt(np.square(of_zlp.missing).sum(1) + missing_noise),
+        "index_std": steepness * np.sqrt(of_missing) * (not by_index),
         "index_systematic": steepness * _root_sum(systematic.missing),
     }
 
