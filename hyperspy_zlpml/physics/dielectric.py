@@ -27,6 +27,8 @@ from hyperspy_zlpml.physics.retardation import cherenkov_threshold
 _PLASMONS = (0.9, 1.1)
 #: Thickness below which losses of two faces that do not feel each other are not to be taken off, nm.
 _THINNEST = 10.0
+#: Thickness below which there is no room for the light of an infinite specimen, nm.
+_ROOM_FOR_LIGHT = 200.0
 #: Patterns of noise that are put through the iterations, and the seed of their signs.
 _PATTERNS = 8
 _SEED = 0
@@ -233,16 +235,17 @@ def _numbers(found, of_zlp, systematic, total_variance, by_index):
     missing, thickness = found.inverse.missing, found.thickness
     # Of a metal that is given; a sum above 1 that was measured is that of no index.
     index = np.where(missing < 1, 1 / np.sqrt(1 - missing), np.inf if by_index else np.nan)
-    # Only one of the two depends on the integral of the losses.
+    # Only one of the two depends on the integral of the losses; the other is given.
     thickness_noise = total_variance * thickness**2 * by_index
-    missing_noise = total_variance * missing**2 * (not by_index)
+    missing_noise = total_variance * missing**2
+    of_missing = np.square(of_zlp.missing).sum(1) + missing_noise
     steepness = np.where(np.isinf(index), 0.0, index**3 / 2)
     return {
         "thickness": thickness,
         "thickness_std": np.sqrt(np.square(of_zlp.thickness).sum(1) + thickness_noise),
         "thickness_systematic": _root_sum(systematic.thickness),
         "index": index,
-        "index_std": steepness * np.sqrt(np.square(of_zlp.missing).sum(1) + missing_noise),
+        "index_std": steepness * np.sqrt(of_missing) * (not by_index),
         "index_systematic": steepness * _root_sum(systematic.missing),
     }
 
@@ -282,7 +285,8 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
     reason = np.zeros(len(above))
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
     reason[np.isnan(columns["index"])] = Reason.AT_EDGE
-    reason[is_fast & (not analysis.relativistic)] = Reason.RETARDED
+    of_volume = analysis.relativistic & (found.thickness > _ROOM_FOR_LIGHT)
+    reason[is_fast & ~of_volume & (not analysis.excess.is_film)] = Reason.RETARDED
     faces_alone = analysis.surface and not analysis.relativistic
     thin = faces_alone & (found.thickness < _THINNEST)
     # The sum of a metal counts low losses most, and those of a film are the larger part of them.

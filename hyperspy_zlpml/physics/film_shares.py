@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """By what part the losses of a film exceed those that its thickness makes in the volume.
 
-Retardation and faces add losses that a thickness counts as if the volume made them. How many is estimated
-from as little as is known where no dielectric function is: the refractive index, the energy of the main
-losses, and the thickness itself.
+Retardation and faces add losses that a thickness counts as if the volume made them, but for what is taken off.
+How many is estimated from as little as is known where no dielectric function is: the refractive index, the
+energy of the main losses, and the thickness itself.
 """
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
 from hyperspy_zlpml.physics.dielectric_models import OscillatorModel
-from hyperspy_zlpml.physics.loss_probability import volume_loss
+from hyperspy_zlpml.physics.loss_probability import volume_factor, volume_loss
 from hyperspy_zlpml.physics.retardation import film_loss
 
 #: Width of the oscillator over the energy of the main losses.
 _WIDTH = 0.25
-#: By how much more the excess may be than that of the model.
+#: By how much more the excess may be than that of the model; where some is taken off, for the rest is a difference.
 _MARGIN = 1.25
+_MARGIN_OF_REST = 1.5
 #: Energies at which losses are computed, up to this many times that of the main losses.
 _N_ENERGIES = 40
 _LAST = 8.0
@@ -29,8 +30,8 @@ _BEYOND = 1e-3
 _LARGEST_INVERSE = 0.9995
 
 
-def film_shares(index, thickness, *, main, lowest, beam):
-    """Estimate what films lose beside the losses of their volume without retardation.
+def film_shares(index, thickness, *, main, lowest, excess):
+    """Estimate what films lose beside the losses of their volume without retardation, and what is taken off.
 
     A material of one oscillator stands for any: its index is that given, ``n^2 - 1`` the strength at zero
     energy, and its losses are largest where those measured are.
@@ -43,13 +44,15 @@ def film_shares(index, thickness, *, main, lowest, beam):
         Energy of the main losses, eV.
     lowest : float
         Energy from which losses are counted, eV.
-    beam : Beam
+    excess : Excess
+        What is taken off, and the beam.
 
     Returns
     -------
     of_all, of_sum_rule : ndarray of shape (...)
         Excess over the losses of the volume that may be, relative to these: of all losses as they are; of
-        losses over ``E ln(1 + (beta/theta_E)^2)``. A quarter more than the model has. NaN where index or
+        losses over ``E ln(1 + (beta/theta_E)^2)``. A quarter more than the model has, half more where
+        something is taken off. NaN where index or
         thickness is.
 
     Examples
@@ -59,8 +62,10 @@ def film_shares(index, thickness, *, main, lowest, beam):
     >>> import numpy as np
     >>> from hyperspy_zlpml.physics import Beam
     >>> from hyperspy_zlpml.physics.film_shares import film_shares
-    >>> beam, nm = Beam(200.0, 15.0), np.array([60.0, 60.0])
-    >>> of_all, of_sum_rule = film_shares(np.array([2.6, 1.2]), nm, main=22.0, lowest=1.0, beam=beam)
+    >>> from hyperspy_zlpml.physics.surface import Excess
+    >>> nothing = Excess(Beam(200.0, 15.0), surface=False, relativistic=False)
+    >>> index, ends = np.array([2.6, 1.2]), {"main": 22.0, "lowest": 1.0}
+    >>> of_all, of_sum_rule = film_shares(index, np.full(2, 60.0), **ends, excess=nothing)
     >>> of_all.round(2), of_sum_rule.round(2)
     (array([0.08, 0.03]), array([0.2 , 0.05]))
     """
@@ -71,7 +76,7 @@ def film_shares(index, thickness, *, main, lowest, beam):
     nodes = np.linspace(*ends, _N_INDICES if np.ptp(ends) > 2.1 * _BEYOND else 2)
     energy = np.geomspace(lowest, _LAST * main, _N_ENERGIES)
     table = np.array(
-        [_shares(np.clip(one, 0.0, _LARGEST_INVERSE), energy, main, beam) for one in nodes]
+        [_shares(np.clip(one, 0.0, _LARGEST_INVERSE), energy, main, excess) for one in nodes]
     )
     clipped = np.clip(thickness, _THICKNESSES[0], _THICKNESSES[-1])
     where = np.stack(np.broadcast_arrays(inverse, np.log(clipped)), axis=-1)
@@ -79,13 +84,17 @@ def film_shares(index, thickness, *, main, lowest, beam):
     return found[..., 0], found[..., 1]
 
 
-def _shares(inverse, energy, main, beam):
+def _shares(inverse, energy, main, excess):
     """Compute both parts for all thicknesses of one index, (n_thicknesses, 2)."""
     resonance = main * inverse
     model = OscillatorModel(((main**2 - resonance**2, resonance, _WIDTH * main),))
-    epsilon = model.epsilon(energy)
+    epsilon, beam = model.epsilon(energy), excess.beam
     volume = volume_loss(energy, epsilon, beam)
-    film = film_loss(energy, epsilon + 0 * _THICKNESSES[:, None], _THICKNESSES, beam)
-    film /= _THICKNESSES[:, None]
-    weights = np.stack([energy, 1 / beam.angular_logarithm(energy)])  # uniform in ln E
-    return _MARGIN * ((film @ weights.T) / (weights @ volume) - 1)
+    films = epsilon + 0 * _THICKNESSES[:, None]
+    beside = film_loss(energy, films, _THICKNESSES, beam) / _THICKNESSES[:, None] - volume
+    logarithm = beam.angular_logarithm(energy)
+    taken_off = excess.per_thickness(energy, films, _THICKNESSES)
+    beside -= volume_factor(beam) * logarithm * taken_off
+    weights = np.stack([energy, 1 / logarithm])  # uniform in ln E
+    margin = _MARGIN_OF_REST if excess else _MARGIN
+    return margin * (beside @ weights.T) / (weights @ volume)

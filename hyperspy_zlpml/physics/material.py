@@ -38,7 +38,7 @@ _SIGNIFICANT_IN_VACUUM = 5.0
 #: FWHM from the peak from which losses are trusted at the nearest where retardation is taken off:
 #: losses of Cherenkov's kind do not vanish towards zero, where the response blurs them with none.
 _NEAREST_RETARDED = 3.0
-#: Standard deviations by which retardation may add more than the losses that there are.
+#: Standard deviations by which retardation and faces may add more than the losses that there are.
 _WITHIN = 2.0
 #: Tables of films reach this many times beyond the thicknesses that are seen.
 _WIDER = 1.5
@@ -159,7 +159,11 @@ class Material:
         return invert(losses, self.continuation, scale=self.given * self.per_thickness)
 
     def excess_of(self, inverse, rows):
-        """Compute the losses of the chosen spectra that are none of the loss function, where these are trusted."""
+        """Compute the losses of the chosen spectra that are none of the loss function, where these are trusted.
+
+        They are recorded at the resolution, as all losses are. Without it any single node whose epsilon
+        happens to be that of a plasmon of the faces would be all plasmon.
+        """
         thickness = self.thickness(inverse)[rows]
         if self.films is not None:
             excess = self.films.per_thickness(_beside(self.kind, rows)[rows], thickness)
@@ -169,6 +173,7 @@ class Material:
             )
         below = np.expand_dims(self.continuation.is_below, tuple(range(1, rows.ndim)))
         below = np.broadcast_to(below, (*rows.shape, below.shape[-1]))[rows]
+        excess = smoothed(excess, self.analysis.grid.window)
         return np.where(below, 0.0, inverse.scale[rows][:, None] * excess)
 
     def solve(self, losses, error=None):
@@ -178,7 +183,7 @@ class Material:
         ----------
         losses : ndarray of shape (n_spectra, ..., size)
         error : ndarray of the same shape, optional
-            Of the losses at the resolution: within it they may be less than what retardation adds.
+            Of the losses at the resolution: within it they may be less than what retardation or faces add.
 
         Returns
         -------
@@ -190,20 +195,22 @@ class Material:
         if not excess:
             return self.invert(losses), None, np.ones(losses.shape[:-1], bool)
         part = excess.first_part if self.films is None else 1.0
-        # Faces take all there is only where their losses are mistaken for the volume's: no noise excuses it.
-        noise, window = None, 1
-        if excess.relativistic and error is not None:
-            noise, window = self._within(error), self.analysis.grid.window
+        noise = None if error is None else self._within(error)
         free, settled = without_excess(
-            losses, self.invert, self.excess_of, first_part=part, noise=noise, window=window
+            losses,
+            self.invert,
+            self.excess_of,
+            first_part=part,
+            noise=noise,
+            window=1 if error is None else self.analysis.grid.window,
         )
         if self.films is not None:
             settled &= _beside(self.films.settled[self.kind], settled)
         return self.invert(free), losses - free, settled
 
     def _within(self, error):
-        """Tell by how much retardation may add more than the losses that there are, (n_spectra, size)."""
-        # Beyond the main losses it adds next to nothing: what is found there is made of noise.
+        """Tell by how much more may be added than the losses that there are, (n_spectra, size)."""
+        # Beyond the main losses next to nothing is: what is found there is made of noise.
         grid = self.analysis.grid
         beyond = grid.energy > self.continuation.plasmon[:, None] * grid.energy[-1]
         return np.where(beyond, np.inf, _WITHIN * error)

@@ -78,6 +78,8 @@ class Excess:
         -------
         ndarray of shape (..., size)
         """
+        if not self:
+            return np.zeros(np.shape(epsilon))
         if self.is_film:
             total = film_excess(energy, epsilon, thickness, self.beam)
         elif self.surface:

@@ -213,10 +213,11 @@ def test_reasons(losses):
             energy > 0, 130.6 * retarded_excess(above, SEMICONDUCTOR.epsilon(above), BEAM), 0.0
         )
 
-    fast = make_losses([0.3, 0.6], single=retarded)[0]
+    fast, fast_and_thick = (make_losses(one, single=retarded)[0] for one in ([0.3, 0.6], [2.0]))
     for one, analysis, reason in (
         (losses, ANALYSIS, Reason.RETARDED),
-        (fast, corrected, Reason.NONE),
+        (fast, corrected, Reason.RETARDED),  # no such film is as the volume is
+        (fast_and_thick, corrected, Reason.NONE),
         (losses, corrected, Reason.NOT_CONVERGED),  # more would be taken off than there is
         (losses, short, Reason.AXIS_TOO_SHORT),
         (no_limit, ANALYSIS, Reason.NO_LIMIT),

@@ -279,8 +279,8 @@ class DielectricMethods:
         ``E_I`` among them). ``systematic`` holds ``n_error`` or ``thickness_error``, 10 % of W, 70 % of
         what was taken back below ``E_I``, and the resolution: by how much the answer
         changes where the data are sharpened by the response, to second order; that of a thickness from n, or of
-        n from a thickness, also, where neither ``surface`` nor ``relativistic`` takes it off, what a film adds
-        to the losses of its volume, as in :meth:`~hyperspy_zlpml.ZLPRemoval.thickness`. Errors are of first order,
+        n from a thickness, also what a film adds to the losses of its volume, but for what ``surface`` and
+        ``relativistic`` take off, as in :meth:`~hyperspy_zlpml.ZLPRemoval.thickness`. Errors are of first order,
         :math:`d\epsilon = -\epsilon^2 d(1/\epsilon)`: large where eps is.
 
         References
@@ -420,20 +420,24 @@ def _finished(removal, numbers, analysis):
     spectra = {name: numbers[..., analysis.columns(name)] for name in SPECTRA}
     numbers = np.moveaxis(np.asarray(numbers[..., -len(NUMBERS) :]), -1, 0)
     numbers = dict(zip(NUMBERS, numbers, strict=True))
-    if not analysis.excess:
-        numbers |= _with_losses_of_film(removal, numbers, analysis.by_index)
+    if not analysis.excess.is_film:
+        numbers |= _with_losses_of_film(removal, numbers, analysis)
     return _wrapped(removal, spectra, numbers, analysis.grid)
 
 
-def _with_losses_of_film(removal, numbers, by_index):
-    """Add what films lose beside their volume, where it was not taken off, to the error of what follows.
+def _with_losses_of_film(removal, numbers, analysis):
+    """Add what films lose beside their volume, and beside what was taken off, to the error of what follows.
 
     By so much the sum of losses over their energy is too large: of an index that is given it makes the
     thickness, of a thickness ``1 - 1/n^2``.
     """
     thickness, index = numbers["thickness"], numbers["index"]
-    _, share = shares_of_films(removal, numbers["main_losses"], index, thickness)
-    slopes = {"thickness": thickness} if by_index else {"index": (index**2 - 1) * index / 2}
+    _, share = shares_of_films(
+        removal, numbers["main_losses"], index, thickness, taken_off=analysis.excess
+    )
+    slopes = (
+        {"thickness": thickness} if analysis.by_index else {"index": (index**2 - 1) * index / 2}
+    )
     return {
         f"{name}_systematic": np.hypot(numbers[f"{name}_systematic"], slope * share)
         for name, slope in slopes.items()

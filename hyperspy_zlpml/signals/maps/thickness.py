@@ -13,6 +13,7 @@ from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, with_variance
 from hyperspy_zlpml.physics.film_shares import film_shares
+from hyperspy_zlpml.physics.surface import Excess
 from hyperspy_zlpml.physics.thickness import (
     COLUMNS,
     LAST_ENERGY,
@@ -390,7 +391,7 @@ def _as_maps(removal, numbers, scales, index):
     )
 
 
-def shares_of_films(removal, main, index, thickness):
+def shares_of_films(removal, main, index, thickness, taken_off=None):
     """Estimate by what part films lose more than their volume makes without retardation.
 
     Parameters
@@ -398,6 +399,8 @@ def shares_of_films(removal, main, index, thickness):
     removal : ZLPRemoval
     main, index, thickness : ndarray of the navigation shape
         Energy of the main losses, eV; refractive index; nm.
+    taken_off : Excess, optional
+        Of these losses; default nothing.
 
     Returns
     -------
@@ -409,9 +412,11 @@ def shares_of_films(removal, main, index, thickness):
     )
     if not (limits.size and main.size):
         return 0.0, 0.0  # where there is no thickness either
-    beam = as_parallel(beam_of(removal, "n"))
+    if taken_off is None:
+        beam = as_parallel(beam_of(removal, "n"))
+        taken_off = Excess(beam, surface=False, relativistic=False)
     ends = {"main": np.median(main), "lowest": np.median(limits)}
-    return film_shares(index, thickness, **ends, beam=beam)
+    return film_shares(index, thickness, **ends, excess=taken_off)
 
 
 def _maps_of(removal, estimate, title, quantity):
