@@ -98,9 +98,12 @@ $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/requirements-peers.txt
 	touch $@
 
-bench-gui: $(VENV)/.installed  ## time the figures and the window, and what they leave behind (five minutes)
+bench-gui: $(VENV)/.installed  ## time the figures and the window, and what they leave behind (six minutes)
+	$(BIN)/python -m pip install --quiet ipympl PySide6-Essentials hyperspy_gui_traitsui
 	$(BIN)/python benchmarks/gui.py
 	$(BIN)/python benchmarks/gui.py --backend widget --parts drags steps followers
+	@command -v xvfb-run > /dev/null || { echo "Qt not timed: xvfb-run is not found (Debian: apt-get install xvfb libxcb-cursor0)"; exit 1; }
+	xvfb-run -a $(BIN)/python benchmarks/gui.py --backend qtagg --parts drags steps followers
 
 overview: $(VENV)/.installed  ## draw the figure at the top of the README
 	$(BIN)/python benchmarks/overview.py
