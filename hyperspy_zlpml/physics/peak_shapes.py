@@ -150,7 +150,9 @@ class _Peak:
         arguments.positive(self.width, "width")
         if self.width >= _WIDEST * self.energy:
             allowed = f"less than {_WIDEST:g} times the energy, {_WIDEST * self.energy:g}"
-            arguments.refuse(self.width, "width", f"{allowed}: a wider peak reaches to the zero loss")
+            arguments.refuse(
+                self.width, "width", f"{allowed}: a wider peak reaches to the zero loss"
+            )
         for name, side in (("left", -1), ("right", 1)):
             end = getattr(self, name)
             if end is not None and not side * (arguments.number(end, name) - self.energy) > 0:
