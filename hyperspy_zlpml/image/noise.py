@@ -202,7 +202,7 @@ def looked_at(n_spectra):
     --------
     >>> from hyperspy_zlpml.image.noise import looked_at
     >>> looked_at(100), looked_at(4096)
-    (slice(None, None, 1), slice(None, None, 16))
+    (slice(None, None, 1), slice(None, None, 32))
     """
     return slice(None, None, max(n_spectra // _SPECTRA_LOOKED_AT, 1))
 
