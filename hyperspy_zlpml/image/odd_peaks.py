@@ -203,7 +203,7 @@ def _are_two(counts, energy, parameters, noise):
 
     place, second = join_blocks(highest, counts, parameters.channel)
     seen = second > _SIGNIFICANT * np.sqrt(noise.variance(np.maximum(second, noise.gain)))
-    two = seen & (second > _SECOND * height)
+    two = seen & (height > 0) & (second > _SECOND * height)
     if not two.any():
         return two
     narrow = _narrow_beside(counts, parameters.channel, width)
@@ -211,8 +211,8 @@ def _are_two(counts, energy, parameters, noise):
         at = parameters.channel + place[row] - parameters.channel[row]
         on_axis = (at >= 1) & (at < energy.size - 1)
         around = np.clip(at[:, None] + np.arange(-1, 2), 0, energy.size - 1)
-        others = np.take_along_axis(narrow, around, -1).max(-1) / height
-        alike = on_axis & (others > _ALIKE * second[row] / height[row])
+        others = np.take_along_axis(narrow, around, -1).max(-1)
+        alike = on_axis & (others * height[row] > _ALIKE * second[row] * height)
         two[row] = alike.sum() <= max(1, _SHARED_BY * len(counts))
     return two
 
