@@ -81,6 +81,8 @@ class Report:
         Why no check on vacuum was made.
     n_unusable : int
         Spectra without a usable peak, NaN in every result.
+    n_set_aside : int
+        Spectra with spikes, of those that were looked at: subtracted, but nothing is learnt from them.
     messages : tuple of str
         Warnings and decisions.
     proxy : "zlp", "total", "log_ratio" or "map"
@@ -121,6 +123,7 @@ class Report:
     n_reference: int = 0
     check_note: str = ""
     n_unusable: int = 0
+    n_set_aside: int = 0
     messages: tuple[str, ...] = ()
     proxy: str = "zlp"
 
@@ -214,8 +217,7 @@ class Report:
             lines.append(f"  region I    check {self._pure_check()}")
         if self.scan is not None:
             lines.append(f"  E_I scan    {self.scan} eV (cluster)")
-        if self.n_unusable:
-            lines.append(f"  left out    {self.n_unusable} spectra, NaN in every result")
+        lines += [f"  {name:12}{count}" for name, count in self._counts()]
         lines += [f"  note        {message}" for message in self.messages]
         return "\n".join(lines)
 
@@ -234,10 +236,17 @@ class Report:
             rows.append(("region I", f"check {_verdict(self._pure_check())}"))
         if self.scan is not None:
             rows.append(("E_I scan", html.text(f"{self.scan} eV (cluster)")))
-        if self.n_unusable:
-            rows.append(("left out", html.text(f"{self.n_unusable} spectra, NaN in every result")))
+        rows += [(name, html.text(count)) for name, count in self._counts()]
         rows += [("note", html.coloured(message, "note")) for message in self.messages]
         return html.table(rows, "Zero-loss peak removal")
+
+    def _counts(self):
+        """Count the spectra that are not as the others, by what became of them."""
+        rows = (
+            ("left out", self.n_unusable, "spectra, NaN in every result"),
+            ("set aside", self.n_set_aside, "spectra with spikes: nothing is learnt from them"),
+        )
+        return [(name, f"{count} {what}") for name, count, what in rows if count]
 
     def _pure_check(self):
         said = describe_ratio(self.pure_ratio)
@@ -336,6 +345,7 @@ def build_report(image, clusters, fitted, checks, *, n_reference, messages):
         n_reference=n_reference,
         check_note=checks.note,
         n_unusable=int((~image.usable).sum()),
+        n_set_aside=int(image.set_aside.sum()),
         messages=tuple(messages),
         proxy=clusters.proxy,
     )
