@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 import hyperspy_zlpml.data
-from hyperspy_zlpml.compute import lazy as blocks_of_dask
 
 matplotlib.use("agg")
 
@@ -54,14 +53,6 @@ def closed_figures():
 def root():
     """The top of the repository."""
     return ROOT
-
-
-@pytest.fixture(scope="session", autouse=True)
-def chunks_as_they_are():
-    """Small chunks stay blocks of their own: all of an image of a test would be joined to one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks_of_dask, "_JOINED_BYTES", 0)
-        yield
 
 
 @pytest.fixture(scope="session")

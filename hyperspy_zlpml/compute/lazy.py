@@ -27,14 +27,16 @@ _MOST_CHANNELS = 2**24
 _SPLIT_CHANNELS = 2**22
 #: Bytes that chunks are joined to: those of HyperSpy hold 1 MB, and dask takes as long for the tasks
 #: of one as the work on its spectra does.
-_JOINED_BYTES = 4e6
+_JOINED_BYTES = 2**22
+#: Blocks that are left for every thread: joined ones differ in size, and none is to wait for another.
+_BLOCKS_OF_THREAD = 4
 
 
 def as_blocks(data):
     """Cut an image into blocks of whole spectra.
 
-    Small chunks over navigation are joined, as many as they are, and those that are too large are
-    split: a thread holds its block and six results of it.
+    Small chunks over navigation are joined where every thread still has several, and those that are
+    too large are split: a thread holds its block and six results of it.
 
     Parameters
     ----------
@@ -48,8 +50,8 @@ def as_blocks(data):
     --------
     >>> import dask.array as da
     >>> from hyperspy_zlpml.compute import as_blocks
-    >>> as_blocks(da.zeros((400, 66, 512), chunks=(10, 11, 100))).chunksize
-    (40, 22, 512)
+    >>> as_blocks(da.zeros((40, 66, 512), chunks=(20, 22, 100))).chunksize
+    (20, 22, 512)
     """
     if not isinstance(data, da.Array):
         chunks = ("auto",) * (data.ndim - 1) + (-1,)
@@ -62,9 +64,8 @@ def as_blocks(data):
     n_channels = np.prod(data.chunksize, dtype=float)
     if n_channels > _MOST_CHANNELS:
         return _in_blocks_of(data, _SPLIT_CHANNELS * data.itemsize)
-    if 2 * n_channels * data.itemsize <= _JOINED_BYTES:
-        return _in_blocks_of(data, _JOINED_BYTES)
-    return data
+    n_bytes = min(_JOINED_BYTES, data.nbytes / (_BLOCKS_OF_THREAD * n_threads()))
+    return _in_blocks_of(data, n_bytes) if 2 * n_channels * data.itemsize <= n_bytes else data
 
 
 def _in_blocks_of(data, n_bytes):

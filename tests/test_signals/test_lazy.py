@@ -17,7 +17,7 @@ import pytest
 from conftest import MAPS, QUICK, REUSE, SPECTRA, assert_same_results
 
 from hyperspy_zlpml import LazyEELSZLPSpectrum
-from hyperspy_zlpml.compute import blocks, n_threads, threads
+from hyperspy_zlpml.compute import as_blocks, blocks, n_threads, threads
 from hyperspy_zlpml.compute import lazy as blocks_of_dask
 from hyperspy_zlpml.network import training
 from hyperspy_zlpml.signals.wrapping import blank_like
@@ -316,11 +316,23 @@ def test_chunks_that_are_not_small_are_kept(small):
         assert getattr(result, name).data.chunks == lazy.data.chunks, name
 
 
-def test_small_chunks_are_joined_and_give_the_same(small, small_reused, monkeypatch):
-    monkeypatch.setattr(blocks_of_dask, "_JOINED_BYTES", 4 * 512 * small.data.itemsize)
+@pytest.mark.parametrize(
+    "shape, threads, joined",
+    [((64, 64), 2, (16, 16)), ((64, 64), 16, (8, 8)), ((8, 8), 2, (8, 8)), ((512, 8), 2, (64, 8))],
+)
+def test_small_chunks_are_joined_where_every_thread_has_several(shape, threads, joined):
+    chunks = da.zeros((*shape, 2048), chunks=(8, 8, 2048), dtype=np.float32)
+    with dask.config.set(num_workers=threads):
+        blocks_now = as_blocks(chunks)
+    assert blocks_now.chunksize[:-1] == joined
+    assert np.prod(blocks_now.chunksize) * 4 <= 2**22
+
+
+def test_joined_chunks_give_the_same(small, small_reused, monkeypatch):
+    monkeypatch.setattr(blocks_of_dask, "_BLOCKS_OF_THREAD", 0.5)
     lazy = small.as_lazy(chunks=(1, 1, 512))
     result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
-    assert result.zlp.data.chunksize == (2, 2, 512)
+    assert result.zlp.data.npartitions < lazy.data.npartitions
     result.compute()
     assert_same_results(result, small_reused, rtol=1e-6)
 
