@@ -693,7 +693,11 @@ def main():
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     start = time.perf_counter()
-    results = measured_now(options) if options.join is None else joined(options.join)
+    if options.join is None:
+        results = measured_now(options)
+        report.keep(results, options.output)
+    else:
+        results = joined(options.join)
     show_titled(report.goal_table(results))
     written = report.write(results, options.output)
     if options.docs is not None:

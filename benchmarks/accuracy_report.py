@@ -640,7 +640,6 @@ def write(results, directory):
         What the pages of the documentation show.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / RESULTS).write_bytes(pickle.dumps(results))
     write_scores(results, directory / "accuracy.csv")
     found = tables(results)
     text = "\n\n".join(table.markdown() for table in found)
@@ -651,8 +650,14 @@ def write(results, directory):
     return paths, draw(results, directory)
 
 
+def keep(results, directory):
+    """Write what a run found, to be joined; what is joined is not kept, or it would count twice."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / RESULTS).write_bytes(pickle.dumps(results))
+
+
 def join(directory, kinds):
-    """Read what several runs wrote below a directory.
+    """Read what several runs kept below a directory.
 
     Parameters
     ----------

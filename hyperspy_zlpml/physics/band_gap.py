@@ -17,7 +17,8 @@ from hyperspy_zlpml.physics.gap_kind import kind_of
 from hyperspy_zlpml.physics.onset import Shapes
 from hyperspy_zlpml.physics.onset_fit import fit
 from hyperspy_zlpml.physics.onset_posterior import (
-    FITTED,
+    FITTED_ALONE,
+    FITTED_POOLED,
     QUANTILES,
     Fitted,
     log_sum,
@@ -70,12 +71,15 @@ class GapSettings:
         some ends above the onset.
     own_response : bool
         Whether onsets are blurred by the peak of the spectrum, as the spectrum is.
+    pooled : bool
+        Whether each spectrum is the mean of several.
     """
 
     exponents: tuple[float, ...] = EXPONENTS
     left: float = 0.0
     right: float = np.inf
     own_response: bool = True
+    pooled: bool = False
 
     @property
     def ends(self):
@@ -175,6 +179,7 @@ def _gap_of(losses, row, settings):
         fwhm=losses.fwhm[row],
         lowest=low - _BELOW_LIMIT * losses.fwhm[row],
         response=losses.response[row] if settings.own_response else np.ones(1),
+        n_fitted=FITTED_POOLED if settings.pooled else FITTED_ALONE,
     )
     if spectrum.bins.energy.size < FEWEST_BINS:
         return _none(Reason.AXIS_TOO_SHORT)
@@ -189,7 +194,7 @@ def _gap_of(losses, row, settings):
         return _none(Reason.NOT_SIGNIFICANT, improvement)
     shapes, grid = Shapes(settings.exponents), grid_of(spectrum, onsets, ends, _FINE)
     fits = fits_of(spectrum, shapes, grid, ends)
-    found = Fitted(fits, grid.energy, shapes, *weighted(fits))
+    found = Fitted(fits, grid.energy, shapes, *weighted(fits, spectrum.n_fitted))
     gap = _summary(spectrum, found)._replace(
         improvement=improvement,
         lowest=onsets.low,
@@ -217,7 +222,7 @@ def _reason_of(spectrum, gap, settings):
 def _summary(spectrum, found):
     """Put into numbers what the fits of a spectrum say."""
     fits, window = found.fits, int(found.log_window.argmax())
-    chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - FITTED, 1)
+    chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - spectrum.n_fitted, 1)
     shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
     log_density = log_sum(found.log_density, axis=0)
     lower, gap, upper = quantiles(found.onset, log_density, QUANTILES)
@@ -255,7 +260,8 @@ def _kind_of_one(spectrum, onsets, found):
     window = np.flatnonzero(found.log_window > found.log_window.max() - _AS_WELL)[-1]
     ends = found.fits.n_bins[window : window + 1]
     shapes = spectrum.templates(grid_of(spectrum, onsets, ends, _MIDDLING), SHAPES)
-    log_likelihood, _ = weighted(fit(spectrum.bins, shapes, ends, spectrum.single))
+    fits = fit(spectrum.bins, shapes, ends, spectrum.single)
+    log_likelihood, _ = weighted(fits, spectrum.n_fitted)
     return kind_of(log_likelihood[0].max(-1))
 
 

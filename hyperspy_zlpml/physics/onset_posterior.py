@@ -20,7 +20,9 @@ log_sum = np.logaddexp.reduce
 _BETWEEN = 8
 #: Numbers that the fit of one spectrum uses up: onset and height. Exponent and width are little bound by it: with
 #: these two the reduced chi2 of simulated spectra is that of noise, 0.92 to 1.02.
-FITTED = 2
+FITTED_ALONE = 2
+#: The same of a pool, of neighbours or a cluster: many spectra bind exponent and width, too.
+FITTED_POOLED = 4
 #: Logarithm of a density over its maximum below which it is nothing.
 _NOTHING = 60.0
 #: Quantiles that are given: 68 % and the median.
@@ -55,12 +57,14 @@ class Fitted(NamedTuple):
         return density - log_sum(density, axis=1, keepdims=True) + self.log_window[:, None]
 
 
-def weighted(fits):
+def weighted(fits, n_fitted=FITTED_ALONE):
     """Weigh shapes and onsets within a window by chi2, and windows by how well any of them fits.
 
     Parameters
     ----------
     fits : Fits
+    n_fitted : int
+        Numbers that the best of them uses up.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def weighted(fits):
         Logarithm of the weight of each window.
     """
     best = fits.chi2.min((1, 2))
-    freedom = np.maximum(fits.n_bins - FITTED, 1)
+    freedom = np.maximum(fits.n_bins - n_fitted, 1)
     temper = np.maximum(best / freedom, 1)[:, None, None]
     log_likelihood = -0.5 * (fits.chi2 - best[:, None, None]) / temper
     log_window = -0.5 * np.maximum(best - freedom - np.sqrt(2 * freedom), 0)

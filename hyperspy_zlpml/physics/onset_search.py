@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from hyperspy_zlpml.physics.bins import Bins
 from hyperspy_zlpml.physics.onset import Shapes, onset_grid, templates
 from hyperspy_zlpml.physics.onset_fit import DEPARTURE_SIZES, RELUCTANCE, departures, fit
-from hyperspy_zlpml.physics.onset_posterior import log_sum, quantiles, weighted
+from hyperspy_zlpml.physics.onset_posterior import FITTED_ALONE, log_sum, quantiles, weighted
 from hyperspy_zlpml.physics.scattered_down import scattered_down
 
 #: Ends of the windows above the onset, in units of the shortest.
@@ -62,6 +62,8 @@ class OnsetSpectrum:
         Energy where the shapes end, eV.
     single : ndarray of shape (n_single, n_bins), optional
         Departures of which one may be there.
+    n_fitted : int
+        Numbers that its fit uses up.
     """
 
     bins: Bins
@@ -70,6 +72,7 @@ class OnsetSpectrum:
     response: np.ndarray
     end: float = np.inf
     single: np.ndarray | None = None
+    n_fitted: int = FITTED_ALONE
 
     @property
     def shortest(self):
@@ -198,6 +201,7 @@ def search(spectrum, highest):
     fineness = max(COARSE * spectrum.fwhm, (highest - spectrum.lowest) / _MOST_COARSE)
     grid = onset_grid(spectrum.bins, spectrum.lowest, highest, fineness)
     fits = fits_of(spectrum, _SEARCHED, grid, [spectrum.bins.energy.size])
+    # One range for all: of pools, too, as if of one spectrum. It is wider than errors are.
     log_likelihood = log_sum(weighted(fits)[0][0], axis=0)
     low, middle, high = quantiles(grid.energy, log_likelihood, _CONSIDERED)
     return Onsets(low - spectrum.fwhm / 2, middle, high + spectrum.fwhm / 2)

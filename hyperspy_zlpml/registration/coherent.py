@@ -115,7 +115,7 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
     nodes = lay_nodes(peaks.u_range, per_fwhm)
     table = replace(table, log_fwhm=log_fwhm.mean)
     prior = Prior.of(table, nodes) if known else Prior.none(nodes.size)
-    # Once: matching again with what was learnt made no smaller errors (seeds 7001 to 7003).
+    # Once: matching again with what is learnt makes no smaller errors.
     in_groups = table.in_groups(per_fwhm)
     matched = _matched(in_groups, peaks, samples, groups=groups, log_fwhm=log_fwhm)
     points = collect_points(table, peaks, samples, matched=matched, groups=groups)

@@ -10,16 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: Losses begin, behind ``E_I``, within this factor of it, ...
+#: Losses begin, behind ``E_I``, within this factor of it: enough groups to show a power, and where further edges
+#: do not count yet, ...
 _BEGIN_WITHIN = 2.5
-#: ... where they exceed so many standard errors ...
+#: ... where they exceed so many standard errors, the logarithm of weaker ones has no normal error, ...
 _CERTAIN = 2.0
-#: ... in at least so many groups, ...
+#: ... in at least so many groups, twice as many as a parabola has coefficients, ...
 _FEWEST_GROUPS = 6
-#: ... of which none counts for more standard errors: a parabola follows losses no better.
+#: ... of which none counts for more standard errors: a parabola follows losses to some 3 %.
 _LARGEST_WEIGHT = 30.0
-#: Least reduced energy at which they are looked up: they are none there.
-_LEAST_ENERGY = 1e-3
+#: Least power with which losses over the peak fall below ``E_I``. Losses are odd in the energy, and fall at
+#: least like it towards zero; the tail of the peak falls at least like its inverse.
+_LEAST_POWER = 2.0
+#: Standard errors by which the foot may exceed what is measured below ``E_I``: as is usual, 95 %.
+_ALLOWED = 2.0
 
 
 class Losses(NamedTuple):
@@ -45,12 +49,17 @@ class Losses(NamedTuple):
         """Tell where they are taken to begin."""
         return (self.u > self.limit) & (self.u < _BEGIN_WITHIN * self.limit)
 
+    def most(self, u):
+        """Look up the largest losses that what is measured allows."""
+        return np.interp(u, self.u, np.maximum(self.ratio, 0) + _ALLOWED * self.error)
+
 
 def foot_of_losses(u, clusters):
     """Continue the losses of clusters below their ``E_I``.
 
     Those of the thickest cluster are seen to lower energies than others. A parabola on
-    double-logarithmic axes continues them over the peak; thinner clusters hold them in proportion.
+    double-logarithmic axes continues them over the peak; thinner clusters hold them in proportion. No
+    cluster has more than its own spectra allow.
 
     Parameters
     ----------
@@ -80,9 +89,16 @@ def foot_of_losses(u, clusters):
     thickest = _Foot.of(clusters[-1]) if clusters else None
     if thickest is None:
         return np.zeros((len(clusters), u.size))
-    return np.stack(
-        [np.where(u < one.limit, thickest.share_in(one) * thickest(u), 0.0) for one in clusters]
-    )
+    return np.stack([_foot_of(one, thickest, u) for one in clusters])
+
+
+def _foot_of(losses, thickest, u):
+    """Continue the losses of a cluster like those of the thickest one; there are none without energy."""
+    foot = np.zeros(u.size)
+    below = (u > 0) & (u < losses.limit)
+    held = thickest.share_in(losses) * thickest(u[below])
+    foot[below] = np.minimum(held, losses.most(u[below]))
+    return foot
 
 
 class _Foot(NamedTuple):
@@ -111,14 +127,16 @@ class _Foot(NamedTuple):
 
     def share_in(self, other):
         """Fit the part of these losses that another cluster holds."""
-        here = np.where(other.begin, self(other.u), 0.0)
-        square = (here**2).sum()
-        return max((here * other.ratio).sum(), 0.0) / square if square > 0 else 0.0
+        here = self(other.u[other.begin])
+        measured, weight = other.ratio[other.begin], other.error[other.begin] ** -2.0
+        square = (weight * here**2).sum()
+        return max((weight * here * measured).sum(), 0.0) / square if square > 0 else 0.0
 
     def __call__(self, u):
-        """Look them up."""
+        """Look them up at positive reduced energies."""
         losses = self.losses
-        distance = np.log(np.maximum(u, _LEAST_ENERGY) / losses.limit)
-        fitted = np.exp(np.polyval(self.parabola, np.minimum(distance, np.log(_BEGIN_WITHIN))))
+        distance = np.log(u / losses.limit)
+        fitted = np.polyval(self.parabola, np.minimum(distance, np.log(_BEGIN_WITHIN)))
+        steeper = max(_LEAST_POWER - self.parabola[1], 0.0) * np.minimum(distance, 0.0)
         measured = np.interp(u, losses.u, losses.ratio)
-        return np.where(distance < np.log(_BEGIN_WITHIN), fitted, measured)
+        return np.where(distance < np.log(_BEGIN_WITHIN), np.exp(fitted + steeper), measured)

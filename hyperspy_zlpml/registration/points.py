@@ -137,11 +137,11 @@ def _points_of_block(sample, peaks, log_seen, before):
 
 
 def _channels_within(energy, matched, window):
-    """Find the channels that lie within the window of some spectrum."""
+    """Find the channels that lie within the window of some spectrum; one without a peak has none."""
     low, high = (
         np.clip(matched.centre + end * matched.fwhm, energy[0], energy[-1]) for end in window
     )
-    first, last = np.searchsorted(energy, (low.min(), high.max()))
+    first, last = np.searchsorted(energy, (np.fmin.reduce(low), np.fmax.reduce(high)))
     return slice(max(int(first) - 1, 0), int(last) + 1)
 
 

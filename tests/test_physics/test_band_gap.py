@@ -182,6 +182,15 @@ def test_chi2_of_noise_is_one_and_seldom_a_misfit():
     assert (gap.reason == Reason.MISFIT).mean() < 0.05
 
 
+def test_the_fit_of_a_pool_uses_up_two_numbers_more():
+    losses = make_losses(spectrum(), noise=30.0)
+    alone, pooled = (found(losses, 0.5, right=4.5, pooled=one) for one in (False, True))
+    # Of n bins, chi2 / (n - 4) and chi2 / (n - 2): two bins more are left of one spectrum.
+    left = 2 / (pooled.reduced_chi2[0] / alone.reduced_chi2[0] - 1)
+    assert left > 1
+    assert left == pytest.approx(round(left), abs=1e-6)
+
+
 def test_the_curve_goes_through_the_data():
     losses = make_losses(spectrum(), noise=20.0)
     numbers = band_gaps(losses, GapSettings(exponents=(0.5,)))[0]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Method of the result of a removal that maps the band gap, and what it returns."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -138,6 +138,7 @@ class BandGapMethods:
         """
         settings = self._gap_settings(exponent, left, right, own_response)
         pool = pool_of(self, pool)
+        settings = replace(settings, pooled=pool is not None)
         retarded = self._retardation_of(n, n_error)
         window = None if pool is None else self._pooled_window(settings)
         plan = Plan(
@@ -200,7 +201,7 @@ class BandGapMethods:
         end = (losses.energy[-1] - losses.centre).min() - fwhm
         if settings.ends:
             return Range(low, min(settings.right + fwhm, end))
-        gaps = band_gaps(losses, settings)[:, _column("upper")]
+        gaps = band_gaps(losses, replace(settings, pooled=False))[:, _column("upper")]
         highest = np.nanmax(gaps) if np.isfinite(gaps).any() else losses.loss_limit.max()
         return Range(low, min(highest + max(_ABOVE[0] * fwhm, _ABOVE[1]), end))
 
