@@ -105,6 +105,7 @@ class PixelFigure(PixelsFigure):
         super().__init__(top)
         units = result._like.axes_manager.signal_axes[0].units
         self._panels = SpectrumPanels(top, bottom, units, scale=self.scale)
+        self.drawn = list(top.lines)
         self._map = figure.add_subplot(grid[:, 0]) if has_map else None
         if has_map:
             _draw_clusters(self._map, result)

@@ -21,18 +21,28 @@ class PixelsFigure:
     def __init__(self, axes):
         #: Figure of the axes, which may lie in a part of it.
         self.figure = axes.figure.figure
-        #: All that share the axes, unless these were cleared.
-        self.sharing = getattr(axes, "zlpml_pixels", []) if axes.has_data() else []
+        #: Lines in the axes that are of this figure, which is gone with them.
+        self.drawn = []
         self._axes, self._wanted = axes, {}
-        self._chosen = self.sharing[0]._chosen if self.sharing else {}
-        self.sharing.append(self)
-        axes.zlpml_pixels = self.sharing
+        earlier = [one for one in getattr(axes, "zlpml_pixels", []) if one.is_drawn]
+        self._chosen = earlier[0]._chosen if earlier else {}
+        axes.zlpml_pixels = [*earlier, self]
+
+    @property
+    def is_drawn(self):
+        """Whether any of its lines is still in the axes, which may have been cleared."""
+        return any(line in self._axes.lines for line in self.drawn)
 
     @property
     def is_open(self):
-        """Whether the figure is still open; one that pyplot does not know is, as long as it lives."""
+        """Whether it is drawn in an open figure; one that pyplot does not know is, as long as it lives."""
         is_there = not hasattr(self.figure, "number") or plt.fignum_exists(self.figure.number)
-        return is_there and self._axes.zlpml_pixels is self.sharing
+        return is_there and self.is_drawn
+
+    @property
+    def sharing(self):
+        """All that share the axes (list of PixelsFigure)."""
+        return [one for one in self._axes.zlpml_pixels if one is self or one.is_drawn]
 
     def scale(self, axes, name, limits):
         """Scale an axis of the figure unless it has other limits than were set last.

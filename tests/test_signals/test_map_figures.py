@@ -166,10 +166,43 @@ def test_spectra_in_one_place_all_follow_and_all_are_in_view():
     assert ax.get_ylim() == (-1.0, 20.0)
     ax.clear()
     other.plot(ax=ax)
-    assert ax.get_ylim()[0] > 10.0
+    assert ax.get_ylim()[0] > 5.0
     for found, n_followers in ((one, 0), (other, 1)):
         found.value.axes_manager.indices = (1, 1)
         assert len(found.value.axes_manager.events.indices_changed.connected) == n_followers
+
+
+def test_spectra_that_the_user_cleared_are_shared_with_no_more():
+    """A line of the user's own does not bring them back."""
+    one, other = spectra() + 1000, spectra()
+    ax = plt.subplots()[1]
+    one.plot(ax=ax, title="one")
+    ax.clear()
+    ax.plot([0, 1], [0, 1])
+    other.plot(ax=ax, title="other")
+    assert ax.get_title() == "other (0, 0)"
+    assert ax.get_ylim()[1] < 10.0
+    for found, n_followers in ((one, 0), (other, 1)):
+        found.value.axes_manager.indices = (1, 1)
+        assert len(found.value.axes_manager.events.indices_changed.connected) == n_followers
+    assert ax.get_title() == "other (1, 1)"
+
+
+def test_cleared_spectra_stay_cleared():
+    found = spectra()
+    (ax,) = found.plot()
+    ax.clear()
+    found.value.axes_manager.indices = (1, 1)
+    assert not ax.collections
+    assert not ax.get_title()
+
+
+def test_a_flat_spectrum_is_in_view_with_its_band():
+    found = spectra()
+    (axes,) = found.plot((2, 1))
+    np.testing.assert_allclose(axes.get_ylim(), (4.4, 5.6))
+    bands = [one.get_paths()[0].vertices[:, 1] for one in axes.collections]
+    assert 4.4 < min(band.min() for band in bands) < max(band.max() for band in bands) < 5.6
 
 
 def test_spectra_without_numbers_say_so_and_are_not_shown_first():
@@ -187,6 +220,20 @@ def test_long_titles_are_broken():
     lines = measured().plot(title=title)[0].get_title().splitlines()
     assert " ".join(lines) == title
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "line one\nline two",
+        "loss of a film, all of it, at energies of $E = a + b\\, c$ eV at most",
+        "",
+    ],
+)
+def test_lines_of_the_user_and_formulas_stay(title):
+    (axes,) = spectra().plot(title=title)
+    assert axes.get_title() == f"{title} (0, 0)".strip()
+    axes.figure.canvas.draw()
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (5,)])
@@ -300,7 +347,16 @@ def test_what_is_no_exact_number_is_refused_with_a_way_out():
 
 
 def test_other_functions_are_told_how():
-    for combine in (lambda gap: 1 / gap, lambda gap: gap**2, np.sqrt, np.mean):
+    for combine in (
+        lambda gap: 1 / gap,
+        lambda gap: gap**2,
+        np.sqrt,
+        np.mean,
+        np.add.reduce,
+        lambda gap: np.add.outer(gap, 2),
+        lambda gap: np.multiply(gap, 2, where=False),
+        lambda gap: np.add(2, gap, out=np.zeros(())),
+    ):
         with pytest.raises(TypeError, match="Measured: expected sums with exact numbers"):
             combine(measured())
     with pytest.raises(ValueError, match="Measured: expected a number other than 0"):

@@ -567,6 +567,13 @@ def test_several_results_are_a_mapping(several):
         several["temperature"]
 
 
+def test_several_results_are_equal_to_themselves_alone(several):
+    """As every result is: signals are not compared."""
+    assert several == several  # noqa: PLR0124
+    assert several not in (replace(several), dict(several))
+    assert len({several, replace(several)}) == 2
+
+
 def test_names_ask_for_the_defaults(removal):
     found = removal.maps("thickness", "temperature", **QUIET)
     assert list(found) == ["temperature", "thickness"]
@@ -634,7 +641,11 @@ def test_what_is_refused_of_several(removal, methods, message):
         (({"thickness": {}},), "names: expected text, got {'thickness': {}}"),
         (("retardation",), "retardation: expected none among"),
         (("fit_peaks",), "fit_peaks: expected a dict that holds peaks"),
-        (("thickness", "temperature"), "thickness: expected by its name, or with its arguments"),
+        (
+            ("thickness", "temperature"),
+            "thickness: expected once, by its name or with its arguments",
+        ),
+        (("temperature", "temperature"), "temperature: expected once, by its name"),
     ],
 )
 def test_what_is_no_name_is_refused(removal, names, message):

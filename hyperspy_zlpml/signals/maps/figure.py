@@ -22,11 +22,11 @@ from hyperspy_zlpml.signals.maps.words import count_reasons, title_of
 _NOTHING = "0.85"
 #: Numbers that differ by less than this part of them differ by rounding.
 _ROUNDING = 1e-9
-#: Percentiles of the numbers that the colours span.
+#: Percentiles of the numbers that colours and axes span.
 _SHOWN = (1, 99)
 #: Pixels that hold which are enough to tell what the colours span, or half of those with a number.
 _ENOUGH = 10
-#: Part of a number, on both sides of it, that colours span where there is no other.
+#: Part of a number, on both sides of it, that they span where there is no other.
 _AROUND = 0.1
 #: Letters of a title in a line: those that are as wide as a map.
 _TITLE_LETTERS = 50
@@ -222,7 +222,7 @@ class _Row:
         values = np.asarray(self._signal.data, float)
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = 100 * measured.error / np.abs(values)
-        largest = min(_range_of(relative[_to_span(relative, codes)])[1], _LARGEST_ERROR)
+        largest = min(range_of(relative[_to_span(relative, codes)])[1], _LARGEST_ERROR)
         quantity = self._signal.metadata.get_item("Signal.quantity", "")
         title = title_of(self._signal) if look.title is None else look.title
         drawn = (
@@ -293,8 +293,8 @@ def _to_span(values, codes):
 
 def _span_of(values, codes):
     """Find the range of a map, which others than pixels that hold make three times as wide at most."""
-    low, high = _range_of(values[_to_span(values, codes)])
-    lowest, highest = _range_of(values)
+    low, high = range_of(values[_to_span(values, codes)])
+    lowest, highest = range_of(values)
     beside = high - low
     return min(low, max(lowest, low - beside)), max(high, min(highest, high + beside))
 
@@ -369,8 +369,25 @@ def _draw_profile(axes, measured, codes, look):
     return marks
 
 
-def _range_of(values):
-    """Find the range of the numbers that colours span."""
+def range_of(values):
+    """Find the range of most numbers, which colours and axes span: no single spikes.
+
+    Parameters
+    ----------
+    values : ndarray
+
+    Returns
+    -------
+    low, high : float
+        A part of the number about it where there is no other; 0 and 1 where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.signals.maps.figure import range_of
+    >>> [float(end) for end in range_of(np.array([np.nan, 10.0, 10.0]))]
+    [9.0, 11.0]
+    """
     known = values[np.isfinite(values)]
     if not known.size:
         return 0.0, 1.0
@@ -381,14 +398,16 @@ def _range_of(values):
 
 
 def write_title(axes, title):
-    """Write the title of maps and spectra in as many lines as it needs.
+    """Write the title of maps and spectra in as many lines as it needs; those with formulas stay as they are.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
     title : str
     """
-    axes.set_title(fill(title, _TITLE_LETTERS), fontsize=9)
+    lines = title.split("\n")
+    broken = (line if "$" in line else fill(line, _TITLE_LETTERS) for line in lines)
+    axes.set_title("\n".join(broken), fontsize=9)
 
 
 def write_whole_numbers(axis):

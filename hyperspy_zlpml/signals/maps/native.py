@@ -179,7 +179,7 @@ class Measured:
     __pow__ = __rtruediv__
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        if ufunc not in _ARITHMETIC:
+        if ufunc not in _ARITHMETIC or method != "__call__" or kwargs:
             raise TypeError(_CURVED)
         # Of arrays of one number, too; others are refused, and by name.
         one, other = (_exact(one) if isinstance(one, _NUMPY) else one for one in inputs)

@@ -32,6 +32,10 @@ class Maps(MapGroup, Mapping):
     temperature: MapResult | None = None
     thickness: MapResult | None = None
 
+    # It is equal to itself alone, as all results are; mappings are equal by their items, and not hashable.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __getitem__(self, name):
         return self._members()[name]
 
@@ -123,11 +127,13 @@ class MapMethods:
 
 
 def _by_default(names, methods):
-    """Take methods that are wanted with their defaults; ValueError where one is named otherwise, too."""
+    """Take methods that are wanted with their defaults; ValueError where one is asked for twice."""
     for name in names:
         arguments.text(name, "names")
-        if name in methods:
-            raise ValueError(f"{name}: expected by its name, or with its arguments, got both.")
+        if name in methods or names.count(name) > 1:
+            raise ValueError(
+                f"{name}: expected once, by its name or with its arguments, got it twice."
+            )
     return {name: {} for name in names}
 
 

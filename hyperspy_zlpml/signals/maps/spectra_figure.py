@@ -7,16 +7,14 @@ import numpy as np
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.signals.following import Follower, PixelsFigure
-from hyperspy_zlpml.signals.maps.figure import given_axes, write_title
+from hyperspy_zlpml.signals.maps.figure import given_axes, range_of, write_title
 from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.statistics import Range
 
 #: Opacity of a band.
 _ALPHA = 0.25
-#: Part of its level that a flat spectrum is taken to vary by.
-_FLAT = 1e-6
-#: Part of the numbers, on both ends, that a figure does not show where it is far off, per cent.
-_CUT = 1.0
+#: Room above and below the numbers that a figure shows, as a part of what they span.
+_ROOM = 0.1
 
 
 def of_pixel(signal, indices):
@@ -133,7 +131,7 @@ class SpectraFigure(PixelsFigure):
         self._from = self.axes.axvline(np.nan, color="0.5", ls=":")
         self.axes.axhline(0, color="k", lw=0.6)
         self._lines = {name: self.axes.plot([], [], **{"label": name} | style)[0] for name in shown}
-        self._bands = []
+        self.drawn, self._bands = list(self._lines.values()), []
         quantity = first.metadata.get_item("Signal.quantity", "")
         self.axes.set(xlabel=f"Energy ({self._axis.units})", ylabel=quantity)
         if len(shown) > 1:
@@ -182,9 +180,7 @@ class SpectraFigure(PixelsFigure):
 
 
 def _limits(values):
-    """Choose what a figure shows: most of the numbers, but no single spikes."""
-    if not np.isfinite(values).any():
-        return -1.0, 1.0
-    low, high = np.nanpercentile(values, [_CUT, 100 - _CUT])
-    margin = 0.1 * max(high - low, _FLAT * max(abs(low), abs(high), 1.0))
-    return low - margin, high + margin
+    """Choose what a figure shows: most of the numbers, with room around them."""
+    low, high = range_of(values)
+    room = _ROOM * (high - low)
+    return low - room, high + room
