@@ -235,7 +235,7 @@ class _Sample:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of an image before it is described.
+    """Hold what is known of an image before it is described.
 
     Attributes
     ----------
