@@ -15,7 +15,7 @@ from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import Detector, describe_detector
 from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.measure import measure
-from hyperspy_zlpml.image.noise import looked_at, rough_noise
+from hyperspy_zlpml.image.noise import NoiseModel, looked_at, rough_noise
 from hyperspy_zlpml.image.odd_peaks import of_other_shape
 from hyperspy_zlpml.image.padding import padded_unlike_others
 from hyperspy_zlpml.image.peaks import (
@@ -48,8 +48,12 @@ _SAME_DISPERSION = 1e-3
 _SAME_COUNTS = Range(0.5, 2.0)
 #: Fewer channels than this fraction hold spikes.
 _MOST_SPIKES = 0.01
-#: Nothing is learnt from spectra that held spikes, unless these are more than this fraction of all.
+#: Nothing is learnt from spectra that held rays, unless these are more than this fraction of all.
 _MOST_SET_ASIDE = 0.5
+#: Rays hit one channel in no more spectra than this, by chance, ...
+_MOST_RAYS = 3
+#: ... nor in more than one of this many: what more spectra hold there is the detector's.
+_RAY_OF = 32
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Image:
     spiked_counts : ndarray of shape (n_spiked, n_energy)
         Those with their spikes, free of pedestal.
     set_aside : ndarray of bool of shape (n_spectra,)
-        Spectra that held spikes and that nothing is learnt from: no other is moved by them.
+        Spectra of the sample that held rays and that nothing is learnt from: no other is moved by them.
     vacuum : ndarray of bool of shape (n_spectra,)
         Spectra that see no specimen.
     vacuum_note : str
@@ -169,45 +173,21 @@ def describe_image(  # noqa: PLR0913
     '2 pixels could be vacuum or a thin film: no '
     """
     check_zero(energy, parameters)
-    sample = _Sample(parameters, index, np.asarray(counts), np.zeros(index.size, bool)).usable()
+    counts = np.asarray(counts)
+    sample = _Sample(parameters, index, counts, np.zeros(counts.shape, bool)).usable()
     _check_width(sample.peaks, energy)
+    known = _Known(sample, energy, noise, vacuum, alike_is_vacuum)
     mended, detector = _mended(sample, energy, noise)
     check_baseline(sample.above(detector.pedestal), energy, detector.noise)
     aside = _set_aside(mended, vacuum)
-    learnt = _left_out(mended, aside, EXCLUDED)
-    if aside.any():
-        learnt, detector = _mended(learnt, energy, noise)
-    counts = learnt.above(detector.pedestal)
-    clean = _without_odd(learnt, counts, energy, detector.noise)
-    if clean is not learnt:
-        detector = describe_detector(clean.counts, energy, clean.peaks, noise)
-        counts = clean.above(detector.pedestal)
-    index = clean.index
-    parameters = clean.parameters.without_pedestal(detector.pedestal, energy)
-    if not (parameters.intensity[index] > 0).any():
-        raise NoZeroLossPeakError(
-            f"no zero-loss peak found in any of {parameters.status.size} spectra: none holds counts "
-            f"above the level before its peak, {detector.pedestal:.4g}."
-        )
-    given, note = vacuum, ""
-    if given is None:
-        found = find_vacuum(parameters, detector.noise, energy, index=index, counts=counts)
-        vacuum, note = _settled(*found, alike_is_vacuum)
-    image = Image(
-        energy=energy,
-        parameters=parameters,
-        detector=detector,
-        sample_index=index,
-        sample_counts=counts,
-        spiked=index[clean.spiked],
-        spiked_counts=sample.counts[np.isin(sample.index, index[clean.spiked])] - detector.pedestal,
-        set_aside=np.zeros(parameters.status.size, bool),
-        vacuum=vacuum & parameters.usable,
-        vacuum_note=note,
-    )
-    if aside.any():
-        image = _with_those_aside(image, mended, sample.counts, aside=aside, vacuum=given)
-    return image
+    if not aside.any():
+        return _described(mended, detector, known)
+    image = _without_those_aside(mended, aside, known)
+    if vacuum is not None or image.vacuum.any():
+        return image
+    # Rays may have hit all vacuum pixels, or all that show that others are vacuum: what is bridged tells it then.
+    whole = _described(mended, detector, known)
+    return whole if whole.vacuum.any() else image
 
 
 @dataclass(frozen=True)
@@ -221,19 +201,24 @@ class _Sample:
     index : ndarray of int of shape (n_sample,)
     counts : ndarray of shape (n_sample, n_energy)
         As measured.
-    spiked : ndarray of bool of shape (n_sample,)
-        Spectra whose spikes were bridged.
+    spikes : ndarray of bool of shape (n_sample, n_energy)
+        What was bridged.
     """
 
     parameters: PeakParameters
     index: np.ndarray
     counts: np.ndarray
-    spiked: np.ndarray
+    spikes: np.ndarray
 
     @property
     def peaks(self):
         """Parameters of the spectra of the sample."""
         return self.parameters.select(self.index)
+
+    @property
+    def spiked(self):
+        """Spectra whose spikes were bridged, as a boolean array."""
+        return self.spikes.any(-1)
 
     def usable(self):
         """Leave out spectra without a usable peak; NoZeroLossPeakError where none has one."""
@@ -241,11 +226,40 @@ class _Sample:
         if not good.any():
             raise NoZeroLossPeakError(_why_no_peak(self.parameters, edges_message(self.counts)))
         counts = np.asarray(self.counts if good.all() else self.counts[good], float)
-        return replace(self, index=self.index[good], counts=counts, spiked=self.spiked[good])
+        return replace(self, index=self.index[good], counts=counts, spikes=self.spikes[good])
 
     def above(self, pedestal):
         """Take a pedestal off the counts: a copy only where there is one, for a sample is large."""
         return self.counts - pedestal if pedestal else self.counts
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Hold what is known of an image before it is described.
+
+    Attributes
+    ----------
+    sample : _Sample
+        Its usable spectra, as measured.
+    energy : ndarray of shape (n_energy,)
+        eV.
+    noise : NoiseModel or None
+        Where the signal carries its own.
+    vacuum : ndarray of bool of shape (n_spectra,), or None
+        As the user gave it.
+    alike_is_vacuum : bool
+        Whether pixels that look like vacuum are.
+    """
+
+    sample: _Sample
+    energy: np.ndarray
+    noise: NoiseModel | None
+    vacuum: np.ndarray | None
+    alike_is_vacuum: bool
+
+    def as_measured(self, index, pedestal):
+        """Take counts of some spectra of the sample with their spikes, free of pedestal."""
+        return self.sample.counts[np.isin(self.sample.index, index)] - pedestal
 
 
 def _channels_per_fwhm(peaks, energy):
@@ -287,37 +301,78 @@ def _mended(sample, energy, noise):
 
 
 def _set_aside(sample, vacuum):
-    """Tell which spectra of a sample nothing is learnt from: those whose spikes were bridged.
+    """Tell which spectra of a sample nothing is learnt from: those whose rays were bridged.
 
     What was bridged is a guess. Unless they are many, or all that was said to be vacuum, the others tell
-    as much without them, and are not moved by them.
+    as much without them, and are not moved by them. A spike that many spectra hold in one channel is no
+    ray but the detector's: without them a specimen, or the vacuum, would be lost.
     """
-    spiked = sample.spiked
-    given = np.zeros_like(spiked) if vacuum is None else vacuum[sample.index]
-    if given.any() and spiked[given].all():
-        spiked = spiked & ~given
-    return spiked if spiked.mean() <= _MOST_SET_ASIDE else np.zeros_like(spiked)
+    n_spiked = sample.spikes.sum(0)
+    in_few = n_spiked <= max(_MOST_RAYS, len(sample.spikes) // _RAY_OF)
+    hit = (sample.spikes & in_few).any(-1)
+    given = np.zeros_like(hit) if vacuum is None else vacuum[sample.index]
+    if given.any() and hit[given].all():
+        hit = hit & ~given
+    return hit if hit.mean() <= _MOST_SET_ASIDE else np.zeros_like(hit)
 
 
-def _with_those_aside(image, mended, as_measured, aside, vacuum):
-    """Add the spectra that were set aside to an image: they are subtracted as the others are."""
-    detector, rows = image.detector, mended.index[aside]
-    counts = mended.above(detector.pedestal)
-    checked = _without_odd(mended, counts, image.energy, detector.noise).parameters
-    whole = checked.without_pedestal(detector.pedestal, image.energy)
+def _described(sample, detector, known):
+    """Describe an image by a sample whose spikes were bridged, all of which is learnt from."""
+    energy = known.energy
+    counts = sample.above(detector.pedestal)
+    clean = _without_odd(sample, counts, energy, detector.noise)
+    if clean is not sample:
+        detector = describe_detector(clean.counts, energy, clean.peaks, known.noise)
+        counts = clean.above(detector.pedestal)
+    index = clean.index
+    parameters = clean.parameters.without_pedestal(detector.pedestal, energy)
+    if not (parameters.intensity[index] > 0).any():
+        raise NoZeroLossPeakError(
+            f"no zero-loss peak found in any of {parameters.status.size} spectra: none holds counts "
+            f"above the level before its peak, {detector.pedestal:.4g}."
+        )
+    vacuum, note = known.vacuum, ""
+    if vacuum is None:
+        found = find_vacuum(parameters, detector.noise, energy, index=index, counts=counts)
+        vacuum, note = _settled(*found, known.alike_is_vacuum)
+    return Image(
+        energy=energy,
+        parameters=parameters,
+        detector=detector,
+        sample_index=index,
+        sample_counts=counts,
+        spiked=index[clean.spiked],
+        spiked_counts=known.as_measured(index[clean.spiked], detector.pedestal),
+        set_aside=np.zeros(parameters.status.size, bool),
+        vacuum=vacuum & parameters.usable,
+        vacuum_note=note,
+    )
+
+
+def _without_those_aside(sample, aside, known):
+    """Describe an image by a sample of which some spectra are set aside: these are subtracted as the others are."""
+    learnt, detector = _mended(_left_out(sample, aside, EXCLUDED), known.energy, known.noise)
+    image = _described(learnt, detector, known)
+    detector, rows = image.detector, sample.index[aside]
+    counts = sample.above(detector.pedestal)
+    checked = _without_odd(sample, counts, known.energy, detector.noise).parameters
+    whole = checked.without_pedestal(detector.pedestal, known.energy)
     parameters = image.parameters.with_rows(rows, whole.select(rows))
-    set_aside = image.set_aside.copy()
-    set_aside[rows] = parameters.usable[rows]
+    vacuum = known.vacuum
     if vacuum is None and image.vacuum.any():
-        vacuum = vacuum_candidates(parameters, detector.noise, image.energy)
+        vacuum = vacuum_candidates(parameters, detector.noise, known.energy)
     is_vacuum = image.vacuum.copy()
     is_vacuum[rows] = vacuum is not None and (vacuum & parameters.usable)[rows]
-    counts = as_measured[aside][set_aside[rows]] - detector.pedestal
+    rows = rows[parameters.usable[rows]]
+    set_aside = image.set_aside.copy()
+    set_aside[rows] = True
     return replace(
         image,
         parameters=parameters,
-        spiked=np.concatenate([image.spiked, rows[set_aside[rows]]]),
-        spiked_counts=np.concatenate([image.spiked_counts, counts]),
+        spiked=np.concatenate([image.spiked, rows]),
+        spiked_counts=np.concatenate(
+            [image.spiked_counts, known.as_measured(rows, detector.pedestal)]
+        ),
         set_aside=set_aside,
         vacuum=is_vacuum,
     )
@@ -334,7 +389,7 @@ def _without_spikes(sample, energy, detector):
     again = peak_parameters(counts[spiked], energy)
     rows, again = sample.index[spiked][again.usable], again.select(again.usable)
     parameters = sample.parameters.with_rows(rows, again)
-    return replace(sample, parameters=parameters, counts=counts, spiked=sample.spiked | spiked)
+    return replace(sample, parameters=parameters, counts=counts, spikes=sample.spikes | spikes)
 
 
 def _spikes(counts, width, detector):
@@ -373,7 +428,7 @@ def _left_out(sample, bad, status):
         parameters=sample.parameters.marked(sample.index[bad], status),
         index=sample.index[~bad],
         counts=sample.counts[~bad],
-        spiked=sample.spiked[~bad],
+        spikes=sample.spikes[~bad],
     )
 
 

@@ -60,10 +60,12 @@ _CUT_OFF = Range(0.3, 0.95)
 #: ... in so many channels at least, none but this fraction of all being lower, ...
 _FEWEST_CUT = 8
 _BELOW_CUT = 0.01
-#: ... and where others lie between it and this part of their root mean square above it, ...
+#: ... and where others lie between it and this part of the root mean square above it, ...
 _CLOSE = 0.45
+#: ... in so many of those channels of their spectrum to either side, where as many are the lowest, ...
+_CUT_OVER = 8
 #: ... as many as this fraction: none of rare electrons do, whole ones apart, and a third of cut noise.
-_MOST_CLOSE = 0.15
+_MOST_CLOSE = 0.1
 #: Counts of whose noise less than this is of single channels were interpolated: no electron is whole.
 _LEAST_OWN = 0.9
 
@@ -310,15 +312,30 @@ def _cut_off(image):
     cut = (share > _CUT_OFF.low) & (share < _CUT_OFF.high)
     if cut.sum() < _FEWEST_CUT:
         return ""
-    above = counts[:, cut] - lowest
-    above = above[above > 0]
-    if (above < _CLOSE * np.sqrt((above**2).mean())).mean() < _MOST_CLOSE:
+    if _part_close(np.maximum(counts[:, cut] - lowest, 0)) < _MOST_CLOSE:
         return ""
     return (
         f"counts: {100 * share[cut].mean():.0f} % of the values in {cut.sum()} channels equal the lowest of all, "
         f"{lowest + image.detector.pedestal:.3g}, and others come as close to it as noise does: lower ones were set to "
         "it. What is left is too high where little is counted, and the error bars do not say so: use the counts as they were before."
     )
+
+
+def _part_close(above):
+    """Tell which part of the values above the lowest lie close to it, beside what their spectrum holds about them.
+
+    Spectra and ranges of losses differ in how much they count: rare electrons of some are no low values of others.
+    """
+    is_lowest, sides = (above == 0).astype(float), ((_CUT_OVER - 1) // 2, -(_CUT_OVER // 2))
+    before, after = (uniform_filter1d(is_lowest, _CUT_OVER, origin=side) for side in sides)
+    among = above > 0
+    for share in (before, after):
+        among &= (share > _CUT_OFF.low) & (share < _CUT_OFF.high)
+    if not among.any():
+        return 0.0
+    total = sum(uniform_filter1d(above**2, _CUT_OVER, origin=side)[among] for side in sides)
+    typical = np.sqrt(total / (2 - before[among] - after[among]))
+    return (above[among] < _CLOSE * typical).mean()
 
 
 def _scatter_of_levels(counts, intensity, noise):

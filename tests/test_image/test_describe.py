@@ -71,6 +71,48 @@ def test_one_spike_in_the_dark_tells_nothing_of_the_detector_and_other_spectra()
     np.testing.assert_array_equal(np.sort(found.spiked), np.union1d(right.spiked, [9]))
 
 
+SPARSE = 0.1 * np.arange(-60, 400)
+
+
+def flake(n_vacuum, n_specimen):
+    """Spectra of vacuum, then of a specimen with a plasmon."""
+    thickness = np.repeat([0.0, 1.0], [n_vacuum, n_specimen])[:, None]
+    peak = np.exp(-4 * np.log(2) * SPARSE**2) + 0.003 / (1 + SPARSE**2)
+    losses = 0.003 * thickness * np.exp(-(((SPARSE - 15) / 4) ** 2))
+    counts = np.random.default_rng(0).poisson(1e5 * (np.exp(-thickness) * peak + losses))
+    return counts.astype(float)
+
+
+def image_of(counts):
+    return describe_image(peak_parameters(counts, SPARSE), SPARSE, np.arange(len(counts)), counts)
+
+
+@pytest.mark.parametrize("gain", [0.0, 2.0])
+@pytest.mark.parametrize("n_vacuum", [36, 54])
+def test_a_channel_that_stands_out_of_losses_alone_takes_no_spectrum(gain, n_vacuum):
+    counts = flake(n_vacuum, 60 - n_vacuum)
+    counts[:, 200] *= gain
+    image = image_of(counts)
+    assert not image.set_aside[n_vacuum:].any()
+    np.testing.assert_array_equal(image.vacuum, np.arange(60) < n_vacuum)
+    counts[58, 300] += 1e4  # a ray is one nevertheless
+    np.testing.assert_array_equal(
+        np.flatnonzero(image_of(counts).set_aside[n_vacuum:]), [58 - n_vacuum]
+    )
+
+
+def test_rays_in_all_vacuum_pixels_do_not_lose_the_vacuum():
+    counts = flake(5, 35)
+    counts[np.arange(5), [150, 180, 210, 240, 270]] += 5e5
+    np.testing.assert_array_equal(image_of(counts).vacuum, np.arange(40) < 5)
+
+
+def test_rays_in_what_shows_the_vacuum_do_not_lose_it():
+    counts = flake(37, 3)
+    counts[[37, 38, 39], [150, 210, 270]] += 5e5
+    np.testing.assert_array_equal(image_of(counts).vacuum, np.arange(40) < 37)
+
+
 def test_vacuum_and_detector_are_found():
     image = described()
     assert image.vacuum[:N_VACUUM].mean() > 0.9

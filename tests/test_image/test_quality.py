@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from hyperspy_zlpml import data
 from hyperspy_zlpml.image.describe import describe_image
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import measurement_messages
@@ -64,3 +65,26 @@ def test_noise_that_was_cut_off_at_zero_is_told_of(readout, whole):
 @pytest.mark.parametrize("gain", [1.0, 7.0])
 def test_rare_electrons_were_not_cut_off(height, gain):
     assert not any(told_of_cut(peaks(height, seed, gain=gain)) for seed in range(5))
+
+
+@pytest.mark.parametrize("height", [300, 3e3, 3e4])
+@pytest.mark.parametrize("few, many", [(0.05, 3.0), (0.3, 5.0), (0.3, 10.0), (0.01, 30.0)])
+def test_rare_electrons_beside_brighter_spectra_were_not_cut_off(height, few, many):
+    rng = np.random.default_rng(0)
+    level = np.repeat([few, many], 30)[:, None] * rng.uniform(0.5, 1.5, (60, 1))
+    losses = level * np.clip(1 - np.exp(-(ENERGY - 2) / 3), 0, None)
+    expected = height * np.exp(-4 * np.log(2) * ENERGY**2) + losses + 0.01
+    assert not told_of_cut(rng.poisson(expected).astype(float))
+
+
+@pytest.mark.parametrize("kind", [data.low_dose, data.very_low_dose, data.line_scan])
+@pytest.mark.parametrize("dose", [1.0, 1e-2])
+def test_samples_of_low_dose_were_not_cut_off(kind, dose):
+    signal = kind(random_state=0).signal
+    counts = np.asarray(signal.data, float).reshape(-1, signal.data.shape[-1])
+    counts = counts[:: max(len(counts) // 60, 1)]
+    if dose < 1:
+        counts = np.random.default_rng(0).poisson(dose * np.clip(counts, 0, None)).astype(float)
+    energy = signal.axes_manager.signal_axes[0].axis
+    image = describe_image(peak_parameters(counts, energy), energy, np.arange(len(counts)), counts)
+    assert "lower ones were set to it" not in " ".join(measurement_messages(image))
