@@ -422,7 +422,7 @@ def describe_ratio(ratio):
     --------
     >>> from hyperspy_zlpml.removal.checks import describe_ratio
     >>> describe_ratio(1.3)
-    'errors at least 1.3 times as large as claimed'
+    'errors at least 1.30 times as large as claimed'
 
     What is at least none or half of what is claimed may well be what is claimed:
 
@@ -431,7 +431,7 @@ def describe_ratio(ratio):
     """
     if ratio <= 1:
         return "nothing shows errors larger than claimed"
-    return f"errors at least {ratio:.2g} times as large as claimed"
+    return f"errors at least {ratio:.2f} times as large as claimed"
 
 
 class _ScannedCluster(NamedTuple):

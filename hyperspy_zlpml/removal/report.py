@@ -355,8 +355,10 @@ def build_report(image, clusters, fitted, checks, *, n_reference, messages):
 def _describe_noise(noise):
     text = f"gain {noise.gain:.3g}, read-out {noise.readout:.3g} counts ({noise.source})"
     if len(noise.correlation) > 1:
-        lags = ", ".join(f"{value:.2f}" for value in noise.correlation if value > _SHOWN)
-        text += f"; neighbouring channels correlated: {lags}"
+        own, *beside = (f"{value:.2f}" for value in noise.correlation if value > _SHOWN)
+        text += (
+            f"; each channel keeps {own} of its noise, those beside have {', '.join(beside)} of it"
+        )
     return text
 
 

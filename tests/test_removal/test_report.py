@@ -78,5 +78,5 @@ def test_correlated_noise_is_put_into_words():
     white = NoiseModel(3.5, 5.0, "estimated")
     assert _describe_noise(white) == "gain 3.5, read-out 5 counts (estimated)"
     spread = NoiseModel(3.5, 5.0, "estimated", (0.44, 0.238, 0.04, 0.002))
-    said = "; neighbouring channels correlated: 0.44, 0.24, 0.04"
+    said = "; each channel keeps 0.44 of its noise, those beside have 0.24, 0.04 of it"
     assert _describe_noise(spread) == _describe_noise(white) + said
