@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
-from hyperspy_zlpml.registration.foot import Losses, foot_of_losses
+from hyperspy_zlpml.registration.foot import LossRatio, foot_of_losses
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.registration.thickness import why_no_thickness
@@ -242,7 +242,7 @@ def _losses_of(peaks, name, limit):
     """Average the losses of a cluster over its peak; the limit in eV."""
     chosen = peaks.label == name
     u, ratio, error = mean_ratio(peaks, chosen)
-    return Losses(limit / np.median(peaks.matched.fwhm[chosen]), u, ratio - 1, error)
+    return LossRatio(limit / np.median(peaks.matched.fwhm[chosen]), u, ratio - 1, error)
 
 
 def late_limits(peaks, n_clusters, limits):

@@ -26,7 +26,7 @@ _LEAST_POWER = 2.0
 _ALLOWED = 2.0
 
 
-class Losses(NamedTuple):
+class LossRatio(NamedTuple):
     """Losses of a cluster over its peak; energies in FWHM from the peak.
 
     Attributes
@@ -65,7 +65,7 @@ def foot_of_losses(u, clusters):
     ----------
     u : ndarray of shape (n_grid,)
         Reduced energies, FWHM.
-    clusters : sequence of Losses
+    clusters : sequence of LossRatio
         The thickest last.
 
     Returns
@@ -78,9 +78,9 @@ def foot_of_losses(u, clusters):
     They rise like the third power of the energy, and one cluster is half as thick as the other:
 
     >>> import numpy as np
-    >>> from hyperspy_zlpml.registration.foot import Losses, foot_of_losses
+    >>> from hyperspy_zlpml.registration.foot import LossRatio, foot_of_losses
     >>> u = np.linspace(0.1, 10, 100)
-    >>> thick = Losses(limit=2.0, u=u, ratio=0.001 * u**3, error=np.full(u.size, 1e-4))
+    >>> thick = LossRatio(limit=2.0, u=u, ratio=0.001 * u**3, error=np.full(u.size, 1e-4))
     >>> thin = thick._replace(limit=2.5, ratio=0.5 * thick.ratio)
     >>> foot_of_losses(np.array([0.0, 1.0, 2.25, 3.0]), [thin, thick]).round(5)
     array([[0.    , 0.0005, 0.0057, 0.    ],
@@ -107,7 +107,7 @@ class _Foot(NamedTuple):
     The parabola is of their logarithm against that of the energy in units of ``E_I``.
     """
 
-    losses: Losses
+    losses: LossRatio
     parabola: np.ndarray
 
     @classmethod
@@ -121,7 +121,7 @@ class _Foot(NamedTuple):
         weight = np.minimum(ratio / error, _LARGEST_WEIGHT)
         parabola = np.polyfit(distance, np.log(ratio), 2, w=weight)
         if parabola[0] > 0:
-            # Losses fall ever more steeply towards their onset.
+            # LossRatio fall ever more steeply towards their onset.
             parabola = np.append(0.0, np.polyfit(distance, np.log(ratio), 1, w=weight))
         return cls(losses, parabola) if parabola[1] > 0 else None
 

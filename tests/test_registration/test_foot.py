@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Losses that begin gently, below their limit."""
+"""LossRatio that begin gently, below their limit."""
 
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.registration.foot import Losses, foot_of_losses
+from hyperspy_zlpml.registration.foot import LossRatio, foot_of_losses
 
 LIMIT = 2.0
 BEHIND = np.linspace(LIMIT, 10.0, 80)
@@ -12,7 +12,7 @@ BELOW = np.linspace(0.05, 0.95, 19) * LIMIT
 
 
 def losses(ratio, u=BEHIND, error=1e-5):
-    return Losses(LIMIT, u, ratio, np.broadcast_to(error, u.shape))
+    return LossRatio(LIMIT, u, ratio, np.broadcast_to(error, u.shape))
 
 
 def test_losses_that_are_flat_behind_their_limit_fall_towards_the_peak():
