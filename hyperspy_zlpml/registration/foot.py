@@ -121,7 +121,7 @@ class _Foot(NamedTuple):
         weight = np.minimum(ratio / error, _LARGEST_WEIGHT)
         parabola = np.polyfit(distance, np.log(ratio), 2, w=weight)
         if parabola[0] > 0:
-            # LossRatio fall ever more steeply towards their onset.
+            # Losses fall ever more steeply towards their onset.
             parabola = np.append(0.0, np.polyfit(distance, np.log(ratio), 1, w=weight))
         return cls(losses, parabola) if parabola[1] > 0 else None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""LossRatio that begin gently, below their limit."""
+"""Losses that begin gently, below their limit."""
 
 import numpy as np
 import pytest
