@@ -38,6 +38,9 @@ _FAR_BEHIND = 2.0
 _CLEAR = 0.1
 #: Region I holds no more losses than this fraction of the peak.
 _LEAST_LOSSES = 0.02
+#: A foot of losses is told by at least so many spectra of vacuum: what the mean of fewer is off by, a smooth
+#: error of the reference, looks like one.
+_FEWEST_VACUUM = 32
 #: Losses are certain that exceed so many standard errors.
 _CERTAIN = 4.0
 
@@ -215,9 +218,12 @@ def separate(peaks, n_clusters, limits, latest=None, n_modes=MOST_MODES):
         regions = find_regions(peaks, n_clusters, limits, **known)
         if latest is not None and "E_I" not in limits:
             regions = replace(regions, E_I=latest(regions.E_I))
-        peaks = replace(peaks, spill_tables=_losses_in_region_one(peaks, regions)).within(regions)
+        peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
         image = RegisteredImage(peaks, regions, n_modes)
-    return image
+    # Only now: ``E_I`` found beside a foot would move out, and the foot become what losses are there.
+    losses = _losses_in_region_one(peaks, regions)
+    peaks = replace(peaks, spill_tables=losses).within(regions)
+    return RegisteredImage(peaks, regions, n_modes)
 
 
 def _losses_in_region_one(peaks, regions):
@@ -226,8 +232,8 @@ def _losses_in_region_one(peaks, regions):
     Where losses go on below ``E_I`` they hold what they spill over there, which is less. Without vacuum
     the reference, of thin spectra, holds some of their foot itself: none is taken off.
     """
-    tables = spilled_losses(peaks, regions)
-    if not peaks.has_vacuum:
+    tables = peaks.spill_tables
+    if (peaks.label == VACUUM).sum() < _FEWEST_VACUUM:
         return tables
     whole = peaks.without_spill()
     losses = [_losses_of(whole, name, regions.E_I[name]) for name in tables]

@@ -49,6 +49,12 @@ class LossRatio(NamedTuple):
         """Tell where they are taken to begin."""
         return (self.u > self.limit) & (self.u < _BEGIN_WITHIN * self.limit)
 
+    def doubt(self, u, foot):
+        """Compute how uncertain a foot of this shape is by what is measured there: its relative variance."""
+        below = (self.u > 0) & (self.u < self.limit)
+        seen = ((np.interp(self.u[below], u, foot) / self.error[below]) ** 2).sum()
+        return 1 / seen if seen > 0 else 0.0
+
     def most(self, u):
         """Look up the largest losses that what is measured allows."""
         return np.interp(u, self.u, np.maximum(self.ratio, 0) + _ALLOWED * self.error)
@@ -59,7 +65,8 @@ def foot_of_losses(u, clusters):
 
     Those of the thickest cluster are seen to lower energies than others. A parabola on
     double-logarithmic axes continues them over the peak; thinner clusters hold them in proportion. No
-    cluster has more than its own spectra allow.
+    cluster has more than its own spectra allow, and all have the less, the less those of the thickest
+    show of it.
 
     Parameters
     ----------
@@ -89,7 +96,8 @@ def foot_of_losses(u, clusters):
     thickest = _Foot.of(clusters[-1]) if clusters else None
     if thickest is None:
         return np.zeros((len(clusters), u.size))
-    return np.stack([_foot_of(one, thickest, u) for one in clusters])
+    feet = np.stack([_foot_of(one, thickest, u) for one in clusters])
+    return feet / (1 + clusters[-1].doubt(u, feet[-1]))
 
 
 def _foot_of(losses, thickest, u):
