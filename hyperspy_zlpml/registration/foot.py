@@ -89,7 +89,7 @@ def foot_of_losses(u, clusters):
     >>> u = np.linspace(0.1, 10, 100)
     >>> thick = LossRatio(limit=2.0, u=u, ratio=0.001 * u**3, error=np.full(u.size, 1e-4))
     >>> thin = thick._replace(limit=2.5, ratio=0.5 * thick.ratio)
-    >>> foot_of_losses(np.array([0.0, 1.0, 2.25, 3.0]), [thin, thick]).round(5)
+    >>> foot_of_losses(np.array([0.0, 1.0, 2.25, 3.0]), [thin, thick]).round(4)
     array([[0.    , 0.0005, 0.0057, 0.    ],
            [0.    , 0.001 , 0.    , 0.    ]])
     """

@@ -382,7 +382,7 @@ def test_losses_that_begin_gently_go_on_below_their_limit():
     regions, tables, u = found.regions, found.peaks.spill_tables, peaks.grid.u
     for name, thick in ((0, 0.3), (1, 1.0)):
         limit = regions.E_I[name] / FWHM
-        below = (u > 0.75 * limit) & (u < 0.95 * limit)
+        below = (u > 0.8 * limit) & (u < 0.95 * limit)
         true = thick * no_gap(u * FWHM) / shape(u)
         assert true[below].max() < 0.02
         np.testing.assert_allclose(tables[name][below], true[below], rtol=0.35)
