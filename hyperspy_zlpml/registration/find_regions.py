@@ -11,7 +11,6 @@ from functools import cached_property
 import numpy as np
 
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
-from hyperspy_zlpml.registration.foot import LossRatio, foot_of_losses
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.registration.thickness import why_no_thickness
@@ -38,9 +37,6 @@ _FAR_BEHIND = 2.0
 _CLEAR = 0.1
 #: Region I holds no more losses than this fraction of the peak.
 _LEAST_LOSSES = 0.02
-#: A foot of losses is told by at least so many spectra of vacuum: what the mean of fewer is off by, a smooth
-#: error of the reference, looks like one.
-_FEWEST_VACUUM = 32
 #: Losses are certain that exceed so many standard errors.
 _CERTAIN = 4.0
 
@@ -220,35 +216,7 @@ def separate(peaks, n_clusters, limits, latest=None, n_modes=MOST_MODES):
             regions = replace(regions, E_I=latest(regions.E_I))
         peaks = replace(peaks, spill_tables=spilled_losses(peaks, regions)).within(regions)
         image = RegisteredImage(peaks, regions, n_modes)
-    # Only now: ``E_I`` found beside a foot would move out, and the foot become what losses are there.
-    losses = _losses_in_region_one(peaks, regions)
-    peaks = replace(peaks, spill_tables=losses).within(regions)
-    return RegisteredImage(peaks, regions, n_modes)
-
-
-def _losses_in_region_one(peaks, regions):
-    """Estimate the losses below ``E_I`` over the ZLP, by label: spilled there, or their foot.
-
-    Where losses go on below ``E_I`` they hold what they spill over there, which is less. Without vacuum
-    the reference, of thin spectra, holds some of their foot itself: none is taken off.
-    """
-    tables = peaks.spill_tables
-    if (peaks.label == VACUUM).sum() < _FEWEST_VACUUM:
-        return tables
-    whole = peaks.without_spill()
-    losses = [_losses_of(whole, name, regions.E_I[name]) for name in tables]
-    feet = foot_of_losses(peaks.grid.u, losses)
-    return {
-        name: np.maximum(table, foot)
-        for (name, table), foot in zip(tables.items(), feet, strict=True)
-    }
-
-
-def _losses_of(peaks, name, limit):
-    """Average the losses of a cluster over its peak; the limit in eV."""
-    chosen = peaks.label == name
-    u, ratio, error = mean_ratio(peaks, chosen)
-    return LossRatio(limit / np.median(peaks.matched.fwhm[chosen]), u, ratio - 1, error)
+    return image
 
 
 def late_limits(peaks, n_clusters, limits):

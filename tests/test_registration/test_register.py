@@ -12,7 +12,7 @@ from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration import register
-from hyperspy_zlpml.registration.find_regions import find_regions, late_limits, separate
+from hyperspy_zlpml.registration.find_regions import find_regions, late_limits
 from hyperspy_zlpml.registration.register import register_peaks
 from hyperspy_zlpml.registration.registered_peaks import mean_ratio, window_of
 from hyperspy_zlpml.registration.spill import spilled_losses
@@ -371,31 +371,6 @@ def test_spilled_losses_are_the_convolution_with_the_tails(with_vacuum):
         expected = total / np.exp(peaks.log_reference[node])
         assert tables[1][node] == pytest.approx(expected, rel=0.05)
     assert not tables[1][grid.u > limit].any()
-
-
-def test_losses_that_begin_gently_go_on_below_their_limit():
-    # In proportion to the thickness: less than 2 % of the peak, which only their course behind E_I tells.
-    thickness = np.r_[np.zeros(60), np.full(60, 0.3), np.full(60, 1.0)]
-    one, *_ = sample(thickness, np.repeat([VACUUM, 0, 1], 60), losses=no_gap)
-    peaks = register_peaks([one], NOISE)
-    found = separate(peaks, 2, {})
-    regions, tables, u = found.regions, found.peaks.spill_tables, peaks.grid.u
-    for name, thick in ((0, 0.3), (1, 1.0)):
-        limit = regions.E_I[name] / FWHM
-        below = (u > 0.8 * limit) & (u < 0.95 * limit)
-        true = thick * no_gap(u * FWHM) / shape(u)
-        assert true[below].max() < 0.02
-        np.testing.assert_allclose(tables[name][below], true[below], rtol=0.35)
-        assert not tables[name][u > 1.05 * limit].any()
-
-
-def test_without_vacuum_no_foot_is_known(without_vacuum):
-    # The reference is the thin spectra: what they hold below E_I is none of the thick ones' excess.
-    peaks, *_ = without_vacuum
-    regions = find_regions(peaks, 2, {})
-    tables, spilled = separate(peaks, 2, {}).peaks.spill_tables, spilled_losses(peaks, regions)
-    inside = peaks.grid.u < 0.9 * regions.E_I[1] / FWHM
-    np.testing.assert_allclose(tables[1][inside], spilled[1][inside], rtol=0.2, atol=1e-4)
 
 
 def test_vacuum_spills_nothing(with_vacuum):
