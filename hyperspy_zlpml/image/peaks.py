@@ -475,8 +475,11 @@ def _refine(spectra, level, channel, rough, usable, coarse):
     window = np.take_along_axis(spectra, np.clip(position, 0, n_energy - 1), -1)
     window -= level[:, None]
     # A peak of one channel has no neighbours to take the logarithm of: give it narrow ones.
-    floor = _NARROWEST * window[:, reach : reach + 1]
+    highest = window[:, reach : reach + 1]
+    floor = _NARROWEST * highest
     window = np.where(coarse[:, None] & ~outside, np.maximum(window, floor), window)
+    # In parts of the highest channel: the units of the counts do not change the last bits of the logarithm.
+    window = window / np.where(highest > 0, highest, 1.0)
     positive = ~outside & (window > 0)
     logarithm = np.log(np.where(positive, window, 1.0))
 

@@ -39,6 +39,15 @@ def assert_same(a, b, **tolerance):
         )
 
 
+@pytest.mark.parametrize("factor", [1e-15, 1e-6, 1e12])
+def test_the_units_of_the_counts_change_no_bit_of_centre_and_width(factor):
+    """Trainings magnify last bits: what they begin with must be the same."""
+    counts = images_of_peaks()[0]
+    found, scaled = peak_parameters(counts, ENERGY), peak_parameters(factor * counts, ENERGY)
+    np.testing.assert_array_equal(scaled.centre, found.centre)
+    np.testing.assert_array_equal(scaled.fwhm, found.fwhm)
+
+
 @pytest.mark.parametrize("exponent", [1.0, 2.0, np.inf])
 @pytest.mark.parametrize("channels", [6.3, 12.7, 33.1])
 def test_centre_and_width_of_sampled_peaks(exponent, channels):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.data import Response, make_sample, ws2_like
-from hyperspy_zlpml.physics import Reason
+from hyperspy_zlpml.physics import Reason, gap_kind
 from hyperspy_zlpml.physics.band_gap import Gap, band_gaps
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.subtract import Subtraction
@@ -147,10 +147,12 @@ def lazy_removal(sample):
 def test_lazy_maps_are_those_of_an_image_in_memory(removal, lazy_removal, pool):
     eager = removal.band_gap(exponent=1.0, pool=pool, **QUIET)
     found = lazy_removal.band_gap(exponent=1.0, pool=pool, **QUIET)
+    # Fits of common numbers end when a step gains less than this: last bits may add or save one.
+    settled = {"ln_indirect_clusters": gap_kind._SETTLED}
     for name in ("gap.value", "gap.std", "reason", "ln_indirect_clusters"):
         one, other = attrgetter(name)(eager), attrgetter(name)(found)
         assert not other._lazy
-        np.testing.assert_allclose(one.data, other.data, rtol=1e-4)
+        np.testing.assert_allclose(one.data, other.data, rtol=1e-4, atol=settled.get(name, 0.0))
 
 
 def test_pooled_pixels_have_smaller_errors(removal, found):
