@@ -420,6 +420,7 @@ def test_a_measured_mean_free_path(removal, results):
         getattr(results["t_over_lambda"], name) for name in ("t_over_lambda", "by_index")
     )
     path = Measured(*(one / relative.value for one in (nm.value, nm.std, nm.systematic)))
+    path.value.data[results["t_over_lambda"].reason.data == Reason.NOT_SIGNIFICANT] = np.nan
     with pytest.raises(ValueError, match="metadata.Signal.quantity of it to that"):
         removal.thickness(mean_free_path=path, **QUIET)
     path.value.metadata.Signal.quantity = "Mean free path (nm)"
