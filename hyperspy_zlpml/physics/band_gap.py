@@ -213,7 +213,7 @@ def _reason_of(spectrum, gap, settings):
     """Say what is to be minded of a gap, by what lies beside the window."""
     if gap.lower < settings.left:
         # An onset below what was fitted is the continuation of a shape, not one that was seen.
-        return Reason.AT_EDGE
+        return Reason.AT_LOWER_END
     if gap.reason == Reason.NONE and has_losses_below(spectrum, gap.lower):
         return Reason.MISFIT
     return gap.reason
@@ -267,8 +267,9 @@ def _kind_of_one(spectrum, onsets, found):
 
 def _reason(spectrum, log_density, lower, improbable):
     """Say what is to be minded of a gap, by its posterior."""
-    if log_density.argmax() in (0, log_density.size - 1):
-        return Reason.AT_EDGE
+    ends = {0: Reason.AT_LOWER_END, log_density.size - 1: Reason.AT_UPPER_END}
+    if int(log_density.argmax()) in ends:
+        return ends[int(log_density.argmax())]
     if lower < _RESOLVED * spectrum.fwhm:
         return Reason.BELOW_RESOLUTION
     return Reason.MISFIT if improbable < _IMPROBABLE else Reason.NONE

@@ -284,7 +284,7 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
     above = analysis.grid.energy >= columns["trusted_from"][:, None]
     reason = np.zeros(len(above))
     is_fast = (np.where(above, columns["eps1"], 0.0) > threshold).any(-1)
-    reason[np.isnan(columns["index"])] = Reason.AT_EDGE
+    reason[np.isnan(columns["index"])] = Reason.AT_UPPER_END
     of_volume = analysis.relativistic & (found.thickness > _ROOM_FOR_LIGHT)
     reason[is_fast & ~of_volume & (not analysis.excess.is_film)] = Reason.RETARDED
     faces_alone = analysis.surface and not analysis.relativistic
@@ -300,7 +300,7 @@ def _reasons(found, significant, settled, has_losses, *, material, columns):
 
 
 #: Reasons that leave numbers in place.
-_WITH_CARE = (Reason.NONE, Reason.RETARDED, Reason.AT_EDGE)
+_WITH_CARE = (Reason.NONE, Reason.RETARDED, Reason.AT_UPPER_END)
 
 
 def _laid_out(columns, reason, analysis):

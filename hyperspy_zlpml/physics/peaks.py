@@ -480,9 +480,14 @@ def _doubts(model, found, columns, is_there):
     matters = (columns[..., 2] > _MATTERS * width) | (found.missed > _MISSED)
     conditions = [
         ~found.converged[:, None] | ~finite | is_crossed,
-        (np.abs(position - expected) > reach) | is_another,
+        position < expected - reach,
+        position > expected + reach,
+        is_another,
         (found.chi2 > _MISFIT_CHI2)[:, None] & matters,
         np.hypot(columns[..., 1], columns[..., 2]) > _LARGEST_ERROR * reach,
     ]
-    why = (Reason.NOT_CONVERGED, Reason.AT_EDGE, Reason.MISFIT, Reason.NOT_CONVERGED)
+    why = (
+        *(Reason.NOT_CONVERGED, Reason.AT_LOWER_END, Reason.AT_UPPER_END, Reason.OTHER_WIDTH),
+        *(Reason.MISFIT, Reason.NOT_CONVERGED),
+    )
     return np.select(conditions, why, Reason.NONE)

@@ -14,7 +14,7 @@ _TEXTS = {
     "TOO_THICK": "the specimen is too thick for the method",
     "NOT_SIGNIFICANT": "nothing stands clearly above noise and the error of the zero-loss peak",
     "BELOW_RESOLUTION": "the feature lies too close to the peak for its width",
-    "AT_EDGE": "the answer lies at an end of what was tried",
+    "AT_LOWER_END": "the answer lies at the lower end of what was tried",
     "MISFIT": "the model does not fit the data",
     "RETARDED": "the specimen is fast enough for Cherenkov losses: retardation changes the spectrum",
     "NO_CROSSING": "the function does not cross zero",
@@ -23,6 +23,8 @@ _TEXTS = {
     "OTHER_PEAK": "the zero-loss peak is not that of the vacuum: it misses the spectrum below E_I",
     "TAIL_GUESSED": "no vacuum shows the tail of the zero-loss peak, and channels are too coarse to tell it",
     "NOT_GIVEN": "what the method needs beside the data is not known of this pixel",
+    "AT_UPPER_END": "the answer lies at the upper end of what was tried",
+    "OTHER_WIDTH": "the feature is much narrower or wider than the one that was asked for",
 }
 
 
@@ -47,7 +49,7 @@ class Reason(IntEnum):
     TOO_THICK = 4
     NOT_SIGNIFICANT = 5
     BELOW_RESOLUTION = 6
-    AT_EDGE = 7
+    AT_LOWER_END = 7
     MISFIT = 8
     RETARDED = 9
     NO_CROSSING = 10
@@ -56,6 +58,8 @@ class Reason(IntEnum):
     NOT_GIVEN = 13
     OTHER_PEAK = 14
     TAIL_GUESSED = 15
+    AT_UPPER_END = 16
+    OTHER_WIDTH = 17
 
     @property
     def text(self):
@@ -76,7 +80,9 @@ BY_WEIGHT = (
     Reason.RETARDED,
     Reason.OTHER_PEAK,
     Reason.BELOW_RESOLUTION,
-    Reason.AT_EDGE,
+    Reason.AT_LOWER_END,
+    Reason.AT_UPPER_END,
+    Reason.OTHER_WIDTH,
     Reason.MISFIT,
     Reason.TAIL_GUESSED,
     Reason.NO_CROSSING,
@@ -110,8 +116,13 @@ def most_serious(*reasons):
     return np.where(left_out, np.nan, np.array(BY_WEIGHT, float)[first])
 
 
-def legend():
+def legend(texts=None):
     """List what the numbers of a map of reasons mean.
+
+    Parameters
+    ----------
+    texts : dict of Reason to str, optional
+        What some of them mean for the quantity that is mapped; default their :attr:`Reason.text`.
 
     Returns
     -------
@@ -123,4 +134,5 @@ def legend():
     >>> legend()["5"]
     'NOT_SIGNIFICANT: nothing stands clearly above noise and the error of the zero-loss peak'
     """
-    return {str(int(reason)): f"{reason.name}: {reason.text}" for reason in Reason}
+    texts = {reason: reason.text for reason in Reason} | (texts or {})
+    return {str(int(reason)): f"{reason.name}: {text}" for reason, text in texts.items()}

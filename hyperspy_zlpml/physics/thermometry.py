@@ -304,7 +304,8 @@ def _reasons(filtered, fitted, gains):
     because(~(gains >= _SIGMAS), Reason.NOT_SIGNIFICANT)
     because(~(inverse >= _SIGMAS * error), Reason.NOT_SIGNIFICANT)
     too_hot = inverse <= max(ends[0] * 1.01, 1 / (BOLTZMANN * _HOTTEST_SOLID))
-    because(too_hot | (inverse >= ends[1] * 0.99), Reason.AT_EDGE)
+    because(too_hot, Reason.AT_UPPER_END)
+    because(inverse >= ends[1] * 0.99, Reason.AT_LOWER_END)
     return reason
 
 

@@ -118,7 +118,7 @@ def test_reasons_why_there_is_none(change, reason):
 def test_a_gap_beside_the_peak_is_told():
     losses = make_losses(spectrum(gap=0.5), noise=20.0)
     gap = found(replace(losses, loss_limit=np.full(1, 0.4)), 0.5)
-    assert gap.reason[0] in (Reason.BELOW_RESOLUTION, Reason.AT_EDGE)
+    assert gap.reason[0] in (Reason.BELOW_RESOLUTION, Reason.AT_LOWER_END)
 
 
 def test_peaks_in_the_gap_are_a_misfit_or_widen_the_error():

@@ -467,10 +467,13 @@ def test_reasons_why_there_is_no_number(peak, change, reason):
     assert np.isnan(found[0, :-2]).all()
 
 
-def test_a_peak_beyond_the_range_is_at_its_edge():
-    losses = make_losses(exciton_on(quadratic, position=2.33, area=1e5), 1)
-    found = fit_peaks(losses, [Exciton(2.0, 0.2, left=1.4, right=2.8)])
-    assert found[0, -1] == Reason.AT_EDGE
+@pytest.mark.parametrize(
+    "position, reason", [(1.75, Reason.AT_LOWER_END), (2.25, Reason.AT_UPPER_END)]
+)
+def test_a_peak_beyond_the_range_is_at_its_end(position, reason):
+    losses = make_losses(exciton_on(quadratic, position=position, area=1e5), 1)
+    found = fit_peaks(losses, [Exciton(2.0, 0.2, left=1.2, right=2.8)])
+    assert found[0, -1] == reason
 
 
 @pytest.mark.parametrize("power", [-2.0, -3.0, -4.0])
@@ -483,7 +486,7 @@ def test_a_tail_that_falls_is_no_plasmon(power):
     assert (found[:, -1] == Reason.NOT_SIGNIFICANT).mean() > 0.95
 
 
-@pytest.mark.parametrize("factor, reason", [(1.5, Reason.NONE), (4.0, Reason.AT_EDGE)])
+@pytest.mark.parametrize("factor, reason", [(1.5, Reason.NONE), (4.0, Reason.OTHER_WIDTH)])
 def test_a_peak_of_another_width_is_not_the_one_asked_for(factor, reason):
     losses = make_losses(lambda e: 900 * drude(e, 3.0, 0.3 * factor)[0], 1)
     found = fit_peaks(losses, [Plasmon(3.0, 0.3)], is_single=False)

@@ -337,7 +337,7 @@ def test_an_onset_below_the_window_was_not_seen(removal, found):
     known = np.isfinite(above.gap.value.data)
     below = known & (above.lower.data < gap + 0.7)
     assert below.any()
-    assert (above.reason.data[below] == Reason.AT_EDGE).all()
+    assert (above.reason.data[below] == Reason.AT_LOWER_END).all()
 
 
 def test_kinds_are_told_by_gaps_that_hold_alone(removal):

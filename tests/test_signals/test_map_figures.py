@@ -10,6 +10,7 @@ import pytest
 from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml.physics import Reason
+from hyperspy_zlpml.physics.reasons import legend
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.figure import plot_maps
 from hyperspy_zlpml.signals.maps.native import Measured
@@ -44,6 +45,7 @@ def reasons(shape=(3, 4), **places):
         codes[place] = Reason[name]
     found = map_of(codes)
     found.metadata.set_item("ZLP_ML.checks", "no check was made")
+    found.metadata.set_item("ZLP_ML.legend", legend({Reason.MISFIT: "no onset fits"}))
     return found
 
 
@@ -481,12 +483,23 @@ def test_both_maps_are_hatched_and_the_legend_has_a_colour_of_the_map():
     assert patch.get_facecolor() == plt.get_cmap("viridis")(0.5)
 
 
-def test_medians_leave_out_pixels_that_are_not_significant():
+def test_medians_are_those_of_pixels_that_hold():
     gap = measured()
     gap.value.data[0] = 0.0
-    said = Thickness(gap, reasons(NOT_SIGNIFICANT=0)).summary
-    assert "median 2 +- 0.1 (std) eV in 8 of 12 pixels" in said
-    assert "median 2 +- 0.1 (std) eV in 12 of 12 pixels" in Thickness(gap, reasons()).summary
+    said = Thickness(gap, reasons(MISFIT=0)).summary
+    assert "median 2 +- 0.1 (std) eV in 8 of 12 pixels, 4 more to be read with care" in said
+    assert "8 of 12 pixels hold, MISFIT 4" in said
+    assert said.splitlines()[-1].split() == ["MISFIT", "no", "onset", "fits"]
+    said = Thickness(gap, reasons()).summary
+    assert "median 2 +- 0.1 (std) eV in 12 of 12 pixels\n" in said
+    assert "MISFIT" not in said
+
+
+def test_where_no_pixel_holds_medians_say_so():
+    gap = measured()
+    gap.value.data[0] = 0.0
+    said = Thickness(gap, reasons(NOT_SIGNIFICANT=0, RETARDED=slice(1, None))).summary
+    assert "median 2 +- 0.1 (std) eV in 8 of 12 pixels, none of which holds" in said
 
 
 def test_a_check_that_the_removal_failed_is_told_of_with_its_maps():

@@ -84,7 +84,9 @@ def test_maps_are_native(fits, removal):
         variance = found.value.get_noise_variance().data
         np.testing.assert_allclose(np.sqrt(variance), found.std.data)
         assert repr(found).startswith(f"<Measured, Flake plasmon 22 {name}: median")
-    assert exciton.reason.metadata.ZLP_ML.legend.as_dictionary()["7"].startswith("AT_EDGE")
+    assert exciton.reason.metadata.ZLP_ML.legend.as_dictionary()["7"].startswith(
+        "AT_LOWER_END: the position"
+    )
     assert repr(plasmon).startswith("<PeakFit, Flake plasmon 22, position: median 22.")
 
 

@@ -49,6 +49,12 @@ _PLAIN = {
     "improvement": ("improvement by an onset", "chi2"),
     "reduced_chi2": ("misfit of the onset", "Reduced chi2"),
 }
+#: What reasons mean for a gap.
+_TEXTS = {
+    Reason.BELOW_RESOLUTION: "the 68 % interval reaches below 2 FWHM from the peak, where losses are not told from it",
+    Reason.AT_LOWER_END: "the gap lies at the lowest onset that was tried: one FWHM below E_I, or left",
+    Reason.AT_UPPER_END: "the gap lies at the highest onset that was tried: give right, or a higher one",
+}
 #: ln of the odds from which the kind of a gap is told: 150 to one.
 _CLEAR = 5.0
 
@@ -335,7 +341,7 @@ class BandGap(MapResult):
                 for name in Kind._fields
             },
             **{f"{name}_image": float(getattr(kinds.image, name)) for name in Kind._fields},
-            reason=reason_map(removal, found.reason, "band gap"),
+            reason=reason_map(removal, found.reason, "band gap", _TEXTS),
             _removal=removal,
             _numbers=numbers_like(removal._like, numbers, "numbers of band gaps"),
             _settings=settings,
@@ -348,8 +354,9 @@ class BandGap(MapResult):
 
     def _rows(self):
         """Say what each part holds, and the kind of the gap; (name, words)."""
-        *rows, reason, removal = super()._rows()
-        return [*rows, ("kind", self.kind), reason, removal]
+        rows = super()._rows()
+        rows.insert([name for name, _ in rows].index("reason"), ("kind", self.kind))
+        return rows
 
     @property
     def kind(self):

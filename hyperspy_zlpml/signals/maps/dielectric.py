@@ -44,6 +44,10 @@ _MOST_INDICES = 4
 _MOST_SPECTRA = 48
 #: Zeros in the order of :class:`Crossings`.
 _ZEROS = ("rising", "falling")
+#: What reasons mean for a dielectric function.
+_TEXTS = {
+    Reason.AT_UPPER_END: "the refractive index lies above any: the losses of a nm add up to more than a metal's"
+}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -465,7 +469,7 @@ def _wrapped(removal, spectra, numbers, grid):
         n=index,
         crossings=Crossings(*(_zero(removal, numbers, name, energy) for name in _ZEROS)),
         trusted_from=plain_map(removal, trusted, "lowest energy of known losses", energy),
-        reason=reason_map(removal, numbers["reason"], title),
+        reason=reason_map(removal, numbers["reason"], title, _TEXTS),
     )
 
 
@@ -492,7 +496,9 @@ def _zero(removal, numbers, name, quantity):
     return Zero(
         _measured(removal, numbers, name, title=title, quantity=quantity, unit=unit),
         plain_map(removal, probability, f"probability of a {title}", "Probability"),
-        reason_map(removal, np.where(has_none, Reason.NO_CROSSING, numbers["reason"]), title),
+        reason_map(
+            removal, np.where(has_none, Reason.NO_CROSSING, numbers["reason"]), title, _TEXTS
+        ),
     )
 
 

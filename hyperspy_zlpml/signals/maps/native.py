@@ -254,16 +254,16 @@ class Measured:
     @property
     def summary(self):
         """Words that say what is measured: medians, or the size of spectra (str)."""
-        return self._summary_without(False)
+        return self._summary_of(Reason.NONE)
 
-    def _summary_without(self, left_out):
-        """Say what is measured, without the pixels that are left out."""
+    def _summary_of(self, codes):
+        """Say what is measured, by the reasons of the pixels."""
         manager = self.value.axes_manager
         if manager.signal_dimension:
             return f"spectra with errors, dimensions {manager._get_dimension_str()}"
         errors = (getattr(self, name).data for name in self.errors)
-        values = np.where(left_out, np.nan, self.value.data)
-        return summary(values, *errors, units=units_of(self.value))
+        values = np.where(codes == Reason.NOT_SIGNIFICANT, np.nan, self.value.data)
+        return summary(values, *errors, units=units_of(self.value), holds=codes == Reason.NONE)
 
     def __repr__(self):
         return f"<Measured, {title_of(self.value)}: {self.summary}>"
@@ -308,7 +308,7 @@ def _exact(number):
     raise TypeError(" ".join([_EXPECTED.format(arguments.got(number)), *ways]))
 
 
-def reason_map(removal, reasons, title):
+def reason_map(removal, reasons, title, texts=None):
     """Make a map of the reasons why numbers are missing, or are to be read with care.
 
     Parameters
@@ -318,6 +318,8 @@ def reason_map(removal, reasons, title):
         Of :class:`.Reason`; NaN where a spectrum was left out of the removal.
     title : str
         Appended to the title of the data.
+    texts : dict of Reason to str, optional
+        What some of them mean for this quantity.
 
     Returns
     -------
@@ -340,5 +342,5 @@ def reason_map(removal, reasons, title):
     """
     codes = np.where(np.isnan(reasons), Reason.LEFT_OUT, reasons).astype(np.int16)
     signal = plain_map(removal, codes, f"{REASONS_OF}{title}", "Reason")
-    signal.metadata.set_item(LEGEND, legend())
+    signal.metadata.set_item(LEGEND, legend(texts))
     return signal

@@ -21,6 +21,7 @@ from hyperspy_zlpml.physics.peaks import (
     piece_of,
     prepared,
 )
+from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.pooling import losses_at
 from hyperspy_zlpml.signals.maps.components import Surroundings, component_of, peaks_of, store
 from hyperspy_zlpml.signals.maps.given import pool_of
@@ -33,6 +34,12 @@ from hyperspy_zlpml.signals.microscope import beam_of
 _SIDES = ("loss", "gain")
 #: Largest number of standard deviations that is asked of a peak.
 _MOST_CERTAIN = 1e3
+#: What reasons mean for a peak.
+_TEXTS = {
+    Reason.AT_LOWER_END: "the position lies farther below the energy asked for than is tried",
+    Reason.AT_UPPER_END: "the position lies farther above the energy asked for than is tried",
+    Reason.OTHER_WIDTH: "the width is more than 2.5 times smaller or larger than the one asked for",
+}
 
 
 class PeakMethods:
@@ -431,7 +438,7 @@ def _as_fit(removal, peak, columns, **private):
         significance=plain_map(
             removal, significance, f"{_name(peak)} significance", "Standard deviations"
         ),
-        reason=reason_map(removal, reason, _name(peak)),
+        reason=reason_map(removal, reason, _name(peak), _TEXTS),
         **private,
         _removal=removal,
     )

@@ -15,7 +15,14 @@ from hyperspy_zlpml.signals.folders import name_of_folder
 from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.native import Measured
 from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
-from hyperspy_zlpml.signals.maps.words import answers, has_legend, summary, title_of, units_of
+from hyperspy_zlpml.signals.maps.words import (
+    answers,
+    explained,
+    has_legend,
+    summary,
+    title_of,
+    units_of,
+)
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 from hyperspy_zlpml.signals.saving import save_together
 from hyperspy_zlpml.signals.wrapping import Slicer, cut_map
@@ -132,8 +139,8 @@ class Found(MapRecord):
 class MapResult(Found):
     """Result of a method that makes maps: a frozen record of signals.
 
-    Printed, it says what all of its maps hold, and how the checks of the removal went; medians of quantities
-    leave out pixels whose losses are not significant.
+    Printed, it says what all of its maps hold, what the reasons mean that there are, and how the checks of the
+    removal went; medians are those of pixels that hold, where any does.
     """
 
     #: Map that stands for all in a line.
@@ -168,14 +175,13 @@ class MapResult(Found):
         return kind if is_said else f"{kind}, {words}"
 
     def _rows(self):
-        """Say what each part holds, and how the checks of the removal went; (name, words)."""
-        insignificant = np.asarray(self.reason.data) == Reason.NOT_SIGNIFICANT
+        """Say what each part holds, how the checks of the removal went, and what reasons mean; (name, words)."""
         parts = {name: part for name, part in self._parts().items() if part is not None}
-        rows = [(name, _words(part, insignificant)) for name, part in parts.items()]
-        return [
-            *rows,
-            ("removal", self.reason.metadata.get_item("ZLP_ML.checks", "checks unknown")),
-        ]
+        reasons = {name: part for name, part in parts.items() if name.endswith("reason")}
+        rows = [(name, _words(part, _codes_of(name, reasons))) for name, part in parts.items()]
+        checks = self.reason.metadata.get_item("ZLP_ML.checks", "checks unknown")
+        meaning = {name: text for one in reasons.values() for name, text in explained(one).items()}
+        return [*rows, ("removal", checks), *meaning.items()]
 
     def _of_removal(self):
         """Take the removal that the maps are of; ValueError where it is not at hand."""
@@ -299,14 +305,22 @@ def _holds_removal(part):
     return any(hasattr(one, "removed") for one in (part if hasattr(part, "_fields") else (part,)))
 
 
-def _words(part, insignificant):
+def _codes_of(name, reasons):
+    """Take the codes of the reasons of a part: those of the innermost result that it is of."""
+    ends = {one.removesuffix("reason"): codes for one, codes in reasons.items()}
+    innermost = max((end for end in ends if name.startswith(end)), key=len)
+    return np.asarray(ends[innermost].data)
+
+
+def _words(part, codes):
     """Say in a few words what a part of a result holds, of quantities without pixels that tell nothing."""
     if isinstance(part, Measured):
-        return part._summary_without(insignificant)
+        return part._summary_of(codes)
     if not hasattr(part, "axes_manager"):
         return f"{part:.4g}" if isinstance(part, float) else f"{part}"
     if part.axes_manager.signal_dimension:
         return f"spectra, dimensions {part.axes_manager._get_dimension_str()}"
     if has_legend(part):
         return answers(part)
-    return summary(part.data, units=units_of(part))
+    holds = codes == Reason.NONE
+    return summary(np.where(holds | ~holds.any(), part.data, np.nan), units=units_of(part))

@@ -7,11 +7,20 @@ from functools import partial
 import numpy as np
 from hyperspy.signals import BaseSignal
 
+from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.thermometry import COLUMNS, TAIL_ERROR, piece_of, temperatures
 from hyperspy_zlpml.signals.maps.given import pool_of, window_of
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
+
+#: What reasons mean for a temperature.
+_TEXTS = {
+    Reason.NO_LIMIT: "one side shows no end of the pure zero-loss peak, beyond which losses or gains are told "
+    "from it: give regions=dict(E_I=..., gain_limit=...) to the removal",
+    Reason.AT_LOWER_END: "the temperature lies below 20 K",
+    Reason.AT_UPPER_END: "the temperature lies above 5000 K, where nothing is solid: no gains of heat",
+}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -183,5 +192,5 @@ def _as_maps(removal, numbers):
             f"Energy ({units})",
         ),
         reduced_chi2=plain(found["chi2"], "misfit of detailed balance", "Reduced chi2"),
-        reason=reason_map(removal, found["reason"], "temperature"),
+        reason=reason_map(removal, found["reason"], "temperature", _TEXTS),
     )

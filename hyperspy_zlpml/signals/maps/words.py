@@ -51,8 +51,8 @@ def units_of(signal):
     return quantity.rpartition("(")[2].rstrip(")") if quantity.endswith(")") else ""
 
 
-def summary(values, std=None, systematic=None, units=""):
-    """Say in a few words what a map holds.
+def summary(values, std=None, systematic=None, units="", holds=True):
+    """Say in a few words what a map holds: medians are those of pixels that hold, where there are any.
 
     Parameters
     ----------
@@ -61,6 +61,8 @@ def summary(values, std=None, systematic=None, units=""):
     std, systematic : ndarray, optional
         Its errors.
     units : str
+    holds : bool or ndarray of bool
+        Pixels whose number is not to be read with care.
 
     Returns
     -------
@@ -73,8 +75,18 @@ def summary(values, std=None, systematic=None, units=""):
     >>> gap = np.array([1.6, 1.7, np.nan])
     >>> summary(gap, 0.1 + 0 * gap, 0.02 + 0 * gap, units="eV")
     'median 1.65 +- 0.1 (std) +- 0.02 (systematic) eV in 2 of 3 pixels'
+    >>> summary(gap, units="eV", holds=gap > 1.65)
+    'median 1.7 eV in 1 of 3 pixels, 1 more to be read with care'
+    >>> summary(gap, units="eV", holds=False)
+    'median 1.65 eV in 2 of 3 pixels, none of which holds'
     """
     known, n_infinite = np.isfinite(values), int(np.isinf(values).sum())
+    doubtful = known & ~np.broadcast_to(holds, known.shape)
+    with_care = f"{doubtful.sum()} more to be read with care" if doubtful.any() else ""
+    if doubtful.any() and (doubtful == known).all():
+        with_care = "none of which holds"
+    else:
+        known = known & ~doubtful
     infinite = f"infinite in {n_infinite} of {known.size} pixels"
     if not known.any():
         return infinite if n_infinite else f"no number in {known.size} pixels"
@@ -86,7 +98,7 @@ def summary(values, std=None, systematic=None, units=""):
     ]
     words = [f"median {np.median(values[known]):.4g}", *errors, units]
     found = f"{' '.join(filter(None, words))} in {known.sum()} of {known.size} pixels"
-    return f"{found}, {infinite}" if n_infinite else found
+    return ", ".join(filter(None, (found, with_care, infinite if n_infinite else "")))
 
 
 def has_legend(signal):
@@ -101,6 +113,34 @@ def has_legend(signal):
     bool
     """
     return signal.metadata.has_item(LEGEND)
+
+
+def explained(reasons):
+    """List the reasons that a map of them holds, with what they mean for its quantity.
+
+    Parameters
+    ----------
+    reasons : BaseSignal
+        Of :func:`.reason_map`.
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy.signals import BaseSignal
+    >>> from hyperspy_zlpml.physics.reasons import legend
+    >>> from hyperspy_zlpml.signals.maps.words import LEGEND, explained
+    >>> reasons = BaseSignal(np.array([0, 8]))
+    >>> reasons.metadata.set_item(LEGEND, legend())
+    >>> explained(reasons)
+    {'MISFIT': 'the model does not fit the data'}
+    """
+    meaning = reasons.metadata.get_item(LEGEND).as_dictionary()
+    found = [meaning[str(int(reason))] for reason in count_reasons(np.asarray(reasons.data))]
+    return dict(one.split(": ", 1) for one in found)
 
 
 def count_reasons(codes):
