@@ -478,16 +478,13 @@ def _doubts(model, found, columns, is_there):
     is_crossed &= is_there[:, order][:, 1:] & is_there[:, order][:, :-1]
     is_crossed = is_crossed.any(-1, keepdims=True)
     matters = (columns[..., 2] > _MATTERS * width) | (found.missed > _MISSED)
-    conditions = [
-        ~found.converged[:, None] | ~finite | is_crossed,
-        position < expected - reach,
-        position > expected + reach,
-        is_another,
-        (found.chi2 > _MISFIT_CHI2)[:, None] & matters,
-        np.hypot(columns[..., 1], columns[..., 2]) > _LARGEST_ERROR * reach,
+    doubts = [
+        (~found.converged[:, None] | ~finite | is_crossed, Reason.NOT_CONVERGED),
+        (position < expected - reach, Reason.AT_LOWER_END),
+        (position > expected + reach, Reason.AT_UPPER_END),
+        (is_another, Reason.OTHER_WIDTH),
+        ((found.chi2 > _MISFIT_CHI2)[:, None] & matters, Reason.MISFIT),
+        (np.hypot(columns[..., 1], columns[..., 2]) > _LARGEST_ERROR * reach, Reason.NOT_CONVERGED),
     ]
-    why = (
-        *(Reason.NOT_CONVERGED, Reason.AT_LOWER_END, Reason.AT_UPPER_END, Reason.OTHER_WIDTH),
-        *(Reason.MISFIT, Reason.NOT_CONVERGED),
-    )
+    conditions, why = zip(*doubts, strict=True)
     return np.select(conditions, why, Reason.NONE)
