@@ -150,6 +150,6 @@ def _check_method(name, given):
     if not isinstance(given, dict) or not all(isinstance(one, str) for one in given):
         arguments.refuse(given, name, "a dict of the arguments of that method")
     if name == "fit_peaks" and "peaks" not in given:
-        arguments.refuse(given, name, 'a dict that holds what to fit, {"peaks": Plasmon(...)}')
+        arguments.refuse(given, name, 'a dict that holds peaks, {"peaks": Plasmon(...)}')
     if "show_progressbar" in given:
         raise ValueError(f"{name}: expected no show_progressbar of its own; give it to maps.")
