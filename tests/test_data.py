@@ -412,6 +412,11 @@ def test_every_kind_is_public():
     assert "vacuum_reference" not in data.SAMPLE_KINDS  # no sample by itself
 
 
+def test_samples_are_told_in_a_line():
+    sample = data.ws2_like((4, 3), random_state=0, **SMALL)
+    assert repr(sample) == "<SampleImage, title: WS2-like flake, dimensions: (4, 3|256)>"
+
+
 def test_material_sets_the_gap():
     sample = data.make_sample((5, 5), material=Material(band_gap=3.0), random_state=0, **SMALL)
     assert sample.band_gap.data.mean() == pytest.approx(3.0, abs=0.1)

@@ -8,6 +8,7 @@ done, so that nobody waits for an error. Errors say what was expected and what w
 import numbers
 import os
 from collections.abc import Iterable, Iterator, Mapping, Set
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -54,7 +55,33 @@ def got(value):
     return type(value).__name__ + (f" of shape {shape}" if isinstance(shape, tuple) else "")
 
 
-def refuse(value, name, expected):
+def meant(value, names):
+    """Ask whether a name that there is was meant by one that there is not, where it is alike.
+
+    Parameters
+    ----------
+    value : anything
+        What was got instead of a name.
+    names : collection of str
+        Those there are.
+
+    Returns
+    -------
+    str
+        Empty where none is alike.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.arguments import meant
+    >>> meant("e_i", ["gain_limit", "E_I", "E_II"]), meant("onset", ["gain_limit", "E_I", "E_II"])
+    (" Did you mean 'E_I'?", '')
+    """
+    spelt = {name.lower(): name for name in names}
+    alike = get_close_matches(value.lower(), spelt, n=1) if isinstance(value, str) else []
+    return f" Did you mean {spelt[alike[0]]!r}?" if alike else ""
+
+
+def refuse(value, name, expected, names=()):
     """Raise the ValueError that names an argument.
 
     Parameters
@@ -65,13 +92,15 @@ def refuse(value, name, expected):
         Of the argument.
     expected : str
         What it must be.
+    names : collection of str
+        Of which one may have been meant.
 
     Raises
     ------
     ValueError
         Always.
     """
-    raise ValueError(f"{name}: expected {expected}, got {got(value)}.")
+    raise ValueError(f"{name}: expected {expected}, got {got(value)}.{meant(value, names)}")
 
 
 def is_number(value, largest=LARGEST):
@@ -316,9 +345,48 @@ def choice(value, name, names, beside=""):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.arguments import choice
+    >>> choice("totl", "cluster_by", ["total", "zlp"])
+    Traceback (most recent call last):
+    ValueError: cluster_by: expected one of ['total', 'zlp'], got 'totl'. Did you mean 'total'?
     """
     if not isinstance(value, str) or value not in names:
-        refuse(value, name, f"one of {sorted(names)}{beside}")
+        refuse(value, name, f"one of {sorted(names)}{beside}", names)
+    return value
+
+
+def keys(value, name, names):
+    """Check a dict whose keys are names of something.
+
+    Parameters
+    ----------
+    value : anything
+    name : str
+    names : sequence of str
+        Those there are.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.arguments import keys
+    >>> keys({"E_1": 2.0}, "regions", ["gain_limit", "E_I"])
+    Traceback (most recent call last):
+    ValueError: regions: expected a dict with keys among ['gain_limit', 'E_I'], got {'E_1': 2.0}. \
+Did you mean 'E_I'?
+    """
+    is_dict = isinstance(value, dict)
+    others = [key for key in value if key not in names] if is_dict else []
+    if others or not is_dict:
+        asked = meant(others[0], names) if others else ""
+        raise ValueError(
+            f"{name}: expected a dict with keys among {list(names)}, got {got(value)}.{asked}"
+        )
     return value
 
 

@@ -18,7 +18,7 @@ _UNIT = 100.0
 _THICKEST = 3000.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DielectricImage(SampleImage):
     """Simulated measurement of a specimen of known dielectric function, with its truth.
 

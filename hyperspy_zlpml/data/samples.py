@@ -44,7 +44,7 @@ _MOST_DRIFT = {
 _MOST_INTEGER_COUNTS = 5e8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SampleImage:
     """Simulated measurement with its truth.
 
@@ -74,6 +74,10 @@ class SampleImage:
     gain: float
     readout: float
     truth: TrueSpectra
+
+    def __repr__(self):
+        title, shape = self.signal.metadata.General.title, self.signal.axes_manager
+        return f"<{type(self).__name__}, title: {title}, dimensions: {shape._get_dimension_str()}>"
 
 
 @dataclass(frozen=True)

@@ -280,10 +280,7 @@ def _checked_settings(settings):
     """Take settings of the microscope as numbers; raise ValueError unless we know their names."""
     if settings is None:
         return {}
-    if not isinstance(settings, dict) or not set(settings) <= set(SHAPING_SETTINGS):
-        raise ValueError(
-            f"microscope: expected a dict with keys among {list(SHAPING_SETTINGS)}, got {settings!r}."
-        )
+    arguments.keys(settings, "microscope", SHAPING_SETTINGS)
     for name, value in settings.items():
         if not arguments.is_number(value) or value <= 0:
             raise ValueError(

@@ -524,13 +524,15 @@ def checked_names(names, known, argument="names"):
     ['zlp']
     >>> checked_names(["ZLP"], ["zlp", "std"])
     Traceback (most recent call last):
-    ValueError: names: expected some of ['zlp', 'std'], got ['ZLP'].
+    ValueError: names: expected some of ['zlp', 'std'], got ['ZLP']. Did you mean 'zlp'?
     """
-    is_known = arguments.is_sequence(names) and all(
-        isinstance(name, str) and name in known for name in names
-    )
-    if not is_known:
-        raise ValueError(f"{argument}: expected some of {list(known)}, got {arguments.got(names)}.")
+    given = list(names) if arguments.is_sequence(names) else [names]
+    others = [name for name in given if not isinstance(name, str) or name not in known]
+    if others or not arguments.is_sequence(names):
+        asked = arguments.meant(others[0], known) if others else ""
+        raise ValueError(
+            f"{argument}: expected some of {list(known)}, got {arguments.got(names)}.{asked}"
+        )
     return list(dict.fromkeys(names))
 
 

@@ -55,7 +55,7 @@ def _draw_front(axes, found):
         label="front",
     )
     _mark(axes, trained, TrainingSettings(), color="C1", marker="s", label="defaults")
-    _mark(axes, trained, found.best, color="C3", marker="*", label="best")
+    _mark(axes, trained, found.best, color="C3", marker="*", label="best when trained again")
     axes.set(
         xscale="log",
         xlabel="work of the training / 10$^9$ multiply-adds",

@@ -148,6 +148,9 @@ class SettingsSearch:
     def plot(self):
         """Draw score against work with the front, and the importance of each setting.
 
+        The best, a star, may lie below the front: every score is that of one training, and partly luck, so that the
+        best of them and the defaults were trained again with other seeds, by which the star was chosen.
+
         Returns
         -------
         matplotlib.figure.Figure

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyperspy_zlpml.arguments import is_number, is_sequence, refuse
+from hyperspy_zlpml.arguments import is_number, is_sequence, meant, refuse
 from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.ensemble.conditions import check_condition_names, condition_values
 from hyperspy_zlpml.image.spectra import SHAPING_SETTINGS
@@ -143,6 +143,7 @@ def condition_of(signal, name, key=None, number=None):
         raise ValueError(
             f"conditions: expected names among {sorted(_SETTINGS)}, got {name!r}; for others give "
             f"a dict of values or of keys of the metadata: {{{name!r}: [...]}}."
+            + meant(name, _SETTINGS)
         )
     key = key or _SETTINGS[name]
     value = signal.metadata.get_item(key)

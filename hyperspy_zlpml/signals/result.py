@@ -199,6 +199,20 @@ class ZLPRemoval(
         """
         return Slicer(self._within)
 
+    @property
+    def isig(self):
+        """Energies of a result are not cut, but those of its signals, ``r.subtracted.isig[1.0:5.0]``.
+
+        Raises
+        ------
+        AttributeError
+            Always, which says so.
+        """
+        raise AttributeError(
+            "isig: a result is made of whole spectra; cut one of its signals, r.subtracted.isig[1.0:5.0], "
+            "or the data before, s.isig[...].remove_zlp_ml(). Pixels are r.inav[...]."
+        )
+
     def _within(self, slices):
         """Take the result of some pixels; settings are read from the same signal as before."""
         check_pixels(self._like, slices)

@@ -7,14 +7,13 @@ it is used as it is.
 
 import inspect
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 
 import numpy as np
 from hyperspy.ui_registry import add_gui_method
 from traits import api as t
 
-from hyperspy_zlpml.arguments import flag, settle_random_state
+from hyperspy_zlpml.arguments import flag, meant, settle_random_state
 from hyperspy_zlpml.compute.progress import Cancelled
 from hyperspy_zlpml.image.clusters import PROXIES
 from hyperspy_zlpml.signals.background import Job
@@ -26,6 +25,8 @@ from hyperspy_zlpml.zlp.regions import check_limits, check_reach
 TOOLKEY = "hyperspy_zlpml.remove_zlp_ml"
 #: Limits of the regions of a cluster, as ``regions`` of ``remove_zlp_ml`` calls them.
 LIMITS = ("gain_limit", "E_I", "E_II")
+#: What is known of the limits of a cluster without the user.
+_FOUND = ["number", "reach", "automatic"]
 #: Choices for the pixels that see vacuum.
 VACUUM = ("auto", "none", "all", "mask")
 #: Stands for what was given as an argument and no widget can show: a map, or a signal.
@@ -59,7 +60,7 @@ class _Limit(t.BaseFloat):
         return value
 
 
-class ClusterLimits(t.HasTraits):
+class ClusterLimits(t.HasStrictTraits):
     """Limits of the regions of one cluster, in the units of the axis from the peak.
 
     Attributes
@@ -138,9 +139,14 @@ the peak), got 0.5.
         """
         return getattr(self, name) if self.is_given(name) else self.automatic.get(name, np.nan)
 
+    def __repr__(self):
+        known = {name: self.current(name) for name in LIMITS}
+        told = ", ".join(f"{name} {one:.4g}" for name, one in known.items() if not np.isnan(one))
+        return f"<ClusterLimits of cluster {self.number}: {told or 'none yet'}>"
+
 
 @add_gui_method(TOOLKEY)
-class ZLPRemovalTool(t.HasTraits):
+class ZLPRemovalTool(t.HasStrictTraits):
     """Tool that removes the zero-loss peak of a signal, interactively.
 
     ``run`` trains, ``rematch`` applies other limits with the ensemble that was trained; both work
@@ -227,23 +233,27 @@ class ZLPRemovalTool(t.HasTraits):
     message = t.Str("Ready.")
     proxies = t.List(t.Str)
     vacuum_choices = t.List(t.Str)
+    signal = t.Any()
+    #: Calls a function in the thread that may draw; widgets set it where there is one.
+    call_in_main_thread = t.Any()
+    #: Window that is open; widgets keep it here.
+    window = t.Any()
+    _job = t.Any()
+    _figure = t.Any()
+    #: How the ensemble is made, as code, and the ensemble.
+    _trained = t.Any()
+    #: Arguments of the work that is going on, and how its ensemble was made.
+    _asked = t.Any(({}, ""))
+    #: Arguments that no widget shows, and those given in the place of a choice.
+    _others = t.Dict()
+    _given = t.Dict()
 
     def __init__(self, signal, result=None, **arguments):
         _check_options(signal, arguments)
-        self.signal = signal
-        #: Calls a function in the thread that may draw; widgets set it where there is one.
-        self.call_in_main_thread = None
-        #: Window that is open; widgets keep it here.
-        self.window = None
-        self._job = None
-        self._figure = None
-        #: How the ensemble is made, as code, and the ensemble.
-        self._trained = ("", arguments.get("ensemble"))
-        #: Arguments of the work that is going on, and how its ensemble was made.
-        self._asked = ({}, "")
-        self._others = dict(arguments)
-        self._given = {}
         super().__init__(
+            signal=signal,
+            _trained=("", arguments.get("ensemble")),
+            _others=dict(arguments),
             proxies=sorted(PROXIES),
             vacuum_choices=list(VACUUM),
             vacuum_mask=np.zeros(signal.axes_manager._navigation_shape_in_array, bool),
@@ -297,10 +307,20 @@ class ZLPRemovalTool(t.HasTraits):
             row.reach = self._reach(self.result)
 
     def _take_limits(self, regions):
+        """Give limits to new rows, which take the place of the old where none is wrong."""
+        check_limits(regions)
+        rows = [ClusterLimits(**row.trait_get(_FOUND)) for row in self.limits]
+        n = len(rows)
         for name, value in regions.items():
-            values = np.broadcast_to(np.asarray(value, float), len(self.limits))
-            for row, limit in zip(self.limits, values.tolist(), strict=True):
+            if not n or np.size(value) not in (1, n):
+                raise ValueError(
+                    f"regions: expected one {name}, or one for each of {n} clusters, got {value!r}."
+                    + ("" if n else " Run once to find the clusters, then give limits.")
+                )
+            values = np.broadcast_to(np.asarray(value, float), n)
+            for row, limit in zip(rows, values.tolist(), strict=True):
                 setattr(row, name, limit)
+        self.limits = rows
 
     @property
     def arguments(self):
@@ -330,12 +350,20 @@ class ZLPRemovalTool(t.HasTraits):
     def regions(self):
         """Limits as ``regions`` of ``remove_zlp_ml``: for all clusters where one has its own.
 
+        Set like that argument, ``tool.regions = {"E_I": 1.2}``, they are given to the clusters; others are
+        found from the data, all by None.
+
         Raises
         ------
         ValueError
             If one is given and that of another cluster is not known.
         """
         return {name: self._limits(name) for name in LIMITS if self._any_given(name)} or None
+
+    @regions.setter
+    def regions(self, regions):
+        """Give limits to the clusters, these and no others."""
+        self._take_limits({} if regions is None else regions)
 
     def _any_given(self, name):
         return any(row.is_given(name) for row in self.limits)
@@ -617,8 +645,8 @@ def _check_options(signal, options):
         )
     known = set(inspect.signature(type(signal).remove_zlp_ml).parameters) - _NO_OPTIONS
     for name in options.keys() - known:
-        close = get_close_matches(name, known, n=1) or sorted(known)
-        raise TypeError(f"{name}: no argument of remove_zlp_ml; expected {', '.join(close)}.")
+        asked = meant(name, known) or f" Expected some of {', '.join(sorted(known))}."
+        raise TypeError(f"{name}: no argument of remove_zlp_ml.{asked}")
 
 
 def _new_seed():

@@ -447,10 +447,7 @@ def check_limits(regions, ev_per_unit=1.0):
     """
     if regions is None:
         return {}
-    if not isinstance(regions, dict) or not set(regions) <= set(_LIMIT_NAMES):
-        raise ValueError(
-            f"regions: expected a dict with keys among {list(_LIMIT_NAMES)}, got {regions!r}."
-        )
+    arguments.keys(regions, "regions", _LIMIT_NAMES)
     limits = {
         name: arguments.real_array(value, f"regions: {name}") * ev_per_unit
         for name, value in regions.items()

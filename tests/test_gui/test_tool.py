@@ -47,12 +47,42 @@ def carried_out(code, signal, **names):
 
 
 def test_unknown_options_and_signals_are_refused_at_once(signal):
-    with pytest.raises(TypeError, match="n_cluster: no argument of .*; expected n_clusters"):
+    with pytest.raises(TypeError, match="n_cluster: no argument of .*mean 'n_clusters'"):
         ZLPRemovalTool(signal, n_cluster=3)
     with pytest.raises(TypeError, match="interactive: no argument"):
         ZLPRemovalTool(signal, interactive=True)
     with pytest.raises(ValueError, match="signal: expected an EELSZLPSpectrum, got ndarray"):
         ZLPRemovalTool(signal.data)
+
+
+def test_misspelt_attributes_are_refused(tool):
+    with pytest.raises(TraitError, match="n_replica"):
+        tool.n_replica = 5
+    with pytest.raises(TraitError, match="E_1"):
+        tool.limits[0].E_1 = 2.0
+
+
+def test_regions_are_set_as_the_argument_of_the_method_is(tool):
+    found = [row.automatic["E_I"] for row in tool.limits]
+    tool.regions = {"E_I": 1.2, "E_II": [7.0, 8.0]}
+    assert tool.regions == {"E_I": [1.2, 1.2], "E_II": [7.0, 8.0]}
+    assert repr(tool.limits[1]).endswith("1: gain_limit -inf, E_I 1.2, E_II 8>")
+    for wrong, words in [
+        ({"E_1": 2.0}, "mean 'E_I'"),
+        ({"E_I": [1.0, 1.1, 1.2]}, "one for each of 2 clusters"),
+        ({"E_I": 500.0}, "E_I between"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            tool.regions = wrong
+    assert tool.regions["E_I"] == [1.2, 1.2]  # nothing was taken by halves
+    tool.regions = None
+    assert tool.regions is None
+    assert [row.current("E_I") for row in tool.limits] == found
+
+
+def test_limits_before_the_clusters_are_known_are_refused(signal):
+    with pytest.raises(ValueError, match="Run once to find the clusters"):
+        ZLPRemovalTool(signal, n_clusters="auto", regions={"E_I": 1.0})
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def test_curve_and_figures(found):
     (axes,) = found.plot_fit(place)
     assert "gap" in axes.get_title()
     assert "eV (68 %)" in axes.get_title()
-    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    legend = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     best = found._gap_of(np.ravel_multi_index(place[::-1], found.gap.value.data.shape)).best
     assert f"onset: best single shape, $E_g$ = {best:.4g} eV" in legend
     assert "no gap" in found.plot_fit(vacuum)[0].get_title()

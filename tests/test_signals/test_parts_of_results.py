@@ -59,6 +59,12 @@ def assert_same(one, other):
     np.testing.assert_array_equal(np.asarray(one.data), np.asarray(other.data))
 
 
+def test_energies_are_those_of_signals(removal):
+    with pytest.raises(AttributeError, match=r"r\.subtracted\.isig"):
+        removal.isig  # noqa: B018
+    assert not hasattr(removal, "isig")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_spectra_are_those_of_the_whole(removal, way):
     part = removal.inav[WAYS[way]]

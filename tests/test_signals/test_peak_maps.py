@@ -300,10 +300,11 @@ def test_maps_are_saved_with_their_errors(fits, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"peaks": "plasmon"}, "peaks: expected a Plasmon, an Exciton"),
-        ({"peaks": []}, "peaks: expected a Plasmon, an Exciton"),
-        ({"peaks": [EXCITON, 5.0]}, "peaks: expected a Plasmon, an Exciton"),
-        ({"peaks": PowerLaw()}, "peaks: expected a Plasmon, an Exciton"),
+        ({"peaks": "plasmon"}, "peaks: expected a Plasmon or an Exciton"),
+        ({}, r"such as Plasmon\(energy=16.7, width=4\)"),
+        ({"peaks": []}, "peaks: expected a Plasmon or an Exciton"),
+        ({"peaks": [EXCITON, 5.0]}, "peaks: expected a Plasmon or an Exciton"),
+        ({"peaks": PowerLaw()}, "peaks: expected a Plasmon or an Exciton"),
         ({"peaks": Exciton(90.0, 1.0)}, "peaks: expected energies on the axis"),
         ({"peaks": [EXCITON, PLASMON, EXCITON]}, "peaks: expected every peak at an energy of its"),
         ({"peaks": EXCITON, "threshold": -1}, "threshold: expected a number from 0"),
@@ -340,7 +341,9 @@ def test_models_of_other_images_are_refused(fits, sample):
 
 
 def test_peaks_off_the_data_have_reasons(removal, sample):
-    below = removal.fit_peaks(Exciton(0.5, 0.3), **QUIET)
+    # As of an energy in eV on an axis in meV: nowhere, which the maps alone would not say so loudly.
+    with pytest.warns(UserWarning, match="0.5 eV lies below the E_I of every pixel"):
+        below = removal.fit_peaks(Exciton(0.5, 0.3), **QUIET)
     assert (below.reason.data == Reason.BELOW_RESOLUTION).all()
     end = removal.fit_peaks(Exciton(43.8, 1.0), **QUIET)
     assert (end.reason.data == Reason.AXIS_TOO_SHORT).all()

@@ -16,7 +16,10 @@ from hyperspy_zlpml.signals.maps.results import MapRecord
 #: Fit of a Lorentzian that is blurred by a Gaussian: its width by both (Olivero, Longbothum, JQSRT 17, 233 (1977)).
 _VOIGT = (0.5346, 0.2166)
 #: What is taken for a list of peaks, in words.
-_EXPECTED = "a Plasmon, an Exciton, a component or model of these, or a sequence of them"
+_EXPECTED = (
+    "a Plasmon or an Exciton of hyperspy_zlpml.physics, such as Plasmon(energy=16.7, width=4), a component "
+    "or model of these, or a sequence of them"
+)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -48,7 +48,7 @@ def plot_fit(found, place, indices):
     -------
     list of matplotlib.axes.Axes
     """
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     losses, onset = found._pooled_fit_of(place)
     axes.set_title(_title(found, place, indices), fontsize=9)
     if losses is None:
@@ -73,7 +73,7 @@ def plot_fit(found, place, indices):
         axes.set_ylim(*_scale(np.concatenate([left[beyond], onset.total[beyond], [0.0]])))
     axes.axhline(0, color="k", lw=0.6)
     axes.set(xlabel=f"Energy from the peak ({units})", ylabel="Counts, ZLP removed")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     return list(figure.axes)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
+from hyperspy_zlpml.compute.user_warnings import warn_user
 from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon
 from hyperspy_zlpml.physics.peaks import (
     QUANTITIES,
@@ -47,7 +48,7 @@ class PeakMethods:
 
     def fit_peaks(  # noqa: PLR0913
         self,
-        peaks,
+        peaks=None,
         *,
         pool=None,
         threshold=3.0,
@@ -407,11 +408,19 @@ def _check_axis(removal, peaks, side):
     energy, peak = removal.removed.spectra.energy, removal.removed.typical
     farthest = energy[-1] - peak.first if side == "loss" else peak.last - energy[0]
     off = [peak.energy for peak in peaks if peak.energy > farthest]
+    units, factor = removal._units, removal._factor
     if off:
-        factor = removal._factor
         raise ValueError(
-            f"peaks: expected energies on the axis, up to {farthest / factor:.4g} from the zero-loss "
-            f"peak, got {off[0] / factor:.4g}."
+            f"peaks: expected energies on the axis, up to {farthest / factor:.4g} {units} from the "
+            f"zero-loss peak, got {off[0] / factor:.4g}."
+        )
+    lowest = np.fmin.reduce(removal._application.peaks.loss_limit)
+    below = [peak.energy for peak in peaks if peak.energy < lowest]
+    if side == "loss" and below and np.isfinite(lowest):
+        warn_user(
+            f"peaks: {below[0] / factor:.4g} {units} lies below the E_I of every pixel, the lowest of which is "
+            f"{lowest / factor:.4g}: no such peak can be told from the zero-loss peak. Energies are in the "
+            "units of the axis."
         )
 
 

@@ -145,10 +145,11 @@ def _check_method(name, given):
             "dielectric function or n; ask for it by itself: r.retardation(...)."
         )
     if name not in METHODS:
-        raise ValueError(f"{name}: expected one of {', '.join(METHODS)}.")
+        asked = arguments.meant(name, METHODS)
+        raise ValueError(f"{name}: expected one of {', '.join(METHODS)}.{asked}")
     if not isinstance(given, dict) or not all(isinstance(one, str) for one in given):
         arguments.refuse(given, name, "a dict of the arguments of that method")
     if name == "fit_peaks" and "peaks" not in given:
-        arguments.refuse(given, name, "a dict that holds peaks, what to fit")
+        arguments.refuse(given, name, 'a dict that holds peaks, {"peaks": Plasmon(...)}')
     if "show_progressbar" in given:
         raise ValueError(f"{name}: expected no show_progressbar of its own; give it to maps.")
