@@ -112,6 +112,12 @@ def _typical(spectrum, step, room):
 
 
 @part
+def _copy(values, into):
+    for k in range(values.size):
+        into[k] = values[k]
+
+
+@part
 def _highest_of_three(spectrum, middle):
     """Find the highest of three channels."""
     highest = middle - 1
@@ -289,7 +295,7 @@ def find_first_peaks(spectra, step, room, found):
     as_measured, some = room[0], room[1]
     for i in range(spectra.shape[0]):
         spectrum = spectra[i]
-        as_measured[:] = spectrum
+        _copy(spectrum, as_measured)
         highest, top = _highest(spectrum)
         first, height, n_spikes = highest, top, 0
         while n_spikes < _MOST_SPIKES and _bridge_spike(spectrum, first, step, some):
@@ -301,7 +307,7 @@ def find_first_peaks(spectra, step, room, found):
             if n_spikes == 0 or (stands_out and abs(peak[0] - highest) > _REACH):
                 break
             # A spike that is all there is, but for its own flanks, was a peak of a single channel.
-            spectrum[:] = as_measured
+            _copy(as_measured, spectrum)
             first, height, n_spikes = highest, top, 0
         found.channel[i], found.height[i], found.level[i], _ = peak
         found.stands_out[i] = stands_out
