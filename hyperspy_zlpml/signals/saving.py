@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import dask.array as da
-import numcodecs
 import zarr
 from rsciio.utils.path import overwrite as ask_to_overwrite
 
@@ -48,7 +47,7 @@ _OF_FILES = {
 _BESIDE = {"report.txt", "ensemble.zlp", "model.safetensors", "summary.txt", "result.json"}
 #: How the numbers of files are compressed: in a third of the time that HyperSpy's own choice takes, to
 #: files 3 % larger, for most of what is written is noise.
-_COMPRESSOR = numcodecs.Blosc(cname="lz4", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE)
+_COMPRESSOR = zarr.Blosc(cname="lz4", clevel=1, shuffle=zarr.Blosc.SHUFFLE)
 #: What systems and earlier versions of this package leave in folders.
 _IGNORED = (".DS_Store", "Thumbs.db", ".unfinished-")
 
