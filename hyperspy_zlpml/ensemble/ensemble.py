@@ -345,7 +345,14 @@ class Ensemble:
             If it was trained with conditions, and none are chosen.
         """
         arguments.probability(confidence, "confidence")
-        return tabulation.tabulate(self, confidence)
+        if confidence not in self._replicas:
+            self._replicas[confidence] = tabulation.of_replicas(self, confidence)
+        return tabulation.tabulate(self, self._replicas[confidence])
+
+    @cached_property
+    def _replicas(self):
+        """Median, band and modes of the replicas by their confidence, as they were asked for."""
+        return {}
 
     def with_scatter(self, scatter, residual=None, beside=None):
         """Take another scatter of measured spectra about their shapes.
@@ -376,7 +383,10 @@ class Ensemble:
             residual=residual or self.reference.residual,
             beside=beside or self.reference.beside,
         )
-        return replace(self, reference=reference)
+        other = replace(self, reference=reference)
+        # Replicas stay what they are, whatever is known beside them.
+        vars(other)["_replicas"] = self._replicas
+        return other
 
     @cached_property
     def fingerprint(self):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Median, band and modes of the replicas on a grid: to apply them costs the same for any number."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.stats import norm
 
@@ -20,8 +22,28 @@ _FEW_REPLICAS = 1.5
 _FEWEST_FOR_OUTLIERS = 20
 
 
-def tabulate(ensemble, confidence=0.68):
-    """Tabulate the replicas of an ensemble on a grid of u times ln N0.
+class OfReplicas(NamedTuple):
+    """Median, band and modes of replicas, whatever single spectra show beside.
+
+    Attributes
+    ----------
+    nodes : ndarray of shape (n_nodes,)
+        ln N0.
+    median, rest, lower, upper : ndarray of shape (n_nodes, grid.n)
+        See :class:`.ShapeTable`; the ends of the band in standard deviations.
+    modes : ndarray of shape (n_modes, n_nodes, grid.n)
+    """
+
+    nodes: np.ndarray
+    median: np.ndarray
+    modes: np.ndarray
+    rest: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def of_replicas(ensemble, confidence):
+    """Compute median, band and modes of the replicas of an ensemble.
 
     Parameters
     ----------
@@ -31,9 +53,9 @@ def tabulate(ensemble, confidence=0.68):
 
     Returns
     -------
-    ShapeTable
+    OfReplicas
     """
-    reference, n_replicas = ensemble.reference, ensemble.n_replicas
+    n_replicas = ensemble.n_replicas
     low, high = ensemble.seen.log_intensity_range
     n_nodes = _N_INTENSITY_NODES if high > low else 1
     nodes = np.linspace(low, high, n_nodes)
@@ -43,20 +65,38 @@ def tabulate(ensemble, confidence=0.68):
         samples = without_outliers(samples)
     modes, rest = principal_modes(samples, _MODE_FLOOR, _MOST_MODES)
     below, above = _quantiles(samples, confidence, lower - median, upper - median)
-    shape = (n_nodes, reference.grid.n)
+    found = OfReplicas(nodes, median, modes=modes, rest=rest, lower=below, upper=above)
+    shape = (n_nodes, ensemble.grid.n)
+    return OfReplicas(nodes, *(values.reshape(values.shape[:-1] + shape) for values in found[1:]))
+
+
+def tabulate(ensemble, replicas):
+    """Tabulate the replicas of an ensemble on a grid of u times ln N0.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    replicas : OfReplicas
+        Of this ensemble.
+
+    Returns
+    -------
+    ShapeTable
+    """
+    reference, modes = ensemble.reference, replicas.modes
     beside = reference.beside or Beside.none(reference.grid.n)
     if len(beside.mode_scale) == len(modes):
-        modes = modes * beside.mode_scale[:, None]
+        modes = modes * beside.mode_scale[:, None, None]
     return ShapeTable(
         grid=reference.grid,
-        log_intensity_nodes=nodes,
-        log_shape=median.reshape(shape),
-        modes=modes.reshape((-1,) + shape),
-        rest=rest.reshape(shape) * beside.rest_share,
+        log_intensity_nodes=replicas.nodes,
+        log_shape=replicas.median,
+        modes=modes,
+        rest=replicas.rest * beside.rest_share,
         scatter=reference.scatter.astype(float),
-        lower=below.reshape(shape),
-        upper=above.reshape(shape),
-        spill=reference.spill.at(nodes),
+        lower=replicas.lower,
+        upper=replicas.upper,
+        spill=reference.spill.at(replicas.nodes),
         residual=reference.residual,
         widening=beside.widening,
         group_error=beside.group_error,

@@ -6,14 +6,25 @@ highest, plasmons of thick specimens are higher; and what is narrower than any p
 a bad channel. Each spectrum is looked at alone.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
+
+from hyperspy_zlpml.compute.compiled import compiled, part
+
+#: Channels whose scatter is looked at for the noise.
+_CHANNELS_LOOKED_AT = 256
+#: The noise is told by differences of so many channels.
+_FEWEST_CHANNELS = 4
 
 #: Standard deviation of normal noise over the median of its size.
-_SIGMA = 1 / ndtri(0.75)
-#: A peak must stand out of the channel noise by this many standard deviations.
+_SIGMA = 1.4826022185056018
+#: Third differences of normal noise scatter by this many times its variance.
+_OF_THIRD_DIFFERENCES = 20.0
+#: Neighbouring channels that a peak is highest in together.
+_TOGETHER = 3
+#: A peak must stand out of the noise of these by this many standard deviations.
 _SIGNIFICANCE = 10.0
 #: The first peak has at least this fraction of the height of the highest, ...
 _FRACTION = 0.1
@@ -28,12 +39,14 @@ _MOST_PEAKS = 12
 _SPIKE = 20.0
 #: Neighbouring channels of a spike, at most.
 _SPIKE_CHANNELS = 2
+#: Channels to either side of a spike that may be spikes too.
+_REACH = 2 * _SPIKE_CHANNELS
 #: Spikes higher than the peak that a spectrum may hold.
 _MOST_SPIKES = 12
-#: Channels whose scatter is looked at for the noise.
-_CHANNELS_LOOKED_AT = 256
 #: Fewest channels before a peak whose median is its baseline.
 _FEWEST_BEFORE = 8
+#: Smallest positive number: noise of exactly zero is none.
+_TINY = 2.2250738585072014e-308
 
 
 class FoundPeaks(NamedTuple):
@@ -56,36 +69,23 @@ class FoundPeaks(NamedTuple):
     level: np.ndarray
     stands_out: np.ndarray
 
-    def replaced(self, rows, others):
-        """Replace some peaks by others.
-
-        Parameters
-        ----------
-        rows : ndarray of int of shape (n,)
-        others : FoundPeaks
-            n of them.
-
-        Returns
-        -------
-        FoundPeaks
-        """
-        values = [value.copy() for value in self]
-        for value, other in zip(values, others, strict=True):
-            value[rows] = other
-        return FoundPeaks(*values)
-
 
 def find_peaks(spectra):
     """Find the first peak of every spectrum.
 
     Parameters
     ----------
-    spectra : ndarray of shape (n_spectra, n_energy)
+    spectra : ndarray of float of shape (n_spectra, n_energy)
         Finite counts. Spikes higher than the peak are taken off, in place.
 
     Returns
     -------
     FoundPeaks
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than four channels.
 
     Examples
     --------
@@ -100,192 +100,263 @@ def find_peaks(spectra):
     >>> bool(abs(energy[found.channel[0]]) < 0.1), bool(counts[300] == 1e6)
     (True, False)
     """
-    highest = _highest(spectra)
-    spiked = np.flatnonzero(_are_spikes(spectra, highest.channel)[0])
-    as_measured = spectra[spiked]
-    found = _first_of(spectra, highest)
-    if spiked.size:
-        channel = highest.channel[spiked]
-        _take_off_spikes(spectra, spiked, channel)
-        found = found.replaced(spiked, _first_of(spectra[spiked], _highest(spectra[spiked])))
-        # A spike that is all there is, but for its own flanks, was a peak of a single channel.
-        beside = np.abs(found.channel[spiked] - channel) <= 2 * _SPIKE_CHANNELS
-        rows = spiked[beside | ~found.stands_out[spiked]]
-        spectra[rows] = as_measured[np.isin(spiked, rows)]
-        found = found.replaced(
-            rows, _first_of(spectra[rows], _Highest(*(value[rows] for value in highest)))
+    n_spectra, n_energy = spectra.shape
+    if n_energy < _FEWEST_CHANNELS:
+        raise ValueError(
+            f"counts: expected at least {_FEWEST_CHANNELS} channels to find a peak, got {n_energy}."
         )
+    found = FoundPeaks(
+        channel=np.empty(n_spectra, np.int64),
+        height=np.empty(n_spectra),
+        level=np.empty(n_spectra),
+        stands_out=np.empty(n_spectra, bool),
+    )
+    step = max(n_energy // _CHANNELS_LOOKED_AT, 1)
+    _find_first_peaks(spectra, step, np.empty((2, n_energy)), found)
     return found
 
 
-def _first_of(spectra, highest):
-    """Find the first peak of every spectrum without spikes, from the highest."""
-    noise = _channel_noise(spectra) / np.sqrt(3)
-    channel, height = _first_before(spectra, highest, noise=noise)
-    level = _level_before(spectra, channel)
-    height = height - level
-    return FoundPeaks(
-        channel=channel,
-        height=height,
-        level=level,
-        stands_out=height > _SIGNIFICANCE * np.maximum(noise, np.finfo(float).tiny),
-    )
+# --- one spectrum after the other, compiled -------------------------------------------------------
 
 
-class _Highest(NamedTuple):
-    """Highest channel of every spectrum, and the mean of the three neighbours highest together."""
-
-    channel: np.ndarray
-    height: np.ndarray
-
-
-def _highest(spectra):
-    """Find the highest features of spectra."""
-    middle, height = _highest_middle(_triples(spectra))
-    return _Highest(_highest_of_three(spectra, middle), height / 3)
-
-
-def _highest_middle(triple):
-    """Find the middle of the three neighbouring channels that are highest together, and their sum."""
-    start = triple.argmax(-1)
-    return start + 1, triple[np.arange(len(triple)), start]
+@part
+def _part_about_middle(values, low, high):
+    """Let smaller values come before larger ones: one past the last small one, one before the large."""
+    pivot = values[(low + high) // 2]
+    while low <= high:
+        while values[low] < pivot:
+            low += 1
+        while values[high] > pivot:
+            high -= 1
+        if low <= high:
+            values[low], values[high] = values[high], values[low]
+            low, high = low + 1, high - 1
+    return low, high
 
 
-def _triples(spectra):
-    """Sum every three neighbouring channels."""
-    triple = spectra[:, :-2] + spectra[:, 1:-1]
-    triple += spectra[:, 2:]
-    return triple
+@part
+def _median(values, n):
+    """Find the median of the first ``n`` values, which change places."""
+    low, high, middle = 0, n - 1, n // 2
+    while low < high:
+        larger, smaller = _part_about_middle(values, low, high)
+        low = larger if middle > smaller else low
+        high = smaller if middle < larger else high
+    if n % 2:
+        return values[middle]
+    below = -math.inf
+    for k in range(middle):
+        below = max(below, values[k])
+    return (below + values[middle]) / 2
 
 
-def _highest_of_three(spectra, middle):
-    """Find the highest of three channels of every spectrum."""
-    around = middle[:, None] + np.arange(-1, 2)
-    return middle - 1 + np.take_along_axis(spectra, around, -1).argmax(-1)
+@part
+def _typical(spectrum, step, room):
+    """Find the median of some channels."""
+    n = 0
+    for k in range(0, spectrum.size, step):
+        room[n] = spectrum[k]
+        n += 1
+    return _median(room, n)
 
 
-def _are_spikes(spectra, channel):
-    """Tell whether channels stand out of their neighbours as no peak does, and which around do.
-
-    Returns
-    -------
-    spiked : ndarray of bool of shape (n_spectra,)
-    high : ndarray of bool of shape (n_spectra, n)
-        Channels around, the one asked for in the middle, that are as high as a part of it.
-    """
-    reach = 2 * _SPIKE_CHANNELS
-    position = channel[:, None] + np.arange(-reach, reach + 1)
-    outside = (position < 0) | (position >= spectra.shape[1])
-    near = np.take_along_axis(spectra, np.clip(position, 0, spectra.shape[1] - 1), -1)
-    above = np.where(
-        outside, 0.0, near - np.median(spectra[:, :: _stride(spectra)], axis=-1)[:, None]
-    )
-    top = above[:, reach]
-    # Of all runs of one channel more than a spike has: the least of each, and the highest of those.
-    length = _SPIKE_CHANNELS + 1
-    runs = [above[:, reach - length + 1 + i : reach + 1 + i].min(-1) for i in range(length)]
-    spiked = top > _SPIKE * np.maximum(np.max(runs, axis=0), 0)
-    return spiked, (above > top[:, None] / _SPIKE) & ~outside
+@part
+def _copy(values, into):
+    for k in range(values.size):
+        into[k] = values[k]
 
 
-def _take_off_spikes(spectra, rows, channel):
-    """Replace the spikes above the peak of some spectra by the channels beside them, in place."""
-    for _ in range(_MOST_SPIKES):
-        rows = rows[_bridge_spikes(spectra, rows, channel)]
-        if not rows.size:
-            break
-        channel = _highest(spectra[rows]).channel
+@part
+def _highest_of_three(spectrum, middle):
+    """Find the highest of three channels."""
+    highest = middle - 1
+    for k in range(middle, middle + 2):
+        if spectrum[k] > spectrum[highest]:
+            highest = k
+    return highest
 
 
-def _bridge_spikes(spectra, rows, channel):
-    """Write a straight line over the channels of some spectra that are spikes; tell which were."""
-    spiked, high = _are_spikes(spectra[rows], channel)
-    for row, middle, above in zip(rows[spiked], channel[spiked], high[spiked], strict=True):
-        _bridge(spectra[row], middle + np.flatnonzero(above) - above.size // 2)
-    return spiked
+@part
+def _highest(spectrum):
+    """Find the highest channel of the highest feature, and the mean of its three neighbours."""
+    middle, most = 1, -math.inf
+    for k in range(1, spectrum.size - 1):
+        total = spectrum[k - 1] + spectrum[k] + spectrum[k + 1]
+        if total > most:
+            middle, most = k, total
+    return _highest_of_three(spectrum, middle), most / _TOGETHER
 
 
-def _bridge(spectrum, bad):
-    """Write a straight line over bad channels of a spectrum, in place."""
-    good = np.setdiff1d(np.arange(max(bad.min() - 2, 0), min(bad.max() + 3, spectrum.size)), bad)
-    spectrum[bad] = np.interp(bad, good, spectrum[good])
+@part
+def _lowest_of(spectrum, first, base):
+    """Find the lowest of neighbouring channels, one more than a spike has, above a base."""
+    lowest = math.inf
+    for k in range(first, first + _SPIKE_CHANNELS + 1):
+        lowest = min(lowest, spectrum[k] - base if 0 <= k < spectrum.size else 0.0)
+    return lowest
 
 
-def _first_before(spectra, highest, noise):
-    """Go from the highest peak of every spectrum to its first."""
-    channel, height = highest.channel.copy(), highest.height.copy()
-    least = _FRACTION * height
-    electron = _counts_of_an_electron(spectra, noise)
-    rows = np.arange(len(spectra))
-    for _ in range(_MOST_PEAKS):
-        # Three channels about each of those before the peak.
-        before = _triples(spectra[rows, : channel[rows].max(initial=3)]) / 3
-        valley = _least_up_to(before, channel[rows])
-        depth = before - valley
-        deep = depth > _VALLEY * before - (1 - _VALLEY) * _baseline(spectra, rows, channel)
-        deep &= depth > _DEEP * np.sqrt(electron[rows, None] * np.abs(before) / 3)
-        deep &= depth > np.maximum(least, _SIGNIFICANCE * noise)[rows, None]
-        found = deep.any(-1)
-        rows, before, deep = rows[found], before[found], deep[found]
-        if not rows.size:
-            break
-        middle, candidate = _highest_middle(np.where(deep, before, -np.inf))
-        place = _highest_of_three(spectra[rows], middle)
-        spiked = _bridge_spikes(spectra, rows, place)
-        channel[rows[~spiked]], height[rows[~spiked]] = place[~spiked], candidate[~spiked]
-    return channel, height
+@part
+def _stands_alone(spectrum, channel, base):
+    """Tell whether a channel stands out of its neighbours as no peak does."""
+    beside = 0.0
+    for first in range(channel - _SPIKE_CHANNELS, channel + 1):
+        beside = max(beside, _lowest_of(spectrum, first, base))
+    return spectrum[channel] - base > _SPIKE * beside
 
 
-def _baseline(spectra, rows, channel):
-    """Look up a rough baseline before the peaks of some spectra, of shape (n_rows, 1)."""
-    return _level_before(spectra[rows], channel[rows])[:, None]
+@part
+def _most_typical(spectrum, step):
+    """Find a bound of the median of some channels: half of them are no less, and hold all there is."""
+    n, total = 0, 0.0
+    for k in range(0, spectrum.size, step):
+        total += max(spectrum[k], 0.0)
+        n += 1
+    return 2 * total / n
 
 
-def _counts_of_an_electron(spectra, noise):
-    """Estimate roughly, rather too high, what one electron counts in every spectrum."""
-    size = np.abs(spectra[:, :: _stride(spectra)])
-    typical = np.median(size, axis=-1)
-    empty = noise == 0
-    gain = noise**2 / np.maximum(np.maximum(typical, noise), np.finfo(float).tiny)
-    rows = np.flatnonzero(empty)
-    for row in rows:
-        counted = spectra[row][spectra[row] > 0]
-        gain[row] = counted.min() if counted.size else 0.0
-    return gain
+@part
+def _bridge_spike(spectrum, channel, step, room):
+    """Write straight lines over the channels about one that are a spike; tell whether they were."""
+    # Above a lower base a channel stands out less, as long as it does so at all: few need the median.
+    most = _most_typical(spectrum, step)
+    if most < spectrum[channel] and not _stands_alone(spectrum, channel, most):
+        return False
+    base = _typical(spectrum, step, room)
+    if not _stands_alone(spectrum, channel, base):
+        return False
+    low, high = max(channel - _REACH, 0), min(channel + _REACH + 1, spectrum.size)
+    least = base + (spectrum[channel] - base) / _SPIKE
+    first, last = channel, channel
+    for k in range(low, high):
+        room[k] = spectrum[k]
+        if spectrum[k] > least:
+            first, last = min(first, k), max(last, k)
+    for k in range(first, last + 1):
+        if room[k] > least:
+            spectrum[k] = _between_good(spectrum, k, (first, last), least, room)
+    return True
 
 
-def _least_up_to(values, channel):
-    """Find the least of the values from each channel to the peak of its spectrum."""
-    inside = np.arange(values.shape[1]) + 1 < channel[:, None]
-    backwards = np.where(inside, values, np.inf)[:, ::-1]
-    least = np.minimum.accumulate(backwards, axis=-1)[:, ::-1]
-    return np.where(inside, least, np.inf)
+@part
+def _between_good(spectrum, channel, bad, least, room):
+    """Look up the straight line between the good channels beside a bad one, which may be two away."""
+    before, after = channel - 1, channel + 1
+    while before >= bad[0] and room[before] > least:
+        before -= 1
+    while after <= bad[1] and room[after] > least:
+        after += 1
+    if before < 0:
+        return spectrum[after]
+    if after >= spectrum.size:
+        return spectrum[before]
+    share = (channel - before) / (after - before)
+    return spectrum[before] + share * (spectrum[after] - spectrum[before])
 
 
-def _level_before(spectra, channel):
-    """Take the median of the first half of the channels before the peak: a rough baseline."""
+@part
+def _noise_of_three(spectrum, step, room):
+    """Estimate the noise of the mean of three channels from third differences of some channels."""
+    n = 0
+    for k in range(0, spectrum.size - 3, step):
+        rise = spectrum[k + 3] - spectrum[k]
+        room[n] = abs(rise - 3.0 * (spectrum[k + 2] - spectrum[k + 1]))
+        n += 1
+    return _SIGMA * _median(room, n) / math.sqrt(_OF_THIRD_DIFFERENCES * _TOGETHER)
+
+
+@part
+def _counts_of_an_electron(spectrum, step, noise, room):
+    """Estimate roughly, rather too high, what one electron counts."""
+    n, least = 0, math.inf
+    for k in range(0, spectrum.size, step):
+        room[n] = abs(spectrum[k])
+        n += 1
+    if noise > 0:
+        return noise**2 / max(_median(room, n), noise)
+    for k in range(spectrum.size):
+        least = min(least, spectrum[k]) if spectrum[k] > 0 else least
+    return least if least < math.inf else 0.0
+
+
+@part
+def _level_before(spectrum, channel, room):
+    """Take the median of the first half of the channels before a peak: a rough baseline."""
     n_before = channel // 2
-    level = np.zeros(len(spectra))
-    enough = np.flatnonzero(n_before >= _FEWEST_BEFORE)
-    if not enough.size:
-        return level
-    n_before = n_before[enough]
-    values = spectra[enough, : n_before.max()]
-    values[np.arange(values.shape[1]) >= n_before[:, None]] = np.inf
-    values.sort(axis=-1)
-    middle = np.stack([(n_before - 1) // 2, n_before // 2], -1)
-    level[enough] = np.take_along_axis(values, middle, -1).mean(-1)
-    return level
+    if n_before < _FEWEST_BEFORE:
+        return 0.0
+    for k in range(n_before):
+        room[k] = spectrum[k]
+    return _median(room, n_before)
 
 
-def _channel_noise(spectra):
-    """Estimate the standard deviation of one channel from third differences of some channels."""
-    step = _stride(spectra)
-    a, b, c, d = (spectra[:, i : spectra.shape[-1] - 3 + i : step] for i in range(4))
-    difference = (d - a) - 3 * (c - b)
-    return _SIGMA / np.sqrt(20) * np.median(np.abs(difference), axis=-1)
+@part
+def _highest_before(spectrum, channel, level, least, electron):
+    """Find the highest feature before a peak with a valley between them; no channel where none is."""
+    middle, most, valley = -1, -math.inf, math.inf
+    for k in range(channel - 1, 0, -1):
+        if k == spectrum.size - 1:
+            continue
+        here = (spectrum[k - 1] + spectrum[k] + spectrum[k + 1]) / _TOGETHER
+        valley = min(valley, here)
+        depth = here - valley
+        deep = depth > least and depth > _VALLEY * here - (1 - _VALLEY) * level
+        if deep and here >= most and depth > _DEEP * math.sqrt(electron * abs(here) / _TOGETHER):
+            middle, most = k, here
+    return middle, most
 
 
-def _stride(spectra):
-    """Tell how many channels lie between those that are looked at for the noise."""
-    return max(spectra.shape[-1] // _CHANNELS_LOOKED_AT, 1)
+@part
+def _first_peak(spectrum, step, channel, height, room):
+    """Go from the highest peak of a spectrum to its first: channel, height, level, noise."""
+    noise = _noise_of_three(spectrum, step, room)
+    least = max(_FRACTION * height, _SIGNIFICANCE * noise)
+    electron, n_left = 0.0, _MOST_PEAKS
+    while True:
+        level = _level_before(spectrum, channel, room)
+        middle, candidate = _highest_before(spectrum, channel, level, least, electron)
+        if middle < 0 or n_left == 0:
+            return channel, height - level, level, noise
+        if electron == 0.0:  # few spectra need it
+            electron = max(_counts_of_an_electron(spectrum, step, noise, room), _TINY)
+            continue
+        place = _highest_of_three(spectrum, middle)
+        if not _bridge_spike(spectrum, place, step, room):
+            channel, height = place, candidate
+        n_left -= 1
+
+
+@compiled
+def _find_first_peaks(spectra, step, room, found):
+    """Find the first peak of every spectrum, see :func:`find_peaks`.
+
+    Parameters
+    ----------
+    spectra : ndarray of float of shape (n_spectra, n_energy)
+        Spikes higher than the peak are taken off.
+    step : int
+        Of the channels that are looked at for the noise.
+    room : ndarray of float of shape (2, n_energy)
+        Written to.
+    found : FoundPeaks
+        Written to.
+    """
+    as_measured, some = room[0], room[1]
+    for i in range(spectra.shape[0]):
+        spectrum = spectra[i]
+        _copy(spectrum, as_measured)
+        highest, top = _highest(spectrum)
+        first, height, n_spikes = highest, top, 0
+        while n_spikes < _MOST_SPIKES and _bridge_spike(spectrum, first, step, some):
+            first, height = _highest(spectrum)
+            n_spikes += 1
+        while True:
+            peak = _first_peak(spectrum, step, channel=first, height=height, room=some)
+            stands_out = peak[1] > _SIGNIFICANCE * max(peak[3], _TINY)
+            if n_spikes == 0 or (stands_out and abs(peak[0] - highest) > _REACH):
+                break
+            # A spike that is all there is, but for its own flanks, was a peak of a single channel.
+            _copy(as_measured, spectrum)
+            first, height, n_spikes = highest, top, 0
+        found.channel[i], found.height[i], found.level[i], _ = peak
+        found.stands_out[i] = stands_out

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hyperspy_zlpml.compute import compute, take_spectra
+from hyperspy_zlpml.compute.blocks import join_blocks
 from hyperspy_zlpml.image.channels import (
     Channels,
     find_spikes,
@@ -13,7 +14,7 @@ from hyperspy_zlpml.image.channels import (
     never_finite,
     without_spikes,
 )
-from hyperspy_zlpml.image.noise import NoiseModel, rough_noise
+from hyperspy_zlpml.image.noise import NoiseModel, looked_at, rough_noise
 from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, of_other_width
 from hyperspy_zlpml.image.peaks import (
     MISSHAPEN,
@@ -143,9 +144,11 @@ def _channels_of(counts, sampled, spectra):
 
 def _without_rays(counts, width):
     """Choose the spectra without spikes, which tell nothing of the channels of a detector; else all."""
-    counts = np.asarray(counts, float)
-    noise = rough_noise(counts, NoiseModel(gain=max(counts.max(), 1.0), readout=0.0))
-    clean = ~find_spikes(counts, width, noise).any(-1)
+    some = np.asarray(counts[looked_at(len(counts))], float)
+    noise = rough_noise(some, NoiseModel(gain=max(counts.max(), 1.0), readout=0.0))
+    clean = join_blocks(
+        lambda some: ~find_spikes(np.asarray(some, float), width, noise).any(-1), counts
+    )
     return clean if clean.mean() >= _FEWEST_CLEAN else np.ones_like(clean)
 
 

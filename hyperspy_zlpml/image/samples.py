@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.image.peaks import PeakParameters
 
 #: Label of vacuum spectra, which belong to no cluster.
 VACUUM = -1
@@ -47,7 +46,7 @@ class Sample(PerSpectrum):
 
     counts: np.ndarray
     energy: np.ndarray
-    parameters: PeakParameters
+    parameters: PerSpectrum
     label: np.ndarray
 
 

@@ -166,7 +166,7 @@ def _as_uncertain_as_replicas(ensemble):
     if beside is None:
         return ensemble
     beside = replace(beside, mode_scale=np.ones(1), rest_share=np.ones(ensemble.grid.n))
-    return replace(ensemble, reference=replace(ensemble.reference, beside=beside))
+    return ensemble.with_scatter(ensemble.reference.scatter, beside=beside)
 
 
 def _with_thickness_mode(table):

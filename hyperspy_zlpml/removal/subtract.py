@@ -674,34 +674,44 @@ class Subtraction:
     def _is_credible(self, spectra, matched, at):
         """Tell which peaks are where their counts are; NaN or far off them is no result."""
         with np.errstate(over="ignore", invalid="ignore"):
-            zlp = np.exp(at.log_zlp) * self.groups.n_channels * self.curvature
-            error = np.sinh(at.sigma) * zlp
-            noise = self.noise.variance(zlp, self.groups.n_channels)
-            far_off = self._far_above(spectra, zlp, np.hypot(np.sqrt(noise), error))
-            far_off |= self._far_below(spectra, zlp, noise + error**2)
-            far_off |= at.sigma[:, np.abs(self.groups.middle).argmin()] > _UNKNOWN
+            zlp = np.exp(at.log_zlp) * (self.groups.n_channels * self.curvature)
+            far_off = self._far_above(spectra, zlp, at.sigma) | self._far_below(
+                spectra, zlp, at.sigma
+            )
+        far_off |= at.sigma[:, np.abs(self.groups.middle).argmin()] > _UNKNOWN
         finite = np.isfinite(at.log_zlp).all(-1) & np.isfinite(at.sigma).all(-1)
         return finite & np.isfinite(matched.log_height) & ~far_off
 
-    def _far_above(self, spectra, zlp, known):
+    def _far_above(self, spectra, zlp, sigma):
         """Tell which peaks are above counts that are known, or higher than any."""
-        above = spectra.complete & (zlp - spectra.sums > _OFF * known)
-        above &= zlp > 2 * np.maximum(spectra.sums, 0)
-        highest = self._highest(spectra)
-        above &= zlp > _VISIBLE * highest[:, None] * self.groups.n_channels
-        largest = np.where(self._on_axis(spectra), zlp / self.groups.n_channels, 0.0).max(-1)
-        # A hole in a spectrum is one group of channels, or two.
-        far_above = (above[:, :-2] & above[:, 1:-1] & above[:, 2:]).any(-1)
-        return far_above | (largest > _HIGHEST * highest)
+        n_channels, highest = self.groups.n_channels, self._highest(spectra)
+        above = spectra.complete & (zlp > 2 * spectra.sums) & (zlp > 0)
+        above &= zlp > _VISIBLE * highest[:, None] * n_channels
+        # Few are above at all: by how much of their error is asked of these alone.
+        rows = np.flatnonzero(_three_together(above))
+        known = self._known(zlp[rows], sigma[rows], n_channels)
+        above[rows] &= zlp[rows] - spectra.sums[rows] > _OFF * np.sqrt(known)
+        far_above = (
+            np.where(self._on_axis(spectra), zlp / n_channels, 0.0).max(-1) > _HIGHEST * highest
+        )
+        far_above[rows] |= _three_together(above[rows])
+        return far_above
 
-    def _far_below(self, spectra, zlp, variance):
+    def _far_below(self, spectra, zlp, sigma):
         """Tell which peaks are lower than the counts of their core."""
         width = np.exp(self.log_fwhm.mean) / self.step
-        core = spectra.complete & (np.abs(self.groups.middle) < width / 2)
+        core = np.flatnonzero(np.abs(self.groups.middle) < width / 2)
+        zlp, complete = zlp[:, core], spectra.complete[:, core]
+        known = self._known(zlp, sigma[:, core], self.groups.n_channels[core])
         counts, expected, variance = (
-            np.where(core, values, 0.0).sum(-1) for values in (spectra.sums, zlp, variance)
+            np.where(complete, values, 0.0).sum(-1)
+            for values in (spectra.sums[:, core], zlp, known)
         )
         return (_HIGHEST * expected < counts) & (counts - expected > _OFF * np.sqrt(variance))
+
+    def _known(self, zlp, sigma, n_channels):
+        """Compute the variance of counts of groups about peaks that are uncertain themselves."""
+        return self.noise.variance(zlp, n_channels) + (np.sinh(sigma) * zlp) ** 2
 
     def _highest(self, spectra):
         """Find the highest counts per channel of grouped spectra."""
@@ -712,6 +722,11 @@ class Subtraction:
         """Tell which groups have a channel on the axis of their spectrum."""
         half = (self.groups.n_channels + 1) / 2 * self.step
         return (spectra.energy + half > self.energy[0]) & (spectra.energy - half < self.energy[-1])
+
+
+def _three_together(groups):
+    """Tell in which spectra three neighbouring groups are true: a hole is one of them, or two."""
+    return (groups[:, :-2] & groups[:, 1:-1] & groups[:, 2:]).any(-1)
 
 
 def describe_lost(numbers, shape):

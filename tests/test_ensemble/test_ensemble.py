@@ -160,15 +160,27 @@ def test_spill_is_interpolated_between_the_thicknesses_it_was_seen_at():
 def test_more_log_intensity_nodes_change_nothing(monkeypatch):
     from hyperspy_zlpml.ensemble import tabulation as module
 
-    one = random_ensemble(25)
+    coarse = random_ensemble(25).tabulate()
     monkeypatch.setattr(module, "_N_INTENSITY_NODES", 33)
-    fine = one.tabulate()
-    monkeypatch.undo()
-    coarse = one.tabulate()
+    fine = random_ensemble(25).tabulate()
+    assert fine.log_intensity_nodes.size > coarse.log_intensity_nodes.size
     u = np.linspace(-6, 15, 40)[None, :] * np.ones((5, 1))
     thickness = np.linspace(14.5, 15.5, 5) + 0.01
     a, b = (t.evaluate(u, t.at(thickness), t.log_shape) for t in (coarse, fine))
     np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+def test_what_is_known_beside_replicas_is_tabulated_anew(monkeypatch):
+    from hyperspy_zlpml.ensemble import tabulation as module
+
+    one = random_ensemble(25)
+    one.tabulate()
+    scatter = np.full(GRID.n, 0.3)
+    expected = random_ensemble(25).with_scatter(scatter).tabulate()
+    monkeypatch.delattr(module, "of_replicas")  # replicas are not looked at twice
+    found = one.with_scatter(scatter).tabulate()
+    for name in ("log_shape", "modes", "rest", "scatter", "lower", "upper"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
 @pytest.mark.parametrize("n_replicas", [1, 2])

@@ -4,6 +4,7 @@
 from math import factorial
 
 import numpy as np
+import plain_find_peaks
 import pytest
 
 from hyperspy_zlpml.image.find_peaks import find_peaks
@@ -72,3 +73,30 @@ def test_falling_backgrounds_have_no_peak_that_lies_on_the_axis():
     lines = 3e4 * np.exp(-(((energy - 530) / 3) ** 2))
     counts = np.random.default_rng(0).poisson(1e5 * (energy / 350) ** -3.0 + lines, (5, 2048))
     assert not peak_parameters(counts, energy).usable.any()
+
+
+def with_spikes(counts, size, seed=0):
+    """Counts with spikes of one or two channels in about half of the spectra."""
+    rng = np.random.default_rng(seed)
+    spiked = counts.copy()
+    for row in rng.integers(0, len(counts), len(counts)):
+        place, width = rng.integers(0, counts.shape[1] - 1), rng.integers(1, 3)
+        spiked[row, place : place + width] += size * counts.max()
+    return spiked
+
+
+@pytest.mark.parametrize("size", [0.0, 0.1, 3.0, 1e3])
+@pytest.mark.parametrize("pedestal", [0.0, 5e3])
+@pytest.mark.parametrize("dose", [30.0, 1e3, 1e6])
+def test_the_compiled_search_finds_what_the_plain_one_finds(dose, pedestal, size):
+    counts = with_spikes(thick(np.linspace(0, 4, 120), dose) + pedestal, size)
+    expected, found = plain_find_peaks.find_peaks(counts.copy()), find_peaks(counts)
+    for name in expected._fields:
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-9, err_msg=name
+        )
+
+
+def test_too_few_channels_are_refused():
+    with pytest.raises(ValueError, match="expected at least 4 channels to find a peak, got 3"):
+        find_peaks(np.ones((1, 3)))
