@@ -227,12 +227,17 @@ def is_index_above_1(value):
     return is_index(value) and np.ravel(getattr(value, "data", value))[0] > 1
 
 
-def is_error(value):
-    """An error that is not negative."""
-    if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
-        is_one = is_numbers(value) or (isinstance(value, np.ndarray) and not value.ndim)
-        return is_one and np.size(value) == 1 and np.ravel(value)[0] >= 0
-    return is_real(value) and value >= 0
+def of_pixels(low, high=1e12):
+    """A number for all pixels; in an array or a list, too."""
+
+    def is_one(value):
+        if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
+            if np.size(value) != 1 or not (is_numbers(value) or is_real(value)):
+                return False
+            value = np.ravel(getattr(value, "data", value))[0]
+        return is_real(value) and low <= value <= high
+
+    return is_one
 
 
 def is_nanometres(value):
@@ -349,14 +354,14 @@ KINDS = {
     "energy on the axis or None": optional(number(1e-12, 10.77)),
     "no": lambda value: isinstance(value, (bool, np.bool_)) and not value,
     "no error": lambda value: is_real(value) and value == 0,
-    "error of a path": number(0, 100),
+    "error of a path": of_pixels(0, 100),
     "exponent or None": optional(number(0.1, 5)),
     "density or None": optional(number(0.05, 25)),
-    "mean free path or None": optional(number(0.1, 1e5)),
+    "mean free path or None": optional(of_pixels(0.1, 1e5)),
     "fall or None": optional(number(2, 10)),
     "error of a fall": number(0, 0.9),
     "an index": is_index,
-    "an error": is_error,
+    "an error": of_pixels(0),
     "oscillators": instance(OscillatorModel),
     "a beam": instance(Beam),
     "retardation": optional(one_of("bulk", "slab")),

@@ -64,8 +64,9 @@ _OUTLYING = 3.0
 _STRUCTURE = 1.3
 #: A lag is needed where the misfit falls by more than this.
 _SIGNIFICANT_LAG = 6.0
-#: Noise is correlated where the misfit falls by more than this, ...
-_SIGNIFICANT = 12.0
+#: Noise is correlated where the misfit falls by more than this fraction: by up to 0.05 it does of noise that is
+#: not, peaks that differ included; by 0.12 and more behind a point spread that leaves a tenth of an electron to neighbours, ...
+_SIGNIFICANT = 0.075
 #: ... and neighbours miss at least this part of the variance.
 _LEAST_CORRELATION = 0.1
 #: ... and beyond the last lag it is less than this fraction of it.
@@ -386,7 +387,7 @@ def fit_correlation(scatter):
         solutions.append(solution)
         if found < misfit - _SIGNIFICANT_LAG * (lag - n_lags):
             misfit, n_lags = found, lag
-    if not misfit < white - _SIGNIFICANT:
+    if not (1 + _SIGNIFICANT) * misfit < white:
         return None
     solution = solutions[min(n_lags + 1, scatter.most_lags) - 1]
     covariance = np.cumsum(solution[:0:-1])[::-1]

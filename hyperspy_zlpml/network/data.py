@@ -16,7 +16,7 @@ class TrainingData:
         Scaled inputs, the same for all replicas.
     ratios : ndarray of shape (n_replicas, n_points)
         Pseudo-data: counts over reference.
-    sigma : ndarray of shape (n_points,)
+    sigma : ndarray of shape (n_replicas, n_points)
         Standard deviation of the ratios.
     used : ndarray of bool of shape (n_replicas, n_points)
         Points in the replica's region I.
@@ -50,6 +50,7 @@ class TrainingData:
         return replace(
             self,
             ratios=self.ratios[replicas],
+            sigma=self.sigma[replicas],
             used=self.used[replicas],
             tail_reference=self.tail_reference[replicas],
         )

@@ -300,4 +300,5 @@ def _gathered(data, chosen, n_more=0):
     order = np.pad(order, ((0, 0), (0, max(most - order.shape[1], 0))))[:, :most]
     real = np.arange(most) < chosen.sum(1)[:, None]
     ratios = np.where(real, np.take_along_axis(data.ratios, order, axis=1), 1.0)
-    return data.inputs[order], ratios, np.where(real, 1 / data.sigma[order], 0.0)
+    weight = np.where(real, 1 / np.take_along_axis(data.sigma, order, axis=1), 0.0)
+    return data.inputs[order], ratios, weight

@@ -58,11 +58,12 @@ class _Rules(NamedTuple):
     converged_steps: int
     #: No replica stops before this: the first steps look for the right damping.
     first_steps: int
-    #: Nor while its chi2 is above this: some linger on a plateau before they find a fit.
+    #: Nor while its chi2 is above this: some linger on a plateau before they find a fit. The right one has 2,
+    #: for points vary once about the peak and once more about themselves.
     poor_fit: float
 
 
-_FROM_RANDOM_WEIGHTS = _Rules(converged_steps=4, first_steps=12, poor_fit=1.5)
+_FROM_RANDOM_WEIGHTS = _Rules(converged_steps=4, first_steps=12, poor_fit=3.0)
 #: The weights of a founder are a fit already.
 _FROM_FOUNDER = _Rules(converged_steps=2, first_steps=2, poor_fit=np.inf)
 
@@ -132,7 +133,7 @@ def train_networks(  # noqa: PLR0913
     >>> data = TrainingData(
     ...     inputs=inputs,
     ...     ratios=np.full((2, 20), 1.2),
-    ...     sigma=np.full(20, 0.01),
+    ...     sigma=np.full((2, 20), 0.01),
     ...     used=np.ones((2, 20), bool),
     ...     tail_inputs=np.zeros((0, 2, 1)),
     ...     tail_reference=np.zeros((2, 0, 2)),

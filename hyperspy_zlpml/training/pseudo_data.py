@@ -86,7 +86,7 @@ class _PseudoData:
         Scaled inputs of the networks.
     ratios : ndarray of shape (n_replicas, n_points)
         Counts over the reference of each replica.
-    sigma : ndarray of shape (n_points,)
+    sigma : ndarray of shape (n_replicas, n_points)
         Standard deviation of the ratios.
     used : ndarray of bool of shape (n_replicas, n_points)
         Points in the replica's region I.
@@ -103,7 +103,7 @@ class _PseudoData:
         return cls(
             inputs=np.concatenate([one.inputs for one in several]),
             ratios=np.concatenate([one.ratios for one in several], axis=1),
-            sigma=np.concatenate([one.sigma for one in several]),
+            sigma=np.concatenate([one.sigma for one in several], axis=1),
             used=np.concatenate([one.used for one in several], axis=1),
         )
 
@@ -188,16 +188,18 @@ def _draw(image, *, reference, own, scaling, options, rng):
         # Spectra drawn from the mean itself vary about it; drawn values of one do not.
         always_the_same = options.settings.replica_kind == "gaussian" or len(cluster.ratio) == 1
         drawn_with_it = cluster.is_reference and always_the_same
-        error_drawn = 0.0 if drawn_with_it else own.errors_at(u)
+        error_drawn = np.exp(own.errors_at(u) * (not drawn_with_it))
         reproduced = _REPRODUCED if image.setting else 0.0
         floor = np.hypot(_RATIO_FLOOR, reproduced * np.tanh(u / 2) ** 2)
         pattern = pattern_noise(mean[seen], error)
         intensity = np.full(u.size, cluster.log_intensity)
         drawn.append(
+            # Against a reference that is too low noise grows as ratios do. It is not made less against one that is
+            # too high: networks would follow rare electrons over many powers of ten.
             _PseudoData(
                 inputs=scaling(u, intensity, image.setting),
-                ratios=replicas[:, number, seen] / np.exp(error_drawn),
-                sigma=np.sqrt(error**2 + floor**2 + pattern**2),
+                ratios=replicas[:, number, seen] / error_drawn,
+                sigma=np.sqrt(error**2 + floor**2 + pattern**2) / np.minimum(error_drawn, 1),
                 used=u <= limits[:, number, None],
             )
         )

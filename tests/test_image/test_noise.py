@@ -6,8 +6,9 @@ import pytest
 from detector_spectra import ENERGY, FWHM, STEP, peak, spectra
 from scipy.ndimage import convolve1d
 
-from hyperspy_zlpml.data import make_sample
+from hyperspy_zlpml.data import dielectric_phantom, make_sample
 from hyperspy_zlpml.image.noise import NoiseModel, correlation_of_spread, estimate_noise, fit_noise
+from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.workflow import remove_zlp
 
@@ -196,6 +197,17 @@ def test_order_of_the_spectra_is_of_no_importance():
 def test_no_correlation_is_invented(seed):
     counts, centre = image(60, 1e5, 1.0, 10.0, [1.0], seed=seed)
     assert estimate_noise(counts, ENERGY, centre, peak(60)[1]).correlation == (1.0,)
+
+
+def test_peaks_that_differ_are_no_correlation():
+    # Beside the peak scatter is twice that of electrons, whatever the length of the sums.
+    signal = dielectric_phantom((8, 8), random_state=3).signal
+    energy = signal.axes_manager.signal_axes[0].axis
+    counts = signal.data.reshape(64, -1).astype(float)
+    found = peak_parameters(counts, energy)
+    noise = estimate_noise(counts, energy, found.centre, found.fwhm)
+    assert noise.correlation == (1.0,)
+    assert noise.readout == pytest.approx(30.0, rel=0.05)
 
 
 def test_a_single_spectrum_shows_a_point_spread_roughly():

@@ -41,7 +41,7 @@ def data(n_replicas=5, seed=0, slope=-3.0, function=truth, sigma=SIGMA):
     return TrainingData(
         inputs=INPUTS,
         ratios=ratios,
-        sigma=np.full(len(INPUTS), sigma),
+        sigma=np.full((n_replicas, len(INPUTS)), sigma),
         used=np.ones(ratios.shape, bool),
         tail_inputs=TAILS,
         tail_reference=np.broadcast_to(slope * LINE, (n_replicas, len(TAILS), LINE.size)),

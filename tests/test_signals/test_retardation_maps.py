@@ -225,6 +225,7 @@ def test_shapes(shape, removal):
         ({"n": 0.9}, "n: expected refractive indices of at least 1, got 0.9"),
         ({"n": np.full((2, 2), 2.0)}, "n: expected a number or a map of the navigation shape"),
         ({"n": 2.0, "n_error": -0.1}, "n_error: expected errors that are not negative"),
+        ({"n": 2.0, "n_error": np.nan}, "n_error: expected errors that are not negative"),
         ({"n": 2.0, "right": 3.0}, "right: expected together with dielectric"),
         ({"dielectric": "found", "n_error": 0.1}, "n_error: expected together with n"),
         ({"dielectric": "found", "right": 0.1}, "right: expected an energy above those"),

@@ -184,12 +184,15 @@ def test_networks_learn_the_ratio_to_the_reference_of_their_replica(flake):
     deviation[:, :n_vacuum] = 0.0
     assert np.abs(deviation).max() > 1e-3
     np.testing.assert_allclose(own.ratios * np.exp(deviation), common.ratios, rtol=1e-6)
+    # Noise against a reference that is too low is larger as the ratio is.
+    widened = np.exp(np.maximum(-deviation, 0))
+    np.testing.assert_allclose(own.sigma, common.sigma * widened, rtol=1e-6)
     lines = np.sinh(own.tail_inputs[..., 0] * scaling.x_scale) / 2
     # How peaks vary is the replica's own, too: networks need not learn it.
     both = scores @ np.concatenate([modes, variations])
     deviation = np.array([peaks.grid.interpolate(row, lines) for row in both])
     np.testing.assert_allclose(own.tail_reference - deviation, common.tail_reference, atol=1e-6)
-    for name in ("inputs", "sigma", "used", "tail_inputs", "far_inputs"):
+    for name in ("inputs", "used", "tail_inputs", "far_inputs"):
         np.testing.assert_array_equal(getattr(own, name), getattr(common, name))
     assert np.abs(own.inputs).max() < 3
     assert np.abs(own.tail_inputs).max() < 3

@@ -85,8 +85,8 @@ def with_error(removal, value, error, name):
     Raises
     ------
     ValueError
-        If one holds anything but numbers, is a map of another shape or quantity, or an error is
-        negative or given beside that of a measured quantity.
+        If one holds anything but numbers, is a map of another shape or quantity, or errors are
+        negative, unknown in all pixels, or given beside those of a measured quantity.
     """
     values, of = numbers_of_pixels(removal, value, name), f"{name}_error"
     if isinstance(value, Measured):
@@ -95,8 +95,9 @@ def with_error(removal, value, error, name):
     else:
         own = error_of(value) if arguments.is_number(error) and error == 0 else None
         errors = numbers_of_pixels(removal, error if own is None else own, of)
-        if not (errors[~np.isnan(errors)] >= 0).all() or np.isinf(errors).any():
-            arguments.refuse(error, of, "errors that are not negative")
+        known = errors[~np.isnan(errors)]
+        if not known.size or not ((known >= 0) & (known < np.inf)).all():
+            arguments.refuse(error if own is None else value, of, "errors that are not negative")
     known = np.isfinite(errors)
     return np.where(known, values, np.nan), np.where(known, errors, 0.0)
 
