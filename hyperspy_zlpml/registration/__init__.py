@@ -9,6 +9,7 @@ In the order in which :func:`hyperspy_zlpml.training.train.register_image` uses 
 - ``zero_thickness``: the tail there
 - ``find_regions``: where a cluster is pure zero-loss peak
 - ``spill``: losses that the response carries into region I
+- ``foot``, ``find_foot``: losses below ``E_I`` that are too few to be noticed
 - ``doubtful_vacuum``: what shows that spectra taken for vacuum are none
 - ``variation``: modes by which shapes differ from spectrum to spectrum
 - ``coherent``: what all spectra share beyond smooth shapes, learnt and taken off

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
+from hyperspy_zlpml.registration.foot import Foot
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.registration.spill import spilled_losses
 from hyperspy_zlpml.registration.thickness import why_no_thickness
@@ -168,6 +169,8 @@ class RegisteredImage:
         Scaled conditions; empty where all data were taken at one setting.
     residual : CoherentResidual
         What the spectra share beyond a smooth shape; ``peaks`` are free of it.
+    foot : Foot or None
+        Losses that go on below ``E_I``, part of the spill tables.
     """
 
     peaks: RegisteredPeaks
@@ -175,6 +178,7 @@ class RegisteredImage:
     n_modes: int = MOST_MODES
     setting: tuple[float, ...] = ()
     residual: CoherentResidual = field(default_factory=CoherentResidual.none)
+    foot: Foot | None = None
 
     @cached_property
     def modes(self):

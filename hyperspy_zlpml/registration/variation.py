@@ -329,12 +329,6 @@ def cluster_spectra(peaks):
     """
     ratios = peaks.ratios
     u = peaks.u
-    slope = np.gradient(peaks.log_reference, peaks.grid.u)
-
-    def fitted(u):
-        slopes = peaks.grid.interpolate(slope, u)
-        return np.stack([np.ones(u.size), -slopes, -u * slopes])
-
     clusters = []
     for name in peaks.labels:
         chosen = peaks.label == name
@@ -347,7 +341,24 @@ def cluster_spectra(peaks):
                 u=mean_u,
                 log_intensity=float(np.median(peaks.log_intensity[chosen])),
                 is_reference=name == VACUUM,
-                fitted=fitted(mean_u),
+                fitted=fitted_shapes(peaks, mean_u),
             )
         )
     return clusters
+
+
+def fitted_shapes(peaks, u):
+    """Compute what registration fits to spectra, as deviations of the ratio: height, shift, width.
+
+    Parameters
+    ----------
+    peaks : RegisteredPeaks
+    u : ndarray of shape (n,)
+        Reduced energies.
+
+    Returns
+    -------
+    ndarray of shape (3, n)
+    """
+    slopes = peaks.grid.interpolate(np.gradient(peaks.log_reference, peaks.grid.u), u)
+    return np.stack([np.ones(u.size), -slopes, -u * slopes])

@@ -8,6 +8,7 @@ import numpy as np
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, enough_to_adapt, log_intensities
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual
+from hyperspy_zlpml.registration.find_foot import with_foot
 from hyperspy_zlpml.registration.find_regions import GUESS, late_limits, separate
 from hyperspy_zlpml.registration.register import (
     groups_of,
@@ -144,7 +145,7 @@ def adapt(ensemble, samples, noise, n_clusters, limits, confidence):
     counted = peaks.spectra
     peaks = flattened(peaks, samples, groups, table.residual)
     latest = _no_later_than(ensemble, peaks.label, n_clusters)
-    image = separate(peaks, n_clusters, limits, latest)
+    image = with_foot(separate(peaks, n_clusters, limits, latest))
     spill = image.peaks.spill_by_intensity.at(table.log_intensity_nodes)
     table = _with_thickness_mode(replace(table, spill=spill))
     log_fwhm = _typical_width(image.peaks)

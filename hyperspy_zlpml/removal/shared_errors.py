@@ -100,6 +100,7 @@ def shared_errors(subtraction, counts, peaks, window):
     subtracted, zlp, std, _, _, variance = subtraction.apply(counts.astype(float), peaks)
     step = subtraction.energy[1] - subtraction.energy[0]
     distance = subtraction.energy - peaks.centre[:, None]
+    subtracted = subtracted - zlp * _losses_in_region_one(subtraction.table, distance, peaks)
     low, high = (np.reshape(limit, (-1, 1)) for limit in window)
     reach = _CHANNELS_UP_TO * peaks.fwhm[:, None]
     # Noise that is lost beside the error of the ZLP tells nothing of it.
@@ -123,3 +124,16 @@ def shared_errors(subtraction, counts, peaks, window):
         claimed=np.sqrt(claimed[seen]),
         inside=(np.bincount(channel, inside) / np.maximum(np.bincount(channel), 1))[seen],
     )
+
+
+def _losses_in_region_one(table, distance, peaks):
+    """Look up the losses that are known to lie in region I, relative to the ZLP, of each channel.
+
+    They are spilled there by the response, or the foot of losses that begin gently: no error.
+    """
+    relative = table.evaluate(
+        distance / peaks.fwhm[:, None], table.at(peaks.log_intensity), table.spill
+    )
+    limits = (peaks.gain_limit, peaks.loss_limit)
+    low, high = (np.reshape(limit, (-1, 1)) for limit in limits)
+    return np.where((distance > low) & (distance < high), relative, 0.0)

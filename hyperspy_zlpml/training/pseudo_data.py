@@ -180,6 +180,7 @@ def _draw(image, *, reference, own, scaling, options, rng):
     replicas = DRAW[options.settings.replica_kind](clusters, options.n_replicas, rng)
     limits = _limits_of(image.peaks, len(clusters))
     limits = draw_limits(limits, options.n_replicas, rng, options.settings.limit_spread)
+    feet = None if image.foot is None else image.foot.deviations(options.n_replicas, rng)
     drawn = []
     for number, cluster in enumerate(clusters):
         mean, error = cluster.mean
@@ -193,12 +194,15 @@ def _draw(image, *, reference, own, scaling, options, rng):
         floor = np.hypot(_RATIO_FLOOR, reproduced * np.tanh(u / 2) ** 2)
         pattern = pattern_noise(mean[seen], error)
         intensity = np.full(u.size, cluster.log_intensity)
+        ratios = replicas[:, number, seen]
+        if feet is not None and not cluster.is_reference:
+            ratios = ratios - image.foot.thickness[int(image.peaks.labels[number])] * feet(u)
         drawn.append(
             # Against a reference that is too low noise grows as ratios do. It is not made less against one that is
             # too high: networks would follow rare electrons over many powers of ten.
             _PseudoData(
                 inputs=scaling(u, intensity, image.setting),
-                ratios=replicas[:, number, seen] / error_drawn,
+                ratios=ratios / error_drawn,
                 sigma=np.sqrt(error**2 + floor**2 + pattern**2) / np.minimum(error_drawn, 1),
                 used=u <= limits[:, number, None],
             )

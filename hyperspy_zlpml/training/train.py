@@ -11,6 +11,7 @@ from hyperspy_zlpml.ensemble.records import Beside, Networks, Reference, SeenSpe
 from hyperspy_zlpml.network.selection import select
 from hyperspy_zlpml.registration.coherent import flattened, learn_residual, regrouped
 from hyperspy_zlpml.registration.doubtful_vacuum import doubts_of_vacuum
+from hyperspy_zlpml.registration.find_foot import with_foot
 from hyperspy_zlpml.registration.find_regions import (
     describe_tail_of,
     late_limits,
@@ -204,7 +205,7 @@ def _without_residual(image, samples, n_clusters, limits, n_modes):
     )
     # What depends on the width is left to the modes, which follow more than a straight line.
     peaks = flattened(peaks, samples, groups, learnt.residual).without_spill()
-    image = separate(peaks, n_clusters, limits, n_modes=n_modes)
+    image = with_foot(separate(peaks, n_clusters, limits, n_modes=n_modes))
     return replace(image, residual=learnt.residual)
 
 
