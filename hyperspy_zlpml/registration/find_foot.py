@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.image.samples import VACUUM
-from hyperspy_zlpml.registration.foot import LARGEST_LOG, Foot, powers_of_distance
+from hyperspy_zlpml.registration.foot import LARGEST_LOG, Foot, power_inward, powers_of_distance
 from hyperspy_zlpml.registration.registered_peaks import mean_ratio
 from hyperspy_zlpml.registration.variation import fitted_shapes
 from hyperspy_zlpml.statistics import inverted, solved
@@ -42,6 +42,8 @@ _STEEP = 8.0
 _FEWEST_GROUPS = 6
 #: ... in which losses exceed so many standard errors.
 _CERTAIN = 2.0
+#: Losses at ``E_I`` whose logarithm has a larger error are not known there: there is no foot to take off.
+_KNOWN_TO = 0.3
 #: Gauss-Newton steps; the logarithm is followed by at most one in each.
 _STEPS = 12
 
@@ -112,7 +114,9 @@ def find_foot(peaks, regions, modes):
     start = np.log(points.ratio[seen] / points.thickness[seen])[0]
     parabola, covariance = _fitted_parabola(points, limit, np.array([start, _POWER, 0.0]))
     share = np.clip((_STEEP - parabola[1]) / (_STEEP - _GENTLE), 0.0, 1.0)
-    if not share > 0 or not parabola[1] > 0:
+    falls = min(parabola[1], power_inward(parabola)) > 0
+    is_known = covariance[0, 0] < _KNOWN_TO**2
+    if not (share > 0 and falls and is_known):
         return None
     return Foot(limit, parabola, covariance, thickness, float(share))
 

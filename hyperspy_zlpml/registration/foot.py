@@ -10,6 +10,9 @@ import numpy as np
 
 #: Below ``E_I``, where it is continued, it holds to this: 8 to 15 % on simulated oscillators.
 _CONTINUED_TO = 0.2
+#: Its power bends from ``E_I`` inward over this much of the logarithm, to half of ``E_I``; from there it is one power,
+#: for a parabola that bends upwards would rise again and be largest at the peak.
+_BENT_TO = np.log(2)
 #: Largest logarithm of losses over the peak.
 LARGEST_LOG = 3.0
 
@@ -84,7 +87,7 @@ class Foot(NamedTuple):
 
 
 def powers_of_distance(u, limit):
-    """Compute the powers of ln(u / limit) that a parabola consists of.
+    """Compute the powers of ln(u / limit) that a parabola consists of; far inward the square goes on straight.
 
     Parameters
     ----------
@@ -94,6 +97,38 @@ def powers_of_distance(u, limit):
     Returns
     -------
     ndarray of shape (3, n)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.foot import powers_of_distance
+    >>> powers_of_distance(np.array([0.25, 0.5, 1.0, 2.0]), limit=1.0).round(2)
+    array([[ 1.  ,  1.  ,  1.  ,  1.  ],
+           [-1.39, -0.69,  0.  ,  0.69],
+           [ 1.44,  0.48,  0.  ,  0.48]])
     """
     logarithm = np.log(np.maximum(u, 1e-3 * limit) / limit)
-    return np.stack([np.ones(u.size), logarithm, logarithm**2])
+    inside = np.minimum(logarithm, -_BENT_TO)
+    square = np.where(logarithm > -_BENT_TO, logarithm**2, -_BENT_TO * (2 * inside + _BENT_TO))
+    return np.stack([np.ones(u.size), logarithm, square])
+
+
+def power_inward(parabola):
+    """Compute the power with which losses over the peak fall to none at the peak.
+
+    Parameters
+    ----------
+    parabola : ndarray of shape (..., 3)
+
+    Returns
+    -------
+    ndarray of shape (...)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.foot import power_inward
+    >>> power_inward(np.array([-5.0, 4.0, 0.0])).round(2)
+    np.float64(4.0)
+    """
+    return parabola[..., 1] - 2 * _BENT_TO * parabola[..., 2]

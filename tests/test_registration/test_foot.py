@@ -9,7 +9,7 @@ from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration.find_foot import with_foot
 from hyperspy_zlpml.registration.find_regions import separate
-from hyperspy_zlpml.registration.foot import Foot
+from hyperspy_zlpml.registration.foot import Foot, power_inward
 from hyperspy_zlpml.registration.register import register_peaks
 
 ENERGY = 0.04 * np.arange(-160, 480)
@@ -67,6 +67,14 @@ def test_errors_hold_the_truth():
             error = foot.deviations(500, np.random.default_rng(0))(u).std(0)
             off.append((foot.at(u) - losses_over_peak(u, 4.0)) / error)
     assert np.sqrt(np.mean(np.square(off))) < 1.5
+
+
+def test_a_foot_falls_to_none_at_the_peak_however_it_bends():
+    u = np.linspace(0.01, 2.0, 100)
+    foot = Foot(2.0, np.array([np.log(0.005), 4.0, 2.5]), np.zeros((3, 3)), THICKNESS)
+    assert (np.diff(foot.at(u)) > 0).all()
+    assert foot.at(u)[0] < 0.1 * foot.at(u)[-1]
+    assert power_inward(foot.parabola) > 0
 
 
 def test_replicas_draw_feet_about_the_one_that_was_found():
