@@ -691,7 +691,7 @@ def train_at_settings(images, conditions, options):
         f"{n_images} signals", sum(one.n_spectra for one in images), options.arguments
     )
     origin["titles"] = [one.title for one in images]
-    return replace(trained.ensemble, origin=Origin(_common_settings(images, names), origin))
+    return trained.ensemble.with_origin(Origin(_common_settings(images, names), origin))
 
 
 # --- its steps -------------------------------------------------------------------------------------
@@ -869,7 +869,7 @@ def train_on(first, choice, options):
         )
     spectra = first.spectra
     provenance = describe_origin(spectra.title, spectra.n_spectra, options.arguments)
-    ensemble = replace(trained.ensemble, origin=Origin(spectra.microscope, provenance))
+    ensemble = trained.ensemble.with_origin(Origin(spectra.microscope, provenance))
     warn_of_all(trained.messages)
     adapted = as_trained(ensemble, options.confidence)
     return Fitted(ensemble, adapted, trained.summary, messages=trained.messages, work=trained.work)

@@ -701,6 +701,7 @@ def _ensemble_methods(scene):
         Called("with_scatter", one.with_scatter, {
             "scatter": "none of these", "residual": "None", "beside": "None",
         }, {"scatter": np.zeros(grid)}),
+        Called("with_origin", one.with_origin, {"origin": "none of these"}, {"origin": one.origin}),
         Called("plot_conditions", several.plot_conditions, {"confidence": "a probability"}),
         Called("Ensemble.save", one.save, {"path": "a path"}),
         Called("load", hyperspy_zlpml.load, {"path": "a path"}),

@@ -383,10 +383,30 @@ class Ensemble:
             residual=residual or self.reference.residual,
             beside=beside or self.reference.beside,
         )
-        other = replace(self, reference=reference)
-        # Replicas stay what they are, whatever is known beside them.
+        return self._with(reference=reference)
+
+    def with_origin(self, origin):
+        """Take another account of what the ensemble was trained on.
+
+        Parameters
+        ----------
+        origin : Origin
+
+        Returns
+        -------
+        Ensemble
+        """
+        return self._with(origin=arguments.instance(origin, "origin", Origin))
+
+    def _with(self, **changes):
+        """Change what is known beside the replicas, which stay what they are, and what was computed of them."""
+        other = replace(self, **changes)
         vars(other)["_replicas"] = self._replicas
         return other
+
+    def __getstate__(self):
+        """Leave out what can be computed again: other processes are sent a quarter of the bytes."""
+        return {name: value for name, value in vars(self).items() if name != "_replicas"}
 
     @cached_property
     def fingerprint(self):

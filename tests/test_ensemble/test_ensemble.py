@@ -10,7 +10,7 @@ import torch
 from ensembles import GRID, LAYERS, LOG_REFERENCE, random_ensemble, with_parts
 
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
-from hyperspy_zlpml.ensemble.records import Reference
+from hyperspy_zlpml.ensemble.records import Origin, Reference
 from hyperspy_zlpml.network import mlp
 from hyperspy_zlpml.network.weights import outputs_of, split_weights
 from hyperspy_zlpml.statistics import without_outliers
@@ -181,6 +181,18 @@ def test_what_is_known_beside_replicas_is_tabulated_anew(monkeypatch):
     found = one.with_scatter(scatter).tabulate()
     for name in ("log_shape", "modes", "rest", "scatter", "lower", "upper"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_what_was_computed_of_replicas_goes_on_with_another_origin_but_is_not_sent(monkeypatch):
+    from hyperspy_zlpml.ensemble import tabulation as module
+
+    one = random_ensemble(25)
+    expected = one.tabulate()
+    sent = pickle.loads(pickle.dumps(one))
+    assert "_replicas" not in vars(sent)
+    np.testing.assert_array_equal(sent.tabulate().log_shape, expected.log_shape)
+    monkeypatch.delattr(module, "of_replicas")
+    np.testing.assert_array_equal(one.with_origin(Origin()).tabulate().modes, expected.modes)
 
 
 @pytest.mark.parametrize("n_replicas", [1, 2])
