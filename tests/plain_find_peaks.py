@@ -65,14 +65,17 @@ def find_peaks(spectra):
     if spiked.size:
         channel = highest.channel[spiked]
         _take_off_spikes(spectra, spiked, channel)
-        found = _replaced(found, spiked, _first_of(spectra[spiked], _highest(spectra[spiked])))
+        bridged = spectra[spiked]
+        found = _replaced(found, spiked, _first_of(bridged, _highest(bridged)))
+        spectra[spiked] = bridged
         # A spike that is all there is, but for its own flanks, was a peak of a single channel.
         beside = np.abs(found.channel[spiked] - channel) <= 2 * _SPIKE_CHANNELS
         rows = spiked[beside | ~found.stands_out[spiked]]
         spectra[rows] = as_measured[np.isin(spiked, rows)]
-        found = _replaced(
-            found, rows, _first_of(spectra[rows], _Highest(*(value[rows] for value in highest)))
-        )
+        bridged = spectra[rows]
+        highest = _Highest(*(value[rows] for value in highest))
+        found = _replaced(found, rows, _first_of(bridged, highest))
+        spectra[rows] = bridged
     return found
 
 

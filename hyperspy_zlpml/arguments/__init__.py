@@ -377,16 +377,14 @@ def keys(value, name, names):
     >>> from hyperspy_zlpml.arguments import keys
     >>> keys({"E_1": 2.0}, "regions", ["gain_limit", "E_I"])
     Traceback (most recent call last):
-    ValueError: regions: expected a dict with keys among ['gain_limit', 'E_I'], got {'E_1': 2.0}. \
+    ValueError: regions: expected a dict with keys among ['gain_limit', 'E_I'], got the key 'E_1'. \
 Did you mean 'E_I'?
     """
     is_dict = isinstance(value, dict)
     others = [key for key in value if key not in names] if is_dict else []
     if others or not is_dict:
-        asked = meant(others[0], names) if others else ""
-        raise ValueError(
-            f"{name}: expected a dict with keys among {list(names)}, got {got(value)}.{asked}"
-        )
+        found = f"the key {others[0]!r}.{meant(others[0], names)}" if others else f"{got(value)}."
+        raise ValueError(f"{name}: expected a dict with keys among {list(names)}, got {found}")
     return value
 
 

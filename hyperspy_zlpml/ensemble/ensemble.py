@@ -344,10 +344,12 @@ class Ensemble:
         ValueError
             If it was trained with conditions, and none are chosen.
         """
-        arguments.probability(confidence, "confidence")
+        confidence = float(arguments.probability(confidence, "confidence"))
         if confidence not in self._replicas:
             self._replicas[confidence] = tabulation.of_replicas(self, confidence)
-        return tabulation.tabulate(self, self._replicas[confidence])
+        kept = self._replicas[confidence]
+        # Tables are the caller's own.
+        return tabulation.tabulate(self, kept._make(values.copy() for values in kept))
 
     @cached_property
     def _replicas(self):

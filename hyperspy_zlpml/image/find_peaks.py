@@ -295,8 +295,6 @@ def _highest_before(spectrum, channel, level, least, electron):
     """Find the highest feature before a peak with a valley between them; no channel where none is."""
     middle, most, valley = -1, -math.inf, math.inf
     for k in range(channel - 1, 0, -1):
-        if k == spectrum.size - 1:
-            continue
         here = (spectrum[k - 1] + spectrum[k] + spectrum[k + 1]) / _TOGETHER
         valley = min(valley, here)
         depth = here - valley

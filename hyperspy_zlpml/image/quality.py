@@ -246,7 +246,7 @@ def measurement_messages(image):
             "than electron sources make it: the detector was saturated, or did not count all. "
             "Their ZLP is not to be trusted; shorten the exposure."
         )
-    if not image.energy[0] < 0 < image.energy[-1]:
+    if not image.energy[0] <= 0 < image.energy[-1]:
         messages.append(
             f"the energy axis, from {image.energy[0]:.4g} to {image.energy[-1]:.4g} eV, does not hold "
             "zero: is the first peak on it the zero-loss peak?"

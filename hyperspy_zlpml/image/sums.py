@@ -64,9 +64,11 @@ _OUTLYING = 3.0
 _STRUCTURE = 1.3
 #: A lag is needed where the misfit falls by more than this.
 _SIGNIFICANT_LAG = 6.0
-#: Noise is correlated where the misfit falls by more than this fraction: by up to 0.05 it does of noise that is
-#: not, peaks that differ included; by 0.12 and more behind a point spread that leaves a tenth of an electron to neighbours, ...
-_SIGNIFICANT = 0.075
+#: Noise is correlated where the misfit falls by more than this: noise of few spectra falls by chance, ...
+_SIGNIFICANT = 12.0
+#: ... and by more than this fraction: by up to 0.05 it does of many spectra whose noise is not, peaks that
+#: differ included; by 0.12 and more behind a point spread that leaves a tenth of an electron to neighbours, ...
+_SIGNIFICANT_SHARE = 0.075
 #: ... and neighbours miss at least this part of the variance.
 _LEAST_CORRELATION = 0.1
 #: ... and beyond the last lag it is less than this fraction of it.
@@ -387,7 +389,7 @@ def fit_correlation(scatter):
         solutions.append(solution)
         if found < misfit - _SIGNIFICANT_LAG * (lag - n_lags):
             misfit, n_lags = found, lag
-    if not (1 + _SIGNIFICANT) * misfit < white:
+    if not white - misfit > max(_SIGNIFICANT, _SIGNIFICANT_SHARE * misfit):
         return None
     solution = solutions[min(n_lags + 1, scatter.most_lags) - 1]
     covariance = np.cumsum(solution[:0:-1])[::-1]

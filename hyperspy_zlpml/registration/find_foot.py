@@ -15,7 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.image.samples import VACUUM
-from hyperspy_zlpml.registration.foot import LARGEST_LOG, Foot, power_inward, powers_of_distance
+from hyperspy_zlpml.registration.foot import (
+    LARGEST_LOG,
+    LEAST_POWER,
+    Foot,
+    power_inward,
+    powers_of_distance,
+)
 from hyperspy_zlpml.registration.registered_peaks import mean_ratio
 from hyperspy_zlpml.registration.variation import fitted_shapes
 from hyperspy_zlpml.statistics import inverted, solved
@@ -114,7 +120,7 @@ def find_foot(peaks, regions, modes):
     start = np.log(points.ratio[seen] / points.thickness[seen])[0]
     parabola, covariance = _fitted_parabola(points, limit, np.array([start, _POWER, 0.0]))
     share = np.clip((_STEEP - parabola[1]) / (_STEEP - _GENTLE), 0.0, 1.0)
-    falls = min(parabola[1], power_inward(parabola)) > 0
+    falls = min(parabola[1], power_inward(parabola)) > LEAST_POWER
     is_known = covariance[0, 0] < _KNOWN_TO**2
     if not (share > 0 and falls and is_known):
         return None

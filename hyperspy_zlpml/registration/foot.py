@@ -13,6 +13,8 @@ _CONTINUED_TO = 0.2
 #: Its power bends from ``E_I`` inward over this much of the logarithm, to half of ``E_I``; from there it is one power,
 #: for a parabola that bends upwards would rise again and be largest at the peak.
 _BENT_TO = np.log(2)
+#: Losses over the peak rise outward with this power at least, from the peak on.
+LEAST_POWER = 1.0
 #: Largest logarithm of losses over the peak.
 LARGEST_LOG = 3.0
 
@@ -31,7 +33,7 @@ class Foot(NamedTuple):
     thickness : dict of int to float
         Mean free paths of the clusters, by label.
     share : float
-        Part of it that lies where replicas are trained.
+        Part of it that is taken off: all where its power is gentle, none where it is steep.
     """
 
     limit: float
@@ -83,6 +85,9 @@ class Foot(NamedTuple):
         """
         drawn = rng.multivariate_normal(self.parabola, self.covariance, n_replicas)
         drawn[:, 0] += _CONTINUED_TO * rng.standard_normal(n_replicas)
+        # None is larger at the peak.
+        drawn[:, 1] = np.maximum(drawn[:, 1], LEAST_POWER)
+        drawn[:, 2] -= np.maximum(LEAST_POWER - power_inward(drawn), 0.0) / (2 * _BENT_TO)
         return lambda u: self.at(u, drawn) - self.at(u)
 
 

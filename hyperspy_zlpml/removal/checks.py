@@ -427,10 +427,10 @@ def describe_ratio(ratio):
     What is at least none or half of what is claimed may well be what is claimed:
 
     >>> describe_ratio(0.0)
-    'nothing shows errors larger than claimed'
+    'errors may well be as large as claimed'
     """
     if ratio <= 1:
-        return "nothing shows errors larger than claimed"
+        return "errors may well be as large as claimed"
     return f"errors at least {ratio:.2f} times as large as claimed"
 
 

@@ -180,7 +180,7 @@ def _draw(image, *, reference, own, scaling, options, rng):
     replicas = DRAW[options.settings.replica_kind](clusters, options.n_replicas, rng)
     limits = _limits_of(image.peaks, len(clusters))
     limits = draw_limits(limits, options.n_replicas, rng, options.settings.limit_spread)
-    feet = None if image.foot is None else image.foot.deviations(options.n_replicas, rng)
+    foot_drawn = _feet_of(image, reference, options.n_replicas, rng)
     drawn = []
     for number, cluster in enumerate(clusters):
         mean, error = cluster.mean
@@ -194,20 +194,39 @@ def _draw(image, *, reference, own, scaling, options, rng):
         floor = np.hypot(_RATIO_FLOOR, reproduced * np.tanh(u / 2) ** 2)
         pattern = pattern_noise(mean[seen], error)
         intensity = np.full(u.size, cluster.log_intensity)
-        ratios = replicas[:, number, seen]
-        if feet is not None and not cluster.is_reference:
-            ratios = ratios - image.foot.thickness[int(image.peaks.labels[number])] * feet(u)
         drawn.append(
             # Against a reference that is too low noise grows as ratios do. It is not made less against one that is
             # too high: networks would follow rare electrons over many powers of ten.
             _PseudoData(
                 inputs=scaling(u, intensity, image.setting),
-                ratios=ratios / error_drawn,
+                ratios=(replicas[:, number, seen] - foot_drawn(number, u)) / error_drawn,
                 sigma=np.sqrt(error**2 + floor**2 + pattern**2) / np.minimum(error_drawn, 1),
                 used=u <= limits[:, number, None],
             )
         )
     return _PseudoData.join(drawn)
+
+
+def _feet_of(image, reference, n_replicas, rng):
+    """Draw how the feet of the losses of replicas differ, as ratios to the common reference.
+
+    Returns
+    -------
+    callable
+        Called with the number of a cluster and reduced energies (n,): numbers (n_replicas, n), or zero.
+    """
+    if image.foot is None:
+        return lambda number, u: 0.0
+    deviations = image.foot.deviations(n_replicas, rng)
+    thickness = [image.foot.thickness.get(int(name), 0.0) for name in image.peaks.labels]
+
+    def foot_drawn(number, u):
+        """Look one up; neither vacuum nor zero thickness has one."""
+        if number >= len(thickness) or not thickness[number]:
+            return 0.0
+        return thickness[number] * deviations(u) * _over_common(image.peaks, reference, u)
+
+    return foot_drawn
 
 
 def _clusters_of(image, reference):
@@ -282,8 +301,7 @@ def to_reference(cluster, peaks, reference):
     >>> halved.ratio.round(3), np.sqrt(halved.variance).round(3)
     (array([[0.5, 0.5, 0.5]]), array([[0.05, 0.05, 0.05]]))
     """
-    off = peaks.grid.interpolate(peaks.log_reference, cluster.u)
-    factor = np.exp(off - reference.grid.interpolate(reference.log_reference, cluster.u))
+    factor = _over_common(peaks, reference, cluster.u)
     return replace(
         cluster,
         ratio=cluster.ratio * factor,
@@ -291,6 +309,12 @@ def to_reference(cluster, peaks, reference):
         is_reference=False,
         fitted=None if cluster.fitted is None else cluster.fitted * factor,
     )
+
+
+def _over_common(peaks, reference, u):
+    """Look up the reference of one setting over that of another."""
+    own = peaks.grid.interpolate(peaks.log_reference, u)
+    return np.exp(own - reference.grid.interpolate(reference.log_reference, u))
 
 
 def _settings_seen(n_replicas, n_settings, rng):

@@ -199,6 +199,18 @@ def test_no_correlation_is_invented(seed):
     assert estimate_noise(counts, ENERGY, centre, peak(60)[1]).correlation == (1.0,)
 
 
+def test_few_spectra_show_no_correlation_by_chance():
+    """White noise of four spectra is called correlated less than once in sixty times."""
+    energy = 0.05 * np.arange(-60, 300)
+    losses = 0.02 * np.sqrt(np.clip(energy - 1, 0, None))
+    expected = np.tile(1e5 * (1 / (1 + (energy / 0.25) ** 2) + losses), (4, 1))
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        counts = rng.poisson(expected) + rng.normal(0, 3, expected.shape)
+        found = estimate_noise(counts, energy, np.zeros(4), np.full(4, 0.5))
+        assert found.correlation == (1.0,)
+
+
 def test_peaks_that_differ_are_no_correlation():
     # Beside the peak scatter is twice that of electrons, whatever the length of the sums.
     signal = dielectric_phantom((8, 8), random_state=3).signal

@@ -285,7 +285,10 @@ def test_what_is_drawn_of_a_pool_is_what_was_fitted(removal, pool):
         ({"exponent": -0.5}, "exponent: expected a number"),
         ({"exponent": "direct"}, "exponent: expected a number"),
         ({"left": 2.5, "right": 1.5}, "right: expected more than left = 2.5 by at least 0.9"),
-        ({"right": 500}, "right: expected an energy on the axis, up to 21.58 eV, got 500"),
+        (
+            {"right": 500},
+            "right: expected an energy on the axis, up to .* eV from the peak, got 500",
+        ),
         ({"left": 1.5, "right": 1.6}, "right: expected more than left = 1.5 by at least 0.9"),
         ({"left": (1.5, 2.0)}, "left: expected a positive number"),
         ({"left": 1.5, "right": np.nan}, "right: expected a positive number"),

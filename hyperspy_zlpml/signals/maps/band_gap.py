@@ -52,7 +52,7 @@ _PLAIN = {
 #: What reasons mean for a gap.
 _TEXTS = {
     Reason.BELOW_RESOLUTION: "the 68 % interval reaches below 2 FWHM from the peak, where losses are not told from it",
-    Reason.AT_LOWER_END: "the gap lies at the lowest onset that was tried: one FWHM below E_I, or left",
+    Reason.AT_LOWER_END: "the gap lies at the lowest onset that was tried, or its interval reaches below left",
     Reason.AT_UPPER_END: "the gap lies at the highest onset that was tried: give right, or a higher one",
 }
 #: ln of the odds from which the kind of a gap is told: 150 to one.

@@ -194,13 +194,14 @@ def window_of(removal, left, right):
         If they are not positive and in order, lie off the axis, or are closer than two FWHM.
     """
     factor, units = removal._factor, removal._like.axes_manager.signal_axes[0].units
-    end, fwhm = (
-        float(one) / factor
-        for one in (removal.removed.spectra.energy[-1], removal.removed.typical.fwhm)
-    )
+    typical = removal.removed.typical
+    farthest = removal.removed.spectra.energy[-1] - typical.first
+    end, fwhm = (float(one) / factor for one in (farthest, typical.fwhm))
     for name, value in (("left", left), ("right", right)):
         if value is not None and not arguments.positive(value, name, units) <= end:
-            arguments.refuse(value, name, f"an energy on the axis, up to {end:.4g} {units}")
+            arguments.refuse(
+                value, name, f"an energy on the axis, up to {end:.4g} {units} from the peak"
+            )
     if left is not None and right is not None and right - left < _NARROWEST * fwhm:
         least = f"more than left = {left:g} by at least {_NARROWEST * fwhm:.3g}, two FWHM"
         arguments.refuse(right, "right", least)

@@ -147,6 +147,8 @@ class MapResult(Found):
     _first: ClassVar[str]
     #: Maps that are plotted.
     _plotted: ClassVar[tuple[str, ...]]
+    #: Maps of limits, which are the answer of pixels without another.
+    _limits: ClassVar[tuple[str, ...]] = ()
 
     @property
     def summary(self):
@@ -178,7 +180,10 @@ class MapResult(Found):
         """Say what each part holds, how the checks of the removal went, and what reasons mean; (name, words)."""
         parts = {name: part for name, part in self._parts().items() if part is not None}
         reasons = {name: part for name, part in parts.items() if name.endswith("reason")}
-        rows = [(name, _words(part, _codes_of(name, reasons))) for name, part in parts.items()]
+        rows = [
+            (name, _words(part, Reason.NONE if name in self._limits else _codes_of(name, reasons)))
+            for name, part in parts.items()
+        ]
         checks = self.reason.metadata.get_item("ZLP_ML.checks", "checks unknown")
         meaning = {name: text for one in reasons.values() for name, text in explained(one).items()}
         return [*rows, ("removal", checks), *meaning.items()]
@@ -322,5 +327,5 @@ def _words(part, codes):
         return f"spectra, dimensions {part.axes_manager._get_dimension_str()}"
     if has_legend(part):
         return answers(part)
-    holds = codes == Reason.NONE
-    return summary(np.where(holds | ~holds.any(), part.data, np.nan), units=units_of(part))
+    values = np.where(codes == Reason.NOT_SIGNIFICANT, np.nan, part.data)
+    return summary(values, units=units_of(part), holds=codes == Reason.NONE)

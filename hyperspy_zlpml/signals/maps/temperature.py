@@ -48,6 +48,7 @@ class Temperature(MapResult):
 
     _first = "temperature"
     _plotted = ("temperature",)
+    _limits = ("highest",)
 
     temperature: Measured
     highest: BaseSignal

@@ -63,6 +63,7 @@ class Thickness(MapResult):
 
     _first = "t_over_lambda"
     _plotted = ("t_over_lambda", "by_density", "by_index", "by_mean_free_path")
+    _limits = ("lower_limit",)
 
     t_over_lambda: Measured
     lower_limit: Measured

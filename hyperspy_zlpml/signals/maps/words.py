@@ -78,13 +78,13 @@ def summary(values, std=None, systematic=None, units="", holds=True):
     >>> summary(gap, units="eV", holds=gap > 1.65)
     'median 1.7 eV in 1 of 3 pixels, 1 more to be read with care'
     >>> summary(gap, units="eV", holds=False)
-    'median 1.65 eV in 2 of 3 pixels, none of which holds'
+    'median 1.65 eV in 2 of 3 pixels, all to be read with care'
     """
     known, n_infinite = np.isfinite(values), int(np.isinf(values).sum())
     doubtful = known & ~np.broadcast_to(holds, known.shape)
     with_care = f"{doubtful.sum()} more to be read with care" if doubtful.any() else ""
     if doubtful.any() and (doubtful == known).all():
-        with_care = "none of which holds"
+        with_care = "all to be read with care"
     else:
         known = known & ~doubtful
     infinite = f"infinite in {n_infinite} of {known.size} pixels"
