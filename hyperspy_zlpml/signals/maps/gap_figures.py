@@ -64,9 +64,11 @@ def plot_fit(found, place, indices):
     axes.fill_between(energy[shown], (left - std)[shown], (left + std)[shown], **band)
     units = found._removal._like.axes_manager.signal_axes[0].units
     begins = _onset_label(gap.best / factor, units)
-    axes.plot(energy[shown], onset.rise[shown], color=_ONSET, lw=1.8, label=begins)
-    for name, (words, style) in _ALONG.items():
-        axes.plot(energy[shown], getattr(onset, name)[shown], label=words, **style)
+    curves = {"rise": (begins, {"color": _ONSET, "lw": 1.8}), **_ALONG}
+    for name, (words, style) in curves.items():
+        curve = getattr(onset, name)[shown]
+        if np.isfinite(curve).any():  # a pixel without a gap has none
+            axes.plot(energy[shown], curve, label=words, **style)
     _draw_gap(axes, gap, factor)
     beyond = shown & (losses.from_peak[0] > losses.loss_limit[0])
     if beyond.any():  # closer to the peak its noise would decide
