@@ -232,7 +232,7 @@ def of_pixels(low, high=1e12):
 
     def is_one(value):
         if isinstance(value, hs.signals.BaseSignal | list | tuple | np.ndarray):
-            if np.size(value) != 1 or not (is_numbers(value) or is_real(value)):
+            if not (is_numbers(value) or is_real(value)) or np.size(value) != 1:
                 return False
             value = np.ravel(getattr(value, "data", value))[0]
         return is_real(value) and low <= value <= high
