@@ -209,6 +209,7 @@ def losses_like(energy, counts, zlp, n_directions=1):
         counts=counts,
         zlp=zlp,
         variance=counts + 900.0,
+        spilled=np.zeros_like(counts),
         directions=np.repeat(1e-3 * zlp[:, None], n_directions, axis=1),
         centre=np.zeros(n),
         fwhm=np.full(n, 0.45),

@@ -58,6 +58,7 @@ def make_losses(
         counts=counts,
         zlp=zlp,
         variance=variance,
+        spilled=np.zeros_like(variance),
         directions=direction[:, None],
         centre=np.full(n, offset),
         fwhm=np.full(n, FWHM),

@@ -43,6 +43,7 @@ def make_losses(expected, n, rng=None, centre=0.0, limit=0.5, directions=(), ste
         counts=counts,
         zlp=zlp,
         variance=variance,
+        spilled=np.zeros_like(variance),
         directions=kinds,
         centre=centre,
         fwhm=np.full(n, fwhm),

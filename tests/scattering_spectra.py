@@ -68,6 +68,7 @@ def make_losses(
         counts=counts,
         zlp=found,
         variance=variance,
+        spilled=np.zeros_like(variance),
         directions=directions,
         centre=centre.copy(),
         fwhm=np.full(n, fwhm),

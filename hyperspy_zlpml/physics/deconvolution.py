@@ -359,7 +359,7 @@ def rebinned(losses, factor):
     step = losses.step * factor
     summed = {
         name: summed_channels(getattr(losses, name), factor)
-        for name in ("counts", "zlp", "variance", "directions")
+        for name in ("counts", "zlp", "variance", "spilled", "directions")
     }
     # A response narrower than a new channel has one on either side all the same.
     n_half = max(int(losses.distance[-1] / step), 1)
@@ -399,7 +399,7 @@ def up_to(losses, last):
     stop = int(np.searchsorted(losses.energy, last, side="right"))
     if stop == losses.energy.size:
         return losses
-    names = ("counts", "zlp", "variance", "directions")
+    names = ("counts", "zlp", "variance", "spilled", "directions")
     kept = {name: getattr(losses, name)[..., :stop] for name in names}
     return replace(losses, energy=losses.energy[:stop], **kept)
 

@@ -87,7 +87,8 @@ def hidden_losses(losses, beam):
     ``Im[-1/eps]`` is assumed to be a straight line below ``E_I``, from zero at an onset to the level
     that it has in one FWHM above. The match answers to counts h in its window as generalised least
     squares do: by ``C W h``, C the covariance of the ZLP and W the inverse variance of the counts. The
-    choice of ``E_I`` is an error of the ZLP, too, but it answers to no counts. The level is that of the losses after the correction, which is a linear equation.
+    choice of ``E_I`` is an error of the ZLP, too, but it answers to no counts; nor does the match to losses
+    that it knew of, which are spilled below ``E_I`` or a foot found there. The level is that of the losses after the correction, which is a linear equation.
 
     The onset is zero energy, as without a gap, unless losses that are corrected so point clearly
     elsewhere.
@@ -140,20 +141,20 @@ def _mean(values, chosen):
 def _given_back(losses, onset, beam):
     """Give back the losses between an onset and E_I."""
     shape, weights = _below_and_above(losses, onset, beam)
-    in_window = shape / losses.variance
+    in_window, known = shape / losses.variance, losses.spilled / losses.variance
     in_window[losses.from_peak < losses.gain_limit[:, None]] = 0.0
-    dots = losses.directions @ np.stack([in_window, weights], axis=-1)
-    answer, seen = dots[..., 0], dots[..., 1]
-    answer[:, -1] = 0.0  # the choice of E_I
+    dots = losses.directions @ np.stack([in_window, weights, known], axis=-1)
+    answer, seen, known = np.moveaxis(dots, -1, 0)
+    answer[:, -1] = known[:, -1] = 0.0  # the choice of E_I
     part = (answer * seen).sum(-1)
     answer *= np.minimum(1.0, _LARGEST_PART / np.maximum(part, 1e-12))[:, None]
     left = 1 - np.minimum(part, _LARGEST_PART)
-    slope = (weights * losses.subtracted).sum(-1) / left
+    slope = ((weights * losses.subtracted).sum(-1) - (known * seen).sum(-1)) / left
     variance = (weights**2 * losses.variance).sum(-1) / left**2
     slopes = -seen / left[:, None]
     mixing = np.eye(losses.n_directions) - slopes[..., None] * answer[:, None]
     own = (np.sqrt(variance)[:, None] * answer)[:, None]
-    taken = slope[:, None] * answer
+    taken = slope[:, None] * answer - known
     return GivenBack(taken, np.concatenate([mixing, own], axis=1), _RELATIVE_ERROR * taken)
 
 

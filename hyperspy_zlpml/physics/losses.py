@@ -29,6 +29,8 @@ class Losses(PerSpectrum):
     variance : ndarray of shape (n_spectra, n_energy)
         Of counting noise, and of what channels of the ZLP have for themselves. Where a detector
         spreads electrons over channels it is what each adds to a sum over one FWHM.
+    spilled : ndarray of shape (n_spectra, n_energy)
+        Losses between ``gain_limit`` and ``loss_limit`` that the match knew not to be ZLP, counts.
     directions : ndarray of shape (n_spectra, n_directions, n_energy)
         Independent deviations of the ZLP by one standard deviation, counts. The last is the choice
         of ``E_I``.
@@ -54,6 +56,7 @@ class Losses(PerSpectrum):
     ...     counts=1e4 * peak + 5.0,
     ...     zlp=1e4 * peak,
     ...     variance=1e4 * peak + 5.0,
+    ...     spilled=0.0 * peak,
     ...     directions=1e2 * peak[:, None],
     ...     centre=np.zeros(1),
     ...     fwhm=np.full(1, 0.33),
@@ -73,6 +76,7 @@ class Losses(PerSpectrum):
     counts: np.ndarray
     zlp: np.ndarray
     variance: np.ndarray
+    spilled: np.ndarray
     directions: np.ndarray
     centre: np.ndarray
     fwhm: np.ndarray

@@ -15,7 +15,7 @@ import numpy as np
 from hyperspy_zlpml.physics.losses import Losses
 
 #: Fields of Losses with one number for each channel.
-_SPECTRA = ("counts", "zlp", "variance", "directions")
+_SPECTRA = ("counts", "zlp", "variance", "spilled", "directions")
 #: Pooled spectra that a function is given at once.
 _AT_ONCE = 64
 
@@ -44,7 +44,7 @@ def cropped(losses, low, high):
     >>> one = np.arange(10.0)[None]
     >>> zero = np.zeros(1)
     >>> losses = Losses(
-    ...     energy=np.arange(10.0), distance=zero, counts=one, zlp=one, variance=one,
+    ...     energy=np.arange(10.0), distance=zero, counts=one, zlp=one, variance=one, spilled=one,
     ...     directions=one[None], centre=zero + 2.25, fwhm=zero, gain_limit=zero, loss_limit=zero,
     ...     is_vacuum=zero > 0, response=one,
     ... )
@@ -85,7 +85,7 @@ class Packing:
     >>> import numpy as np
     >>> from hyperspy_zlpml.physics.pooling import Packing
     >>> Packing(energy=np.arange(100.0), distance=np.arange(21.0), n_directions=3).width
-    626
+    726
     """
 
     energy: np.ndarray
@@ -231,7 +231,9 @@ def means_of(sums, total, reference):
     Losses
         Of one spectrum: means, and the errors of these.
     """
-    powers = dict.fromkeys(("counts", "zlp", "directions", "centre", "fwhm", "response"), 1)
+    powers = dict.fromkeys(
+        ("counts", "zlp", "spilled", "directions", "centre", "fwhm", "response"), 1
+    )
     powers["variance"] = 2
     means = {name: getattr(sums, name) / total**power for name, power in powers.items()}
     kept = {name: getattr(reference, name) for name in ("gain_limit", "loss_limit")}

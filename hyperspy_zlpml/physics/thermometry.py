@@ -103,6 +103,7 @@ def temperatures(losses, left=None, right=None, tail_error=0.0):
     ...     counts=1e6 * line(0) + 1e4 * (np.e * line(0.1) + line(-0.1)),
     ...     zlp=1e6 * line(0),
     ...     variance=np.full((1, 401), 100.0),
+    ...     spilled=np.zeros((1, 401)),
     ...     directions=np.zeros((1, 1, 401)),
     ...     centre=np.zeros(1),
     ...     fwhm=np.full(1, 0.012),

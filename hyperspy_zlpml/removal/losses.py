@@ -24,6 +24,7 @@ from hyperspy_zlpml.removal.evaluation import (
 )
 from hyperspy_zlpml.removal.geometry import cut
 from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged
+from hyperspy_zlpml.removal.shared_errors import losses_in_region_one
 
 #: Spectra that a function of physics is given at once: their directions stay in the cache.
 SPECTRA_AT_ONCE = 64
@@ -123,6 +124,8 @@ def losses_of(model, posterior, counts, limits, measured_variance=None):
         counts=data,
         zlp=zlp,
         variance=measured_variance + (own * zlp) ** 2,
+        spilled=zlp
+        * losses_in_region_one(model.table, model.energy - matched.centre[:, None], peaks),
         directions=_on_channels(model, peaks, directions, zlp),
         centre=matched.centre,
         fwhm=matched.fwhm,

@@ -100,7 +100,7 @@ def shared_errors(subtraction, counts, peaks, window):
     subtracted, zlp, std, _, _, variance = subtraction.apply(counts.astype(float), peaks)
     step = subtraction.energy[1] - subtraction.energy[0]
     distance = subtraction.energy - peaks.centre[:, None]
-    subtracted = subtracted - zlp * _losses_in_region_one(subtraction.table, distance, peaks)
+    subtracted = subtracted - zlp * losses_in_region_one(subtraction.table, distance, peaks)
     low, high = (np.reshape(limit, (-1, 1)) for limit in window)
     reach = _CHANNELS_UP_TO * peaks.fwhm[:, None]
     # Noise that is lost beside the error of the ZLP tells nothing of it.
@@ -126,10 +126,22 @@ def shared_errors(subtraction, counts, peaks, window):
     )
 
 
-def _losses_in_region_one(table, distance, peaks):
+def losses_in_region_one(table, distance, peaks):
     """Look up the losses that are known to lie in region I, relative to the ZLP, of each channel.
 
     They are spilled there by the response, or the foot of losses that begin gently: no error.
+
+    Parameters
+    ----------
+    table : ShapeTable
+    distance : ndarray of shape (n_spectra, n_energy)
+        Of the channels from the peaks, eV.
+    peaks : KnownPeaks
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_energy)
+        Zero beyond region I.
     """
     relative = table.evaluate(
         distance / peaks.fwhm[:, None], table.at(peaks.log_intensity), table.spill

@@ -14,7 +14,7 @@ ENERGY = np.arange(-2.0, 8.0, 0.05)
 LIMIT = 1.0
 
 
-def matched(slope, noise=0.0):
+def matched(slope, noise=0.0, share=0.0):
     """Losses of Im[-1/eps] = slope E, and a ZLP that was matched to them below E_I by least squares.
 
     The match has two numbers, height and width of the tail, with weak priors: the directions are
@@ -29,7 +29,8 @@ def matched(slope, noise=0.0):
     window = (ENERGY < LIMIT) & (ENERGY > -1.5)
     weighted = derivatives[:, window] / variance[window]
     covariance = np.linalg.inv(weighted @ derivatives[:, window].T + np.eye(2))
-    fitted = covariance @ (weighted @ (counts - peak)[window])
+    known = share * np.where(window, counts - peak, 0.0)
+    fitted = covariance @ (weighted @ (counts - peak - known)[window])
     of_limit = np.zeros((1, ENERGY.size))  # the choice of E_I, here without any effect
     directions = np.vstack([np.linalg.cholesky(covariance).T @ derivatives, of_limit])
     true = counts - peak
@@ -39,6 +40,7 @@ def matched(slope, noise=0.0):
         counts=counts[None],
         zlp=(peak + fitted @ derivatives)[None],
         variance=variance[None],
+        spilled=known[None],
         directions=directions[None],
         centre=np.zeros(1),
         fwhm=np.full(1, 0.3),
@@ -52,6 +54,19 @@ def matched(slope, noise=0.0):
 def with_hidden_losses(losses, beam):
     zlp, directions = hidden_losses(losses, beam).applied(losses.zlp, losses.directions)
     return replace(losses, zlp=zlp, directions=directions)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_losses_that_the_match_knew_of_are_not_given_back_twice(share):
+    true, losses = matched(3000.0, share=share)
+    beyond = (ENERGY > LIMIT) & (ENERGY < 4.0)
+    np.testing.assert_allclose(
+        with_hidden_losses(losses, BEAM).subtracted[0, beyond], true[beyond], rtol=2e-3
+    )
+    taken = hidden_losses(losses, BEAM).taken
+    np.testing.assert_allclose(
+        taken, (1 - share) * hidden_losses(matched(3000.0)[1], BEAM).taken, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("slope", [300.0, 3000.0])
