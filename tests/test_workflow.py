@@ -360,7 +360,10 @@ def test_an_axis_with_a_jump_is_not_uniform(small):
             {"vacuum": ([1.0], 2.0)},
             r"vacuum: expected spectra, a boolean map, True, False or None, got .*Spectra",
         ),
-        ({"microscope": {"beam_engery": 200}}, r"microscope: expected.*among.*got the key 'beam_engery'"),
+        (
+            {"microscope": {"beam_engery": 200}},
+            r"microscope: expected.*among.*got the key 'beam_engery'",
+        ),
         ({"microscope": 200}, "microscope: expected a dict with keys among.*got 200"),
         ({"vacuum": "auto"}, "vacuum: expected spectra, a boolean map, True, .* got 'auto'"),
         ({"vacuum": np.ones((4, 3), bool)}, r"vacuum: expected a map of shape \(3, 4\).*\(4, 3\)"),
