@@ -112,7 +112,7 @@ def find_foot(peaks, regions, modes):
         name: max(beam - float(np.median(peaks.log_intensity[peaks.label == name])), 0.0)
         for name in names
     }
-    points = _Points.of(peaks, regions, modes, thickness, _REACH * limit)
+    points = _Points.of(peaks, regions, modes, thickness=thickness, reach=_REACH * limit)
     behind = (points.u > limit) & (points.cluster == len(names) - 1)
     seen = behind & (points.ratio > _CERTAIN * points.error) & (points.thickness > 0)
     if seen.sum() < _FEWEST_GROUPS:
@@ -124,7 +124,7 @@ def find_foot(peaks, regions, modes):
     is_known = covariance[0, 0] < _KNOWN_TO**2
     if not (share > 0 and falls and is_known):
         return None
-    return Foot(limit, parabola, covariance, thickness, float(share))
+    return Foot(limit, parabola, covariance, thickness=thickness, share=float(share))
 
 
 def _limit_of(peaks, regions, name):
