@@ -234,7 +234,7 @@ def _bridge_spike(spectrum, channel, step, room):
             first, last = min(first, k), max(last, k)
     for k in range(first, last + 1):
         if room[k] > least:
-            spectrum[k] = _between_good(spectrum, k, bad=(first, last), least=least, room=room)
+            spectrum[k] = _between_good(spectrum, k, (first, last), least, room)
     return True
 
 
@@ -291,7 +291,7 @@ def _level_before(spectrum, channel, room):
 
 
 @part
-def _highest_before(spectrum, channel, level=level, least=least, electron=electron):
+def _highest_before(spectrum, channel, level, least, electron):
     """Find the highest feature before a peak with a valley between them; no channel where none is."""
     middle, most, valley = -1, -math.inf, math.inf
     for k in range(channel - 1, 0, -1):
