@@ -45,6 +45,14 @@ ALIKE = (
     "vacuum=False where none is, a map, vacuum spectra, or regions=dict(E_I=...)."
 )
 
+#: Message where pixels scatter least by far, but do not only fall behind the peak.
+HUMP = (
+    "the vacuum is in doubt: {n} pixels scatter clearly less than the others, but their mean rises again "
+    "or has a hump behind the peak, as that of a thin film does, and a peak may. None is taken for vacuum, "
+    "so the tail of the zero-loss peak is extrapolated, and the error bars may not hold. If these see no "
+    "specimen, mark them in vacuum=; if they do, vacuum=False says so."
+)
+
 
 def find_vacuum(parameters, noise, energy, index, counts):
     """Find the vacuum pixels of an image, and tell what shows that they are.
@@ -64,9 +72,11 @@ def find_vacuum(parameters, noise, energy, index, counts):
     Returns
     -------
     candidates : ndarray of bool of shape (n_spectra,)
-        Pixels that look like vacuum; none where their mean rises again or has a hump.
-    has_evidence : bool
-        Whether others of the image scatter clearly more.
+        Pixels that look like vacuum.
+    doubt : str
+        Why they may be none: ``ALIKE`` where no others of the image scatter clearly more, ``HUMP``
+        where others do, but the mean of the candidates rises again or has a hump; empty where nothing
+        speaks against them. Where both do, there are no candidates.
 
     Examples
     --------
@@ -79,17 +89,18 @@ def find_vacuum(parameters, noise, energy, index, counts):
     >>> counts = 1e5 * np.exp(-4 * np.log(2) * (energy / 0.5) ** 2) + plasmon
     >>> parameters, noise = peak_parameters(counts, energy), NoiseModel(1.0, 1.0)
     >>> find_vacuum(parameters, noise, energy, np.arange(3), counts)
-    (array([ True,  True, False]), True)
+    (array([ True,  True, False]), '')
 
     Without the third pixel nothing tells whether the first two are vacuum:
 
-    >>> find_vacuum(parameters.select(slice(2)), noise, energy, np.arange(2), counts[:2])
-    (array([ True,  True]), False)
+    >>> from hyperspy_zlpml.image.vacuum import ALIKE
+    >>> find_vacuum(parameters.select(slice(2)), noise, energy, np.arange(2), counts[:2])[1] == ALIKE
+    True
     """
     candidates = vacuum_candidates(parameters, noise, energy)
     seen = candidates[index]
     if not seen.any():
-        return np.zeros_like(candidates), False
+        return candidates, ALIKE
     sampled = parameters.select(index)
     alone = never_rises(
         counts=counts[seen],
@@ -98,11 +109,13 @@ def find_vacuum(parameters, noise, energy, index, counts):
         fwhm=sampled.fwhm[seen],
         noise=noise,
     )
-    if not alone:
-        return np.zeros_like(candidates), False
     if _ends_early(parameters, energy):
-        return candidates, _darker_scatter_more(sampled, seen)
-    return candidates, _others_scatter_more(sampled, seen, energy, noise)
+        has_others = _darker_scatter_more(sampled, seen)
+    else:
+        has_others = _others_scatter_more(sampled, seen, energy, noise)
+    if alone:
+        return candidates, "" if has_others else ALIKE
+    return (candidates, HUMP) if has_others else (np.zeros_like(candidates), ALIKE)
 
 
 def vacuum_candidates(parameters, noise, energy):

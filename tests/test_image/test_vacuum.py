@@ -8,7 +8,7 @@ from hyperspy_zlpml.image.describe import describe_image, is_pure
 from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
-from hyperspy_zlpml.image.vacuum import find_vacuum, vacuum_candidates
+from hyperspy_zlpml.image.vacuum import ALIKE, HUMP, find_vacuum, vacuum_candidates
 
 STEP = 0.05
 FWHM = 0.45
@@ -119,27 +119,27 @@ def found(counts, energy=ENERGY):
 def test_a_specimen_beside_it_is_evidence(height, n_vacuum):
     n_specimen = 100 - n_vacuum
     counts = spectra(np.r_[np.zeros(n_vacuum), np.linspace(0.3, 1.0, n_specimen)], height)
-    vacuum, has_evidence = found(counts)
-    assert has_evidence
+    vacuum, doubt = found(counts)
+    assert not doubt
     assert not vacuum[n_vacuum:].any()
     assert vacuum[:n_vacuum].sum() >= n_vacuum - 1
 
 
 @pytest.mark.parametrize("height", [1e3, 1e6])
 def test_pixels_that_are_all_alike_are_no_evidence(height):
-    vacuum, has_evidence = found(spectra(np.zeros(60), height))
+    vacuum, doubt = found(spectra(np.zeros(60), height))
     assert vacuum.sum() >= 59
-    assert not has_evidence
+    assert doubt == ALIKE
 
 
 def test_one_bad_spectrum_is_no_evidence():
     counts = spectra(np.zeros(60))
     counts[7, 500:] += 300.0
-    vacuum, has_evidence = found(counts)
+    vacuum, doubt = found(counts)
     assert vacuum.any()
-    assert not has_evidence
+    assert doubt == ALIKE
     counts[20:24, 500:] += 300.0
-    assert found(counts)[1]
+    assert not found(counts)[1]
 
 
 def test_spikes_are_no_evidence_of_a_specimen():
@@ -169,8 +169,8 @@ def test_the_thinner_of_two_specimens_is_no_vacuum():
 def test_vacuum_on_an_axis_that_ends_early(end, height):
     near = end * FWHM > ENERGY
     counts = spectra(np.r_[np.zeros(200), np.linspace(0.2, 1.5, 200)], height)[:, near]
-    vacuum, has_evidence = found(counts, ENERGY[near])
-    assert has_evidence
+    vacuum, doubt = found(counts, ENERGY[near])
+    assert not doubt
     assert vacuum[:200].mean() > 0.95
     assert not vacuum[200:].any()
 
@@ -178,8 +178,8 @@ def test_vacuum_on_an_axis_that_ends_early(end, height):
 @pytest.mark.parametrize("thickness", [np.full(200, 0.5), np.linspace(0.05, 1.0, 200)])
 def test_no_vacuum_on_an_axis_that_ends_early(thickness):
     near = ENERGY < 5 * FWHM
-    vacuum, has_evidence = found(spectra(thickness)[:, near], ENERGY[near])
-    assert not (vacuum.any() and has_evidence)
+    vacuum, doubt = found(spectra(thickness)[:, near], ENERGY[near])
+    assert not (vacuum.any() and not doubt)
 
 
 # --- humps ----------------------------------------------------------------------------------------
@@ -213,3 +213,18 @@ def test_one_bad_spectrum_does_not_rise():
     assert not rises(counts)
     counts[10:20, 300:] += 500.0
     assert rises(counts)
+
+
+def test_a_hump_on_what_scatters_clearly_least_is_told_of():
+    counts = spectra(np.r_[np.zeros(40), np.linspace(0.3, 1.0, 60)], 1e6)
+    assert found(counts)[1] == ""
+    # One of the response, in all spectra alike: nothing tells whether these 40 are a film.
+    counts += 60 * np.exp(-(((ENERGY - 4) / 0.8) ** 2))
+    vacuum, doubt = found(counts)
+    assert doubt == HUMP
+    assert vacuum.tolist() == [True] * 40 + [False] * 60
+    image = describe_image(peak_parameters(counts, ENERGY), ENERGY, np.arange(100), counts)
+    assert not image.vacuum.any()
+    assert "the vacuum is in doubt: 40 pixels" in image.vacuum_note
+    # Where no others scatter more they are what they look like: films.
+    assert not found(counts[:40])[0].any()
