@@ -22,6 +22,9 @@ _CHECK_AT_LEAST_TO = 1.5
 FACTORS = np.linspace(0.6, 1.5, 10)
 #: Spectra looked at in each cluster.
 _SPECTRA_SCANNED = 24
+#: Clusters of fewer spectra are left out beside larger ones: what a spectrum's own counts do to its match
+#: does not average out in them, and changes the signal by 1.5 errors one time in eight.
+_FEWEST_SCANNED = 4
 #: The signal looked at lies above ``E_I``, this many FWHM wide.
 _SCANNED_WIDTH = 2.0
 #: A signal that changes by less than this many errors ...
@@ -109,7 +112,8 @@ class RegionScan:
     Attributes
     ----------
     clusters : tuple of int
-        Those looked at; a cluster of vacuum alone, or without ``E_I``, is missing.
+        Those looked at; a cluster of vacuum alone, without ``E_I``, or of fewer than four spectra of
+        the specimen beside larger ones, is missing.
     E_I : ndarray of shape (n_clusters,)
         End of region I, eV from the peak.
     factors : ndarray of shape (n_factors,)
@@ -465,7 +469,9 @@ def scan_regions(subtraction, spectra, regions, window=None):
         None where no cluster has a finite ``E_I``, or the axis does not hold the window. A
         cluster for which that is so is left out.
     """
-    names = [int(name) for name in np.unique(spectra.labels) if np.isfinite(regions.E_I[name])]
+    found, sizes = np.unique(spectra.labels, return_counts=True)
+    enough = sizes >= min(_FEWEST_SCANNED, sizes.max(initial=0))
+    names = [int(name) for name in found[enough] if np.isfinite(regions.E_I[name])]
     scanned = side_by_side(lambda name: _scan_cluster(subtraction, spectra, name, window), names)
     scanned = [one for one in scanned if one is not None]
     if not scanned:

@@ -11,8 +11,6 @@ from hyperspy_zlpml.statistics import Normal
 _CLAIMED = 1e-12
 #: Single channels are looked at up to this many FWHM on both sides.
 _CHANNELS_UP_TO = 12.0
-#: Counting noise is at least this part of a variance.
-_LEAST_NOISE = 1e-9
 #: Channels that are off by more than this many standard deviations hold spikes.
 _SPIKE = 6.0
 
@@ -100,19 +98,21 @@ def shared_errors(subtraction, counts, peaks, window):
     subtracted, zlp, std, _, _, variance = subtraction.apply(counts.astype(float), peaks)
     step = subtraction.energy[1] - subtraction.energy[0]
     distance = subtraction.energy - peaks.centre[:, None]
-    subtracted = subtracted - zlp * losses_in_region_one(subtraction.table, distance, peaks)
+    losses = zlp * losses_in_region_one(subtraction.table, distance, peaks)
+    subtracted = subtracted - losses
     low, high = (np.reshape(limit, (-1, 1)) for limit in window)
     reach = _CHANNELS_UP_TO * peaks.fwhm[:, None]
-    # Noise that is lost beside the error of the ZLP tells nothing of it.
-    noise = np.maximum(variance - std**2, _LEAST_NOISE * variance)
+    # Of what is expected: counts that happen to be few would seem to be known better, and means be low.
+    noise = subtraction.noise.of_sum(zlp + losses + subtraction.pedestal)
     used = (distance > low) & (distance < high) & (np.abs(distance) < reach)
-    used &= subtracted**2 < _SPIKE**2 * variance
+    used &= (zlp > 0) & (noise > 0)
+    used &= subtracted**2 < _SPIKE**2 * np.maximum(variance, noise + std**2)
     if not used.any():
         return SharedErrors.none()
     channel = np.round(distance[used] / step).astype(int)
     first = channel.min()
     channel -= first
-    weight = (zlp / np.sqrt(noise))[used] ** 2
+    weight = zlp[used] ** 2 / noise[used]
     total = np.maximum(np.bincount(channel, weight), 1e-300)
     claimed = np.bincount(channel, weight * ((std / zlp) ** 2)[used]) / total
     seen = claimed > _CLAIMED

@@ -142,6 +142,16 @@ def test_check_is_made_where_the_losses_begin_far_out():
     assert check.window.high > 1.4 * check.window.low
 
 
+def test_clusters_of_few_spectra_are_not_scanned_beside_larger_ones():
+    # One spectrum of the specimen is left beside the vacuum in the first cluster of this image.
+    drifting = data.strong_drift((8, 8), random_state=7001).signal
+    report = drifting.remove_zlp_ml(random_state=7001, n_replicas=20).report
+    assert 0 not in report.scan.clusters
+    assert report.scan.stable.all()
+    alone = data.single_spectrum(random_state=1).signal
+    assert alone.remove_zlp_ml(**{**FEW, "n_clusters": 1}).report.scan.clusters == (0,)
+
+
 def test_pure_vacuum_has_nothing_to_scan():
     vacuum = data.ws2_like((8, 8), vacuum_fraction=1.0, random_state=0).signal
     result = vacuum.remove_zlp_ml(vacuum=True, **FEW)
@@ -213,6 +223,18 @@ def test_noise_alone_fails_no_check():
     # A ratio must exceed 1.5 after its standard error is taken off; most of these are of 1 or less.
     assert np.mean(np.array(found) > 15) == 0
     assert np.median(found) < 10
+
+
+def test_few_counts_are_no_shared_error():
+    # Were spectra weighted by the noise of their own counts, those that happen to be low would count
+    # more: means came out low by an electron in every channel, and this chi2 was 4.
+    few = data.very_low_dose((16, 16), random_state=1).signal.remove_zlp_ml(**FEW)
+    pure = few.report.pure
+    expected = np.hypot(pure.noise, pure.claimed)
+    tails = np.abs(pure.distance) > 1.0
+    assert tails.sum() > 20
+    assert np.mean((pure.residual / expected)[tails] ** 2) < 1.5
+    assert few.report.verdicts.get("check on region I", "passed") == "passed"
 
 
 def test_figure_has_a_column_for_every_check(result):
