@@ -317,8 +317,10 @@ class Removed:
     def verdict(self, scores, case=""):
         """Say what the checks of the report make of it, and what is true."""
         coverage = float(np.mean([score.coverage68 for score in scores]))
-        flagged = any(text.startswith(VERDICTS) for text in self.result.report.messages)
-        return report.Verdict(self.scene.kind, self.scene.seed, case, coverage, flagged)
+        told = self.result.report
+        said = tuple(text[:40] for text in told.messages if text.startswith(VERDICTS))
+        checked = told.vacuum is not None
+        return report.Verdict(self.scene.kind, self.scene.seed, case, coverage, said, checked)
 
     def in_gap(self):
         """Signal between core and onset, free of what truly is there: of the ZLP, and in errors.
@@ -510,7 +512,8 @@ def run_check(options, results):
             for name, misuse in MISUSES.items():
                 found = misused(scene, name, misuse, options.replicas)
                 results.verdicts.append(found)
-                print(f"{kind}, {seed}, {name}: {found.coverage:.2f}, flagged: {found.flagged}")
+                said = "; ".join(found.said) or "nothing"
+                print(f"{kind}, {seed}, {name}: {found.coverage:.2f}, said: {said}", flush=True)
     for table in (report.verdict_table, report.missed_table):
         show_titled(table(results.verdicts))
 
@@ -520,7 +523,7 @@ def misused(scene, name, misuse, n_replicas):
     try:
         mine = Removed.make(scene, n_replicas, **misuse(scene))
     except ValueError:
-        return report.Verdict(scene.kind, scene.seed, name, np.nan, True)
+        return report.Verdict(scene.kind, scene.seed, name, np.nan, ("refused",))
     return mine.verdict(mine.scores(), name)
 
 
