@@ -432,11 +432,11 @@ def _left_out(sample, bad, status):
     )
 
 
-def _settled(candidates, has_evidence, alike_is_vacuum):
+def _settled(candidates, doubt, alike_is_vacuum):
     """Decide which candidates are vacuum, and say what was assumed."""
-    if not candidates.any() or has_evidence or alike_is_vacuum:
+    if not doubt or (doubt == ALIKE and alike_is_vacuum):
         return candidates, ""
-    return np.zeros_like(candidates), ALIKE.format(n=candidates.sum())
+    return np.zeros_like(candidates), doubt.format(n=candidates.sum())
 
 
 def _why_no_peak(parameters, edges):

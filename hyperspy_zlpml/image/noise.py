@@ -274,8 +274,8 @@ def estimate_noise(counts, energy, centre, fwhm):
     if used[:, 1:-2].sum() < 4 * N_LEVELS:
         used = np.ones_like(used)
     several = len(counts) >= FEW_SPECTRA
-    left = deviations(counts, u, centre[some]) if several else counts
-    level = uniform_filter1d(counts - left if several else counts, 9, axis=-1)
+    left, level = deviations(counts, u, centre[some]) if several else (counts, counts)
+    level = uniform_filter1d(level, 9, axis=-1)
     clean = used & ~spiked
     if several:
         clean &= ~without_spikes(left)[1]

@@ -9,6 +9,7 @@ length of the sums and with their level tells gain, read-out noise and the corre
 from dataclasses import dataclass, replace
 from functools import cache
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -185,6 +186,22 @@ def _spikes_of(squared):
     return spiked if few else np.zeros_like(spiked)
 
 
+class Deviations(NamedTuple):
+    """What spectra do not share.
+
+    Attributes
+    ----------
+    left : ndarray of shape (n_spectra, n_energy)
+        Its noise is that of ``level``.
+    level : ndarray of shape (n_spectra, n_energy)
+        Expected counts of the channels whose noise it holds: a fit over spectra leaves in each some
+        of the noise of the others, which may be brighter.
+    """
+
+    left: np.ndarray
+    level: np.ndarray
+
+
 def deviations(counts, u, centre):
     """Take off what spectra share, whatever their intensity, thickness and drift.
 
@@ -203,7 +220,7 @@ def deviations(counts, u, centre):
 
     Returns
     -------
-    ndarray of shape (n_spectra, n_energy)
+    Deviations
         Of the variance of the noise: what the fit takes of it is put back.
 
     Examples
@@ -215,7 +232,7 @@ def deviations(counts, u, centre):
     >>> rng, u = np.random.default_rng(0), np.linspace(-5, 20, 500)
     >>> shape = 1e5 * np.exp(-(u**2)) + np.outer(np.linspace(1, 2, 90), 1e3 / (1 + u**2))
     >>> counts = shape * (1 + 0.01 * rng.standard_normal(500)) + rng.standard_normal((90, 500))
-    >>> left = deviations(counts, np.tile(u, (90, 1)), np.zeros(90))
+    >>> left, level = deviations(counts, np.tile(u, (90, 1)), np.zeros(90))
     >>> bool(abs(left[:, 200:].std() - 1) < 0.02)
     True
     """
@@ -224,15 +241,17 @@ def deviations(counts, u, centre):
     stretch = np.arange(counts.shape[-1]) // _STRETCH % 2
     offset = centre - centre.mean()
     known = np.stack([np.ones(len(counts)), offset / (np.abs(offset).max() + 1e-300)], -1)
-    left = np.empty(counts.shape)
+    left, level = np.empty(counts.shape), np.empty(counts.shape)
     for half in (0, 1):
         elsewhere = (stretch != half) | core if not core.all() else stretch != half
         shapes = _shapes(scaled[:, elsewhere], np.linalg.qr(known)[0])
         here = counts[:, stretch == half]
-        taken = (shapes**2).sum(-1, keepdims=True)
-        rest = here - shapes @ (shapes.T @ here)
-        left[:, stretch == half] = rest / np.sqrt(np.clip(1 - taken, _LEAST_LEFT, None))
-    return left
+        projector = np.eye(len(counts)) - shapes @ shapes.T
+        kept = np.maximum(np.diag(projector)[:, None], _LEAST_LEFT)
+        rest = projector @ here
+        left[:, stretch == half] = rest / np.sqrt(kept)
+        level[:, stretch == half] = projector**2 @ (here - rest) / kept
+    return Deviations(left, level)
 
 
 def _scaled(counts):

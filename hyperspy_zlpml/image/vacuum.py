@@ -44,10 +44,16 @@ ALIKE = (
     "stands out. If you know better, say so: vacuum=True where every pixel is vacuum, "
     "vacuum=False where none is, a map, vacuum spectra, or regions=dict(E_I=...)."
 )
+#: Message where pixels scatter least and alike, but lose energy as a specimen does.
+RISES = (
+    "{n} pixels scatter least of all and alike, as vacuum does, but behind their peak counts rise "
+    "again or have a hump, as those of a film do: they are not taken for vacuum. If they are, and "
+    "the structure is the peak's own, say so: vacuum=<map of these pixels>."
+)
 
 
 def find_vacuum(parameters, noise, energy, index, counts):
-    """Find the vacuum pixels of an image, and tell what shows that they are.
+    """Find the vacuum pixels of an image, and tell what speaks against them.
 
     Parameters
     ----------
@@ -64,9 +70,11 @@ def find_vacuum(parameters, noise, energy, index, counts):
     Returns
     -------
     candidates : ndarray of bool of shape (n_spectra,)
-        Pixels that look like vacuum; none where their mean rises again or has a hump.
-    has_evidence : bool
-        Whether others of the image scatter clearly more.
+        Pixels that scatter as vacuum does.
+    doubt : str
+        Message with a place for their number where nothing shows that they are vacuum (no others
+        scatter clearly more: :data:`ALIKE`), or where their mean rises again or has a hump
+        (:data:`RISES`); empty where they are.
 
     Examples
     --------
@@ -79,17 +87,20 @@ def find_vacuum(parameters, noise, energy, index, counts):
     >>> counts = 1e5 * np.exp(-4 * np.log(2) * (energy / 0.5) ** 2) + plasmon
     >>> parameters, noise = peak_parameters(counts, energy), NoiseModel(1.0, 1.0)
     >>> find_vacuum(parameters, noise, energy, np.arange(3), counts)
-    (array([ True,  True, False]), True)
+    (array([ True,  True, False]), '')
 
     Without the third pixel nothing tells whether the first two are vacuum:
 
-    >>> find_vacuum(parameters.select(slice(2)), noise, energy, np.arange(2), counts[:2])
-    (array([ True,  True]), False)
+    >>> _, doubt = find_vacuum(
+    ...     parameters.select(slice(2)), noise, energy, np.arange(2), counts[:2]
+    ... )
+    >>> doubt[:37]
+    '{n} pixels could be vacuum or a thin '
     """
     candidates = vacuum_candidates(parameters, noise, energy)
     seen = candidates[index]
     if not seen.any():
-        return np.zeros_like(candidates), False
+        return np.zeros_like(candidates), ""
     sampled = parameters.select(index)
     alone = never_rises(
         counts=counts[seen],
@@ -98,11 +109,13 @@ def find_vacuum(parameters, noise, energy, index, counts):
         fwhm=sampled.fwhm[seen],
         noise=noise,
     )
-    if not alone:
-        return np.zeros_like(candidates), False
     if _ends_early(parameters, energy):
-        return candidates, _darker_scatter_more(sampled, seen)
-    return candidates, _others_scatter_more(sampled, seen, energy, noise)
+        has_evidence = _darker_scatter_more(sampled, seen)
+    else:
+        has_evidence = _others_scatter_more(sampled, seen, energy, noise)
+    if not alone:
+        return (candidates, RISES) if has_evidence else (np.zeros_like(candidates), "")
+    return candidates, "" if has_evidence else ALIKE
 
 
 def vacuum_candidates(parameters, noise, energy):
