@@ -127,11 +127,14 @@ class FittedNoise:
     gain : float
     readout : float
     correlation : tuple of float
+    gain_error : float
+        Standard error of ``gain`` over it.
     """
 
     gain: float
     readout: float
     correlation: tuple[float, ...]
+    gain_error: float
 
 
 def without_spikes(counts):
@@ -422,7 +425,15 @@ def fit_correlation(scatter):
     # A point spread ends within the lags: what does not is structure that spectra do not share.
     if correlation[-1] > _ENDS_AT * correlation[0] and correlation.size > scatter.most_lags:
         return None
-    return FittedNoise(float(gain), float(np.sqrt(solution[0])), tuple(correlation.tolist()))
+    # The gain is the sum of all covariances: each step of them counts for channels on both sides.
+    steps = np.append(0.0, 1.0 + 2.0 * np.arange(solution.size - 1))
+    error = _error_of(steps, design[:, : solution.size], scatter, solution)
+    return FittedNoise(
+        gain=float(gain),
+        readout=float(np.sqrt(solution[0])),
+        correlation=tuple(correlation.tolist()),
+        gain_error=error / float(gain),
+    )
 
 
 def fit_white(scatter):
@@ -440,8 +451,15 @@ def fit_white(scatter):
     single = scatter.of_channels()
     if not single.squared.size or not single.squared.max() > 0:
         return None
-    offset, gain = _fit(_design(single, 0), single)[0]
-    return FittedNoise(float(gain), float(np.sqrt(offset)), (1.0,))
+    design = _design(single, 0)
+    offset, gain = solution = _fit(design, single)[0]
+    error = _error_of(np.array([0.0, 1.0]), design, single, solution)
+    return FittedNoise(
+        gain=float(gain),
+        readout=float(np.sqrt(offset)),
+        correlation=(1.0,),
+        gain_error=error / max(float(gain), np.finfo(float).tiny),
+    )
 
 
 def _design(scatter, n_lags):
@@ -483,3 +501,9 @@ def _fit(design, scatter):
         deviation[deviation > 0] *= _STRUCTURE
         weight = 1 / (1 + deviation**2)
     return solution, _OUTLYING**2 * np.log1p(deviation**2).sum()
+
+
+def _error_of(factors, design, scatter, solution):
+    """Compute the standard error of a sum of contributions with some factors, all being fitted."""
+    scaled = design / (scatter.error * np.maximum(design @ solution, 1e-300))[:, None]
+    return float(np.linalg.norm(np.linalg.pinv(scaled).T @ factors))

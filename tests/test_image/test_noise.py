@@ -118,6 +118,19 @@ def test_variances_are_recovered(gain, readout, losses):
     assert "data" in found.source
 
 
+@pytest.mark.parametrize("readout, kernel", [(30.0, [1.0]), (100.0, [1.0]), (3.0, [0.2, 0.6, 0.2])])
+def test_the_error_of_the_gain_is_its_scatter(readout, kernel):
+    # Ten images: chi2 of nine degrees is 1.7 to 24 but for one case in 200, and there are three. What
+    # the last lags hold is cut off, which is no scatter.
+    pulls = []
+    for seed in range(10):
+        counts, centre = image(60, 1e5, 1.0, readout, kernel, seed=seed)
+        found = estimate_noise(counts, ENERGY, centre, peak(60)[1])
+        pulls.append((found.gain - 1) / found.gain_error)
+    pulls = np.array(pulls) - np.mean(pulls)
+    assert 1.7 < (pulls**2).sum() < 24
+
+
 @pytest.mark.parametrize("level", [0.1, 1.0, 10.0])
 def test_a_counting_detector_has_the_gain_one(level):
     # From one electron in ten channels on: the trimmed squares of rare counts are not normal.
