@@ -190,7 +190,7 @@ def _spikes_of(squared):
 
 
 class Deviations(NamedTuple):
-    """What spectra do not share.
+    """Counts that some spectra do not share with the others, and whose noise they hold.
 
     Attributes
     ----------
