@@ -123,10 +123,12 @@ def _activation_facts(name):
 
 
 def _noise_facts(noise):
-    """Describe the noise; without correlation as files did before it was known."""
+    """Describe the noise; without what is nothing as files did before it was known."""
     facts = asdict(noise)
     if len(noise.correlation) == 1:
         del facts["correlation"]
+    if not noise.gain_error:
+        del facts["gain_error"]
     return facts
 
 

@@ -370,10 +370,12 @@ def _is_counts(value):
 
 
 def _is_noise(value):
-    """Tell whether a value describes the noise; files of the first format have no correlation."""
+    """Tell whether a value describes the noise; older files have neither correlation nor an error."""
     kinds = {"gain": _is_counts, "readout": _is_counts, "source": _is_text}
-    known = {**kinds, "correlation": _is_correlation}
-    return _is_record(kinds)(value) or _is_record(known)(value)
+    later = {"correlation": _is_correlation, "gain_error": _is_counts}
+    if not isinstance(value, dict):
+        return False
+    return _is_record(kinds | {name: later[name] for name in later if name in value})(value)
 
 
 def _is_correlation(value):

@@ -37,6 +37,9 @@ _TYPICAL = (0.5, 0.99)
 _PATTERNED = 1.1
 #: Electrons in a channel, at least, before a pattern of sensitivity stands out of their noise.
 _PATTERN_SEEN = 300.0
+#: Third differences share channels with their neighbours: mean squares of them vary as those of so many
+#: times fewer independent ones.
+_SQUARES_SHARED = 2.3
 #: Median of the square of a normal number.
 _MEDIAN_OF_SQUARES = 0.455
 #: A variance that is larger than that of the median by this factor is one of spikes.
@@ -63,6 +66,8 @@ class NoiseModel:
     correlation : tuple of float
         Covariance of the electrons' noise between channels 0, 1, 2, ... apart, over
         ``gain * expected``. The first plus twice the others is 1; (1.0,) without spread.
+    gain_error : float
+        Standard error of ``gain`` over it: read-out noise hides that of electrons. 0 where given.
 
     Examples
     --------
@@ -79,6 +84,7 @@ class NoiseModel:
     readout: float
     source: str = "given"
     correlation: tuple[float, ...] = (1.0,)
+    gain_error: float = 0.0
 
     @property
     def unit(self):
@@ -274,8 +280,8 @@ def estimate_noise(counts, energy, centre, fwhm):
     if used[:, 1:-2].sum() < 4 * N_LEVELS:
         used = np.ones_like(used)
     several = len(counts) >= FEW_SPECTRA
-    left = deviations(counts, u, centre[some]) if several else counts
-    level = uniform_filter1d(counts - left if several else counts, 9, axis=-1)
+    left, level = deviations(counts, u, centre[some]) if several else (counts, counts)
+    level = uniform_filter1d(level, 9, axis=-1)
     clean = used & ~spiked
     if several:
         clean &= ~without_spikes(left)[1]
@@ -283,7 +289,18 @@ def estimate_noise(counts, energy, centre, fwhm):
     noise = fit_correlation(scatter)
     if noise is None:
         return _uncorrelated(counts, used, fit_white(scatter) if several else None)
-    return NoiseModel(noise.gain, noise.readout, FROM_DATA, noise.correlation)
+    return _as_model(noise)
+
+
+def _as_model(fitted):
+    """Make the noise model of noise that was fitted to sums."""
+    return NoiseModel(
+        gain=fitted.gain,
+        readout=fitted.readout,
+        source=FROM_DATA,
+        correlation=fitted.correlation,
+        gain_error=fitted.gain_error,
+    )
 
 
 def _uncorrelated(counts, used, of_differences):
@@ -298,10 +315,10 @@ def _uncorrelated(counts, used, of_differences):
     if noise.gain * np.quantile(level, _BRIGHT) < noise.readout**2:
         # Nothing beside the peak shows electrons: the peak does, with what it is curved.
         with_peak = fit_noise(every_level.ravel(), difference.ravel() ** 2, FROM_DATA)
-        noise = replace(noise, gain=max(noise.gain, with_peak.gain))
+        noise = max(noise, replace(with_peak, readout=noise.readout), key=lambda one: one.gain)
     if of_differences is None:
         return noise
-    other = NoiseModel(of_differences.gain, of_differences.readout, FROM_DATA)
+    other = _as_model(of_differences)
     typical = np.quantile(level, _TYPICAL)
     patterned = noise.variance(typical) > _PATTERNED * other.variance(typical)
     seen = typical[-1] > _PATTERN_SEEN * other.gain > 0
@@ -379,11 +396,17 @@ def fit_noise(level, squared, source, trimmed=True):
     >>> round(noise.gain, 6), round(noise.readout, 6)
     (1.5, 6.0)
     """
-    x, y, _ = mean_levels(level, squared, trimmed)
+    x, y, n = mean_levels(level, squared, trimmed)
     gain, offset = _non_negative_line(x, y)
     if gain == 0 and offset == 0:
         gain = 1.0
-    return NoiseModel(float(gain), float(np.sqrt(offset)), source)
+    error = _error_of_slope(x, gain * np.clip(x, 0, None) + offset, n) if trimmed else 0.0
+    return NoiseModel(
+        gain=float(gain),
+        readout=float(np.sqrt(offset)),
+        source=source,
+        gain_error=error / max(float(gain), np.finfo(float).tiny),
+    )
 
 
 def noise_of_variance(variance, counts):
@@ -471,6 +494,14 @@ def _non_negative_line(x, y):
         gain, offset = _nnls2(design, y * weight)
         fitted = np.maximum(gain * np.clip(x, 0, None) + offset, least)
     return gain, offset
+
+
+def _error_of_slope(x, fitted, n):
+    """Compute the standard error of the slope of a line through mean squares of ``n`` deviations."""
+    relative = np.sqrt(2 * _SQUARES_SHARED / n)
+    design = np.stack([np.clip(x, 0, None), np.ones_like(x)], -1)
+    scaled = design / np.maximum(relative * fitted, 1e-300)[:, None]
+    return float(np.linalg.norm(np.linalg.pinv(scaled)[0]))
 
 
 def _nnls2(design, target):

@@ -9,6 +9,7 @@ length of the sums and with their level tells gain, read-out noise and the corre
 from dataclasses import dataclass, replace
 from functools import cache
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -126,11 +127,14 @@ class FittedNoise:
     gain : float
     readout : float
     correlation : tuple of float
+    gain_error : float
+        Standard error of ``gain`` over it.
     """
 
     gain: float
     readout: float
     correlation: tuple[float, ...]
+    gain_error: float
 
 
 def without_spikes(counts):
@@ -185,6 +189,22 @@ def _spikes_of(squared):
     return spiked if few else np.zeros_like(spiked)
 
 
+class Deviations(NamedTuple):
+    """Counts that some spectra do not share with the others, and whose noise they hold.
+
+    Attributes
+    ----------
+    left : ndarray of shape (n_spectra, n_energy)
+        Its noise is that of ``level``.
+    level : ndarray of shape (n_spectra, n_energy)
+        Expected counts of the channels whose noise it holds: a fit over spectra leaves in each some
+        of the noise of the others, which may be brighter.
+    """
+
+    left: np.ndarray
+    level: np.ndarray
+
+
 def deviations(counts, u, centre):
     """Take off what spectra share, whatever their intensity, thickness and drift.
 
@@ -203,7 +223,7 @@ def deviations(counts, u, centre):
 
     Returns
     -------
-    ndarray of shape (n_spectra, n_energy)
+    Deviations
         Of the variance of the noise: what the fit takes of it is put back.
 
     Examples
@@ -215,7 +235,7 @@ def deviations(counts, u, centre):
     >>> rng, u = np.random.default_rng(0), np.linspace(-5, 20, 500)
     >>> shape = 1e5 * np.exp(-(u**2)) + np.outer(np.linspace(1, 2, 90), 1e3 / (1 + u**2))
     >>> counts = shape * (1 + 0.01 * rng.standard_normal(500)) + rng.standard_normal((90, 500))
-    >>> left = deviations(counts, np.tile(u, (90, 1)), np.zeros(90))
+    >>> left, level = deviations(counts, np.tile(u, (90, 1)), np.zeros(90))
     >>> bool(abs(left[:, 200:].std() - 1) < 0.02)
     True
     """
@@ -224,15 +244,17 @@ def deviations(counts, u, centre):
     stretch = np.arange(counts.shape[-1]) // _STRETCH % 2
     offset = centre - centre.mean()
     known = np.stack([np.ones(len(counts)), offset / (np.abs(offset).max() + 1e-300)], -1)
-    left = np.empty(counts.shape)
+    left, level = np.empty(counts.shape), np.empty(counts.shape)
     for half in (0, 1):
         elsewhere = (stretch != half) | core if not core.all() else stretch != half
         shapes = _shapes(scaled[:, elsewhere], np.linalg.qr(known)[0])
         here = counts[:, stretch == half]
-        taken = (shapes**2).sum(-1, keepdims=True)
-        rest = here - shapes @ (shapes.T @ here)
-        left[:, stretch == half] = rest / np.sqrt(np.clip(1 - taken, _LEAST_LEFT, None))
-    return left
+        projector = np.eye(len(counts)) - shapes @ shapes.T
+        kept = np.maximum(np.diag(projector)[:, None], _LEAST_LEFT)
+        rest = projector @ here
+        left[:, stretch == half] = rest / np.sqrt(kept)
+        level[:, stretch == half] = projector**2 @ (here - rest) / kept
+    return Deviations(left, level)
 
 
 def _scaled(counts):
@@ -403,7 +425,15 @@ def fit_correlation(scatter):
     # A point spread ends within the lags: what does not is structure that spectra do not share.
     if correlation[-1] > _ENDS_AT * correlation[0] and correlation.size > scatter.most_lags:
         return None
-    return FittedNoise(float(gain), float(np.sqrt(solution[0])), tuple(correlation.tolist()))
+    # The gain is the sum of all covariances: each step of them counts for channels on both sides.
+    steps = np.append(0.0, 1.0 + 2.0 * np.arange(solution.size - 1))
+    error = _error_of(steps, design[:, : solution.size], scatter, solution)
+    return FittedNoise(
+        gain=float(gain),
+        readout=float(np.sqrt(solution[0])),
+        correlation=tuple(correlation.tolist()),
+        gain_error=error / float(gain),
+    )
 
 
 def fit_white(scatter):
@@ -421,8 +451,15 @@ def fit_white(scatter):
     single = scatter.of_channels()
     if not single.squared.size or not single.squared.max() > 0:
         return None
-    offset, gain = _fit(_design(single, 0), single)[0]
-    return FittedNoise(float(gain), float(np.sqrt(offset)), (1.0,))
+    design = _design(single, 0)
+    offset, gain = solution = _fit(design, single)[0]
+    error = _error_of(np.array([0.0, 1.0]), design, single, solution)
+    return FittedNoise(
+        gain=float(gain),
+        readout=float(np.sqrt(offset)),
+        correlation=(1.0,),
+        gain_error=error / max(float(gain), np.finfo(float).tiny),
+    )
 
 
 def _design(scatter, n_lags):
@@ -464,3 +501,9 @@ def _fit(design, scatter):
         deviation[deviation > 0] *= _STRUCTURE
         weight = 1 / (1 + deviation**2)
     return solution, _OUTLYING**2 * np.log1p(deviation**2).sum()
+
+
+def _error_of(factors, design, scatter, solution):
+    """Compute the standard error of a sum of contributions with some factors, all being fitted."""
+    scaled = design / (scatter.error * np.maximum(design @ solution, 1e-300))[:, None]
+    return float(np.linalg.norm(np.linalg.pinv(scaled).T @ factors))

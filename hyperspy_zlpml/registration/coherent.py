@@ -128,7 +128,11 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
         prior=prior,
     )
     few = len(matched.fwhm) < _FEWEST_SPECTRA
-    return replace(learnt, mode_scale=np.ones(table.n_modes) if few else scale_of_modes(matched))
+    return replace(
+        learnt,
+        channel_error=np.hypot(learnt.channel_error, peaks.tail_roughness),
+        mode_scale=np.ones(table.n_modes) if few else scale_of_modes(matched),
+    )
 
 
 def flattened(peaks, samples, groups, residual):

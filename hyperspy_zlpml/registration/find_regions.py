@@ -303,10 +303,15 @@ def with_known_tail(peaks, n_clusters, limits, n_modes=MOST_MODES):
     found = at_zero_thickness(pure, shape_modes(cluster_spectra(pure), n_modes))
     if found is None:
         return peaks
-    log_reference, modes = tail_from(pure, found)
-    return replace(
-        pure, log_reference=log_reference, reference_modes=modes, tail_is_known=True
-    ).within(regions)
+    tail = tail_from(pure, found)
+    known = replace(
+        pure,
+        log_reference=tail.log_reference,
+        reference_modes=tail.modes,
+        tail_roughness=tail.roughness,
+        tail_is_known=True,
+    )
+    return known.within(regions)
 
 
 def describe_tail_of(peaks):

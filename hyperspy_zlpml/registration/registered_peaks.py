@@ -72,6 +72,9 @@ class RegisteredPeaks(PerSpectrum):
         Distance from the peak in reduced energy beyond which none shows it on the gain side.
     tail_is_known : bool
         Whether the reference holds beyond that energy nevertheless.
+    tail_roughness : ndarray of shape (grid.n,) or float
+        Standard deviation of the logarithm of the tail about the reference there, by structure that
+        neighbouring channels do not share.
     variation : ndarray of shape (n_modes, grid.n), optional
         How single spectra are known to differ from the reference, in modes of unit variance; where
         the spectra at hand are too few to tell.
@@ -86,6 +89,7 @@ class RegisteredPeaks(PerSpectrum):
         "extrapolated_from",
         "gain_extrapolated_from",
         "tail_is_known",
+        "tail_roughness",
         "variation",
     )
 
@@ -102,6 +106,7 @@ class RegisteredPeaks(PerSpectrum):
     extrapolated_from: float = NO_LIMIT
     gain_extrapolated_from: float = NO_LIMIT
     tail_is_known: bool = True
+    tail_roughness: np.ndarray | float = 0.0
     variation: np.ndarray | None = None
 
     @property

@@ -17,7 +17,7 @@ from hyperspy_zlpml.zlp.kernels import N_PEAK
 
 #: Scatter larger than found by this many standard errors is excluded.
 _NOT_EXCLUDED = 2.0
-#: The variance of the noise of a channel is known to this fraction.
+#: The variance of the noise of a channel is known to this fraction, beside the error of the gain.
 _NOISE_UNSURE = 0.02
 
 
@@ -101,7 +101,8 @@ def _of_channels(points, cell, n_cells):
     excess = squared * points.residual**2 - points.weight
     variance = np.bincount(cell, excess, minlength=n_cells) / known
     of_noise = np.bincount(cell, points.weight, minlength=n_cells) / known
-    return _Excess(variance, np.sqrt(2 / known)), _NOISE_UNSURE * of_noise
+    unsure = np.hypot(_NOISE_UNSURE, _NOT_EXCLUDED * points.noise.gain_error)
+    return _Excess(variance, np.sqrt(2 / known)), unsure * of_noise
 
 
 def _of_neighbours(points, cell, n_cells):

@@ -82,6 +82,24 @@ class ZeroThickness:
     responses: np.ndarray
 
 
+class Tail(NamedTuple):
+    """Reference whose tail is the peak at zero thickness.
+
+    Attributes
+    ----------
+    log_reference : ndarray of shape (grid.n,)
+    modes : ndarray of shape (n_modes, grid.n)
+        Deviations of one standard error by which it is uncertain.
+    roughness : ndarray of shape (grid.n,)
+        Standard deviation of ln(tail) of single channels about it: structure that a smooth curve
+        does not follow.
+    """
+
+    log_reference: np.ndarray
+    modes: np.ndarray
+    roughness: np.ndarray
+
+
 def extrapolate(ratios, complete, thickness, scores):
     """Fit a straight line in the thickness, and the modes, at every energy; a parabola where it bends.
 
@@ -324,9 +342,7 @@ def tail_from(peaks, found):
 
     Returns
     -------
-    log_reference : ndarray of shape (grid.n,)
-    modes : ndarray of shape (n_modes, grid.n)
-        Deviations of one standard error by which it is uncertain.
+    Tail
     """
     grid, u = peaks.grid, peaks.u.mean(0)
     start = PURE_FRACTION * peaks.extrapolated_from
@@ -353,8 +369,25 @@ def tail_from(peaks, found):
     def on_grid(values):
         return np.interp(grid.u, u, values)
 
+    left = np.log(shape * ratio) - grid.interpolate(log_reference, u)
+    roughness = _roughness(np.where(weight > 0, left, 0.0), (error / ratio) ** 2)
     smooth = gaussian_filter1d(found.deviations, _DEVIATION_SMOOTHING, axis=-1)
     modes = [on_grid(np.clip(weight * deviation / ratio, -1, 1)) for deviation in smooth]
     modes.append(on_grid((1 - weight) * np.where(u > start, prior, 0.0)))
     old = np.where(grid.u > start, 0.0, peaks.reference_modes)
-    return log_reference, np.concatenate([old, np.stack(modes)])
+    return Tail(
+        log_reference=log_reference,
+        modes=np.concatenate([old, np.stack(modes)]),
+        roughness=on_grid(np.where(weight > 0, roughness, 0.0)),
+    )
+
+
+def _roughness(left, variance):
+    """Compute what channels scatter by about a smooth curve, near each, beside their noise.
+
+    Structure that is finer than a group of channels averages out in it. It is taken to be as much
+    as the points change over the width of a group.
+    """
+    scatter = left**2 - variance
+    change = np.gradient(left) ** 2 - variance / 2
+    return np.sqrt(np.clip(gaussian_filter1d(scatter + change, _SMOOTHING), 0, None))

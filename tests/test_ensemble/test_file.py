@@ -290,6 +290,7 @@ def other_values():
     yield "cluster_centres", nudged(one.seen.cluster_centres)
     yield "cluster_by", "map"
     other = {"gain": 1.1, "readout": 31.0, "source": "other", "correlation": (0.6, 0.2)}
+    other["gain_error"] = 0.3
     for name, value in other.items():
         yield "noise", replace(noise, **{name: value})
     yield "tail", "other"
@@ -646,6 +647,8 @@ def test_a_fact_that_is_missing_or_of_another_kind(parts, name):
     ("noise", {"gain": 1.0, "readout": np.nan, "source": ""}),
     ("noise", {"gain": 1.0, "readout": 1.0, "source": 5}),
     ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "correlation": []}),
+    ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "gain_error": -0.1}),
+    ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "other": 0.1}),
     ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "correlation": [0.5, 0.5]}),
     ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "correlation": [np.nan]}),
     ("noise", {"gain": 1.0, "readout": 1.0, "source": "", "correlation": [-1.0, 1.0]}),

@@ -6,7 +6,7 @@ import pytest
 from detector_spectra import ENERGY, FWHM, STEP, peak, spectra
 from scipy.ndimage import convolve1d
 
-from hyperspy_zlpml.data import dielectric_phantom, make_sample
+from hyperspy_zlpml.data import dielectric_phantom, make_sample, ws2_like
 from hyperspy_zlpml.image.noise import NoiseModel, correlation_of_spread, estimate_noise, fit_noise
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.statistics import Range
@@ -118,6 +118,19 @@ def test_variances_are_recovered(gain, readout, losses):
     assert "data" in found.source
 
 
+@pytest.mark.parametrize("readout, kernel", [(30.0, [1.0]), (100.0, [1.0]), (3.0, [0.2, 0.6, 0.2])])
+def test_the_error_of_the_gain_is_its_scatter(readout, kernel):
+    # Ten images: chi2 of nine degrees is 1.7 to 24 but for one case in 200, and there are three. What
+    # the last lags hold is cut off, which is no scatter.
+    pulls = []
+    for seed in range(10):
+        counts, centre = image(60, 1e5, 1.0, readout, kernel, seed=seed)
+        found = estimate_noise(counts, ENERGY, centre, peak(60)[1])
+        pulls.append((found.gain - 1) / found.gain_error)
+    pulls = np.array(pulls) - np.mean(pulls)
+    assert 1.7 < (pulls**2).sum() < 24
+
+
 @pytest.mark.parametrize("level", [0.1, 1.0, 10.0])
 def test_a_counting_detector_has_the_gain_one(level):
     # From one electron in ten channels on: the trimmed squares of rare counts are not normal.
@@ -149,8 +162,9 @@ def test_gain_is_found_behind_a_point_spread(name, gain, readout, height):
     kernel = odd(KERNELS[name]) if name == "tail" else KERNELS[name]
     counts, centre = image(60, height, gain, readout, kernel)
     found = estimate_noise(counts, ENERGY, centre, peak(60)[1])
-    assert found.gain == pytest.approx(gain, rel=0.1)
-    assert found.readout == pytest.approx(readout, rel=0.15)
+    # By chance 4 %; what little the last lags hold is cut off, 2 to 6 %.
+    assert found.gain == pytest.approx(gain, rel=0.12)
+    assert found.readout == pytest.approx(readout, rel=0.05)
     true = np.array(correlation_of_spread(kernel))[: len(found.correlation)]
     np.testing.assert_allclose(found.correlation[: true.size], true, atol=0.06)
     assert found.correlation[0] + 2 * sum(found.correlation[1:]) == pytest.approx(1)
@@ -183,6 +197,19 @@ def test_a_fixed_pattern_is_no_noise(kernel):
     counts = counts * (1 + 0.005 * np.random.default_rng(2).standard_normal(ENERGY.size))
     found = estimate_noise(counts, ENERGY, centre, peak(60)[1])
     assert found.gain == pytest.approx(1.0, rel=0.1)
+
+
+def test_bright_spectra_lend_no_noise_to_dark_ones():
+    # What spectra share is fitted over them. Behind the peak of vacuum there is nothing, and thick
+    # spectra hold thousands of electrons; a pattern hides the noise of neighbouring channels.
+    sample = ws2_like((12, 12), random_state=7001)
+    counts = sample.signal.data.reshape(144, -1).astype(float)
+    energy = sample.signal.axes_manager.signal_axes[0].axis
+    counts = counts * (1 + 0.005 * np.random.default_rng(2).standard_normal(energy.size))
+    peaks = peak_parameters(counts, energy)
+    found = estimate_noise(counts, energy, peaks.centre, peaks.fwhm)
+    assert found.gain == pytest.approx(sample.gain, rel=0.05)
+    assert found.readout == pytest.approx(sample.readout, rel=0.05)
 
 
 def test_order_of_the_spectra_is_of_no_importance():

@@ -341,7 +341,7 @@ def test_tail_of_a_wedge_is_its_zero_loss_peak():
         assert not peaks.tail_is_known
         assert 2 < peaks.extrapolated_from < 6
         found = at_zero_thickness(peaks, np.zeros((0, peaks.u.shape[1])))
-        log_reference, modes = tail_from(peaks, found)
+        log_reference, modes, _ = tail_from(peaks, found)
         sigma = np.sqrt((peaks.grid.interpolate_rows(modes.T, u) ** 2).sum(-1))
         error = peaks.grid.interpolate(log_reference, u) - truth
         pulls.append(np.sqrt(np.mean(np.square(error / sigma))))
@@ -373,7 +373,7 @@ def prior_of(peaks, u):
 
 
 def reference_change(peaks, found, u):
-    log_reference, _ = tail_from(peaks, found)
+    log_reference = tail_from(peaks, found).log_reference
     return peaks.grid.interpolate(log_reference - peaks.log_reference, u)
 
 
@@ -390,7 +390,7 @@ def test_a_well_known_tail_replaces_the_one_from_the_gain_side(one_wedge):
 def test_an_unknown_tail_stays_that_of_the_gain_side(one_wedge):
     far = np.linspace(2, 3, 20) * one_wedge.extrapolated_from
     change = reference_change(one_wedge, constant(one_wedge, 1.5, 1e3), far)
-    _, modes = tail_from(one_wedge, constant(one_wedge, 1.5, 1e3))
+    _, modes, _ = tail_from(one_wedge, constant(one_wedge, 1.5, 1e3))
     # What is left is the prior: a power of the energy, from where the pure part ends. Another
     # smooth fit within it moves little of that.
     prior = prior_of(one_wedge, far)
@@ -404,17 +404,31 @@ def test_both_are_weighed_by_their_errors(one_wedge):
     prior = prior_of(one_wedge, np.array([at]))[0]
     change = reference_change(one_wedge, constant(one_wedge, 1.5, prior), np.array([at]))
     assert change[0] == pytest.approx(np.log(1.25), abs=0.2 * prior)
-    _, modes = tail_from(one_wedge, constant(one_wedge, 1.5, prior))
+    _, modes, _ = tail_from(one_wedge, constant(one_wedge, 1.5, prior))
     sigma = np.sqrt((one_wedge.grid.interpolate_rows(modes.T, np.array([at])) ** 2).sum())
     # Both directions are kept: half of the deviation, relative to the new tail, and of the prior.
     assert sigma == pytest.approx(np.hypot(0.5 * prior / 1.25, 0.5 * prior), rel=0.05)
 
 
 def test_tails_stay_positive_and_fall(one_wedge):
-    log_reference, modes = tail_from(one_wedge, constant(one_wedge, -3.0, 1e-4))
+    log_reference, modes, _ = tail_from(one_wedge, constant(one_wedge, -3.0, 1e-4))
     assert np.isfinite(log_reference).all()
     assert np.isfinite(modes).all()
     assert (np.diff(log_reference)[one_wedge.grid.u[:-1] > 0.8] <= 1e-12).all()
+
+
+@pytest.mark.parametrize("height", [0.0, 0.05])
+def test_structure_that_no_smooth_tail_follows_is_an_error(one_wedge, height):
+    # A ripple of three groups' period, twenty times its noise; none where there is none.
+    found = constant(one_wedge, 1.5, 1e-3)
+    ripple = np.sqrt(2) * height * np.sin(2 * np.pi / 3 * np.arange(found.ratio.size))
+    tail = tail_from(one_wedge, replace(found, ratio=found.ratio * (1 + ripple)))
+    far = np.linspace(2, 3, 20) * one_wedge.extrapolated_from
+    roughness = one_wedge.grid.interpolate(tail.roughness, far)
+    # The change over a group is 0.87 of the ripple: sqrt(1 + 0.87**2) of it together.
+    np.testing.assert_allclose(roughness, 1.32 * height, rtol=0.25, atol=3e-3)
+    before = one_wedge.grid.u < 0.9 * PURE_FRACTION * one_wedge.extrapolated_from
+    assert not tail.roughness[before].any()
 
 
 def test_one_spoilt_spectrum_does_not_move_the_others():
