@@ -7,6 +7,9 @@ tenths of a per cent of the peak lie below it. Taken for peak, they raise the wh
 All clusters hold these losses in proportion to their thickness. Behind ``E_I`` they are seen, below it they are what
 neither a variation of the peak (which the gain side shows too), nor height, shift and width, nor an
 error of the reference follows. All that is fitted at once, to the mean spectra of the clusters, with errors.
+
+Whether they begin gently is told far behind ``E_I``: how fast they rise over the peak. How they go on below it
+is told near to it, and by their own power: over the peak they follow none, for the peak bends from its top to its tail.
 """
 
 from dataclasses import replace
@@ -16,10 +19,7 @@ import numpy as np
 
 from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.registration.foot import (
-    LARGEST_LOG,
-    LEAST_POWER,
     Foot,
-    power_inward,
     powers_of_distance,
 )
 from hyperspy_zlpml.registration.registered_peaks import mean_ratio
@@ -29,16 +29,25 @@ from hyperspy_zlpml.statistics import inverted, solved
 #: Spectra are looked at up to this factor of ``E_I``, on both sides of the peak: enough groups to show a
 #: power, and where further edges do not count yet.
 _REACH = 2.5
+#: Largest logarithm of losses over the peak.
+_LARGEST_LOG = 3.0
+#: Their own power is that of losses up to this factor of ``E_I``: with those farther out, which bend, it was off by
+#: twice its error.
+_NEAR = 1.7
 #: A parabola follows the logarithm of losses to this.
 _FOLLOWED_TO = 0.03
 #: Mean ratios are not believed to be better than this.
 _RATIO_FLOOR = 4e-4
 #: Height, shift and width of mean spectra are known to this before.
 _FITTED_SPREAD = 0.1
-#: Constant (from what is seen), power and bend of losses are known to this before.
-_LOSSES_SPREAD = np.array([5.0, 4.0, 4.0])
+#: Constant (from what is seen), power and bend of losses over the peak are known to this before.
+_SPREAD_OVER_PEAK = np.array([5.0, 4.0, 4.0])
 #: Power of losses over the peak that is expected: that of oscillators with damping.
-_POWER = 4.0
+_POWER_OVER_PEAK = 4.0
+#: The same of losses: constant, power and bend; near to ``E_I`` they hardly bend.
+_SPREAD = np.array([5.0, 2.0, 0.5])
+#: Power of losses that is expected: oscillators with damping have 1, and a response blurs the steps of others.
+_POWER = 1.5
 #: Losses over the peak that rise with this power, or a gentler one, have all of their foot; ...
 _GENTLE = 6.0
 #: ... with this one or a steeper they have none: little of it lies below the limits that replicas draw, and what does
@@ -69,17 +78,14 @@ def with_foot(image):
         With the foot in its spill tables, matched within its regions; as it was where there is none.
     """
     peaks, regions = image.peaks, image.regions
-    # Modes cost more than all the rest: they are wanted where there is a foot without them.
-    none = np.zeros((0, peaks.u.shape[1]))
-    if find_foot(peaks, regions, none) is None:
-        return image
-    foot = find_foot(peaks, regions, image.modes)
+    foot = find_foot(peaks, regions, lambda: image.modes)
     if foot is None:
         return image
     limits = np.array([_limit_of(peaks, regions, name) for name in foot.thickness])
     u = peaks.grid.u
     # Behind its own limit no spectrum is looked at; those between two clusters find the foot of both.
-    losses = np.where(u < limits[np.isfinite(limits)].max(), foot.at(u), 0.0)
+    losses = foot.at(u) / np.exp(peaks.log_reference)
+    losses = np.where(u < limits[np.isfinite(limits)].max(), losses, 0.0)
     tables = {
         name: np.maximum(table, foot.thickness[name] * losses)
         for name, table in peaks.spill_tables.items()
@@ -95,8 +101,9 @@ def find_foot(peaks, regions, modes):
     peaks : RegisteredPeaks
         With vacuum, and their spill tables.
     regions : Regions
-    modes : ndarray of shape (n_modes, n_groups)
-        Variations of the shape from spectrum to spectrum.
+    modes : callable
+        Called without arguments: variations of the shape from spectrum to spectrum, (n_modes, n_groups). They cost more than
+        all the rest, and are wanted where losses begin gently without them, too.
 
     Returns
     -------
@@ -112,19 +119,30 @@ def find_foot(peaks, regions, modes):
         name: max(beam - float(np.median(peaks.log_intensity[peaks.label == name])), 0.0)
         for name in names
     }
-    points = _Points.of(peaks, regions, modes, thickness=thickness, reach=_REACH * limit)
-    behind = (points.u > limit) & (points.cluster == len(names) - 1)
+    none = np.zeros((0, peaks.u.shape[1]))
+    for varied in (lambda: none, modes):
+        points = _Points.of(peaks, regions, varied(), thickness=thickness, reach=_REACH * limit)
+        over_peak = _over_peak(points, limit)
+        if over_peak is None or not over_peak[1] < _STEEP:
+            return None
+    near = points.near(_NEAR * limit)
+    log_peak = peaks.grid.interpolate(peaks.log_reference, np.r_[limit, near.u])
+    expected = np.array([over_peak[0] + log_peak[0], _POWER, 0.0])
+    parabola, covariance = _fitted_parabola(near, limit, expected, _SPREAD, log_peak[1:])
+    share = min((_STEEP - over_peak[1]) / (_STEEP - _GENTLE), 1.0)
+    foot = Foot(limit, parabola, covariance, thickness=thickness, share=float(share))
+    return foot if foot.falls and covariance[0, 0] < _KNOWN_TO**2 else None
+
+
+def _over_peak(points, limit):
+    """Fit losses over the peak, as they rise behind ``E_I``; parabola, or None where too few are seen."""
+    behind = (points.u > limit) & (points.cluster == points.cluster.max())
     seen = behind & (points.ratio > _CERTAIN * points.error) & (points.thickness > 0)
     if seen.sum() < _FEWEST_GROUPS:
         return None
     start = np.log(points.ratio[seen] / points.thickness[seen])[0]
-    parabola, covariance = _fitted_parabola(points, limit, np.array([start, _POWER, 0.0]))
-    share = np.clip((_STEEP - parabola[1]) / (_STEEP - _GENTLE), 0.0, 1.0)
-    falls = min(parabola[1], power_inward(parabola)) > LEAST_POWER
-    is_known = covariance[0, 0] < _KNOWN_TO**2
-    if not (share > 0 and falls and is_known):
-        return None
-    return Foot(limit, parabola, covariance, thickness=thickness, share=float(share))
+    expected = np.array([start, _POWER_OVER_PEAK, 0.0])
+    return _fitted_parabola(points, limit, expected, _SPREAD_OVER_PEAK)[0]
 
 
 def _limit_of(peaks, regions, name):
@@ -179,6 +197,11 @@ class _Points(NamedTuple):
         information = np.r_[np.tile(of_own, len(thickness)), np.ones(len(errors))]
         return cls(*(np.concatenate(one) for one in zip(*parts, strict=True)), information)
 
+    def near(self, reach):
+        """Choose the points up to a distance from the peak."""
+        chosen = np.abs(self.u) < reach
+        return _Points(*(one[chosen] for one in self[:-1]), self.information)
+
 
 def _both_sides(peaks, chosen):
     """Average the ratio of some spectra to the reference on both sides of the peak."""
@@ -189,14 +212,17 @@ def _both_sides(peaks, chosen):
     return tuple(np.concatenate(one) for one in zip(*sides, strict=True))
 
 
-def _fitted_parabola(points, limit, parabola):
-    """Fit losses and peaks together; parabola and its covariance."""
-    powers, expected = powers_of_distance(points.u, limit), parabola
+def _fitted_parabola(points, limit, expected, spread, log_peak=0.0):
+    """Fit losses and peaks together; parabola of the logarithm of losses and its covariance.
+
+    Losses are those over ``exp(log_peak)``, what the ratios are over.
+    """
+    powers, parabola = powers_of_distance(points.u, limit), expected
     n_linear = points.design.shape[1]
-    information = np.r_[points.information, _LOSSES_SPREAD**-2]
+    information = np.r_[points.information, spread**-2]
     linear = np.zeros(n_linear)
     for _ in range(_STEPS):
-        losses = np.exp(np.minimum(parabola @ powers, LARGEST_LOG))
+        losses = np.exp(np.minimum(parabola @ powers - log_peak, _LARGEST_LOG))
         losses = np.where(points.u > 0, points.thickness * losses, 0.0)
         variance = points.error**2 + (_FOLLOWED_TO * losses) ** 2 + _RATIO_FLOOR**2
         residual = points.ratio - np.maximum(losses, points.spill) - points.design @ linear

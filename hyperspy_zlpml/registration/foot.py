@@ -13,14 +13,10 @@ _CONTINUED_TO = 0.2
 #: Its power bends from ``E_I`` inward over this much of the logarithm, to half of ``E_I``; from there it is one power,
 #: for a parabola that bends upwards would rise again and be largest at the peak.
 _BENT_TO = np.log(2)
-#: Losses over the peak rise outward with this power at least, from the peak on.
-LEAST_POWER = 1.0
-#: Largest logarithm of losses over the peak.
-LARGEST_LOG = 3.0
 
 
 class Foot(NamedTuple):
-    """Losses over the peak, as they go on below ``E_I``.
+    """Losses as parts of the height of the peak, as they go on below ``E_I``.
 
     Attributes
     ----------
@@ -42,8 +38,13 @@ class Foot(NamedTuple):
     thickness: dict[int, float]
     share: float = 1.0
 
+    @property
+    def falls(self):
+        """Whether it falls from ``E_I`` to the peak."""
+        return bool(min(self.parabola[1], _power_inward(self.parabola)) > 0)
+
     def at(self, u, parabola=None):
-        """Look up losses over the peak of spectra of one mean free path; none before the peak.
+        """Look up losses of spectra of one mean free path; none before the peak.
 
         Parameters
         ----------
@@ -67,7 +68,8 @@ class Foot(NamedTuple):
         """
         parabola = self.parabola if parabola is None else parabola
         logarithm = parabola @ powers_of_distance(u, self.limit)
-        return self.share * np.where(u > 0, np.exp(np.minimum(logarithm, LARGEST_LOG)), 0.0)
+        # None is higher than the peak.
+        return self.share * np.where(u > 0, np.exp(np.minimum(logarithm, 0.0)), 0.0)
 
     def deviations(self, n_replicas, rng):
         """Draw how the feet of replicas differ from this one.
@@ -80,14 +82,14 @@ class Foot(NamedTuple):
         Returns
         -------
         callable
-            Called with reduced energies (n,): losses over the peak of spectra of one mean free path less
-            those of this foot, (n_replicas, n).
+            Called with reduced energies (n,): losses of spectra of one mean free path less those of this
+            foot, (n_replicas, n).
         """
         drawn = rng.multivariate_normal(self.parabola, self.covariance, n_replicas)
         drawn[:, 0] += _CONTINUED_TO * rng.standard_normal(n_replicas)
-        # None is larger at the peak.
-        drawn[:, 1] = np.maximum(drawn[:, 1], LEAST_POWER)
-        drawn[:, 2] -= np.maximum(LEAST_POWER - power_inward(drawn), 0.0) / (2 * _BENT_TO)
+        # None rises towards the peak.
+        drawn[:, 1] = np.maximum(drawn[:, 1], 0.0)
+        drawn[:, 2] -= np.maximum(-_power_inward(drawn), 0.0) / (2 * _BENT_TO)
         return lambda u: self.at(u, drawn) - self.at(u)
 
 
@@ -118,22 +120,6 @@ def powers_of_distance(u, limit):
     return np.stack([np.ones(u.size), logarithm, square])
 
 
-def power_inward(parabola):
-    """Compute the power with which losses over the peak fall to none at the peak.
-
-    Parameters
-    ----------
-    parabola : ndarray of shape (..., 3)
-
-    Returns
-    -------
-    ndarray of shape (...)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.registration.foot import power_inward
-    >>> power_inward(np.array([-5.0, 4.0, 0.0])).round(2)
-    np.float64(4.0)
-    """
+def _power_inward(parabola):
+    """Compute the power with which losses go on to the peak, inside of where they bend."""
     return parabola[..., 1] - 2 * _BENT_TO * parabola[..., 2]

@@ -224,7 +224,8 @@ def _feet_of(image, reference, n_replicas, rng):
         """Look one up; neither vacuum nor zero thickness has one."""
         if number >= len(thickness) or not thickness[number]:
             return 0.0
-        return thickness[number] * deviations(u) * _over_common(image.peaks, reference, u)
+        log_peak = reference.grid.interpolate(reference.log_reference, u)
+        return thickness[number] * deviations(u) * np.exp(-log_peak)
 
     return foot_drawn
 

@@ -11,7 +11,7 @@ from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration.find_foot import with_foot
 from hyperspy_zlpml.registration.find_regions import separate
-from hyperspy_zlpml.registration.foot import Foot, power_inward
+from hyperspy_zlpml.registration.foot import Foot
 from hyperspy_zlpml.registration.register import register_peaks
 from hyperspy_zlpml.training.pseudo_data import _feet_of
 
@@ -25,9 +25,13 @@ def shape(u):
     return (1 + 4 * (2 ** (1 / 2) - 1) * u**2) ** -2
 
 
+def losses_of(u, power):
+    """0.1 % of the height of the peak at 2 FWHM, 6 % of what it is there."""
+    return 0.001 * (np.clip(u, 0, None) / 2) ** power
+
+
 def losses_over_peak(u, power):
-    """0.5 % of the peak at 2 FWHM."""
-    return 0.005 * (np.clip(u, 0, None) / 2) ** power
+    return losses_of(u, power) / shape(u)
 
 
 def image_of(power, n_vacuum=60, seed=0):
@@ -43,7 +47,7 @@ def image_of(power, n_vacuum=60, seed=0):
     return with_foot(separate(register_peaks([one], NOISE), len(THICKNESS), {}))
 
 
-@pytest.mark.parametrize("power", [3.0, 4.5])
+@pytest.mark.parametrize("power", [0.8, 2.0])
 def test_losses_that_begin_gently_go_on_below_their_limit(power):
     image = image_of(power)
     u, tables = image.peaks.grid.u, image.peaks.spill_tables
@@ -57,8 +61,15 @@ def test_losses_that_begin_gently_go_on_below_their_limit(power):
         assert not tables[name][(u > -0.5) & (u < 0)].max() > 1e-4
 
 
+def test_far_below_the_limit_a_foot_is_neither_too_large_nor_too_small():
+    # Losses over the peak follow no power: a parabola of their logarithm is 30 % too low here.
+    u = np.array([0.8])
+    feet = [image_of(0.8, seed=seed).foot.at(u) for seed in range(3)]
+    assert np.mean(np.log(feet / losses_of(u, 0.8))) == pytest.approx(0.0, abs=0.15)
+
+
 def test_steep_losses_have_no_foot():
-    assert image_of(power=14.0).foot is None
+    assert image_of(power=10.0).foot is None
 
 
 def test_errors_hold_the_truth():
@@ -66,9 +77,9 @@ def test_errors_hold_the_truth():
     u, off = np.array([1.2, 1.5, 1.8]), []
     for seed in range(2):
         for n_vacuum in (12, 100):
-            foot = image_of(4.0, n_vacuum, seed).foot
+            foot = image_of(1.0, n_vacuum, seed).foot
             error = foot.deviations(500, np.random.default_rng(0))(u).std(0)
-            off.append((foot.at(u) - losses_over_peak(u, 4.0)) / error)
+            off.append((foot.at(u) - losses_of(u, 1.0)) / error)
     assert 0.3 < np.sqrt(np.mean(np.square(off))) < 1.5
 
 
@@ -77,11 +88,11 @@ def test_a_foot_falls_to_none_at_the_peak_however_it_bends():
     foot = Foot(2.0, np.array([np.log(0.005), 4.0, 2.5]), np.zeros((3, 3)), THICKNESS)
     assert (np.diff(foot.at(u)) > 0).all()
     assert foot.at(u)[0] < 0.1 * foot.at(u)[-1]
-    assert power_inward(foot.parabola) > 0
+    assert foot.falls
 
 
 def test_feet_of_another_setting_are_ratios_to_the_common_reference():
-    image = image_of(4.0)
+    image = image_of(1.0)
     lower = SimpleNamespace(
         grid=image.peaks.grid, log_reference=image.peaks.log_reference - np.log(2)
     )
@@ -109,4 +120,4 @@ def test_replicas_draw_feet_about_the_one_that_was_found():
     assert far.std() / foot.at(u)[1] == pytest.approx(
         np.sqrt(0.05 + (0.2 * np.log(2)) ** 2), rel=0.15
     )
-    np.testing.assert_allclose(foot.at(u)[1:], 0.5 * losses_over_peak(u[1:], 4.0))
+    np.testing.assert_allclose(foot.at(u)[1:], 0.5 * 0.005 * (u[1:] / 2) ** 4)
