@@ -25,9 +25,7 @@ _CELL = 0.03
 _FLOOR = 3e-4
 #: Strengths of the smoothing that are tried.
 _PENALTIES = 10.0 ** np.arange(-3, 6, 0.5)
-#: Directions in which the reference is uncertain that are kept at most.
-_MOST_DIRECTIONS = 24
-#: Largest error of the logarithm of the shape that they hold.
+#: Largest error of the logarithm of the shape that is kept.
 _LARGEST_ERROR = 1.0
 #: Largest absolute value of the logarithm of the shape during the fit.
 _LARGEST_LOG = 50.0
@@ -124,7 +122,7 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     )
     return Reference(
         log_shape=falling_tails(on_grid @ best, grid, first, last, slope_errors),
-        modes=_uncertain_directions(on_grid, factor),
+        modes=_errors(on_grid, factor),
         seen=Range(float(from_grid(first)), float(from_grid(last))),
         slope_errors=slope_errors,
     )
@@ -171,18 +169,15 @@ def _factor(information):
     return np.linalg.cholesky(information + ridge * np.eye(len(information)))
 
 
-def _uncertain_directions(on_grid, factor):
-    """Find the principal directions of a spline's error from the factor of its information."""
-    errors = np.linalg.solve(factor, on_grid.T).T
-    sigma = np.linalg.norm(errors, axis=1)
-    sigma = np.maximum(sigma, 1e-300)
-    errors *= np.minimum(1.0, _LARGEST_ERROR / sigma)[:, None]
-    # Compared in units of the error, or the far tails would take all the directions.
-    scale = np.minimum(sigma, _LARGEST_ERROR) + _FLOOR
-    left, singular, _ = np.linalg.svd(errors / scale[:, None], full_matrices=False)
-    modes = (left * singular).T[:_MOST_DIRECTIONS] * scale
-    # The sign of a direction is arbitrary: fix it, so that equal data give equal replicas.
-    return modes * np.sign(modes[np.arange(len(modes)), np.abs(modes).argmax(-1)])[:, None]
+def _errors(on_grid, factor):
+    """Find independent errors of a spline from the factor of its information.
+
+    Their principal directions would be fewer, but of arbitrary sign: nearly equal data would give other
+    replicas. These follow the data smoothly.
+    """
+    errors = np.linalg.solve(factor, on_grid.T)
+    sigma = np.maximum(np.linalg.norm(errors, axis=0), 1e-300)
+    return errors * np.minimum(1.0, _LARGEST_ERROR / sigma)
 
 
 def _pool(x, counts, scale, variance):
