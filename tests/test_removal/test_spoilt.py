@@ -28,10 +28,10 @@ COUNTS = np.random.default_rng(0).poisson(np.exp(-THICKNESS) * PEAK + LOSSES).as
 OTHERS = np.arange(30) != 13
 
 
-def removed(counts, **arguments):
+def removed(counts, n_replicas=8, **arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return remove_zlp(counts, ENERGY, n_replicas=8, random_state=0, **arguments)
+        return remove_zlp(counts, ENERGY, n_replicas=n_replicas, random_state=0, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -250,11 +250,12 @@ def test_the_scale_of_the_counts_does_not_matter(clean, factor):
 @pytest.mark.parametrize("factor", [1e-6, 1e3])
 def test_vacuum_may_be_on_another_scale(factor):
     specimen, vacuum = COUNTS[5:], COUNTS[:5] * np.exp(THICKNESS[:5])
-    right = removed(specimen, vacuum=Spectra(vacuum, ENERGY))
-    scaled = removed(specimen, vacuum=Spectra(vacuum * factor, ENERGY))
+    right = removed(specimen, vacuum=Spectra(vacuum, ENERGY), n_replicas=40)
+    scaled = removed(specimen, vacuum=Spectra(vacuum * factor, ENERGY), n_replicas=40)
     pull = (scaled.zlp - right.zlp) / np.hypot(scaled.std, right.std)
-    # The noise of five spectra tells the scale to some per cent: replicas are drawn anew.
-    assert np.sqrt((pull**2).mean()) < 1.5
+    # The noise of five spectra tells the scale to some per cent. Of 8 replicas, by whose draw errors differ by a
+    # factor, the difference were noise.
+    assert np.sqrt((pull**2).mean()) < 1
 
 
 def test_training_alone_says_the_same():
