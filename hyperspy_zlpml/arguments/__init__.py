@@ -5,6 +5,8 @@ Every function takes the value and the name that the user knows it by. Called be
 done, so that nobody waits for an error. Errors say what was expected and what was got.
 """
 
+import functools
+import inspect
 import numbers
 import os
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -79,6 +81,41 @@ def meant(value, names):
     spelt = {name.lower(): name for name in names}
     alike = get_close_matches(value.lower(), spelt, n=1) if isinstance(value, str) else []
     return f" Did you mean {spelt[alike[0]]!r}?" if alike else ""
+
+
+def named(method):
+    """Let a method say which of its arguments was meant by one that it does not have.
+
+    Parameters
+    ----------
+    method : callable
+
+    Returns
+    -------
+    callable
+        The same, with the same signature.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.arguments import named
+    >>> @named
+    ... def search(n_evaluations=40):
+    ...     return n_evaluations
+    >>> search(n_evaluation=3)
+    Traceback (most recent call last):
+    TypeError: search: no argument 'n_evaluation'. Did you mean 'n_evaluations'?
+    """
+    known = inspect.signature(method).parameters
+
+    @functools.wraps(method)
+    def called(*values, **others):
+        for name in others:
+            if name not in known:
+                asked = meant(name, known)
+                raise TypeError(f"{method.__name__}: no argument {name!r}.{asked}")
+        return method(*values, **others)
+
+    return called
 
 
 def refuse(value, name, expected, names=()):

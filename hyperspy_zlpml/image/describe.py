@@ -351,7 +351,9 @@ def _described(sample, detector, known):
 
 def _without_those_aside(sample, aside, known):
     """Describe an image by a sample of which some spectra are set aside: these are subtracted as the others are."""
-    learnt, detector = _mended(_left_out(sample, aside, EXCLUDED), known.energy, known.noise)
+    # As measured: noise that spikes were part of may have bridged what is none.
+    given = _left_out(known.sample, aside, EXCLUDED)
+    learnt, detector = _mended(given, known.energy, known.noise)
     image = _described(learnt, detector, known)
     detector, rows = image.detector, sample.index[aside]
     counts = sample.above(detector.pedestal)

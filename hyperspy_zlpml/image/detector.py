@@ -3,11 +3,8 @@
 
 from dataclasses import dataclass, replace
 
-from hyperspy_zlpml.image.noise import FROM_DATA, NoiseModel, estimate_noise, looked_at
+from hyperspy_zlpml.image.noise import NoiseModel, estimate_noise, looked_at
 from hyperspy_zlpml.image.pedestal import dark_level, estimate_pedestal, pedestal_by_intensity
-
-#: Significant digits to which noise is estimated.
-_DIGITS = 3
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,4 @@ def describe_detector(counts, energy, parameters, noise=None):
     if not max(noise.gain, noise.readout) > 0:
         # Counts without noise are taken for electrons.
         noise = replace(noise, gain=1.0)
-    if noise.source == FROM_DATA:
-        # Noise is not known better, and what is learnt must not hang on a single channel.
-        gain, readout = (float(f"{value:.{_DIGITS}g}") for value in (noise.gain, noise.readout))
-        noise = replace(noise, gain=gain, readout=readout)
     return Detector(pedestal, note, noise)

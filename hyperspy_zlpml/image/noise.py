@@ -18,6 +18,7 @@ from hyperspy_zlpml.image.sums import (
     scatter_of_sums,
     without_spikes,
 )
+from hyperspy_zlpml.statistics import classes_of
 
 #: Channels within this many FWHM of the peak are too curved for differences of channels.
 CURVED_WITHIN = 3.0
@@ -358,7 +359,7 @@ def rough_noise(counts, noise):
     counts = counts[looked_at(len(counts))]
     difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
     level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2].ravel()
-    classes = np.array_split(level.argsort(kind="stable"), min(N_LEVELS, max(level.size // 20, 1)))
+    classes = classes_of(level, min(N_LEVELS, max(level.size // 20, 1)))
     x = np.array([np.median(level[c]) for c in classes])
     y = np.array([np.median(difference.ravel()[c] ** 2) for c in classes]) / _MEDIAN_OF_SQUARES
     gain, offset = _non_negative_line(x, y)
@@ -464,7 +465,7 @@ def mean_levels(level, squared, trimmed=True):
     n : ndarray of int of shape (n_classes,)
         Channels in each.
     """
-    classes = np.array_split(level.argsort(kind="stable"), min(N_LEVELS, max(level.size // 20, 1)))
+    classes = classes_of(level, min(N_LEVELS, max(level.size // 20, 1)))
     x = np.array([level[c].mean() for c in classes])
     y = np.array([squared[c].mean() for c in classes])
     n = np.array([c.size for c in classes])

@@ -15,6 +15,8 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.optimize import nnls
 
+from hyperspy_zlpml.statistics import classes_of
+
 #: Fewest spectra from which what they share can be told from their noise.
 FEW_SPECTRA = 16
 #: Lengths of the sums, in channels.
@@ -356,7 +358,7 @@ class _Sums:
         n_levels = _N_LEVELS if squared.size > _FEWEST_IN_LEVELS else 1
         return [
             (self.length, level[chosen].mean(), squared[chosen].mean(), chosen.size)
-            for chosen in np.array_split(level.argsort(kind="stable"), n_levels)
+            for chosen in classes_of(level, n_levels)
         ]
 
     def of(self, values):

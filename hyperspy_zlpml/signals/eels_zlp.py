@@ -3,6 +3,7 @@
 
 from exspy.signals import EELSSpectrum, LazyEELSSpectrum
 
+from hyperspy_zlpml.arguments import named
 from hyperspy_zlpml.search.search import asked_for
 from hyperspy_zlpml.signals import remove, search, tools
 from hyperspy_zlpml.signals.train import train_signal
@@ -19,6 +20,7 @@ class EELSZLPSpectrum(EELSSpectrum):
     _signal_type = "EELS_ZLPML"
 
     # Every keyword of the two methods is a choice of the user.
+    @named
     def remove_zlp_ml(  # noqa: PLR0913
         self,
         n_clusters=5,
@@ -161,6 +163,7 @@ class EELSZLPSpectrum(EELSSpectrum):
             return tools.open_tool(self, options, more=more, display=display, toolkit=toolkit)
         return remove.remove(self, options, ensemble, lazy_output)
 
+    @named
     def train_zlp_ml(  # noqa: PLR0913
         self,
         n_clusters=5,
@@ -216,6 +219,7 @@ settings, random_state, show_progressbar, device
         )
         return train_signal(self, options)
 
+    @named
     def search_zlp_ml(  # noqa: PLR0913
         self,
         n_evaluations=40,

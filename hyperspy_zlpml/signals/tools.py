@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from hyperspy.ui_registry import add_gui_method
 from traits import api as t
+from traits.trait_list_object import TraitListObject
 
 from hyperspy_zlpml.arguments import flag, meant, settle_random_state
 from hyperspy_zlpml.compute.progress import Cancelled
@@ -145,6 +146,26 @@ the peak), got 0.5.
         return f"<ClusterLimits of cluster {self.number}: {told or 'none yet'}>"
 
 
+class _OneForEachCluster(TraitListObject):
+    """Limits of all clusters: a list, whose attributes are none of the limits."""
+
+    def __setattr__(self, name, value):
+        if name in LIMITS or meant(name, LIMITS):
+            raise AttributeError(
+                f"limits: expected a cluster, as in limits[0].E_I, got limits.{name}; "
+                'regions = {"E_I": 1.2} sets those of all clusters.'
+            )
+        super().__setattr__(name, value)
+
+
+class _Rows(t.List):
+    """List of the limits of all clusters."""
+
+    def validate(self, object, name, value):
+        """Take a list of them."""
+        return _OneForEachCluster(self, object, name, super().validate(object, name, value))
+
+
 @add_gui_method(TOOLKEY)
 class ZLPRemovalTool(t.HasStrictTraits):
     """Tool that removes the zero-loss peak of a signal, interactively.
@@ -224,7 +245,7 @@ class ZLPRemovalTool(t.HasStrictTraits):
     random_state = t.Range(0, 2**63 - 1, label="Random state", desc="same state, same numbers")
     vacuum = t.Enum(values="vacuum_choices", label="Vacuum", desc="the pixels that see vacuum")
     vacuum_mask = t.Array(bool)
-    limits = t.List(t.Instance(ClusterLimits))
+    limits = _Rows(t.Instance(ClusterLimits))
     limits_moved = t.Event()
     result = t.Any()
     line_of_code = t.Str(label="Line of code")

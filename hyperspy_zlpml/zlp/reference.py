@@ -124,7 +124,7 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     )
     return Reference(
         log_shape=falling_tails(on_grid @ best, grid, first, last, slope_errors),
-        modes=_uncertain_directions(on_grid, factor),
+        modes=_errors(on_grid, factor),
         seen=Range(float(from_grid(first)), float(from_grid(last))),
         slope_errors=slope_errors,
     )
@@ -171,18 +171,20 @@ def _factor(information):
     return np.linalg.cholesky(information + ridge * np.eye(len(information)))
 
 
-def _uncertain_directions(on_grid, factor):
-    """Find the principal directions of a spline's error from the factor of its information."""
-    errors = np.linalg.solve(factor, on_grid.T).T
-    sigma = np.linalg.norm(errors, axis=1)
-    sigma = np.maximum(sigma, 1e-300)
-    errors *= np.minimum(1.0, _LARGEST_ERROR / sigma)[:, None]
+def _errors(on_grid, factor):
+    """Find independent errors of a spline from the factor of its information.
+
+    Of them is kept what lies along the principal directions, but not these themselves: their signs are
+    arbitrary, and nearly equal data would give other replicas.
+    """
+    errors = np.linalg.solve(factor, on_grid.T)
+    sigma = np.maximum(np.linalg.norm(errors, axis=0), 1e-300)
+    errors *= np.minimum(1.0, _LARGEST_ERROR / sigma)
     # Compared in units of the error, or the far tails would take all the directions.
     scale = np.minimum(sigma, _LARGEST_ERROR) + _FLOOR
-    left, singular, _ = np.linalg.svd(errors / scale[:, None], full_matrices=False)
-    modes = (left * singular).T[:_MOST_DIRECTIONS] * scale
-    # The sign of a direction is arbitrary: fix it, so that equal data give equal replicas.
-    return modes * np.sign(modes[np.arange(len(modes)), np.abs(modes).argmax(-1)])[:, None]
+    _, _, directions = np.linalg.svd(errors / scale, full_matrices=False)
+    directions = directions[:_MOST_DIRECTIONS]
+    return (errors / scale) @ directions.T @ directions * scale
 
 
 def _pool(x, counts, scale, variance):

@@ -60,6 +60,9 @@ def test_misspelt_attributes_are_refused(tool):
         tool.n_replica = 5
     with pytest.raises(TraitError, match="E_1"):
         tool.limits[0].E_1 = 2.0
+    for name in ("E_I", "E_1"):
+        with pytest.raises(AttributeError, match=rf"limits\[0\].*limits.{name}.*regions ="):
+            setattr(tool.limits, name, 2.0)
 
 
 def test_regions_are_set_as_the_argument_of_the_method_is(tool):

@@ -9,6 +9,7 @@ from spoilt_images import random_image
 from hyperspy_zlpml.image import samples as module
 from hyperspy_zlpml.image.clusters import cluster_image
 from hyperspy_zlpml.image.describe import describe_image
+from hyperspy_zlpml.image.measure import measure
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import (
@@ -17,6 +18,7 @@ from hyperspy_zlpml.image.quality import (
     unusable_message,
 )
 from hyperspy_zlpml.image.samples import VACUUM, choose_sample, draw_samples
+from hyperspy_zlpml.image.spectra import Spectra
 
 # --- samples --------------------------------------------------------------------------------------
 
@@ -293,3 +295,21 @@ def test_a_vacuum_reference_is_a_sample_of_its_own():
     assert (samples[1].label == VACUUM).all()
     assert len(samples[1].label) == 12
     assert (samples[0].label >= 0).all()
+
+
+def test_tops_that_a_ray_made_look_like_spikes_are_what_they_are():
+    image = random_image(
+        np.random.default_rng(720008), most_counts=7.0
+    )  # peaks of 1.8 channels, few counts
+    others = np.arange(len(image.counts)) != 67
+    hit = image.counts.copy()
+    hit[67, 41] += 3.6e4
+
+    def looked_at(counts, excluded=None):
+        measured = measure(Spectra(counts, image.energy), np.arange(len(counts)), excluded)
+        return describe_image(measured.parameters, image.energy, measured.index, measured.counts)
+
+    found, right = looked_at(hit), looked_at(image.counts, ~others)
+    assert found.set_aside.sum() == 1
+    assert found.detector == right.detector
+    np.testing.assert_array_equal(found.parameters.fwhm[others], right.parameters.fwhm[others])

@@ -28,10 +28,10 @@ COUNTS = np.random.default_rng(0).poisson(np.exp(-THICKNESS) * PEAK + LOSSES).as
 OTHERS = np.arange(30) != 13
 
 
-def removed(counts, **arguments):
+def removed(counts, n_replicas=8, **arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return remove_zlp(counts, ENERGY, n_replicas=8, random_state=0, **arguments)
+        return remove_zlp(counts, ENERGY, n_replicas=n_replicas, random_state=0, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -240,21 +240,22 @@ def test_integers_that_overflowed_are_refused():
         removed(COUNTS.astype(int) % 2**16)
 
 
-@pytest.mark.parametrize("factor", [1e-15, 1e-6, 1e12])
+@pytest.mark.parametrize("factor", [1e-15, 1e-6, 3.0, 7.0, 1e12])
 def test_the_scale_of_the_counts_does_not_matter(clean, factor):
     result = removed(COUNTS * factor)
     # The most that any channel of any spectrum moves after other last bits.
-    assert np.abs((result.zlp / factor - clean.zlp) / clean.std).max() < 0.1
+    assert np.abs((result.zlp / factor - clean.zlp) / clean.std).max() < 1e-3
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e3])
 def test_vacuum_may_be_on_another_scale(factor):
     specimen, vacuum = COUNTS[5:], COUNTS[:5] * np.exp(THICKNESS[:5])
-    right = removed(specimen, vacuum=Spectra(vacuum, ENERGY))
-    scaled = removed(specimen, vacuum=Spectra(vacuum * factor, ENERGY))
+    right = removed(specimen, vacuum=Spectra(vacuum, ENERGY), n_replicas=40)
+    scaled = removed(specimen, vacuum=Spectra(vacuum * factor, ENERGY), n_replicas=40)
     pull = (scaled.zlp - right.zlp) / np.hypot(scaled.std, right.std)
-    # The noise of five spectra tells the scale to some per cent: replicas are drawn anew.
-    assert np.sqrt((pull**2).mean()) < 1.5
+    # The noise of five spectra tells the scale to some per cent. Of 8 replicas, by whose draw errors differ by a
+    # factor, the difference were noise.
+    assert np.sqrt((pull**2).mean()) < 1
 
 
 def test_training_alone_says_the_same():

@@ -63,6 +63,7 @@ class BandGapMethods:
     """Methods of the result of a removal that map the band gap."""
 
     # Every keyword is a choice that may be made.
+    @arguments.named
     def band_gap(  # noqa: PLR0913
         self,
         *,

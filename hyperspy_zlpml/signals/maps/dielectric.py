@@ -200,6 +200,7 @@ def _shown(energy, epsilon, trusted):
 class DielectricMethods:
     """Dielectric function from the result of a removal."""
 
+    @arguments.named
     def dielectric_function(  # noqa: PLR0913
         self,
         *,

@@ -46,6 +46,7 @@ _TEXTS = {
 class PeakMethods:
     """Fits of peaks to the result of a removal."""
 
+    @arguments.named
     def fit_peaks(  # noqa: PLR0913
         self,
         peaks=None,

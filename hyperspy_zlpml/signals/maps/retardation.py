@@ -68,6 +68,7 @@ class Retardation(MapResult):
 class RetardationMethods:
     """Whether electrons were faster than light, from the result of a removal."""
 
+    @arguments.named
     def retardation(
         self,
         *,

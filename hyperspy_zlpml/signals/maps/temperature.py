@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from hyperspy.signals import BaseSignal
 
+from hyperspy_zlpml.arguments import named
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.thermometry import COLUMNS, TAIL_ERROR, piece_of, temperatures
 from hyperspy_zlpml.signals.maps.given import pool_of, window_of
@@ -62,6 +63,7 @@ class Temperature(MapResult):
 class TemperatureMethods:
     """Temperature from the result of a removal."""
 
+    @named
     def temperature(self, *, left=None, right=None, pool=None, show_progressbar=None):
         r"""Measure the temperature of each pixel from the energies that electrons lost and gained.
 

@@ -102,6 +102,7 @@ def _in_quadrature(one, other):
 class ThicknessMethods:
     """Single scattering and thickness from the result of a removal."""
 
+    @arguments.named
     def single_scattering(self, *, normalised=False, counting_noise=True, show_progressbar=None):
         r"""Compute the single-scattering distribution of each pixel by Fourier-log deconvolution.
 
@@ -168,6 +169,7 @@ class ThicknessMethods:
         )
         return values
 
+    @arguments.named
     def thickness(  # noqa: PLR0913
         self,
         *,
