@@ -62,6 +62,22 @@ def test_all_say_the_same_in_a_line_in_words_and_in_html(results):
             assert said in found._repr_html_()
 
 
+def test_quantities_keep_the_reasons_of_their_pixels(results, tmp_path):
+    whole = results["t_over_lambda"]
+    assert Reason.NOT_SIGNIFICANT in whole.reason.data
+    whole.save(tmp_path / "maps")
+    for found in (whole, whole.inav[:2], load_maps(tmp_path / "maps")):
+        words, one = dict(found._rows()), found.t_over_lambda
+        assert one.summary == words["t_over_lambda"]
+        assert (2 * one).summary.rpartition(" in ")[2] == one.summary.rpartition(" in ")[2]
+        np.testing.assert_array_equal(one.inav[1].reason.data, found.reason.inav[1].data)
+    assert not list((tmp_path / "maps").glob("*_reason.zspy"))
+    assert "no number" not in whole.lower_limit.summary  # whose numbers hold whatever the reason
+    one.plot()
+    assert "NOT_SIGNIFICANT" in plt.gcf().legends[0].get_texts()[0].get_text()
+    plt.close("all")
+
+
 def failed(removal):
     """The same removal, had spectra of pure zero-loss peak shared errors four times as large as claimed."""
     distance, ones = np.linspace(0.5, 1.0, 8), np.ones(8)

@@ -150,6 +150,13 @@ class MapResult(Found):
     #: Maps of limits, which are the answer of pixels without another.
     _limits: ClassVar[tuple[str, ...]] = ()
 
+    def __post_init__(self):
+        # A quantity keeps the reasons of its pixels where it is taken out of the result.
+        for name in (field.name for field in fields(self) if field.name not in self._limits):
+            part = getattr(self, name)
+            if isinstance(part, Measured):
+                object.__setattr__(self, name, part.with_reason(self.reason))
+
     @property
     def summary(self):
         """Words that say what all maps hold, a line for each, with the reasons there are (str)."""
@@ -320,7 +327,7 @@ def _codes_of(name, reasons):
 def _words(part, codes):
     """Say in a few words what a part of a result holds, of quantities without pixels that tell nothing."""
     if isinstance(part, Measured):
-        return part._summary_of(codes)
+        return part.summary
     if not hasattr(part, "axes_manager"):
         return f"{part:.4g}" if isinstance(part, float) else f"{part}"
     if part.axes_manager.signal_dimension:

@@ -91,7 +91,8 @@ class Thickness(MapResult):
             )
             for name in ("std", "systematic")
         )
-        return Measured.with_errors(ratio, std * abs(ratio), systematic * abs(ratio))
+        errors = (one * abs(ratio) for one in (std, systematic))
+        return Measured.with_errors(ratio, *errors).with_reason(self.reason)
 
 
 def _in_quadrature(one, other):
