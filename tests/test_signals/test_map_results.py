@@ -21,6 +21,7 @@ from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.figure import plot_maps
 from hyperspy_zlpml.signals.maps.given import with_error
 from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.maps.words import rounded_alike
 from hyperspy_zlpml.signals.microscope import beam_of
 
 QUIET = {"show_progressbar": False}
@@ -76,6 +77,27 @@ def test_quantities_keep_the_reasons_of_their_pixels(results, tmp_path):
     one.plot()
     assert "NOT_SIGNIFICANT" in plt.gcf().legends[0].get_texts()[0].get_text()
     plt.close("all")
+
+
+def test_reasons_of_another_version_are_refused(results, tmp_path):
+    found = results["gap"]
+    older = found.reason.deepcopy()
+    older.metadata.ZLP_ML.legend.set_item(
+        "7", "AT_EDGE: the answer lies at an end of what was tried"
+    )
+    replace(found, reason=older).save(tmp_path / "maps")
+    with pytest.raises(RemovalFileError, match="reason 7 was AT_EDGE, expected AT_LOWER_END: make"):
+        load_maps(tmp_path / "maps")
+
+
+@pytest.mark.parametrize(
+    "value, errors", [(1.6449, (0.1, 0.024)), (312.7, (52.0, 0.3)), (1e-3, (9.96e-4,))]
+)
+def test_numbers_and_errors_have_the_same_decimals(value, errors):
+    written = rounded_alike(value, *errors)
+    assert len({len(one.partition(".")[2]) for one in written}) == 1
+    assert np.abs(np.array(written, float) - (value, *errors)).max() < 0.051 * max(errors)
+    assert all(float(one) for one in written)
 
 
 def failed(removal):

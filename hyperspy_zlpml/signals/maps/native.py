@@ -133,18 +133,8 @@ class Measured:
         value.set_noise_variance(variance)
         return cls(value, std, systematic)
 
-    def with_reason(self, reason):
-        """Take the quantity with the reasons of its pixels.
-
-        Parameters
-        ----------
-        reason : BaseSignal or None
-            Of :func:`reason_map`, of the same navigation axes.
-
-        Returns
-        -------
-        Measured
-        """
+    def _with_reason(self, reason):
+        """Take the quantity with the reasons of its pixels, a map of :func:`reason_map` or None."""
         found = type(self)(self.value, self.std, self.systematic)
         object.__setattr__(found, "reason", reason)
         return found
@@ -156,7 +146,7 @@ class Measured:
 
     def _within(self, slices):
         reason = None if self.reason is None else cut_map(self.reason, slices)
-        return self._changed(lambda part: cut_map(part, slices)).with_reason(reason)
+        return self._changed(lambda part: cut_map(part, slices))._with_reason(reason)
 
     @property
     def isig(self):
@@ -166,7 +156,7 @@ class Measured:
     def _changed(self, function):
         """Change the value and its errors alike."""
         errors = (function(getattr(self, name)) for name in self.errors)
-        return type(self)(function(self.value), *errors).with_reason(self.reason)
+        return type(self)(function(self.value), *errors)._with_reason(self.reason)
 
     def __add__(self, number):
         return self._linear(1.0, _exact(number))
@@ -216,7 +206,7 @@ class Measured:
             for part in (found.value, std, systematic):
                 quantity = part.metadata.get_item("Signal.quantity", "")
                 part.metadata.set_item("Signal.quantity", f"{quantity} x {factor:.6g}".strip())
-        return found.with_reason(self.reason)
+        return found._with_reason(self.reason)
 
     def plot(self, indices=None, *, ax=None, title=None, **style):
         """Plot a map beside its relative error, or the spectrum of a pixel with its errors as bands.

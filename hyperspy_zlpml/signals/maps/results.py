@@ -9,6 +9,7 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble import html
+from hyperspy_zlpml.image.quality import NOT_IN_BAND
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.provenance import fingerprint_of
 from hyperspy_zlpml.signals.folders import name_of_folder
@@ -155,7 +156,7 @@ class MapResult(Found):
         for name in (field.name for field in fields(self) if field.name not in self._limits):
             part = getattr(self, name)
             if isinstance(part, Measured):
-                object.__setattr__(self, name, part.with_reason(self.reason))
+                object.__setattr__(self, name, part._with_reason(self.reason))
 
     @property
     def summary(self):
@@ -166,8 +167,9 @@ class MapResult(Found):
 
     def __repr__(self):
         rows = dict(self._rows())
-        failed = f"; {rows['removal']}" if "FAILED" in rows["removal"] else ""
-        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}{failed}>"
+        is_wrong = any(words in rows["removal"] for words in ("FAILED", NOT_IN_BAND))
+        wrong = f"; {rows['removal']}" if is_wrong else ""
+        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}{wrong}>"
 
     def _repr_html_(self):
         """Write the summary as a table of HTML."""
