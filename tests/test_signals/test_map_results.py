@@ -88,6 +88,11 @@ def test_reasons_of_another_version_are_refused(results, tmp_path):
     replace(found, reason=older).save(tmp_path / "maps")
     with pytest.raises(RemovalFileError, match="reason 7 was AT_EDGE, expected AT_LOWER_END: make"):
         load_maps(tmp_path / "maps")
+    altered = found.reason.deepcopy()
+    altered.metadata.ZLP_ML.legend.set_item("1", 3)
+    replace(found, reason=altered).save(tmp_path / "maps", overwrite=True)
+    with pytest.raises(RemovalFileError, match="altered"):
+        load_maps(tmp_path / "maps")
 
 
 @pytest.mark.parametrize(

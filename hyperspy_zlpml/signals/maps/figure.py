@@ -31,10 +31,10 @@ _ENOUGH = 10
 _AROUND = 0.1
 #: Letters of a title in a line: those that are as wide as a map.
 _TITLE_LETTERS = 50
+#: The same of the reason why a map is empty, which is written within it.
+_REASON_LETTERS = 34
 #: Largest relative error that the colours of errors span, per cent.
 _LARGEST_ERROR = 100.0
-#: The same of the reason why a map is empty, within it.
-_REASON_LETTERS = 34
 #: Colours of maps, and lines with error bars.
 _COLOURS = "viridis"
 _BARS = {"fmt": ".-", "lw": 0.8, "capsize": 2}
@@ -358,11 +358,8 @@ def _most_frequent(reasons):
 def _say_no_number(axes, why):
     """Write in the place of numbers that there are none, and why."""
     words = f"no number:\n{why}" if why else "no number"
-    beneath = {
-        "facecolor": "white",
-        "alpha": 0.8,
-        "lw": 0,
-    }  # for pixels without a number are hatched
+    # Pixels without a number are hatched.
+    beneath = {"facecolor": "white", "alpha": 0.8, "lw": 0}
     style = {"ha": "center", "va": "center", "fontsize": 8, "bbox": beneath}
     axes.text(0.5, 0.5, words, transform=axes.transAxes, **style)
 

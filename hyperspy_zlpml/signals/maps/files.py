@@ -13,7 +13,7 @@ from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.codec import RemovalFileError, decode, encode
 from hyperspy_zlpml.signals.arrays import one_at_a_signal
 from hyperspy_zlpml.signals.folders import kind_of
-from hyperspy_zlpml.signals.maps.words import LEGEND
+from hyperspy_zlpml.signals.maps.words import LEGEND, has_legend
 
 #: File that says what the result is made of.
 RESULT = "result.json"
@@ -126,10 +126,12 @@ def read(directory, known, lazy=False):
         raise RemovalFileError(f"{file}: no result, or altered: {str(error)[:200]}.") from error
     signals = {way: _signal(directory, name_of(way), lazy) for way in sums}
     _check_numbers(directory, signals, sums)
-    _check_reasons(directory, signals)
     try:
+        _check_reasons(directory, signals)
         found = decode(record, {f"{_WHOLE}.{way}": one for way, one in signals.items()}, known)
         return _checked(found), of
+    except RemovalFileError:
+        raise
     except _SPOILT as error:
         raise RemovalFileError(f"{file}: altered: {str(error)[:200]}.") from error
 
@@ -201,8 +203,8 @@ def _check_reasons(directory, signals):
     """Raise RemovalFileError where reasons were written whose numbers mean others now."""
     names = {str(int(reason)): reason.name for reason in Reason}
     for way, signal in signals.items():
-        meaning = signal.metadata.get_item(LEGEND, {})
-        for number, text in meaning.as_dictionary().items() if meaning else ():
+        meaning = signal.metadata.get_item(LEGEND).as_dictionary() if has_legend(signal) else {}
+        for number, text in meaning.items():
             name = text.split(":")[0]
             if names.get(number) != name:
                 raise RemovalFileError(
