@@ -40,7 +40,7 @@ r = s.remove_zlp_ml(n_replicas=50, random_state=0)
 
 # %%
 # Read the report first: the noise of the detector, the clusters with the end ``E_I`` of what is zero-loss peak alone, how many
-# networks were kept and how well they fit (chi2 near one), and the check: some vacuum pixels were kept from training and
+# networks were kept and how well they fit (chi2 of one to two), and the checks: some vacuum pixels were kept from training and
 # predicted as if they were specimen.
 print(r.report)
 

@@ -106,3 +106,25 @@ def warn_of_all(messages, before=""):
     for message in messages:
         if message:
             warn_user(before + message)
+
+
+def counted(number, one, many):
+    """Say how many there are of something, one alone in the singular.
+
+    Parameters
+    ----------
+    number : int
+    one, many : str
+        What it is, in the singular and in the plural.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.compute.user_warnings import counted
+    >>> counted(1, "spectrum", "spectra"), counted(3, "spectrum", "spectra")
+    ('1 spectrum', '3 spectra')
+    """
+    return f"{number} {one if number == 1 else many}"

@@ -9,6 +9,8 @@ from hyperspy_zlpml.image.padding import FEWEST_CHANNELS
 from hyperspy_zlpml.image.peaks import STATUS_TEXT
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 
+#: Said by messages on what is wrong with the results and not part of what their errors hold.
+NOT_IN_BAND = "not in the error bars"
 #: Flat tops must be this many times as frequent as by chance to speak of a saturated detector.
 _MORE_THAN_CHANCE = 10.0
 #: Peaks of fewer electrons than this are not looked at for a flat top.
@@ -259,7 +261,9 @@ def measurement_messages(image):
             if pedestal
             else ""
         )
-        messages.append(f"{words}{own} The tail of the ZLP is too low by as much.")
+        messages.append(
+            f"{words}{own} The tail of the ZLP is too low by as much, which is {NOT_IN_BAND}."
+        )
     messages += [told for told in (_differing_levels(image), _cut_off(image)) if told]
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:
@@ -293,8 +297,8 @@ def _differing_levels(image):
         return ""
     return (
         f"counts: the level before the peak differs from spectrum to spectrum by {scatter:.3g} per channel, where "
-        f"noise allows {allowed:.2g}. One level is taken from all, and what differs is in the losses and not in "
-        "the error bars: subtract the level of each spectrum before, by its channels before the peak."
+        f"noise allows {allowed:.2g}. One level is taken from all, and what differs is in the losses and "
+        f"{NOT_IN_BAND}: subtract the level of each spectrum before, by its channels before the peak."
     )
 
 
@@ -317,7 +321,7 @@ def _cut_off(image):
     return (
         f"counts: {100 * share[cut].mean():.0f} % of the values in {cut.sum()} channels equal the lowest of all, "
         f"{lowest + image.detector.pedestal:.3g}, and others come as close to it as noise does: lower ones were set to "
-        "it. What is left is too high where little is counted, and the error bars do not say so: use the counts as they were before."
+        f"it. What is left is too high where little is counted, which is {NOT_IN_BAND}: use the counts as they were before."
     )
 
 

@@ -63,8 +63,7 @@ def encode(value, arrays, name="value", aside=np.ndarray):
         return encode(one, arrays, f"{name}.{of}", aside)
 
     if is_dataclass(value) or hasattr(value, "_fields"):
-        names = [field.name for field in fields(value)] if is_dataclass(value) else value._fields
-        held = {one: inner(getattr(value, one), one) for one in names}
+        held = {one: inner(getattr(value, one), one) for one in _names_of(value)}
         return {"record": type(value).__name__, "fields": held}
     if isinstance(value, dict):
         return {"dict": {key: inner(one, key) for key, one in value.items()}}
@@ -120,13 +119,20 @@ def decode(written, arrays, known, depth=0):
     raise ValueError(f"expected a record, got {kind!r} of {str(held)[:40]!r}.")
 
 
+def _names_of(record):
+    """List the fields that a record is made of; what it is told afterwards is none."""
+    if is_dataclass(record):
+        return [field.name for field in fields(record) if field.init]
+    return list(record._fields)
+
+
 def _record(name, held, known, inner):
     """Make a record of a known kind of exactly its own fields."""
     kinds = {one.__name__: one for one in known}
     if not isinstance(name, str) or name not in kinds or not isinstance(held, dict):
         raise ValueError(f"expected a record of {sorted(kinds)}, got {str(name)[:40]!r}.")
     kind = kinds[name]
-    names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind._fields)
+    names = _names_of(kind)
     if list(held) != names:
         raise ValueError(f"expected {name} with {names}, got {list(held)[:20]}.")
     return kind(**{one: inner(value) for one, value in held.items()})

@@ -9,6 +9,7 @@ import numpy as np
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.compute import compute, take_spectra
+from hyperspy_zlpml.compute.user_warnings import counted
 from hyperspy_zlpml.ensemble.ensemble import Ensemble
 from hyperspy_zlpml.image.spectra import Spectra
 from hyperspy_zlpml.physics.losses import Losses
@@ -492,8 +493,8 @@ class RemovedZLP:
     def __repr__(self):
         lazy = "lazy, " if self.is_lazy else ""
         return (
-            f"<RemovedZLP, {lazy}shape {self.shape}, {self.report.n_kept} replicas, "
-            f"{len(self.report.clusters)} clusters>"
+            f"<RemovedZLP, {lazy}shape {self.shape}, {counted(self.report.n_kept, 'replica', 'replicas')}, "
+            f"{counted(len(self.report.clusters), 'cluster', 'clusters')}>"
         )
 
 

@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from hyperspy_zlpml.compute.user_warnings import counted
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.image.clusters import WORDS
+from hyperspy_zlpml.image.quality import NOT_IN_BAND
 from hyperspy_zlpml.registration.find_regions import GUESS
 from hyperspy_zlpml.removal.checks import (
     RegionScan,
@@ -22,6 +24,8 @@ from hyperspy_zlpml.training.summary import TrainingSummary
 _SHOWN = 0.005
 #: Median chi2 above which a message says that the networks miss the spectra.
 _LARGEST_CHI2 = 100.0
+#: What stands for the check on region I where nothing is claimed of the specimen's own peaks.
+_NO_PURE = "not made: no spectra of the specimen were looked at that are pure ZLP below an E_I"
 #: Columns of the limits in a table.
 _LIMITS = ("gain limit", "E_I", "E_II (limits: eV from the peak)")
 
@@ -146,7 +150,7 @@ class Report:
         found = {}
         if self.vacuum is not None:
             found["check on vacuum"] = verdict(self.vacuum.error_ratio, self.vacuum.passed)
-        if self.pure_ratio:
+        if self.pure.distance.size:
             found["check on region I"] = verdict(self.pure_ratio)
         if self.scan is not None:
             found["E_I scan"] = "passed" if self.scan.stable.all() else "FAILED"
@@ -160,7 +164,9 @@ class Report:
             said.append("no check on vacuum")
         if GUESS in self.tail:
             said.append("the tail is a guess")
-        return ", ".join(said)
+        # The first words of a message say what is wrong, the others by how much and what to do.
+        missing = [one.split(", ")[0] for one in self.messages if NOT_IN_BAND in one]
+        return "; ".join([", ".join(said), *(f"{NOT_IN_BAND}: {one}" for one in missing)])
 
     def complaints(self):
         """Say what is wrong with the result.
@@ -213,8 +219,7 @@ class Report:
             *self._training_lines(),
             *self._vacuum_lines(),
         ]
-        if self.pure_ratio:
-            lines.append(f"  region I    check {self._pure_check()}")
+        lines.append(f"  region I    check {self._pure_check() or _NO_PURE}")
         if self.scan is not None:
             lines.append(f"  E_I scan    {self.scan} eV (cluster)")
         lines += [f"  {name:12}{count}" for name, count in self._counts()]
@@ -232,8 +237,9 @@ class Report:
             *_named_once(line for line in self._training_lines()),
             *self._vacuum_rows(),
         ]
-        if self.pure_ratio:
-            rows.append(("region I", f"check {_verdict(self._pure_check())}"))
+        checked = self._pure_check()
+        said = _verdict(checked) if checked else html.coloured(_NO_PURE, "note")
+        rows.append(("region I", f"check {said}"))
         if self.scan is not None:
             rows.append(("E_I scan", html.text(f"{self.scan} eV (cluster)")))
         rows += [(name, html.text(count)) for name, count in self._counts()]
@@ -243,12 +249,15 @@ class Report:
     def _counts(self):
         """Count the spectra that are not as the others, by what became of them."""
         rows = (
-            ("left out", self.n_unusable, "spectra, NaN in every result"),
-            ("set aside", self.n_set_aside, "spectra with spikes: nothing is learnt from them"),
+            ("left out", self.n_unusable, ", NaN in every result"),
+            ("set aside", self.n_set_aside, " with spikes: nothing is learnt from them"),
         )
-        return [(name, f"{count} {what}") for name, count, what in rows if count]
+        return [(name, f"{_spectra(count)}{what}") for name, count, what in rows if count]
 
     def _pure_check(self):
+        """Say how the check on region I went; empty where none was made."""
+        if not self.pure.distance.size:
+            return ""
         said = describe_ratio(self.pure_ratio)
         return f"{verdict(self.pure_ratio)}: ZLPs of the specimen below E_I, {said}"
 
@@ -296,9 +305,9 @@ class Report:
     def _vacuum_lines(self):
         vacuum = "no vacuum in view"
         if self.n_vacuum:
-            vacuum = f"{self.n_vacuum} pixels taken for vacuum"
+            vacuum = f"{counted(self.n_vacuum, 'pixel', 'pixels')} taken for vacuum"
         if self.n_reference:
-            vacuum += f", {self.n_reference} spectra measured separately"
+            vacuum += f", {_spectra(self.n_reference)} measured separately"
         lines = [f"  vacuum      {vacuum}"]
         if self.tail:
             lines.append(f"  tail        {self.tail}")
@@ -374,6 +383,10 @@ def _cluster_rows(clusters, regions):
         )
         for number in range(len(clusters.centres))
     )
+
+
+def _spectra(number):
+    return counted(number, "spectrum", "spectra")
 
 
 def _limits_of(cluster):

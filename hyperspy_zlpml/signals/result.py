@@ -12,6 +12,7 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml.arguments import flag, optional_flag, path
 from hyperspy_zlpml.compute import compute
+from hyperspy_zlpml.compute.user_warnings import counted
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.ensemble.file import to_content
 from hyperspy_zlpml.removal import stored
@@ -274,8 +275,8 @@ class ZLPRemoval(
         shape = self._like.axes_manager._get_dimension_str()
         state = "lazy, " if self.removed.is_lazy else ""
         return (
-            f"<ZLPRemoval, {state}dimensions: {shape}, {self.report.n_kept} replicas, "
-            f"{len(self.report.clusters)} clusters>"
+            f"<ZLPRemoval, {state}dimensions: {shape}, {counted(self.report.n_kept, 'replica', 'replicas')}, "
+            f"{counted(len(self.report.clusters), 'cluster', 'clusters')}>"
         )
 
     def _repr_html_(self):

@@ -188,7 +188,7 @@ def test_report_counts_a_separate_vacuum():
     alone = data.single_spectrum(random_state=1).signal
     vacuum = data.vacuum_reference(random_state=2).signal
     report = alone.remove_zlp_ml(vacuum=vacuum, **{**FEW, "n_clusters": 1}).report
-    assert "1 spectra measured separately" in str(report)
+    assert "1 spectrum measured separately" in str(report)
 
 
 def test_equal_channels_by_chance_are_no_saturation(recwarn):

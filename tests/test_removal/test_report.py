@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The report tells what was done: every spectrum is counted, every number is that of the result."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.report import _describe_noise
+from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.workflow import remove_zlp
 
 
@@ -71,7 +74,7 @@ def test_the_column_is_named_after_what_spectra_are_clustered_by(wedge, removed,
 
 
 def test_what_was_left_out_is_said(removed):
-    assert "left out    1 spectra, NaN in every result" in str(removed.report)
+    assert "left out    1 spectrum, NaN in every result" in str(removed.report)
 
 
 def test_correlated_noise_is_put_into_words():
@@ -80,3 +83,32 @@ def test_correlated_noise_is_put_into_words():
     spread = NoiseModel(3.5, 5.0, "estimated", (0.44, 0.238, 0.04, 0.002))
     said = "; each channel keeps 0.44 of its noise, those beside have 0.24, 0.04 of it"
     assert _describe_noise(spread) == _describe_noise(white) + said
+
+
+@pytest.mark.parametrize(
+    "residual, said",
+    [(None, "check not made: no spectra"), (1e-4, "check passed: "), (0.04, "check FAILED: ")],
+)
+def test_region_one_has_a_line_whatever_its_check_found(removed, residual, said):
+    pure = SharedErrors.none()
+    if residual:
+        ones = np.ones(8)
+        pure = SharedErrors(np.arange(8.0), residual * ones, 1e-3 * ones, 0.01 * ones, ones)
+    report = replace(removed.report, pure=pure)
+    assert f"  region I    {said}" in str(report)
+    assert "region I" in report._repr_html_()
+    assert ("check on region I" in report.verdicts) == (residual is not None)
+
+
+def test_maps_are_told_of_levels_that_differ(wedge, removed):
+    counts, energy = wedge
+    rng = np.random.default_rng(0)
+    levels = rng.normal(2e3, 300.0, (40, 1)) + rng.normal(0, 5.0, (40, 320 + energy.size))
+    longer = np.concatenate([-2 - 0.025 * np.arange(1, 321)[::-1], energy])
+    padded = np.concatenate([np.zeros((40, 320)), counts], axis=-1)
+    with pytest.warns(UserWarning, match="level before the peak differs"):
+        found = remove_zlp(padded + levels, longer, n_clusters=2, n_replicas=4, random_state=0)
+    said = found.report.said_of_checks
+    assert "; not in the error bars: counts: the level before the peak differs" in said
+    assert found.record["checks"] == said
+    assert "not in the error bars" not in removed.report.said_of_checks

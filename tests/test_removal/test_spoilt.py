@@ -73,7 +73,7 @@ def test_a_spike_moves_no_other_spectrum(clean, without_one, channel, value):
     np.testing.assert_array_equal(result.std[OTHERS], without_one.std[OTHERS])
     assert error(result) < 1.3 * error(clean)
     assert result.report.n_set_aside == 1
-    assert "set aside   1 spectra with spikes" in str(result.report)
+    assert "set aside   1 spectrum with spikes" in str(result.report)
 
 
 def test_a_spike_moves_nothing_with_an_ensemble(clean):

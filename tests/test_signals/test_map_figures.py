@@ -79,6 +79,25 @@ def test_a_map_without_numbers_is_grey_and_says_so():
     assert [[text.get_text() for text in one.texts] for one in axes] == [["no number"]] * 2
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (5,)])
+def test_maps_without_numbers_say_why(shape):
+    codes = np.full(shape, Reason.NOT_SIGNIFICANT)
+    codes.flat[0] = Reason.MISFIT
+    found = reasons(shape)
+    found.data = codes
+    (said,) = plot_maps({"gap": measured(shape, np.nan)}, found)[0].texts
+    assert said.get_text().replace("\n", " ") == f"no number: {Reason.NOT_SIGNIFICANT.text}"
+
+
+@pytest.mark.parametrize("how", [{"cmap": "no such"}, {"nothing": 1}, {"title": 3}, {"ax": "here"}])
+def test_what_is_refused_leaves_no_figure(how):
+    other, spectra = plt.figure(), Signal1D(np.ones((3, 8)))
+    for one in (measured(), Measured(spectra, spectra, spectra)):
+        with pytest.raises((ValueError, TypeError, AttributeError)):
+            one.plot(**how)
+    assert plt.get_fignums() == [other.number]
+
+
 def test_a_single_number_has_no_place():
     for value, said, ticks in ((2.0, [], True), (np.nan, ["no number"], False)):
         (axes,) = plot_maps({"gap": measured((), value)})
@@ -487,11 +506,11 @@ def test_medians_are_those_of_pixels_that_hold():
     gap = measured()
     gap.value.data[0] = 0.0
     said = Thickness(gap, reasons(MISFIT=0)).summary
-    assert "median 2 +- 0.1 (std) eV in 8 of 12 pixels, 4 more to be read with care" in said
+    assert "median 2.00 +- 0.10 (std) eV in 8 of 12 pixels, 4 more to be read with care" in said
     assert "8 of 12 pixels hold, MISFIT 4" in said
     assert said.splitlines()[-1].split() == ["MISFIT", "no", "onset", "fits"]
     said = Thickness(gap, reasons()).summary
-    assert "median 2 +- 0.1 (std) eV in 12 of 12 pixels\n" in said
+    assert "median 2.00 +- 0.10 (std) eV in 12 of 12 pixels\n" in said
     assert "MISFIT" not in said
 
 
@@ -499,7 +518,7 @@ def test_where_no_pixel_holds_medians_say_so():
     gap = measured()
     gap.value.data[0] = 0.0
     said = Thickness(gap, reasons(NOT_SIGNIFICANT=0, RETARDED=slice(1, None))).summary
-    assert "median 2 +- 0.1 (std) eV in 8 of 12 pixels, all to be read with care" in said
+    assert "median 2.00 +- 0.10 (std) eV in 8 of 12 pixels, all to be read with care" in said
 
 
 def test_a_check_that_the_removal_failed_is_told_of_with_its_maps():

@@ -21,6 +21,7 @@ from hyperspy_zlpml.signals.maps import files
 from hyperspy_zlpml.signals.maps.figure import plot_maps
 from hyperspy_zlpml.signals.maps.given import with_error
 from hyperspy_zlpml.signals.maps.native import Measured
+from hyperspy_zlpml.signals.maps.words import rounded_alike
 from hyperspy_zlpml.signals.microscope import beam_of
 
 QUIET = {"show_progressbar": False}
@@ -60,6 +61,48 @@ def test_all_say_the_same_in_a_line_in_words_and_in_html(results):
         for said in (name, words[name]):
             assert said in found.summary
             assert said in found._repr_html_()
+
+
+def test_quantities_keep_the_reasons_of_their_pixels(results, tmp_path):
+    whole = results["t_over_lambda"]
+    assert Reason.NOT_SIGNIFICANT in whole.reason.data
+    whole.save(tmp_path / "maps")
+    for found in (whole, whole.inav[:2], load_maps(tmp_path / "maps")):
+        words, one = dict(found._rows()), found.t_over_lambda
+        assert one.summary == words["t_over_lambda"]
+        assert (2 * one).summary.rpartition(" in ")[2] == one.summary.rpartition(" in ")[2]
+        np.testing.assert_array_equal(one.inav[1].reason.data, found.reason.inav[1].data)
+    assert not list((tmp_path / "maps").glob("*_reason.zspy"))
+    assert "no number" not in whole.lower_limit.summary  # whose numbers hold whatever the reason
+    one.plot()
+    assert "NOT_SIGNIFICANT" in plt.gcf().legends[0].get_texts()[0].get_text()
+    plt.close("all")
+
+
+def test_reasons_of_another_version_are_refused(results, tmp_path):
+    found = results["gap"]
+    older = found.reason.deepcopy()
+    older.metadata.ZLP_ML.legend.set_item(
+        "7", "AT_EDGE: the answer lies at an end of what was tried"
+    )
+    replace(found, reason=older).save(tmp_path / "maps")
+    with pytest.raises(RemovalFileError, match="reason 7 was AT_EDGE, expected AT_LOWER_END: make"):
+        load_maps(tmp_path / "maps")
+    altered = found.reason.deepcopy()
+    altered.metadata.ZLP_ML.legend.set_item("1", 3)
+    replace(found, reason=altered).save(tmp_path / "maps", overwrite=True)
+    with pytest.raises(RemovalFileError, match="altered"):
+        load_maps(tmp_path / "maps")
+
+
+@pytest.mark.parametrize(
+    "value, errors", [(1.6449, (0.1, 0.024)), (312.7, (52.0, 0.3)), (1e-3, (9.96e-4,))]
+)
+def test_numbers_and_errors_have_the_same_decimals(value, errors):
+    written = rounded_alike(value, *errors)
+    assert len({len(one.partition(".")[2]) for one in written}) == 1
+    assert np.abs(np.array(written, float) - (value, *errors)).max() < 0.051 * max(errors)
+    assert all(float(one) for one in written)
 
 
 def failed(removal):

@@ -236,6 +236,16 @@ def test_short_axis_has_a_lower_limit_only():
     assert (found.reason.data == Reason.AXIS_TOO_SHORT).all()
     assert np.isnan(found.t_over_lambda.value.data).all()
     assert (found.lower_limit.value.data[~np.isnan(found.lower_limit.value.data)] > -0.01).all()
+    assert "the energy axis ends too early" in found.summary
+    text = found.plot()[0].texts[0].get_text().replace("\n", " ")
+    assert text.startswith("no number: the energy axis ends too early")
+
+
+def test_where_losses_are_cut_short_that_is_said_and_not_the_axis(removal):
+    found = removal.thickness(right=12.0)
+    assert Reason.AXIS_TOO_SHORT in found.reason.data
+    assert "right = 12 eV from the peak ends too early" in found.summary
+    assert "axis" not in found.summary
 
 
 def test_image_of_vacuum_alone():

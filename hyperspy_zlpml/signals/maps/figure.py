@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Draw maps with their errors beside: images, profiles along a line, or a single number."""
 
+from contextlib import contextmanager
 from copy import copy
 from textwrap import fill
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from matplotlib.widgets import Slider
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.physics.reasons import Reason
-from hyperspy_zlpml.signals.maps.words import count_reasons, title_of
+from hyperspy_zlpml.signals.maps.words import count_reasons, explained, has_legend, title_of
 
 #: Colour of pixels without a number.
 _NOTHING = "0.85"
@@ -30,6 +31,8 @@ _ENOUGH = 10
 _AROUND = 0.1
 #: Letters of a title in a line: those that are as wide as a map.
 _TITLE_LETTERS = 50
+#: The same of the reason why a map is empty, which is written within it.
+_REASON_LETTERS = 34
 #: Largest relative error that the colours of errors span, per cent.
 _LARGEST_ERROR = 100.0
 #: Colours of maps, and lines with error bars.
@@ -54,6 +57,19 @@ _MARK_WITH_CARE = {"marker": "o", "mfc": "white", "mec": "tab:red", "ls": "none"
 _MARK_WITHOUT = {"marker": "x", "mec": "0.5", "ls": "none"}
 
 
+@contextmanager
+def no_figure_if_refused():
+    """Close the figures that were opened within where something is refused, and leave those of others."""
+    before = set(plt.get_fignums())
+    try:
+        yield
+    except Exception:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
+        raise
+
+
+@no_figure_if_refused()
 def plot_maps(shown, reasons=None, *, ax=None, title=None, **style):
     """Plot maps and their relative errors side by side, one row for each; grey has no number.
 
@@ -109,18 +125,19 @@ def plot_maps(shown, reasons=None, *, ax=None, title=None, **style):
         )
     axes = given_axes(ax, {len(shown), n_columns * len(shown)})
     rows = _new_rows(len(shown), n_columns) if axes is None else np.reshape(axes, (len(shown), -1))
-    look = _Look(title, style, explains=axes is None)
+    look = _Look(title, style, explains=axes is None, why=_most_frequent(reasons))
     draw = _Images if n_dimensions >= 2 else _draw_profiles
     draw(rows, shown, codes, look)
     return rows[0, 0].figure.axes if axes is None else axes
 
 
 class _Look(NamedTuple):
-    """Title and style that the user chose of a figure; a legend of the marks in figures of our own."""
+    """Title and style that the user chose of a figure; a legend of the marks in figures of our own; why it is empty."""
 
     title: str | None
     style: dict
     explains: bool
+    why: str
 
 
 def given_axes(ax, numbers):
@@ -236,7 +253,7 @@ class _Row:
             self._pictures.append(
                 _new_image(axes, self._signal, numbers, limits=limits, style=style)
             )
-            _explain_colours(self._pictures[-1], numbers, label)
+            _explain_colours(self._pictures[-1], numbers, label, look.why)
 
     def show(self, place, codes):
         """Show the images at a place; return what the legend names."""
@@ -318,11 +335,11 @@ def _new_image(axes, signal, numbers, *, limits, style):
     return picture
 
 
-def _explain_colours(picture, numbers, label):
+def _explain_colours(picture, numbers, label, why):
     """Draw the colour bar of all numbers that an image may show, with arrows where some lie beyond."""
     known, axes = numbers[np.isfinite(numbers)], picture.axes
     if not known.size:
-        _say_no_number(axes)
+        _say_no_number(axes, why)
         return
     low, high = known.min() < picture.norm.vmin, known.max() > picture.norm.vmax
     extend = _ENDS[low, high]
@@ -330,9 +347,21 @@ def _explain_colours(picture, numbers, label):
     write_whole_numbers(bar.long_axis)
 
 
-def _say_no_number(axes):
-    """Write in the place of numbers that there are none."""
-    axes.text(0.5, 0.5, "no number", transform=axes.transAxes, ha="center", va="center")
+def _most_frequent(reasons):
+    """Say what the reason of most pixels means; empty where there is none."""
+    if reasons is None or not has_legend(reasons):
+        return ""
+    said = list(explained(reasons).values())
+    return fill(said[0], _REASON_LETTERS) if said else ""
+
+
+def _say_no_number(axes, why):
+    """Write in the place of numbers that there are none, and why."""
+    words = f"no number:\n{why}" if why else "no number"
+    # Pixels without a number are hatched.
+    beneath = {"facecolor": "white", "alpha": 0.8, "lw": 0}
+    style = {"ha": "center", "va": "center", "fontsize": 8, "bbox": beneath}
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, **style)
 
 
 def _draw_profiles(rows, shown, codes, look):
@@ -358,7 +387,7 @@ def _draw_profile(axes, measured, codes, look):
         axes.set_xticks([])
     if not np.isfinite(values).any():
         axes.set_yticks([])
-        _say_no_number(axes)
+        _say_no_number(axes, look.why)
     marks = []
     for is_there, words, style in _marked(values, codes, (_MARK_WITH_CARE, _MARK_WITHOUT)):
         at_bottom = style is _MARK_WITHOUT

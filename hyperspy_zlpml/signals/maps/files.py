@@ -9,9 +9,11 @@ import hyperspy.api as hs
 from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml.ensemble.parts import checksum
+from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.codec import RemovalFileError, decode, encode
 from hyperspy_zlpml.signals.arrays import one_at_a_signal
 from hyperspy_zlpml.signals.folders import kind_of
+from hyperspy_zlpml.signals.maps.words import LEGEND, has_legend
 
 #: File that says what the result is made of.
 RESULT = "result.json"
@@ -125,8 +127,11 @@ def read(directory, known, lazy=False):
     signals = {way: _signal(directory, name_of(way), lazy) for way in sums}
     _check_numbers(directory, signals, sums)
     try:
+        _check_reasons(directory, signals)
         found = decode(record, {f"{_WHOLE}.{way}": one for way, one in signals.items()}, known)
         return _checked(found), of
+    except RemovalFileError:
+        raise
     except _SPOILT as error:
         raise RemovalFileError(f"{file}: altered: {str(error)[:200]}.") from error
 
@@ -192,6 +197,20 @@ def _check_numbers(directory, signals, sums):
                 f"{directory / name_of(way)}.zspy: altered, or of another result: its numbers are not those "
                 f"that {RESULT} was written with."
             )
+
+
+def _check_reasons(directory, signals):
+    """Raise RemovalFileError where reasons were written whose numbers mean others now."""
+    names = {str(int(reason)): reason.name for reason in Reason}
+    for way, signal in signals.items():
+        meaning = signal.metadata.get_item(LEGEND).as_dictionary() if has_legend(signal) else {}
+        for number, text in meaning.items():
+            name = text.split(":")[0]
+            if names.get(number) != name:
+                raise RemovalFileError(
+                    f"{directory / name_of(way)}.zspy: of another version of this package, where reason {number} was "
+                    f"{name}, expected {names.get(number, 'none')}: make the maps anew."
+                )
 
 
 def _checked(result):

@@ -7,7 +7,7 @@ import numpy as np
 from hyperspy_zlpml.physics.bins import binned
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.figure import label_of, write_title
-from hyperspy_zlpml.signals.maps.words import title_of
+from hyperspy_zlpml.signals.maps.words import rounded_alike, title_of
 
 #: Colour of what is left of a spectrum.
 _LEFT = "tab:blue"
@@ -86,8 +86,9 @@ def _title(found, place, indices):
     maps = (found.lower, found.gap.value, found.upper)
     lower, gap, upper = (float(np.ravel(one.data)[place]) for one in maps)
     units = found._removal._like.axes_manager.signal_axes[0].units
-    ends = f"+{upper - gap:.2g} -{gap - lower:.2g} {units} (68 %)"
-    number = f"gap {gap:.4g} {ends}" if np.isfinite(gap) else "no gap"
+    middle, above, below = rounded_alike(gap, upper - gap, gap - lower)
+    ends = f"+{above} -{below} {units} (68 %)"
+    number = f"gap {middle} {ends}" if np.isfinite(gap) else "no gap"
     return f"{name}{number}" + (f"\n{reason.text}" if reason else "")
 
 

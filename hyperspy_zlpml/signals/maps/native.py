@@ -3,7 +3,7 @@
 
 import operator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -77,6 +77,8 @@ class Measured:
         Error from counting noise and the ZLP: differs from pixel to pixel.
     systematic : BaseSignal
         Error of what was given or assumed: most of it common to all pixels.
+    reason : BaseSignal or None
+        Why pixels have no number, or one to be read with care: that of the result it was taken out of.
     """
 
     #: Names of the errors.
@@ -85,6 +87,8 @@ class Measured:
     value: BaseSignal
     std: BaseSignal
     systematic: BaseSignal
+    # Of the whole result, with which it is written.
+    reason: BaseSignal | None = field(default=None, init=False)
 
     @classmethod
     def of(cls, removal, numbers, title, quantity):
@@ -129,13 +133,20 @@ class Measured:
         value.set_noise_variance(variance)
         return cls(value, std, systematic)
 
+    def _with_reason(self, reason):
+        """Take the quantity with the reasons of its pixels, a map of :func:`reason_map` or None."""
+        found = type(self)(self.value, self.std, self.systematic)
+        object.__setattr__(found, "reason", reason)
+        return found
+
     @property
     def inav(self):
         """Pixels or regions of the value and its errors, as HyperSpy slices signals (Measured)."""
         return Slicer(self._within)
 
     def _within(self, slices):
-        return self._changed(lambda part: cut_map(part, slices))
+        reason = None if self.reason is None else cut_map(self.reason, slices)
+        return self._changed(lambda part: cut_map(part, slices))._with_reason(reason)
 
     @property
     def isig(self):
@@ -144,9 +155,8 @@ class Measured:
 
     def _changed(self, function):
         """Change the value and its errors alike."""
-        return type(self)(
-            function(self.value), *(function(getattr(self, name)) for name in self.errors)
-        )
+        errors = (function(getattr(self, name)) for name in self.errors)
+        return type(self)(function(self.value), *errors)._with_reason(self.reason)
 
     def __add__(self, number):
         return self._linear(1.0, _exact(number))
@@ -196,7 +206,7 @@ class Measured:
             for part in (found.value, std, systematic):
                 quantity = part.metadata.get_item("Signal.quantity", "")
                 part.metadata.set_item("Signal.quantity", f"{quantity} x {factor:.6g}".strip())
-        return found
+        return found._with_reason(self.reason)
 
     def plot(self, indices=None, *, ax=None, title=None, **style):
         """Plot a map beside its relative error, or the spectrum of a pixel with its errors as bands.
@@ -244,7 +254,7 @@ class Measured:
 
         if indices is not None:
             arguments.refuse(indices, "indices", "none for a map, of which all pixels are shown")
-        return plot_maps({"value": self}, ax=ax, title=title, **style)
+        return plot_maps({"value": self}, self.reason, ax=ax, title=title, **style)
 
     @property
     def error(self):
@@ -253,14 +263,11 @@ class Measured:
 
     @property
     def summary(self):
-        """Words that say what is measured: medians, or the size of spectra (str)."""
-        return self._summary_of(Reason.NONE)
-
-    def _summary_of(self, codes):
-        """Say what is measured, by the reasons of the pixels."""
+        """Words that say what is measured: medians of pixels that hold, or the size of spectra (str)."""
         manager = self.value.axes_manager
         if manager.signal_dimension:
             return f"spectra with errors, dimensions {manager._get_dimension_str()}"
+        codes = Reason.NONE if self.reason is None else self.reason.data
         errors = (getattr(self, name).data for name in self.errors)
         values = np.where(codes == Reason.NOT_SIGNIFICANT, np.nan, self.value.data)
         return summary(values, *errors, units=units_of(self.value), holds=codes == Reason.NONE)

@@ -6,6 +6,7 @@ import numpy as np
 
 from hyperspy_zlpml.physics.peak_curves import curves_of
 from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.signals.maps.words import rounded_alike
 
 #: Colour of what is left of a spectrum.
 _LEFT = "tab:blue"
@@ -84,8 +85,8 @@ def _title(fit, indices):
     kind = type(fit.peak).__name__.lower()
     number = f"no {kind} near {fit.peak.energy:g}"
     if np.isfinite(position):
-        error = np.hypot(std, systematic)
-        number = f"{kind}{_symbol(fit.peak, ' ')} {position:.4g} +- {error:.2g}"
+        found, error = rounded_alike(position, np.hypot(std, systematic))
+        number = f"{kind}{_symbol(fit.peak, ' ')} {found} +- {error}"
     told = f", {significance:.2g} sigma" if np.isfinite(significance) else ""
     words = f"{name}{number} {fit._units}{told}"
     return words + (f"\n{reason.text}" if reason else "")

@@ -9,6 +9,7 @@ from hyperspy.signals import BaseSignal
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.ensemble import html
+from hyperspy_zlpml.image.quality import NOT_IN_BAND
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.removal.provenance import fingerprint_of
 from hyperspy_zlpml.signals.folders import name_of_folder
@@ -150,6 +151,13 @@ class MapResult(Found):
     #: Maps of limits, which are the answer of pixels without another.
     _limits: ClassVar[tuple[str, ...]] = ()
 
+    def __post_init__(self):
+        # A quantity keeps the reasons of its pixels where it is taken out of the result.
+        for name in (field.name for field in fields(self) if field.name not in self._limits):
+            part = getattr(self, name)
+            if isinstance(part, Measured):
+                object.__setattr__(self, name, part._with_reason(self.reason))
+
     @property
     def summary(self):
         """Words that say what all maps hold, a line for each, with the reasons there are (str)."""
@@ -159,8 +167,9 @@ class MapResult(Found):
 
     def __repr__(self):
         rows = dict(self._rows())
-        failed = f"; {rows['removal']}" if "FAILED" in rows["removal"] else ""
-        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}{failed}>"
+        is_wrong = any(words in rows["removal"] for words in ("FAILED", NOT_IN_BAND))
+        wrong = f"; {rows['removal']}" if is_wrong else ""
+        return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}{wrong}>"
 
     def _repr_html_(self):
         """Write the summary as a table of HTML."""
@@ -320,7 +329,7 @@ def _codes_of(name, reasons):
 def _words(part, codes):
     """Say in a few words what a part of a result holds, of quantities without pixels that tell nothing."""
     if isinstance(part, Measured):
-        return part._summary_of(codes)
+        return part.summary
     if not hasattr(part, "axes_manager"):
         return f"{part:.4g}" if isinstance(part, float) else f"{part}"
     if part.axes_manager.signal_dimension:

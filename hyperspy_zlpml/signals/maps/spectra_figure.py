@@ -7,7 +7,12 @@ import numpy as np
 
 from hyperspy_zlpml import arguments
 from hyperspy_zlpml.signals.following import Follower, PixelsFigure
-from hyperspy_zlpml.signals.maps.figure import given_axes, range_of, write_title
+from hyperspy_zlpml.signals.maps.figure import (
+    given_axes,
+    no_figure_if_refused,
+    range_of,
+    write_title,
+)
 from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
 from hyperspy_zlpml.statistics import Range
 
@@ -41,6 +46,7 @@ def of_pixel(signal, indices):
     return data.compute() if isinstance(data, da.Array) else np.asarray(data)
 
 
+@no_figure_if_refused()
 def plot_spectra(  # noqa: PLR0913
     shown, indices=None, *, navigator=None, known=None, describe=None, ax=None, title=None, **style
 ):

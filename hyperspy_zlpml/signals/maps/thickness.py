@@ -13,6 +13,7 @@ from hyperspy_zlpml.physics.cherenkov import with_retardation
 from hyperspy_zlpml.physics.collection import as_parallel
 from hyperspy_zlpml.physics.deconvolution import channels_to_sum, with_variance
 from hyperspy_zlpml.physics.film_shares import film_shares
+from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.surface import Excess
 from hyperspy_zlpml.physics.thickness import (
     COLUMNS,
@@ -32,6 +33,16 @@ from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 
+#: What reasons mean for a thickness.
+_TEXTS = {
+    Reason.AXIS_TOO_SHORT: "the energy axis ends too early: below one and a half times the energy of the highest "
+    "losses, or before losses fall; lower_limit counts those on the axis"
+}
+#: The same where the axis goes on.
+_CUT_SHORT = (
+    "right = {right:g} {units} from the peak ends too early: below one and a half times the energy of the highest "
+    "losses, or before losses fall; give a higher one, or none"
+)
 #: Densities of solids, g/cm3: kg/m3 are a thousand times larger.
 _DENSITIES = (0.05, 25.0)
 #: Mean free paths, nm.
@@ -91,7 +102,8 @@ class Thickness(MapResult):
             )
             for name in ("std", "systematic")
         )
-        return Measured.with_errors(ratio, std * abs(ratio), systematic * abs(ratio))
+        errors = (one * abs(ratio) for one in (std, systematic))
+        return Measured.with_errors(ratio, *errors)._with_reason(self.reason)
 
 
 def _in_quadrature(one, other):
@@ -271,18 +283,25 @@ class ThicknessMethods:
         _check_tail(tail_exponent, tail_exponent_error)
         removed = self.removed
         energy, peak = removed.spectra.energy, removed.typical
+        last = peak.centre + _last_energy(self, right)
+        is_cut = right is not None and last < energy[-1]
         index = None if n is None else index_of(self, n, n_error)
         plan = Plan(
             function=partial(
                 measure_thickness,
                 beam=_beam_if_known(self),
-                last=peak.centre + _last_energy(self, right),
+                last=last,
                 tail_exponent=tail_exponent,
                 tail_error=tail_exponent_error,
                 rebin=channels_to_sum(peak.fwhm, energy[1] - energy[0]),
             ),
             width=len(COLUMNS),
-            finish=partial(_as_maps, scales=scales, index=index),
+            finish=partial(
+                _as_maps,
+                scales=scales,
+                index=index,
+                texts=_texts(self, right) if is_cut else _TEXTS,
+            ),
             title="Measuring thickness",
         )
         return self._carry_out(plan, show_progressbar)
@@ -301,6 +320,12 @@ def _last_energy(removal, right):
         return LAST_ENERGY
     units = removal._like.axes_manager.signal_axes[0].units
     return arguments.positive(right, "right", units) * removal._factor
+
+
+def _texts(removal, right):
+    """Say what reasons mean where the axis goes on behind the energy up to which losses are summed."""
+    units = removal._like.axes_manager.signal_axes[0].units
+    return {Reason.AXIS_TOO_SHORT: _CUT_SHORT.format(right=right, units=units)}
 
 
 def _beam_if_known(removal):
@@ -355,7 +380,7 @@ def _checked_path(removal, path, error):
     return values, errors
 
 
-def _as_maps(removal, numbers, scales, index):
+def _as_maps(removal, numbers, scales, index, texts):
     """Wrap the numbers of all pixels as maps."""
     found = dict(zip(COLUMNS, np.moveaxis(numbers, -1, 0), strict=True))
     relative = Estimate(found["t_over_lambda"], found["std"], found["systematic"])
@@ -389,7 +414,7 @@ def _as_maps(removal, numbers, scales, index):
         tail_exponent=plain_map(
             removal, found["tail_exponent"], "exponent beyond the axis", "Exponent"
         ),
-        reason=reason_map(removal, reason, "thickness"),
+        reason=reason_map(removal, reason, "thickness", texts),
         **absolute,
     )
 

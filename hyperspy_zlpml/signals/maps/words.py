@@ -3,12 +3,15 @@
 
 import numpy as np
 
+from hyperspy_zlpml.compute.user_warnings import counted
 from hyperspy_zlpml.physics.reasons import Reason
 
 #: Where the metadata keep what the numbers of a map of reasons mean.
 LEGEND = "ZLP_ML.legend"
 #: How the titles of maps of reasons begin, after the title of the data.
 REASONS_OF = "reasons of "
+#: Decimals of a number that are written out at most.
+_MOST_DECIMALS = 6
 #: Errors below this part of the largest value are those of rounding.
 _ROUNDING = 1e-12
 
@@ -51,6 +54,37 @@ def units_of(signal):
     return quantity.rpartition("(")[2].rstrip(")") if quantity.endswith(")") else ""
 
 
+def rounded_alike(value, *errors):
+    """Write a number and its errors with the same decimals: two digits of the largest error.
+
+    Parameters
+    ----------
+    value : float
+    *errors : float
+        At least one digit of each is written that is not zero; those that are not finite count for none.
+
+    Returns
+    -------
+    list of str
+        Of the number, and of each error; of a number without errors four digits.
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.signals.maps.words import rounded_alike
+    >>> rounded_alike(1.6449, 0.1, 0.024), rounded_alike(24.04, 0.103), rounded_alike(312.7, 52.0, 0.3)
+    (['1.64', '0.10', '0.02'], ['24.04', '0.10'], ['312.7', '52.0', '0.3'])
+    >>> rounded_alike(1.6449), rounded_alike(2.5e-9, 1e-10)
+    (['1.645'], ['2.5e-09', '1e-10'])
+    """
+    known = [abs(error) for error in errors if np.isfinite(error) and error]
+    # Powers of ten of the last digits: of the largest error the second, of others the first.
+    last = [*np.floor(np.log10(known)), np.floor(np.log10(max(known))) - 1] if known else []
+    decimals = max(0, *(-int(one) for one in last)) if last else _MOST_DECIMALS + 1
+    if decimals > _MOST_DECIMALS or abs(value) > 10**_MOST_DECIMALS:
+        return [f"{value:.4g}", *(f"{error:.2g}" for error in errors)]
+    return [f"{one:.{decimals}f}" for one in (value, *errors)]
+
+
 def summary(values, std=None, systematic=None, units="", holds=True):
     """Say in a few words what a map holds: medians are those of pixels that hold, where there are any.
 
@@ -74,7 +108,7 @@ def summary(values, std=None, systematic=None, units="", holds=True):
     >>> from hyperspy_zlpml.signals.maps.words import summary
     >>> gap = np.array([1.6, 1.7, np.nan])
     >>> summary(gap, 0.1 + 0 * gap, 0.02 + 0 * gap, units="eV")
-    'median 1.65 +- 0.1 (std) +- 0.02 (systematic) eV in 2 of 3 pixels'
+    'median 1.65 +- 0.10 (std) +- 0.02 (systematic) eV in 2 of 3 pixels'
     >>> summary(gap, units="eV", holds=gap > 1.65)
     'median 1.7 eV in 1 of 3 pixels, 1 more to be read with care'
     >>> summary(gap, units="eV", holds=False)
@@ -87,17 +121,21 @@ def summary(values, std=None, systematic=None, units="", holds=True):
         with_care = "all to be read with care"
     else:
         known = known & ~doubtful
-    infinite = f"infinite in {n_infinite} of {known.size} pixels"
+    pixels = counted(known.size, "pixel", "pixels")
+    infinite = f"infinite in {n_infinite} of {pixels}"
     if not known.any():
-        return infinite if n_infinite else f"no number in {known.size} pixels"
+        return infinite if n_infinite else f"no number in {pixels}"
     largest = np.abs(values[known]).max()
-    errors = [
-        f"+- {np.nanmedian(error[known]):.2g} ({name})"
+    errors = {
+        name: np.nanmedian(error[known])
         for name, error in (("std", std), ("systematic", systematic))
         if error is not None and np.nanmax(error[known], initial=0.0) > _ROUNDING * largest
-    ]
-    words = [f"median {np.median(values[known]):.4g}", *errors, units]
-    found = f"{' '.join(filter(None, words))} in {known.sum()} of {known.size} pixels"
+    }
+    middle, *rounded = rounded_alike(np.median(values[known]), *errors.values())
+    words = [f"+- {error} ({name})" for name, error in zip(errors, rounded, strict=True)]
+    found = " ".join(
+        filter(None, (f"median {middle}", *words, units, f"in {known.sum()} of {pixels}"))
+    )
     return ", ".join(filter(None, (found, with_care, infinite if n_infinite else "")))
 
 
@@ -189,4 +227,5 @@ def answers(reasons):
     """
     codes = np.asarray(reasons.data)
     others = [f"{reason.name} {n}" for reason, n in count_reasons(codes).items()]
-    return ", ".join([f"{int((codes == Reason.NONE).sum())} of {codes.size} pixels hold", *others])
+    pixels = counted(codes.size, "pixel", "pixels")
+    return ", ".join([f"{int((codes == Reason.NONE).sum())} of {pixels} hold", *others])
