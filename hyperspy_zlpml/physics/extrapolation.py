@@ -81,9 +81,13 @@ class Tail(PerSpectrum):
         ndarray of shape (n, n_energy)
         """
         exponent = self.exponent + change
-        form = np.where(self.place > 1 - _END, _fall(self.place, exponent[:, None]), 0.0)
+        at_end = self.place > 1 - _END
+        end = slice(int(at_end.any(0).argmax()), None)
+        form = np.where(at_end[:, end], _fall(self.place[:, end], exponent[:, None]), 0.0)
         last = form / np.maximum((form**2).sum(-1, keepdims=True), np.finfo(float).tiny)
-        return last * self.sum_beyond(power, change)[:, None]
+        weights = np.zeros_like(self.place)
+        weights[:, end] = last * self.sum_beyond(power, change)[:, None]
+        return weights
 
     def sum_beyond(self, power=0.0, change=0.0):
         """Sum over the channels beyond the axis, in units of the last on it.

@@ -21,8 +21,8 @@ _FIRST_ONSET = 0.7
 _LAST_ONSET = 0.9
 #: Rise of the losses over one FWHM, relative to them, that tells where they begin.
 _FLATTEST = 0.05
-#: Error of the correction, relative to it: losses may be no straight line.
-_RELATIVE_ERROR = 0.7
+#: Error of the correction, relative to it and of one sign in all spectra: losses may be no straight line.
+RELATIVE_ERROR = 0.7
 
 
 @dataclass(frozen=True)
@@ -38,47 +38,10 @@ class GivenBack(PerSpectrum):
         Losses in the ZLP.
     mixing : ndarray of shape (n_spectra, n_directions + 1, n_directions)
         Directions after the correction. One is new: the error of the level, of noise.
-    assumed : ndarray of shape (n_spectra, n_directions)
-        By how much what was taken is uncertain because losses may be no straight line: of one sign in
-        all spectra.
     """
 
     taken: np.ndarray
     mixing: np.ndarray
-    assumed: np.ndarray
-
-    def shift(self, directions):
-        """Compute what losses that are no straight line do to what is linear in the ZLP.
-
-        Parameters
-        ----------
-        directions : ndarray of shape (n_spectra, n_directions, ...)
-            Its changes, before the correction.
-
-        Returns
-        -------
-        ndarray of shape (n_spectra, ...)
-        """
-        return -np.einsum("nq,nq...->n...", self.assumed, directions)
-
-    def applied(self, values, directions):
-        """Correct what is linear in the ZLP.
-
-        Parameters
-        ----------
-        values : ndarray of shape (n_spectra, ...)
-        directions : ndarray of shape (n_spectra, n_directions, ...)
-            Its changes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_spectra, ...)
-        directions : ndarray of shape (n_spectra, n_directions + 1, ...)
-        """
-        flat = directions.reshape(*directions.shape[:2], -1)
-        taken, mixed = self.taken[:, None] @ flat, self.mixing @ flat
-        rest = directions.shape[2:]
-        return values - taken.reshape(values.shape), mixed.reshape(*mixed.shape[:2], *rest)
 
 
 def hidden_losses(losses, beam):
@@ -155,7 +118,7 @@ def _given_back(losses, onset, beam):
     mixing = np.eye(losses.n_directions) - slopes[..., None] * answer[:, None]
     own = (np.sqrt(variance)[:, None] * answer)[:, None]
     taken = slope[:, None] * answer - known
-    return GivenBack(taken, np.concatenate([mixing, own], axis=1), _RELATIVE_ERROR * taken)
+    return GivenBack(taken, np.concatenate([mixing, own], axis=1))
 
 
 def _logarithm(losses, beam):

@@ -268,15 +268,14 @@ def prepared(losses, given, analysis, films=None, kind=None):
     """
     coarse = rebinned(losses, analysis.rebin)
     found = single_scattering(coarse).given_back(hidden_losses(coarse, analysis.beam))
-    scattering = from_peak(found, first=1, size=analysis.grid.size)
-    measured = Measured.of(scattering, losses, analysis)
+    measured = Measured.of(found, losses, analysis)
     first = _first_trusted(losses, analysis)
     has_limit = first < analysis.grid.size / 2
     first = np.where(has_limit, np.maximum(first, 0), 0).astype(int)
     continuation = Continuation(
         analysis.grid, first, main_losses(measured.losses, first, analysis.grid)
     )
-    material = Material(analysis, continuation, given, scattering.intensity, films=films, kind=kind)
+    material = Material(analysis, continuation, given, found.intensity, films=films, kind=kind)
     return measured, material, has_limit
 
 
@@ -397,16 +396,17 @@ class Measured(NamedTuple):
 
     @classmethod
     def of(cls, scattering, losses, analysis):
-        """Take them from single-scattering distributions at the nodes."""
+        """Take them from single-scattering distributions."""
         grid = analysis.grid
+        at_nodes = from_peak(scattering, first=1, size=grid.size)
         divisor = grid.step * analysis.beam.angular_logarithm(grid.energy)
         return cls(
-            losses=scattering.counts / divisor,
-            variance=scattering.variance / divisor**2,
-            sharpened=_sharpened(scattering.counts, losses, grid) / divisor,
-            directions=scattering.directions / divisor,
+            losses=at_nodes.counts / divisor,
+            variance=at_nodes.variance / divisor**2,
+            sharpened=_sharpened(at_nodes.counts, losses, grid) / divisor,
+            directions=at_nodes.directions / divisor,
             intensities=scattering.intensity[:, None] + scattering.intensity_directions,
-            shifted=(scattering.counts + scattering.counts_shift) / divisor,
+            shifted=(at_nodes.counts + at_nodes.counts_shift) / divisor,
             shifted_intensity=scattering.intensity + scattering.intensity_shift,
             is_vacuum=losses.is_vacuum,
         )

@@ -185,8 +185,8 @@ def log_ratio(losses):
     above = losses.from_peak > losses.loss_limit[:, None]
     peak = losses.intensity
     lost = (losses.subtracted * above).sum(-1)
-    of_lost = -np.einsum("ne,nqe->nq", above, losses.directions)
-    of_peak = losses.directions.sum(-1)
+    of_lost = -(losses.directions @ above[..., None].astype(float))[..., 0]
+    of_peak = losses.directions @ np.ones(losses.energy.size)
     with np.errstate(divide="ignore", invalid="ignore"):
         total = np.where(np.isfinite(losses.loss_limit), peak + lost, np.nan)
         change = (of_lost - of_peak * (lost / peak)[:, None]) / total[:, None]
@@ -311,7 +311,7 @@ def _relative_sum(single, weights):
     peak = single.intensity
     with np.errstate(divide="ignore", invalid="ignore"):
         value = (weights * single.counts).sum(-1) / peak
-        change = np.einsum("ne,nqe->nq", weights, single.directions)
+        change = single.changes_of(weights)
         change = (change - value[:, None] * single.intensity_directions) / peak[:, None]
         return value, np.sqrt((change**2).sum(-1) + single.noise_of(weights) / peak**2)
 
@@ -334,7 +334,7 @@ def _main_losses(single):
     n_channels = int(np.clip(round(_BIN / single.step), 1, single.energy.size))
     losses, noise, distance = (
         summed_channels(one, n_channels)
-        for one in (single.counts, single.variance + single.zlp_variance, single.distance)
+        for one in (single.counts, single.variance, single.distance)
     )
     distance = distance / n_channels
     losses = np.where(distance > single.loss_limit[:, None], losses, -np.inf)
@@ -342,7 +342,14 @@ def _main_losses(single):
     highest, noise, at = (
         np.take_along_axis(one, top, -1)[:, 0] for one in (losses, noise, distance)
     )
-    return np.where(highest > _HIGHEST * np.sqrt(noise), at, np.nan)
+    of_zlp = single.changes_of(_channels_of(top, n_channels, single.energy.size))
+    return np.where(highest > _HIGHEST * np.sqrt(noise + (of_zlp**2).sum(-1)), at, np.nan)
+
+
+def _channels_of(bins, n_channels, n_energy):
+    """Mark the channels that were summed to one bin of each spectrum, (n, n_energy)."""
+    number = (np.arange(n_energy) - n_energy % n_channels) // n_channels
+    return (number == bins).astype(float)
 
 
 def index_factor(refractive_index, error=0.0):

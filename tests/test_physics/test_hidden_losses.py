@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.physics import Beam, Losses
+from hyperspy_zlpml.physics.deconvolution import single_scattering
 from hyperspy_zlpml.physics.hidden_losses import hidden_losses, onset_of
 
 BEAM = Beam(energy=200.0, collection_angle=15.0)
@@ -51,8 +52,14 @@ def matched(slope, noise=0.0, share=0.0):
     )
 
 
+def corrected(losses, found):
+    """The ZLP and its directions after losses were given back."""
+    taken = (found.taken[:, None] @ losses.directions)[:, 0]
+    return losses.zlp - taken, found.mixing @ losses.directions
+
+
 def with_hidden_losses(losses, beam):
-    zlp, directions = hidden_losses(losses, beam).applied(losses.zlp, losses.directions)
+    zlp, directions = corrected(losses, hidden_losses(losses, beam))
     return replace(losses, zlp=zlp, directions=directions)
 
 
@@ -104,9 +111,12 @@ def test_the_straight_line_is_an_assumption_and_no_noise():
     """What it may do is a part of what it does, of one sign, and no direction of the error of the ZLP."""
     few, many = (matched(slope)[1] for slope in (300.0, 3000.0))
     for losses in (few, many):
-        found = hidden_losses(losses, BEAM)
-        taken = losses.zlp - found.applied(losses.zlp, losses.directions)[0]
-        assert np.allclose(found.shift(losses.directions), -0.7 * taken, rtol=1e-9)
+        before, found = single_scattering(losses), hidden_losses(losses, BEAM)
+        after = before.given_back(found)
+        given = after.counts - before.counts
+        assert np.allclose(after.counts_shift, 0.7 * given, atol=1e-9 * np.abs(given).max())
+        taken = corrected(losses, found)[0] - losses.zlp
+        assert np.allclose(after.intensity_shift, 0.7 * taken.sum(-1), rtol=1e-9)
     new = [hidden_losses(one, BEAM).mixing[0, -1] @ one.directions[0] for one in (few, many)]
     # Ten times the losses: the error of their level grows as their noise does, not as they do.
     assert np.abs(new[1]).max() < 2 * np.abs(new[0]).max()
