@@ -17,8 +17,6 @@ MAD_TO_SIGMA = 1.4826
 _RIDGE = 1e-12
 #: Moments below this are none.
 _LEAST = 1e-300
-#: Values nearer than this part of the largest are equal: running sums of thousands round by less.
-_ROUNDING = 1e-10
 
 
 class Normal(NamedTuple):
@@ -60,32 +58,6 @@ def interval(samples, confidence=0.68):
     tail = 0.5 * (1 - confidence)
     lower, median, upper = np.quantile(samples, [tail, 0.5, 1 - tail], axis=0)
     return median, lower, upper
-
-
-def classes_of(values, n):
-    """Sort the indices of values into classes of equal size, in ascending order.
-
-    Values that differ by rounding alone are equal, and stay in their order: whole counts are, in any units.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_values,)
-    n : int
-        Classes.
-
-    Returns
-    -------
-    list of ndarray of int
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.statistics import classes_of
-    >>> classes_of(np.array([0.3, 7.0, 0.1 + 0.2, 0.3, 0.1, 8.0]), 3)
-    [array([4, 0]), array([2, 3]), array([1, 5])]
-    """
-    unit = _ROUNDING * np.abs(values).max(initial=0.0) or 1.0
-    return np.array_split(np.round(values / unit).argsort(kind="stable"), n)
 
 
 def without_outliers(samples, limit=3.0):

@@ -12,13 +12,13 @@ from scipy.ndimage import uniform_filter1d
 
 from hyperspy_zlpml.image.sums import (
     FEW_SPECTRA,
+    classes_of,
     deviations,
     fit_correlation,
     fit_white,
     scatter_of_sums,
     without_spikes,
 )
-from hyperspy_zlpml.statistics import classes_of
 
 #: Channels within this many FWHM of the peak are too curved for differences of channels.
 CURVED_WITHIN = 3.0

@@ -15,7 +15,6 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.optimize import nnls
 
-from hyperspy_zlpml.statistics import classes_of
 
 #: Fewest spectra from which what they share can be told from their noise.
 FEW_SPECTRA = 16
@@ -80,6 +79,8 @@ _ENDS_AT = 0.3
 _BRIGHT = 0.9
 #: ... where it is at least this fraction of the variance of the read-out.
 _STANDS_OUT = 0.3
+#: Values nearer than this part of the largest are equal: running sums of thousands round by less.
+_ROUNDING = 1e-10
 #: Rounds of weighting by the fit itself.
 _N_ROUNDS = 20
 
@@ -284,6 +285,32 @@ def _shapes(scaled, known):
     found, _, _ = np.linalg.svd(binned, full_matrices=False)
     n_shapes = min(_MOST_SHAPES, n_spectra // _SPECTRA_PER_SHAPE) - known.shape[-1]
     return np.concatenate([known, found[:, : max(n_shapes, 0)]], axis=-1)
+
+
+def classes_of(values, n):
+    """Sort the indices of values into classes of equal size, in ascending order.
+
+    Values that differ by rounding alone are equal, and stay in their order: whole counts are, in any units.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+    n : int
+        Classes.
+
+    Returns
+    -------
+    list of ndarray of int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.sums import classes_of
+    >>> classes_of(np.array([0.3, 7.0, 0.1 + 0.2, 0.3, 0.1, 8.0]), 3)
+    [array([4, 0]), array([2, 3]), array([1, 5])]
+    """
+    unit = _ROUNDING * np.abs(values).max(initial=0.0) or 1.0
+    return np.array_split(np.round(values / unit).argsort(kind="stable"), n)
 
 
 def scatter_of_sums(left, level, used):
