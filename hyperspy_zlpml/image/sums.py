@@ -15,7 +15,6 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.optimize import nnls
 
-
 #: Fewest spectra from which what they share can be told from their noise.
 FEW_SPECTRA = 16
 #: Lengths of the sums, in channels.
