@@ -18,6 +18,8 @@ _MOST_MODES = 8
 _MODE_FLOOR = 1e-4
 #: Sample quantiles of n values are narrower by a factor of about 1 + 1.5 / n.
 _FEW_REPLICAS = 1.5
+#: Quantiles that differ from those of a normal distribution by so many standard errors do so by chance.
+_CERTAIN = 2.0
 #: Fewer replicas do not tell which of them are outliers.
 _FEWEST_FOR_OUTLIERS = 20
 
@@ -64,7 +66,7 @@ def of_replicas(ensemble, confidence):
     if n_replicas >= _FEWEST_FOR_OUTLIERS:
         samples = without_outliers(samples)
     modes, rest = principal_modes(samples, _MODE_FLOOR, _MOST_MODES)
-    below, above = _quantiles(samples, confidence, lower - median, upper - median)
+    below, above = quantiles_of(samples, confidence, lower - median, upper - median)
     found = OfReplicas(nodes, median, modes=modes, rest=rest, lower=below, upper=above)
     shape = (n_nodes, ensemble.grid.n)
     return OfReplicas(nodes, *(values.reshape(values.shape[:-1] + shape) for values in found[1:]))
@@ -107,11 +109,39 @@ def tabulate(ensemble, replicas):
     )
 
 
-def _quantiles(samples, confidence, below, above):
+def quantiles_of(samples, confidence, below, above):
     """Count quantiles from the median in units of the standard deviation.
 
-    Where the replicas agree they are those of a normal distribution. Sample quantiles of few
-    replicas lie too far inside; they are widened to be right on average.
+    They are those of a normal distribution, but for what quantiles of the replicas differ from these
+    for certain: those of a hundred normal values scatter by 0.15, and nearly alike at all energies.
+    Sample quantiles of few replicas lie too far inside; they are widened to be right on average.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_replicas, n)
+    confidence : float
+        Probability between the quantiles.
+    below, above : ndarray of shape (n,)
+        Sample quantiles less the median.
+
+    Returns
+    -------
+    lower, upper : ndarray of shape (n,)
+
+    Examples
+    --------
+    A hundred normal values, and a thousand of a distribution that is skewed:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.ensemble.tabulation import quantiles_of
+    >>> rng = np.random.default_rng(0)
+    >>> def found(samples):
+    ...     below, above = np.quantile(samples - np.median(samples, 0), [0.16, 0.84], axis=0)
+    ...     return np.round(quantiles_of(samples, 0.68, below, above), 1).ravel()
+    >>> found(rng.normal(size=(100, 1)))
+    array([-1.,  1.])
+    >>> found(rng.exponential(size=(1000, 1)))
+    array([-0.6,  1. ])
     """
     n_replicas = len(samples)
     normal = norm.ppf(0.5 + confidence / 2)
@@ -119,7 +149,12 @@ def _quantiles(samples, confidence, below, above):
     agree = spread < _MODE_FLOOR
     scale = np.where(agree, 1.0, spread)
     few = 1 + _FEW_REPLICAS / n_replicas
-    return (
-        np.where(agree, -normal, few * below / scale),
-        np.where(agree, normal, few * above / scale),
-    )
+    chance = np.sqrt((1 - confidence**2) / (4 * n_replicas)) / norm.pdf(normal)
+
+    def drawn_to_normal(found, expected):
+        """Keep of a difference from the normal quantile what is certain."""
+        difference = np.where(agree, 0.0, few * found / scale - expected)
+        certain = 1 - (_CERTAIN * chance / np.maximum(np.abs(difference), 1e-300)) ** 2
+        return expected + np.clip(certain, 0, None) * difference
+
+    return drawn_to_normal(below, -normal), drawn_to_normal(above, normal)
