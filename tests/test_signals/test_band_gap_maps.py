@@ -13,9 +13,11 @@ import pytest
 from hyperspy_zlpml.data import Response, make_sample, ws2_like
 from hyperspy_zlpml.physics import Reason, gap_kind
 from hyperspy_zlpml.physics.band_gap import Gap, band_gaps
+from hyperspy_zlpml.physics.bins import binned
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.signals.maps.band_gap import BandGap
+from hyperspy_zlpml.signals.maps.gap_figures import _shown
 
 QUIET = {"show_progressbar": False}
 REMOVE = {"n_clusters": 2, "n_replicas": 6, "random_state": 0, **QUIET}
@@ -238,8 +240,18 @@ def test_curve_and_figures(found):
     assert "gap" in axes.get_title()
     assert "eV (68 %)" in axes.get_title()
     legend = [text.get_text() for text in axes.figure.legends[0].get_texts()]
-    best = found._gap_of(np.ravel_multi_index(place[::-1], found.gap.value.data.shape)).best
-    assert f"onset: best single shape, $E_g$ = {best:.4g} eV" in legend
+    assert not [
+        text for text in legend if "eV" in text
+    ]  # the title gives the gap, and no other number
+    assert {"onset: best single shape", "gap, 68 %", "means of bins, with their noise"} <= set(
+        legend
+    )
+    number = np.ravel_multi_index(place[::-1], found.gap.value.data.shape)
+    losses, _ = found._fit_of(number)
+    ends = _shown(losses, found._gap_of(number))
+    bars = np.array(axes.containers[0].lines[2][0].get_segments())[:, :, 1]
+    noise = np.sqrt(binned(losses, 0, ends[0]).between(*ends).variance)
+    np.testing.assert_allclose(np.diff(bars)[:, 0], 2 * noise)
     assert "no gap" in found.plot_fit(vacuum)[0].get_title()
     (line,) = found.plot_line(4)
     assert line.lines

@@ -438,10 +438,10 @@ class BandGap(MapResult):
         return place[::-1], int(np.ravel_multi_index(place, shape)) if shape else 0
 
     def plot_fit(self, indices=None):
-        """Plot what is left of a pixel with all that is fitted to it, and the gap with its 68 % interval.
+        """Plot what is left of a pixel with its noise and all that is fitted to it, and the gap with its 68 % interval.
 
-        The onset that is drawn is the best single shape, and begins where the legend says; the gap is the median of what
-        all shapes say, and lies elsewhere within its error.
+        The onset that is drawn is the best single shape; the gap is the median of what all shapes say, and lies elsewhere
+        within its error.
         Beside the onset there are what the tail of the peak brings down from higher losses, and by how
         much the zero-loss peak is taken to be wrong, within its errors. Of pooled gaps the mean of the pool is
         drawn, which was fitted; of a part of an image that was pooled, of what is left of it.

@@ -15,8 +15,9 @@ _LEFT = "tab:blue"
 _ONSET = "tab:orange"
 #: Colour of the gap and its interval.
 _GAP = "tab:red"
-#: What is fitted along with the onset: what the legend calls it, and its line.
-_ALONG = {
+#: What is fitted: what the legend calls it, and its line. The gap is what all shapes say, not the onset of this one.
+_CURVES = {
+    "rise": ("onset: best single shape", {"color": _ONSET, "lw": 1.8}),
     "tail": ("brought down from above", {"color": "tab:green", "ls": "--"}),
     "zlp": ("correction of the ZLP", {"color": "tab:purple", "ls": ":"}),
     "total": ("sum of what is fitted", {"color": "k", "lw": 0.8}),
@@ -59,13 +60,12 @@ def plot_fit(found, place, indices):
     shown = (energy * factor > first) & (energy * factor < last)
     std = np.sqrt((losses.directions[0] ** 2).sum(0))
     left = losses.subtracted[0]
-    axes.plot(energy[shown], left[shown], color=_LEFT, lw=0.8, label="losses")
+    axes.plot(energy[shown], left[shown], color=_LEFT, lw=0.5, alpha=0.6, label="losses")
+    _draw_noise(axes, binned(losses, 0, first).between(first, last), factor)
     band = {"color": _LEFT, "alpha": 0.25, "lw": 0, "label": "error of the ZLP"}
     axes.fill_between(energy[shown], (left - std)[shown], (left + std)[shown], **band)
     units = found._removal._like.axes_manager.signal_axes[0].units
-    begins = _onset_label(gap.best / factor, units)
-    curves = {"rise": (begins, {"color": _ONSET, "lw": 1.8}), **_ALONG}
-    for name, (words, style) in curves.items():
+    for name, (words, style) in _CURVES.items():
         curve = getattr(onset, name)[shown]
         if np.isfinite(curve).any():  # a pixel without a gap has none
             axes.plot(energy[shown], curve, label=words, **style)
@@ -92,9 +92,13 @@ def _title(found, place, indices):
     return f"{name}{number}" + (f"\n{reason.text}" if reason else "")
 
 
-def _onset_label(best, units):
-    """Say that the curve is one shape with its own onset, where the gap is what all shapes say."""
-    return f"onset: best single shape, $E_g$ = {best:.4g} {units}" if np.isfinite(best) else "onset"
+def _draw_noise(axes, bins, factor):
+    """Draw bins as they are fitted, with their noise."""
+    label = "means of bins, with their noise"
+    style = {"fmt": ".", "ms": 4, "lw": 0.8, "color": _LEFT}
+    axes.errorbar(
+        bins.energy / factor, bins.signal, yerr=np.sqrt(bins.variance), label=label, **style
+    )
 
 
 def _scale(values):
