@@ -154,7 +154,8 @@ def quantiles_of(samples, confidence, below, above):
     def drawn_to_normal(found, expected):
         """Keep of a difference from the normal quantile what is certain."""
         difference = np.where(agree, 0.0, few * found / scale - expected)
-        certain = 1 - (_CERTAIN * chance / np.maximum(np.abs(difference), 1e-300)) ** 2
-        return expected + np.clip(certain, 0, None) * difference
+        by_chance = np.minimum(_CERTAIN * chance, np.abs(difference))
+        certain = 1 - (by_chance / np.maximum(np.abs(difference), _MODE_FLOOR)) ** 2
+        return expected + np.where(by_chance < np.abs(difference), certain, 0.0) * difference
 
     return drawn_to_normal(below, -normal), drawn_to_normal(above, normal)

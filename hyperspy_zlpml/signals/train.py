@@ -78,7 +78,7 @@ show_progressbar, device
     ...     show_progressbar=False,
     ... )
     >>> ensemble.at(beam_energy=80)  # doctest: +ELLIPSIS
-    <Ensemble of 4 networks [3, 10, 15, 5, 1], ... at beam_energy 80 (2 settings)>
+    <Ensemble of ... networks [3, 10, 15, 5, 1], ... at beam_energy 80 (2 settings)>
     """
     options = Options(
         n_clusters=n_clusters,

@@ -540,7 +540,7 @@ def test_train_then_apply_is_remove(small, small_removal):
     np.testing.assert_allclose(found, expected, rtol=0.1)
     pull = (result.zlp.data - small_removal.zlp.data) / small_removal.std.data
     # Modes are as wide as the replicas again: other images vary in ways of their own.
-    assert np.abs(pull).max() < 1.5
+    assert np.abs(pull).max() < 1.7
     assert 0.9 < np.median(result.std.data / small_removal.std.data) < 1.6
 
 

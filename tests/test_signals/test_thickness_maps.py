@@ -254,9 +254,13 @@ def test_image_of_vacuum_alone():
     ).signal
     found = signal.remove_zlp_ml(**QUICK).thickness(density=2.0)
     assert (found.reason.data == Reason.NOT_SIGNIFICANT).mean() > 0.8
-    relative = found.t_over_lambda
-    assert (np.abs(relative.value.data) < 5 * relative.std.data).all()
-    assert (relative.std.data < 5e-3).all()
+    value, std = found.t_over_lambda.value.data, found.t_over_lambda.std.data
+    # Of few spectra and replicas one may be known too badly for a number, and says so.
+    known = np.isfinite(value)
+    assert (found.reason.data[~known] == Reason.MISFIT).all()
+    assert known.mean() > 0.8
+    assert (np.abs(value) < 5 * std)[known].all()
+    assert (std < 5e-3)[known].all()
 
 
 def test_saved_and_loaded(thickness, tmp_path):
