@@ -41,7 +41,7 @@ def compiled(function):
     >>> total(np.array([1.0, 2.0, 3.0]))
     6.0
     """
-    made = numba.njit(nogil=True, **_OPTIONS)(function)
+    made = numba.njit(nogil=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
     try:
         made.enable_caching()
     except RuntimeError:
@@ -64,6 +64,22 @@ def part(function):
         Reachable from Python as ``py_func``.
     """
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+
+
+def in_place(function):
+    """Compile a function into the one that calls it, at its only place there: it is optimised once.
+
+    Parameters
+    ----------
+    function : callable
+        In the file of the one that calls it.
+
+    Returns
+    -------
+    callable
+        Reachable from Python as ``py_func``.
+    """
+    return numba.njit(inline="always", **_OPTIONS)(function)
 
 
 def laid_out(values, dtype=float):

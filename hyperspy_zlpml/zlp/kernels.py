@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hyperspy_zlpml.compute.compiled import compiled, part
+from hyperspy_zlpml.compute.compiled import compiled, in_place, part
 from hyperspy_zlpml.zlp.grid import FALLS_FROM, GRID_STEP
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.
@@ -297,7 +297,7 @@ def _look_up(corners, beyond, room, n, n_tables):
             tables[t, k] = value
 
 
-@part
+@in_place
 def _window(i, groups, starts):
     """Find the groups in the window of a spectrum: the first, and one past the last."""
     first, last = 0, 0
@@ -309,7 +309,7 @@ def _window(i, groups, starts):
     return first, last
 
 
-@part
+@in_place
 def _cut(i, groups, first, room, n):
     """Copy what belongs to the groups in the window."""
     for k in range(n):
@@ -321,7 +321,7 @@ def _cut(i, groups, first, room, n):
         room.seen[k] = groups.seen[g]
 
 
-@part
+@in_place
 def _set_priors(i, fit, priors):
     """Collect the priors of ln(FWHM), by the peak itself and by the image, as precision and mean."""
     groups, starts = fit.groups, fit.starts
@@ -337,7 +337,7 @@ def _set_priors(i, fit, priors):
     priors[1] = precision * math.log(fwhm) + starts.precision[i] * starts.log_fwhm[i]
 
 
-@part
+@in_place
 def _first_height(room, unit, n):
     """Find the ln(height) at which the counts of the core are those of the shape."""
     counts, expected = 0.0, 0.0
@@ -366,7 +366,7 @@ def _clip(values, n):
         values[k] = _kept(values[k], 0.0, _LARGEST_LOG)
 
 
-@part
+@in_place
 def _expect(room, wider, n):
     """Write the counts expected in every group."""
     _add_up(room, wider, n)
@@ -399,7 +399,7 @@ def _deviate(room, n):
     return largest
 
 
-@part
+@in_place
 def _typical(residual, group, sizes, n):
     """Find the median size of neighbouring deviations; zero beyond the groups that are looked at."""
     for k in range(sizes.size):
@@ -413,7 +413,7 @@ def _typical(residual, group, sizes, n):
     return sizes[_NEIGHBOURS]
 
 
-@part
+@in_place
 def _believe(residual, believed, sizes, n):
     """Weigh groups less that stand out of their neighbours, as spikes do.
 
@@ -429,7 +429,7 @@ def _believe(residual, believed, sizes, n):
             believed[k] = min(limit / size, 1.0) ** 2
 
 
-@part
+@in_place
 def _weigh_residuals(room, noise, number, n):
     """Write weighted residuals, and the weights with which groups are believed."""
     _weigh(room, noise, room.ones, n)
@@ -444,7 +444,7 @@ def _weigh_residuals(room, noise, number, n):
         room.residual[k] *= room.believed[k]
 
 
-@part
+@in_place
 def _differentiate(room, n):
     """Write derivatives of the weighted residuals by the numbers that are fitted."""
     jacobian, tables = room.jacobian, room.tables
@@ -468,7 +468,7 @@ def _dot(first, second, n):
     return total
 
 
-@part
+@in_place
 def _sum_up(room, n):
     """Write sums over groups: the normal matrix (lower triangle) and the gradient."""
     jacobian, residual = room.jacobian, room.residual
@@ -479,7 +479,7 @@ def _sum_up(room, n):
             normal[a, b] = _dot(jacobian[a], jacobian[b], n)
 
 
-@part
+@in_place
 def _add_priors(normal, gradient, peak, priors):
     """Add what is known beforehand to a linearised fit."""
     for a in range(N_PEAK, gradient.size):
@@ -494,7 +494,7 @@ def _add_priors(normal, gradient, peak, priors):
         normal[a, a] += 1e-9 * trace + 1e-12
 
 
-@part
+@in_place
 def _settle_broken(normal, gradient):
     """Let a fit that has run away end where it is; tell whether it has."""
     sound = True
@@ -510,7 +510,7 @@ def _settle_broken(normal, gradient):
     return not sound
 
 
-@part
+@in_place
 def _factorise(matrix):
     """Replace the lower triangle by that of the Cholesky factor, with ones over its diagonal."""
     for a in range(matrix.shape[0]):
@@ -525,7 +525,7 @@ def _factorise(matrix):
         matrix[a, a] = 1.0 / math.sqrt(total)
 
 
-@part
+@in_place
 def _solve(factor, values, result):
     """Solve a linear system, given the Cholesky factor of its matrix."""
     n = values.size
@@ -540,7 +540,7 @@ def _solve(factor, values, result):
             result[k] -= factor[a, k] * result[a]
 
 
-@part
+@in_place
 def _invert(factor, result):
     """Write the inverse of a matrix, given its Cholesky factor, which is inverted in place."""
     n = factor.shape[0]
@@ -564,7 +564,7 @@ def _kept(value, first, largest):
     return first + min(max(value - first, -largest), largest)
 
 
-@part
+@in_place
 def _move(peak, step, first):
     """Take a step, which is kept from being too long; the shift of the centre in FWHM."""
     for a in range(N_PEAK, peak.size):
@@ -576,7 +576,7 @@ def _move(peak, step, first):
     return _kept(step[SHIFT], 0.0, _LARGEST_STEP)
 
 
-@part
+@in_place
 def _misfit(room, noise, n):
     """Sum squared deviations: single groups deviate by the noise of their few channels."""
     _weigh(room, noise, room.seen, n)
@@ -587,7 +587,7 @@ def _misfit(room, noise, n):
     return total
 
 
-@part
+@in_place
 def _write(i, found, room, centre, broken):
     """Write what was found of a spectrum where it belongs."""
     found.log_height[i] = math.nan if broken else room.peak[HEIGHT]
@@ -598,7 +598,7 @@ def _write(i, found, room, centre, broken):
     _invert(room.normal, found.covariance[i])
 
 
-@part
+@in_place
 def _begin(i, fit, room):
     """Put a spectrum where its match starts; the number of groups that it is matched in."""
     for a in range(room.peak.size):
@@ -610,7 +610,7 @@ def _begin(i, fit, room):
     return last - first
 
 
-@part
+@in_place
 def _find_step(room, n):
     """Find the next step of a match; tell whether it has run away."""
     _differentiate(room, n)
@@ -722,7 +722,7 @@ class Peaks(NamedTuple):
     above: np.ndarray
 
 
-@part
+@in_place
 def _level(values, u, n):
     """Level tails that rise outward, see :func:`hyperspy_zlpml.zlp.tails.level_ripples`."""
     lowest = np.inf
@@ -737,7 +737,7 @@ def _level(values, u, n):
             values[k] = lowest
 
 
-@part
+@in_place
 def _differentiate_logarithm(room, n):
     """Write derivatives of the logarithm of the peak by the numbers that were fitted."""
     jacobian, tables = room.jacobian, room.tables
@@ -751,7 +751,7 @@ def _differentiate_logarithm(room, n):
             jacobian[a, k] = tables[N_SHAPE + a - N_PEAK, k]
 
 
-@part
+@in_place
 def _spread(covariance, room, n):
     """Write the variance of the logarithm of the peak that the match leaves."""
     jacobian, moved, variance = room.jacobian, room.residual, room.inverse
@@ -767,13 +767,13 @@ def _spread(covariance, room, n):
             variance[k] += moved[k] * jacobian[a, k]
 
 
-@part
+@in_place
 def _opened(u, opening, first, last):
     """Compute the error of the power of the tail beyond the window."""
     return opening * math.log(max(u / last, u / first, 1.0))
 
 
-@part
+@in_place
 def _write_errors(i, matched, room, peaks, n):
     """Write the standard deviation and the band of the logarithm of the peak."""
     tables, wider, opening = room.tables, matched.wider[i], matched.opening[i]
@@ -791,7 +791,7 @@ def _write_errors(i, matched, room, peaks, n):
         peaks.above[i, k] = peaks.sigma[i, k] * tables[own - 1, k]
 
 
-@part
+@in_place
 def _put_peak(i, matched, axis, room):
     """Put a matched spectrum where it is evaluated."""
     for k in range(axis.middle.size):
@@ -1046,7 +1046,7 @@ def _draw_lines(values, spline, channel, line):
             part[k] = first + rise * k
 
 
-@part
+@in_place
 def _add_residual(i, spectra, shared, zlp):
     """Multiply a peak by the coherent residual."""
     curve, last = shared.curve, shared.curve.size - 1
@@ -1063,7 +1063,7 @@ def _add_residual(i, spectra, shared, zlp):
         part[k] *= 1.0 + curve[node] + (place - node) * (curve[node + 1] - curve[node])
 
 
-@part
+@in_place
 def _draw_peak(i, spectra, log_zlp, shared, line):
     """Write the counts of a peak in every channel."""
     spline, zlp = shared.spline, line.zlp
@@ -1110,7 +1110,7 @@ def _draw_bound(ends, bound, shared, channel, line):
     _draw_lines(values, shared.spline, channel, bound)
 
 
-@part
+@in_place
 def _draw_errors(i, spectra, peaks, shared, line, results):
     """Write errors in every channel, as fractions of the peak."""
     channel = int(spectra.channel[i])
@@ -1127,7 +1127,7 @@ def _draw_errors(i, spectra, peaks, shared, line, results):
         line.std[k] = wider
 
 
-@part
+@in_place
 def _subtract(row, spectra, shared, line, results):
     """Write what is made of the counts of a spectrum."""
     for k in range(line.zlp.size):
@@ -1140,7 +1140,7 @@ def _subtract(row, spectra, shared, line, results):
         results.upper[row, k] = line.subtracted[k] - line.upper[k] * line.zlp[k]
 
 
-@part
+@in_place
 def _write_variance(row, spectra, shared, line, variance):
     """Write the variance of what is left of a spectrum."""
     white = shared.readout**2
