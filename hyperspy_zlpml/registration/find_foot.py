@@ -18,10 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.image.samples import VACUUM
-from hyperspy_zlpml.registration.foot import (
-    Foot,
-    powers_of_distance,
-)
+from hyperspy_zlpml.registration.foot import Foot, powers_of_distance
 from hyperspy_zlpml.registration.registered_peaks import mean_ratio
 from hyperspy_zlpml.registration.variation import fitted_shapes
 from hyperspy_zlpml.statistics import inverted, solved
