@@ -102,7 +102,7 @@ bench-gui: $(VENV)/.installed  ## time the figures and the window, and what they
 	$(BIN)/python -m pip install --quiet ipympl PySide6-Essentials hyperspy_gui_traitsui
 	$(BIN)/python benchmarks/gui.py
 	$(BIN)/python benchmarks/gui.py --backend widget --parts drags steps followers
-	@command -v xvfb-run > /dev/null || { echo "Qt not timed: xvfb-run is not found (Debian: apt-get install xvfb libxcb-cursor0)"; exit 1; }
+	@command -v xvfb-run > /dev/null || { echo "Qt not timed: xvfb-run is not found (Debian: apt-get install xvfb libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1)"; exit 1; }
 	xvfb-run -a $(BIN)/python benchmarks/gui.py --backend qtagg --parts drags steps followers
 
 overview: $(VENV)/.installed  ## draw the figure at the top of the README
