@@ -44,7 +44,7 @@ def doubts_of_vacuum(image):
     if share:
         return (
             f"the vacuum holds losses: its spectra differ by up to {share:.0%} of those of the thickest "
-            "cluster. They are taken for zero-loss peak, and the error bars do not hold: mark vacuum alone "
+            "cluster. They are taken for zero-loss peak, and the error bars may not hold: mark vacuum alone "
             "in vacuum=, or leave it out.",
         )
     score = distance_from_vacuum(peaks, image.modes)

@@ -276,7 +276,7 @@ def describe_late_limits(given, seen):
     return (
         f"E_I of cluster(s) {names}: given up to {given[late].max():.3g} eV, but losses are seen from "
         f"{seen[late].min():.3g} eV on. Up to E_I they are taken for zero-loss peak, and the error bars "
-        "do not hold: lower E_I in regions, or leave it out."
+        "may not hold: lower E_I in regions, or leave it out."
     )
 
 
