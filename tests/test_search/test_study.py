@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Generations of settings, on a landscape that is known: nothing is trained here."""
 
+import itertools
 import os
 import signal as signals
 import threading
@@ -118,10 +119,11 @@ def test_interrupted_and_gone_on_is_uninterrupted(whole, tmp_path, monkeypatch, 
 def test_a_key_interrupts_it_at_once_and_it_goes_on(whole, tmp_path):
     """Ctrl-C while evaluations run: those that wait are not begun, and nothing is lost."""
     file, begun, plan = tmp_path / "search.log", [], SearchPlan(n_evaluations=25)
+    numbers = itertools.count(1)
 
     def slow(shared, settings, seed):
         begun.append(seed)
-        if len(begun) == 13:
+        if next(numbers) == 13:
             signals.raise_signal(signals.SIGINT)
         time.sleep(0.02)
         return pretended(0.0, settings, seed)
