@@ -469,9 +469,9 @@ def scan_regions(subtraction, spectra, regions, window=None):
         None where no cluster has a finite ``E_I``, or the axis does not hold the window. A
         cluster for which that is so is left out.
     """
-    found, sizes = np.unique(spectra.labels, return_counts=True)
-    enough = sizes >= min(_FEWEST_SCANNED, sizes.max(initial=0))
-    names = [int(name) for name in found[enough] if np.isfinite(regions.E_I[name])]
+    limited = np.isfinite(regions.E_I[spectra.labels])
+    found, sizes = np.unique(spectra.labels[limited], return_counts=True)
+    names = found[sizes >= min(_FEWEST_SCANNED, sizes.max(initial=0))].tolist()
     scanned = side_by_side(lambda name: _scan_cluster(subtraction, spectra, name, window), names)
     scanned = [one for one in scanned if one is not None]
     if not scanned:

@@ -103,7 +103,7 @@ def shared_errors(subtraction, counts, peaks, window):
     low, high = (np.reshape(limit, (-1, 1)) for limit in window)
     reach = _CHANNELS_UP_TO * peaks.fwhm[:, None]
     # Of what is expected: counts that happen to be few would seem to be known better, and means be low.
-    noise = subtraction.noise.of_sum(zlp + losses + subtraction.pedestal)
+    noise = subtraction.noise.of_sum(zlp + losses)
     used = (distance > low) & (distance < high) & (np.abs(distance) < reach)
     used &= (zlp > 0) & (noise > 0)
     used &= subtracted**2 < _SPIKE**2 * np.maximum(variance, noise + std**2)

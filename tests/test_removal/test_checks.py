@@ -11,6 +11,7 @@ import pytest
 from hyperspy_zlpml import data
 from hyperspy_zlpml.removal.checks import RegionScan, ScannedSpectra, at_least
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
+from hyperspy_zlpml.workflow import remove_zlp
 from hyperspy_zlpml.zlp.matching import KnownPeaks
 
 matplotlib.use("agg")
@@ -235,6 +236,18 @@ def test_few_counts_are_no_shared_error():
     assert tails.sum() > 20
     assert np.mean((pure.residual / expected)[tails] ** 2) < 1.5
     assert few.report.verdicts.get("check on region I", "passed") == "passed"
+
+
+@pytest.mark.parametrize("level", [0.0, 5e4])
+def test_a_level_of_all_channels_changes_no_check(sample, level):
+    # What the detector adds to each channel is no electrons, and has no noise.
+    dark = np.full(sample.signal.data.shape[:2] + (200,), 0.0)
+    counts = np.concatenate([dark, sample.signal.data], axis=-1) + level
+    axis = sample.signal.axes_manager.signal_axes[0]
+    energy = axis.offset + axis.scale * np.arange(-200, axis.size)
+    report = remove_zlp(counts, energy, **FEW).report
+    assert np.median(report.pure.noise) < 0.02
+    assert report.vacuum is None or np.median(report.vacuum.noise) < 0.02
 
 
 def test_figure_has_a_column_for_every_check(result):
