@@ -68,7 +68,8 @@ class NoiseModel:
         Covariance of the electrons' noise between channels 0, 1, 2, ... apart, over
         ``gain * expected``. The first plus twice the others is 1; (1.0,) without spread.
     gain_error : float
-        Standard error of ``gain`` over it: read-out noise hides that of electrons. 0 where given.
+        Standard error of ``gain``, counts per electron: read-out noise hides that of electrons. 0 where
+        given, as large as the gain where that is a guess.
 
     Examples
     --------
@@ -145,6 +146,29 @@ class NoiseModel:
         """
         electrons = self.gain * np.clip(expected, 0, None) * self.seen_by_sums(n_channels)
         return electrons + np.asarray(n_channels) * self.readout**2
+
+    def error_of_channel(self, expected):
+        """Compute how far the variance of single channels may be off, for the error of the gain.
+
+        Parameters
+        ----------
+        expected : float or ndarray
+            Counts expected in the channel; negative ones count as none.
+
+        Returns
+        -------
+        float or ndarray
+            Standard error of the variance over it: none where all is read-out noise.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.image.noise import NoiseModel
+        >>> noise = NoiseModel(gain=2.0, readout=10.0, gain_error=0.2)
+        >>> noise.error_of_channel([0.0, 50.0, 1e6]).round(2)
+        array([0.  , 0.05, 0.1 ])
+        """
+        error = self.gain_error * np.clip(expected, 0, None) * self.seen_by_sums(1)
+        return error / np.maximum(self.of_sum(expected), np.finfo(float).tiny)
 
     def seen_by_sums(self, n_channels):
         """Compute the fraction of the electrons' variance that a sum of few channels shows.
@@ -316,7 +340,13 @@ def _uncorrelated(counts, used, of_differences):
     if noise.gain * np.quantile(level, _BRIGHT) < noise.readout**2:
         # Nothing beside the peak shows electrons: the peak does, with what it is curved.
         with_peak = fit_noise(every_level.ravel(), difference.ravel() ** 2, FROM_DATA)
-        noise = max(noise, replace(with_peak, readout=noise.readout), key=lambda one: one.gain)
+        curved = max(with_peak.gain - noise.gain, 0.0)
+        noise = replace(
+            noise,
+            gain=noise.gain + curved,
+            # Nothing tells its noise from its curve.
+            gain_error=max(noise.gain_error, with_peak.gain_error, curved),
+        )
     if of_differences is None:
         return noise
     other = _as_model(of_differences)
@@ -400,13 +430,10 @@ def fit_noise(level, squared, source, trimmed=True):
     x, y, n = mean_levels(level, squared, trimmed)
     gain, offset = _non_negative_line(x, y)
     if gain == 0 and offset == 0:
-        gain = 1.0
+        return NoiseModel(gain=1.0, readout=0.0, source=source, gain_error=1.0)
     error = _error_of_slope(x, gain * np.clip(x, 0, None) + offset, n) if trimmed else 0.0
     return NoiseModel(
-        gain=float(gain),
-        readout=float(np.sqrt(offset)),
-        source=source,
-        gain_error=error / max(float(gain), np.finfo(float).tiny),
+        gain=float(gain), readout=float(np.sqrt(offset)), source=source, gain_error=error
     )
 
 

@@ -130,7 +130,7 @@ class FittedNoise:
     readout : float
     correlation : tuple of float
     gain_error : float
-        Standard error of ``gain`` over it.
+        Standard error of ``gain``.
     """
 
     gain: float
@@ -460,7 +460,7 @@ def fit_correlation(scatter):
         gain=float(gain),
         readout=float(np.sqrt(solution[0])),
         correlation=tuple(correlation.tolist()),
-        gain_error=error / float(gain),
+        gain_error=error,
     )
 
 
@@ -486,7 +486,7 @@ def fit_white(scatter):
         gain=float(gain),
         readout=float(np.sqrt(offset)),
         correlation=(1.0,),
-        gain_error=error / max(float(gain), np.finfo(float).tiny),
+        gain_error=error,
     )
 
 

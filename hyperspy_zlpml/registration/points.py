@@ -36,6 +36,8 @@ class Points(PerSpectrum):
         Counts over the matched shape, less one.
     weight : ndarray
         One over the variance of the residual by noise.
+    unsure : ndarray
+        How far that variance may be off, for the error of the gain: its standard error over it.
     noise : NoiseModel
     """
 
@@ -46,6 +48,7 @@ class Points(PerSpectrum):
     channel: np.ndarray
     residual: np.ndarray
     weight: np.ndarray
+    unsure: np.ndarray
     noise: NoiseModel
 
     def by_channels(self, n_channels):
@@ -131,6 +134,7 @@ def _points_of_block(sample, peaks, log_seen, before):
         channel=channel,
         residual=sample.counts[spectrum, channel] / expected - 1,
         weight=weight,
+        unsure=peaks.noise.error_of_channel(expected),
         noise=peaks.noise,
     )
     return points.select(np.isfinite(weight) & (weight > LEAST_WEIGHT))

@@ -100,9 +100,9 @@ def _of_channels(points, cell, n_cells):
     known = np.maximum(np.bincount(cell, squared, minlength=n_cells), LEAST_WEIGHT)
     excess = squared * points.residual**2 - points.weight
     variance = np.bincount(cell, excess, minlength=n_cells) / known
-    of_noise = np.bincount(cell, points.weight, minlength=n_cells) / known
-    unsure = np.hypot(_NOISE_UNSURE, _NOT_EXCLUDED * points.noise.gain_error)
-    return _Excess(variance, np.sqrt(2 / known)), unsure * of_noise
+    unsure = points.weight * np.hypot(_NOISE_UNSURE, _NOT_EXCLUDED * points.unsure)
+    unsure = np.bincount(cell, unsure, minlength=n_cells) / known
+    return _Excess(variance, np.sqrt(2 / known)), unsure
 
 
 def _of_neighbours(points, cell, n_cells):

@@ -34,6 +34,7 @@ from hyperspy_zlpml.signals import loading
 from hyperspy_zlpml.signals.maps import files as map_files
 from hyperspy_zlpml.signals.maps import loading as map_loading
 from hyperspy_zlpml.statistics import Normal, Range
+from hyperspy_zlpml.workflow import remove_zlp
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.regions import Regions
 from hyperspy_zlpml.zlp.residual import CoherentResidual
@@ -206,6 +207,19 @@ def test_a_trained_ensemble_comes_back(small_removal, tmp_path):
     one = small_removal.ensemble
     one.save(tmp_path / "one.zlp")
     assert_equal(load(tmp_path / "one.zlp"), one)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_spectrum_that_shows_no_electrons_comes_back(tmp_path, seed):
+    # Read-out noise alone: the gain may be none, and is not known.
+    energy = 0.01 * np.arange(-200, 800)
+    peak = 1e3 * np.exp(-4 * np.log(2) * (energy / 0.3) ** 2)
+    counts = peak + 50 * np.random.default_rng(seed).standard_normal(energy.size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        trained = remove_zlp(counts, energy, n_replicas=4, random_state=0).ensemble
+    trained.save(tmp_path / "faint.zlp")
+    assert_equal(load(tmp_path / "faint.zlp"), trained)
 
 
 def test_limits_without_end_are_no_obstacle(small, tmp_path):

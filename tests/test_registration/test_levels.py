@@ -23,7 +23,15 @@ def points_up_to(end, few_up_to, rng):
     inside = u < np.where(np.arange(N_SPECTRA)[:, None] < 2, few_up_to, end)
     spectrum, channel = np.nonzero(inside)
     noise = NoiseModel(gain=1.0, readout=0.0)
-    return Points(u[inside], spectrum, channel, residual[inside], sigma[inside] ** -2, noise)
+    return Points(
+        u=u[inside],
+        spectrum=spectrum,
+        channel=channel,
+        residual=residual[inside],
+        weight=sigma[inside] ** -2,
+        unsure=np.zeros(spectrum.size),
+        noise=noise,
+    )
 
 
 def test_a_curve_of_many_spectra_says_less_where_a_few_go_on(monkeypatch):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Curve, pattern and scatter of simulated residuals are told apart, and from their noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,7 @@ def points(curve=0.0, by_spectrum=0.0, of_channel=None, seed=0):
         channel=channel.ravel(),
         residual=residual.ravel(),
         weight=np.full(residual.size, SIGMA**-2),
+        unsure=np.zeros(residual.size),
         noise=NoiseModel(1.0, 0.0),
     )
 
@@ -51,6 +54,19 @@ def test_noise_alone_shows_nothing():
     assert not scatter.shared[INNER].any()
     assert scatter.own[INNER].max() < SIGMA / 5
     assert not learn_pattern(found, N_SEEN + 1)[0].any()
+
+
+@pytest.mark.parametrize("unsure", [0.0, 0.2])
+def test_scatter_of_each_channel_is_told_from_an_error_of_the_noise(unsure):
+    # As large as the noise, which twice its error of a fifth does not explain, as large as a third of it
+    # it does.
+    rng = np.random.default_rng(2)
+    found = points()
+    found = replace(found, unsure=np.full(found.u.size, unsure))
+    for size, seen in ((SIGMA, True), (SIGMA / 3, not unsure)):
+        extra = size * rng.standard_normal(found.u.size)
+        own = measure_scatter(replace(found, residual=found.residual + extra), GRID).own[INNER]
+        assert (np.median(own) > size / 2) == seen
 
 
 @pytest.mark.parametrize("size", [0.01, 0.05])
