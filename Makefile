@@ -10,7 +10,7 @@ AGAINST ?=
 PLACES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test doctest test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-search bench-physics bench-gui test-browser fuzz fuzz-files floors fingerprints overview bench-peers docs style lint clean
+.PHONY: help demo test doctest test-examples test-closure bench bench-accuracy bench-speed bench-scale bench-reuse bench-search bench-physics bench-gui test-browser fuzz fuzz-files floors fingerprints overview bench-peers docs style lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ test: $(VENV)/.installed  ## run the test suite
 
 doctest: $(VENV)/.installed  ## run the examples of the docstrings
 	$(BIN)/python -m pytest -n 2 tests/test_docstrings.py
+
+test-examples: $(VENV)/.installed  ## run the examples as scripts, as a reader does (the gallery runs them, too)
+	$(BIN)/python -m pytest -n 2 -m examples tests/test_examples.py
 
 test-closure: $(VENV)/.installed  ## run the statistical tests on many simulated images (hours)
 	$(BIN)/python -m pytest -n 2 -m closure tests/closure

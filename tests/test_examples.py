@@ -12,6 +12,8 @@ from conftest import ROOT
 
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.rst"))
+#: Those that a build of the documentation does not run.
+NOT_IN_THE_GALLERY = ("without_hyperspy.py",)
 #: Longer than any takes on a slow core.
 _SECONDS = 300
 #: Of ours: modules of the package, and warnings without a line of code of their own.
@@ -20,7 +22,13 @@ _OF_OURS = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in NOT_IN_THE_GALLERY else pytest.mark.examples)
+        for name in EXAMPLES
+    ],
+)
 def test_example_runs(name, tmp_path):
     """In a process and a folder of its own, as a reader does; what it warns of is shown on purpose."""
     env = {**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}

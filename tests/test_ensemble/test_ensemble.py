@@ -145,8 +145,11 @@ def test_tables_are_normal_quantiles_but_for_what_replicas_show(confidence):
             by_chance = np.abs(seen - expected) < 2 * chance
             known = sigma > 1e-3
             np.testing.assert_allclose(edge[by_chance & known], expected)
-            moved = (edge - expected) / (seen - expected)
-            assert (np.abs(moved[~by_chance & known] - 0.5) < 0.5).all()
+            # Of a difference of n times what is chance, 1 - 1 / n^2 is kept.
+            certain = ~by_chance & known
+            times = np.abs(seen - expected)[certain] / (2 * chance)
+            kept = (edge - expected)[certain] / (seen - expected)[certain]
+            np.testing.assert_allclose(kept, 1 - times**-2, atol=1e-6)
         total = (table.modes[:, k] ** 2).sum(0) + table.rest[k] ** 2
         np.testing.assert_allclose(np.sqrt(total), sigma, rtol=1e-4, atol=1e-7)
     assert (table.lower <= 0).all()

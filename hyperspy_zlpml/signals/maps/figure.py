@@ -253,7 +253,9 @@ class _Row:
             self._pictures.append(
                 _new_image(axes, self._signal, numbers, limits=limits, style=style)
             )
-            _explain_colours(self._pictures[-1], numbers, label, look.why)
+            # A reason is one for a value that is missing; an error may be without.
+            why = "" if np.isfinite(values).any() else look.why
+            _explain_colours(self._pictures[-1], numbers, label, why)
 
     def show(self, place, codes):
         """Show the images at a place; return what the legend names."""

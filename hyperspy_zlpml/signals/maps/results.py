@@ -167,14 +167,13 @@ class MapResult(Found):
 
     def __repr__(self):
         rows = dict(self._rows())
-        is_wrong = any(words in rows["removal"] for words in ("FAILED", NOT_IN_BAND))
-        wrong = f"; {rows['removal']}" if is_wrong else ""
+        wrong = f"; {rows['removal']}" if _is_wrong(rows["removal"]) else ""
         return f"<{self._title()}, {self._first}: {rows[self._first]}; {rows['reason']}{wrong}>"
 
     def _repr_html_(self):
         """Write the summary as a table of HTML."""
         rows = [
-            (name, html.coloured(said, "failed") if "FAILED" in said else html.text(said))
+            (name, html.coloured(said, "failed") if _is_wrong(said) else html.text(said))
             for name, said in self._rows()
         ]
         return html.table(rows, self._title())
@@ -300,6 +299,11 @@ def _cut(part, slices):
     if _is_tuple_of_records(part):
         return tuple(one.inav[slices] for one in part)
     return part.inav[slices] if hasattr(part, "inav") else part
+
+
+def _is_wrong(said):
+    """Tell whether a line says that a check failed, or that something is missing in the bands."""
+    return "FAILED" in said or NOT_IN_BAND in said
 
 
 def _is_tuple_of_records(part):
