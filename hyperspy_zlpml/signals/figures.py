@@ -153,12 +153,7 @@ class PixelFigure(PixelsFigure):
         self.figure.canvas.draw_idle()
 
     def let_clicks_move(self, follower):
-        """Let clicks on the map move the navigators of a follower, and with them this figure.
-
-        Parameters
-        ----------
-        follower : Follower
-        """
+        """Let clicks on the map move the navigators of a follower, and with them this figure."""
 
         def clicked(event):
             if event.inaxes is self._map and not is_in_use(self.figure.canvas.toolbar):
@@ -171,16 +166,7 @@ class PixelFigure(PixelsFigure):
 
 
 def is_in_use(toolbar):
-    """Tell whether the mouse belongs to the toolbar of a figure, which zooms or pans.
-
-    Parameters
-    ----------
-    toolbar : NavigationToolbar2 or None
-
-    Returns
-    -------
-    bool
-    """
+    """Tell whether the mouse belongs to the toolbar of a figure, which zooms or pans."""
     return bool(toolbar is not None and toolbar.mode)
 
 
@@ -352,16 +338,7 @@ def _set_band(band, x, lower, upper):
 
 
 def plot_overview(result):
-    """Plot the map of clusters, and a thin, a middling and a thick pixel.
-
-    Parameters
-    ----------
-    result : ZLPRemoval
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """Plot the map of clusters, and a thin, a middling and a thick pixel."""
     manager = result._like.axes_manager
     places = representative_pixels(result)
     units = manager.signal_axes[0].units
