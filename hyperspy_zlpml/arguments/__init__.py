@@ -384,12 +384,12 @@ def pair(value, name, low, high):
     return tuple(ends.tolist())
 
 
-def generator(value, name="random_state"):
+def generator(value):
     """Make a random generator of a seed; one that is given goes on."""
-    return np.random.default_rng(_checked_seed(value, name))
+    return np.random.default_rng(_checked_seed(value))
 
 
-def settle_random_state(value, name="random_state"):
+def settle_random_state(value):
     """Settle on an integer that gives the same numbers again, for the record.
 
     Raises
@@ -403,16 +403,16 @@ def settle_random_state(value, name="random_state"):
     >>> settle_random_state(3)
     3
     """
-    value = _checked_seed(value, name)
+    value = _checked_seed(value)
     if isinstance(value, int):
         return value
     return int(np.random.default_rng(value).integers(2**31))
 
 
-def _checked_seed(value, name):
+def _checked_seed(value):
     if value is None or isinstance(value, np.random.Generator):
         return value
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or not 0 <= value < _SEEDS:
-        refuse(value, name, "an int of at least 0, a numpy.random.Generator or None")
+        refuse(value, "random_state", "an int of at least 0, a numpy.random.Generator or None")
     return int(value)

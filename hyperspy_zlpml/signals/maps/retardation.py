@@ -268,7 +268,7 @@ def _reasons(removal, found, unknown, confidence):
 
 def _wrapped(removal, found, reasons, threshold):
     """Make maps."""
-    energy = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
+    energy = f"Energy ({removal._units})"
     return Retardation(
         threshold=threshold,
         probability=plain_map(
