@@ -37,16 +37,7 @@ class TrainingData:
     far_inputs: np.ndarray
 
     def block(self, replicas):
-        """Take the data of some replicas.
-
-        Parameters
-        ----------
-        replicas : slice
-
-        Returns
-        -------
-        TrainingData
-        """
+        """Take the data of some replicas."""
         return replace(
             self,
             ratios=self.ratios[replicas],
@@ -118,16 +109,7 @@ class Block:
     from_founder: bool
 
     def of(self, replicas):
-        """Take some of the replicas.
-
-        Parameters
-        ----------
-        replicas : slice
-
-        Returns
-        -------
-        Block
-        """
+        """Take some of the replicas."""
         return replace(
             self,
             data=self.data.block(replicas),

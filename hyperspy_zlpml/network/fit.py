@@ -111,16 +111,7 @@ class Fit:
         )
 
     def of(self, index):
-        """Take some of the replicas.
-
-        Parameters
-        ----------
-        index : tensor, index of the replicas
-
-        Returns
-        -------
-        Fit
-        """
+        """Take some of the replicas."""
         tensors = {
             field.name: getattr(self, field.name)[index]
             for field in fields(self)

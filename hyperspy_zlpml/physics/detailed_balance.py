@@ -178,17 +178,7 @@ class BothSides(PerSpectrum):
 
 
 def both_sides(losses, window):
-    """Bring spectra to bins that are counted from their own peaks.
-
-    Parameters
-    ----------
-    losses : Losses
-    window : Window
-
-    Returns
-    -------
-    BothSides
-    """
+    """Bring spectra to bins that are counted from their own peaks."""
     place = (losses.centre - losses.energy[0]) / losses.step
     nearest = np.rint(place).astype(int)
     half = window.n_together // 2

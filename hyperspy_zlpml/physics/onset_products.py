@@ -91,30 +91,12 @@ class OnsetProducts:
         return least, np.ptp(self.energy) + least
 
     def select(self, index):
-        """Take some spectra.
-
-        Parameters
-        ----------
-        index : any index of NumPy
-
-        Returns
-        -------
-        OnsetProducts
-        """
+        """Take some spectra."""
         of_shapes = {name: getattr(self, name)[:, index] for name in _OF_SHAPES}
         return replace(self, energy=self.energy[index], freedom=self.freedom[index], **of_shapes)
 
     def over(self, factor):
-        """Divide all chi2 by a factor.
-
-        Parameters
-        ----------
-        factor : float
-
-        Returns
-        -------
-        OnsetProducts
-        """
+        """Divide all chi2 by a factor."""
         return replace(self, **{name: getattr(self, name) / factor for name in _OF_SHAPES})
 
 

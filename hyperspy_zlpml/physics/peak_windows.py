@@ -281,16 +281,7 @@ def _hats(distance, step):
 
 
 def mirrored(losses):
-    """Turn energies round, so that gains stand where losses stood.
-
-    Parameters
-    ----------
-    losses : Losses
-
-    Returns
-    -------
-    Losses
-    """
+    """Turn energies round, so that gains stand where losses stood."""
     spectra = ("counts", "zlp", "variance", "directions", "response")
     turned = {name: getattr(losses, name)[..., ::-1] for name in spectra}
     return replace(

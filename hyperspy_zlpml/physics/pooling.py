@@ -94,16 +94,7 @@ class Packing:
 
     @classmethod
     def of(cls, losses):
-        """Lay out rows for losses like these.
-
-        Parameters
-        ----------
-        losses : Losses
-
-        Returns
-        -------
-        Packing
-        """
+        """Lay out rows for losses like these."""
         return cls(losses.energy, losses.distance, losses.n_directions)
 
     @property

@@ -47,14 +47,6 @@ _CHUNK = 2**17
 def cherenkov_threshold(beam):
     """Compute ``(c/v)^2``, above which the real part of epsilon makes Cherenkov losses.
 
-    Parameters
-    ----------
-    beam : Beam
-
-    Returns
-    -------
-    float
-
     Examples
     --------
     >>> from hyperspy_zlpml.physics import Beam

@@ -12,16 +12,7 @@ _FAR = 4.0
 
 
 def draw(found):
-    """Draw the result of a search.
-
-    Parameters
-    ----------
-    found : SettingsSearch
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+    """Draw the result of a search."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(9, 3.6), layout="constrained")

@@ -15,6 +15,7 @@ from matplotlib.ticker import NullLocator
 from hyperspy_zlpml.arguments import integers
 from hyperspy_zlpml.signals.following import PixelsFigure
 from hyperspy_zlpml.signals.maps.figure import edges_of, label_of
+from hyperspy_zlpml.signals.maps.pixels import at_pixel
 from hyperspy_zlpml.statistics import Range
 
 #: Colour of the measured spectrum.
@@ -103,8 +104,7 @@ class PixelFigure(PixelsFigure):
         top = figure.add_subplot(grid[0, -1])
         bottom = figure.add_subplot(grid[1, -1], sharex=top)
         super().__init__(top)
-        units = result._like.axes_manager.signal_axes[0].units
-        self._panels = SpectrumPanels(top, bottom, units, scale=self.scale)
+        self._panels = SpectrumPanels(top, bottom, result._units, scale=self.scale)
         self.drawn = list(top.lines)
         self._map = figure.add_subplot(grid[:, 0]) if has_map else None
         if has_map:
@@ -153,12 +153,7 @@ class PixelFigure(PixelsFigure):
         self.figure.canvas.draw_idle()
 
     def let_clicks_move(self, follower):
-        """Let clicks on the map move the navigators of a follower, and with them this figure.
-
-        Parameters
-        ----------
-        follower : Follower
-        """
+        """Let clicks on the map move the navigators of a follower, and with them this figure."""
 
         def clicked(event):
             if event.inaxes is self._map and not is_in_use(self.figure.canvas.toolbar):
@@ -171,16 +166,7 @@ class PixelFigure(PixelsFigure):
 
 
 def is_in_use(toolbar):
-    """Tell whether the mouse belongs to the toolbar of a figure, which zooms or pans.
-
-    Parameters
-    ----------
-    toolbar : NavigationToolbar2 or None
-
-    Returns
-    -------
-    bool
-    """
+    """Tell whether the mouse belongs to the toolbar of a figure, which zooms or pans."""
     return bool(toolbar is not None and toolbar.mode)
 
 
@@ -352,20 +338,9 @@ def _set_band(band, x, lower, upper):
 
 
 def plot_overview(result):
-    """Plot the map of clusters, and a thin, a middling and a thick pixel.
-
-    Parameters
-    ----------
-    result : ZLPRemoval
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    manager = result._like.axes_manager
+    """Plot the map of clusters, and a thin, a middling and a thick pixel."""
     places = representative_pixels(result)
-    units = manager.signal_axes[0].units
-    has_map = manager.navigation_dimension in (1, 2)
+    has_map = result._like.axes_manager.navigation_dimension in (1, 2)
     n_columns = len(places) + has_map
     figure = plt.figure(figsize=(4.2 * n_columns, 6.5), layout="constrained")
     grid = figure.add_gridspec(2, n_columns)
@@ -377,7 +352,7 @@ def plot_overview(result):
         top = figure.add_subplot(grid[0, number + has_map])
         bottom = figure.add_subplot(grid[1, number + has_map], sharex=top)
         panels = SpectrumPanels(
-            top, bottom, units, scale=PixelsFigure(top).scale, legend=number == 0
+            top, bottom, result._units, scale=PixelsFigure(top).scale, legend=number == 0
         )
         spectrum, name = _spectrum_of(result, place)
         panels.show(spectrum, f"{'abc'[number]}: {name}")
@@ -562,4 +537,4 @@ def _name_of(result, place, position):
     name = f"cluster {int(_value_of(result.clusters, position))}"
     if _value_of(result.vacuum, position):
         name = "vacuum"
-    return f"({', '.join(map(str, place))}) {name}" if place else name
+    return at_pixel(place, name)

@@ -191,22 +191,12 @@ class DraggedPixel(PixelFigure):
         return self._held is not None
 
     def move(self, event):
-        """Drag the limit that is held.
-
-        Parameters
-        ----------
-        event : matplotlib.backend_bases.MouseEvent
-        """
+        """Drag the limit that is held."""
         if self._held is not None and event.xdata is not None and event.inaxes in self.panels:
             setattr(self.limits, self._held, self._allowed(self._held, event.xdata))
 
     def release(self, event):
-        """Let go of the limit.
-
-        Parameters
-        ----------
-        event : matplotlib.backend_bases.MouseEvent
-        """
+        """Let go of the limit."""
         self._held = None
 
     def _limit_at(self, event):
@@ -290,20 +280,10 @@ class VacuumPicker:
         return True
 
     def move(self, event):
-        """Do nothing before the end of a drag.
-
-        Parameters
-        ----------
-        event : matplotlib.backend_bases.MouseEvent
-        """
+        """Do nothing before the end of a drag."""
 
     def release(self, event):
-        """Turn the pixel, or choose all up to the one at the mouse.
-
-        Parameters
-        ----------
-        event : matplotlib.backend_bases.MouseEvent
-        """
+        """Turn the pixel, or choose all up to the one at the mouse."""
         begin, self._from = self._from, None
         if begin is None or event.inaxes is not self._axes:
             return

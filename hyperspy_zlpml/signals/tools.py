@@ -602,16 +602,7 @@ class ToolMethods:
 
 
 def is_wanted(interactive, display):
-    """Check the flags of a method, and tell whether it is to open a window.
-
-    Parameters
-    ----------
-    interactive, display : bool
-
-    Returns
-    -------
-    bool
-    """
+    """Check the flags of a method, and tell whether it is to open a window."""
     flag(display, "display")
     return flag(interactive, "interactive")
 
