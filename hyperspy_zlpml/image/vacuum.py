@@ -6,9 +6,9 @@ the counts never rise again, nor is there a hump. All of that is true of many a 
 that pixels are vacuum is that others of the same image scatter clearly more. Where all pixels are
 alike, nothing does.
 
-Where the axis ends within some FWHM a specimen scatters hardly more there than the tail of the peak
-is high. There vacuum pixels are also the brightest: many of one :math:`N_0`, with few below it, and
-pixels that are darker scatter more on average.
+Where the axis ends within some FWHM, or below the losses that electrons make, a specimen scatters hardly more
+there than the tail of the peak is high. There vacuum pixels are also the brightest: many of one :math:`N_0`, with
+few below it, and pixels that are darker scatter more on average.
 """
 
 import numpy as np
@@ -27,6 +27,9 @@ _CLEARLY = 2.0
 _SIGMAS = 4.0
 #: Losses nearer to the peak than this many FWHM tell nothing of vacuum.
 _NEAREST = 2.0
+#: Losses by electrons of a solid lie above this, but for some in small gaps, eV: an axis that ends below holds those
+#: of phonons alone, which are few, while all others are missing from the peak.
+_ELECTRONIC = 1.0
 #: Vacuum pixels agree in ln N0 to this, where the axis ends early.
 _SAME_BEAM = 0.05
 #: They are this many times as many as the pixels that are a little darker.
@@ -165,7 +168,9 @@ def vacuum_candidates(parameters, noise, energy):
 
 
 def _ends_early(parameters, energy):
-    """Tell whether the axis ends so early that scattered electrons lie on the tail of the peak."""
+    """Tell whether the axis ends so early that scattered electrons lie on the tail of the peak, or beyond the axis."""
+    if energy[-1] < _ELECTRONIC:
+        return True
     return np.median(parameters.scattered_from(energy)[parameters.usable]) < SCATTERED_FROM
 
 
