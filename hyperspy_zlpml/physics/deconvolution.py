@@ -109,7 +109,16 @@ class SingleScattering:
         return self.energy - self.centre[:, None]
 
     def given_back(self, hidden):
-        """Give back losses that were taken for zero-loss peak, to first order."""
+        """Give back losses that were taken for zero-loss peak, to first order.
+
+        Parameters
+        ----------
+        hidden : GivenBack
+
+        Returns
+        -------
+        SingleScattering
+        """
         taken = -(hidden.taken[:, None] @ self.of_zlp)[:, 0]
         of_taken, peak_taken = self._made_by(taken[:, None])[:, 0], taken.sum(-1)
         return replace(

@@ -178,7 +178,17 @@ class BothSides(PerSpectrum):
 
 
 def both_sides(losses, window):
-    """Bring spectra to bins that are counted from their own peaks."""
+    """Bring spectra to bins that are counted from their own peaks.
+
+    Parameters
+    ----------
+    losses : Losses
+    window : Window
+
+    Returns
+    -------
+    BothSides
+    """
     place = (losses.centre - losses.energy[0]) / losses.step
     nearest = np.rint(place).astype(int)
     half = window.n_together // 2

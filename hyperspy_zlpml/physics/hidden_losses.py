@@ -55,6 +55,15 @@ def hidden_losses(losses, beam):
 
     The onset is zero energy, as without a gap, unless losses that are corrected so point clearly
     elsewhere.
+
+    Parameters
+    ----------
+    losses : Losses
+    beam : Beam
+
+    Returns
+    -------
+    GivenBack
     """
     found = _given_back(losses, np.zeros(len(losses.counts)), beam)
     zlp = losses.zlp - (found.taken[:, None] @ losses.directions)[:, 0]

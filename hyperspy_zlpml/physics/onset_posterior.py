@@ -132,7 +132,16 @@ def within_and_between(found):
 
 
 def mean_exponent(found):
-    """Compute mean and standard deviation of the exponents that are tried."""
+    """Compute mean and standard deviation of the exponents that are tried.
+
+    Parameters
+    ----------
+    found : Fitted
+
+    Returns
+    -------
+    mean, std : float
+    """
     evidence = log_sum(found.log_likelihood, axis=2) + found.log_window[:, None]
     evidence = log_sum(evidence, axis=0)
     weights = np.exp(evidence - log_sum(evidence))

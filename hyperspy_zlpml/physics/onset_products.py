@@ -91,12 +91,30 @@ class OnsetProducts:
         return least, np.ptp(self.energy) + least
 
     def select(self, index):
-        """Take some spectra."""
+        """Take some spectra.
+
+        Parameters
+        ----------
+        index : any index of NumPy
+
+        Returns
+        -------
+        OnsetProducts
+        """
         of_shapes = {name: getattr(self, name)[:, index] for name in _OF_SHAPES}
         return replace(self, energy=self.energy[index], freedom=self.freedom[index], **of_shapes)
 
     def over(self, factor):
-        """Divide all chi2 by a factor."""
+        """Divide all chi2 by a factor.
+
+        Parameters
+        ----------
+        factor : float
+
+        Returns
+        -------
+        OnsetProducts
+        """
         return replace(self, **{name: getattr(self, name) / factor for name in _OF_SHAPES})
 
 

@@ -281,7 +281,16 @@ def _hats(distance, step):
 
 
 def mirrored(losses):
-    """Turn energies round, so that gains stand where losses stood."""
+    """Turn energies round, so that gains stand where losses stood.
+
+    Parameters
+    ----------
+    losses : Losses
+
+    Returns
+    -------
+    Losses
+    """
     spectra = ("counts", "zlp", "variance", "directions", "response")
     turned = {name: getattr(losses, name)[..., ::-1] for name in spectra}
     return replace(

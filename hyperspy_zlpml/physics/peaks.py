@@ -142,6 +142,14 @@ def piece_of(losses, peaks, is_single=True, is_gain=False):
 def groups_of(peaks):
     """Sort peaks into groups whose windows overlap.
 
+    Parameters
+    ----------
+    peaks : sequence of Plasmon or Exciton
+
+    Returns
+    -------
+    list of list of int
+
     Examples
     --------
     >>> from hyperspy_zlpml.physics.peak_shapes import Exciton, Plasmon

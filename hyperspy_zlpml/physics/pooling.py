@@ -94,7 +94,16 @@ class Packing:
 
     @classmethod
     def of(cls, losses):
-        """Lay out rows for losses like these."""
+        """Lay out rows for losses like these.
+
+        Parameters
+        ----------
+        losses : Losses
+
+        Returns
+        -------
+        Packing
+        """
         return cls(losses.energy, losses.distance, losses.n_directions)
 
     @property

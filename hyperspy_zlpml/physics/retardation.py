@@ -47,6 +47,14 @@ _CHUNK = 2**17
 def cherenkov_threshold(beam):
     """Compute ``(c/v)^2``, above which the real part of epsilon makes Cherenkov losses.
 
+    Parameters
+    ----------
+    beam : Beam
+
+    Returns
+    -------
+    float
+
     Examples
     --------
     >>> from hyperspy_zlpml.physics import Beam

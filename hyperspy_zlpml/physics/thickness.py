@@ -82,6 +82,14 @@ class Estimate:
     def scaled(self, factor, relative_error=0.0):
         """Multiply by a factor that has a systematic error.
 
+        Parameters
+        ----------
+        factor, relative_error : float or ndarray
+
+        Returns
+        -------
+        Estimate
+
         Examples
         --------
         >>> import numpy as np
