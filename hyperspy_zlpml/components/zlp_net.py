@@ -33,7 +33,16 @@ _FEWEST_CHANNELS = 16
 
 
 def ensemble_to_dictionary(ensemble):
-    """Write an ensemble as what HyperSpy can store: arrays, and one string of JSON."""
+    """Write an ensemble as what HyperSpy can store: arrays, and one string of JSON.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+
+    Returns
+    -------
+    dict of str to ndarray or str
+    """
     arrays, facts = to_parts(ensemble)
     return {**arrays, _FACTS: json.dumps({"format_version": FORMAT_VERSION, "ensemble": facts})}
 

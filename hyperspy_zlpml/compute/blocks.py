@@ -45,6 +45,14 @@ def run_in_threads(work, n_spectra, show_progressbar, title):
 def slices_of(n_spectra):
     """Cut spectra into blocks.
 
+    Parameters
+    ----------
+    n_spectra : int
+
+    Returns
+    -------
+    list of slice
+
     Examples
     --------
     >>> from hyperspy_zlpml.compute.blocks import slices_of

@@ -120,6 +120,15 @@ def _computed(arrays, show_progressbar, title):
 def reads_from(arrays, folder):
     """Tell whether dask arrays are read from files within a folder.
 
+    Parameters
+    ----------
+    arrays : sequence of dask array
+    folder : Path
+
+    Returns
+    -------
+    bool
+
     Examples
     --------
     >>> from pathlib import Path

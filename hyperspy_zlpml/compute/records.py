@@ -38,7 +38,16 @@ class PerSpectrum:
         return [field.name for field in fields(cls) if field.name not in cls.shared]
 
     def select(self, index):
-        """Take some of the spectra."""
+        """Take some of the spectra.
+
+        Parameters
+        ----------
+        index : any index of NumPy
+
+        Returns
+        -------
+        the same record
+        """
         taken = {name: _taken(getattr(self, name), index) for name in self._of_spectra()}
         return replace(self, **taken)
 

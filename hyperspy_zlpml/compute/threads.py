@@ -22,6 +22,10 @@ def n_threads():
     synchronous scheduler), else one for each core that this process may use: within a container's
     quota and the affinity of the process. One within :func:`on_one_core`.
 
+    Returns
+    -------
+    int
+
     Examples
     --------
     >>> import dask

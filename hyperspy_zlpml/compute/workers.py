@@ -141,6 +141,10 @@ def _within_a_task():
 def warn_wherever(message):
     """Raise a UserWarning in the process of the user, from a worker of dask too.
 
+    Parameters
+    ----------
+    message : str
+
     Examples
     --------
     >>> import warnings

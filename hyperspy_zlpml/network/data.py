@@ -37,7 +37,16 @@ class TrainingData:
     far_inputs: np.ndarray
 
     def block(self, replicas):
-        """Take the data of some replicas."""
+        """Take the data of some replicas.
+
+        Parameters
+        ----------
+        replicas : slice
+
+        Returns
+        -------
+        TrainingData
+        """
         return replace(
             self,
             ratios=self.ratios[replicas],
@@ -109,7 +118,16 @@ class Block:
     from_founder: bool
 
     def of(self, replicas):
-        """Take some of the replicas."""
+        """Take some of the replicas.
+
+        Parameters
+        ----------
+        replicas : slice
+
+        Returns
+        -------
+        Block
+        """
         return replace(
             self,
             data=self.data.block(replicas),

@@ -111,7 +111,16 @@ class Fit:
         )
 
     def of(self, index):
-        """Take some of the replicas."""
+        """Take some of the replicas.
+
+        Parameters
+        ----------
+        index : tensor, index of the replicas
+
+        Returns
+        -------
+        Fit
+        """
         tensors = {
             field.name: getattr(self, field.name)[index]
             for field in fields(self)

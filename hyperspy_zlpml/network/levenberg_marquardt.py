@@ -92,7 +92,16 @@ class Linearised:
     residuals_along: Callable[[torch.Tensor], torch.Tensor]
 
     def of(self, index):
-        """Take some of the replicas."""
+        """Take some of the replicas.
+
+        Parameters
+        ----------
+        index : tensor, index of the replicas
+
+        Returns
+        -------
+        Linearised
+        """
         return Linearised(**{one.name: getattr(self, one.name)[index] for one in fields(self)})
 
 
@@ -113,12 +122,31 @@ class Damping:
 
     @classmethod
     def start(cls, n_replicas, device="cpu"):
-        """Start with the damping of the first step."""
+        """Start with the damping of the first step.
+
+        Parameters
+        ----------
+        n_replicas : int
+        device : str or torch.device
+
+        Returns
+        -------
+        Damping
+        """
         one = torch.ones(n_replicas, dtype=torch.float64, device=device)
         return cls(_DAMPING_START * one, _GROWTH_START * one)
 
     def of(self, index):
-        """Take some of the replicas."""
+        """Take some of the replicas.
+
+        Parameters
+        ----------
+        index : tensor, index of the replicas
+
+        Returns
+        -------
+        Damping
+        """
         return Damping(self.value[index], self.growth[index])
 
     def put(self, index, other):

@@ -15,6 +15,15 @@ def facts_of(prepared, plan):
 
     Everything is taken as the search uses it: limits in eV, numbers as floats, arrays by their values
     at the spectra that are used. How it was written makes no difference.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    plan : SearchPlan
+
+    Returns
+    -------
+    dict of str to int or str
     """
     first, options = prepared.first, prepared.options
     held = (prepared.selection, prepared.judgement)
@@ -39,6 +48,14 @@ def facts_of(prepared, plan):
 
 def fingerprint(*arrays):
     """Compute a fingerprint of arrays: of their kinds, shapes and values.
+
+    Parameters
+    ----------
+    *arrays : ndarray, number or None
+
+    Returns
+    -------
+    str
 
     Examples
     --------

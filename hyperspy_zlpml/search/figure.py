@@ -12,7 +12,16 @@ _FAR = 4.0
 
 
 def draw(found):
-    """Draw the result of a search."""
+    """Draw the result of a search.
+
+    Parameters
+    ----------
+    found : SettingsSearch
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(9, 3.6), layout="constrained")

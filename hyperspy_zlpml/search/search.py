@@ -225,6 +225,10 @@ def search(spectra, options, plan):
 def check_limits_of_all(limits):
     """Raise ValueError where limits are given for each cluster: their number is searched.
 
+    Parameters
+    ----------
+    limits : dict of str to ndarray
+
     Examples
     --------
     >>> import numpy as np

@@ -25,7 +25,12 @@ _NUMBERS = {"prior": (0.01, 100.0, True), "limit_spread": (0.0, 0.6, False)}
 
 
 def distributions():
-    """Describe the parameters for Optuna."""
+    """Describe the parameters for Optuna.
+
+    Returns
+    -------
+    dict of str to optuna.distributions.BaseDistribution
+    """
     from optuna import distributions as of
 
     return {
@@ -40,6 +45,14 @@ def distributions():
 
 def settings_of(parameters):
     """Make settings from the values of all parameters.
+
+    Parameters
+    ----------
+    parameters : dict of str to int, float or str
+
+    Returns
+    -------
+    TrainingSettings
 
     Examples
     --------

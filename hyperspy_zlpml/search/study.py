@@ -70,6 +70,10 @@ class Record:
 def optuna():
     """Import Optuna, which is needed for searches alone.
 
+    Returns
+    -------
+    module
+
     Raises
     ------
     ImportError
@@ -145,13 +149,28 @@ def _journal(file):
 
 
 def random_state_of(study, given):
-    """Settle on the random state of a search: that of its file where none is given."""
+    """Settle on the random state of a search: that of its file where none is given.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+    given : int, numpy.random.Generator or None
+
+    Returns
+    -------
+    int
+    """
     kept = study.user_attrs.get("random_state")
     return settle_random_state(kept if given is None else given)
 
 
 def keep_facts(study, facts):
     """Keep what a search depends on; check that a search that goes on depends on the same.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+    facts : dict of str to JSON
 
     Raises
     ------
@@ -172,6 +191,15 @@ def keep_facts(study, facts):
 def seed_of(random_state, *numbers):
     """Derive a seed from that of a search and from some numbers.
 
+    Parameters
+    ----------
+    random_state : int
+    *numbers : int
+
+    Returns
+    -------
+    int
+
     Examples
     --------
     >>> from hyperspy_zlpml.search.study import seed_of
@@ -182,12 +210,27 @@ def seed_of(random_state, *numbers):
 
 
 def seed_of_training(random_state, number):
-    """Derive the seed of the training of one set of settings from its number."""
+    """Derive the seed of the training of one set of settings from its number.
+
+    Parameters
+    ----------
+    random_state, number : int
+
+    Returns
+    -------
+    int
+    """
     return seed_of(random_state, _OF_TRAINING, number)
 
 
 def begin(study, start):
-    """Let a search that is new begin with these settings."""
+    """Let a search that is new begin with these settings.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+    start : TrainingSettings
+    """
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(parameters_of(start))
 
@@ -236,7 +279,14 @@ def _asked(study, space, random_state):
 
 
 def tell(study, number, evaluation):
-    """Tell what came of settings, and keep it."""
+    """Tell what came of settings, and keep it.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+    number : int
+    evaluation : Evaluation
+    """
     scores, trained = evaluation.scores, evaluation.scores is not None
     kept = {
         "error": scores.rms_error if trained else None,

@@ -275,7 +275,16 @@ def map_of(value):
 
 
 def vacuum_of(vacuum):
-    """Take the spectra of a vacuum signal, or the array of a map of vacuum pixels."""
+    """Take the spectra of a vacuum signal, or the array of a map of vacuum pixels.
+
+    Parameters
+    ----------
+    vacuum : BaseSignal, array, or anything else
+
+    Returns
+    -------
+    Spectra, ndarray, or what was given
+    """
     is_signal = isinstance(vacuum, hs.signals.BaseSignal)
     if is_signal and vacuum.axes_manager.signal_dimension == 1 and vacuum.data.dtype != bool:
         return spectra_of(vacuum, "vacuum")[0]

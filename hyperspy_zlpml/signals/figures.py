@@ -153,7 +153,12 @@ class PixelFigure(PixelsFigure):
         self.figure.canvas.draw_idle()
 
     def let_clicks_move(self, follower):
-        """Let clicks on the map move the navigators of a follower, and with them this figure."""
+        """Let clicks on the map move the navigators of a follower, and with them this figure.
+
+        Parameters
+        ----------
+        follower : Follower
+        """
 
         def clicked(event):
             if event.inaxes is self._map and not is_in_use(self.figure.canvas.toolbar):
@@ -166,7 +171,16 @@ class PixelFigure(PixelsFigure):
 
 
 def is_in_use(toolbar):
-    """Tell whether the mouse belongs to the toolbar of a figure, which zooms or pans."""
+    """Tell whether the mouse belongs to the toolbar of a figure, which zooms or pans.
+
+    Parameters
+    ----------
+    toolbar : NavigationToolbar2 or None
+
+    Returns
+    -------
+    bool
+    """
     return bool(toolbar is not None and toolbar.mode)
 
 
@@ -338,7 +352,16 @@ def _set_band(band, x, lower, upper):
 
 
 def plot_overview(result):
-    """Plot the map of clusters, and a thin, a middling and a thick pixel."""
+    """Plot the map of clusters, and a thin, a middling and a thick pixel.
+
+    Parameters
+    ----------
+    result : ZLPRemoval
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
     places = representative_pixels(result)
     has_map = result._like.axes_manager.navigation_dimension in (1, 2)
     n_columns = len(places) + has_map

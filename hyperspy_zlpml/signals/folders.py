@@ -42,6 +42,14 @@ _CALLS = {"linux": "renameat2", "darwin": "renameatx_np"}
 def name_of_folder(kind):
     """Name a folder after the class of a result.
 
+    Parameters
+    ----------
+    kind : str
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> from hyperspy_zlpml.signals.folders import name_of_folder

@@ -45,7 +45,14 @@ class PixelsFigure:
         return [one for one in self._axes.zlpml_pixels if one is self or one.is_drawn]
 
     def scale(self, axes, name, limits):
-        """Scale an axis of the figure unless it has other limits than were set last."""
+        """Scale an axis of the figure unless it has other limits than were set last.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes
+        name : {"x", "y"}
+        limits : tuple of float
+        """
         axis, key = getattr(axes, f"{name}axis"), (axes, name)
         self._wanted[key] = limits
         low, high = zip(*(one._wanted.get(key, limits) for one in self.sharing), strict=True)

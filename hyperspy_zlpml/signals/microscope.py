@@ -198,6 +198,15 @@ def read_conditions(signals, conditions):
 def setting_of(signal, ensemble):
     """Take an ensemble trained with conditions to the setting of a signal, unless one was chosen.
 
+    Parameters
+    ----------
+    signal : BaseSignal
+    ensemble : Ensemble
+
+    Returns
+    -------
+    Ensemble
+
     Raises
     ------
     ValueError

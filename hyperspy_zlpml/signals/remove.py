@@ -62,7 +62,17 @@ def check(signal, options, ensemble=None, lazy_output=None):
 
 
 def peak_maps(signal, show_progressbar):
-    """Make maps of centre, FWHM and intensity of the peaks of a signal."""
+    """Make maps of centre, FWHM and intensity of the peaks of a signal.
+
+    Parameters
+    ----------
+    signal : Signal1D
+    show_progressbar : bool or None
+
+    Returns
+    -------
+    centre, fwhm, intensity : BaseSignal
+    """
     show_progressbar = wants_progressbar(show_progressbar)
     with one_at_a_signal:
         spectra, factor = spectra_of(signal)

@@ -191,12 +191,22 @@ class DraggedPixel(PixelFigure):
         return self._held is not None
 
     def move(self, event):
-        """Drag the limit that is held."""
+        """Drag the limit that is held.
+
+        Parameters
+        ----------
+        event : matplotlib.backend_bases.MouseEvent
+        """
         if self._held is not None and event.xdata is not None and event.inaxes in self.panels:
             setattr(self.limits, self._held, self._allowed(self._held, event.xdata))
 
     def release(self, event):
-        """Let go of the limit."""
+        """Let go of the limit.
+
+        Parameters
+        ----------
+        event : matplotlib.backend_bases.MouseEvent
+        """
         self._held = None
 
     def _limit_at(self, event):
@@ -280,10 +290,20 @@ class VacuumPicker:
         return True
 
     def move(self, event):
-        """Do nothing before the end of a drag."""
+        """Do nothing before the end of a drag.
+
+        Parameters
+        ----------
+        event : matplotlib.backend_bases.MouseEvent
+        """
 
     def release(self, event):
-        """Turn the pixel, or choose all up to the one at the mouse."""
+        """Turn the pixel, or choose all up to the one at the mouse.
+
+        Parameters
+        ----------
+        event : matplotlib.backend_bases.MouseEvent
+        """
         begin, self._from = self._from, None
         if begin is None or event.inaxes is not self._axes:
             return

@@ -602,7 +602,16 @@ class ToolMethods:
 
 
 def is_wanted(interactive, display):
-    """Check the flags of a method, and tell whether it is to open a window."""
+    """Check the flags of a method, and tell whether it is to open a window.
+
+    Parameters
+    ----------
+    interactive, display : bool
+
+    Returns
+    -------
+    bool
+    """
     flag(display, "display")
     return flag(interactive, "interactive")
 

@@ -224,6 +224,15 @@ def cut_map(signal, slices):
 def blank_like(signal, is_lazy):
     """Make a signal of the wanted laziness that lends axes and metadata; its data are zeros.
 
+    Parameters
+    ----------
+    signal : Signal1D
+    is_lazy : bool
+
+    Returns
+    -------
+    Signal1D
+
     Examples
     --------
     >>> from hyperspy_zlpml.data import ws2_like
@@ -266,7 +275,13 @@ def blank_array(shape, dtype, is_lazy):
 
 
 def set_lazy(signal, is_lazy):
-    """Let a signal be of the lazy class, or not, as its numbers are."""
+    """Let a signal be of the lazy class, or not, as its numbers are.
+
+    Parameters
+    ----------
+    signal : Signal1D
+    is_lazy : bool
+    """
     if signal._lazy != is_lazy:
         signal._lazy = is_lazy
         signal._assign_subclass()

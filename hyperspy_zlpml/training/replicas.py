@@ -100,6 +100,14 @@ def draw_spectra(clusters, n_replicas, rng):
 def draw_size(cluster):
     """Count the spectra to average per draw so that the flank is known well enough.
 
+    Parameters
+    ----------
+    cluster : ClusterSpectra
+
+    Returns
+    -------
+    int
+
     Examples
     --------
     Spectra known to 10 % on their flanks: the mean of 25 of them is known to 2 %.
@@ -152,6 +160,11 @@ def draw_limits(limits, n_replicas, rng, spread):
 
 def check_replicas(n_replicas, replica_kind):
     """Raise ValueError unless so many replicas of a kind can be drawn.
+
+    Parameters
+    ----------
+    n_replicas : int
+    replica_kind : str
 
     Raises
     ------

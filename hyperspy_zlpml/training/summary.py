@@ -30,6 +30,15 @@ class TrainingSummary:
     def of(cls, trained, selection):
         """Summarise a training.
 
+        Parameters
+        ----------
+        trained : Trained
+        selection : Selection
+
+        Returns
+        -------
+        TrainingSummary
+
         Examples
         --------
         Replicas that were dropped do not count:

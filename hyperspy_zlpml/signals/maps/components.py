@@ -107,7 +107,16 @@ _READERS = {
 
 
 def component_of(fit):
-    """Make the component of HyperSpy that comes closest to a fit, with the medians over the image."""
+    """Make the component of HyperSpy that comes closest to a fit, with the medians over the image.
+
+    Parameters
+    ----------
+    fit : PeakFit
+
+    Returns
+    -------
+    Component
+    """
     from exspy.components import VolumePlasmonDrude
     from hyperspy.api import model
 
@@ -127,6 +136,15 @@ def component_of(fit):
 
 def store(fit, model):
     """Append the component that comes closest to a fit to a model, with the values of every pixel.
+
+    Parameters
+    ----------
+    fit : PeakFit
+    model : BaseModel
+
+    Returns
+    -------
+    Component
 
     Raises
     ------

@@ -429,14 +429,25 @@ def range_of(values):
 
 
 def write_title(axes, title):
-    """Write the title of maps and spectra in as many lines as it needs; those with formulas stay as they are."""
+    """Write the title of maps and spectra in as many lines as it needs; those with formulas stay as they are.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    title : str
+    """
     lines = title.split("\n")
     broken = (line if "$" in line else fill(line, _TITLE_LETTERS) for line in lines)
     axes.set_title("\n".join(broken), fontsize=9)
 
 
 def write_whole_numbers(axis):
-    """Write the numbers along an axis whole, not as what is to be added to one at its end."""
+    """Write the numbers along an axis whole, not as what is to be added to one at its end.
+
+    Parameters
+    ----------
+    axis : matplotlib.axis.Axis
+    """
     if isinstance(axis.get_major_formatter(), ScalarFormatter):
         axis.get_major_formatter().set_useOffset(False)
 
@@ -458,7 +469,16 @@ def edges_of(axis):
 
 
 def label_of(axis):
-    """Name an axis with its units."""
+    """Name an axis with its units.
+
+    Parameters
+    ----------
+    axis : hyperspy.axes.UniformDataAxis
+
+    Returns
+    -------
+    str
+    """
     name = axis.name if isinstance(axis.name, str) else "Position"
     units = axis.units if isinstance(axis.units, str) and axis.units else "px"
     return f"{name} ({units})"

@@ -132,6 +132,10 @@ def carry_out(removal, plans, show_progressbar):
 def warn_of_failed_checks(removal):
     """Warn whoever makes maps of a removal that a check of it failed, once: a loaded one warned of nothing yet.
 
+    Parameters
+    ----------
+    removal : ZLPRemoval
+
     Warns
     -----
     UserWarning

@@ -17,12 +17,29 @@ _ROUNDING = 1e-12
 
 
 def title_of(signal):
-    """Read the title of a signal; that of reasons names what they are reasons of."""
+    """Read the title of a signal; that of reasons names what they are reasons of.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    str
+    """
     return signal.metadata.get_item("General.title", "").replace(REASONS_OF, "")
 
 
 def units_of(signal):
     """Read the units of a map, empty where it has none.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -123,7 +140,16 @@ def summary(values, std=None, systematic=None, units="", holds=True):
 
 
 def has_legend(signal):
-    """Tell whether a map is one of reasons."""
+    """Tell whether a map is one of reasons.
+
+    Parameters
+    ----------
+    signal : BaseSignal
+
+    Returns
+    -------
+    bool
+    """
     return signal.metadata.has_item(LEGEND)
 
 
