@@ -6,6 +6,7 @@ work with the same numbers. Only arrays, numbers and frozen dataclasses of these
 that dies costs its tasks: dask hands them to another one.
 """
 
+import asyncio
 import contextlib
 import sys
 
@@ -100,7 +101,8 @@ def _wait_for_a_worker(client):
     """Wait until there is a worker; tell the user after some seconds."""
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
-    except TimeoutError:
+    except (TimeoutError, asyncio.TimeoutError):
+        # Two kinds before Python 3.11.
         warn_user(
             f"the dask cluster {client.scheduler.address} has no workers: waiting for the first. "
             "Start one, or work in this process: dask.config.set(scheduler='threads')."

@@ -56,17 +56,17 @@ def test_noise_alone_shows_nothing():
     assert not learn_pattern(found, N_SEEN + 1)[0].any()
 
 
-@pytest.mark.parametrize("unsure", [0.0, 0.2])
-def test_scatter_of_each_channel_is_told_from_an_error_of_the_noise(unsure):
-    # As large as the noise, which twice its error of a fifth does not explain, as large as a third of it
-    # it does.
+def test_scatter_of_each_channel_is_told_from_an_error_of_the_noise():
+    # A third of the noise is a ninth of its variance: what twice an error of a fifth explains.
     rng = np.random.default_rng(2)
     found = points()
-    found = replace(found, unsure=np.full(found.u.size, unsure))
-    for size, seen in ((SIGMA, True), (SIGMA / 3, not unsure)):
-        extra = size * rng.standard_normal(found.u.size)
-        own = measure_scatter(replace(found, residual=found.residual + extra), GRID).own[INNER]
-        assert (np.median(own) > size / 2) == seen
+    found = replace(found, residual=found.residual + SIGMA / 3 * rng.standard_normal(found.u.size))
+    known, unsure = (
+        measure_scatter(replace(found, unsure=np.full(found.u.size, error)), GRID).own[INNER]
+        for error in (0.0, 0.2)
+    )
+    assert np.median(known) > SIGMA / 10
+    assert not unsure.any()
 
 
 @pytest.mark.parametrize("size", [0.01, 0.05])
