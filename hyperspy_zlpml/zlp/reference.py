@@ -25,7 +25,9 @@ _CELL = 0.03
 _FLOOR = 3e-4
 #: Strengths of the smoothing that are tried.
 _PENALTIES = 10.0 ** np.arange(-3, 6, 0.5)
-#: Largest error of the logarithm of the shape that is claimed.
+#: Directions in which the reference is uncertain that are kept at most.
+_MOST_DIRECTIONS = 24
+#: Largest error of the logarithm of the shape that they hold.
 _LARGEST_ERROR = 1.0
 #: Largest absolute value of the logarithm of the shape during the fit.
 _LARGEST_LOG = 50.0
@@ -170,14 +172,19 @@ def _factor(information):
 
 
 def _errors(on_grid, factor):
-    """Find independent errors of a spline, one for each coefficient, from the factor of its information.
+    """Find independent errors of a spline from the factor of its information.
 
-    Principal directions would be fewer, but their signs are arbitrary: nearly equal data would give
-    other replicas.
+    Of them is kept what lies along the principal directions, but not these themselves: their signs are
+    arbitrary, and nearly equal data would give other replicas.
     """
     errors = np.linalg.solve(factor, on_grid.T)
     sigma = np.maximum(np.linalg.norm(errors, axis=0), 1e-300)
-    return errors * np.minimum(1.0, _LARGEST_ERROR / sigma)
+    errors *= np.minimum(1.0, _LARGEST_ERROR / sigma)
+    # Compared in units of the error, or the far tails would take all the directions.
+    scale = np.minimum(sigma, _LARGEST_ERROR) + _FLOOR
+    _, _, directions = np.linalg.svd(errors / scale, full_matrices=False)
+    directions = directions[:_MOST_DIRECTIONS]
+    return (errors / scale) @ directions.T @ directions * scale
 
 
 def _pool(x, counts, scale, variance):
