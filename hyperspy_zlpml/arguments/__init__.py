@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kinds of arguments: one function for each, which hands back the value or says what is wrong.
 
-Every function takes the value and the name that the user knows it by. Called before any work is
-done, so that nobody waits for an error. Errors say what was expected and what was got.
+Every function takes the value and the name that the user knows it by (str), and hands back the value
+as the type that it must be of. Called before any work is done, so that nobody waits for an error.
+Errors, all ValueError, say what was expected and what was got.
 """
 
 import functools
@@ -33,14 +34,6 @@ _LONGEST = 80
 def got(value):
     """Describe a value in an error: itself where it is short, else what it is.
 
-    Parameters
-    ----------
-    value : anything
-
-    Returns
-    -------
-    str
-
     Examples
     --------
     >>> import numpy as np
@@ -58,19 +51,7 @@ def got(value):
 
 
 def meant(value, names):
-    """Ask whether a name that there is was meant by one that there is not, where it is alike.
-
-    Parameters
-    ----------
-    value : anything
-        What was got instead of a name.
-    names : collection of str
-        Those there are.
-
-    Returns
-    -------
-    str
-        Empty where none is alike.
+    """Ask whether a name that there is was meant by one that there is not; empty where none is alike.
 
     Examples
     --------
@@ -85,15 +66,6 @@ def meant(value, names):
 
 def named(method):
     """Let a method say which of its arguments was meant by one that it does not have.
-
-    Parameters
-    ----------
-    method : callable
-
-    Returns
-    -------
-    callable
-        The same, with the same signature.
 
     Examples
     --------
@@ -119,39 +91,12 @@ def named(method):
 
 
 def refuse(value, name, expected, names=()):
-    """Raise the ValueError that names an argument.
-
-    Parameters
-    ----------
-    value : anything
-        What was got.
-    name : str
-        Of the argument.
-    expected : str
-        What it must be.
-    names : collection of str
-        Of which one may have been meant.
-
-    Raises
-    ------
-    ValueError
-        Always.
-    """
+    """Raise the ValueError that names an argument, what was expected, and of some names the one that may be meant."""
     raise ValueError(f"{name}: expected {expected}, got {got(value)}.{meant(value, names)}")
 
 
 def is_number(value, largest=LARGEST):
     """Tell whether a value is a finite real number of a size that a quantity can have.
-
-    Parameters
-    ----------
-    value : anything
-    largest : float
-        Of which a finite number is not larger.
-
-    Returns
-    -------
-    bool
 
     Examples
     --------
@@ -176,22 +121,7 @@ def _is_within(value, largest):
 
 
 def number(value, name, expected="a finite number", allows=None, largest=LARGEST):
-    """Check a number.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    expected : str
-        What it must be, in words.
-    allows : callable, optional
-        Whether a number is what it must be.
-    largest : float
-        Of which a finite number is not larger.
-
-    Returns
-    -------
-    float
+    """Check a number: that it is what is ``expected``, by what the function ``allows``, and not larger than any.
 
     Examples
     --------
@@ -208,21 +138,7 @@ def number(value, name, expected="a finite number", allows=None, largest=LARGEST
 
 
 def positive(value, name, unit="", largest=LARGEST):
-    """Check a positive number.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    unit : str
-        Said in the error.
-    largest : float
-        Of which it is not larger, nor smaller than its inverse.
-
-    Returns
-    -------
-    float
-    """
+    """Check a positive number, neither larger than ``largest`` nor smaller than its inverse."""
     expected = f"a positive number ({unit})" if unit else "a positive number"
     return number(
         value, name, expected=expected, allows=lambda one: one >= 1 / largest, largest=largest
@@ -230,33 +146,13 @@ def positive(value, name, unit="", largest=LARGEST):
 
 
 def within(value, name, low, high):
-    """Check a number between two others, which it may equal.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    low, high : float
-
-    Returns
-    -------
-    float
-    """
+    """Check a number between two others, which it may equal."""
     expected = f"a number from {low:g} to {high:g}"
     return number(value, name, expected, lambda one: low <= one <= high)
 
 
 def setting(value, name):
     """Check a setting of a microscope; those without a name that is known are any number.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-
-    Returns
-    -------
-    float
 
     Examples
     --------
@@ -275,15 +171,6 @@ def setting(value, name):
 def probability(value, name="confidence"):
     """Check a probability that is neither 0 nor 1.
 
-    Parameters
-    ----------
-    value : anything
-    name : str
-
-    Returns
-    -------
-    float
-
     Examples
     --------
     >>> from hyperspy_zlpml.arguments import probability
@@ -297,20 +184,7 @@ def probability(value, name="confidence"):
 
 
 def count(value, name, least=1, most=None, beside=""):
-    """Check an integer.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    least : int
-    most : int, optional
-    beside : str
-        What may be given instead, in words.
-
-    Returns
-    -------
-    int
+    """Check an integer; ``beside`` says what may be given instead.
 
     Examples
     --------
@@ -329,15 +203,6 @@ def count(value, name, least=1, most=None, beside=""):
 def flag(value, name):
     """Check what is True or False: "no" is neither.
 
-    Parameters
-    ----------
-    value : anything
-    name : str
-
-    Returns
-    -------
-    bool
-
     Examples
     --------
     >>> from hyperspy_zlpml.arguments import flag
@@ -351,37 +216,14 @@ def flag(value, name):
 
 
 def optional_flag(value, name):
-    """Check what is True, False, or None for the default.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-
-    Returns
-    -------
-    bool or None
-    """
+    """Check what is True, False, or None for the default."""
     if value is not None and not isinstance(value, (bool, np.bool_)):
         refuse(value, name, "True, False or None")
     return None if value is None else bool(value)
 
 
 def choice(value, name, names, beside=""):
-    """Check the name of something.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    names : collection of str
-        Those there are.
-    beside : str
-        What may be given instead, in words.
-
-    Returns
-    -------
-    str
+    """Check the name of something, one of ``names``; ``beside`` says what may be given instead.
 
     Examples
     --------
@@ -396,18 +238,7 @@ def choice(value, name, names, beside=""):
 
 
 def keys(value, name, names):
-    """Check a dict whose keys are names of something.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    names : sequence of str
-        Those there are.
-
-    Returns
-    -------
-    dict
+    """Check a dict whose keys are among ``names``.
 
     Examples
     --------
@@ -426,17 +257,7 @@ Did you mean 'E_I'?
 
 
 def text(value, name):
-    """Check text.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-
-    Returns
-    -------
-    str
-    """
+    """Check text."""
     if not isinstance(value, str):
         refuse(value, name, "text")
     return value
@@ -444,15 +265,6 @@ def text(value, name):
 
 def path(value, name):
     """Check the path of a file or folder.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-
-    Returns
-    -------
-    str
 
     Examples
     --------
@@ -469,20 +281,7 @@ def path(value, name):
 
 
 def instance(value, name, kind, advice=""):
-    """Check that a value is of a class.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    kind : type
-    advice : str
-        Where to get one, in words.
-
-    Returns
-    -------
-    what was given
-    """
+    """Check that a value is of a class; ``advice`` says where to get one."""
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIO" else "a"
         raise ValueError(
@@ -492,18 +291,7 @@ def instance(value, name, kind, advice=""):
 
 
 def array(value, name):
-    """Make an array of what can be one.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-
-    Returns
-    -------
-    ndarray
-        Of any dtype.
-    """
+    """Make an array, of any dtype, of what can be one."""
     try:
         return np.asanyarray(value)
     except Exception as error:  # any kind: objects decide themselves how they become an array
@@ -511,18 +299,7 @@ def array(value, name):
 
 
 def real_array(value, name, shape=None):
-    """Check an array, or nested lists, of real numbers.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    shape : tuple of int, optional
-        That it must have.
-
-    Returns
-    -------
-    ndarray of float
+    """Check an array, or nested lists, of real numbers, of one shape where that is given.
 
     Examples
     --------
@@ -542,19 +319,7 @@ def real_array(value, name, shape=None):
 
 
 def finite_array(value, name, shape=None):
-    """Check an array of finite real numbers.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    shape : tuple of int, optional
-        That it must have.
-
-    Returns
-    -------
-    ndarray of float
-    """
+    """Check an array of finite real numbers, of one shape where that is given."""
     found = real_array(value, name, shape)
     if not (np.abs(found) <= LARGEST).all():
         refuse(value, name, "finite numbers")
@@ -562,16 +327,7 @@ def finite_array(value, name, shape=None):
 
 
 def broadcast(arrays):
-    """Bring arrays to a common shape.
-
-    Parameters
-    ----------
-    arrays : dict of str to ndarray
-        By their names.
-
-    Returns
-    -------
-    tuple of ndarray
+    """Bring arrays, given by their names, to a common shape.
 
     Examples
     --------
@@ -593,15 +349,6 @@ def broadcast(arrays):
 def integers(value, name):
     """Check a sequence of integers; one alone is a sequence of one.
 
-    Parameters
-    ----------
-    value : anything
-    name : str
-
-    Returns
-    -------
-    tuple of int
-
     Examples
     --------
     >>> from hyperspy_zlpml.arguments import integers
@@ -619,14 +366,6 @@ def integers(value, name):
 def is_sequence(value):
     """Tell whether a value holds others in an order, and can be looked at more than once.
 
-    Parameters
-    ----------
-    value : anything
-
-    Returns
-    -------
-    bool
-
     Examples
     --------
     >>> from hyperspy_zlpml.arguments import is_sequence
@@ -638,50 +377,20 @@ def is_sequence(value):
 
 
 def pair(value, name, low, high):
-    """Check two numbers within limits, the first not above the second.
-
-    Parameters
-    ----------
-    value : anything
-    name : str
-    low, high : float
-
-    Returns
-    -------
-    tuple of float
-    """
+    """Check two numbers within limits, the first not above the second."""
     ends = finite_array(value, name)
     if ends.shape != (2,) or not low <= ends[0] <= ends[1] <= high:
         refuse(value, name, f"two numbers from {low:g} to {high:g}, the smaller one first")
     return tuple(ends.tolist())
 
 
-def generator(value, name="random_state"):
-    """Make a random generator of a seed; one that is given goes on.
-
-    Parameters
-    ----------
-    value : int, numpy.random.Generator or None
-    name : str
-
-    Returns
-    -------
-    numpy.random.Generator
-    """
-    return np.random.default_rng(_checked_seed(value, name))
+def generator(value):
+    """Make a random generator of a seed; one that is given goes on."""
+    return np.random.default_rng(_checked_seed(value))
 
 
-def settle_random_state(value, name="random_state"):
+def settle_random_state(value):
     """Settle on an integer that gives the same numbers again, for the record.
-
-    Parameters
-    ----------
-    value : int, numpy.random.Generator or None
-    name : str
-
-    Returns
-    -------
-    int
 
     Raises
     ------
@@ -694,16 +403,16 @@ def settle_random_state(value, name="random_state"):
     >>> settle_random_state(3)
     3
     """
-    value = _checked_seed(value, name)
+    value = _checked_seed(value)
     if isinstance(value, int):
         return value
     return int(np.random.default_rng(value).integers(2**31))
 
 
-def _checked_seed(value, name):
+def _checked_seed(value):
     if value is None or isinstance(value, np.random.Generator):
         return value
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or not 0 <= value < _SEEDS:
-        refuse(value, name, "an int of at least 0, a numpy.random.Generator or None")
+        refuse(value, "random_state", "an int of at least 0, a numpy.random.Generator or None")
     return int(value)

@@ -272,24 +272,26 @@ def _wrong_in_all(counts, channel, width):
     core = ~away.any(0)
     if core.any():
         silence = np.median(np.abs(counts - beside)[away]) if away.any() else 0.0
-        differing |= core & _wrong_in_core(counts, (MAD_TO_SIGMA * silence) ** 2)
+        differing |= core & _wrong_in_core(counts, (MAD_TO_SIGMA * silence) ** 2, width)
     # A detector has few bad channels: where there are many, it is something else.
     if differing.mean() > _MOST_BAD:
         differing = np.zeros_like(differing)
     return differing | _constant(counts)
 
 
-def _wrong_in_core(counts, variance):
+def _wrong_in_core(counts, variance, width):
     """Find channels far from both beside them in most spectra, and beyond the noise of their mean."""
     low, high = _beside(counts)
     below = (counts < _DIFFERENT_IN_CORE * low).mean(0) > 0.5
     above = (counts > np.maximum(high, 0) / _DIFFERENT_IN_CORE).mean(0) > 0.5
+    on_top = (counts > high).mean(0) > 0.5
     here, low, high = (values.mean(0) for values in (counts, low, high))
     most = np.maximum(np.maximum(here, low), 0)
     noise = np.sqrt((variance + _electron(counts) * most) / len(counts))
     below &= low - here > _SIGNIFICANT * noise
     above &= here - high > _SIGNIFICANT * noise
     above &= ~_is_narrow_peak(counts)
+    above |= on_top & _stands_on_flank(here, _SIGNIFICANT * noise, width)
     # Beside a channel that is too high those on a slope look too low.
     return above | (below & ~np.convolve(above, [True, False, True], mode="same"))
 
@@ -297,11 +299,27 @@ def _wrong_in_core(counts, variance):
 def _is_narrow_peak(counts):
     """Tell which channels may be a peak of one or two channels: beside them counts go on falling."""
     mean = counts.mean(0)
-    mean = mean - np.percentile(mean, _LEVEL)
+    _, high, beyond = _beside_and_beyond(mean - np.percentile(mean, _LEVEL))
+    return beyond < _FALLS_OFF * high
+
+
+def _stands_on_flank(mean, noise, width):
+    """Tell which channels are a top of their own on the flank of another, and fall off as no peak of that width does.
+
+    What differs by less than ``noise`` is equal.
+    """
+    low, high, beyond = _beside_and_beyond(mean)
+    # Half of what a Gaussian falls to beside its highest channel, that being off its centre by half a channel.
+    steep = low < 0.5 * np.exp(-8 * np.log(2) / width**2) * mean
+    return steep & (mean > high + noise) & (beyond > high + noise)
+
+
+def _beside_and_beyond(mean):
+    """Find the lower and the higher of the two channels beside each, and the next beyond the higher."""
     padded = np.pad(mean, 2, mode="edge")
     left, right = padded[1:-3], padded[3:-1]
     beyond = np.where(left > right, padded[:-4], padded[4:])
-    return beyond < _FALLS_OFF * np.maximum(left, right)
+    return np.minimum(left, right), np.maximum(left, right), beyond
 
 
 def _electron(counts):

@@ -50,6 +50,8 @@ _SAME_COUNTS = Range(0.5, 2.0)
 _MOST_SPIKES = 0.01
 #: Nothing is learnt from spectra that held rays, unless these are more than this fraction of all.
 _MOST_SET_ASIDE = 0.5
+#: An image is described once more without the spectra that are odd in it, until these are more than this fraction.
+_MOST_LOST = 0.2
 #: Rays hit one channel in no more spectra than this, by chance, ...
 _MOST_RAYS = 3
 #: ... nor in more than one of this many: what more spectra hold there is the detector's.
@@ -174,16 +176,37 @@ def describe_image(  # noqa: PLR0913
     """
     check_zero(energy, parameters)
     counts = np.asarray(counts)
-    sample = _Sample(parameters, index, counts, np.zeros(counts.shape, bool)).usable()
-    _check_width(sample.peaks, energy)
-    known = _Known(sample, energy, noise, vacuum, alike_is_vacuum)
+    most_lost = max(1, _MOST_LOST * parameters.usable[index].sum())
+    n_lost = 0
+    while True:
+        sample = _Sample(parameters, index, counts, np.zeros(counts.shape, bool)).usable()
+        _check_width(sample.peaks, energy)
+        image = _looked_at(_Known(sample, energy, noise, vacuum, alike_is_vacuum))
+        lost = sample.index[~image.parameters.usable[sample.index]]
+        n_lost += lost.size
+        if not lost.size or n_lost > most_lost:
+            return image
+        # As if they had been left out from the start: noise that they were part of bridged others.
+        parameters = _marked_alike(parameters, image.parameters, lost)
+
+
+def _marked_alike(parameters, others, rows):
+    """Mark some spectra as others of these numbers are marked."""
+    for status in np.unique(others.status[rows]):
+        parameters = parameters.marked(rows[others.status[rows] == status], status)
+    return parameters
+
+
+def _looked_at(known):
+    """Describe an image by all usable spectra of its sample, at once."""
+    sample, energy, noise = known.sample, known.energy, known.noise
     mended, detector = _mended(sample, energy, noise)
     check_baseline(sample.above(detector.pedestal), energy, detector.noise)
-    aside = _set_aside(mended, vacuum)
+    aside = _set_aside(mended, known.vacuum)
     if not aside.any():
         return _described(mended, detector, known)
     image = _without_those_aside(mended, aside, known)
-    if vacuum is not None or image.vacuum.any():
+    if known.vacuum is not None or image.vacuum.any():
         return image
     # Rays may have hit all vacuum pixels, or all that show that others are vacuum: what is bridged tells it then.
     whole = _described(mended, detector, known)

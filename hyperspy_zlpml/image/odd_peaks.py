@@ -7,7 +7,7 @@ left out.
 """
 
 import numpy as np
-from scipy.ndimage import median_filter, minimum_filter1d
+from scipy.ndimage import median_filter, minimum_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.compute.blocks import join_blocks
 from hyperspy_zlpml.image.noise import rough_noise
@@ -43,7 +43,7 @@ _OTHER_LOSSES = 0.01
 _OTHER_LEVEL = 2e-4
 #: ... from twice this many FWHM before it on.
 _BEFORE = 2.0
-#: Where more than this fraction of spectra differ there is no common shape.
+#: Where more than this fraction of spectra differ, and more than one, there is no common shape.
 _MOST_ODD = 0.2
 #: A second peak as narrow as the first has at least this fraction of its height.
 _SECOND = 0.25
@@ -130,18 +130,22 @@ def of_other_shape(counts, energy, parameters, noise):
     counting = np.sqrt(noise.variance(np.maximum(sums, noise.gain), n_channels)) / total
     least = np.where(_EDGES[1:] > _CORE, _OTHER_LOSSES, _OTHER_SHARE)
     odd = _stand_out(deviation, least=least, sigma=counting).any(-1)
-    level, error = _level_before(counts, energy, parameters, noise)
     scale = parameters.fwhm[:, None] / step / total
-    deviation = _from_neighbours(level[:, None] * scale, parameters.intensity)
-    odd |= _stand_out(deviation, least=_OTHER_LEVEL, sigma=error[:, None] * scale)[:, 0]
+    near, error = _level_before(counts, energy, parameters, noise, (2 * _BEFORE, _BEFORE))
+    far, error_far = _level_before(counts, energy, parameters, noise, (np.inf, 2 * _BEFORE))
+    # Only the end of the axis, rolled to its beginning, is higher there than nearer to the peak.
+    levels = np.stack([near, np.maximum(far - near, 0)], -1) * scale
+    errors = np.stack([error, np.hypot(error, error_far)], -1) * scale
+    deviation = _from_neighbours(levels, parameters.intensity)
+    odd |= _stand_out(deviation, least=_OTHER_LEVEL, sigma=errors).any(-1)
     odd &= len(counts) >= _FEWEST_TO_COMPARE
     # The second peak itself may have been taken for noise.
     return _few(odd | _are_two(counts, energy, parameters, rough_noise(counts, noise)))
 
 
 def _few(odd):
-    """Keep what was found unless it is so many that there is no common shape."""
-    return odd if odd.mean() <= _MOST_ODD else np.zeros_like(odd)
+    """Keep what was found, one at least, unless it is so many that there is no common shape."""
+    return odd if odd.sum() <= max(1, _MOST_ODD * odd.size) else np.zeros_like(odd)
 
 
 def _from_neighbours(values, intensity):
@@ -162,10 +166,9 @@ def _stand_out(deviation, least, sigma=0.0):
     return np.abs(deviation) > np.maximum(_SIGNIFICANT * scale, least)
 
 
-def _level_before(counts, energy, parameters, noise):
-    """Average the counts of the channels before the peak, 0 where there are none; their noise."""
-    start = parameters.centre - 2 * _BEFORE * parameters.fwhm
-    stop = parameters.centre - _BEFORE * parameters.fwhm
+def _level_before(counts, energy, parameters, noise, between):
+    """Average the counts between two distances before the peak, FWHM, 0 where there are none; their noise."""
+    start, stop = (parameters.centre - distance * parameters.fwhm for distance in between)
     anywhere = (energy > start.min()) & (energy < stop.max())
     energy, counts = energy[anywhere], counts[:, anywhere]
     before = (energy > start[:, None]) & (energy < stop[:, None])
@@ -194,6 +197,9 @@ def _core_sums(counts, energy, centre, fwhm):
 def _are_two(counts, energy, parameters, noise):
     """Find spectra with a second peak as narrow as the first, where no others have a loss."""
     width = np.median(parameters.fwhm) / (energy[1] - energy[0])
+    # Means over a peak: where electrons are few a single channel shows nothing.
+    n_channels = max(int(width), 1)
+    counts = uniform_filter1d(counts, n_channels, axis=-1, mode="nearest")
     height = np.take_along_axis(counts, parameters.channel[:, None], -1)[:, 0]
 
     def highest(counts, channel):
@@ -202,7 +208,8 @@ def _are_two(counts, energy, parameters, noise):
         return place, np.take_along_axis(narrow, place[:, None], -1)[:, 0]
 
     place, second = join_blocks(highest, counts, parameters.channel)
-    seen = second > _SIGNIFICANT * np.sqrt(noise.variance(np.maximum(second, noise.gain)))
+    expected = n_channels * np.maximum(second, noise.gain)
+    seen = n_channels * second > _SIGNIFICANT * np.sqrt(noise.variance(expected, n_channels))
     two = seen & (height > 0) & (second > _SECOND * height)
     if not two.any():
         return two

@@ -251,7 +251,8 @@ def measurement_messages(image):
     if not image.energy[0] <= 0 < image.energy[-1]:
         messages.append(
             f"the energy axis, from {image.energy[0]:.4g} to {image.energy[-1]:.4g} eV, does not hold "
-            "zero: is the first peak on it the zero-loss peak?"
+            f"zero: the first peak on it, at {np.median(sampled.centre):.4g} eV, was taken for the zero-loss peak. "
+            "If it is, calibrate the offset of the axis; if it is a loss, no number of the result means anything."
         )
     part, words = _below_zero(image.sample_counts, image.energy, image.detector.noise)
     if part:

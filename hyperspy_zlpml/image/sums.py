@@ -338,6 +338,8 @@ def scatter_of_sums(left, level, used):
         for first in sorted({0, length // 2}):
             sums = _Sums(length, first, order)
             classes += sums.classes(left, level, used, n_parts)
+    # Where electrons are so rare that all were taken for spikes nothing scatters, and nothing is known.
+    classes = [one for one in classes if one[2] > 0]
     length, levels, squared, size = np.reshape(classes, (-1, 4)).T
     # Differences share their sums with their neighbours, sums half a length apart their channels.
     error = np.sqrt(2 * np.where(length > 1, 4, 3) / np.maximum(size, 1) + _ACCURACY**2)

@@ -6,9 +6,9 @@ the counts never rise again, nor is there a hump. All of that is true of many a 
 that pixels are vacuum is that others of the same image scatter clearly more. Where all pixels are
 alike, nothing does.
 
-Where the axis ends within some FWHM a specimen scatters hardly more there than the tail of the peak
-is high. There vacuum pixels are also the brightest: many of one :math:`N_0`, with few below it, and
-pixels that are darker scatter more on average.
+Where the axis ends within some FWHM, or below the losses that electrons make, a specimen scatters hardly more
+there than the tail of the peak is high. There vacuum pixels are also the brightest: many of one :math:`N_0`, with
+few below it, and pixels that are darker scatter more on average.
 """
 
 import numpy as np
@@ -27,6 +27,9 @@ _CLEARLY = 2.0
 _SIGMAS = 4.0
 #: Losses nearer to the peak than this many FWHM tell nothing of vacuum.
 _NEAREST = 2.0
+#: Losses by electrons of a solid lie above this, but for some in small gaps, eV: an axis that ends below holds those
+#: of phonons alone, which are few, while all others are missing from the peak.
+_ELECTRONIC = 1.0
 #: Vacuum pixels agree in ln N0 to this, where the axis ends early.
 _SAME_BEAM = 0.05
 #: They are this many times as many as the pixels that are a little darker.
@@ -98,24 +101,34 @@ def find_vacuum(parameters, noise, energy, index, counts):
     True
     """
     candidates = vacuum_candidates(parameters, noise, energy)
-    seen = candidates[index]
+    known = {"parameters": parameters, "noise": noise, "energy": energy, "index": index}
+    by_brightness = _ends_early(parameters, energy)
+    falls, has_others = _looks(candidates, counts, by_brightness=by_brightness, **known)
+    if not has_others and energy[-1] < _ELECTRONIC:
+        # Who is brightest shows nothing: all that scatter least may be vacuum, and none is known to be.
+        candidates = _least_scattered(parameters, noise, energy)
+        falls, has_others = _looks(candidates, counts, by_brightness=False, **known)
+        has_others &= not falls
+    if falls:
+        return candidates, "" if has_others else ALIKE
+    return (candidates, HUMP) if has_others else (np.zeros_like(candidates), ALIKE)
+
+
+def _looks(candidates, counts, *, parameters, noise, energy, index, by_brightness):
+    """Tell whether the mean of the candidates only falls behind the peak, and whether others scatter clearly more."""
+    seen, sampled = candidates[index], parameters.select(index)
     if not seen.any():
-        return candidates, ALIKE
-    sampled = parameters.select(index)
-    alone = never_rises(
+        return False, False
+    falls = never_rises(
         counts=counts[seen],
         energy=energy,
         centre=sampled.centre[seen],
         fwhm=sampled.fwhm[seen],
         noise=noise,
     )
-    if _ends_early(parameters, energy):
-        has_others = _darker_scatter_more(sampled, seen)
-    else:
-        has_others = _others_scatter_more(sampled, seen, energy, noise)
-    if alone:
-        return candidates, "" if has_others else ALIKE
-    return (candidates, HUMP) if has_others else (np.zeros_like(candidates), ALIKE)
+    if by_brightness:
+        return falls, _darker_scatter_more(sampled, seen)
+    return falls, _others_scatter_more(sampled, seen, energy, noise)
 
 
 def vacuum_candidates(parameters, noise, energy):
@@ -145,6 +158,14 @@ def vacuum_candidates(parameters, noise, energy):
     >>> vacuum_candidates(peak_parameters(counts, energy), NoiseModel(1.0, 1.0), energy)
     array([ True,  True, False])
     """
+    chosen = _least_scattered(parameters, noise, energy)
+    if _ends_early(parameters, energy) and chosen.any():
+        return _of_one_beam(parameters, noise, energy, chosen)
+    return chosen
+
+
+def _least_scattered(parameters, noise, energy):
+    """Find pixels that agree with the smallest scattered fraction of the image, where that is small."""
     fraction, sigma = _fractions(parameters, noise, energy)
     start = parameters.scattered_from(energy)
     largest = _LARGEST_FRACTION * SCATTERED_FROM / start
@@ -158,14 +179,13 @@ def vacuum_candidates(parameters, noise, energy):
         if not chosen.any():
             return chosen
         lowest = np.median(fraction[chosen])
-    chosen = chosen & (lowest < largest)
-    if _ends_early(parameters, energy) and chosen.any():
-        return _of_one_beam(parameters, noise, energy, chosen)
-    return chosen
+    return chosen & (lowest < largest)
 
 
 def _ends_early(parameters, energy):
-    """Tell whether the axis ends so early that scattered electrons lie on the tail of the peak."""
+    """Tell whether the axis ends so early that scattered electrons lie on the tail of the peak, or beyond the axis."""
+    if energy[-1] < _ELECTRONIC:
+        return True
     return np.median(parameters.scattered_from(energy)[parameters.usable]) < SCATTERED_FROM
 
 

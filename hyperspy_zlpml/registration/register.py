@@ -387,7 +387,8 @@ def _check_common_shape(use, n_spectra):
 
 def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, pure=_EVERYWHERE):
     """Fit the mean shape of the chosen spectra where they are pure."""
-    use = spectra.complete & chosen[:, None] & pure.holds(u)
+    # A spike in a dark spectrum may be a peak of no height.
+    use = spectra.complete & chosen[:, None] & pure.holds(u) & (scale > 0)
     _check_common_shape(use, chosen.sum())
     # An empty group has the variance of a single electron.
     variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)

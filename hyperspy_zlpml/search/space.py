@@ -69,18 +69,8 @@ def settings_of(parameters):
     return TrainingSettings(hidden_layers=tuple(n for n in units if n), **others)
 
 
-def parameters_of(settings, name="start"):
-    """Take the values of all parameters from settings.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-    name : str
-        What to call them in errors.
-
-    Returns
-    -------
-    dict of str to int, float or str
+def parameters_of(settings):
+    """Take the values of all parameters from settings that a search starts with.
 
     Raises
     ------
@@ -99,9 +89,7 @@ def parameters_of(settings, name="start"):
     """
     units = settings.hidden_layers
     if len(units) > _MOST_LAYERS:
-        raise ValueError(
-            f"{name}: expected at most {_MOST_LAYERS} hidden layers, got {len(units)}."
-        )
+        raise ValueError(f"start: expected at most {_MOST_LAYERS} hidden layers, got {len(units)}.")
     padded = (*units, *(_MOST_LAYERS - len(units)) * (0,))
     parameters = {f"units_{number + 1}": n for number, n in enumerate(padded)}
     others = ("n_modes", "n_clusters", *_NUMBERS, *_CHOICES)
@@ -109,5 +97,5 @@ def parameters_of(settings, name="start"):
     for one, (low, high, *_) in {**_INTEGERS, **_NUMBERS}.items():
         value = parameters[one]
         if isinstance(value, str) or not low <= value <= high:
-            raise ValueError(f"{name}: expected {one} from {low} to {high}, got {value!r}.")
+            raise ValueError(f"start: expected {one} from {low} to {high}, got {value!r}.")
     return parameters

@@ -15,6 +15,7 @@ from matplotlib.ticker import NullLocator
 from hyperspy_zlpml.arguments import integers
 from hyperspy_zlpml.signals.following import PixelsFigure
 from hyperspy_zlpml.signals.maps.figure import edges_of, label_of
+from hyperspy_zlpml.signals.maps.pixels import at_pixel
 from hyperspy_zlpml.statistics import Range
 
 #: Colour of the measured spectrum.
@@ -103,8 +104,7 @@ class PixelFigure(PixelsFigure):
         top = figure.add_subplot(grid[0, -1])
         bottom = figure.add_subplot(grid[1, -1], sharex=top)
         super().__init__(top)
-        units = result._like.axes_manager.signal_axes[0].units
-        self._panels = SpectrumPanels(top, bottom, units, scale=self.scale)
+        self._panels = SpectrumPanels(top, bottom, result._units, scale=self.scale)
         self.drawn = list(top.lines)
         self._map = figure.add_subplot(grid[:, 0]) if has_map else None
         if has_map:
@@ -362,10 +362,8 @@ def plot_overview(result):
     -------
     matplotlib.figure.Figure
     """
-    manager = result._like.axes_manager
     places = representative_pixels(result)
-    units = manager.signal_axes[0].units
-    has_map = manager.navigation_dimension in (1, 2)
+    has_map = result._like.axes_manager.navigation_dimension in (1, 2)
     n_columns = len(places) + has_map
     figure = plt.figure(figsize=(4.2 * n_columns, 6.5), layout="constrained")
     grid = figure.add_gridspec(2, n_columns)
@@ -377,7 +375,7 @@ def plot_overview(result):
         top = figure.add_subplot(grid[0, number + has_map])
         bottom = figure.add_subplot(grid[1, number + has_map], sharex=top)
         panels = SpectrumPanels(
-            top, bottom, units, scale=PixelsFigure(top).scale, legend=number == 0
+            top, bottom, result._units, scale=PixelsFigure(top).scale, legend=number == 0
         )
         spectrum, name = _spectrum_of(result, place)
         panels.show(spectrum, f"{'abc'[number]}: {name}")
@@ -562,4 +560,4 @@ def _name_of(result, place, position):
     name = f"cluster {int(_value_of(result.clusters, position))}"
     if _value_of(result.vacuum, position):
         name = "vacuum"
-    return f"({', '.join(map(str, place))}) {name}" if place else name
+    return at_pixel(place, name)

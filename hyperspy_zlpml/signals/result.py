@@ -16,7 +16,7 @@ from hyperspy_zlpml.compute.user_warnings import counted
 from hyperspy_zlpml.ensemble import html
 from hyperspy_zlpml.ensemble.file import to_content
 from hyperspy_zlpml.removal import stored
-from hyperspy_zlpml.removal.application import EV, Units, check_window
+from hyperspy_zlpml.removal.application import Units, check_window
 from hyperspy_zlpml.removal.removed import RemovedZLP, checked_names
 from hyperspy_zlpml.signals.arguments import wants_progressbar
 from hyperspy_zlpml.signals.following import Follower
@@ -433,9 +433,8 @@ class ZLPRemoval(
 
     @property
     def _units(self):
-        """Units of the energy axis; eV where it says none."""
-        units = self._like.axes_manager.signal_axes[0].units
-        return units if isinstance(units, str) and units else EV.name
+        """Units of the energy axis."""
+        return self._like.axes_manager.signal_axes[0].units
 
     def _integrals(self, left, right):
         check_window(left, right)
@@ -568,11 +567,10 @@ class ZLPRemoval(
             raise ValueError(
                 "plot_regions: expected a cluster with a finite E_I, got none: no losses were found."
             )
-        axis = self._like.axes_manager.signal_axes[0]
         if left is None:
-            return plot_regions(self.report.scan, self._factor, axis.units)
+            return plot_regions(self.report.scan, self._factor, self._units)
         scan = self._scan(left, right)
-        return plot_regions(scan, self._factor, axis.units, Range(left, right))
+        return plot_regions(scan, self._factor, self._units, Range(left, right))
 
     def plot_checks(self):
         """Plot the errors of the ZLP that pure spectra show against those that are claimed.
@@ -610,8 +608,7 @@ class ZLPRemoval(
                 "plot_checks: expected spectra that are pure ZLP somewhere, got none: "
                 f"{self.report.check_note or 'no check was made'}."
             )
-        axis = self._like.axes_manager.signal_axes[0]
-        return plot_checks(checks, self._factor, axis.units)
+        return plot_checks(checks, self._factor, self._units)
 
     def _scan(self, left, right):
         if not self._application.scanned.labels.size:

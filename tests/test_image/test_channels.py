@@ -95,6 +95,24 @@ def test_hot_channels_in_a_peak_are_found(width, channel):
     np.testing.assert_array_equal(np.flatnonzero(found.bad), [channel])
 
 
+@pytest.mark.parametrize("width, measured", [(2.0, 3.1), (3.0, 3.6), (4.0, 3.9)])
+def test_hot_channels_lower_than_a_narrow_peak_are_found_on_its_flank(width, measured):
+    """The wider peaks that they make are no reason to take them for one."""
+    rng, u = np.random.default_rng(4), (np.arange(400) - 100) / width
+    counts = rng.poisson(2e5 * np.exp(-4 * np.log(2) * u**2), (30, 400)).astype(float)
+    counts[:, 102] += 1e5
+    found = inspect_channels(counts, counts.argmax(-1), measured)
+    np.testing.assert_array_equal(np.flatnonzero(found.bad), [102])
+
+
+@pytest.mark.parametrize("distance", [3, 4, 6])
+def test_second_peaks_as_narrow_as_the_first_are_no_hot_channels(distance):
+    channel = np.arange(400)[None] - np.array([[100.0], [100.3], [100.5]])
+    shape = [np.exp(-4 * np.log(2) * ((channel - at) / 2) ** 2) for at in (0, distance)]
+    counts = np.random.default_rng(5).poisson(2e5 * (shape[0] + 0.5 * shape[1])).astype(float)
+    assert not inspect_channels(counts, counts.argmax(-1), 2.0).bad.any()
+
+
 def test_too_few_recorded_channels_are_refused():
     counts = spectra(width=5.0)
     counts[:, :100], counts[:, 160:] = 0, 0

@@ -263,6 +263,17 @@ def test_few_spectra_show_no_correlation_by_chance():
         assert found.correlation == (1.0,)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_lone_electrons_of_few_spectra_are_no_correlation(seed):
+    # Far out electrons are so rare that they look like spikes: once taken out nothing is left there.
+    energy = 0.025 * np.arange(-80, 1968)
+    tail = 1e3 / (1 + (energy / 0.3) ** 2) + 1e5 * np.exp(-4 * np.log(2) * (energy / 0.4) ** 2)
+    counts = np.random.default_rng(seed).poisson(np.tile(tail, (12, 1))).astype(float)
+    noise = estimate_noise(counts, energy, np.zeros(12), np.full(12, 0.4))
+    assert noise.correlation == (1.0,)
+    assert 0.9 < noise.gain < 1.1
+
+
 def test_peaks_that_differ_are_no_correlation():
     # Beside the peak scatter is twice that of electrons, whatever the length of the sums.
     signal = dielectric_phantom((8, 8), random_state=3).signal

@@ -50,6 +50,19 @@ def test_a_beam_that_jumped_is(channels):
     np.testing.assert_array_equal(odd_among(counts), [13])
 
 
+def test_a_beam_that_jumped_is_among_four_spectra_and_where_electrons_are_few():
+    for counts in (spectra(4), spectra(6, height=50)):
+        counts[3] = (counts[3] + np.roll(counts[3], 60)) / 2
+        np.testing.assert_array_equal(odd_among(counts), [3])
+
+
+@pytest.mark.parametrize("channels", [20, 60, 140])
+def test_a_rolled_spectrum_is(channels):
+    counts = spectra() + np.linspace(0, 300, 60)[:, None] * np.clip(ENERGY - 1.8, 0, None) ** 0.5
+    counts[50] = np.roll(counts[50], channels)
+    np.testing.assert_array_equal(odd_among(counts), [50])
+
+
 @pytest.mark.parametrize("level", [-1e3, 300, 1e3])
 def test_another_level_before_the_peak_is(level):
     counts = spectra()

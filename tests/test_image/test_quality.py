@@ -34,6 +34,13 @@ def test_one_level_of_all_is_not_told_of():
     assert not any("differs" in messages((100.0, 0.0), seed) for seed in range(40))
 
 
+def test_an_axis_that_begins_above_zero_is_told_of():
+    energy = 3 + 0.05 * np.arange(400)
+    counts = 1e5 * np.exp(-4 * np.log(2) * ((energy - np.full((4, 1), 15.0)) / 3) ** 2)
+    image = describe_image(peak_parameters(counts, energy), energy, np.arange(4), counts)
+    assert "at 15 eV, was taken for the zero-loss peak" in " ".join(measurement_messages(image))
+
+
 # --- counts cut off at a level --------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from hyperspy_zlpml import data
 from hyperspy_zlpml.image.describe import describe_image, is_pure
 from hyperspy_zlpml.image.falling import never_rises
 from hyperspy_zlpml.image.noise import NoiseModel
@@ -180,6 +181,17 @@ def test_no_vacuum_on_an_axis_that_ends_early(thickness):
     near = ENERGY < 5 * FWHM
     vacuum, doubt = found(spectra(thickness)[:, near], ENERGY[near])
     assert not (vacuum.any() and not doubt)
+
+
+@pytest.mark.parametrize("strength", [0.02, 0.002])
+def test_films_are_no_vacuum_on_an_axis_of_phonons_alone(strength):
+    """Nearly all losses lie beyond the axis: what shows films is the light they take from the peak."""
+    sample = data.phonons((16, 16), 600.0, strength, random_state=7002)
+    signal = sample.signal
+    counts = signal.data.reshape(256, -1).astype(float)
+    vacuum, doubt = found(counts, signal.axes_manager.signal_axes[0].axis)
+    assert not doubt
+    assert np.array_equal(vacuum, sample.thickness.data.ravel() == 0)
 
 
 # --- humps ----------------------------------------------------------------------------------------

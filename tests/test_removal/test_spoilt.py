@@ -272,6 +272,12 @@ def test_random_images_give_results_or_errors_of_ours(seed):
     assert kind in ("result", "refused"), words
 
 
+def test_a_spike_in_a_dark_spectrum_is_no_peak():
+    # All others are dark or of the wrong sign: what is left has no height that a peak could be matched to.
+    kind, words = fuzz_images.outcome(551_008)
+    assert kind == "refused", words
+
+
 @pytest.mark.parametrize(
     "seed, kind", [(30_000, "subtracted, nothing learnt from it"), (30_003, "left out")]
 )

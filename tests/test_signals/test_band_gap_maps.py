@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.data import Response, make_sample, ws2_like
-from hyperspy_zlpml.physics import Reason, gap_kind
+from hyperspy_zlpml.physics import Reason
 from hyperspy_zlpml.physics.band_gap import Gap, band_gaps
 from hyperspy_zlpml.physics.bins import binned
 from hyperspy_zlpml.removal.removed import RemovedZLP
@@ -145,18 +145,6 @@ def lazy_removal(sample):
     return lazy.remove_zlp_ml(**REMOVE)
 
 
-@pytest.mark.parametrize("pool", [None, 2, "clusters"])
-def test_lazy_maps_are_those_of_an_image_in_memory(removal, lazy_removal, pool):
-    eager = removal.band_gap(exponent=1.0, pool=pool, **QUIET)
-    found = lazy_removal.band_gap(exponent=1.0, pool=pool, **QUIET)
-    # Fits of common numbers end when a step gains less than this: last bits may add or save one.
-    settled = {"ln_indirect_clusters": gap_kind._SETTLED}
-    for name in ("gap.value", "gap.std", "reason", "ln_indirect_clusters"):
-        one, other = attrgetter(name)(eager), attrgetter(name)(found)
-        assert not other._lazy
-        np.testing.assert_allclose(one.data, other.data, rtol=1e-4, atol=settled.get(name, 0.0))
-
-
 def test_pooled_pixels_have_smaller_errors(removal, found):
     near = removal.band_gap(exponent=1.0, pool=3, **QUIET)
     both = np.isfinite(near.gap.value.data) & np.isfinite(found.gap.value.data)
@@ -170,17 +158,6 @@ def test_a_cluster_has_one_gap(removal):
         assert np.unique(found.gap.value.data[specimen]).size <= 1
 
 
-def test_units_of_the_axis_are_kept(removal, found, sample):
-    signal = sample.signal.deepcopy()
-    signal.axes_manager.signal_axes[0].convert_to_units("meV")
-    other = signal.remove_zlp_ml(**REMOVE).band_gap(
-        exponent=1.0, left=1200.0, right=3000.0, **QUIET
-    )
-    same = removal.band_gap(exponent=1.0, left=1.2, right=3.0, **QUIET)
-    np.testing.assert_allclose(other.gap.value.data, 1e3 * same.gap.value.data, rtol=1e-4)
-    assert other.gap.value.metadata.Signal.quantity == "Energy (meV)"
-
-
 def test_the_unit_of_the_axis_changes_nothing(found, sample):
     """Energies are the same to the last digit, and so are the networks that are trained on them."""
     signal = sample.signal.deepcopy()
@@ -188,25 +165,6 @@ def test_the_unit_of_the_axis_changes_nothing(found, sample):
     other = signal.remove_zlp_ml(**REMOVE).band_gap(exponent=1.0, **QUIET)
     np.testing.assert_allclose(1e-3 * other.gap.value.data, found.gap.value.data, rtol=1e-12)
     np.testing.assert_allclose(1e-3 * other.gap.error, found.gap.error, rtol=1e-12)
-
-
-def test_pixels_that_were_left_out_say_so(sample):
-    mask = np.zeros((5, 6), bool)
-    mask[0, :3] = True
-    found = sample.signal.remove_zlp_ml(navigation_mask=mask, **REMOVE).band_gap(pool=2, **QUIET)
-    assert np.isnan(found.gap.value.data[mask]).all()
-    assert (found.reason.data[mask] == Reason.LEFT_OUT).all()
-
-
-@pytest.mark.parametrize("shape", [(), (8,), (3, 2, 2)])
-def test_any_number_of_navigation_axes(shape):
-    signal = image(shape, thickness_range=(0.4, 0.8)).signal
-    pool = 2 if shape else None
-    found = signal.remove_zlp_ml(**REMOVE).band_gap(exponent=1.0, pool=pool, **QUIET)
-    assert found.gap.value.axes_manager.navigation_shape == (shape or (1,))
-    indices = tuple(n - 1 for n in shape)
-    curve = found.curve(indices)
-    assert curve.data.shape == (1024,)
 
 
 def test_vacuum_alone_has_no_gap():

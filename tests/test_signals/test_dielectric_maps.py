@@ -3,7 +3,6 @@
 
 import gc
 from dataclasses import fields
-from operator import attrgetter
 
 import dask
 import numpy as np
@@ -14,7 +13,6 @@ from hyperspy_zlpml.data import GLASS, SEMICONDUCTOR, dielectric_phantom, ws2_li
 from hyperspy_zlpml.physics import Reason
 
 N = SEMICONDUCTOR.refractive_index
-SPECTRA = ("epsilon", "eps1.value", "eps1.std", "eps2.std", "eps1.systematic", "eps2.systematic")
 QUICK = {"n_replicas": 5, "n_clusters": 2, "random_state": 0}
 
 
@@ -157,21 +155,6 @@ def test_normalised_by_thickness(sample, removal, found):
     assert (with_error.n.systematic.data > by_thickness.n.systematic.data)[specimen].all()
 
 
-def test_lazy_is_eager(sample, found):
-    lazy = sample.signal.deepcopy().as_lazy()
-    lazy.data = lazy.data.rechunk((2, 3, 256))
-    removal = lazy.remove_zlp_ml(**QUICK)
-    result = removal.dielectric_function(n=N, n_error=0.02)
-    for name in SPECTRA:
-        signal = attrgetter(name)(result)
-        assert signal._lazy, name
-        expected = attrgetter(name)(found).data
-        assert np.allclose(signal.data.compute(), expected, rtol=1e-5, equal_nan=True), name
-    for one, other in zip(all_signals(result), all_signals(found), strict=True):
-        if not one._lazy:
-            assert np.allclose(one.data, other.data, rtol=1e-5, equal_nan=True)
-
-
 def test_lazy_data_are_worked_on_once(sample, monkeypatch, tmp_path):
     """Spectra come from files that the pass for the maps has written, and that go with them."""
     removal = sample.signal.deepcopy().as_lazy().remove_zlp_ml(**QUICK)
@@ -190,36 +173,6 @@ def test_lazy_data_are_worked_on_once(sample, monkeypatch, tmp_path):
     del result
     gc.collect()
     assert not list(tmp_path.iterdir())
-
-
-def test_an_axis_in_mev_gives_the_same(sample, found):
-    signal = sample.signal.deepcopy()
-    signal.axes_manager.signal_axes[0].convert_to_units("meV")
-    result = signal.remove_zlp_ml(**QUICK).dielectric_function(n=N, n_error=0.02)
-    assert result.epsilon.axes_manager.signal_axes[0].units == "meV"
-    assert np.allclose(result.epsilon.data, found.epsilon.data, rtol=1e-6, equal_nan=True)
-    one, other = (r.crossings.rising.position.value.data for r in (result, found))
-    assert np.allclose(one, 1e3 * other, rtol=1e-6, equal_nan=True)
-
-
-@pytest.mark.parametrize("shape", [(), (4,), (2, 2, 2)])
-def test_other_dimensions(shape):
-    sample = phantom(shape, vacuum_fraction=0.0, thickness_range=(0.4, 0.6))
-    removal = sample.signal.remove_zlp_ml(n_clusters=1, n_replicas=4, random_state=0)
-    result = removal.dielectric_function(n=N)
-    assert result.epsilon.axes_manager.navigation_shape == shape
-    assert result.epsilon.data.shape == (*shape[::-1], result.epsilon.data.shape[-1])
-    result.plot()
-
-
-def test_pixels_that_were_left_out(sample, removal):
-    signal = sample.signal.deepcopy()
-    signal.data[1, 2] = np.nan
-    reused = signal.remove_zlp_ml(ensemble=removal.ensemble, n_clusters=2, random_state=0)
-    result = reused.dielectric_function(n=N)
-    assert np.isnan(result.epsilon.data[1, 2]).all()
-    assert result.reason.data[1, 2] == Reason.LEFT_OUT
-    assert result.reason.metadata.ZLP_ML.legend.as_dictionary()["1"].startswith("LEFT_OUT")
 
 
 def test_an_axis_that_ends_below_the_plasmon_has_no_answer():

@@ -3,7 +3,6 @@
 
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 
 import hyperspy.api as hs
 import numpy as np
@@ -142,43 +141,6 @@ def test_one_peak_is_one_fit(removal, fits):
     np.testing.assert_array_equal(alone.position.value.data, fits[0].position.value.data)
 
 
-def test_lazy_maps_are_the_same(sample, removal, fits):
-    lazy = sample.signal.as_lazy()
-    lazy.data = lazy.data.rechunk((2, 2, -1))
-    lazy = lazy.remove_zlp_ml(**QUICK)
-    for pool in (None, 3, "clusters"):
-        found = lazy.fit_peaks([PLASMON, EXCITON], pool=pool, **QUIET)
-        known = removal.fit_peaks([PLASMON, EXCITON], pool=pool, **QUIET)
-        for one, other in zip(found, known, strict=True):
-            for name in ("position.value", "position.std", "area.value", "significance", "reason"):
-                get = attrgetter(f"{name}.data")
-                np.testing.assert_allclose(get(one), get(other), rtol=1e-6)
-
-
-def test_axes_in_mev_give_the_same(sample, fits):
-    signal = sample.signal.deepcopy()
-    axis = signal.axes_manager.signal_axes[0]
-    axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
-    found = signal.remove_zlp_ml(**QUICK).fit_peaks(Exciton(5000.0, 800.0), **QUIET)
-    known = fits[1]
-    assert found.position.value.metadata.Signal.quantity == "Energy (meV)"
-    factors = {"position.value": 1e3, "width.std": 1e3, "area.value": 1, "significance": 1}
-    for name, factor in factors.items():
-        get = attrgetter(f"{name}.data")
-        np.testing.assert_allclose(get(found), factor * get(known), rtol=1e-4)
-
-
-def test_pixels_that_were_left_out_have_no_number(sample):
-    mask = np.zeros((4, 5), bool)
-    mask[3, 4] = True
-    r = sample.signal.remove_zlp_ml(navigation_mask=hs.signals.BaseSignal(mask).T, **QUICK)
-    for pool in (None, 3, "clusters"):
-        fit = r.fit_peaks(PLASMON, pool=pool, **QUIET)
-        assert np.isnan(fit.position.value.data[3, 4])
-        assert fit.reason.data[3, 4] == Reason.LEFT_OUT
-        assert np.isfinite(fit.position.value.data[3, 3])
-
-
 @pytest.mark.parametrize("pool", [3, "clusters"])
 def test_pooled_peaks_have_smaller_errors(removal, fits, sample, pool):
     pooled = removal.fit_peaks(EXCITON, pool=pool, **QUIET)
@@ -195,24 +157,6 @@ def test_clusters_have_one_number_each(removal):
     for label in np.unique(labels):
         values = found[(labels == label) & ~removal.vacuum.data]
         assert np.unique(values).size == 1
-
-
-@pytest.mark.parametrize("shape", [(), (2, 1, 3)])
-def test_any_number_of_navigation_axes(shape):
-    sample = make_sample(
-        shape,
-        n_channels=600,
-        scale=0.08,
-        material=MATERIAL,
-        vacuum_fraction=0.0,
-        thickness_range=(0.4, 0.8),
-        random_state=1,
-    )
-    r = sample.signal.remove_zlp_ml(**QUICK)
-    for pool in (None, 3) if shape else (None,):
-        plasmon, _ = r.fit_peaks([PLASMON, EXCITON], pool=pool, **QUIET)
-        assert plasmon.position.value.data.shape == (shape[::-1] or (1,))
-        assert plasmon.position.value.data == pytest.approx(22.5, abs=0.2)
 
 
 def test_gains_are_found():

@@ -48,12 +48,6 @@ def retardation(removal, dielectric):
     return removal.retardation(dielectric=dielectric)
 
 
-def assert_equal_maps(found, expected, **tolerance):
-    for name in MAPS:
-        one, other = (attrgetter(name)(each).data for each in (found, expected))
-        np.testing.assert_allclose(one, other, err_msg=name, **tolerance)
-
-
 # --- numbers --------------------------------------------------------------------------------------
 
 
@@ -167,51 +161,6 @@ def test_what_a_film_adds_is_taken_off(removal):
     np.testing.assert_allclose(off.thickness.value.data, 60.0, rtol=0.06)
     assert (as_is.thickness.value.data > 66).all()
     assert (r.retardation(dielectric=off).probability.data > 0.99).all()
-
-
-# --- images of all kinds --------------------------------------------------------------------------
-
-
-def test_lazy_and_eager_give_the_same(sample, removal):
-    lazy = sample.signal.as_lazy()
-    lazy.data = lazy.data.rechunk((1, 2, 512))
-    found, expected = (
-        found_in(one.remove_zlp_ml(ensemble=removal.ensemble, **REUSE))
-        for one in (lazy, sample.signal)
-    )
-    assert isinstance(found.excess.value.data, np.ndarray)
-    assert_equal_maps(found, expected, rtol=1e-6, atol=1e-9)
-
-
-def test_pixels_left_out_have_no_number(sample, removal):
-    mask = np.zeros((4, 6), bool)
-    mask[3, 4] = True
-    left_out = sample.signal.remove_zlp_ml(navigation_mask=mask, ensemble=removal.ensemble, **REUSE)
-    for found in (found_in(left_out), left_out.retardation(n=2.6)):
-        assert np.isnan(found.probability.data[mask]).all()
-        assert (found.reason.data[mask] == Reason.LEFT_OUT).all()
-        assert np.isfinite(found.probability.data[3, 5])
-
-
-def test_units_of_the_axis(sample, removal, retardation):
-    signal = sample.signal.deepcopy()
-    axis = signal.axes_manager.signal_axes[0]
-    axis.scale, axis.offset, axis.units = 1e3 * axis.scale, 1e3 * axis.offset, "meV"
-    in_mev, in_ev = (
-        one.remove_zlp_ml(ensemble=removal.ensemble, **REUSE) for one in (signal, sample.signal)
-    )
-    found, expected = found_in(in_mev, right=4500.0), found_in(in_ev, right=4.5)
-    np.testing.assert_allclose(found.energy.data, 1e3 * expected.energy.data, rtol=1e-6)
-    np.testing.assert_allclose(found.excess.value.data, expected.excess.value.data, rtol=1e-5)
-    assert found.energy.metadata.Signal.quantity == "Energy (meV)"
-
-
-@pytest.mark.parametrize("shape", [(), (6,)])
-def test_shapes(shape, removal):
-    sample = dielectric_phantom(shape, random_state=1, **AXIS)
-    found = found_in(sample.signal.remove_zlp_ml(ensemble=removal.ensemble, **REUSE))
-    assert found.probability.data.size == np.prod(shape, dtype=int)
-    assert np.nanmin(found.probability.data) > 0.99
 
 
 # --- what is refused ------------------------------------------------------------------------------

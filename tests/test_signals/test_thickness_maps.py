@@ -35,14 +35,6 @@ def thickness(removal):
     return removal.thickness(density=7.5, n=3.0, mean_free_path=120.0)
 
 
-def assert_equal_maps(found, expected, rtol=1e-6):
-    for name in ("t_over_lambda", "by_density", "by_index"):
-        for part in ("value", "std", "systematic"):
-            one, other = (getattr(getattr(each, name), part).data for each in (found, expected))
-            np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-9, err_msg=f"{name}.{part}")
-    assert (found.reason.data == expected.reason.data).all()
-
-
 # --- numbers -------------------------------------------------------------------------------------
 
 
@@ -175,59 +167,12 @@ def test_variance_of_single_scattering(removal):
 # --- all sorts of data ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chunks", [(2, 3), (4, 6)])
-def test_lazy_equals_eager(sample, removal, thickness, chunks):
-    signal = sample.signal.as_lazy()
-    signal.data = signal.data.rechunk((*chunks, 512))
-    lazy = remove(signal)
-    single = lazy.single_scattering()
-    assert single._lazy
-    expected = removal.single_scattering()
-    single.compute()
-    scale = np.abs(expected.data).max()
-    assert np.allclose(single.data, expected.data, rtol=1e-4, atol=1e-5 * scale)
-    found = lazy.thickness(density=7.5, n=3.0)
-    assert_equal_maps(found, thickness, rtol=1e-3)
-    assert not found.t_over_lambda.value._lazy
-
-
 def test_blocks_do_not_count(removal):
     """Of the same removal, numbers are the same bit for bit."""
     in_memory, lazy = (
         removal.removed.map_losses(with_variance, 1024, lazy=lazy) for lazy in (False, True)
     )
     assert np.array_equal(in_memory, lazy.compute())
-
-
-@pytest.mark.parametrize("shape", [(), (5,), (3, 2, 2)])
-def test_other_dimensions(shape):
-    signal = hyperspy_zlpml.data.ws2_like(shape, random_state=7021, **AXIS).signal
-    found = remove(signal)
-    maps = found.thickness(density=7.5)
-    assert maps.t_over_lambda.value.axes_manager.navigation_shape == (shape or (1,))
-    assert np.isfinite(maps.t_over_lambda.value.data).any()
-    assert found.single_scattering().data.shape == signal.data.shape
-
-
-def test_units_of_the_axis_do_not_count(sample, thickness):
-    signal = sample.signal.deepcopy()
-    axis = signal.axes_manager.signal_axes[0]
-    axis.offset, axis.scale, axis.units = axis.offset * 1e3, axis.scale * 1e3, "meV"
-    found = remove(signal).thickness(density=7.5, n=3.0)
-    assert_equal_maps(found, thickness, rtol=1e-3)
-
-
-def test_pixels_that_are_left_out(sample):
-    signal = sample.signal.deepcopy()
-    signal.data[1, 2] = 0.0
-    with pytest.warns(UserWarning, match="."):
-        found = remove(signal)
-    maps = found.thickness(density=7.5)
-    assert maps.reason.data[1, 2] == Reason.LEFT_OUT
-    for one in (maps.t_over_lambda.value, maps.by_density.systematic, maps.lower_limit.value):
-        assert np.isnan(one.data[1, 2])
-        assert np.isfinite(one.data).sum() == 23
-    assert np.isnan(found.single_scattering().data[1, 2]).all()
 
 
 def test_short_axis_has_a_lower_limit_only():

@@ -181,7 +181,7 @@ class BandGapMethods:
         """Raise ValueError for an end below which no losses are known of any spectrum."""
         lowest = np.nanmin(self.removed.application.regions.E_I, initial=np.inf) / self._factor
         if right is not None and np.isfinite(lowest) and right <= lowest:
-            units = self._like.axes_manager.signal_axes[0].units
+            units = self._units
             arguments.refuse(
                 right, "right", f"an energy above the lowest E_I, {lowest:.4g} {units}"
             )
@@ -506,7 +506,7 @@ class BandGap(MapResult):
 
 def _energies(removal, found):
     """Make the maps of the gap and its interval, in the units of the axis."""
-    quantity = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
+    quantity = f"Energy ({removal._units})"
     gap = tuple(one / removal._factor for one in (found.gap, found.std, found.systematic))
     ends = {
         name: plain_map(

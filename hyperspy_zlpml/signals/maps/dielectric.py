@@ -19,6 +19,7 @@ from hyperspy_zlpml.physics.material import NUMBERS, SPECTRA, Analysis, film_tab
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.given import check_unused, index_of, with_error
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
+from hyperspy_zlpml.signals.maps.pixels import at_pixel
 from hyperspy_zlpml.signals.maps.plans import Plan
 from hyperspy_zlpml.signals.maps.results import MapGroup, MapResult
 from hyperspy_zlpml.signals.maps.thickness import shares_of_films
@@ -177,12 +178,11 @@ class Dielectric(MapResult):
         """Name a pixel with what is to be minded of its numbers, and the energies that are shown."""
         from hyperspy_zlpml.signals.maps.spectra_figure import of_pixel
 
-        name = f"({', '.join(map(str, indices))})" if indices else ""
         reason, trusted = (
             np.ravel(of_pixel(one, indices))[0] for one in (self.reason, self.trusted_from)
         )
         reason = Reason(int(reason))
-        title = f"{name} {reason.text}".strip() if reason else name
+        title = at_pixel(indices, reason.text if reason else "")
         energy = self.epsilon.axes_manager.signal_axes[0].axis
         return title, _shown(energy, of_pixel(self.epsilon, indices), trusted)
 
@@ -451,7 +451,7 @@ def _with_losses_of_film(removal, numbers, analysis):
 
 def _wrapped(removal, spectra, numbers, grid):
     """Make signals of spectra and maps."""
-    energy = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
+    energy = f"Energy ({removal._units})"
     epsilon = spectra["eps1"] + 1j * spectra["eps2"]
     parts = {
         name: _measured_spectra(removal, spectra, name, grid=grid) for name in ("eps1", "eps2")

@@ -7,6 +7,7 @@ import numpy as np
 from hyperspy_zlpml.physics.bins import binned
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.signals.maps.figure import label_of, write_title
+from hyperspy_zlpml.signals.maps.pixels import at_pixel
 from hyperspy_zlpml.signals.maps.words import rounded_alike, title_of
 
 #: Colour of what is left of a spectrum.
@@ -64,7 +65,7 @@ def plot_fit(found, place, indices):
     _draw_noise(axes, binned(losses, 0, first).between(first, last), factor)
     band = {"color": _LEFT, "alpha": 0.25, "lw": 0, "label": "error of the ZLP"}
     axes.fill_between(energy[shown], (left - std)[shown], (left + std)[shown], **band)
-    units = found._removal._like.axes_manager.signal_axes[0].units
+    units = found._removal._units
     for name, (words, style) in _CURVES.items():
         curve = getattr(onset, name)[shown]
         if np.isfinite(curve).any():  # a pixel without a gap has none
@@ -81,15 +82,14 @@ def plot_fit(found, place, indices):
 
 def _title(found, place, indices):
     """Say what was found at a pixel, or why nothing was."""
-    name = f"({', '.join(map(str, indices))}) " if indices else ""
     reason = Reason(int(np.ravel(found.reason.data)[place]))
     maps = (found.lower, found.gap.value, found.upper)
     lower, gap, upper = (float(np.ravel(one.data)[place]) for one in maps)
-    units = found._removal._like.axes_manager.signal_axes[0].units
+    units = found._removal._units
     middle, above, below = rounded_alike(gap, upper - gap, gap - lower)
     ends = f"+{above} -{below} {units} (68 %)"
     number = f"gap {middle} {ends}" if np.isfinite(gap) else "no gap"
-    return f"{name}{number}" + (f"\n{reason.text}" if reason else "")
+    return at_pixel(indices, number) + (f"\n{reason.text}" if reason else "")
 
 
 def _draw_noise(axes, bins, factor):
@@ -149,14 +149,12 @@ def plot_line(found, places, axis, name):
     known = np.isfinite(np.ravel(found._removal.removed.centre)[places[number]])
     for level, position in enumerate(number[known]):
         _draw_at(axes, found, places[position], level * _APART)
-    manager = found._removal._like.axes_manager
-    along = manager.navigation_axes[axis]
+    along = found._removal._like.axes_manager.navigation_axes[axis]
     axes.set_yticks(
         _APART * np.arange(known.sum()), [f"{x:.4g}" for x in along.axis[number[known]]], fontsize=8
     )
     write_title(axes, ", ".join(filter(None, (title_of(found.gap.value), name))))
-    units = manager.signal_axes[0].units
-    axes.set(xlabel=f"Energy from the peak ({units})", ylabel=label_of(along))
+    axes.set(xlabel=f"Energy from the peak ({found._removal._units})", ylabel=label_of(along))
     return list(figure.axes)
 
 

@@ -45,7 +45,7 @@ def numbers_of_pixels(removal, value, name):
     (3, 4)
     """
     shape = removal.removed.shape[:-1]
-    check_quantity(value, name, removal._like.axes_manager.signal_axes[0].units)
+    check_quantity(value, name, removal._units)
     value = value.value if isinstance(value, Measured) else value
     values = arguments.real_array(getattr(value, "data", value), name)
     if (np.isfinite(values) & (np.abs(values) > arguments.LARGEST)).any():
@@ -193,7 +193,7 @@ def window_of(removal, left, right):
     ValueError
         If they are not positive and in order, lie off the axis, or are closer than two FWHM.
     """
-    factor, units = removal._factor, removal._like.axes_manager.signal_axes[0].units
+    factor, units = removal._factor, removal._units
     typical = removal.removed.typical
     farthest = removal.removed.spectra.energy[-1] - typical.first
     end, fwhm = (float(one) / factor for one in (farthest, typical.fwhm))

@@ -6,6 +6,7 @@ import numpy as np
 
 from hyperspy_zlpml.physics.peak_curves import curves_of
 from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.signals.maps.pixels import at_pixel
 from hyperspy_zlpml.signals.maps.words import rounded_alike
 
 #: Colour of what is left of a spectrum.
@@ -76,7 +77,6 @@ def _at(signal, indices):
 
 def _title(fit, indices):
     """Say what was found at a pixel, or why nothing was."""
-    name = f"({', '.join(map(str, indices))}) " if indices else ""
     position, std, systematic = (
         float(_at(getattr(fit.position, kind), indices)) for kind in ("value", "std", "systematic")
     )
@@ -88,7 +88,7 @@ def _title(fit, indices):
         found, error = rounded_alike(position, np.hypot(std, systematic))
         number = f"{kind}{_symbol(fit.peak, ' ')} {found} +- {error}"
     told = f", {significance:.2g} sigma" if np.isfinite(significance) else ""
-    words = f"{name}{number} {fit._units}{told}"
+    words = at_pixel(indices, f"{number} {fit._units}{told}")
     return words + (f"\n{reason.text}" if reason else "")
 
 

@@ -247,7 +247,7 @@ class PeakFit(MapResult):
     @property
     def _units(self):
         """Units of the energies."""
-        return self._removal._like.axes_manager.signal_axes[0].units
+        return self._removal._units
 
     def plot_fit(self, indices=None):
         """Plot what is left of a pixel with the peak and all that is fitted to it, and what it misses.
@@ -431,11 +431,10 @@ def _name(peak):
 
 def _as_fit(removal, peak, columns, **private):
     """Wrap numbers of all pixels as maps."""
-    axis = removal._like.axes_manager.signal_axes[0]
     maps = {}
     for k, name in enumerate(QUANTITIES):
         is_area = name == "area"
-        quantity = "Intensity (Counts)" if is_area else f"Energy ({axis.units})"
+        quantity = "Intensity (Counts)" if is_area else f"Energy ({removal._units})"
         numbers = np.moveaxis(columns[..., 3 * k : 3 * k + 3], -1, 0) / (
             1.0 if is_area else removal._factor
         )

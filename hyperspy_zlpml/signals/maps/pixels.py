@@ -44,6 +44,12 @@ def place_of(indices, shape):
     return tuple(i % n for i, n in zip(found, shape, strict=True))
 
 
+def at_pixel(indices, words=""):
+    """Name a pixel by its navigation indices before some words; a single spectrum has no name."""
+    name = f"({', '.join(map(str, indices))})" if indices else ""
+    return f"{name} {words}".strip()
+
+
 def pixel_shown(signal, known):
     """Choose the pixel that a figure shows first.
 

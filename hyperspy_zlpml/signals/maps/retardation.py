@@ -26,6 +26,8 @@ from hyperspy_zlpml.signals.maps.results import MapResult
 from hyperspy_zlpml.signals.microscope import beam_of
 from hyperspy_zlpml.signals.preferences import wants_progressbar
 
+#: Part of a channel by which an energy may differ from itself after it was brought to other units.
+_ROUNDING = 1e-3
 #: What is taken of a dielectric function.
 _NEEDED = ("epsilon", "eps1", "trusted_from", "reason", "n")
 
@@ -225,6 +227,7 @@ def _excess_of(removal, dielectric, right, beam, show_progressbar):
     shape, epsilon = removal.removed.shape[:-1], dielectric.epsilon
     energy = epsilon.axes_manager.signal_axes[0].axis * removal._factor
     left = np.reshape(dielectric.trusted_from.data, shape) * removal._factor
+    left -= _ROUNDING * (energy[1] - energy[0])
     errors = dielectric.eps1.std.data, dielectric.eps1.systematic.data
     columns = map_spectra(
         partial(_columns, energy=energy, beam=beam),
@@ -268,7 +271,7 @@ def _reasons(removal, found, unknown, confidence):
 
 def _wrapped(removal, found, reasons, threshold):
     """Make maps."""
-    energy = f"Energy ({removal._like.axes_manager.signal_axes[0].units})"
+    energy = f"Energy ({removal._units})"
     return Retardation(
         threshold=threshold,
         probability=plain_map(

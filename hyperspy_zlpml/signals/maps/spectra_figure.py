@@ -13,7 +13,7 @@ from hyperspy_zlpml.signals.maps.figure import (
     range_of,
     write_title,
 )
-from hyperspy_zlpml.signals.maps.pixels import pixel_shown, place_of
+from hyperspy_zlpml.signals.maps.pixels import at_pixel, pixel_shown, place_of
 from hyperspy_zlpml.statistics import Range
 
 #: Opacity of a band.
@@ -109,7 +109,7 @@ def _with_numbers(signal):
 
 def _place_alone(indices):
     """Name a pixel; all of its energies are shown."""
-    return f"({', '.join(map(str, indices))})" if indices else "", Range(-np.inf, np.inf)
+    return at_pixel(indices), Range(-np.inf, np.inf)
 
 
 class SpectraFigure(PixelsFigure):

@@ -175,7 +175,7 @@ def _tail_error(removal):
 def _as_maps(removal, numbers):
     """Wrap numbers of all pixels as maps."""
     found = dict(zip(COLUMNS, np.moveaxis(numbers, -1, 0), strict=True))
-    units = removal._like.axes_manager.signal_axes[0].units
+    units = removal._units
     plain, counts = partial(plain_map, removal), "Intensity (Counts)"
 
     def measured(name, *errors, title, quantity):

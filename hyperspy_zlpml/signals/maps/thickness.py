@@ -318,13 +318,13 @@ def _last_energy(removal, right):
     """Take the energy up to which losses are summed in eV; raise ValueError for what is not possible."""
     if right is None:
         return LAST_ENERGY
-    units = removal._like.axes_manager.signal_axes[0].units
+    units = removal._units
     return arguments.positive(right, "right", units) * removal._factor
 
 
 def _texts(removal, right):
     """Say what reasons mean where the axis goes on behind the energy up to which losses are summed."""
-    units = removal._like.axes_manager.signal_axes[0].units
+    units = removal._units
     return {Reason.AXIS_TOO_SHORT: _CUT_SHORT.format(right=right, units=units)}
 
 
