@@ -177,7 +177,7 @@ class _Fit(PerSpectrum):
     def first_height(self, log_shape, u):
         """Find the ln(height) at which the counts of the core are those of the shape."""
         core = self.inside & (np.abs(u) < 1)
-        scale = self.spectra.n_channels * self.spectra.curvature
+        scale = self.spectra.scale(np.exp(self.first_log_fwhm))
         counts = np.maximum((self.spectra.sums * core).sum(-1), _NOTHING * self.noise.unit)
         expected = np.maximum((np.exp(log_shape) * scale * core).sum(-1), _NOTHING)
         return np.log(counts / expected)
@@ -196,7 +196,7 @@ class _Fit(PerSpectrum):
         log_expected += np.einsum("pj,jpg->pg", coefficients, modes)
         for change in widening:
             log_expected += wider.astype(self.table.dtype, copy=False) * change
-        scale = spectra.n_channels * spectra.curvature
+        scale = spectra.scale(np.exp(self.first_log_fwhm))
         expected = scale * np.exp(np.clip(log_expected, -80, 80))
         extra = (scatter * expected) ** 2
         variance = self.noise.variance(expected, spectra.n_channels) + extra

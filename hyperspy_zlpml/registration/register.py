@@ -18,6 +18,7 @@ from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import (
     ChannelGroups,
+    Curvature,
     group_curvature,
     group_samples,
     make_groups,
@@ -127,7 +128,7 @@ def register_peaks(samples, noise, given_limit=None):
     joined = _join(samples)
     label, centre, fwhm, groups = joined.label, joined.centre, joined.fwhm, joined.groups
     n_energy = max(sample.energy.size for sample in samples)
-    spectra = group_samples(samples, groups, np.ones(groups.size))
+    spectra = group_samples(samples, groups, Curvature.none(groups.size))
     reach = n_energy / joined.channels_per_fwhm * 1.1
     grid = Grid.covering(-reach, reach)
     first = label == label.min()
@@ -136,7 +137,7 @@ def register_peaks(samples, noise, given_limit=None):
     height = np.concatenate([_heights(sample) for sample in samples])
     for _ in range(_REFERENCE_ROUNDS):
         u = (spectra.energy - centre[:, None]) / fwhm[:, None]
-        scale = height[:, None] * spectra.n_channels * spectra.curvature
+        scale = height[:, None] * spectra.scale(fwhm)
         reference = _fit_reference_to(spectra, u, scale, grid=grid, noise=noise, chosen=first)
         log_reference = reference.log_shape
         curvature = group_curvature(grid, log_reference, groups, joined.channels_per_fwhm)

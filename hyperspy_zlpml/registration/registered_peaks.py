@@ -122,8 +122,7 @@ class RegisteredPeaks(PerSpectrum):
     @cached_property
     def scale(self):
         """Counts of each group for a shape of 1, shape (n_spectra, n_groups)."""
-        height = np.exp(self.matched.log_height)[:, None]
-        return height * self.spectra.n_channels * self.spectra.curvature
+        return np.exp(self.matched.log_height)[:, None] * self.spectra.scale(self.matched.fwhm)
 
     @cached_property
     def spill(self):

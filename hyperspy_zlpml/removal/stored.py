@@ -111,7 +111,7 @@ class StoredRemoval:
             energy=model.energy,
             table=model.table,
             groups=model.groups,
-            curvature=model.curvature,
+            curvature=model.curvature.mean,
             noise=model.noise,
             pedestal=float(model.pedestal),
             log_fwhm=Normal(*(float(one) for one in model.log_fwhm)),
@@ -248,7 +248,7 @@ def _checked(stored, version, intact):
     if not isinstance(stored, StoredRemoval):
         raise RemovalFileError("altered: it holds no removal.")
     model = stored.subtraction
-    consistent = model.curvature.size == model.groups.size and model.table.modes.ndim == 3
+    consistent = model.curvature.mean.size == model.groups.size and model.table.modes.ndim == 3
     consistent &= model.energy.ndim == 1 and np.isfinite(model.energy).all()
     if not consistent:
         raise RemovalFileError("altered: its arrays do not belong together.")

@@ -25,7 +25,13 @@ from hyperspy_zlpml.statistics import Normal
 from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.expansion import Expansion
 from hyperspy_zlpml.zlp.grid import to_grid
-from hyperspy_zlpml.zlp.groups import ChannelGroups, GroupedSpectra, group_curvature, make_groups
+from hyperspy_zlpml.zlp.groups import (
+    ChannelGroups,
+    Curvature,
+    GroupedSpectra,
+    group_curvature,
+    make_groups,
+)
 from hyperspy_zlpml.zlp.matching import KnownPeaks, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
@@ -67,7 +73,7 @@ class Subtraction:
     table : ShapeTable
     groups : ChannelGroups
         Groups of channels on which spectra are matched, in channels from their peaks.
-    curvature : ndarray of shape (n_groups,)
+    curvature : Curvature
         Of the shape within each group, see :func:`hyperspy_zlpml.zlp.groups.group_curvature`.
     linear : Expansion
         Interpolation from the middle of the groups to channels.
@@ -86,7 +92,7 @@ class Subtraction:
     energy: np.ndarray
     table: ShapeTable
     groups: ChannelGroups
-    curvature: np.ndarray
+    curvature: Curvature
     linear: Expansion
     noise: NoiseModel
     pedestal: float
@@ -123,7 +129,7 @@ class Subtraction:
             energy=energy,
             table=table,
             groups=groups,
-            curvature=group_curvature(table.grid, table.log_shape[-1], groups, per_fwhm),
+            curvature=group_curvature(table.grid, table.log_shape[-1], groups, per_fwhm).mean,
             noise=detector.noise,
             pedestal=detector.pedestal,
             log_fwhm=log_fwhm,
@@ -131,7 +137,7 @@ class Subtraction:
         )
 
     @classmethod
-    def of_groups(cls, *, energy, groups, log_fwhm, **values):
+    def of_groups(cls, *, energy, groups, log_fwhm, curvature, **values):
         """Prepare what follows from the groups of channels.
 
         Parameters
@@ -141,6 +147,8 @@ class Subtraction:
         groups : ChannelGroups
         log_fwhm : Normal
             Mean and standard deviation of ln FWHM.
+        curvature : ndarray of shape (n_groups,)
+            Of a peak of mean width.
         **values
             Other attributes of this class.
 
@@ -153,6 +161,7 @@ class Subtraction:
             energy=energy,
             groups=groups,
             log_fwhm=log_fwhm,
+            curvature=Curvature.of(groups, curvature, per_fwhm),
             linear=Expansion.linear(groups),
             correlation=_correlation(to_grid(groups.middle / per_fwhm)),
             **values,
@@ -674,7 +683,7 @@ class Subtraction:
     def _is_credible(self, spectra, matched, at):
         """Tell which peaks are where their counts are; NaN or far off them is no result."""
         with np.errstate(over="ignore", invalid="ignore"):
-            zlp = np.exp(at.log_zlp) * (self.groups.n_channels * self.curvature)
+            zlp = np.exp(at.log_zlp) * (self.groups.n_channels * self.curvature.mean)
             far_off = self._far_above(spectra, zlp, at.sigma) | self._far_below(
                 spectra, zlp, at.sigma
             )

@@ -7,6 +7,7 @@ groups that grow with the distance in the tails. 2000 channels become 150 to 200
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -156,6 +157,85 @@ def make_groups(channels_per_fwhm, n_before, n_after):
     return ChannelGroups(np.concatenate([before[::-1], after]))
 
 
+class Curvature(NamedTuple):
+    """Mean of the peak over each group of channels, divided by its value in the middle.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_groups,)
+        Of a peak of mean width.
+    change : ndarray of shape (n_groups,)
+        Its change per ln(FWHM): a wider peak bends less within its groups.
+    channels_per_fwhm : float
+        The mean width.
+    """
+
+    mean: np.ndarray
+    change: np.ndarray
+    channels_per_fwhm: float
+
+    @classmethod
+    def of(cls, groups, mean, channels_per_fwhm):
+        """Add to the curvature of a peak of mean width how it changes with the width.
+
+        Over ``n`` channels the mean differs by ``(n**2 - 1) / 24`` times the second derivative. In
+        channels that is ``q(u) / FWHM**2``, of which the logarithm of the FWHM takes
+        ``-(2 q + u dq/du) / FWHM**2``: twice the difference in the core, nothing on a power law.
+
+        Parameters
+        ----------
+        groups : ChannelGroups
+        mean : ndarray of shape (n_groups,)
+        channels_per_fwhm : float
+
+        Returns
+        -------
+        Curvature
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, Curvature
+        >>> groups = ChannelGroups(np.array([-5, -2, 1, 4, 7]))
+        >>> parabola = np.full(4, 0.9)
+        >>> Curvature.of(groups, parabola, channels_per_fwhm=9.0).change.round(3)
+        array([0.2, 0.2, 0.2, 0.2])
+        """
+        spread = groups.n_channels**2 - 1.0
+        second = np.divide(mean - 1, spread, out=np.zeros(groups.size), where=spread > 0)
+        slope = np.gradient(second, groups.middle) if groups.size > 1 else 0.0
+        change = -spread * (2 * second + groups.middle * slope)
+        return cls(mean, change, channels_per_fwhm)
+
+    @classmethod
+    def none(cls, n_groups):
+        """Make that of straight lines.
+
+        Parameters
+        ----------
+        n_groups : int
+
+        Returns
+        -------
+        Curvature
+        """
+        return cls(np.ones(n_groups), np.zeros(n_groups), 1.0)
+
+    def at(self, channels_per_fwhm):
+        """Compute the curvature of peaks of other widths.
+
+        Parameters
+        ----------
+        channels_per_fwhm : ndarray of shape (n_spectra,)
+
+        Returns
+        -------
+        ndarray of shape (n_spectra, n_groups)
+        """
+        wider = np.log(channels_per_fwhm / self.channels_per_fwhm)
+        return self.mean + wider[:, None] * self.change
+
+
 @dataclass(frozen=True)
 class GroupedSpectra(PerSpectrum):
     """Counts of spectra in groups of channels around their peaks.
@@ -166,7 +246,7 @@ class GroupedSpectra(PerSpectrum):
         Counts, free of pedestal.
     n_channels : ndarray of int of shape (n_groups,)
         Channels in each group.
-    curvature : ndarray of shape (n_groups,)
+    curvature : Curvature
         Mean of the peak over a group divided by its value in the middle.
     energy : ndarray of shape (n_spectra, n_groups)
         Energy of the middle of each group, eV.
@@ -178,9 +258,25 @@ class GroupedSpectra(PerSpectrum):
 
     sums: np.ndarray
     n_channels: np.ndarray
-    curvature: np.ndarray
+    curvature: Curvature
     energy: np.ndarray
     complete: np.ndarray
+
+    def scale(self, fwhm):
+        """Compute the counts of each group that peaks of unit height hold where their shape is 1.
+
+        Parameters
+        ----------
+        fwhm : ndarray of shape (n_spectra,)
+            eV.
+
+        Returns
+        -------
+        ndarray of shape (n_spectra, n_groups)
+        """
+        between = 0.5 * (self.n_channels[0] + self.n_channels[1])
+        step = (self.energy[:, 1] - self.energy[:, 0]) / between
+        return self.n_channels * self.curvature.at(fwhm / step)
 
     def of_groups(self, groups):
         """Take some neighbouring groups of all spectra.
@@ -196,7 +292,9 @@ class GroupedSpectra(PerSpectrum):
         return GroupedSpectra(
             sums=self.sums[:, groups],
             n_channels=self.n_channels[groups],
-            curvature=self.curvature[groups],
+            curvature=self.curvature._replace(
+                mean=self.curvature.mean[groups], change=self.curvature.change[groups]
+            ),
             energy=self.energy[:, groups],
             complete=self.complete[:, groups],
         )
@@ -214,7 +312,7 @@ def group_spectra(counts, energy, channel, groups, curvature):
     channel : ndarray of int of shape (n_spectra,)
         Highest channel of each spectrum.
     groups : ChannelGroups
-    curvature : ndarray of shape (n_groups,)
+    curvature : Curvature
         Of :func:`group_curvature`.
 
     Returns
@@ -240,7 +338,7 @@ def group_samples(samples, groups, curvature):
     ----------
     samples : sequence of Sample
     groups : ChannelGroups
-    curvature : ndarray of shape (n_groups,)
+    curvature : Curvature
         See :func:`~hyperspy_zlpml.zlp.groups.group_curvature`.
 
     Returns
@@ -276,7 +374,7 @@ def group_curvature(grid, log_shape, groups, channels_per_fwhm):
 
     Returns
     -------
-    ndarray of shape (n_groups,)
+    Curvature
 
     Examples
     --------
@@ -287,11 +385,12 @@ def group_curvature(grid, log_shape, groups, channels_per_fwhm):
     >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, group_curvature
     >>> grid = Grid.covering(-5, 5)
     >>> groups = ChannelGroups(np.array([-3, -2, -1, 2, 3]))
-    >>> group_curvature(grid, -np.log1p(4 * grid.u**2), groups, channels_per_fwhm=6.0).round(3)
+    >>> found = group_curvature(grid, -np.log1p(4 * grid.u**2), groups, channels_per_fwhm=6.0)
+    >>> found.mean.round(3)
     array([1.   , 1.   , 0.933, 1.   ])
     """
     middle = np.exp(grid.interpolate(log_shape, groups.middle / channels_per_fwhm))
     channels = np.arange(groups.edges[0], groups.edges[-1])
     shape = np.exp(grid.interpolate(log_shape, channels / channels_per_fwhm))
     means = np.add.reduceat(shape, groups.edges[:-1] - groups.edges[0]) / groups.n_channels
-    return means / np.maximum(middle, 1e-300)
+    return Curvature.of(groups, means / np.maximum(middle, 1e-300), channels_per_fwhm)

@@ -78,9 +78,11 @@ class Groups(NamedTuple):
         Counts; energies of the middles, eV.
     complete : ndarray of bool of shape (n_spectra, n_groups)
         Groups that lie on the axis.
-    n_channels, curvature, seen : ndarray of float of shape (n_groups,)
-        Channels; mean of the peak over its value in the middle; fraction of the electrons' variance
-        that the sum shows.
+    n_channels, curvature, change, seen : ndarray of float of shape (n_groups,)
+        Channels; mean of the peak over its value in the middle; its change per ln(FWHM); fraction of the
+        electrons' variance that the sum shows.
+    channels_per_fwhm : float
+        Width of the peak that has this curvature.
     """
 
     sums: np.ndarray
@@ -88,6 +90,8 @@ class Groups(NamedTuple):
     complete: np.ndarray
     n_channels: np.ndarray
     curvature: np.ndarray
+    change: np.ndarray
+    channels_per_fwhm: float
     seen: np.ndarray
 
 
@@ -310,14 +314,23 @@ def _window(i, groups, starts):
 
 
 @in_place
-def _cut(i, groups, first, room, n):
+def _step(energy, n_channels):
+    """Compute the energy from channel to channel."""
+    return abs(energy[1] - energy[0]) / (0.5 * (n_channels[0] + n_channels[1]))
+
+
+@in_place
+def _cut(i, groups, fwhm, first, room, n):
     """Copy what belongs to the groups in the window."""
+    channels_per_fwhm = fwhm / _step(groups.energy[i], groups.n_channels)
+    wider = math.log(channels_per_fwhm / groups.channels_per_fwhm)
     for k in range(n):
         g = first + k
         room.sums[k] = groups.sums[i, g]
         room.energy[k] = groups.energy[i, g]
         room.n_channels[k] = groups.n_channels[g]
-        room.scale[k] = groups.n_channels[g] * groups.curvature[g]
+        curvature = groups.curvature[g] + wider * groups.change[g]
+        room.scale[k] = groups.n_channels[g] * curvature
         room.seen[k] = groups.seen[g]
 
 
@@ -330,8 +343,7 @@ def _set_priors(i, fit, priors):
     for g in range(energy.size):
         electrons += groups.sums[i, g] if abs(energy[g] - starts.centre[i]) < fwhm else 0.0
     electrons = max(electrons / fit.noise.unit, 1.0)
-    step = abs(energy[1] - energy[0]) / (0.5 * (groups.n_channels[0] + groups.n_channels[1]))
-    coarse = _WIDTH_SIGMA_COARSE * step / fwhm
+    coarse = _WIDTH_SIGMA_COARSE * _step(energy, groups.n_channels) / fwhm
     precision = 1.0 / (_WIDTH_SIGMA**2 + coarse**2 + _WIDTH_SIGMA_COUNTING**2 / electrons)
     priors[0] = precision + starts.precision[i]
     priors[1] = precision * math.log(fwhm) + starts.precision[i] * starts.log_fwhm[i]
@@ -606,7 +618,7 @@ def _begin(i, fit, room):
     room.peak[WIDTH] = room.first[WIDTH] = math.log(fit.starts.fwhm[i])
     _set_priors(i, fit, room.priors)
     first, last = _window(i, fit.groups, fit.starts)
-    _cut(i, fit.groups, first, room=room, n=last - first)
+    _cut(i, fit.groups, fit.starts.fwhm[i], first=first, room=room, n=last - first)
     return last - first
 
 

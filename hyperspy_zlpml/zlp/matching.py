@@ -217,7 +217,7 @@ def match(spectra, start, table, noise, width_prior, n_steps=10):
     >>> from hyperspy_zlpml.image.noise import NoiseModel
     >>> from hyperspy_zlpml.statistics import Range
     >>> from hyperspy_zlpml.zlp.grid import Grid
-    >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, group_spectra
+    >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, Curvature, group_spectra
     >>> from hyperspy_zlpml.zlp.matching import MatchStart, match
     >>> from hyperspy_zlpml.zlp.tables import ShapeTable
     >>> grid = Grid.covering(-8, 8)
@@ -225,7 +225,8 @@ def match(spectra, start, table, noise, width_prior, n_steps=10):
     >>> energy = 0.05 * np.arange(-80, 81)
     >>> counts = 1e5 * (1 + 1.66 * ((energy[None] - 0.01) / 0.5) ** 2) ** -2
     >>> channels = ChannelGroups(np.arange(-80, 82))  # one in each group
-    >>> spectra = group_spectra(counts, energy, np.array([80]), channels, np.ones(161))
+    >>> straight = Curvature.none(161)
+    >>> spectra = group_spectra(counts, energy, np.array([80]), channels, straight)
     >>> window = Range(np.array([-8.0]), np.array([8.0]))
     >>> start = MatchStart(np.array([0.05]), np.array([0.5]), np.zeros(1), window)
     >>> found = match(spectra, start, table, NoiseModel(1.0, 5.0), width_prior=None)
@@ -260,7 +261,9 @@ def _groups(spectra, noise):
         energy=laid_out(spectra.energy),
         complete=laid_out(spectra.complete, bool),
         n_channels=laid_out(spectra.n_channels),
-        curvature=laid_out(spectra.curvature),
+        curvature=laid_out(spectra.curvature.mean),
+        change=laid_out(spectra.curvature.change),
+        channels_per_fwhm=float(spectra.curvature.channels_per_fwhm),
         seen=laid_out(noise.seen_by_sums(spectra.n_channels)),
     )
 
