@@ -123,7 +123,7 @@ def _activation_facts(name):
 
 
 def _noise_facts(noise):
-    """Describe the noise; without what is nothing as files did before it was known."""
+    """Describe the noise, without what is nothing."""
     facts = asdict(noise)
     if len(noise.correlation) == 1:
         del facts["correlation"]

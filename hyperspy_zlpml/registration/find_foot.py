@@ -119,7 +119,7 @@ def find_foot(peaks, regions, modes):
     none = np.zeros((0, peaks.u.shape[1]))
     for varied in (lambda: none, modes):
         points = _Points.of(peaks, regions, varied(), thickness=thickness, reach=_REACH * limit)
-        over_peak = _over_peak(points, limit)
+        over_peak = _over_peak(points, limit, thickest=len(names) - 1)
         if over_peak is None or not over_peak[1] < _STEEP:
             return None
     near = points.near(_NEAR * limit)
@@ -131,9 +131,9 @@ def find_foot(peaks, regions, modes):
     return foot if foot.falls and covariance[0, 0] < _KNOWN_TO**2 else None
 
 
-def _over_peak(points, limit):
+def _over_peak(points, limit, thickest):
     """Fit losses over the peak, as they rise behind ``E_I``; parabola, or None where too few are seen."""
-    behind = (points.u > limit) & (points.cluster == points.cluster.max())
+    behind = (points.u > limit) & (points.cluster == thickest)
     seen = behind & (points.ratio > _CERTAIN * points.error) & (points.thickness > 0)
     if seen.sum() < _FEWEST_GROUPS:
         return None

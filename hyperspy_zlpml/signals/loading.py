@@ -153,7 +153,11 @@ def _read(directory, name, lazy=False):
 
 
 def _check_directory(directory):
-    """Raise RemovalFileError where something else than a removal was given."""
+    """Raise an error where there is nothing, or something else than a removal."""
+    if not directory.exists():
+        raise FileNotFoundError(
+            f"{directory}: expected the folder that r.save wrote, got none of this name."
+        )
     if directory.is_file():
         raise RemovalFileError(
             f"{directory}: expected the folder that r.save wrote, got a file; ensembles are read by "

@@ -247,6 +247,10 @@ def test_a_plot_says_that_it_draws_spectra(folder):
 def test_a_folder_without_a_result_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected the model of a removal"):
         load_removal(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match="resutls: expected the folder .* none of this name"
+    ):
+        load_removal(tmp_path / "resutls")
 
 
 @pytest.mark.parametrize("name", ["posterior.zspy", "fwhm.zspy"])
