@@ -116,6 +116,15 @@ def test_interrupted_and_gone_on_is_uninterrupted(whole, tmp_path, monkeypatch, 
     assert same(evolved(file), whole)
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, which it does not where tests were started in the background."""
+    before = signals.signal(signals.SIGINT, signals.default_int_handler)
+    yield
+    signals.signal(signals.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_key_interrupts_it_at_once_and_it_goes_on(whole, tmp_path):
     """Ctrl-C while evaluations run: those that wait are not begun, and nothing is lost."""
     file, begun, plan = tmp_path / "search.log", [], SearchPlan(n_evaluations=25)
