@@ -346,7 +346,7 @@ def _explain_colours(picture, numbers, label, why):
     low, high = known.min() < picture.norm.vmin, known.max() > picture.norm.vmax
     extend = _ENDS[low, high]
     bar = axes.figure.colorbar(picture, ax=axes, label=label, shrink=0.85, extend=extend)
-    write_whole_numbers(bar.long_axis)
+    write_whole_numbers(bar.ax.yaxis)
 
 
 def _most_frequent(reasons):
