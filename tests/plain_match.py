@@ -196,7 +196,7 @@ class _Fit(PerSpectrum):
         log_expected += np.einsum("pj,jpg->pg", coefficients, modes)
         for change in widening:
             log_expected += wider.astype(self.table.dtype, copy=False) * change
-        scale = spectra.scale(np.exp(self.first_log_fwhm))
+        scale = spectra.scale(now.fwhm)
         expected = scale * np.exp(np.clip(log_expected, -80, 80))
         extra = (scatter * expected) ** 2
         variance = self.noise.variance(expected, spectra.n_channels) + extra

@@ -140,7 +140,7 @@ def register_peaks(samples, noise, given_limit=None):
         scale = height[:, None] * spectra.scale(fwhm)
         reference = _fit_reference_to(spectra, u, scale, grid=grid, noise=noise, chosen=first)
         log_reference = reference.log_shape
-        curvature = group_curvature(grid, log_reference, groups, joined.channels_per_fwhm)
+        curvature = joined.curvature(grid, log_reference)
         spectra = replace(spectra, curvature=curvature)
         table = ShapeTable.of_reference(grid, log_reference)
         start = MatchStart(centre, fwhm, log_intensity=np.zeros(len(label)), window=core)
@@ -188,8 +188,7 @@ def register_to_shape(table, samples, noise, log_intensity):
     joined = _join(samples)
     n_spectra = len(joined.label)
     log_reference = table.log_shape[-1]
-    curvature = group_curvature(table.grid, log_reference, joined.groups, joined.channels_per_fwhm)
-    spectra = group_samples(samples, joined.groups, curvature)
+    spectra = group_samples(samples, joined.groups, joined.curvature(table.grid, log_reference))
     reference = ShapeTable.of_reference(table.grid, log_reference)
     start = MatchStart(
         joined.centre, joined.fwhm, log_intensity=np.zeros(n_spectra), window=_core(n_spectra)
@@ -228,7 +227,12 @@ class _Joined(NamedTuple):
     centre: np.ndarray
     fwhm: np.ndarray
     channels_per_fwhm: float
+    step: float
     groups: ChannelGroups
+
+    def curvature(self, grid, log_shape):
+        """Compute the curvature of a shape within the groups."""
+        return group_curvature(grid, log_shape, self.groups, self.channels_per_fwhm, self.step)
 
 
 def _join(samples):
@@ -236,7 +240,8 @@ def _join(samples):
     label = np.concatenate([sample.label for sample in samples])
     centre = np.concatenate([sample.parameters.centre for sample in samples])
     fwhm = np.concatenate([sample.parameters.fwhm for sample in samples])
-    per_fwhm = np.median(fwhm) / (samples[0].energy[1] - samples[0].energy[0])
+    step = samples[0].energy[1] - samples[0].energy[0]
+    per_fwhm = np.median(fwhm) / step
     n_before = max(int(sample.parameters.channel.max()) for sample in samples)
     n_after = max(sample.energy.size - int(sample.parameters.channel.min()) for sample in samples)
     return _Joined(
@@ -244,6 +249,7 @@ def _join(samples):
         centre=centre,
         fwhm=fwhm,
         channels_per_fwhm=per_fwhm,
+        step=step,
         groups=make_groups(per_fwhm, n_before, n_after),
     )
 

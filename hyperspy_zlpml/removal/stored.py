@@ -28,7 +28,7 @@ from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Version of the format that is written.
-_FORMAT = 1
+_FORMAT = 2
 #: Key of the only entry in the metadata of the header.
 _KEY = "hyperspy_zlpml_removal"
 #: Largest file that is read, bytes.
@@ -48,7 +48,6 @@ class StoredRemoval:
     table : ShapeTable
         In groups of channels.
     groups : ChannelGroups
-    curvature : ndarray of shape (n_groups,)
     noise : NoiseModel
     pedestal : float
     log_fwhm : Normal
@@ -74,7 +73,6 @@ class StoredRemoval:
     energy: np.ndarray
     table: ShapeTable
     groups: ChannelGroups
-    curvature: np.ndarray
     noise: NoiseModel
     pedestal: float
     log_fwhm: Normal
@@ -111,7 +109,6 @@ class StoredRemoval:
             energy=model.energy,
             table=model.table,
             groups=model.groups,
-            curvature=model.curvature.mean,
             noise=model.noise,
             pedestal=float(model.pedestal),
             log_fwhm=Normal(*(float(one) for one in model.log_fwhm)),
@@ -133,7 +130,6 @@ class StoredRemoval:
             energy=self.energy,
             table=self.table,
             groups=self.groups,
-            curvature=self.curvature,
             noise=self.noise,
             pedestal=self.pedestal,
             log_fwhm=self.log_fwhm,
@@ -248,7 +244,7 @@ def _checked(stored, version, intact):
     if not isinstance(stored, StoredRemoval):
         raise RemovalFileError("altered: it holds no removal.")
     model = stored.subtraction
-    consistent = model.curvature.mean.size == model.groups.size and model.table.modes.ndim == 3
+    consistent = model.table.modes.ndim == 3
     consistent &= model.energy.ndim == 1 and np.isfinite(model.energy).all()
     if not consistent:
         raise RemovalFileError("altered: its arrays do not belong together.")

@@ -129,7 +129,6 @@ class Subtraction:
             energy=energy,
             table=table,
             groups=groups,
-            curvature=group_curvature(table.grid, table.log_shape[-1], groups, per_fwhm).mean,
             noise=detector.noise,
             pedestal=detector.pedestal,
             log_fwhm=log_fwhm,
@@ -137,18 +136,17 @@ class Subtraction:
         )
 
     @classmethod
-    def of_groups(cls, *, energy, groups, log_fwhm, curvature, **values):
+    def of_groups(cls, *, energy, table, groups, log_fwhm, **values):
         """Prepare what follows from the groups of channels.
 
         Parameters
         ----------
         energy : ndarray of shape (n_energy,)
             Uniform, eV.
+        table : ShapeTable
         groups : ChannelGroups
         log_fwhm : Normal
             Mean and standard deviation of ln FWHM.
-        curvature : ndarray of shape (n_groups,)
-            Of a peak of mean width.
         **values
             Other attributes of this class.
 
@@ -156,12 +154,14 @@ class Subtraction:
         -------
         Subtraction
         """
-        per_fwhm = np.exp(log_fwhm.mean) / (energy[1] - energy[0])
+        step = energy[1] - energy[0]
+        per_fwhm = np.exp(log_fwhm.mean) / step
         return cls(
             energy=energy,
+            table=table,
             groups=groups,
             log_fwhm=log_fwhm,
-            curvature=Curvature.of(groups, curvature, per_fwhm),
+            curvature=group_curvature(table.grid, table.log_shape[-1], groups, per_fwhm, step),
             linear=Expansion.linear(groups),
             correlation=_correlation(to_grid(groups.middle / per_fwhm)),
             **values,
@@ -683,7 +683,7 @@ class Subtraction:
     def _is_credible(self, spectra, matched, at):
         """Tell which peaks are where their counts are; NaN or far off them is no result."""
         with np.errstate(over="ignore", invalid="ignore"):
-            zlp = np.exp(at.log_zlp) * (self.groups.n_channels * self.curvature.mean)
+            zlp = np.exp(at.log_zlp) * spectra.scale(matched.fwhm)
             far_off = self._far_above(spectra, zlp, at.sigma) | self._far_below(
                 spectra, zlp, at.sigma
             )

@@ -14,6 +14,11 @@ import numpy as np
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.zlp.grid import CORE_WIDTH, GROWTH
 
+#: From one width of peaks to the next, of which the curvature is tabulated, ln FWHM grows by this.
+WIDTH_STEP = 0.1
+#: Such widths beside the typical one, on either side: up to half and twice of it.
+_WIDTHS_BESIDE = 7
+
 
 @dataclass(frozen=True)
 class ChannelGroups:
@@ -160,52 +165,17 @@ def make_groups(channels_per_fwhm, n_before, n_after):
 class Curvature(NamedTuple):
     """Mean of the peak over each group of channels, divided by its value in the middle.
 
+    A wider peak bends less within a group: tables of several widths are interpolated.
+
     Attributes
     ----------
-    mean : ndarray of shape (n_groups,)
-        Of a peak of mean width.
-    change : ndarray of shape (n_groups,)
-        Its change per ln(FWHM): a wider peak bends less within its groups.
-    channels_per_fwhm : float
-        The mean width.
+    values : ndarray of shape (n_widths, n_groups)
+    log_fwhm : float
+        ln FWHM of the first width, eV; from one to the next it grows by ``WIDTH_STEP``.
     """
 
-    mean: np.ndarray
-    change: np.ndarray
-    channels_per_fwhm: float
-
-    @classmethod
-    def of(cls, groups, mean, channels_per_fwhm):
-        """Add to the curvature of a peak of mean width how it changes with the width.
-
-        Over ``n`` channels the mean differs by ``(n**2 - 1) / 24`` times the second derivative. In
-        channels that is ``q(u) / FWHM**2``, of which the logarithm of the FWHM takes
-        ``-(2 q + u dq/du) / FWHM**2``: twice the difference in the core, nothing on a power law.
-
-        Parameters
-        ----------
-        groups : ChannelGroups
-        mean : ndarray of shape (n_groups,)
-        channels_per_fwhm : float
-
-        Returns
-        -------
-        Curvature
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, Curvature
-        >>> groups = ChannelGroups(np.array([-5, -2, 1, 4, 7]))
-        >>> parabola = np.full(4, 0.9)
-        >>> Curvature.of(groups, parabola, channels_per_fwhm=9.0).change.round(3)
-        array([0.2, 0.2, 0.2, 0.2])
-        """
-        spread = groups.n_channels**2 - 1.0
-        second = np.divide(mean - 1, spread, out=np.zeros(groups.size), where=spread > 0)
-        slope = np.gradient(second, groups.middle) if groups.size > 1 else 0.0
-        change = -spread * (2 * second + groups.middle * slope)
-        return cls(mean, change, channels_per_fwhm)
+    values: np.ndarray
+    log_fwhm: float = 0.0
 
     @classmethod
     def none(cls, n_groups):
@@ -219,21 +189,41 @@ class Curvature(NamedTuple):
         -------
         Curvature
         """
-        return cls(np.ones(n_groups), np.zeros(n_groups), 1.0)
+        return cls(np.ones((1, n_groups)))
 
-    def at(self, channels_per_fwhm):
-        """Compute the curvature of peaks of other widths.
+    def at(self, fwhm):
+        """Look up the curvature of peaks; beyond the table it is that at its end.
 
         Parameters
         ----------
-        channels_per_fwhm : ndarray of shape (n_spectra,)
+        fwhm : ndarray of shape (n_spectra,)
+            eV; any number where there is no peak.
 
         Returns
         -------
         ndarray of shape (n_spectra, n_groups)
         """
-        wider = np.log(channels_per_fwhm / self.channels_per_fwhm)
-        return self.mean + wider[:, None] * self.change
+        with np.errstate(divide="ignore", invalid="ignore"):
+            place = np.nan_to_num((np.log(fwhm) - self.log_fwhm) / WIDTH_STEP)
+        last = len(self.values) - 1
+        place = np.clip(place, 0, last)
+        below = place.astype(int)
+        above = np.minimum(below + 1, last)
+        fraction = (place - below)[:, None]
+        return (1 - fraction) * self.values[below] + fraction * self.values[above]
+
+    def of_groups(self, groups):
+        """Take that of some groups.
+
+        Parameters
+        ----------
+        groups : slice
+
+        Returns
+        -------
+        Curvature
+        """
+        return self._replace(values=self.values[:, groups])
 
 
 @dataclass(frozen=True)
@@ -274,9 +264,7 @@ class GroupedSpectra(PerSpectrum):
         -------
         ndarray of shape (n_spectra, n_groups)
         """
-        between = 0.5 * (self.n_channels[0] + self.n_channels[1])
-        step = (self.energy[:, 1] - self.energy[:, 0]) / between
-        return self.n_channels * self.curvature.at(fwhm / step)
+        return self.n_channels * self.curvature.at(fwhm)
 
     def of_groups(self, groups):
         """Take some neighbouring groups of all spectra.
@@ -292,9 +280,7 @@ class GroupedSpectra(PerSpectrum):
         return GroupedSpectra(
             sums=self.sums[:, groups],
             n_channels=self.n_channels[groups],
-            curvature=self.curvature._replace(
-                mean=self.curvature.mean[groups], change=self.curvature.change[groups]
-            ),
+            curvature=self.curvature.of_groups(groups),
             energy=self.energy[:, groups],
             complete=self.complete[:, groups],
         )
@@ -360,8 +346,8 @@ def group_samples(samples, groups, curvature):
     )
 
 
-def group_curvature(grid, log_shape, groups, channels_per_fwhm):
-    """Divide the mean of a shape over each group by its value in the middle.
+def group_curvature(grid, log_shape, groups, channels_per_fwhm, step):
+    """Divide the mean of a shape over each group by its value in the middle, for peaks of several widths.
 
     Parameters
     ----------
@@ -370,27 +356,38 @@ def group_curvature(grid, log_shape, groups, channels_per_fwhm):
         Logarithm of the shape.
     groups : ChannelGroups
     channels_per_fwhm : float
-        FWHM of the peaks, channels.
+        Typical FWHM of the peaks, channels.
+    step : float
+        Energy of a channel, eV.
 
     Returns
     -------
     Curvature
+        Of peaks up to half and twice as wide.
 
     Examples
     --------
-    The mean over three channels about the peak is smaller than the peak.
+    The mean over three channels about the peak is smaller than the peak, but less so in a wider one.
 
     >>> import numpy as np
     >>> from hyperspy_zlpml.zlp.grid import Grid
     >>> from hyperspy_zlpml.zlp.groups import ChannelGroups, group_curvature
     >>> grid = Grid.covering(-5, 5)
     >>> groups = ChannelGroups(np.array([-3, -2, -1, 2, 3]))
-    >>> found = group_curvature(grid, -np.log1p(4 * grid.u**2), groups, channels_per_fwhm=6.0)
-    >>> found.mean.round(3)
-    array([1.   , 1.   , 0.933, 1.   ])
+    >>> found = group_curvature(
+    ...     grid, -np.log1p(4 * grid.u**2), groups, channels_per_fwhm=6.0, step=0.1
+    ... )
+    >>> found.at(np.array([0.6, 1.2])).round(3)
+    array([[1.   , 1.   , 0.933, 1.   ],
+           [1.   , 1.   , 0.982, 1.   ]])
     """
-    middle = np.exp(grid.interpolate(log_shape, groups.middle / channels_per_fwhm))
+    wider = WIDTH_STEP * np.arange(-_WIDTHS_BESIDE, _WIDTHS_BESIDE + 1)
+    width = channels_per_fwhm * np.exp(wider)[:, None]
+    middle = np.exp(grid.interpolate(log_shape, groups.middle / width))
     channels = np.arange(groups.edges[0], groups.edges[-1])
-    shape = np.exp(grid.interpolate(log_shape, channels / channels_per_fwhm))
-    means = np.add.reduceat(shape, groups.edges[:-1] - groups.edges[0]) / groups.n_channels
-    return Curvature.of(groups, means / np.maximum(middle, 1e-300), channels_per_fwhm)
+    shape = np.exp(grid.interpolate(log_shape, channels / width))
+    sums = np.add.reduceat(shape, groups.edges[:-1] - groups.edges[0], axis=-1)
+    return Curvature(
+        values=sums / groups.n_channels / np.maximum(middle, 1e-300),
+        log_fwhm=float(np.log(channels_per_fwhm * step) + wider[0]),
+    )

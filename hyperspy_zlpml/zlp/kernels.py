@@ -12,6 +12,7 @@ import numpy as np
 
 from hyperspy_zlpml.compute.compiled import compiled, in_place, part
 from hyperspy_zlpml.zlp.grid import FALLS_FROM, GRID_STEP
+from hyperspy_zlpml.zlp.groups import WIDTH_STEP
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.
 N_PEAK = 3
@@ -78,21 +79,21 @@ class Groups(NamedTuple):
         Counts; energies of the middles, eV.
     complete : ndarray of bool of shape (n_spectra, n_groups)
         Groups that lie on the axis.
-    n_channels, curvature, change, seen : ndarray of float of shape (n_groups,)
-        Channels; mean of the peak over its value in the middle; its change per ln(FWHM); fraction of the
-        electrons' variance that the sum shows.
-    channels_per_fwhm : float
-        Width of the peak that has this curvature.
+    n_channels, seen : ndarray of float of shape (n_groups,)
+        Channels; fraction of the electrons' variance that the sum shows.
+    curvature : ndarray of shape (n_widths, n_groups)
+        Mean of the peak over its value in the middle.
+    log_fwhm : float
+        ln FWHM of the first width, eV.
     """
 
     sums: np.ndarray
     energy: np.ndarray
     complete: np.ndarray
     n_channels: np.ndarray
-    curvature: np.ndarray
-    change: np.ndarray
-    channels_per_fwhm: float
     seen: np.ndarray
+    curvature: np.ndarray
+    log_fwhm: float
 
 
 class Starts(NamedTuple):
@@ -314,24 +315,28 @@ def _window(i, groups, starts):
 
 
 @in_place
-def _step(energy, n_channels):
-    """Compute the energy from channel to channel."""
-    return abs(energy[1] - energy[0]) / (0.5 * (n_channels[0] + n_channels[1]))
-
-
-@in_place
-def _cut(i, groups, fwhm, first, room, n):
+def _cut(i, groups, first, room, n):
     """Copy what belongs to the groups in the window."""
-    channels_per_fwhm = fwhm / _step(groups.energy[i], groups.n_channels)
-    wider = math.log(channels_per_fwhm / groups.channels_per_fwhm)
     for k in range(n):
         g = first + k
         room.sums[k] = groups.sums[i, g]
         room.energy[k] = groups.energy[i, g]
         room.n_channels[k] = groups.n_channels[g]
-        curvature = groups.curvature[g] + wider * groups.change[g]
-        room.scale[k] = groups.n_channels[g] * curvature
         room.seen[k] = groups.seen[g]
+
+
+@in_place
+def _bend(groups, first, room, n):
+    """Scale the shape as a peak of the present width is bent within its groups."""
+    last = groups.curvature.shape[0] - 1
+    place = min(max((room.peak[WIDTH] - groups.log_fwhm) / WIDTH_STEP, 0.0), float(last))
+    below = int(place)
+    fraction = place - below
+    narrower, wider = groups.curvature[below], groups.curvature[min(below + 1, last)]
+    for k in range(n):
+        g = first + k
+        curvature = (1.0 - fraction) * narrower[g] + fraction * wider[g]
+        room.scale[k] = groups.n_channels[g] * curvature
 
 
 @in_place
@@ -343,7 +348,8 @@ def _set_priors(i, fit, priors):
     for g in range(energy.size):
         electrons += groups.sums[i, g] if abs(energy[g] - starts.centre[i]) < fwhm else 0.0
     electrons = max(electrons / fit.noise.unit, 1.0)
-    coarse = _WIDTH_SIGMA_COARSE * _step(energy, groups.n_channels) / fwhm
+    step = abs(energy[1] - energy[0]) / (0.5 * (groups.n_channels[0] + groups.n_channels[1]))
+    coarse = _WIDTH_SIGMA_COARSE * step / fwhm
     precision = 1.0 / (_WIDTH_SIGMA**2 + coarse**2 + _WIDTH_SIGMA_COUNTING**2 / electrons)
     priors[0] = precision + starts.precision[i]
     priors[1] = precision * math.log(fwhm) + starts.precision[i] * starts.log_fwhm[i]
@@ -612,14 +618,14 @@ def _write(i, found, room, centre, broken):
 
 @in_place
 def _begin(i, fit, room):
-    """Put a spectrum where its match starts; the number of groups that it is matched in."""
+    """Put a spectrum where its match starts; the first of the groups that it is matched in, and their number."""
     for a in range(room.peak.size):
         room.peak[a] = 0.0
     room.peak[WIDTH] = room.first[WIDTH] = math.log(fit.starts.fwhm[i])
     _set_priors(i, fit, room.priors)
     first, last = _window(i, fit.groups, fit.starts)
-    _cut(i, fit.groups, fit.starts.fwhm[i], first=first, room=room, n=last - first)
-    return last - first
+    _cut(i, fit.groups, first, room=room, n=last - first)
+    return first, last - first
 
 
 @in_place
@@ -648,12 +654,13 @@ def match_spectra(fit, room, found):
     """
     rows, noise = fit.rows, fit.noise
     for i in range(fit.starts.centre.size):
-        n = _begin(i, fit, room)
+        first, n = _begin(i, fit, room)
         found.n_points[i] = n
         centre = fit.starts.centre[i]
         corners = _corners(rows.values, fit.starts.node[i])
         for number in range(fit.n_steps):
             fwhm = math.exp(room.peak[WIDTH])
+            _bend(fit.groups, first, room=room, n=n)
             _locate(centre, fwhm, rows=rows, room=room, n=n)
             n_tables = rows.values.shape[2] if number in (0, _MODES_LOOKED_UP) else N_SHAPE
             _look_up(corners, fit.starts.fraction[i], room=room, n=n, n_tables=n_tables)

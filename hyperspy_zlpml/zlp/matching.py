@@ -261,10 +261,9 @@ def _groups(spectra, noise):
         energy=laid_out(spectra.energy),
         complete=laid_out(spectra.complete, bool),
         n_channels=laid_out(spectra.n_channels),
-        curvature=laid_out(spectra.curvature.mean),
-        change=laid_out(spectra.curvature.change),
-        channels_per_fwhm=float(spectra.curvature.channels_per_fwhm),
         seen=laid_out(noise.seen_by_sums(spectra.n_channels)),
+        curvature=laid_out(spectra.curvature.values),
+        log_fwhm=float(spectra.curvature.log_fwhm),
     )
 
 
