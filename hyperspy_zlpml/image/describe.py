@@ -50,7 +50,9 @@ _SAME_COUNTS = Range(0.5, 2.0)
 _MOST_SPIKES = 0.01
 #: Nothing is learnt from spectra that held rays, unless these are more than this fraction of all.
 _MOST_SET_ASIDE = 0.5
-#: An image is described once more without the spectra that are odd in it, until these are more than this fraction.
+#: An image is described anew without the spectra that are odd in it, so many times at most, ...
+_DESCRIBED_ANEW = 3
+#: ... and no more once these are more than this fraction: they are of another kind than single bad ones.
 _MOST_LOST = 0.2
 #: Rays hit one channel in no more spectra than this, by chance, ...
 _MOST_RAYS = 3
@@ -178,16 +180,17 @@ def describe_image(  # noqa: PLR0913
     counts = np.asarray(counts)
     most_lost = max(1, _MOST_LOST * parameters.usable[index].sum())
     n_lost = 0
-    while True:
+    for _ in range(1 + _DESCRIBED_ANEW):
         sample = _Sample(parameters, index, counts, np.zeros(counts.shape, bool)).usable()
         _check_width(sample.peaks, energy)
         image = _looked_at(_Known(sample, energy, noise, vacuum, alike_is_vacuum))
         lost = sample.index[~image.parameters.usable[sample.index]]
         n_lost += lost.size
         if not lost.size or n_lost > most_lost:
-            return image
+            break
         # As if they had been left out from the start: noise that they were part of bridged others.
         parameters = _marked_alike(parameters, image.parameters, lost)
+    return image
 
 
 def _marked_alike(parameters, others, rows):

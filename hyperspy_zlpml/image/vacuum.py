@@ -103,18 +103,18 @@ def find_vacuum(parameters, noise, energy, index, counts):
     candidates = vacuum_candidates(parameters, noise, energy)
     known = {"parameters": parameters, "noise": noise, "energy": energy, "index": index}
     by_brightness = _ends_early(parameters, energy)
-    falls, has_others = _looks(candidates, counts, by_brightness=by_brightness, **known)
-    if not has_others and energy[-1] < _ELECTRONIC:
+    falls, has_others = _evidence(candidates, counts, by_brightness=by_brightness, **known)
+    if not has_others and _holds_phonons_alone(parameters, energy):
         # Who is brightest shows nothing: all that scatter least may be vacuum, and none is known to be.
         candidates = _least_scattered(parameters, noise, energy)
-        falls, has_others = _looks(candidates, counts, by_brightness=False, **known)
+        falls, has_others = _evidence(candidates, counts, by_brightness=False, **known)
         has_others &= not falls
     if falls:
         return candidates, "" if has_others else ALIKE
     return (candidates, HUMP) if has_others else (np.zeros_like(candidates), ALIKE)
 
 
-def _looks(candidates, counts, *, parameters, noise, energy, index, by_brightness):
+def _evidence(candidates, counts, *, parameters, noise, energy, index, by_brightness):
     """Tell whether the mean of the candidates only falls behind the peak, and whether others scatter clearly more."""
     seen, sampled = candidates[index], parameters.select(index)
     if not seen.any():
@@ -184,9 +184,13 @@ def _least_scattered(parameters, noise, energy):
 
 def _ends_early(parameters, energy):
     """Tell whether the axis ends so early that scattered electrons lie on the tail of the peak, or beyond the axis."""
-    if energy[-1] < _ELECTRONIC:
-        return True
-    return np.median(parameters.scattered_from(energy)[parameters.usable]) < SCATTERED_FROM
+    start = np.median(parameters.scattered_from(energy)[parameters.usable])
+    return start < SCATTERED_FROM or _holds_phonons_alone(parameters, energy)
+
+
+def _holds_phonons_alone(parameters, energy):
+    """Tell whether the axis ends below the losses that electrons make."""
+    return energy[-1] - np.median(parameters.centre[parameters.usable]) < _ELECTRONIC
 
 
 def _of_one_beam(parameters, noise, energy, chosen):
