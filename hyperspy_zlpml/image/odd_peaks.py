@@ -6,6 +6,8 @@ brightness by many times the scatter of all, and by several per cent, says nothi
 left out.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy.ndimage import median_filter, minimum_filter1d, uniform_filter1d
 
@@ -131,8 +133,10 @@ def of_other_shape(counts, energy, parameters, noise):
     least = np.where(_EDGES[1:] > _CORE, _OTHER_LOSSES, _OTHER_SHARE)
     odd = _stand_out(deviation, least=least, sigma=counting).any(-1)
     scale = parameters.fwhm[:, None] / step / total
-    near, error = _level_before(counts, energy, parameters, noise, (2 * _BEFORE, _BEFORE))
-    far, error_far = _level_before(counts, energy, parameters, noise, (np.inf, 2 * _BEFORE))
+    of_spectra = {"energy": energy, "parameters": parameters, "noise": noise}
+    level_before = partial(_level_before, counts, **of_spectra)
+    near, error = level_before(between=(2 * _BEFORE, _BEFORE))
+    far, error_far = level_before(between=(np.inf, 2 * _BEFORE))
     # Only the end of the axis, rolled to its beginning, is higher there than nearer to the peak.
     levels = np.stack([near, np.maximum(far - near, 0)], -1) * scale
     errors = np.stack([error, np.hypot(error, error_far)], -1) * scale

@@ -232,7 +232,13 @@ class _Joined(NamedTuple):
 
     def curvature(self, grid, log_shape):
         """Compute the curvature of a shape within the groups."""
-        return group_curvature(grid, log_shape, self.groups, self.channels_per_fwhm, self.step)
+        return group_curvature(
+            grid=grid,
+            log_shape=log_shape,
+            groups=self.groups,
+            channels_per_fwhm=self.channels_per_fwhm,
+            step=self.step,
+        )
 
 
 def _join(samples):

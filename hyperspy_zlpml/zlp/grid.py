@@ -25,6 +25,8 @@ FALLS_FROM = 0.75
 GROWTH = 0.05
 #: ... and at least this fraction of the FWHM.
 CORE_WIDTH = 1 / 12
+#: From one width of peaks to the next, of which the curvature within groups is tabulated, ln FWHM grows by this.
+WIDTH_STEP = 0.1
 
 
 def to_grid(u):

@@ -12,11 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.compute.records import PerSpectrum
-from hyperspy_zlpml.zlp.grid import CORE_WIDTH, GROWTH
+from hyperspy_zlpml.zlp.grid import CORE_WIDTH, GROWTH, WIDTH_STEP
 
-#: From one width of peaks to the next, of which the curvature is tabulated, ln FWHM grows by this.
-WIDTH_STEP = 0.1
-#: Such widths beside the typical one, on either side: up to half and twice of it.
+#: Widths of which the curvature is tabulated beside the typical one, on either side: up to half and twice of it.
 _WIDTHS_BESIDE = 7
 
 

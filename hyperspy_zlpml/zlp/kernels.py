@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperspy_zlpml.compute.compiled import compiled, in_place, part
-from hyperspy_zlpml.zlp.grid import FALLS_FROM, GRID_STEP
-from hyperspy_zlpml.zlp.groups import WIDTH_STEP
+from hyperspy_zlpml.zlp.grid import FALLS_FROM, GRID_STEP, WIDTH_STEP
 
 #: Amplitude, shift and width come before the coefficients of the ensemble's modes.
 N_PEAK = 3
