@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
+from hyperspy_zlpml.physics.kinematics import REST_ENERGY
 from hyperspy_zlpml.physics.loss_probability import volume_loss
 from hyperspy_zlpml.physics.reasons import Reason, most_serious
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold, retarded_volume_loss
@@ -132,6 +133,27 @@ def with_retardation(reasons, index, error, beam):
     probability = excess_of_index(index, (0.0, error), beam).probability
     is_fast = probability > CONFIDENCE
     return most_serious(reasons, np.where(is_fast, Reason.RETARDED, Reason.NONE))
+
+
+def index_of_light(beam_energy):
+    """Compute the refractive index in which light is as fast as the electrons of a microscope: c/v.
+
+    Parameters
+    ----------
+    beam_energy : float
+        keV.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.physics.cherenkov import index_of_light
+    >>> [round(index_of_light(energy), 2) for energy in (60.0, 200.0)]
+    [2.24, 1.44]
+    """
+    return (1 - (1 + beam_energy / REST_ENERGY) ** -2) ** -0.5
 
 
 def with_index(found, of_index):

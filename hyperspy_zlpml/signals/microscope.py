@@ -86,7 +86,7 @@ def beam_of(removal, purpose):
     ValueError: thickness: expected beam_energy in the metadata of the signal that the ZLP was \
 removed from, got none; set it with s.set_microscope_parameters(beam_energy=...).
     """
-    signal = removal._like if removal._source is None else removal._source
+    signal = removed_from(removal)
     found = microscope_settings(signal)
     missing = [name for name in SHAPING_SETTINGS if name not in found]
     if missing == ["convergence_angle"] and signal.metadata.get_item(_SETTINGS[missing[0]]) == 0:
@@ -103,6 +103,21 @@ removed from, got none; set it with s.set_microscope_parameters(beam_energy=...)
         collection_angle=found["collection_angle"],
         convergence_angle=found["convergence_angle"],
     )
+
+
+def removed_from(removal):
+    """Take the signal that the ZLP was removed from, whose metadata may have been set right since.
+
+    Parameters
+    ----------
+    removal : ZLPRemoval
+
+    Returns
+    -------
+    BaseSignal
+        One without data, as it was then, where the signal is not at hand.
+    """
+    return removal._like if removal._source is None else removal._source
 
 
 def _warn_of_radians(found):

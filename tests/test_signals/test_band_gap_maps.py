@@ -332,6 +332,28 @@ def test_kinds_are_told_by_a_fair_part_of_the_specimen(removal, found, part, is_
     assert np.isfinite(some.ln_between_image) == is_told
 
 
-def test_the_kind_is_printed(found):
-    assert f"kind                  {found.kind}" in str(found)
+def test_unknown_retardation_is_told_with_the_index_that_makes_it(sample, removal, found):
+    """Of electrons of 200 keV: v = 0.695 c."""
+    assert "at 200 kV Cherenkov losses fill the gap of what has n > 1.44" in str(found)
+    assert "\n  retardation" not in str(removal.band_gap(exponent=1.0, n=1.2, **QUIET))
+    unset = removal.inav[:2, :2]
+    metadata = sample.signal.metadata
+    kilovolts = metadata.Acquisition_instrument.TEM.beam_energy
+    del metadata.Acquisition_instrument.TEM.beam_energy
+    try:
+        words = str(unset.band_gap(exponent=1.0, **QUIET))
+    finally:
+        metadata.Acquisition_instrument.TEM.beam_energy = kilovolts
+    assert "not looked at without n=\n" in words
+
+
+def test_the_kind_is_printed_with_why_it_is_not_told(found):
+    words = {
+        (np.nan, np.nan): "cannot tell: too few gaps hold",
+        (9.0, 0.0): "cannot tell: for that ln_between_image must be below -5",
+        (9.0, -9.0): "indirect\n",
+    }
+    for (indirect, between), said in words.items():
+        told = replace(found, ln_indirect_image=indirect, ln_between_image=between)
+        assert f"kind                  {said}" in str(told)
     assert found.kind in found._repr_html_()

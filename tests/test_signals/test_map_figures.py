@@ -284,6 +284,17 @@ def test_a_few_pixels_that_hold_do_not_choose_the_colours():
     assert high == pytest.approx(2.0, abs=0.02)
 
 
+def test_colours_span_the_bulk_of_numbers_where_none_holds():
+    gap = measured((12, 12))
+    gap.value.data[:] = np.linspace(2.0, 2.4, 144).reshape(12, 12)
+    gap.value.data[:2] = 8.0
+    picture = plot_maps({"gap": gap}, reasons((12, 12), BELOW_RESOLUTION=slice(None)))[0].images[0]
+    assert picture.get_clim()[1] < 3.0
+    assert picture.colorbar.extend in ("max", "both")
+    # Where numbers hold, those of another material count as well.
+    assert plot_maps({"gap": gap}, reasons((12, 12)))[0].images[0].get_clim()[1] == 8.0
+
+
 def test_colours_are_not_stretched_by_pixels_that_do_not_hold():
     gap = measured()
     gap.value.data[:] = np.linspace(1.0, 2.0, 12).reshape(3, 4)

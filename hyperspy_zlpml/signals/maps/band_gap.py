@@ -16,7 +16,7 @@ from hyperspy_zlpml.physics.band_gap import (
     GapSettings,
     band_gaps,
 )
-from hyperspy_zlpml.physics.cherenkov import with_retardation
+from hyperspy_zlpml.physics.cherenkov import index_of_light, with_retardation
 from hyperspy_zlpml.physics.gap_kind import Kind
 from hyperspy_zlpml.physics.onset_curve import onset_curve
 from hyperspy_zlpml.physics.reasons import Reason, most_serious
@@ -32,7 +32,7 @@ from hyperspy_zlpml.signals.maps.given import (
 from hyperspy_zlpml.signals.maps.native import Measured, plain_map, reason_map
 from hyperspy_zlpml.signals.maps.plans import Part, Plan, pooled
 from hyperspy_zlpml.signals.maps.results import MapResult
-from hyperspy_zlpml.signals.microscope import beam_of
+from hyperspy_zlpml.signals.microscope import beam_of, microscope_settings, removed_from
 from hyperspy_zlpml.signals.wrapping import numbers_like, set_lazy
 from hyperspy_zlpml.statistics import Range
 
@@ -54,7 +54,13 @@ _TEXTS = {
     Reason.BELOW_RESOLUTION: "the 68 % interval reaches below 2 FWHM from the peak, where losses are not told from it",
     Reason.AT_LOWER_END: "the gap lies at the lowest onset that was tried, or its interval reaches below left",
     Reason.AT_UPPER_END: "the gap lies at the highest onset that was tried: give right, or a higher one",
+    Reason.RETARDED: "Cherenkov losses fill the gap, which lies higher: measure at a voltage whose electrons are slower "
+    "than light in the specimen",
+    Reason.OTHER_PEAK: "the zero-loss peak misses the spectrum below E_I: it is not that of the vacuum, or losses, of "
+    "Cherenkov light or others, begin below E_I",
 }
+#: Where the metadata of the reasons keep what is not known of retardation.
+_UNKNOWN = "ZLP_ML.retardation"
 #: ln of the odds from which the kind of a gap is told: 150 to one.
 _CLEAR = 5.0
 
@@ -147,11 +153,14 @@ class BandGapMethods:
         pool = pool_of(self, pool)
         settings = replace(settings, pooled=pool is not None)
         retarded = self._retardation_of(n, n_error)
+        unknown = _unknown_retardation(self) if n is None else ""
         window = None if pool is None else self._pooled_window(settings)
         plan = Plan(
             function=partial(_with_missed, settings=settings),
             width=N_NUMBERS + 1,
-            finish=partial(_finished, retarded=retarded, settings=settings, pool=pool),
+            finish=partial(
+                _finished, retarded=retarded, unknown=unknown, settings=settings, pool=pool
+            ),
             title="Fitting onsets",
             others=(self.removed.missed,),
         )
@@ -223,7 +232,19 @@ def _with_missed(losses, missed, settings):
     return np.hstack([band_gaps(losses, settings), missed[:, None]])
 
 
-def _finished(removal, numbers, retarded, settings, pool):
+def _unknown_retardation(removal):
+    """Say that retardation is not known without a refractive index, and which index makes it."""
+    beam_energy = microscope_settings(removed_from(removal)).get("beam_energy")
+    if beam_energy is None:
+        return "not looked at without n="
+    index = index_of_light(beam_energy)
+    return (
+        f"not looked at without n=: at {beam_energy:g} kV Cherenkov losses fill the gap of what has n > {index:.2f}, "
+        "and it is too low"
+    )
+
+
+def _finished(removal, numbers, retarded, unknown, settings, pool):
     """Mark pixels that are retarded or have the peak of another vacuum, and make maps."""
     removed, column = removal.removed, _column("reason")
     if numbers.shape[-1] > N_NUMBERS:
@@ -232,7 +253,10 @@ def _finished(removal, numbers, retarded, settings, pool):
         (missed,) = compute(removed.missed, show_progressbar=False, title="")
     is_other = np.where(removed.in_doubt(np.asarray(missed)), Reason.OTHER_PEAK, Reason.NONE)
     numbers[..., column] = retarded(most_serious(numbers[..., column], is_other))
-    return BandGap.wrap(removal, numbers, settings, pool)
+    found = BandGap.wrap(removal, numbers, settings, pool)
+    if unknown:
+        found.reason.metadata.set_item(_UNKNOWN, unknown)
+    return found
 
 
 def _column(name):
@@ -264,7 +288,8 @@ class BandGap(MapResult):
         ``b``; what was given where it was.
     ln_indirect : BaseSignal
         Logarithm of the evidence for an indirect gap (b = 1.5) over that for a direct one (0.5). One
-        pixel seldom decides.
+        pixel seldom decides: within 2.5 of 0 it says next to nothing, and its sign may be another than that of its
+        cluster or of the image, which are not sums over pixels.
     ln_indirect_clusters : BaseSignal
         That of pixels of a cluster together whose gap holds, each with a gap of its own, what is wrong in
         all of them alike fitted once: departures from any shape, and errors of the ensemble. NaN where less than a
@@ -354,10 +379,24 @@ class BandGap(MapResult):
         return self._of_removal().removed.shape[:-1]
 
     def _rows(self):
-        """Say what each part holds, and the kind of the gap; (name, words)."""
+        """Say what each part holds, the kind of the gap, and whether retardation was looked at; (name, words)."""
         rows = super()._rows()
-        rows.insert([name for name, _ in rows].index("reason"), ("kind", self.kind))
+        place = [name for name, _ in rows].index("reason")
+        unknown = self.reason.metadata.get_item(_UNKNOWN, "")
+        rows[place:place] = [("kind", self._kind_in_words())]
+        rows[place + 2 : place + 2] = [("retardation", unknown)] if unknown else []
         return rows
+
+    def _kind_in_words(self):
+        """Say the kind, and why it cannot be told."""
+        if self.kind != "cannot tell":
+            return self.kind
+        if not np.isfinite(self.ln_between_image):
+            return f"{self.kind}: too few gaps hold"
+        return (
+            f"{self.kind}: for that ln_between_image must be below -{_CLEAR:g}, ln_indirect_image beyond {_CLEAR:g} on either "
+            "side; single pixels and clusters, of either sign, do not decide"
+        )
 
     @property
     def kind(self):

@@ -27,6 +27,8 @@ _ROUNDING = 1e-9
 _SHOWN = (1, 99)
 #: Pixels that hold which are enough to tell what the colours span, or half of those with a number.
 _ENOUGH = 10
+#: Distance from the middle half of numbers that do not hold at which others are far, in widths of it: J. W. Tukey's "far out".
+_FAR = 3.0
 #: Part of a number, on both sides of it, that they span where there is no other.
 _AROUND = 0.1
 #: Letters of a title in a line: those that are as wide as a map.
@@ -300,14 +302,23 @@ def _hatched(signal, is_there, style):
 
 
 def _to_span(values, codes):
-    """Choose the pixels that the colours span: those that hold, where few do those that tell anything."""
+    """Choose the pixels that the colours span: those that hold, where few do the bulk of those that tell anything."""
     known = np.isfinite(values)
     if codes is None:
         return known
     holds, tells = known & (codes == Reason.NONE), known & (codes != Reason.NOT_SIGNIFICANT)
     if holds.any() and holds.sum() >= min(_ENOUGH, 0.5 * tells.sum()):
         return holds
-    return tells if tells.any() else known
+    return _without_outliers(values, tells if tells.any() else known)
+
+
+def _without_outliers(values, known):
+    """Leave those out of numbers, none of which holds, that lie far outside of the middle half."""
+    if not known.any():
+        return known
+    low, high = np.percentile(values[known], (25, 75))
+    far = _FAR * (high - low)
+    return known & (values >= low - far) & (values <= high + far)
 
 
 def _span_of(values, codes):
