@@ -201,8 +201,13 @@ def inverted(moments, ridge=_RIDGE):
     """
     scaled = _Scaled.of(moments, ridge)
     scale, one = scaled.scale, np.eye(moments.shape[-1], dtype=bool)
-    inverse = np.linalg.inv(scaled.matrix) / scale[..., None] / scale[..., None, :]
-    return np.where(one & ~scaled.known[..., None], np.inf, inverse) * scaled.one_or_nan
+    inverse = np.linalg.inv(scaled.matrix)
+    inverse /= scale[..., None]
+    inverse /= scale[..., None, :]
+    inverse *= scaled.one_or_nan
+    if not scaled.known.all():
+        inverse[one & ~scaled.known[..., None]] = np.inf
+    return inverse
 
 
 def solved(moments, right, ridge=_RIDGE):
@@ -269,13 +274,17 @@ class _Scaled(NamedTuple):
         _Scaled
         """
         one, finite = np.eye(moments.shape[-1]), np.isfinite(moments).all((-2, -1), keepdims=True)
-        moments = np.where(finite, moments, one)
+        if not finite.all():
+            moments = np.where(finite, moments, one)
         diagonal = np.diagonal(moments, axis1=-2, axis2=-1)
         known = diagonal > _LEAST
         scale = np.sqrt(np.where(known, diagonal, 1.0))
-        together = known[..., None] & known[..., None, :]
-        scaled = np.where(together, moments / scale[..., None] / scale[..., None, :], one)
-        return cls(scaled + ridge * one, scale, known, np.where(finite, 1.0, np.nan))
+        scaled = moments / scale[..., None]
+        scaled /= scale[..., None, :]
+        if not known.all():
+            scaled = np.where(known[..., None] & known[..., None, :], scaled, one)
+        scaled += ridge * one
+        return cls(scaled, scale, known, np.where(finite, 1.0, np.nan))
 
 
 def pull(estimate, truth, sigma):

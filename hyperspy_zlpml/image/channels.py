@@ -379,10 +379,8 @@ def _differ(difference, beside, used, least):
     n = np.maximum(used.sum(0), 1)
     known = used.any(0)
     median, spread = np.zeros((2, difference.shape[1]))
-    median[known] = np.nanmedian(difference[:, known], axis=0)
-    spread[known] = MAD_TO_SIGMA * np.nanmedian(
-        np.abs(difference[:, known] - median[known]), axis=0
-    )
+    median[known] = _median_of_numbers(difference[:, known])
+    spread[known] = MAD_TO_SIGMA * _median_of_numbers(np.abs(difference[:, known] - median[known]))
     # Where counts change sign, or rise steeply, the level is that of the channels about.
     level = maximum_filter1d(np.median(np.abs(beside), axis=0), _COMPARED_WITH, mode="nearest")
     # A stuck channel does not scatter: its neighbours tell what noise there is.
@@ -393,6 +391,15 @@ def _differ(difference, beside, used, least):
     if len(difference) < _FEWEST_TO_SCATTER:
         significant &= _all_differ(difference, used)
     return significant & (np.abs(median) > np.maximum(least * level, spread / 2))
+
+
+def _median_of_numbers(values):
+    """Compute the median over spectra of what is a number; each channel has one."""
+    # What is none comes last.
+    ordered = np.sort(values, axis=0)
+    last = np.isfinite(values).sum(0) - 1
+    middle = np.stack([last // 2, (last + 1) // 2])
+    return np.take_along_axis(ordered, middle, axis=0).mean(0)
 
 
 def _all_differ(difference, used):

@@ -49,6 +49,8 @@ _BEFORE = 2.0
 _MOST_ODD = 0.2
 #: A second peak as narrow as the first has at least this fraction of its height.
 _SECOND = 0.25
+#: Sums of the same numbers in another order are equal to this.
+_MAY_BE = 1 - 1e-6
 #: It is narrower than this many FWHM ...
 _NARROW = 2.5
 #: ... and further away than this many.
@@ -143,8 +145,7 @@ def of_other_shape(counts, energy, parameters, noise):
     deviation = _from_neighbours(levels, parameters.intensity)
     odd |= _stand_out(deviation, least=_OTHER_LEVEL, sigma=errors).any(-1)
     odd &= len(counts) >= _FEWEST_TO_COMPARE
-    # The second peak itself may have been taken for noise.
-    return _few(odd | _are_two(counts, energy, parameters, rough_noise(counts, noise)))
+    return _few(odd | _are_two(counts, energy, parameters, noise))
 
 
 def _few(odd):
@@ -203,29 +204,59 @@ def _are_two(counts, energy, parameters, noise):
     width = np.median(parameters.fwhm) / (energy[1] - energy[0])
     # Means over a peak: where electrons are few a single channel shows nothing.
     n_channels = max(int(width), 1)
-    counts = uniform_filter1d(counts, n_channels, axis=-1, mode="nearest")
-    height = np.take_along_axis(counts, parameters.channel[:, None], -1)[:, 0]
+    may_be = join_blocks(
+        partial(_may_be_two, width=width, n_channels=n_channels), counts, parameters.channel
+    )
+    two = np.zeros(len(counts), bool)
+    if not may_be.any():
+        return two
+
+    def measure(counts, channel):
+        """Compute heights of some spectra, and what they hold beside their peaks."""
+        means = uniform_filter1d(counts, n_channels, axis=-1, mode="nearest")
+        height = np.take_along_axis(means, channel[:, None], -1)[:, 0]
+        return height, _narrow_beside(means, channel, width)
 
     def highest(counts, channel):
-        narrow = _narrow_beside(counts, channel, width)
-        place = narrow.argmax(-1)
-        return place, np.take_along_axis(narrow, place[:, None], -1)[:, 0]
+        height, narrow = measure(counts, channel)
+        return height, narrow.argmax(-1), narrow.max(-1)
 
-    place, second = join_blocks(highest, counts, parameters.channel)
+    height, place, second = join_blocks(highest, counts[may_be], parameters.channel[may_be])
+    # The second peak itself may have been taken for noise.
+    noise = rough_noise(counts, noise)
     expected = n_channels * np.maximum(second, noise.gain)
     seen = n_channels * second > _SIGNIFICANT * np.sqrt(noise.variance(expected, n_channels))
-    two = seen & (height > 0) & (second > _SECOND * height)
-    if not two.any():
+    found = seen & (height > 0) & (second > _SECOND * height)
+    if not found.any():
         return two
-    narrow = _narrow_beside(counts, parameters.channel, width)
-    for row in np.flatnonzero(two):
-        at = parameters.channel + place[row] - parameters.channel[row]
+    two[may_be] = found
+    height_of_all, narrow = measure(counts, parameters.channel)
+    for row, at, most, own in zip(
+        np.flatnonzero(two), place[found], second[found], height[found], strict=True
+    ):
+        at = parameters.channel + at - parameters.channel[row]
         on_axis = (at >= 1) & (at < energy.size - 1)
         around = np.clip(at[:, None] + np.arange(-1, 2), 0, energy.size - 1)
         others = np.take_along_axis(narrow, around, -1).max(-1)
-        alike = on_axis & (others * height[row] > _ALIKE * second[row] * height)
+        alike = on_axis & (others * own > _ALIKE * most * height_of_all)
         two[row] = alike.sum() <= max(1, _SHARED_BY * len(counts))
     return two
+
+
+def _may_be_two(counts, channel, width, n_channels):
+    """Tell in which spectra some channel beside the peak is so high that there may be a second one.
+
+    No filter makes more of what it holds; few spectra are left that need one.
+    """
+    place = channel[:, None] + np.arange(n_channels) - n_channels // 2
+    height = np.take_along_axis(counts, np.clip(place, 0, counts.shape[1] - 1), -1).mean(-1)
+    beside = np.array(counts)
+    lowest = beside.min(-1)
+    # Means of channels further away hold none of these.
+    reach = max(int(_AWAY * width) - n_channels // 2, 0)
+    near = channel[:, None] + np.arange(1 - reach, reach)
+    np.put_along_axis(beside, np.clip(near, 0, counts.shape[1] - 1), -np.inf, axis=-1)
+    return beside.max(-1) - lowest > _MAY_BE * _SECOND * height
 
 
 def _narrow_beside(counts, channel, width):

@@ -245,30 +245,43 @@ def _coefficients(clusters, basis):
     everywhere in vacuum: another part of a mode in either. They are left free, so that both tell of the same mode.
     """
     information, score = [], []
+    n = basis.shape[1]
     for cluster in clusters:
         mean, _ = cluster.mean
         weight = np.where(cluster.used, 1 / cluster.variance, 0.0)
         deviation = np.where(cluster.used, cluster.ratio - mean, 0.0)
         largest = _MODE_SIZE + _CERTAIN * np.sqrt(cluster.variance)
         deviation = np.clip(deviation, -largest, largest)
-        known = np.einsum("gk,pg,gl->pkl", basis, weight, basis, optimize=True)
-        found = (weight * deviation) @ basis
-        if cluster.fitted is not None:
-            normal, right = _of_fitted(cluster.fitted, weight, basis, deviation)
-            follow = solved(normal[:, None], right, _RIDGE)
-            known -= np.einsum("pki,pli->pkl", follow[:, :-1], right[:, :-1])
-            found -= np.einsum("pki,pi->pk", follow[:, :-1], right[:, -1])
-        information.append(known)
-        score.append(found)
+        functions = basis if cluster.fitted is None else np.hstack([basis, cluster.fitted.T])
+        normal = _normal_matrices(weight, functions)
+        right = (weight * deviation) @ functions
+        # Of those that are fitted, as many as there are: none without registration.
+        beside = normal[:, :n, n:]
+        follow = beside @ _inverted_where_known(normal[:, n:, n:])
+        information.append(normal[:, :n, :n] - follow @ beside.swapaxes(1, 2))
+        score.append(right[:, :n] - (follow @ right[:, n:, None])[..., 0])
     return np.concatenate(information), np.concatenate(score)
 
 
-def _of_fitted(fitted, weight, basis, deviation):
-    """Compute normal equations of what was fitted to spectra: to functions, and to the deviation last."""
-    normal = np.einsum("ig,pg,jg->pij", fitted, weight, fitted, optimize=True)
-    of_basis = np.einsum("ig,pg,gk->pki", fitted, weight, basis, optimize=True)
-    of_deviation = np.einsum("ig,pg->pi", fitted, weight * deviation)
-    return normal, np.concatenate([of_basis, of_deviation[:, None]], axis=1)
+def _normal_matrices(weight, functions):
+    """Compute the normal matrices of functions, shape (n_groups, n), with the weights of every spectrum.
+
+    One product of matrices: functions that share no group, as most of the splines, take no part in it.
+    """
+    n = functions.shape[1]
+    matrices = np.zeros((len(weight), n, n))
+    first, second = np.triu_indices(n)
+    products = functions[:, first] * functions[:, second]
+    some = products.any(0)
+    first, second = first[some], second[some]
+    matrices[:, first, second] = matrices[:, second, first] = weight @ products[:, some]
+    return matrices
+
+
+def _inverted_where_known(normal):
+    """Invert normal matrices; what has no moment follows nothing."""
+    inverse = inverted(normal, _RIDGE)
+    return np.where(np.isinf(inverse), 0.0, inverse)
 
 
 def _first_loadings(information, score, freedom, most):
@@ -302,16 +315,25 @@ def _maximised_loadings(loadings, information, score, freedom):
     prior = np.kron(np.eye(n_modes), difference.T @ difference)
     size = max(np.trace(information.sum(0)) / n_functions, _LEAST_INFORMATION)
     prior += (_RIDGE * size + _MODE_SIZE**-2) * np.eye(len(prior))
+    # Symmetric matrices as rows of one triangle: sums over spectra are then products of two matrices.
+    first, second = np.triu_indices(n_functions)
+    beside = first != second
+    rows = information[:, first, second]
     for _ in range(_EM_STEPS):
-        covariance = inverted(np.eye(n_modes) + loadings.T @ information @ loadings)
-        scores = np.einsum("pjk,kf,pf->pj", covariance, loadings.T, score, optimize=True)
-        second = covariance + scores[:, :, None] * scores[:, None, :]
-        left = np.einsum("pjk,pfg->jfkg", second, information, optimize=True)
+        pairs = loadings[first, :, None] * loadings[second, None, :]
+        pairs[beside] += pairs[beside].swapaxes(1, 2)
+        told = (rows @ pairs.reshape(len(pairs), -1)).reshape(-1, n_modes, n_modes)
+        covariance = inverted(np.eye(n_modes) + told)
+        scores = (covariance @ (score @ loadings)[..., None])[..., 0]
+        moments = covariance + scores[:, :, None] * scores[:, None, :]
+        found = (moments.reshape(len(rows), -1).T @ rows).reshape(n_modes, n_modes, -1)
+        left = np.empty((n_modes, n_functions, n_modes, n_functions))
+        left[:, first, :, second] = left[:, second, :, first] = found.transpose(2, 0, 1)
         left = left.reshape(n_modes * n_functions, -1) + prior
         right = (scores.T @ score).ravel()
         loadings = solved(left, right).reshape(n_modes, n_functions).T
         # Scores have unit variance by definition of the modes.
-        loadings = loadings @ factorised(second.sum(0) / freedom)
+        loadings = loadings @ factorised(moments.sum(0) / freedom)
     return loadings
 
 

@@ -28,6 +28,7 @@ from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.training.pseudo_data import OwnReferences, training_data, variations_of
 from hyperspy_zlpml.training.settings import TrainingSettings
 from hyperspy_zlpml.training.summary import TrainingSummary
+from hyperspy_zlpml.zlp.regions import Regions
 
 
 @dataclass(frozen=True)
@@ -189,24 +190,26 @@ def register_image(samples, noise, n_clusters, limits, n_modes=MOST_MODES):
     peaks = register_peaks(samples, noise, None if given is None else float(np.min(given)))
     if not peaks.tail_is_known:
         peaks = with_known_tail(peaks, n_clusters, limits, n_modes)
-    image = separate(peaks, n_clusters, limits, n_modes=n_modes)
-    return _without_residual(image, samples, n_clusters, limits, n_modes)
+    if not peaks.has_vacuum:
+        # Of spectra of specimen only what is free of losses tells what they share.
+        peaks = separate(peaks, n_clusters, limits, n_modes=n_modes).peaks
+    peaks, residual = _without_residual(peaks, samples)
+    image = with_foot(separate(peaks, n_clusters, limits, n_modes=n_modes))
+    return replace(image, residual=residual)
 
 
-def _without_residual(image, samples, n_clusters, limits, n_modes):
+def _without_residual(peaks, samples):
     """Take off what the thinnest spectra share beyond a smooth shape, which networks must not follow."""
-    peaks = image.peaks
     thinnest = peaks.label == peaks.label.min()
-    log_fwhm = peaks.select(thinnest).log_fwhm
+    thin = peaks.select(thinnest)
+    if peaks.has_vacuum:
+        thin = thin.within(Regions.endless(1))
     chosen = [one for one in _split(samples, thinnest) if len(one.label)]
     groups = groups_of(samples)
-    learnt = learn_residual(
-        peaks.table, peaks.select(thinnest), chosen, groups=groups, log_fwhm=log_fwhm
-    )
+    learnt = learn_residual(peaks.table, thin, chosen, groups=groups, log_fwhm=thin.log_fwhm)
     # What depends on the width is left to the modes, which follow more than a straight line.
     peaks = flattened(peaks, samples, groups, learnt.residual).without_spill()
-    image = with_foot(separate(peaks, n_clusters, limits, n_modes=n_modes))
-    return replace(image, residual=learnt.residual)
+    return peaks, learnt.residual
 
 
 def _split(samples, chosen):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import BSpline
-from scipy.linalg import solveh_banded
+from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.grid import from_grid, to_grid
@@ -19,6 +19,8 @@ from hyperspy_zlpml.zlp.tails import falling_tails, outer_slope_error
 
 #: Distance of the knots of the spline, in x.
 _KNOT_STEP = 0.12
+#: Bands of the normal matrix of a cubic spline, on and above its diagonal.
+_BANDS = 4
 #: Width of the cells in which the counts are pooled before the fit, in x.
 _CELL = 0.03
 #: Relative error added to every cell: no measured shape is known better.
@@ -132,13 +134,24 @@ def fit_reference(u, counts, expected_scale, variance, grid):
 
 def _most_likely(basis, ratio, sigma, roughness):
     """Fit a spline at the smoothing that the data make most likely; inverse covariance too."""
+    n = basis.shape[1]
+    products = np.zeros((len(basis), _BANDS, n))
+    for k in range(_BANDS):
+        products[:, _BANDS - 1 - k, k:] = basis[:, : n - k] * basis[:, k:]
     best_score = np.inf
-    for penalty in _PENALTIES:
-        score, coefficient, system = _fit_spline(
-            basis=basis, ratio=ratio, sigma=sigma, roughness=roughness, strength=penalty
+    for strength in _PENALTIES:
+        score, coefficient, weight = _fit_spline(
+            basis,
+            products.reshape(len(basis), -1),
+            ratio=ratio,
+            sigma=sigma,
+            penalty=strength * roughness,
         )
+        # Straight lines are not penalised: the penalty has two eigenvalues of zero.
+        score -= (n - 2) * np.log(strength)
         if score < best_score:
-            best_score, best, information = score, coefficient, system
+            best_score, best = score, coefficient
+            information = basis.T @ (weight[:, None] * basis) + strength * roughness
     return best, information
 
 
@@ -201,24 +214,26 @@ def _pool(x, counts, scale, variance):
     return position, ratio, np.maximum(sigma, _FLOOR * sigma.max())
 
 
-def _fit_spline(basis, ratio, sigma, roughness, strength):
-    """Fit a spline at one strength of smoothing; score, coefficients, inverse covariance.
+def _fit_spline(basis, products, ratio, sigma, penalty):
+    """Fit a spline at one strength of smoothing; score, coefficients, weights of the cells.
 
-    The score is minus twice the logarithm of the marginal likelihood: the noise is known, and
-    cross-validation smooths too much where there is little data.
+    The score is minus twice the logarithm of the marginal likelihood, but for what the strength alone
+    tells: the noise is known, and cross-validation smooths too much where there is little data.
+    ``products`` are the bands of the normal matrix that every cell has.
     """
-    penalty = strength * roughness
+    bands_of_penalty = np.zeros((_BANDS, len(penalty)))
+    for k in range(_BANDS):
+        bands_of_penalty[_BANDS - 1 - k, k:] = np.diagonal(penalty, k)
     significant = ratio > 2 * sigma
-    start = np.log(np.where(significant, ratio, np.maximum(2 * sigma, 1e-12)))
-    value = start
+    value = np.log(np.where(significant, ratio, np.maximum(2 * sigma, 1e-12)))
     for _ in range(12):
         mean = np.exp(value)
         weight = (mean / sigma) ** 2
         target = value + np.clip((ratio - mean) / mean, -1.0, 1.0)
-        normal = basis.T @ (weight[:, None] * basis)
-        right = basis.T @ (weight * target)
-        system = normal + penalty
-        coefficient = _solve(system, right)
+        bands = (weight @ products).reshape(_BANDS, -1) + bands_of_penalty
+        bands[-1] += 1e-10 * bands[-1].max()
+        factor = cholesky_banded(bands)
+        coefficient = cho_solve_banded((factor, False), basis.T @ (weight * target))
         new = np.clip(basis @ coefficient, -_LARGEST_LOG, _LARGEST_LOG)
         done = np.abs(new - value).max() < 1e-6
         value = new
@@ -226,17 +241,5 @@ def _fit_spline(basis, ratio, sigma, roughness, strength):
             break
     misfit = (((ratio - np.exp(value)) / sigma) ** 2).sum()
     rough = coefficient @ penalty @ coefficient
-    # Straight lines are not penalised: the penalty has two eigenvalues of zero.
-    rank = len(penalty) - 2
-    spread = np.linalg.slogdet(system + 1e-10 * np.abs(system).max() * np.eye(len(system)))[1]
-    return misfit + rough + spread - rank * np.log(strength), coefficient, system
-
-
-def _solve(matrix, right):
-    """Solve a system with a banded positive-definite matrix (bandwidth 3)."""
-    n = len(matrix)
-    bands = np.zeros((4, n))
-    for k in range(4):
-        bands[3 - k, k:] = np.diagonal(matrix, k)
-    bands[3] += 1e-10 * bands[3].max()
-    return solveh_banded(bands, right)
+    spread = 2 * np.log(factor[-1]).sum()
+    return misfit + rough + spread, coefficient, weight

@@ -73,6 +73,21 @@ class Regions:
     E_I: np.ndarray
     E_II: np.ndarray
 
+    @classmethod
+    def endless(cls, n_clusters):
+        """Make those of clusters that are pure zero-loss peak everywhere.
+
+        Parameters
+        ----------
+        n_clusters : int
+
+        Returns
+        -------
+        Regions
+        """
+        none = np.full(n_clusters, NO_LIMIT)
+        return cls(gain_limit=-none, E_I=none, E_II=none)
+
     def overridden(self, given, n_clusters):
         """Replace limits by those that the user gave.
 
