@@ -37,8 +37,9 @@ from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Spectra worked on at once: what they need stays in the cache.
 _SPECTRA_AT_ONCE = 256
-#: Tables reach a little further than the axis in units of the mean FWHM.
-_WIDER = 1.05
+#: Tables reach this much further than the axis in units of the mean FWHM: to peaks narrower than all of which
+#: widths are usable (:data:`~hyperspy_zlpml.image.odd_peaks.FAR_WIDTH`). They are logarithmic: it is 110 nodes a side.
+_WIDER = 3.0
 #: Errors that no mode holds are shared over about this distance in x (standard deviation).
 _SHARED_OVER = 0.25
 #: Eigenvalues of a correlation below this, over the largest, are nothing.
