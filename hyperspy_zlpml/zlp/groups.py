@@ -14,8 +14,9 @@ import numpy as np
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.zlp.grid import CORE_WIDTH, GROWTH, WIDTH_STEP
 
-#: Widths of which the curvature is tabulated beside the typical one, on either side: up to half and twice of it.
-_WIDTHS_BESIDE = 7
+#: Widths of which the curvature is tabulated beside the typical one, on either side: those of all peaks that are
+#: usable (:data:`~hyperspy_zlpml.image.odd_peaks.FAR_WIDTH`).
+_WIDTHS_BESIDE = 10
 
 
 @dataclass(frozen=True)
@@ -361,7 +362,7 @@ def group_curvature(grid, log_shape, groups, channels_per_fwhm, step):
     Returns
     -------
     Curvature
-        Of peaks up to half and twice as wide.
+        Of peaks up to 2.7 times as wide and as narrow.
 
     Examples
     --------
