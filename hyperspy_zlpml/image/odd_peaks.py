@@ -28,7 +28,7 @@ _OTHER_WIDTH = 0.06
 #: Widths of few electrons scatter by more than this, and not normally.
 _WELL_MEASURED = 0.02
 #: Logarithm of a ratio of widths that no noise makes.
-_FAR_WIDTH = np.log(2.5)
+FAR_WIDTH = np.log(2.5)
 #: Peaks further from the others than this many FWHM, and narrower by this logarithm, are rays.
 _FAR_AWAY = 5.0
 _NARROWER = 0.25
@@ -86,7 +86,7 @@ def of_other_width(centre, fwhm, intensity):
     """
     log_fwhm = np.log(fwhm)
     typical = np.median(log_fwhm)
-    far = np.abs(log_fwhm - typical) > _FAR_WIDTH
+    far = np.abs(log_fwhm - typical) > FAR_WIDTH
     # A ray in a dark spectrum is narrow, and anywhere.
     away = np.abs(centre - np.median(centre))
     lost = away > max(_FAR_AWAY * np.exp(typical), _SIGNIFICANT * MAD_TO_SIGMA * np.median(away))

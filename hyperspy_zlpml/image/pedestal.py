@@ -4,7 +4,7 @@
 It is looked for in three ways. Far before the peak nothing else is seen. Where the axis begins
 close to the peak the tail of the peak lies there, and a constant under it looks like more tail; but
 the tail is as high as the peak, thinner or thicker the specimen, and the constant is not: against
-the intensity of the peaks the counts of the gain side lie on a straight line that misses the origin.
+the height of the peaks the counts of the gain side lie on a straight line that misses the origin.
 Nor is the constant more than the lowest level behind the peak, which is sharper where it agrees.
 Last, electrons bring noise, and a pedestal brings none.
 """
@@ -29,9 +29,11 @@ _SILENT = 1e-6
 _SHARED = 4.0
 #: Rounds in which weights and a line improve each other.
 _N_ROUNDS = 10
-#: Gain sides are looked at between these distances from the peak, FWHM.
+#: Gain sides are looked at between these distances from the peak, FWHM, ...
 _FROM, _TO = 4.0, 2.0
-#: Peaks differ in intensity by at least this factor, 5th to 95th percentile.
+#: ... or from where the axes of all but this percentage of the spectra begin.
+_BEGIN_LATER = 5
+#: Peaks differ in height by at least this factor, 5th to 95th percentile.
 _LEAST_RANGE = 1.3
 #: Fewer spectra show no pedestal.
 _FEWEST = 48
@@ -45,7 +47,7 @@ _LEAST_SHARE = 0.1
 _AGREE, _AGREE_TO = 2.0, 0.1
 #: The lowest level is looked for in so many parts of the axis behind the peak, ...
 _PARTS = 8
-#: ... of the spectra whose intensity exceeds this percentile.
+#: ... of the spectra whose height exceeds this percentile.
 _BRIGHTEST = 90
 
 
@@ -127,32 +129,39 @@ def pedestal_by_intensity(counts, energy, parameters):
     >>> round(pedestal_by_intensity(counts, energy, peak_parameters(counts, energy)), 1)
     25.0
     """
-    intensity = parameters.intensity
-    low, high = np.percentile(intensity, [5, 95])
-    before = energy < (parameters.centre - _TO * parameters.fwhm).max()
+    reach = (parameters.centre - energy[0]) / parameters.fwhm
+    # The same reduced energies of all: further out there is less tail.
+    furthest = min(_FROM, np.percentile(reach, _BEGIN_LATER))
+    rows = np.flatnonzero(reach >= furthest)
+    parameters = parameters.select(rows)
+    # At equal reduced energies channels of a wide peak hold no more than those of a narrow one as high.
+    width = np.median(parameters.fwhm)
+    height = parameters.intensity * width / parameters.fwhm
+    low, high = np.percentile(height, [5, 95])
+    before = np.flatnonzero(energy < (parameters.centre - _TO * parameters.fwhm).max())
     inside = _reduced(energy[before], parameters)
-    inside = (inside > -_FROM) & (inside < -_TO)
+    inside = (inside >= -furthest) & (inside < -_TO)
     n_channels = inside.sum(-1)
-    if len(counts) < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
+    if rows.size < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
         return 0.0
-    level = np.where(inside, counts[:, before], 0.0).sum(-1) / n_channels
+    level = np.where(inside, counts[np.ix_(rows, before)], 0.0).sum(-1) / n_channels
     if not np.median(level) > 0:
         return 0.0
     # Their noise grows with the counts.
     weight = 1 / np.maximum(level, np.median(level) / 4)
     blocks = np.arange(len(level)) * _BLOCKS // len(level)
     sums = np.stack(
-        [_moments(*(v[blocks == b] for v in (weight, intensity, level))) for b in range(_BLOCKS)]
+        [_moments(*(v[blocks == b] for v in (weight, height, level))) for b in range(_BLOCKS)]
     )
-    # The measured intensity holds some of the pedestal too.
-    held = 2 * np.median(parameters.fwhm) / (energy[1] - energy[0])
+    # The measured intensity holds some of the pedestal too: that of the channels within a FWHM.
+    held = 2 * width / (energy[1] - energy[0])
     pedestal = _intercept(sums.sum(0), held)
     without = np.array([_intercept(sums.sum(0) - one, held) for one in sums])
     error = np.sqrt((_BLOCKS - 1) * without.var())
     if pedestal < max(_SIGNIFICANCE * error, _LEAST_SHARE * np.median(level)):
         return 0.0
-    bright = intensity >= np.percentile(intensity, _BRIGHTEST)
-    lowest = _lowest_level(counts[bright], _reduced(energy, parameters.select(bright)))
+    bright = height >= np.percentile(height, _BRIGHTEST)
+    lowest = _lowest_level(counts[rows[bright]], _reduced(energy, parameters.select(bright)))
     agrees = lowest - pedestal < max(_AGREE * error, _AGREE_TO * pedestal)
     return float(lowest if agrees else pedestal)
 

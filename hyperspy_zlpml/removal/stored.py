@@ -33,6 +33,8 @@ _FORMAT = 2
 _KEY = "hyperspy_zlpml_removal"
 #: Largest file that is read, bytes.
 _LARGEST = 2**28
+#: Splines go through the middles of this many groups.
+_FEWEST_GROUPS = 4
 #: Longest header that is looked at, bytes.
 _LONGEST_HEADER = 2**24
 
@@ -225,6 +227,7 @@ def from_file(path):
         TypeError,
         ValueError,
         AttributeError,
+        IndexError,
         RecursionError,
         MemoryError,
     ) as error:
@@ -237,15 +240,29 @@ def _checked(stored, version, intact):
     """Raise RemovalFileError unless a file is whole, of this version, and holds a model that works."""
     if version != _FORMAT:
         raise RemovalFileError(
-            f"written by another version of hyperspy_zlpml (format {version}, this one reads {_FORMAT})."
+            f"written by another version of hyperspy_zlpml (format {version}, this one reads {_FORMAT}). "
+            "Remove the zero-loss peak again; with the ensemble beside it nothing is trained: "
+            "ensemble=hyperspy_zlpml.load('.../ensemble.zlp')."
         )
     if not intact:
         raise RemovalFileError("altered or damaged: its checksum is not that of what it holds.")
     if not isinstance(stored, StoredRemoval):
         raise RemovalFileError("altered: it holds no removal.")
-    model = stored.subtraction
-    consistent = model.table.modes.ndim == 3
-    consistent &= model.energy.ndim == 1 and np.isfinite(model.energy).all()
-    if not consistent:
+    if not _is_consistent(stored):
         raise RemovalFileError("altered: its arrays do not belong together.")
+    _ = stored.subtraction
     return stored
+
+
+def _is_consistent(stored):
+    """Tell whether the arrays of a removal belong together."""
+    energy, edges = stored.energy, stored.groups.edges
+    return (
+        energy.ndim == edges.ndim == 1
+        and energy.size > 1
+        and np.isfinite(energy).all()
+        and edges.dtype.kind == "i"
+        and edges.size > _FEWEST_GROUPS
+        and (np.diff(edges) > 0).all()
+        and stored.table.is_consistent
+    )

@@ -24,7 +24,7 @@ from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged, weighte
 from hyperspy_zlpml.statistics import Normal
 from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.expansion import Expansion
-from hyperspy_zlpml.zlp.grid import to_grid
+from hyperspy_zlpml.zlp.grid import group_widths, to_grid
 from hyperspy_zlpml.zlp.groups import (
     ChannelGroups,
     Curvature,
@@ -37,8 +37,9 @@ from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Spectra worked on at once: what they need stays in the cache.
 _SPECTRA_AT_ONCE = 256
-#: Tables reach a little further than the axis in units of the mean FWHM.
-_WIDER = 1.05
+#: Tables reach this much further than the axis in units of the mean FWHM: to peaks narrower than all of which
+#: widths are usable (:data:`~hyperspy_zlpml.image.odd_peaks.FAR_WIDTH`). They are logarithmic: it is 110 nodes a side.
+_WIDER = 3.0
 #: Errors that no mode holds are shared over about this distance in x (standard deviation).
 _SHARED_OVER = 0.25
 #: Eigenvalues of a correlation below this, over the largest, are nothing.
@@ -123,7 +124,10 @@ class Subtraction:
         """
         step = energy[1] - energy[0]
         per_fwhm = np.exp(log_fwhm.mean) / step
-        groups = make_groups(per_fwhm, channels.high, energy.size - channels.low)
+        covered = np.array([channels.high, energy.size - channels.low])
+        # Beyond the middles of the outermost groups the peak is level: those lie beyond the axis.
+        covered += group_widths(covered / per_fwhm, per_fwhm).astype(int)
+        groups = make_groups(per_fwhm, *covered)
         table = table.reaching(*(groups.edges[[0, -1]] / per_fwhm * _WIDER)).in_groups(per_fwhm)
         return cls.of_groups(
             energy=energy,

@@ -3,7 +3,7 @@
 
 Groups are counted in channels from each spectrum's own highest channel, so that all spectra
 share them whatever their drift, and nothing is interpolated: single channels in the core,
-groups that grow with the distance in the tails. 2000 channels become 150 to 200 groups.
+groups that grow with the distance in the tails. 2000 channels become 110 to 200 groups.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ import numpy as np
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.zlp.grid import CORE_WIDTH, GROWTH, WIDTH_STEP
 
-#: Widths of which the curvature is tabulated beside the typical one, on either side: up to half and twice of it.
-_WIDTHS_BESIDE = 7
+#: Widths of which the curvature is tabulated beside the typical one, on either side: those of all peaks that are
+#: usable (:data:`~hyperspy_zlpml.image.odd_peaks.FAR_WIDTH`).
+_WIDTHS_BESIDE = 10
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,8 @@ class Curvature(NamedTuple):
     def at(self, fwhm):
         """Look up the curvature of peaks; beyond the table it is that at its end.
 
+        ``_bend`` of :mod:`hyperspy_zlpml.zlp.kernels` does the same, compiled, in the steps of a match.
+
         Parameters
         ----------
         fwhm : ndarray of shape (n_spectra,)
@@ -361,7 +364,7 @@ def group_curvature(grid, log_shape, groups, channels_per_fwhm, step):
     Returns
     -------
     Curvature
-        Of peaks up to half and twice as wide.
+        Of peaks up to 2.7 times as wide and as narrow.
 
     Examples
     --------

@@ -326,7 +326,10 @@ def _cut(i, groups, first, room, n):
 
 @in_place
 def _bend(groups, first, room, n):
-    """Scale the shape as a peak of the present width is bent within its groups."""
+    """Scale the shape as a peak of the present width is bent within its groups.
+
+    :meth:`.Curvature.at` looks up the same, of many peaks outside a match.
+    """
     last = groups.curvature.shape[0] - 1
     place = min(max((room.peak[WIDTH] - groups.log_fwhm) / WIDTH_STEP, 0.0), float(last))
     below = int(place)

@@ -222,6 +222,16 @@ class ShapeTable:
         return len(self.modes)
 
     @property
+    def is_consistent(self):
+        """Whether all tables are of its nodes and its grid."""
+        of_grid = (self.grid.n,)
+        of_nodes = (self.log_intensity_nodes.size, *of_grid)
+        shapes = dict.fromkeys(_TABLES, of_grid)
+        shapes |= dict.fromkeys(("log_shape", "rest", "lower", "upper", "spill"), of_nodes)
+        shapes["modes"] = (self.n_modes, *of_nodes)
+        return all(getattr(self, name).shape == shape for name, shape in shapes.items())
+
+    @property
     def dtype(self):
         """Precision of the tables, a dtype of NumPy."""
         return self.log_shape.dtype

@@ -49,6 +49,20 @@ def test_tails_are_no_pedestal(seed):
     assert by_intensity(close_spectra(0.0, seed=seed)) == 0.0
 
 
+@pytest.mark.parametrize("begin", [-3.0, -1.4])
+@pytest.mark.parametrize("wider", [-0.2, 0.2])
+@pytest.mark.parametrize("pedestal", [0.0, 3000.0])
+def test_widths_that_change_with_thickness_are_no_pedestal(pedestal, wider, begin):
+    # Channels at equal reduced energies hold what is as high as the peak, not its counts. Counts are exact; where the
+    # axis begins at -1.4 eV, 2.3 FWHM of the widest, widths themselves are measured 2 % off, and the tail of 5000 with them.
+    energy, thickness = np.arange(begin, 12, 0.025), np.linspace(0, 1, 256)[:, None]
+    height, fwhm = 2e5 * np.exp(-thickness), 0.5 * (1 + wider * thickness)
+    counts = height * (1 + 1.66 * (energy / fwhm) ** 2) ** -1.5 + pedestal
+    counts += 0.01 * height * thickness * np.clip(energy - 1.6, 0, None)
+    found = pedestal_by_intensity(counts, energy, peak_parameters(counts, energy))
+    assert found == pytest.approx(pedestal, rel=0.01 if begin < -2 else 0.15)
+
+
 @pytest.mark.parametrize("heights", [np.full(400, 1e4), HEIGHTS[::20]], ids=["equal", "few"])
 def test_peaks_that_are_alike_or_few_tell_no_pedestal(heights):
     assert by_intensity(close_spectra(30.0, heights)) == 0.0

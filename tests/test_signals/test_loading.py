@@ -3,6 +3,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ import hyperspy_zlpml
 from hyperspy_zlpml import EnsembleFileError, RemovalFileError, load_removal
 from hyperspy_zlpml.data import ws2_like
 from hyperspy_zlpml.image import samples
+from hyperspy_zlpml.removal import stored
 from hyperspy_zlpml.removal.codec import decode, encode
-from hyperspy_zlpml.removal.stored import _RECORDS, from_file
+from hyperspy_zlpml.removal.stored import _RECORDS, from_file, to_content
 from hyperspy_zlpml.statistics import Range
+from hyperspy_zlpml.zlp.groups import ChannelGroups
 
 QUICK = {"n_clusters": 2, "n_replicas": 4, "random_state": 0, "show_progressbar": False}
 #: Of single precision: a logarithm of 15 is known to a millionth.
@@ -283,6 +286,42 @@ def test_damaged_models_are_refused(copied, seed):
         file.write_bytes(bytes(content))
         with pytest.raises(RemovalFileError, match="model.safetensors"):
             from_file(file)
+
+
+def _altered(whole):
+    """Models that hold what does not belong together: of tables, of the axis, of the groups."""
+    table, edges = whole.table, whole.groups.edges
+    tables = [
+        replace(table, grid=replace(table.grid, n=table.grid.n + 50)),
+        replace(table, modes=table.modes[..., :-3]),
+        replace(table, log_shape=table.log_shape[0]),
+        replace(table, scatter=table.scatter[:-1]),
+    ]
+    return [
+        *(replace(whole, table=one) for one in tables),
+        replace(whole, energy=whole.energy[:1]),
+        *(replace(whole, groups=ChannelGroups(some)) for some in (edges[:0], edges[:4])),
+        replace(whole, groups=ChannelGroups(edges[::-1].copy())),
+    ]
+
+
+def test_models_whose_arrays_do_not_belong_together_are_refused(folder, tmp_path):
+    # Their checksum is that of what they hold: whoever wrote them computed it anew.
+    file = tmp_path / "model.safetensors"
+    for altered in _altered(from_file(folder / "model.safetensors")):
+        file.write_bytes(to_content(altered))
+        with pytest.raises(RemovalFileError, match="altered"):
+            from_file(file)
+
+
+def test_models_of_another_version_say_what_to_do(folder, tmp_path, monkeypatch):
+    file, whole = tmp_path / "model.safetensors", from_file(folder / "model.safetensors")
+    monkeypatch.setattr(stored, "_FORMAT", stored._FORMAT - 1)
+    file.write_bytes(to_content(whole))
+    monkeypatch.undo()
+    with pytest.raises(RemovalFileError, match="another version.*ensemble=hyperspy_zlpml.load"):
+        from_file(file)
+    assert hyperspy_zlpml.load(folder / "ensemble.zlp").n_replicas == QUICK["n_replicas"]
 
 
 def _values(written):

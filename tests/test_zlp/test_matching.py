@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import least_squares
 
 from hyperspy_zlpml.image.noise import NoiseModel
+from hyperspy_zlpml.image.odd_peaks import FAR_WIDTH
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
 from hyperspy_zlpml.zlp.groups import (
@@ -138,22 +139,28 @@ def test_curvature_is_the_mean_over_a_group_by_its_middle():
 
 
 @pytest.mark.parametrize("per_fwhm", [3.0, 6.0, 10.0, 20.0, 40.0])
-@pytest.mark.parametrize("wider", [0.5, 0.73, 0.8, 0.94, 1.1, 1.25, 2.0])
+@pytest.mark.parametrize("wider", [0.4, 0.45, 0.5, 0.73, 0.94, 1.1, 1.25, 2.0, 2.2, 2.5])
 def test_curvature_of_wider_and_narrower_peaks(per_fwhm, wider):
     # In every group: steps of a tenth between widths leave 0.1^2 / 8 of the second derivative, which is four times
     # what a curvature differs from 1; the grid of the shape leaves 3e-5.
     groups = make_groups(per_fwhm, int(8 * per_fwhm), int(15 * per_fwhm))
-    (found,) = group_curvature(GRID, LOG_SHAPE, groups, per_fwhm, STEP).at(
-        np.array([wider * per_fwhm * STEP])
-    )
-    (own,) = group_curvature(GRID, LOG_SHAPE, groups, wider * per_fwhm, STEP).at(
-        np.array([wider * per_fwhm * STEP])
-    )
+    width, grid = wider * per_fwhm, Grid.covering(-30, 60)
+    table = group_curvature(grid, np.log(shape(grid.u)), groups, per_fwhm, STEP)
+    (found,) = table.at(np.array([width * STEP]))
+    channels = shape(np.arange(groups.edges[0], groups.edges[-1]) / width)
+    mean = np.add.reduceat(channels, groups.edges[:-1] - groups.edges[0]) / groups.n_channels
+    own = mean / shape(groups.middle / width)
     np.testing.assert_array_less(np.abs(found - own), 1e-4 + 0.01 * np.abs(own - 1))
 
 
+@pytest.mark.parametrize("wider", [np.exp(-FAR_WIDTH), np.exp(FAR_WIDTH)])
+def test_curvature_is_tabulated_up_to_the_last_usable_width(wider):
+    one, other = CURVATURE.at(FWHM * wider * np.array([0.995, 1.005]))
+    assert not np.array_equal(one, other)
+
+
 def test_curvature_of_widths_beyond_the_table_and_of_none():
-    ends = CURVATURE.at(FWHM * np.array([0.1, 0.49, 2.02, 1e9]))
+    ends = CURVATURE.at(FWHM * np.array([0.1, 0.36, 2.73, 1e9]))
     np.testing.assert_array_equal(ends[0], ends[1])
     np.testing.assert_array_equal(ends[2], ends[3])
     assert np.isfinite(CURVATURE.at(np.array([np.nan, 0.0, -1.0, np.inf]))).all()
