@@ -67,7 +67,12 @@ def hidden_losses(losses, beam):
     """
     found = _given_back(losses, np.zeros(len(losses.counts)), beam)
     zlp = losses.zlp - (found.taken[:, None] @ losses.directions)[:, 0]
-    return _given_back(losses, onset_of(replace(losses, zlp=zlp), beam), beam)
+    onset = onset_of(replace(losses, zlp=zlp), beam)
+    gapped = np.flatnonzero(onset)
+    again = _given_back(losses.select(gapped), onset[gapped], beam)
+    for values, others in ((found.taken, again.taken), (found.mixing, again.mixing)):
+        values[gapped] = others
+    return found
 
 
 def onset_of(losses, beam):
