@@ -13,8 +13,9 @@ from scipy.special import ndtr
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 
-#: Values differ from zero that differ by so many standard deviations.
-_SURE = 1.0
+#: Values differ from zero that differ by so many standard deviations. Of the many between two zeros some that are negative
+#: would be positive by one, by chance; by two, few are surely negative where all stay near zero.
+_SURE = 1.5
 
 
 @dataclass(frozen=True)
