@@ -292,7 +292,7 @@ def score_measured(table):
         one = getattr(found, name)
         print(
             f"silicon: nm {name}",
-            *(f"{np.nanmedian(part.data):.3g}" for part in vars(one).values()),
+            *(f"{np.nanmedian(part.data):.3g}" for part in numbers_of(one)),
         )
     table.add(
         "F4 silicon: sum of J1 / I0 over ln(It/I0)",
@@ -345,12 +345,18 @@ def report_measured(name):
     except ValueError as error:
         print(f"{name}: {str(error)[:100]}")
         return
-    value, std, systematic = (part.data for part in vars(found.t_over_lambda).values())
-    numbers = (np.array2string(one.ravel()[:6], precision=4) for one in (value, std, systematic))
+    numbers = (
+        np.array2string(part.data.ravel()[:6], precision=4)
+        for part in numbers_of(found.t_over_lambda)
+    )
     print(f"{name}: t/lambda, std, systematic of the first:", *numbers)
     print(
         f"{name}: lower limits {found.lower_limit.value.data.ravel()[:6].round(4)}", reasons(found)
     )
+
+
+def numbers_of(measured):
+    return measured.value, measured.std, measured.systematic
 
 
 def reasons(found):
@@ -401,15 +407,16 @@ def main():
     arguments = parser.parse_args()
     hs.preferences.General.show_progressbar = False
     warnings.simplefilter("ignore")
-    table = Table()
-    if "simulated" in arguments.parts:
-        for seed in arguments.seeds:
-            score_simulated(table, seed, arguments.size)
-    if "measured" in arguments.parts and DATA.is_dir():
-        score_measured(table)
-    if "speed" in arguments.parts:
-        score_speed(table)
-    table.show()
+    for part in arguments.parts:
+        table = Table()
+        if part == "simulated":
+            for seed in arguments.seeds:
+                score_simulated(table, seed, arguments.size)
+        elif part == "speed":
+            score_speed(table)
+        elif DATA.is_dir():
+            score_measured(table)
+        table.show()
 
 
 if __name__ == "__main__":

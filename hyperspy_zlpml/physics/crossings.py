@@ -9,12 +9,13 @@ are, so that noise about zero makes no crossings of its own.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from hyperspy_zlpml.compute.records import PerSpectrum
 
-#: Values differ from zero that differ by so many standard deviations.
-_SURE = 1.0
+#: Values are on a side of zero that differ from it by so many standard deviations: of the many between two zeros some
+#: would by one, on the wrong side, by chance.
+_SURE = 2.0
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,21 @@ def _zero_between(energy, values, std, ends, *, window):
         return np.full(3, np.nan)
     between = slice(ends[0], ends[1] + 1)
     piece = values[between]
-    before = np.flatnonzero(np.diff(piece > 0))
+    before = _likeliest_change(np.sign(piece[0]) * piece / std[between])
     part = piece[before] / (piece[before] - piece[before + 1])
-    position = np.mean(np.interp(before + part, np.arange(piece.size), energy[between]))
+    position = np.interp(before + part, np.arange(piece.size), energy[between])
     beside = slice(max(ends[0] - window, 0), ends[1] + 1 + window)
     apart = energy[beside] - energy[beside].mean()
     slope = (apart @ values[beside]) / (apart @ apart)
     return position, np.interp(position, energy, std) / np.abs(slope), slope
+
+
+def _likeliest_change(significance):
+    """Find the channel after which values most probably stay below zero, of those before which they are above."""
+    before = np.flatnonzero((significance[:-1] > 0) & (significance[1:] <= 0))
+    above = np.cumsum(log_ndtr(significance))
+    below = np.cumsum(log_ndtr(-significance[::-1]))[::-1]
+    return before[(above[before] + below[before + 1]).argmax()]
 
 
 def _probability(significance):

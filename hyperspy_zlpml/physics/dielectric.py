@@ -25,6 +25,10 @@ from hyperspy_zlpml.physics.retardation import cherenkov_threshold
 
 #: Energies of the main losses that are as good for the tail as the one taken, in units of it.
 _PLASMONS = (0.9, 1.1)
+#: By what part of itself the first energy that is trusted might be higher, and the part of what that changes which
+#: is an error: what a straight line is wrong by grows with its third power where losses rise towards a resonance.
+_LATER = 1 / 3
+_OF_LATER = 0.5
 #: Thickness below which losses of two faces that do not feel each other are not to be taken off, nm.
 _THINNEST = 10.0
 #: Thickness below which there is no room for the light of an infinite specimen, nm.
@@ -191,9 +195,10 @@ def _gain_of_noise(found, measured, material):
 def _systematic(found, measured, material, given_error):
     """Compute what errors do that all pixels have: of what is given, of the tail, of the resolution.
 
-    What was given back below ``E_I`` is that of a straight line, which losses need not be. Losses sharpened to second order differ from the data about as the truth does. Losses by
-    retardation in the volume do not vanish towards zero, as is assumed below the first energy that
-    is trusted: another choice, one FWHM further, tells how much that matters.
+    What was given back below ``E_I`` is that of a straight line, which losses need not be. Losses sharpened to
+    second order differ from the data about as the truth does. Below the first energy that is trusted they are
+    a straight line again: another choice of it, a third higher, tells by how much that is wrong. Losses by
+    retardation in the volume do not vanish towards zero: all of the change is an error then.
     """
     analysis, continuation = material.analysis, material.continuation
 
@@ -208,10 +213,11 @@ def _systematic(found, measured, material, given_error):
     ]
     of_given = effect(given=material.given + given_error)
     of_line = effect(measured.shifted, intensity=measured.shifted_intensity)
-    effects = [of_given, _Errors.half(*tails), effect(measured.sharpened), of_line]
-    if analysis.relativistic and not analysis.surface:
-        later = continuation.first + analysis.grid.window
-        effects.append(effect(continuation=replace(continuation, first=later)))
+    first = continuation.first + np.ceil(_LATER * (continuation.first + 1)).astype(int)
+    later = effect(continuation=replace(continuation, first=first))
+    does_not_vanish = analysis.relativistic and not analysis.surface
+    of_ramp = _Errors(*((1.0 if does_not_vanish else _OF_LATER) * one for one in later))
+    effects = [of_given, _Errors.half(*tails), effect(measured.sharpened), of_line, of_ramp]
     return _Errors.join(effects)
 
 

@@ -65,18 +65,25 @@ def hidden_losses(losses, beam):
     -------
     GivenBack
     """
-    found = _given_back(losses, np.zeros(len(losses.counts)), beam)
+    collected = beam.angular_logarithm(np.maximum(losses.from_peak, losses.step))
+    found = _given_back(losses, np.zeros(len(losses.counts)), collected)
     zlp = losses.zlp - (found.taken[:, None] @ losses.directions)[:, 0]
-    return _given_back(losses, onset_of(replace(losses, zlp=zlp), beam), beam)
+    onset = onset_of(replace(losses, zlp=zlp), collected)
+    gapped = np.flatnonzero(onset)
+    again = _given_back(losses.select(gapped), onset[gapped], collected[gapped])
+    for values, others in ((found.taken, again.taken), (found.mixing, again.mixing)):
+        values[gapped] = others
+    return found
 
 
-def onset_of(losses, beam):
+def onset_of(losses, collected):
     """Find where the straight line ends that losses make in two FWHM above ``E_I``.
 
     Parameters
     ----------
     losses : Losses
-    beam : Beam
+    collected : ndarray of shape (n_spectra, n_energy)
+        What the aperture lets through at every channel.
 
     Returns
     -------
@@ -84,7 +91,7 @@ def onset_of(losses, beam):
         Energies from the peak at which the line is zero, eV; 0 where that is not clearly a gap.
     """
     distance = losses.from_peak - losses.loss_limit[:, None]
-    density = losses.subtracted / _logarithm(losses, beam)
+    density = losses.subtracted / collected
     near, far = (
         _mean(density, (distance >= start) & (distance < start + losses.fwhm[:, None]))
         for start in (0.0, losses.fwhm[:, None])
@@ -101,9 +108,9 @@ def _mean(values, chosen):
     return (values * chosen).sum(-1) / np.maximum(chosen.sum(-1), 1)
 
 
-def _given_back(losses, onset, beam):
+def _given_back(losses, onset, collected):
     """Give back the losses between an onset and E_I."""
-    shape, weights = _below_and_above(losses, onset, beam)
+    shape, weights = _below_and_above(losses, onset, collected)
     in_window, known = shape / losses.variance, losses.spilled / losses.variance
     in_window[losses.from_peak < losses.gain_limit[:, None]] = 0.0
     dots = losses.directions @ np.stack([in_window, weights, known], axis=-1)
@@ -121,12 +128,7 @@ def _given_back(losses, onset, beam):
     return GivenBack(taken, np.concatenate([mixing, own], axis=1))
 
 
-def _logarithm(losses, beam):
-    """Compute what the aperture lets through at every channel, (n_spectra, n_energy)."""
-    return beam.angular_logarithm(np.maximum(losses.from_peak, losses.step))
-
-
-def _below_and_above(losses, onset, beam):
+def _below_and_above(losses, onset, collected):
     """Compute losses below E_I of slope 1, and the weights by which slopes are read off above it.
 
     Returns
@@ -137,7 +139,7 @@ def _below_and_above(losses, onset, beam):
     """
     distance, limit = losses.from_peak, losses.loss_limit[:, None]
     is_above = (distance >= limit) & (distance < limit + losses.fwhm[:, None])
-    ramp = np.maximum(distance - onset[:, None], 0.0) * _logarithm(losses, beam) * losses.step
+    ramp = np.maximum(distance - onset[:, None], 0.0) * collected * losses.step
     total = np.where(is_above, ramp, 0.0).sum(-1, keepdims=True)
     weights = np.divide(is_above, total, out=np.zeros_like(ramp), where=total > 0)
     return np.where(distance < limit, ramp, 0.0), weights

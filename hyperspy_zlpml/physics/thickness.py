@@ -185,8 +185,8 @@ def log_ratio(losses):
     above = losses.from_peak > losses.loss_limit[:, None]
     peak = losses.intensity
     lost = (losses.subtracted * above).sum(-1)
-    of_lost = -(losses.directions @ above[..., None].astype(float))[..., 0]
-    of_peak = losses.directions @ np.ones(losses.energy.size)
+    sums = losses.directions @ np.stack([above, np.ones_like(above)], axis=-1).astype(float)
+    of_lost, of_peak = -sums[..., 0], sums[..., 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         total = np.where(np.isfinite(losses.loss_limit), peak + lost, np.nan)
         change = (of_lost - of_peak * (lost / peak)[:, None]) / total[:, None]

@@ -290,9 +290,10 @@ def _most_significant(directions, significance):
     """
     weighted = directions * significance[:, None]
     _, turns = np.linalg.eigh(weighted @ np.swapaxes(weighted, 1, 2))
-    turned = (np.swapaxes(turns, 1, 2) @ directions)[:, ::-1]
-    rest = np.sqrt((turned[:, _MOST_DIRECTIONS:] ** 2).sum(1))
-    return turned[:, :_MOST_DIRECTIONS], rest
+    kept = np.swapaxes(turns, 1, 2)[:, : -_MOST_DIRECTIONS - 1 : -1] @ directions
+    # Turning leaves the sum of the squares as it was.
+    rest = (directions**2).sum(1) - (kept**2).sum(1)
+    return kept, np.sqrt(np.clip(rest, 0.0, None))
 
 
 def _of_limit(model, posterior, counts):

@@ -143,9 +143,14 @@ def losses_in_region_one(table, distance, peaks):
     ndarray of shape (n_spectra, n_energy)
         Zero beyond region I.
     """
-    relative = table.evaluate(
-        distance / peaks.fwhm[:, None], table.at(peaks.log_intensity), table.spill
-    )
     limits = (peaks.gain_limit, peaks.loss_limit)
     low, high = (np.reshape(limit, (-1, 1)) for limit in limits)
-    return np.where((distance > low) & (distance < high), relative, 0.0)
+    inside = (distance > low) & (distance < high)
+    channels = np.flatnonzero(inside.any(0))
+    found = np.zeros(distance.shape)
+    if channels.size:
+        region = slice(channels[0], channels[-1] + 1)
+        u = distance[:, region] / peaks.fwhm[:, None]
+        relative = table.evaluate(u, table.at(peaks.log_intensity), table.spill)
+        found[:, region] = np.where(inside[:, region], relative, 0.0)
+    return found

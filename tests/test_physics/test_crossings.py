@@ -29,10 +29,11 @@ def test_positions_are_between_channels():
     assert np.allclose([rising.probability, falling.probability], 1.0)
 
 
-def test_errors_are_the_scatter_of_noise():
+@pytest.mark.parametrize("sigma", [0.02, 0.05])
+def test_errors_are_the_scatter_of_noise(sigma):
     rng = np.random.default_rng(7001)
-    noise = smoothed(rng.normal(0, 0.02, (500, ENERGY.size)), 5)
-    rising, falling = crossings(curve() + noise, 0.02 / np.sqrt(5))
+    noise = smoothed(rng.normal(0, sigma, (500, ENERGY.size)), 5)
+    rising, falling = crossings(curve() + noise, sigma / np.sqrt(5))
     for zero, true in ((rising, 23.9), (falling, 9.6)):
         pull = (zero.position - true) / zero.std
         assert 0.8 < np.std(pull) < 1.25

@@ -238,3 +238,14 @@ def test_a_pixel_without_a_thickness_has_no_answer(losses):
 def test_vacuum_has_no_answer():
     draws, _ = make_losses(np.zeros(200), single=single, seed=7002)
     assert (found_of(draws)["reason"] == Reason.NOT_SIGNIFICANT).mean() >= 0.99
+
+
+@pytest.mark.parametrize("limit", [3.0, 4.0])
+def test_losses_that_are_no_straight_line_below_the_first_trusted_are_in_the_error(losses, limit):
+    """They rise towards a resonance at 5 eV: a line to zero from there is too high, all pixels too thick."""
+    later = replace(losses, loss_limit=np.full(3, limit), directions=0.0 * losses.directions)
+    found, true = found_of(later), 130.6 * np.array([0.3, 0.6, 1.0])
+    too_thick = found["thickness"] - true
+    assert (too_thick > 4 * found["thickness_std"]).all()
+    ratio = too_thick / found["thickness_systematic"]
+    assert ((ratio > 0.3) & (ratio < 1.5)).all()

@@ -282,8 +282,8 @@ class DielectricMethods:
 
         ``std`` holds the counting noise and the directions in which the ZLP may be wrong (the choice of
         ``E_I`` among them). ``systematic`` holds ``n_error`` or ``thickness_error``, 10 % of W, 70 % of
-        what was taken back below ``E_I``, and the resolution: by how much the answer
-        changes where the data are sharpened by the response, to second order; that of a thickness from n, or of
+        what was taken back below ``E_I``, half of what the answer changes by where losses are trusted from an
+        energy a third higher, and the resolution: by how much the answer changes where the data are sharpened by the response, to second order; that of a thickness from n, or of
         n from a thickness, also what a film adds to the losses of its volume, but for what ``surface`` and
         ``relativistic`` take off, as in :meth:`~hyperspy_zlpml.ZLPRemoval.thickness`. Errors are of first order,
         :math:`d\epsilon = -\epsilon^2 d(1/\epsilon)`: large where eps is.
