@@ -5,6 +5,7 @@ Residuals are averaged in cells of the reduced energy that grow finer from level
 one level finds is taken off before the next. Each mean is drawn towards zero by
 ``V / (V + s**2)``, where ``s`` is its standard error and ``V`` the variance of the means around it
 beyond theirs; what remains unknown, ``V s**2 / (V + s**2)``, is the variance that goes into the band.
+Farther from the peak, where noise hides it, there is taken to be as much fine structure as is found nearer to it.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ _FADES_OVER = 0.3
 #: The structure grows with the variance of the noise up to this many times that of neighbours. At less it is
 #: missed where region I ends, of images without vacuum.
 _GROWS_WITH_NOISE = 50.0
+#: Fine structure goes on outward from here, in FWHM: nearer to the peak, flanks are finer than smooth curves.
+_TAIL_FROM = 2.0
 #: Residuals depend on the width where the variance of their slopes exceeds its error by this factor.
 _SLOPE_SIGNIFICANT = 5.0
 
@@ -229,7 +232,41 @@ def _fine_curve(points, nodes, prior):
         score = score - weight * add
         curve += add
         variance += np.interp(x_nodes, centres, means.error) ** 2
-    return curve, np.sqrt(variance)
+    return curve, np.sqrt(variance + hidden_structure(curve**2 + variance, nodes))
+
+
+def hidden_structure(structure, nodes):
+    """Compute the variance of fine structure that noise hides: less is found than nearer to the peak.
+
+    Parameters
+    ----------
+    structure : ndarray of shape (n_nodes,)
+        Variance of what is found, and of its error.
+    nodes : ndarray of shape (n_nodes,)
+        Reduced energies, FWHM.
+
+    Returns
+    -------
+    ndarray of shape (n_nodes,)
+
+    Examples
+    --------
+    Structure of a thousandth that is found up to 5 FWHM is hidden beyond:
+
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.levels import hidden_structure
+    >>> nodes = np.linspace(-20, 20, 401)
+    >>> found = np.where(np.abs(nodes) < 5, 1e-6, 0.0)
+    >>> np.sqrt(hidden_structure(found, nodes)[[0, 200, 400]]).round(4)
+    array([0.001, 0.   , 0.001])
+    """
+    x = to_grid(nodes)
+    found = sum_neighbours(structure, x) / sum_neighbours(np.ones(x.size), x)
+    missing = np.zeros(x.size)
+    for side in (1, -1):
+        outward = np.flatnonzero(side * nodes > _TAIL_FROM)[::side]
+        missing[outward] = np.maximum.accumulate(found[outward]) - found[outward]
+    return missing
 
 
 def _means_over_spectra(points, cell, n, by=None):

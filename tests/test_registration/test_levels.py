@@ -5,7 +5,12 @@ import numpy as np
 
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.registration import levels
-from hyperspy_zlpml.registration.levels import Prior, lay_nodes, learn_curve
+from hyperspy_zlpml.registration.levels import (
+    Prior,
+    hidden_structure,
+    lay_nodes,
+    learn_curve,
+)
 from hyperspy_zlpml.registration.points import Points
 from hyperspy_zlpml.statistics import Range
 
@@ -58,3 +63,22 @@ def largest_at_the_end():
         ends.append(np.abs(learnt.curve[beyond]).max())
         errors.append(learnt.group_error[beyond].max())
     return max(ends), max(errors)
+
+
+def test_no_fine_structure_is_hidden_where_as_much_is_found_nor_by_what_the_core_has():
+    nodes = lay_nodes(Range(-20.0, 20.0), PER_FWHM)
+    grows = 1e-6 * (1 + nodes**2)
+    np.testing.assert_array_equal(hidden_structure(grows, nodes), 0)
+    # The flank's own, within 1 FWHM: neighbours blur it to 2 FWHM, with a hundredth of its variance.
+    flank = np.where(np.abs(nodes) < 1.0, 1e-6, 0.0)
+    assert hidden_structure(flank, nodes).max() < 0.05 * 1e-6
+
+
+def test_hidden_and_found_are_as_much_as_is_found_nearer_to_the_peak():
+    nodes = lay_nodes(Range(-30.0, 30.0), PER_FWHM)
+    # Neighbours are found in steps of .02 in x, which lie otherwise on both sides.
+    falls = 1e-6 * np.exp(-np.abs(nodes) / 3)
+    whole = falls + hidden_structure(falls, nodes)
+    far = np.abs(nodes) > 10
+    np.testing.assert_allclose(whole[far], 1e-6 * np.exp(-2.0 / 3), rtol=0.15)
+    np.testing.assert_allclose(whole[far], whole[far][::-1], rtol=1e-2)
