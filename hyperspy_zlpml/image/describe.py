@@ -204,7 +204,7 @@ def _looked_at(known):
     """Describe an image by all usable spectra of its sample, at once."""
     sample, energy, noise = known.sample, known.energy, known.noise
     mended, detector = _mended(sample, energy, noise)
-    check_baseline(sample.above(detector.pedestal), energy, detector.noise)
+    check_baseline(mended.above(detector.pedestal), energy, detector.noise)
     aside = _set_aside(mended, known.vacuum)
     if not aside.any():
         return _described(mended, detector, known)

@@ -208,11 +208,13 @@ def _are_two(counts, energy, parameters, noise):
 
     def highest(counts, channel):
         narrow = _narrow_beside(counts, channel, width)
-        place = narrow.argmax(-1)
-        return place, np.take_along_axis(narrow, place[:, None], -1)[:, 0]
+        place = narrow.argmax(-1)[:, None]
+        second, there = (np.take_along_axis(values, place, -1)[:, 0] for values in (narrow, counts))
+        return place[:, 0], second, there - second
 
-    place, second = join_blocks(highest, counts, parameters.channel)
-    expected = n_channels * np.maximum(second, noise.gain)
+    place, second, base = join_blocks(highest, counts, parameters.channel)
+    # If there were no second peak the noise would be that of what is below it.
+    expected = n_channels * np.maximum(base, noise.gain)
     seen = n_channels * second > _SIGNIFICANT * np.sqrt(noise.variance(expected, n_channels))
     two = seen & (height > 0) & (second > _SECOND * height)
     if not two.any():
