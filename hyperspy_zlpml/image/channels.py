@@ -89,6 +89,20 @@ class Channels:
         """Whether none is padding."""
         return self.stop - self.first == self.bad.size
 
+    def same_as(self, other):
+        """Tell whether the same channels can be trusted as of others.
+
+        Parameters
+        ----------
+        other : Channels
+
+        Returns
+        -------
+        bool
+        """
+        ends = self.not_recorded == other.not_recorded
+        return ends and np.array_equal(self.bad, other.bad)
+
     @property
     def not_recorded(self):
         """Numbers of channels of padding before and behind the others."""
@@ -389,7 +403,8 @@ def _differ(difference, beside, used, least, electron):
     level = maximum_filter1d(np.median(np.abs(beside), axis=0), _COMPARED_WITH, mode="nearest")
     # A stuck channel does not scatter: its neighbours tell what noise there is.
     spread = np.maximum(spread, median_filter(spread, size=_COMPARED_WITH, mode="mirror"))
-    significant = np.abs(median) > _SIGNIFICANT * 1.25 * spread / np.sqrt(n) + electron
+    noise = np.maximum(spread, electron) / np.sqrt(n)
+    significant = np.abs(median) > _SIGNIFICANT * 1.25 * noise + electron
     # What all spectra share may be the noise of an average, or a pattern: most channels have it.
     significant &= np.abs(median) > _SIGNIFICANT * _typical(np.abs(median), known)
     if len(difference) < _FEWEST_TO_SCATTER:
@@ -439,7 +454,8 @@ def _flank(counts, rows, places, high, least):
     n = counts.shape[-1]
     inwards = np.where(places < 2, 4, np.where(places >= n - 2, -4, 0))
     further = counts[rows, np.clip(places + inwards, 0, n - 1)]
-    rise = np.maximum(high, least) / np.maximum(further, least)
+    with np.errstate(over="ignore"):
+        rise = np.maximum(high, least) / np.maximum(further, least)
     return np.where(inwards == 0, 1.0, np.maximum(rise, 1.0))
 
 

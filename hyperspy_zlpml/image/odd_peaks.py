@@ -231,7 +231,7 @@ def _are_two(counts, energy, parameters, noise):
 
 
 def _narrow_beside(counts, channel, width):
-    """Find by how much counts stand above what is wider than a peak; 0 near the peak itself."""
+    """Find by how much counts stand above what is wider than a peak; 0 near the peak itself and the ends."""
     size = int(np.ceil(_NARROW * width))
     # What a filter of the least values leaves standing is narrower than it.
     base = minimum_filter1d(counts, size, axis=-1, mode="nearest")
@@ -240,4 +240,6 @@ def _narrow_beside(counts, channel, width):
     narrow = counts - np.maximum(base[:, : base.shape[1] - 2 * apart], base[:, 2 * apart :])
     near = np.abs(np.arange(counts.shape[1]) - channel[:, None]) <= _AWAY * width
     narrow[near] = 0.0
+    # What rises towards an end of the axis may be the flank of anything.
+    narrow[:, :apart] = narrow[:, narrow.shape[1] - apart :] = 0.0
     return narrow
