@@ -36,6 +36,8 @@ BEFORE, BEHIND = 15, 60
 SAME_HEIGHT = 0.1
 #: This fraction of the spectra of a part may be left out that are used in the whole.
 MOST_LOST = 0.1
+#: Words of a report, any of which says that the peak may be another.
+TOLD = ("FAILED", "ZLP is not to be trusted")
 #: Outcomes that may be.
 FINE = ("same peak", "refused", "other peak, told of")
 
@@ -158,8 +160,9 @@ def judged(part):
         return "lost", f"{lost.sum()} of {known.sum()} spectra"
     ratio = np.nanmedian(height / part.height)
     if abs(ratio - 1) > SAME_HEIGHT:
-        told = "other peak, told of" if "FAILED" in str(result.report) else "other peak"
-        return told, f"{ratio:.3g} times as high"
+        is_told = any(words in str(result.report) for words in TOLD)
+        kind = "other peak, told of" if is_told else "other peak"
+        return kind, f"{ratio:.3g} times as high"
     return "same peak", ""
 
 

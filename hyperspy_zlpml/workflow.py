@@ -40,9 +40,9 @@ from hyperspy_zlpml.image.describe import (
     describe_image,
     describe_vacuum,
     in_counts_of,
+    measure_and_describe,
     vacuum_messages,
 )
-from hyperspy_zlpml.image.measure import measure
 from hyperspy_zlpml.image.quality import (
     NoZeroLossPeakError,
     edges_message,
@@ -783,31 +783,35 @@ def look(spectra, options, name="", alike_is_vacuum=False, lost=None):
     cluster_by, excluded, left_out = _used_spectra(options, spectra)
     rng = np.random.default_rng(options.seed)
     index = choose_sample(spectra.n_spectra, excluded, vacuum, rng)
-    given = spectra
-    measured = measure(spectra, index, excluded, options.show_progressbar)
-    if lost is not None:
-        measured = measured.without(spectra.flat_map(lost, "lost", bool))
-    spectra = measured.spectra
-    image = describe_image(
-        measured.parameters,
-        spectra.energy,
-        index,
-        measured.counts,
-        noise=known_noise(spectra, index, measured.counts),
-        vacuum=vacuum,
-        alike_is_vacuum=alike_is_vacuum,
+    unmatched = None if lost is None else spectra.flat_map(lost, "lost", bool)
+
+    def described(measured):
+        """Describe the image but for spectra whose peak could not be matched."""
+        measured = measured if lost is None else measured.without(unmatched)
+        return describe_image(
+            measured.parameters,
+            measured.spectra.energy,
+            index,
+            measured.counts,
+            noise=known_noise(measured.spectra, index, measured.counts),
+            vacuum=vacuum,
+            alike_is_vacuum=alike_is_vacuum,
+        )
+
+    measured, image = measure_and_describe(
+        spectra, index, described, excluded, options.show_progressbar
     )
     if reference is not None:
         reference = in_counts_of(reference, image)
     limits = options.limits
-    wrong = measured.channels.describe(given.energy)
+    wrong = measured.channels.describe(spectra.energy)
     doubts = (*vacuum_messages(image, vacuum, limits), *width_messages(reference, image))
     messages = (*wrong, *measurement_messages(image), *doubts, *left_out)
     warn_of_all(
         (*messages, unusable_message(image.parameters), edges_message(measured.counts)), name
     )
     return FirstLook(
-        spectra,
+        measured.spectra,
         image,
         reference,
         cluster_by,

@@ -89,6 +89,20 @@ class Channels:
         """Whether none is padding."""
         return self.stop - self.first == self.bad.size
 
+    def same_as(self, other):
+        """Tell whether the same channels can be trusted as of others.
+
+        Parameters
+        ----------
+        other : Channels
+
+        Returns
+        -------
+        bool
+        """
+        ends = self.not_recorded == other.not_recorded
+        return ends and np.array_equal(self.bad, other.bad)
+
     @property
     def not_recorded(self):
         """Numbers of channels of padding before and behind the others."""
@@ -266,9 +280,8 @@ def _wrong_in_all(counts, channel, width):
     """Find channels that differ from those beside them in nearly all spectra."""
     beside = median_filter(counts, size=(1, _COMPARED_WITH), mode="mirror")
     away = np.abs(np.arange(counts.shape[1]) - channel[:, None]) > _CORE * width
-    differing = _differ(counts - beside, beside, away, _most_different(width)) & (
-        away.sum(0) >= _FEWEST_SPECTRA
-    )
+    differing = _differ(counts - beside, beside, away, _most_different(width), _electron(counts))
+    differing &= away.sum(0) >= _FEWEST_SPECTRA
     core = ~away.any(0)
     if core.any():
         silence = np.median(np.abs(counts - beside)[away]) if away.any() else 0.0
@@ -373,8 +386,11 @@ def _most_different(width):
     return max(_DIFFERENT, _TOPS * np.expm1(16 * np.log(2) / width**2))
 
 
-def _differ(difference, beside, used, least):
-    """Tell in which channels the median difference is neither noise nor a pattern."""
+def _differ(difference, beside, used, least, electron):
+    """Tell in which channels the median difference is neither noise nor a pattern.
+
+    Medians of whole electrons go by steps of one ``electron``, and need not scatter.
+    """
     difference = np.where(used, difference, np.nan)
     n = np.maximum(used.sum(0), 1)
     known = used.any(0)
@@ -385,7 +401,8 @@ def _differ(difference, beside, used, least):
     level = maximum_filter1d(np.median(np.abs(beside), axis=0), _COMPARED_WITH, mode="nearest")
     # A stuck channel does not scatter: its neighbours tell what noise there is.
     spread = np.maximum(spread, median_filter(spread, size=_COMPARED_WITH, mode="mirror"))
-    significant = np.abs(median) > _SIGNIFICANT * 1.25 * spread / np.sqrt(n)
+    noise = np.maximum(spread, electron) / np.sqrt(n)
+    significant = np.abs(median) > _SIGNIFICANT * 1.25 * noise + electron
     # What all spectra share may be the noise of an average, or a pattern: most channels have it.
     significant &= np.abs(median) > _SIGNIFICANT * _typical(np.abs(median), known)
     if len(difference) < _FEWEST_TO_SCATTER:
@@ -434,6 +451,19 @@ def _two_steps_beside(counts, rows, places):
     left = counts[rows, np.where(places >= 2, places - 2, places + 2)]
     right = counts[rows, np.where(places + 2 < n, places + 2, places - 2)]
     return np.minimum(left, right), np.maximum(left, right)
+
+
+def _flank(counts, rows, places, high, least):
+    """Tell by which factor counts rise towards an edge of the axis before the last two channels; 1 elsewhere.
+
+    A peak that the axis cuts ends in a flank, which rises as it did before.
+    """
+    n = counts.shape[-1]
+    inwards = np.where(places < 2, 4, np.where(places >= n - 2, -4, 0))
+    further = counts[rows, np.clip(places + inwards, 0, n - 1)]
+    with np.errstate(over="ignore"):
+        rise = np.maximum(high, least) / np.maximum(further, least)
+    return np.where(inwards == 0, 1.0, np.maximum(rise, 1.0))
 
 
 def find_spikes(counts, width, noise):
@@ -486,7 +516,8 @@ def find_spikes(counts, width, noise):
     low, high = _two_steps_beside(counts, rows, places)
     allowed = 1 + _most_different(width)
     above, below = value - high, low - value
-    stands_out = above > (allowed - 1) * np.maximum(high, 0)
+    steep = _flank(counts, rows, places, high, least=max(noise.gain, np.finfo(float).tiny))
+    stands_out = above > (allowed * steep - 1) * np.maximum(high, 0)
     # Of a channel at an edge nothing tells a hole from the flank of a peak, but that none falls below zero.
     told = (places >= 2) & (places < counts.shape[-1] - 2)
     told |= value < -_SPIKE * np.hypot(noise.gain, noise.readout)

@@ -193,6 +193,39 @@ def describe_image(  # noqa: PLR0913
     return image
 
 
+def measure_and_describe(spectra, index, describe, excluded=None, show_progressbar=False):
+    """Measure the peaks of an image and describe it; odd spectra do not tell which channels are bad.
+
+    Which spectra are odd shows when the channels were inspected: if others say something else of these,
+    the image is measured and described once more.
+
+    Parameters
+    ----------
+    spectra : Spectra
+    index : ndarray of int of shape (n_sample,)
+        Spectra of the sample, in flattened navigation order.
+    describe : callable
+        Makes an Image of MeasuredPeaks.
+    excluded : ndarray of bool of shape (n_spectra,), optional
+        Spectra that the user left out.
+    show_progressbar : bool
+
+    Returns
+    -------
+    MeasuredPeaks and Image
+    """
+    measured = measure(spectra, index, excluded, show_progressbar)
+    image = describe(measured)
+    odd = measured.parameters.usable & ~image.teaches
+    if not odd[measured.index].any():
+        return measured, image
+    channels = measured.channels_without(odd)
+    if channels.same_as(measured.channels):
+        return measured, image
+    measured = measure(spectra, index, excluded, show_progressbar, channels)
+    return measured, describe(measured)
+
+
 def _marked_alike(parameters, others, rows):
     """Mark some spectra as others of these numbers are marked."""
     for status in np.unique(others.status[rows]):
@@ -204,7 +237,7 @@ def _looked_at(known):
     """Describe an image by all usable spectra of its sample, at once."""
     sample, energy, noise = known.sample, known.energy, known.noise
     mended, detector = _mended(sample, energy, noise)
-    check_baseline(sample.above(detector.pedestal), energy, detector.noise)
+    check_baseline(mended.above(detector.pedestal), energy, detector.noise)
     aside = _set_aside(mended, known.vacuum)
     if not aside.any():
         return _described(mended, detector, known)
@@ -634,14 +667,18 @@ def describe_vacuum(vacuum, step):
             f"got {vacuum.step:.6g}; measure or interpolate the vacuum at the same dispersion."
         )
     index = np.arange(vacuum.n_spectra)[:LARGEST_SAMPLE]
-    measured = measure(vacuum, index)
-    parameters = measured.parameters
-    try:
-        image = describe_image(
-            parameters, measured.spectra.energy, index, measured.counts, vacuum=parameters.usable
-        )
-    except ValueError as error:
-        raise type(error)(f"vacuum: {error}") from error
+
+    def described(measured):
+        """Describe spectra all of which are vacuum."""
+        parameters, energy = measured.parameters, measured.spectra.energy
+        try:
+            return describe_image(
+                parameters, energy, index, measured.counts, vacuum=parameters.usable
+            )
+        except ValueError as error:
+            raise type(error)(f"vacuum: {error}") from error
+
+    measured, image = measure_and_describe(vacuum, index, described)
     messages = (*measured.channels.describe(vacuum.energy), *measurement_messages(image))
     warn_of_all((*messages, unusable_message(image.parameters)), "vacuum: ")
     if not is_pure(image):

@@ -39,6 +39,8 @@ class MeasuredPeaks:
 
     Attributes
     ----------
+    given : Spectra
+        All channels, as they were given.
     spectra : Spectra
         Recorded channels, bad ones bridged.
     channels : Channels
@@ -50,11 +52,34 @@ class MeasuredPeaks:
         Of the spectra of the sample.
     """
 
+    given: Spectra
     spectra: Spectra
     channels: Channels
     parameters: PeakParameters
     index: np.ndarray
     counts: np.ndarray
+
+    def channels_without(self, odd):
+        """Inspect the channels once more, without spectra that turned out to be odd.
+
+        Parameters
+        ----------
+        odd : ndarray of bool of shape (n_spectra,)
+
+        Returns
+        -------
+        Channels
+        """
+        counts = self.counts
+        if not self.channels.all_good:
+            counts = take_spectra(self.given.counts, self.index)
+            (counts,) = compute(counts, show_progressbar=False, title="")
+        missing = never_finite(counts)
+        counts = Channels(missing, 0, missing.size).repair(counts)
+        sampled = self.parameters.marked(odd, MISSHAPEN).select(self.index)
+        sampled = replace(sampled, channel=sampled.channel + self.channels.first)
+        channels = _channels_of(counts, sampled, self.given)
+        return replace(channels, bad=channels.bad | missing)
 
     def without(self, lost):
         """Leave out spectra whose peak could not be matched.
@@ -70,7 +95,7 @@ class MeasuredPeaks:
         return replace(self, parameters=self.parameters.marked(lost, UNMATCHED))
 
 
-def measure(spectra, index, excluded=None, show_progressbar=False):
+def measure(spectra, index, excluded=None, show_progressbar=False, channels=None):
     """Measure the peaks of all spectra, and read a sample of them.
 
     Where channels of the detector are dead, hot or were not recorded, peaks are measured once more
@@ -85,6 +110,8 @@ def measure(spectra, index, excluded=None, show_progressbar=False):
     excluded : ndarray of bool of shape (n_spectra,), optional
         Spectra that the user left out.
     show_progressbar : bool
+    channels : Channels, optional
+        Which can be trusted, where that is known; otherwise they are inspected.
 
     Returns
     -------
@@ -98,29 +125,48 @@ def measure(spectra, index, excluded=None, show_progressbar=False):
         If too few channels were recorded.
     """
     given, index = spectra, np.asarray(index, int)
-    parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
-    missing = never_finite(counts)
-    if missing.any():
-        spectra = given.repaired(Channels(missing, 0, missing.size))
-        parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
-    check_scale(counts)
-    channels = _channels_of(counts, parameters.select(index), spectra)
-    channels = replace(channels, bad=channels.bad | missing)
+    measured = None
+    if channels is None:
+        measured, channels = _inspected(given, index, show_progressbar)
     if not channels.all_good:
-        spectra = given.repaired(channels)
-        parameters, counts = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+        spectra, measured = given.repaired(channels), None
+    if measured is None:
+        measured = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+    parameters, counts = measured
+    if not channels.all_good:
         _check_that_peaks_are_left(parameters, channels, given.energy)
     wrong = overflowed(counts, parameters.channel[index])
     parameters = parameters.marked(index[wrong], OVERFLOWED)
     if excluded is not None:
         parameters = parameters.excluding(excluded)
     return MeasuredPeaks(
+        given=given,
         spectra=spectra,
         channels=channels,
         parameters=_without_odd(parameters, spectra),
         index=index,
         counts=counts,
     )
+
+
+def _inspected(spectra, index, show_progressbar):
+    """Measure peaks in all channels, and find those that can be trusted.
+
+    Returns
+    -------
+    measured : tuple of PeakParameters and ndarray
+        Peaks of all spectra and counts of the sample.
+    channels : Channels
+    """
+    measured = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+    missing = never_finite(measured[1])
+    if missing.any():
+        spectra = spectra.repaired(Channels(missing, 0, missing.size))
+        measured = measure_peaks(spectra.counts, spectra.energy, index, show_progressbar)
+    parameters, counts = measured
+    check_scale(counts)
+    channels = _channels_of(counts, parameters.select(index), spectra)
+    return measured, replace(channels, bad=channels.bad | missing)
 
 
 def _check_that_peaks_are_left(parameters, channels, energy):

@@ -45,6 +45,10 @@ _SQUARES_SHARED = 2.3
 _MEDIAN_OF_SQUARES = 0.455
 #: A variance that is larger than that of the median by this factor is one of spikes.
 _SPIKED = 4.0
+#: Counts of fewer electrons than this are whole numbers of them: the median of their squares tells nothing.
+_RARE = 5.0
+#: What an electron counts is this quantile of the steps between them: a few channels may have been bridged.
+_ONE_ELECTRON = 0.05
 
 
 @dataclass(frozen=True)
@@ -360,7 +364,8 @@ def rough_noise(counts, noise):
     """Estimate noise in a way that no spikes move, to find them by.
 
     The median of squared third differences is that of noise as long as less than half of the
-    channels of a level hold spikes; where electrons are rare it is zero.
+    channels of a level hold spikes. Where electrons are rare it is too small, zero even: there they
+    scatter as electrons do at least.
 
     Parameters
     ----------
@@ -392,11 +397,20 @@ def rough_noise(counts, noise):
     classes = classes_of(level, min(N_LEVELS, max(level.size // 20, 1)))
     x = np.array([np.median(level[c]) for c in classes])
     y = np.array([np.median(difference.ravel()[c] ** 2) for c in classes]) / _MEDIAN_OF_SQUARES
+    step = np.abs(np.diff(counts, axis=-1))[:, 1:-1].ravel()
+    electron = np.array([_smallest_step(step[c]) for c in classes])
+    y = np.where(x < _RARE * electron, np.maximum(y, electron * x), y)
     gain, offset = _non_negative_line(x, y)
     rough = NoiseModel(float(gain), float(np.sqrt(offset)), noise.source)
     typical = np.quantile(level, _TYPICAL)
     smaller = 0 < _SPIKED * rough.variance(typical).sum() < noise.variance(typical).sum()
     return rough if smaller else noise
+
+
+def _smallest_step(steps):
+    """Find what an electron counts where they are rare: the smallest step between channels; 0 where all are equal."""
+    steps = steps[steps > 0]
+    return np.quantile(steps, _ONE_ELECTRON) if steps.size else 0.0
 
 
 def fit_noise(level, squared, source, trimmed=True):

@@ -12,7 +12,6 @@ import numpy as np
 from scipy.ndimage import median_filter, minimum_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.compute.blocks import join_blocks
-from hyperspy_zlpml.image.noise import rough_noise
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: Spectra of like brightness that one is compared with.
@@ -212,25 +211,26 @@ def _are_two(counts, energy, parameters, noise):
         return two
 
     def measure(counts, channel):
-        """Compute heights of some spectra, and what they hold beside their peaks."""
+        """Compute means of some spectra, their heights, and what they hold beside their peaks."""
         means = uniform_filter1d(counts, n_channels, axis=-1, mode="nearest")
         height = np.take_along_axis(means, channel[:, None], -1)[:, 0]
-        return height, _narrow_beside(means, channel, width)
+        return means, height, _narrow_beside(means, channel, width)
 
     def highest(counts, channel):
-        height, narrow = measure(counts, channel)
-        return height, narrow.argmax(-1), narrow.max(-1)
+        means, height, narrow = measure(counts, channel)
+        place = narrow.argmax(-1)[:, None]
+        second, there = (np.take_along_axis(values, place, -1)[:, 0] for values in (narrow, means))
+        return height, place[:, 0], second, there - second
 
-    height, place, second = join_blocks(highest, counts[may_be], parameters.channel[may_be])
-    # The second peak itself may have been taken for noise.
-    noise = rough_noise(counts, noise)
-    expected = n_channels * np.maximum(second, noise.gain)
+    height, place, second, base = join_blocks(highest, counts[may_be], parameters.channel[may_be])
+    # If there were no second peak the noise would be that of what is below it.
+    expected = n_channels * np.maximum(base, noise.gain)
     seen = n_channels * second > _SIGNIFICANT * np.sqrt(noise.variance(expected, n_channels))
     found = seen & (height > 0) & (second > _SECOND * height)
     if not found.any():
         return two
     two[may_be] = found
-    height_of_all, narrow = measure(counts, parameters.channel)
+    _, height_of_all, narrow = measure(counts, parameters.channel)
     for row, at, most, own in zip(
         np.flatnonzero(two), place[found], second[found], height[found], strict=True
     ):
@@ -260,7 +260,7 @@ def _may_be_two(counts, channel, width, n_channels):
 
 
 def _narrow_beside(counts, channel, width):
-    """Find by how much counts stand above what is wider than a peak; 0 near the peak itself."""
+    """Find by how much counts stand above what is wider than a peak; 0 near the peak itself and the ends."""
     size = int(np.ceil(_NARROW * width))
     # What a filter of the least values leaves standing is narrower than it.
     base = minimum_filter1d(counts, size, axis=-1, mode="nearest")
@@ -269,4 +269,6 @@ def _narrow_beside(counts, channel, width):
     narrow = counts - np.maximum(base[:, : base.shape[1] - 2 * apart], base[:, 2 * apart :])
     near = np.abs(np.arange(counts.shape[1]) - channel[:, None]) <= _AWAY * width
     narrow[near] = 0.0
+    # What rises towards an end of the axis may be the flank of anything.
+    narrow[:, :apart] = narrow[:, narrow.shape[1] - apart :] = 0.0
     return narrow

@@ -217,6 +217,25 @@ def test_a_bridge_beside_a_step_stays_near_what_it_joins(n_bad):
     assert repaired.max() <= 12500
 
 
+@pytest.mark.parametrize("beyond", [0.2, 0.6, 1.0])
+def test_a_loss_that_the_edge_cuts_is_no_spike(beyond):
+    channel = np.arange(100)
+    peak = 3e5 * np.exp(-4 * np.log(2) * ((channel - 60) / 7.0) ** 2)
+    loss = 6e4 * np.exp(-4 * np.log(2) * ((channel - 99 - 10 * beyond) / 10.0) ** 2)
+    counts = np.random.default_rng(0).poisson(peak + loss, (20, 100)).astype(float)
+    assert not find_spikes(counts, width=7.0, noise=NOISE).any()
+
+
+def test_rare_electrons_make_no_channel_bad():
+    # Medians of few whole numbers need not scatter.
+    rng = np.random.default_rng(0)
+    peak = 3e5 * np.exp(-4 * np.log(2) * ((np.arange(900) - 230) / 17) ** 2)
+    for n in (8, 9, 11, 15):
+        images = rng.poisson(peak + 1.0, (20, n, 900)).astype(float)
+        found = [inspect_channels(one, np.full(n, 230), 17.0).bad.any() for one in images]
+        assert not any(found)
+
+
 @pytest.mark.parametrize("width", [1.6, 2.5, 6.0])
 def test_a_flank_at_the_edge_is_no_hole_and_a_ray_there_is_a_spike(width):
     channel = np.arange(60)

@@ -8,7 +8,7 @@ from spoilt_images import random_image
 
 from hyperspy_zlpml.image import samples as module
 from hyperspy_zlpml.image.clusters import cluster_image
-from hyperspy_zlpml.image.describe import describe_image
+from hyperspy_zlpml.image.describe import describe_image, measure_and_describe
 from hyperspy_zlpml.image.measure import measure
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
@@ -295,6 +295,38 @@ def test_a_vacuum_reference_is_a_sample_of_its_own():
     assert (samples[1].label == VACUUM).all()
     assert len(samples[1].label) == 12
     assert (samples[0].label >= 0).all()
+
+
+def test_a_value_that_is_missing_is_no_negative_baseline():
+    counts = counts_of(np.array([0.1, 0.3]), seed=3)
+    near = ENERGY > -1.0  # too near to see the level before the peak
+    counts[1, -40] = -(2.0**31)
+    image = describe_image(
+        peak_parameters(counts[:, near], ENERGY[near]), ENERGY[near], np.arange(2), counts[:, near]
+    )
+    np.testing.assert_array_equal(image.set_aside, [False, True])
+
+
+def test_spectra_that_are_odd_do_not_make_channels_bad():
+    # 30 spectra with peaks of two channels, in one of which the beam jumped.
+    image = random_image(np.random.default_rng(561_234), most_counts=7.0)
+    hit = image.counts.copy()
+    hit[7] = (hit[7] + np.roll(hit[7], 30)) / 2
+    others = np.arange(30) != 7
+
+    def looked_at(counts, excluded):
+        def described(measured):
+            return describe_image(measured.parameters, image.energy, index, measured.counts)
+
+        index = np.flatnonzero(~excluded)
+        return measure_and_describe(Spectra(counts, image.energy), index, described, excluded)
+
+    measured, found = looked_at(hit, np.zeros(30, bool))
+    right_measured, right = looked_at(image.counts, ~others)
+    assert not found.usable[7]
+    assert measured.channels.same_as(right_measured.channels)
+    assert found.detector == right.detector
+    np.testing.assert_array_equal(found.parameters.fwhm[others], right.parameters.fwhm[others])
 
 
 def test_tops_that_a_ray_made_look_like_spikes_are_what_they_are():

@@ -7,7 +7,13 @@ from detector_spectra import ENERGY, FWHM, STEP, peak, spectra
 from scipy.ndimage import convolve1d
 
 from hyperspy_zlpml.data import dielectric_phantom, make_sample, ws2_like
-from hyperspy_zlpml.image.noise import NoiseModel, correlation_of_spread, estimate_noise, fit_noise
+from hyperspy_zlpml.image.noise import (
+    NoiseModel,
+    correlation_of_spread,
+    estimate_noise,
+    fit_noise,
+    rough_noise,
+)
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.workflow import remove_zlp
@@ -339,6 +345,18 @@ def test_trimming_leaves_normal_noise_unbiased_and_resists_spikes():
     spiked[rng.choice(level.size, 200, replace=False)] = 1e7  # 0.3 % of the channels
     assert fit_noise(level, spiked, "").gain == pytest.approx(2.0, rel=0.1)
     assert not 1.0 < fit_noise(level, spiked, "", trimmed=False).gain < 4.0
+
+
+@pytest.mark.parametrize("electron", [1.0, 5.0])
+@pytest.mark.parametrize("level", [0.05, 0.5, 3.0])
+def test_noise_to_find_spikes_by_is_that_of_electrons_where_they_are_rare(level, electron):
+    rng = np.random.default_rng(0)
+    expected = level + 50 * np.exp(-(((np.arange(300) - 100) / 5) ** 2))
+    counts = electron * rng.poisson(expected, (24, 300))
+    counts[3, 200] = 1e5
+    rough = rough_noise(counts, NoiseModel(1e4, 0.0))
+    assert 0.8 * electron < rough.gain < 2 * electron
+    assert rough.readout < electron
 
 
 def test_negative_slopes_and_offsets_are_not_believed():

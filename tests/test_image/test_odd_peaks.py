@@ -56,6 +56,28 @@ def test_a_beam_that_jumped_is_among_four_spectra_and_where_electrons_are_few():
         np.testing.assert_array_equal(odd_among(counts), [3])
 
 
+@pytest.mark.parametrize("electrons", [15, 25, 30])
+def test_a_second_peak_is_told_from_the_noise_of_what_lies_below_it(electrons):
+    # Half of a peak of so few electrons in a channel is no more than ten times its own noise.
+    found = []
+    for seed in range(20):
+        counts = spectra(6, height=electrons, seed=seed)
+        counts[3] = (counts[3] + np.roll(counts[3], 60)) / 2
+        found.append(odd_among(counts).tolist() == [3])
+    assert np.mean(found) > 0.7
+
+
+def test_a_beam_that_jumped_is_where_the_axis_cuts_a_loss():
+    # Losses that rise towards the end of the axis are no second peaks, nor do they hide one.
+    counts = spectra(6, thickness=3.0)[:, ENERGY < 5.6]
+    energy = ENERGY[ENERGY < 5.6]
+    none = peak_parameters(counts, energy)
+    assert not of_other_shape(counts, energy, none, NOISE).any()
+    counts[3] = (counts[3] + np.roll(counts[3], 60)) / 2
+    found = of_other_shape(counts, energy, peak_parameters(counts, energy), NOISE)
+    np.testing.assert_array_equal(np.flatnonzero(found), [3])
+
+
 @pytest.mark.parametrize("channels", [20, 60, 140])
 def test_a_rolled_spectrum_is(channels):
     counts = spectra() + np.linspace(0, 300, 60)[:, None] * np.clip(ENERGY - 1.8, 0, None) ** 0.5
