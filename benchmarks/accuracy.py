@@ -26,6 +26,7 @@ from scipy.stats import norm
 from troubles import TROUBLES
 
 from hyperspy_zlpml import ZLPRemoval, data
+from hyperspy_zlpml.image.dark_pattern import DarkPattern
 from hyperspy_zlpml.image.detector import Detector
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import NoZeroLossPeakError
@@ -244,7 +245,7 @@ class Removed:
     @cached_property
     def zlp(self):
         """Everything taken off: ZLP and pedestal."""
-        return self._spectra("zlp") + self.result._application.subtraction.pedestal
+        return self._spectra("zlp") + self.result.report.pedestal
 
     @cached_property
     def std(self):
@@ -278,7 +279,7 @@ class Removed:
             self.result.ensemble.tabulate(CONFIDENCES[1]),
             old.log_fwhm,
             old.energy,
-            Detector(old.pedestal, "", old.noise),
+            Detector(0.0, "", old.noise, DarkPattern(old.dark_level)),
             channels=Range(channels.min(), channels.max()),
         )
 

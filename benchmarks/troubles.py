@@ -143,6 +143,7 @@ def recorded(
     seed,
     *,
     pattern=0.0,
+    dark=0.0,
     spread=(),
     pedestal=0.0,
     spikes=0.0,
@@ -158,6 +159,8 @@ def recorded(
     seed : int
     pattern : float
         Relative standard deviation of the sensitivity of the channels.
+    dark : float
+        Standard deviation of what is added to all channels alike in all spectra, over the read-out noise.
     spread : sequence of float
         Point spread over neighbouring channels, of unit sum.
     pedestal : float
@@ -185,6 +188,8 @@ def recorded(
             convolve1d(values, spread, mode="nearest") for values in (electrons, zlp, inelastic)
         )
     counts = sample.gain * electrons + pedestal + rng.normal(0, sample.readout, zlp.shape)
+    if dark:
+        counts += dark * sample.readout * rng.standard_normal(zlp.shape[-1])
     counts += (rng.random(zlp.shape) < spikes) * rng.exponential(3000, zlp.shape)
     if padded:
         counts[..., :padded] = 0
@@ -235,6 +240,11 @@ def fixed_wings(shape, seed, **parameters):
 def fixed_pattern(shape, seed):
     """Simulate the flake on a detector whose channels differ by 0.5 %."""
     return recorded(data.ws2_like(shape, seed), seed, pattern=0.005)
+
+
+def dark_pattern(shape, seed):
+    """Simulate the flake behind a camera whose dark levels differ by half of its read-out noise."""
+    return recorded(data.ws2_like(shape, seed), seed, dark=0.5)
 
 
 def point_spread(shape, seed):
@@ -321,6 +331,7 @@ TROUBLES = {
         rippled,
         fixed_wings,
         fixed_pattern,
+        dark_pattern,
         point_spread,
         spiky,
         near_pedestal,

@@ -37,7 +37,7 @@ def evaluate(model, posterior, counts, measured_variance=None):
     add_pattern_error(model, errors, peaks)
     results = {name: cut(error * zlp, start, model.n_energy) for name, error in errors.items()}
     results["zlp"] = cut(zlp, start, model.n_energy)
-    data = model.free_of_pedestal(counts)
+    data = model.free_of_dark_level(counts)
     results["subtracted"] = data - results["zlp"]
     for name in ("lower", "upper"):
         results[name] = results["subtracted"] - results[name]

@@ -35,7 +35,7 @@ def assert_sane(result, signal, most=1.05):
     assert (result.zlp.data >= 0).all()
     assert (result.std.data >= 0).all()
     data = signal.data.astype(float)
-    whole = result.subtracted.data.astype(float) + result.zlp.data + result.report.pedestal
+    whole = result.subtracted.data.astype(float) + result.zlp.data + result.dark_level.data
     np.testing.assert_allclose(whole, data, rtol=1e-5, atol=1e-5 * data.max())
     # The predicted peak is the measured one in its core ...
     height = data.max(-1) - result.report.pedestal

@@ -129,6 +129,8 @@ def _noise_facts(noise):
         del facts["correlation"]
     if not noise.gain_error:
         del facts["gain_error"]
+    if not any(noise.dark):
+        del facts["dark"]
     return facts
 
 

@@ -369,10 +369,14 @@ def _is_counts(value):
     return _is_number(value, np.finfo(float).max) and value >= 0
 
 
+def _are_two_counts(value):
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_counts, value))
+
+
 def _is_noise(value):
     """Tell whether a value describes the noise; older files have neither correlation nor an error."""
     kinds = {"gain": _is_counts, "readout": _is_counts, "source": _is_text}
-    later = {"correlation": _is_correlation, "gain_error": _is_counts}
+    later = {"correlation": _is_correlation, "gain_error": _is_counts, "dark": _are_two_counts}
     if not isinstance(value, dict):
         return False
     return _is_record(kinds | {name: later[name] for name in later if name in value})(value)

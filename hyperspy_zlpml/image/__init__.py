@@ -8,7 +8,8 @@ In the order in which :mod:`hyperspy_zlpml.workflow` uses them:
 - ``channels``, ``padding``: channels that are wrong in all spectra, those never recorded
 - ``samples``: spectra to read, to train on, and to check the result on
 - ``describe``: usable spectra, detector and vacuum of an image
-- ``detector``: noise and pedestal of an image
+- ``dark_pattern``: levels of channels that no electron reaches, the same in all spectra
+- ``detector``: noise and dark level of an image
 - ``noise``: noise of channels and of their sums
 - ``pedestal``: level of a channel that no electron reaches
 - ``sums``: scatter of sums of channels, from which the noise is estimated

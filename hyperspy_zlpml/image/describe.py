@@ -237,7 +237,7 @@ def _looked_at(known):
     """Describe an image by all usable spectra of its sample, at once."""
     sample, energy, noise = known.sample, known.energy, known.noise
     mended, detector = _mended(sample, energy, noise)
-    check_baseline(mended.above(detector.pedestal), energy, detector.noise)
+    check_baseline(mended.above(detector.dark_level), energy, detector.noise)
     aside = _set_aside(mended, known.vacuum)
     if not aside.any():
         return _described(mended, detector, known)
@@ -287,9 +287,9 @@ class _Sample:
         counts = np.asarray(self.counts if good.all() else self.counts[good], float)
         return replace(self, index=self.index[good], counts=counts, spikes=self.spikes[good])
 
-    def above(self, pedestal):
-        """Take a pedestal off the counts: a copy only where there is one, for a sample is large."""
-        return self.counts - pedestal if pedestal else self.counts
+    def above(self, dark_level):
+        """Take the dark level off the counts: a copy only where there is one, for a sample is large."""
+        return self.counts - dark_level if dark_level.any() else self.counts
 
 
 @dataclass(frozen=True)
@@ -316,9 +316,9 @@ class _Known:
     vacuum: np.ndarray | None
     alike_is_vacuum: bool
 
-    def as_measured(self, index, pedestal):
-        """Take counts of some spectra of the sample with their spikes, free of pedestal."""
-        return self.sample.counts[np.isin(self.sample.index, index)] - pedestal
+    def as_measured(self, index, dark_level):
+        """Take counts of some spectra of the sample with their spikes, free of the dark level."""
+        return self.sample.counts[np.isin(self.sample.index, index)] - dark_level
 
 
 def _channels_per_fwhm(peaks, energy):
@@ -378,11 +378,11 @@ def _set_aside(sample, vacuum):
 def _described(sample, detector, known):
     """Describe an image by a sample whose spikes were bridged, all of which is learnt from."""
     energy = known.energy
-    counts = sample.above(detector.pedestal)
+    counts = sample.above(detector.dark_level)
     clean = _without_odd(sample, counts, energy, detector.noise)
     if clean is not sample:
         detector = describe_detector(clean.counts, energy, clean.peaks, known.noise)
-        counts = clean.above(detector.pedestal)
+        counts = clean.above(detector.dark_level)
     index = clean.index
     parameters = clean.parameters.without_pedestal(detector.pedestal, energy)
     if not (parameters.intensity[index] > 0).any():
@@ -401,7 +401,7 @@ def _described(sample, detector, known):
         sample_index=index,
         sample_counts=counts,
         spiked=index[clean.spiked],
-        spiked_counts=known.as_measured(index[clean.spiked], detector.pedestal),
+        spiked_counts=known.as_measured(index[clean.spiked], detector.dark_level),
         set_aside=np.zeros(parameters.status.size, bool),
         vacuum=vacuum & parameters.usable,
         vacuum_note=note,
@@ -415,7 +415,7 @@ def _without_those_aside(sample, aside, known):
     learnt, detector = _mended(given, known.energy, known.noise)
     image = _described(learnt, detector, known)
     detector, rows = image.detector, sample.index[aside]
-    counts = sample.above(detector.pedestal)
+    counts = sample.above(detector.dark_level)
     checked = _without_odd(sample, counts, known.energy, detector.noise).parameters
     whole = checked.without_pedestal(detector.pedestal, known.energy)
     parameters = image.parameters.with_rows(rows, whole.select(rows))
@@ -432,7 +432,7 @@ def _without_those_aside(sample, aside, known):
         parameters=parameters,
         spiked=np.concatenate([image.spiked, rows]),
         spiked_counts=np.concatenate(
-            [image.spiked_counts, known.as_measured(rows, detector.pedestal)]
+            [image.spiked_counts, known.as_measured(rows, detector.dark_level)]
         ),
         set_aside=set_aside,
         vacuum=is_vacuum,
@@ -458,9 +458,11 @@ def _spikes(counts, width, detector):
 
     def found_by(noise):
         """Find those that stand out of some noise, block by block."""
-        return join_blocks(lambda some: find_spikes(some - detector.pedestal, width, noise), counts)
+        return join_blocks(
+            lambda some: find_spikes(some - detector.dark_level, width, noise), counts
+        )
 
-    some = counts[looked_at(len(counts))] - detector.pedestal
+    some = counts[looked_at(len(counts))] - detector.dark_level
     rough = rough_noise(some, detector.noise)
     spikes = found_by(rough)
     # So many are no spikes: electrons are rare, or the spectra have lines.
@@ -631,7 +633,7 @@ def in_counts_of(reference, image):
         parameters=replace(reference.parameters, **scaled),
         sample_counts=ratio * reference.sample_counts,
         spiked_counts=ratio * reference.spiked_counts,
-        detector=replace(image.detector, pedestal=0.0),
+        detector=image.detector.without_level(),
     )
 
 

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detector of an image: its noise, and the pedestal that its counts stand on."""
+"""Detector of an image: its noise, and the dark level that its counts stand on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from hyperspy_zlpml.image.dark_pattern import DarkPattern, find_dark_pattern
 from hyperspy_zlpml.image.noise import NoiseModel, estimate_noise, looked_at
 from hyperspy_zlpml.image.pedestal import dark_level, estimate_pedestal, pedestal_by_intensity
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Pedestal and noise of the counts.
+    """Dark level and noise of the counts.
 
     Attributes
     ----------
@@ -18,15 +21,33 @@ class Detector:
     pedestal_note : str
         How it was found, for the report.
     noise : NoiseModel
+        Read-out noise holds what is not known of the dark pattern.
+    dark_pattern : DarkPattern
+        What the levels of channels differ by.
     """
 
     pedestal: float
     pedestal_note: str
     noise: NoiseModel
+    dark_pattern: DarkPattern = field(default_factory=DarkPattern)
+
+    @property
+    def dark_level(self):
+        """Counts of a channel that no electron reaches, shape (n_energy,) or (1,) where all are equal."""
+        return self.pedestal + self.dark_pattern.levels
+
+    def without_level(self):
+        """Describe the same detector for counts that are free of the dark level.
+
+        Returns
+        -------
+        Detector
+        """
+        return replace(self, pedestal=0.0, dark_pattern=DarkPattern())
 
 
 def describe_detector(counts, energy, parameters, noise=None):
-    """Estimate pedestal and noise from a sample of spectra.
+    """Estimate dark level and noise from a sample of spectra.
 
     Parameters
     ----------
@@ -44,6 +65,10 @@ def describe_detector(counts, energy, parameters, noise=None):
     Detector
     """
     centre, fwhm = parameters.centre, parameters.fwhm
+    step = energy[1] - energy[0]
+    dark_pattern = find_dark_pattern(counts, channels_per_fwhm=float(np.median(fwhm)) / step)
+    if dark_pattern.rms:
+        counts = counts - dark_pattern.levels
     pedestal, note = estimate_pedestal(counts, energy, centre, fwhm)
     if not pedestal:
         pedestal = pedestal_by_intensity(counts, energy, parameters)
@@ -59,4 +84,11 @@ def describe_detector(counts, energy, parameters, noise=None):
     if not max(noise.gain, noise.readout) > 0:
         # Counts without noise are taken for electrons.
         noise = replace(noise, gain=1.0)
-    return Detector(pedestal, note, noise)
+    if dark_pattern.rms:
+        note += f"; {dark_pattern.note}"
+        noise = replace(
+            noise,
+            readout=float(np.hypot(noise.readout, dark_pattern.unknown)),
+            dark=(dark_pattern.unknown, dark_pattern.rms),
+        )
+    return Detector(pedestal, note, noise, dark_pattern)

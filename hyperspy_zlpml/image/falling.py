@@ -84,7 +84,8 @@ def _profile(counts, u, noise):
             continue
         sums = counts[:, window].sum(-1)
         mean = _mean_without_odd(sums, np.sqrt(noise.variance(sums, n_channels)))
-        error = np.sqrt(noise.variance(mean, n_channels) / len(counts))
+        alone = noise.variance(mean, n_channels) / len(counts)
+        error = np.sqrt(alone + noise.of_dark_levels(n_channels))
         rows.append((np.exp(np.log(u[window]).mean()), mean / n_channels, error / n_channels))
     return np.array(rows).reshape(-1, 3).T
 

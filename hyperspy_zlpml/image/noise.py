@@ -74,6 +74,9 @@ class NoiseModel:
     gain_error : float
         Standard error of ``gain``, counts per electron: read-out noise hides that of electrons. 0 where
         given, as large as the gain where that is a guess.
+    dark : tuple of float
+        Standard deviations of dark levels, the same in all spectra: of what is not known of those of single
+        channels, which ``readout`` holds, and of all, known or not. (0.0, 0.0) where they do not differ.
 
     Examples
     --------
@@ -91,6 +94,7 @@ class NoiseModel:
     source: str = "given"
     correlation: tuple[float, ...] = (1.0,)
     gain_error: float = 0.0
+    dark: tuple[float, float] = (0.0, 0.0)
 
     @property
     def unit(self):
@@ -125,6 +129,32 @@ class NoiseModel:
         236.0
         """
         return self.gain * np.clip(expected, 0, None) + n_channels * self.readout**2
+
+    def of_dark_levels(self, n_channels=1):
+        """Compute the variance of what dark levels add to a sum of channels, the same in all spectra.
+
+        What is known of them changes fast along the channels: nothing of it is left in sums of many.
+
+        Parameters
+        ----------
+        n_channels : int or ndarray
+            Neighbouring channels in the sum.
+
+        Returns
+        -------
+        float or ndarray
+            Counts squared.
+
+        Examples
+        --------
+        >>> from hyperspy_zlpml.image.noise import NoiseModel
+        >>> noise = NoiseModel(gain=1.0, readout=10.0, dark=(1.0, 3.0))
+        >>> noise.of_dark_levels([1, 4, 100]).round(1)
+        array([  1.,  16., 900.])
+        """
+        unknown, of_all = self.dark
+        n_channels = np.asarray(n_channels)
+        return n_channels * np.minimum(n_channels * unknown**2, of_all**2)
 
     def of_sum(self, expected, n_channels=1):
         """Compute the variance of a sum of neighbouring channels, however few they are.

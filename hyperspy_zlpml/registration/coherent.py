@@ -128,11 +128,23 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
         prior=prior,
     )
     few = len(matched.fwhm) < _FEWEST_SPECTRA
+    dark = _error_of_dark_levels(table, peaks, matched)
     return replace(
         learnt,
-        channel_error=np.hypot(learnt.channel_error, peaks.tail_roughness),
+        channel_error=np.hypot(np.hypot(learnt.channel_error, peaks.tail_roughness), dark),
         mode_scale=np.ones(table.n_modes) if few else scale_of_modes(matched),
     )
+
+
+def _error_of_dark_levels(table, peaks, matched):
+    """Compute by how much dark levels may move the shape of the thinnest spectra, (grid.n,).
+
+    No mean of spectra loses them. What is known of them is off their counts, but of neighbouring channels
+    together nothing is: sums are as uncertain as if all of it was left.
+    """
+    _, of_all = peaks.noise.dark
+    height = np.median(matched.log_height[peaks.label == peaks.label.min()])
+    return np.minimum(of_all * np.exp(-height - table.log_shape[-1]), 1.0)
 
 
 def flattened(peaks, samples, groups, residual):

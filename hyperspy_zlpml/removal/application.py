@@ -112,7 +112,7 @@ class Application:
             labels=labels[index],
             use=peaks.usable[index] & ~image.vacuum[index],
         )
-        scanned = replace(scanned, counts=scanned.counts + subtraction.pedestal)
+        scanned = replace(scanned, counts=scanned.counts + subtraction.dark_level)
         return cls(subtraction, peaks, adapted.regions, scanned, channels)
 
     @property
@@ -423,7 +423,7 @@ class Application:
             for first in range(0, read.size, _LOOKED_AT):
                 some = read[first : first + _LOOKED_AT]
                 peaks = self.peaks.select(index[some])
-                as_measured = counts[some] + self.subtraction.pedestal
+                as_measured = counts[some] + self.subtraction.dark_level
                 lost[index[some]] = ~self.subtraction.posterior(as_measured, peaks).usable
         return lost
 

@@ -335,7 +335,7 @@ def check_on_vacuum(subtraction, sample, adapted, confidence):
         gain_limit=np.full(n, regions.gain_limit[0]),
         loss_limit=np.full(n, limit),
     )
-    counts = sample.counts + subtraction.pedestal
+    counts = sample.counts + subtraction.dark_level
     found = subtraction.integrate(counts, peaks, window)
     channels = shared_errors(subtraction, counts, peaks, Range(-np.inf, np.inf))
     integrals = _integrals_over_claims(found)

@@ -71,7 +71,7 @@ def integrate(model, posterior, counts, limits):
     distance = model.energy - matched.centre[:, None]
     low, high = (np.reshape(limit, (-1, 1)) for limit in limits)
     inside = (distance >= low) & (distance < high)
-    data = model.free_of_pedestal(counts)
+    data = model.free_of_dark_level(counts)
     n_channels = np.maximum(inside.sum(-1, keepdims=True), 1)
     counting = np.sqrt((model.noise.of_measured(data, n_channels) * inside).sum(-1))
     return Integrals(

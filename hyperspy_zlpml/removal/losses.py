@@ -137,8 +137,8 @@ def losses_of(model, posterior, counts, limits, measured_variance=None):
 
 
 def _clean(model, counts):
-    """Take off the pedestal, and bridge cosmic rays: a loss as narrow would be none."""
-    data = model.free_of_pedestal(counts)
+    """Take off the dark level, and bridge cosmic rays: a loss as narrow would be none."""
+    data = model.free_of_dark_level(counts)
     width = np.exp(model.log_fwhm.mean) / model.step
     return without_spikes(data, find_spikes(data, width=width, noise=model.noise))
 

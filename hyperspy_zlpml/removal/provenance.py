@@ -110,7 +110,7 @@ def describe_removal(fitted, subtraction, report, *, arguments, confidence):
         "ensemble": _describe_ensemble(fitted),
         "noise_gain": float(subtraction.noise.gain),
         "noise_readout": float(subtraction.noise.readout),
-        "pedestal": float(subtraction.pedestal),
+        "pedestal": float(subtraction.dark_level.mean()),
         "E_I_eV": np.array(regions.E_I, float),
         "E_II_eV": np.array(regions.E_II, float),
         "gain_limit_eV": np.array(regions.gain_limit, float),

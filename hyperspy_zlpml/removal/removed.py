@@ -88,6 +88,13 @@ class RemovedZLP:
     made: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def dark_level(self):
+        """Counts of every channel that no electron reaches, shape (n_energy,)."""
+        subtraction = self.application.subtraction
+        level = np.broadcast_to(subtraction.dark_level, subtraction.energy.shape)
+        return self.application.on_all_channels(level.copy())
+
+    @property
     def subtracted(self):
         """Counts minus pedestal and ZLP, with sign; array of shape (..., n_energy)."""
         return self._result("subtracted")

@@ -28,7 +28,7 @@ from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Version of the format that is written.
-_FORMAT = 2
+_FORMAT = 3
 #: Key of the only entry in the metadata of the header.
 _KEY = "hyperspy_zlpml_removal"
 #: Largest file that is read, bytes.
@@ -51,7 +51,7 @@ class StoredRemoval:
         In groups of channels.
     groups : ChannelGroups
     noise : NoiseModel
-    pedestal : float
+    dark_level : ndarray of shape (n_energy,) or (1,)
     log_fwhm : Normal
     distance : float
     regions : Regions
@@ -76,7 +76,7 @@ class StoredRemoval:
     table: ShapeTable
     groups: ChannelGroups
     noise: NoiseModel
-    pedestal: float
+    dark_level: np.ndarray
     log_fwhm: Normal
     distance: float
     regions: Regions
@@ -112,7 +112,7 @@ class StoredRemoval:
             table=model.table,
             groups=model.groups,
             noise=model.noise,
-            pedestal=float(model.pedestal),
+            dark_level=model.dark_level,
             log_fwhm=Normal(*(float(one) for one in model.log_fwhm)),
             distance=float(model.distance),
             regions=application.regions,
@@ -133,7 +133,7 @@ class StoredRemoval:
             table=self.table,
             groups=self.groups,
             noise=self.noise,
-            pedestal=self.pedestal,
+            dark_level=self.dark_level,
             log_fwhm=self.log_fwhm,
             distance=self.distance,
         )

@@ -79,8 +79,8 @@ class Subtraction:
     linear : Expansion
         Interpolation from the middle of the groups to channels.
     noise : NoiseModel
-    pedestal : float
-        Counts per channel taken off before anything else.
+    dark_level : ndarray of shape (n_energy,) or (1,)
+        Counts of channels that no electron reaches, taken off before anything else.
     log_fwhm : Normal
         Mean and standard deviation of ln FWHM.
     correlation : ndarray of shape (n_groups, n_groups)
@@ -96,7 +96,7 @@ class Subtraction:
     curvature: Curvature
     linear: Expansion
     noise: NoiseModel
-    pedestal: float
+    dark_level: np.ndarray
     log_fwhm: Normal
     correlation: np.ndarray
     distance: float = 0.0
@@ -134,7 +134,7 @@ class Subtraction:
             table=table,
             groups=groups,
             noise=detector.noise,
-            pedestal=detector.pedestal,
+            dark_level=detector.dark_level,
             log_fwhm=log_fwhm,
             distance=distance,
         )
@@ -561,8 +561,8 @@ class Subtraction:
         sensitivity += 1
         return sensitivity
 
-    def free_of_pedestal(self, counts):
-        """Take the pedestal off, where there is one.
+    def free_of_dark_level(self, counts):
+        """Take the dark level off, where there is one.
 
         Parameters
         ----------
@@ -573,7 +573,7 @@ class Subtraction:
         ndarray
             The counts themselves where there is none.
         """
-        return counts - self.pedestal if self.pedestal else counts
+        return counts - self.dark_level if self.dark_level.any() else counts
 
     @cached_property
     def shared_root(self):
@@ -605,7 +605,7 @@ class Subtraction:
             curve_step=float(residual.step),
             pattern=of_channels(residual.pattern),
             pattern_error=of_channels(residual.pattern_error),
-            pedestal=float(self.pedestal),
+            dark_level=laid_out(np.broadcast_to(self.dark_level, self.n_energy), float),
             gain=float(self.noise.gain * self.noise.seen_by_sums(1)),
             least=float(self.noise.gain),
             readout=float(self.noise.readout),
@@ -637,8 +637,8 @@ class Subtraction:
         )
 
     def _flat(self, counts, peaks):
-        """Align spectra, free of pedestal and of the pattern of the detector."""
-        data = self.aligned(self.free_of_pedestal(counts), peaks, float)
+        """Align spectra, free of the dark level and of the pattern of the detector."""
+        data = self.aligned(self.free_of_dark_level(counts), peaks, float)
         sensitivity = self.sensitivity(peaks, data.dtype)
         return data if sensitivity is None else data / sensitivity
 

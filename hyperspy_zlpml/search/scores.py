@@ -315,5 +315,5 @@ def _noise_in(counts, held, window, subtraction):
     distance = subtraction.energy - held.parameters.centre[:, None]
     inside = (distance >= window.low[:, None]) & (distance < window.high[:, None])
     n_channels = np.maximum(inside.sum(-1, keepdims=True), 1)
-    variance = subtraction.noise.of_measured(counts - subtraction.pedestal, n_channels)
+    variance = subtraction.noise.of_measured(counts - subtraction.dark_level, n_channels)
     return np.sqrt(np.where(inside.any(-1), (variance * inside).sum(-1), np.nan))

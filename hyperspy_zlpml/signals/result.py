@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 from exspy.signals import EELSSpectrum
 from hyperspy.io import load
-from hyperspy.signals import BaseSignal
+from hyperspy.signals import BaseSignal, Signal1D
 
 from hyperspy_zlpml.arguments import flag, optional_flag, path
 from hyperspy_zlpml.compute import compute
@@ -170,6 +170,17 @@ class ZLPRemoval(
     def report(self):
         """Report of what was done and how well; print it (Report)."""
         return self.removed.report
+
+    @property
+    def dark_level(self):
+        """Counts of every channel that no electron reaches: the data are ``subtracted``, ``zlp`` and this (Signal1D).
+
+        The :term:`pedestal`, and where spectra show it the :term:`dark pattern`. It is the same in all spectra.
+        """
+        axis = self._like.axes_manager.signal_axes[0].get_axis_dictionary()
+        level = Signal1D(self.removed.dark_level, axes=[{**axis, "navigate": False}])
+        level.metadata.General.title = "Dark level"
+        return level
 
     @property
     def _application(self):

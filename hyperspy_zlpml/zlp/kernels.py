@@ -914,8 +914,10 @@ class Shared(NamedTuple):
         First node and distance of the nodes, FWHM.
     pattern, pattern_error : ndarray of float of shape (n_energy,)
         Deviations of the sensitivities of channels and their errors; empty where there are none.
-    pedestal, gain, least, readout, unit : float
-        Counts per channel taken off; variance for each count of single channels; counts that an empty
+    dark_level : ndarray of float of shape (n_energy,)
+        Counts taken off.
+    gain, least, readout, unit : float
+        Variance for each count of single channels; counts that an empty
         channel is taken to hold; read-out noise; counts of an electron.
     """
 
@@ -926,7 +928,7 @@ class Shared(NamedTuple):
     curve_step: float
     pattern: np.ndarray
     pattern_error: np.ndarray
-    pedestal: float
+    dark_level: np.ndarray
     gain: float
     least: float
     readout: float
@@ -1152,7 +1154,7 @@ def _draw_errors(i, spectra, peaks, shared, line, results):
 def _subtract(row, spectra, shared, line, results):
     """Write what is made of the counts of a spectrum."""
     for k in range(line.zlp.size):
-        line.subtracted[k] = spectra.counts[row, k] - shared.pedestal - line.zlp[k]
+        line.subtracted[k] = spectra.counts[row, k] - shared.dark_level[k] - line.zlp[k]
     for k in range(results.subtracted.shape[1]):
         results.subtracted[row, k] = line.subtracted[k]
     for k in range(results.lower.shape[1]):
@@ -1170,7 +1172,7 @@ def _write_variance(row, spectra, shared, line, variance):
             variance[k] = (line.std[k] * line.zlp[k]) ** 2 + spectra.variance[row, k]
         return
     for k in range(variance.size):
-        counts = max(spectra.counts[row, k] - shared.pedestal, shared.least)
+        counts = max(spectra.counts[row, k] - shared.dark_level[k], shared.least)
         variance[k] = (line.std[k] * line.zlp[k]) ** 2 + shared.gain * counts + white
 
 
@@ -1219,7 +1221,7 @@ def collect_groups(counts, rows, channel, shared, edges, sums):
     rows, channel : ndarray of int of shape (n_spectra,)
         Places of the spectra, and their highest channels.
     shared : Shared
-        Of which the pedestal and the pattern count.
+        Of which the dark level and the pattern count.
     edges : ndarray of int of shape (n_groups + 1,)
         In channels from the peak.
     sums : ndarray of float of shape (n_spectra, n_groups)
@@ -1235,15 +1237,15 @@ def collect_groups(counts, rows, channel, shared, edges, sums):
 
 @part
 def _total(counts, shared, low):
-    """Sum neighbouring channels, free of pedestal and pattern."""
+    """Sum neighbouring channels, free of dark level and pattern."""
     total = 0.0
     if shared.pattern.size:
         for k in range(counts.size):
-            total += (counts[k] - shared.pedestal) / (1.0 + shared.pattern[low + k])
+            total += (counts[k] - shared.dark_level[low + k]) / (1.0 + shared.pattern[low + k])
         return total
     for k in range(counts.size):
-        total += counts[k]
-    return total - shared.pedestal * counts.size
+        total += counts[k] - shared.dark_level[low + k]
+    return total
 
 
 @compiled

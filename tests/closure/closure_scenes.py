@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspy_zlpml import data
+from hyperspy_zlpml.image.dark_pattern import DarkPattern
 from hyperspy_zlpml.image.detector import Detector
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
@@ -160,7 +161,7 @@ def band(result, confidence, counts, rows):
         result.ensemble.tabulate(confidence),
         one.log_fwhm,
         one.energy,
-        Detector(one.pedestal, "", one.noise),
+        Detector(0.0, "", one.noise, DarkPattern(one.dark_level)),
         channels=channels,
         distance=one.distance,
     )

@@ -48,7 +48,8 @@ CASES = {
     "curve": with_residual,
     "pattern": lambda model: with_residual(model, pattern=True),
     "widening": with_widening,
-    "pedestal": lambda model: replace(model, pedestal=3.5),
+    "pedestal": lambda model: replace(model, dark_level=np.full(1, 3.5)),
+    "dark pattern": lambda model: replace(model, dark_level=np.cos(np.arange(model.n_energy))),
     "far from what was seen": lambda model: replace(model, distance=0.7),
     "correlated": lambda model: replace(model, noise=NoiseModel(1.3, 4.0, "", (0.5, 0.25))),
 }
@@ -100,7 +101,7 @@ def test_a_measured_variance_is_taken_as_it_is(scene):
 
 def test_groups_are_sums_of_channels(scene):
     model, counts, peaks = scene
-    model = with_residual(replace(model, pedestal=2.0), pattern=True)
+    model = with_residual(replace(model, dark_level=np.full(1, 2.0)), pattern=True)
     shifted = replace(peaks, channel=peaks.channel - np.arange(6) * 30)
     found = model._grouped(counts, shifted)
     sums, complete = model.groups.collect(

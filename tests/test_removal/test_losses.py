@@ -43,7 +43,7 @@ def test_zlp_is_that_of_the_removal(scene, losses):
     model, counts, posterior = scene
     (zlp,) = model.evaluate(["zlp"], posterior)
     np.testing.assert_allclose(losses.zlp, zlp)
-    np.testing.assert_allclose(losses.subtracted, counts - model.pedestal - zlp, atol=1e-6)
+    np.testing.assert_allclose(losses.subtracted, counts - model.dark_level - zlp, atol=1e-6)
 
 
 @pytest.mark.parametrize("window", [Range(2.0, 4.0), Range(1.6, 2.0), Range(5.0, 9.0)])

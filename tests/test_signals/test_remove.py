@@ -71,7 +71,7 @@ def test_repr_says_what_it_is(removal):
 def test_parts_add_up_to_the_data(small):
     small.change_dtype("float64")
     result = small.remove_zlp_ml(n_clusters=2, **QUICK)
-    whole = result.subtracted.data + result.zlp.data + result.report.pedestal
+    whole = result.subtracted.data + result.zlp.data + result.dark_level.data
     np.testing.assert_allclose(whole, small.data, rtol=1e-12, atol=1e-6)
 
 
@@ -84,7 +84,7 @@ def test_parts_add_up_with_a_pedestal():
     result = signal.remove_zlp_ml(n_clusters=2, **QUICK)
     assert result.report.pedestal == pytest.approx(500, abs=2)
     assert "500" in result.report.pedestal_note or "499" in result.report.pedestal_note
-    whole = result.subtracted.data + result.zlp.data + result.report.pedestal
+    whole = result.subtracted.data + result.zlp.data + result.dark_level.data
     np.testing.assert_allclose(whole, signal.data, rtol=1e-12)
     far = result.subtracted.isig[:-15.0].data
     assert abs(far.mean()) < 5 * far.std() / np.sqrt(far.size) + 1
