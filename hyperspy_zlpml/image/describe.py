@@ -22,6 +22,8 @@ from hyperspy_zlpml.image.peaks import (
     EXCLUDED,
     MISSHAPEN,
     NO_PEAK,
+    OK,
+    OVERFLOWED,
     SATURATED,
     STATUS_TEXT,
     PeakParameters,
@@ -216,8 +218,9 @@ def measure_and_describe(spectra, index, describe, excluded=None, show_progressb
     """
     measured = measure(spectra, index, excluded, show_progressbar)
     image = describe(measured)
-    odd = measured.parameters.usable & ~image.teaches
-    if not odd[measured.index].any():
+    odd = ~image.teaches
+    looked_like_others = np.isin(measured.parameters.status, (OK, MISSHAPEN, OVERFLOWED))
+    if not (odd & looked_like_others)[measured.index].any():
         return measured, image
     channels = measured.channels_without(odd)
     if channels.same_as(measured.channels):

@@ -270,5 +270,6 @@ def _narrow_beside(counts, channel, width):
     near = np.abs(np.arange(counts.shape[1]) - channel[:, None]) <= _AWAY * width
     narrow[near] = 0.0
     # What rises towards an end of the axis may be the flank of anything.
-    narrow[:, :apart] = narrow[:, narrow.shape[1] - apart :] = 0.0
+    ends = apart // 2
+    narrow[:, :ends] = narrow[:, narrow.shape[1] - ends :] = 0.0
     return narrow

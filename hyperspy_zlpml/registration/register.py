@@ -129,8 +129,7 @@ def register_peaks(samples, noise, given_limit=None):
     label, centre, fwhm, groups = joined.label, joined.centre, joined.fwhm, joined.groups
     n_energy = max(sample.energy.size for sample in samples)
     spectra = group_samples(samples, groups, Curvature.none(groups.size))
-    # The axis of the narrowest peak reaches furthest.
-    reach = n_energy * joined.step / fwhm.min() * 1.1
+    reach = n_energy / joined.channels_per_fwhm * 1.1
     grid = Grid.covering(-reach, reach)
     first = label == label.min()
 

@@ -141,21 +141,23 @@ def test_other_images_are_predicted_within_the_band(removal, settings):
     assert all("no vacuum is in view and the axis ends at" in message for message in told)
 
 
-def test_half_the_dispersion_is_the_same_zlp(removal):
-    """Two channels at a time of a fine image: they are grouped, and noise found, in other ways, but
-    near the peak the result moves by less than its standard deviation, which is as large.
+@pytest.mark.parametrize("seed", range(5, 8))
+def test_half_the_dispersion_is_the_same_zlp(removal, seed):
+    """Two channels at a time of a fine image: the electrons are the same, what differs is how they are
+    grouped, and noise found. Near the peak the result moves by less than its standard deviation.
 
-    Far from it the error is what eight vacuum spectra happen to show: it differs by a third.
+    The error moves, too: on four images by up to 19 % within 4 eV of the peak. Far from it, where it is
+    what eight vacuum spectra happen to show, by up to a factor of two beyond 14 eV.
     """
-    fine = another(scale=0.0125, n_channels=2048).signal
+    fine = another(scale=0.0125, n_channels=2048, seed=seed).signal
     coarse = fine.rebin(scale=(1, 1, 2))
     one, two = (s.remove_zlp_ml(ensemble=removal.ensemble, **APPLY) for s in (fine, coarse))
-    near = np.abs(coarse.axes_manager[-1].axis) < 4
-    std = two.std.data[..., near]
-    pull = (one.zlp.rebin(scale=(1, 1, 2)).data - two.zlp.data)[..., near] / std
-    assert np.sqrt(np.mean(pull**2)) < 1
-    ratio = one.std.rebin(scale=(1, 1, 2)).data[..., near] / std
-    assert np.median(ratio) == pytest.approx(1, rel=0.1)
+    energy = np.abs(coarse.axes_manager[-1].axis)
+    pull = (one.zlp.rebin(scale=(1, 1, 2)).data - two.zlp.data) / two.std.data
+    assert np.sqrt(np.mean(pull[..., energy < 4] ** 2)) < 1
+    ratio = one.std.rebin(scale=(1, 1, 2)).data / two.std.data
+    assert np.median(ratio[..., energy < 4]) == pytest.approx(1, rel=0.25)
+    assert 0.4 < np.median(ratio[..., energy > 14]) < 2.5
 
 
 @pytest.mark.parametrize("offset", [-300.0, 0.17, 45.0])
