@@ -209,7 +209,8 @@ def _residual_of(arrays, facts):
 
 def _noise_of(facts):
     # Files of before correlations were known have none.
-    return NoiseModel(**{**facts, "correlation": tuple(facts.get("correlation", (1.0,)))})
+    lists = {name: tuple(facts[name]) for name in ("correlation", "dark") if name in facts}
+    return NoiseModel(**{**facts, **lists})
 
 
 def _seen_of(arrays, facts):

@@ -38,6 +38,10 @@ _FAR_OFF = 25.0
 _SIGNIFICANCE = 5.0
 #: Electrons have this part in what the filter keeps, over the highest level within its reach.
 _LEAK = 5e-4
+#: What is less than this fraction of the counts is rounding.
+_ROUNDING = 1e-9
+#: Fewer channels with noise in a class do not tell its variance.
+_FEWEST_IN_CLASS = 16
 #: Noise is averaged over so many lengths of the filter.
 _NOISE_LENGTHS = 4
 
@@ -54,18 +58,21 @@ class DarkPattern:
         Standard deviation of the levels, counts.
     unknown : float
         Standard deviation of what ``levels`` misses, counts.
+    slow : float
+        That of the part of it that neighbouring channels share: their differences do not show it.
     """
 
     levels: np.ndarray = field(default_factory=lambda: np.zeros(1))
     rms: float = 0.0
     unknown: float = 0.0
+    slow: float = 0.0
 
     @property
     def note(self):
         """Words on it for the report."""
         return (
             f"channels differ by {self.rms:.3g} (rms), all spectra alike: taken off but for "
-            f"{self.unknown:.3g}, which the read-out noise holds"
+            f"{self.unknown:.3g}"
         )
 
 
@@ -113,7 +120,9 @@ def find_dark_pattern(counts, channels_per_fwhm):
     level = _level(0.5 * (halves[0] + halves[1]), length)
     first, second = (_fast(mean, smooth) for mean in halves)
     noise = uniform_filter1d(0.25 * (first - second) ** 2, _NOISE_LENGTHS * length) / kept
-    variance, relative = _variances(first * second / kept, level)
+    # Channels without any noise hold nothing, or what was put there.
+    seen = np.abs(first - second) > _ROUNDING * level
+    variance, relative = _variances(first[seen] * second[seen] / kept, level[seen])
     if not variance:
         return DarkPattern()
     others = noise + (relative + _LEAK**2) * level**2
@@ -122,8 +131,9 @@ def find_dark_pattern(counts, channels_per_fwhm):
     # Bad channels are no pattern: they are found as such.
     levels[np.abs(levels) > _SIGNIFICANCE * np.sqrt(variance)] = 0.0
     return DarkPattern(
-        levels=levels,
+        levels=levels - levels.mean(),
         rms=float(np.sqrt(variance)),
+        slow=float(np.sqrt(variance * (1 - kept))),
         unknown=float(np.sqrt(variance * (1 - kept * np.median(share)))),
     )
 
@@ -150,12 +160,18 @@ def _variances(products, level):
     relative : float
         What channels differ by in proportion to their level, squared.
     """
+    if level.size < _FEWEST_IN_CLASS * _N_CLASSES:
+        return 0.0, 0.0
     classes = np.array_split(np.argsort(level), _N_CLASSES)
     products = np.minimum(products, _FAR_OFF * np.median(np.abs(products)))
     middle = np.array([np.median(level[one]) for one in classes])
     mean = np.array([products[one].mean() for one in classes])
     error = np.array([products[one].std() / np.sqrt(one.size) for one in classes])
+    if not (error > _ROUNDING * error.max()).all():
+        return 0.0, 0.0
     design = np.stack([np.ones(middle.size), middle**2], axis=-1) / error[:, None]
     (variance, relative), _ = nnls(design, mean / error)
-    sigma = np.sqrt(np.linalg.inv(design.T @ design)[0, 0])
+    flat, rising = np.linalg.norm(design, axis=0)
+    alike = (design[:, 0] @ design[:, 1] / (flat * rising)) ** 2
+    sigma = 1 / (flat * np.sqrt(max(1 - alike, np.finfo(float).eps)))
     return (variance, relative) if variance > _SIGNIFICANCE * sigma else (0.0, relative)

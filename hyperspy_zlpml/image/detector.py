@@ -86,9 +86,14 @@ def describe_detector(counts, energy, parameters, noise=None):
         noise = replace(noise, gain=1.0)
     if dark_pattern.rms:
         note += f"; {dark_pattern.note}"
-        noise = replace(
-            noise,
-            readout=float(np.hypot(noise.readout, dark_pattern.unknown)),
-            dark=(dark_pattern.unknown, dark_pattern.rms),
-        )
+        noise = _with_dark_pattern(noise, dark_pattern)
     return Detector(pedestal, note, noise, dark_pattern)
+
+
+def _with_dark_pattern(noise, dark_pattern):
+    """Add to the noise what is left of a dark pattern, as far as neighbouring channels did not show it."""
+    return replace(
+        noise,
+        readout=float(np.hypot(noise.readout, dark_pattern.slow)),
+        dark=(dark_pattern.unknown, dark_pattern.rms),
+    )

@@ -143,8 +143,10 @@ def _error_of_dark_levels(table, peaks, matched):
     together nothing is: sums are as uncertain as if all of it was left.
     """
     _, of_all = peaks.noise.dark
+    if not of_all:
+        return np.zeros(table.grid.n)
     height = np.median(matched.log_height[peaks.label == peaks.label.min()])
-    return np.minimum(of_all * np.exp(-height - table.log_shape[-1]), 1.0)
+    return np.exp(np.minimum(np.log(of_all) - height - table.log_shape[-1], 0.0))
 
 
 def flattened(peaks, samples, groups, residual):

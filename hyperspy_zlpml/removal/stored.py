@@ -264,5 +264,6 @@ def _is_consistent(stored):
         and edges.dtype.kind == "i"
         and edges.size > _FEWEST_GROUPS
         and (np.diff(edges) > 0).all()
+        and stored.dark_level.shape in ((1,), energy.shape)
         and stored.table.is_consistent
     )
