@@ -21,7 +21,7 @@ class Detector:
     pedestal_note : str
         How it was found, for the report.
     noise : NoiseModel
-        Read-out noise holds what is not known of the dark pattern.
+        Read-out noise holds what is left of the dark pattern.
     dark_pattern : DarkPattern
         What the levels of channels differ by.
     """

@@ -76,7 +76,7 @@ class NoiseModel:
         given, as large as the gain where that is a guess.
     dark : tuple of float
         Standard deviations of dark levels, the same in all spectra: of what is not known of those of single
-        channels, which ``readout`` holds, and of all, known or not. (0.0, 0.0) where they do not differ.
+        channels, which is part of ``readout``, and of all, known or not. (0.0, 0.0) where they do not differ.
 
     Examples
     --------
