@@ -381,7 +381,7 @@ def measure_whole():
     say(f"EELSFitter, {FEW} replicas of {EPOCHS} epochs: training {float(theirs.seconds_training):.0f} s, "
         f"{1e3 * float(theirs.seconds_per_pixel):.1f} ms per spectrum (of {N_TIMED}, scaled up to "
         f"{n_spectra}): {whole:.0f} s, error {error(theirs.zlp):.3f} sigma")  # fmt: skip
-    say(f"EELSFitter takes {whole / ours:.0f} times as long (goal 100)")
+    say(f"EELSFitter takes {whole / ours:.0f} times as long (goal 200)")
 
 
 def errors(sample, pixels):
