@@ -157,16 +157,9 @@ def _with_limits(model, posterior, counts, limits):
         loss_limit=np.where(free, limits.high, peaks.loss_limit),
         gain_limit=np.where(np.isinf(peaks.gain_limit), limits.low, peaks.gain_limit),
     )
-    return Posterior.unpack(
-        _matched_anew(model, posterior, counts, peaks, free), model.table.n_modes
-    )
-
-
-def _matched_anew(model, posterior, counts, peaks, rows):
-    """Match some spectra within other limits; packed."""
-    packed = posterior.pack()
-    packed[rows] = model.posterior(counts[rows], peaks.select(rows)).pack()
-    return packed
+    rows = np.flatnonzero(free)
+    anew = model.match_rows(counts[rows], peaks.select(rows))
+    return replace(posterior, peaks=peaks, matched=posterior.matched.with_rows(rows, anew))
 
 
 def _directions(model, posterior, counts, at):
