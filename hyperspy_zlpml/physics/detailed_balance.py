@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.interpolate import CubicSpline
 
 from hyperspy_zlpml.compute.records import PerSpectrum
@@ -244,10 +245,13 @@ def both_sides(losses, window):
     together = np.ones(window.n_together)
 
     def binned(values):
-        """Sum channels of one side into bins."""
-        where, at = (inside, index) if values.ndim == 2 else (inside[:, None], index[:, None])
-        taken = np.take_along_axis(values, at, -1)
-        taken = taken if inside.all() else np.where(where, taken, 0.0)
+        """Sum channels into bins."""
+        if inside.all():  # Whole runs are taken faster than single channels.
+            runs = sliding_window_view(values, index.shape[-1], axis=-1)
+            taken = runs[np.arange(len(index)), ..., index[:, 0], :]
+        else:
+            where, at = (inside, index) if values.ndim == 2 else (inside[:, None], index[:, None])
+            taken = np.where(where, np.take_along_axis(values, at, -1), 0.0)
         # As a product it takes a tenth of what a sum over an axis that short does.
         return taken.reshape(*taken.shape[:-1], -1, together.size) @ together
 

@@ -200,7 +200,7 @@ def _closer(found, inverse):
         newton = -found.slope / found.curvature
         change = np.where(found.curvature > 0, newton, -np.sign(found.slope) * inverse)
     largest = _LARGEST_STEP * inverse
-    ends = _tried()[[-1, 0]]
+    ends = 1 / (BOLTZMANN * np.array([_HOTTEST, _COLDEST]))
     return np.clip(inverse + np.clip(change, -largest, largest), *ends)
 
 
@@ -346,7 +346,8 @@ def _counts(losses, window, side):
 
     def summed(values):
         where = inside[:, some] if values.ndim == 2 else inside[:, None, some]
-        return np.where(where, values[..., some], 0.0).sum(-1)
+        chosen = np.where(where, values[..., some], 0.0)
+        return chosen @ np.ones(chosen.shape[-1])
 
     variance = summed(losses.variance) + (summed(losses.directions) ** 2).sum(-1)
     total = summed(losses.subtracted)
