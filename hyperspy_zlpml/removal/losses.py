@@ -176,9 +176,9 @@ def _directions(model, posterior, counts, at):
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     root, left = _shared_root(model)
     n_fitted = len(found.directions)
-    every = np.empty((len(counts), n_fitted + root.shape[1], model.groups.size))
+    every = np.empty((len(counts), n_fitted + len(root), model.groups.size))
     np.multiply(found.directions, share, out=np.moveaxis(every[:, :n_fitted], 1, 0))
-    np.multiply((found.shared * share)[:, None], root.T, out=every[:, n_fitted:])
+    np.multiply((found.shared * share)[:, None], root, out=every[:, n_fitted:])
     kept, rest = _most_significant(every, _significance(model, at.log_zlp))
     kept = np.concatenate([kept, _of_limit(model, posterior, counts)[:, None]], axis=1)
     own = np.sqrt((np.hypot(found.own, found.shared * left) * share) ** 2 + rest**2)
@@ -236,7 +236,7 @@ def common_directions(model, posterior, counts, limits):
     peaks, matched = posterior.peaks, posterior.matched
     found, at = look_up(model, matched, peaks), at_groups(model, matched, peaks)
     root, _ = _shared_root(model)
-    shared = deviations(model, matched, peaks, found).shared * root.T[:, None]
+    shared = deviations(model, matched, peaks, found).shared * root[:, None]
     modes = common_deviations(model, matched, peaks, found)
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     of_limit = _of_limit(model, posterior, counts)[None]
@@ -255,14 +255,14 @@ def _shared_root(model):
 
     Returns
     -------
-    root : ndarray of shape (n_groups, n_shared)
+    root : ndarray of shape (n_shared, n_groups)
         In units of the standard deviation of each group.
     left : ndarray of shape (n_groups,)
         Standard deviation, in the same units.
     """
     variance = np.cumsum((model.shared_root**2).sum(0)) / model.groups.size
-    root = model.shared_root[:, : np.searchsorted(variance, 1 - _LEFT_OUT) + 1]
-    return root, np.sqrt(np.clip(1 - (root**2).sum(-1), 0, None))
+    root = model.shared_root.T[: np.searchsorted(variance, 1 - _LEFT_OUT) + 1].copy()
+    return root, np.sqrt(np.clip(1 - (root**2).sum(0), 0, None))
 
 
 def _significance(model, log_zlp):
@@ -288,7 +288,8 @@ def _most_significant(directions, significance):
     """
     weighted = directions * significance[:, None]
     _, turns = np.linalg.eigh(weighted @ np.swapaxes(weighted, 1, 2))
-    kept = np.swapaxes(turns, 1, 2)[:, : -_MOST_DIRECTIONS - 1 : -1] @ directions
+    clearest = np.swapaxes(turns, 1, 2)[:, : -_MOST_DIRECTIONS - 1 : -1]
+    kept = clearest.copy() @ directions  # laid out for a fast product
     # Turning leaves the sum of the squares as it was.
     rest, of_kept = (np.einsum("ndg,ndg->ng", one, one) for one in (directions, kept))
     rest -= of_kept
