@@ -23,6 +23,8 @@ _PADDING = 2
 _ABOVE_NOISE = 3.0
 #: ... and to the full where it stands much more than this many times above it: an edge would ring.
 _CLEARLY_ABOVE = 10.0
+#: Spectra of which deviations are transformed at once: these stay in the cache.
+_TRANSFORMED_AT_ONCE = 4
 #: Channels to a FWHM of the peak: finer ones hold nothing more.
 _CHANNELS_PER_FWHM = 4
 
@@ -173,8 +175,11 @@ class SingleScattering:
 
     def _made_by(self, changes):
         """Compute what changes of the ZLP make, (n, n_changes, n_energy)."""
-        axis = _WeightedAxis(self.energy.size)
-        return axis.back(self.zlp_transfer[:, None] * axis.forward(changes))
+        axis, made = _WeightedAxis(self.energy.size), np.empty_like(changes)
+        for first in range(0, len(changes), _TRANSFORMED_AT_ONCE):
+            some = slice(first, first + _TRANSFORMED_AT_ONCE)
+            made[some] = axis.back(self.zlp_transfer[some, None] * axis.forward(changes[some]))
+        return made
 
     def _gathered(self, weights, *transfers):
         """Bring weights from after filters to before them, each (n, n_energy)."""
