@@ -51,8 +51,9 @@ def test_gains_are_deconvolved_as_losses_are():
     assert relative_error(both.counts[:, 60:], once[:, 60:]) < 2e-2
 
 
-def test_error_bars_hold():
-    losses, once = make_losses(np.full(60, 0.8), seed=7001)
+@pytest.mark.parametrize("thickness", [0.8, 2.0])
+def test_error_bars_hold(thickness):
+    losses, once = make_losses(np.full(60, thickness), seed=7001)
     found = single_scattering(losses)
     pull = (found.counts - once) / np.sqrt(found.variance + found.zlp_variance)
     for low, high in ((2, 8), (8, 20), (20, 35), (35, 44)):
