@@ -23,6 +23,8 @@ _PADDING = 2
 _ABOVE_NOISE = 3.0
 #: ... and to the full where it stands much more than this many times above it: an edge would ring.
 _CLEARLY_ABOVE = 10.0
+#: Spectra of which deviations are transformed at once: these stay in the cache.
+_TRANSFORMED_AT_ONCE = 4
 #: Channels to a FWHM of the peak: finer ones hold nothing more.
 _CHANNELS_PER_FWHM = 4
 
@@ -41,7 +43,8 @@ class SingleScattering:
     counts : ndarray of shape (n, n_energy)
         Single scattering J1, counts per channel: its sum is I0 t/lambda.
     variance : ndarray of shape (n, n_energy)
-        Of the counting noise. Channels are not quite independent: for sums see :meth:`noise_of`.
+        Of the counting noise. Channels are not quite independent: for sums see
+        :meth:`changes_and_noise_of`.
     of_zlp : ndarray of shape (n, n_directions, n_energy)
         Independent deviations of the ZLP by one standard deviation, counts.
     intensity : ndarray of shape (n,)
@@ -130,8 +133,8 @@ class SingleScattering:
             intensity_shift=RELATIVE_ERROR * peak_taken,
         )
 
-    def noise_of(self, weights):
-        """Compute the variance of the counting noise in weighted sums over the channels.
+    def changes_and_noise_of(self, weights):
+        """Compute the errors of weighted sums over the channels: those of the ZLP, and of counting.
 
         Parameters
         ----------
@@ -139,10 +142,18 @@ class SingleScattering:
 
         Returns
         -------
-        ndarray of shape (n,)
+        changes : ndarray of shape (n, n_mixed)
+            Deviations that those of the ZLP make.
+        noise : ndarray of shape (n,)
+            Variance.
+
+        Notes
+        -----
+        Weights go back through the transforms once, instead of every deviation forth.
         """
-        gathered = self._gathered(weights, self.transfer)
-        return np.einsum("ne,ne,ne->n", gathered, gathered, self.recorded)
+        of_zlp, of_counts = self._gathered(weights, self.zlp_transfer, self.transfer)
+        noise = np.einsum("ne,ne,ne->n", of_counts, of_counts, self.recorded)
+        return self._mixed(self.of_zlp @ of_zlp[..., None])[..., 0], noise
 
     def changes_of(self, weights):
         """Compute the deviations that those of the ZLP make in weighted sums over the channels.
@@ -154,13 +165,9 @@ class SingleScattering:
         Returns
         -------
         ndarray of shape (n, n_mixed)
-
-        Notes
-        -----
-        Weights go back through the transforms once, instead of every deviation forth.
         """
-        gathered = self._gathered(weights, self.zlp_transfer)[..., None]
-        return self._mixed(self.of_zlp @ gathered)[..., 0]
+        (gathered,) = self._gathered(weights, self.zlp_transfer)
+        return self._mixed(self.of_zlp @ gathered[..., None])[..., 0]
 
     def _mixed(self, deviations):
         """Combine what the deviations of the ZLP make, (n, n_mixed, ...)."""
@@ -168,14 +175,20 @@ class SingleScattering:
 
     def _made_by(self, changes):
         """Compute what changes of the ZLP make, (n, n_changes, n_energy)."""
-        axis = _WeightedAxis(self.energy.size)
-        return axis.back(self.zlp_transfer[:, None] * axis.forward(changes))
+        axis, made = _WeightedAxis(self.energy.size), np.empty_like(changes)
+        for first in range(0, len(changes), _TRANSFORMED_AT_ONCE):
+            some = slice(first, first + _TRANSFORMED_AT_ONCE)
+            made[some] = axis.back(self.zlp_transfer[some, None] * axis.forward(changes[some]))
+        return made
 
-    def _gathered(self, weights, transfer):
-        """Bring weights from after a filter to before it, (n, n_energy)."""
+    def _gathered(self, weights, *transfers):
+        """Bring weights from after filters to before them, each (n, n_energy)."""
         axis = _WeightedAxis(self.energy.size)
-        spread = rfft(weights / axis.weight, axis.n_padded, axis=-1) * transfer.conj()
-        return irfft(spread, axis.n_padded, axis=-1)[..., : axis.n_energy] * axis.weight
+        spread = rfft(weights / axis.weight, axis.n_padded, axis=-1)
+        return [
+            irfft(spread * one.conj(), axis.n_padded, axis=-1)[..., : axis.n_energy] * axis.weight
+            for one in transfers
+        ]
 
 
 @dataclass(frozen=True)
@@ -248,9 +261,9 @@ def single_scattering(losses):
     signal, peak = axis.forward(losses.subtracted), axis.forward(losses.zlp)
     noise = np.sqrt((losses.variance * axis.weight**2).sum(-1, keepdims=True))
     band = _band(np.abs(peak) / noise)
-    log = _logarithm(signal, peak, band > 0)
+    log, inverse = _logarithm(signal, peak, band > 0)
     plural = axis.back(band * (signal - peak * log))
-    transfer = 1 - band * (1 - np.exp(-log))
+    transfer = 1 - band * (1 - inverse)
     found = SingleScattering(
         energy=losses.energy,
         counts=losses.subtracted - plural,
@@ -383,12 +396,18 @@ def _band(ratio):
 
 
 def _logarithm(signal, peak, band):
-    """Compute ln(j/z) in the band, continuous from frequency zero, and 0 outside."""
-    ratio = np.ones_like(peak)
-    np.divide(signal, peak, out=ratio, where=band)
+    """Compute ln(j/z) in the band, continuous from frequency zero, and 0 outside; and z/j, 1 outside."""
+    log, inverse = np.zeros_like(peak), np.ones_like(peak)
+    # Beyond the band of all spectra there is nothing to do.
+    inside = slice(int(band.any(0).sum()))
+    band, ratio = band[:, inside], np.ones_like(peak[:, inside])
+    np.divide(signal[:, inside], peak[:, inside], out=ratio, where=band)
     ratio[band] += 1.0
     ratio[ratio == 0] = 1.0
-    return np.log(np.abs(ratio)) + 1j * np.unwrap(np.angle(ratio), axis=-1) * band
+    log.real[:, inside] = np.log(np.abs(ratio))
+    log.imag[:, inside] = np.unwrap(np.angle(ratio), axis=-1) * band
+    inverse[:, inside] = 1 / ratio
+    return log, inverse
 
 
 def _without(found, excluded):

@@ -19,13 +19,14 @@ the zero that the response shares drops out too. The filter is narrow, so both s
 at energies some half FWHM apart.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
 from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.physics.losses import runs_of
 
 #: Responses are given to this many FWHM from the peak.
 _GIVEN_TO = 8.0
@@ -91,6 +92,19 @@ class Window(PerSpectrum):
         """Bins that filters of losses and of gains take in, as slices of all of them."""
         low, high = int(self.numbers[0]) - self.reach, int(self.numbers[-1]) + self.reach
         return slice(high + low, None), slice(0, high - low + 1)
+
+    def up_to(self, n):
+        """Leave out energies beyond the first of them.
+
+        Parameters
+        ----------
+        n : int
+
+        Returns
+        -------
+        Window
+        """
+        return replace(self, numbers=self.numbers[:n])
 
     @property
     def n_shared(self):
@@ -176,6 +190,44 @@ class BothSides(PerSpectrum):
     distance: np.ndarray
     response: np.ndarray
 
+    def up_to(self, n, window):
+        """Leave out energies beyond the first of them, and bins that no other needs.
+
+        Parameters
+        ----------
+        n : int
+        window : Window
+            With all energies.
+
+        Returns
+        -------
+        BothSides
+        """
+        left_out = (window.bins.size - window.up_to(n).bins.size) // 2
+        kept = slice(left_out, window.bins.size - left_out)
+        bins = {
+            name: getattr(self, name)[..., kept]
+            for name in ("signal", "variance", "directions", "zlp")
+        }
+        return replace(self, used=self.used[:, :n], **bins)
+
+
+def n_needed(losses, window):
+    """Count the energies up to the last that both sides of each spectrum hold, at least one.
+
+    Parameters
+    ----------
+    losses : Losses
+    window : Window
+
+    Returns
+    -------
+    ndarray of int of shape (n_spectra,)
+    """
+    _, inside = _channels_of(losses, window)
+    used = _used(inside, window)
+    return np.where(used.any(-1), used.shape[-1] - used[:, ::-1].argmax(-1), 1)
+
 
 def both_sides(losses, window):
     """Bring spectra to bins that are counted from their own peaks.
@@ -189,35 +241,48 @@ def both_sides(losses, window):
     -------
     BothSides
     """
-    place = (losses.centre - losses.energy[0]) / losses.step
-    nearest = np.rint(place).astype(int)
-    half = window.n_together // 2
-    channel = (window.bins[:, None] * window.n_together + np.arange(-half, half + 1)).ravel()
-    index = nearest[:, None] + channel
-    inside = (index >= 0) & (index < losses.energy.size)
-    index = np.clip(index, 0, losses.energy.size - 1)
-    inside &= np.isfinite(np.take_along_axis(losses.variance, index, -1))
+    first, inside = _channels_of(losses, window)
+    together = np.ones(window.n_together)
 
     def binned(values):
-        """Sum channels of one side into bins."""
-        where, at = (inside, index) if values.ndim == 2 else (inside[:, None], index[:, None])
-        taken = np.where(where, np.take_along_axis(values, at, -1), 0.0)
-        return taken.reshape(*taken.shape[:-1], -1, window.n_together).sum(-1)
+        """Sum channels into bins."""
+        taken = runs_of(values, first, inside.shape[-1])
+        if not inside.all():
+            taken = np.where(inside if values.ndim == 2 else inside[:, None], taken, 0.0)
+        # As a product it takes a tenth of what a sum over an axis that short does.
+        return taken.reshape(*taken.shape[:-1], -1, together.size) @ together
 
-    distance, response = _binned_response(losses, window, place - nearest)
+    distance, response = _binned_response(losses, window)
     return BothSides(
         signal=binned(losses.subtracted),
         variance=binned(losses.variance),
         directions=binned(losses.directions),
         zlp=binned(losses.zlp),
-        used=_used(inside.reshape(len(inside), -1, window.n_together).all(-1), window),
+        used=_used(inside, window),
         distance=distance,
         response=response,
     )
 
 
+def _nearest(losses):
+    """Find the channel nearest to each peak, and how far beyond it this is, in channels."""
+    place = (losses.centre - losses.energy[0]) / losses.step
+    nearest = np.rint(place).astype(int)
+    return nearest, place - nearest
+
+
+def _channels_of(losses, window):
+    """Find the first channel of all bins, and tell which of their channels the axis of a spectrum has."""
+    n_channels = window.bins.size * window.n_together
+    first = _nearest(losses)[0] - n_channels // 2
+    index = first[:, None] + np.arange(n_channels)
+    inside = (index >= 0) & (index < losses.energy.size)
+    return first, inside & np.isfinite(runs_of(losses.variance, first, n_channels))
+
+
 def _used(inside, window):
     """Choose the energies of each spectrum whose bins are on the axis, and that the window allows."""
+    inside = inside.reshape(len(inside), -1, window.n_together).all(-1)
     n, energy = window.numbers.size, window.energy
     at = window.bins.size // 2 + np.concatenate([window.numbers, -window.numbers])
     complete = inside[:, at[:, None] + np.arange(-window.reach, window.reach + 1)].all(-1)
@@ -225,8 +290,9 @@ def _used(inside, window):
     return used & (energy <= window.high[:, None] + _ROUNDING)
 
 
-def _binned_response(losses, window, fraction):
+def _binned_response(losses, window):
     """Evaluate the peak of each spectrum in bins around a channel that is not quite its middle."""
+    _, fraction = _nearest(losses)
     n = window.reach * window.n_together + window.n_together // 2
     channel = np.arange(-n, n + 1)
     distance = losses.step * (channel - fraction[:, None])

@@ -80,14 +80,35 @@ class Tail(PerSpectrum):
         -------
         ndarray of shape (n, n_energy)
         """
+        end, at_end = self._at_end(power, change)
+        weights = np.zeros_like(self.place)
+        weights[:, end] = at_end
+        return weights
+
+    def summed(self, spectra, power=0.0, change=0.0):
+        """Sum spectra to the losses beyond the axis, with the weights of :meth:`beyond`.
+
+        Parameters
+        ----------
+        spectra : ndarray of shape (n, n_energy)
+        power, change : float or ndarray of shape (n,)
+            As above.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        end, at_end = self._at_end(power, change)
+        return np.einsum("ne,ne->n", at_end, spectra[:, end])
+
+    def _at_end(self, power, change):
+        """Find the channels that have weights, a slice, and these."""
         exponent = self.exponent + change
         at_end = self.place > 1 - _END
         end = slice(int(at_end.any(0).argmax()), None)
         form = np.where(at_end[:, end], _fall(self.place[:, end], exponent[:, None]), 0.0)
         last = form / np.maximum((form**2).sum(-1, keepdims=True), np.finfo(float).tiny)
-        weights = np.zeros_like(self.place)
-        weights[:, end] = last * self.sum_beyond(power, change)[:, None]
-        return weights
+        return end, last * self.sum_beyond(power, change)[:, None]
 
     def sum_beyond(self, power=0.0, change=0.0):
         """Sum over the channels beyond the axis, in units of the last on it.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.polynomial.chebyshev import chebvander
 
 from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.physics.losses import runs_of
 
 #: Bins in the width of the narrowest peak, as it is blurred.
 _BINS_PER_WIDTH = 15
@@ -224,23 +225,25 @@ def take_window(losses, low, high, width):
     n_together = channels_together(losses, width)
     n_bins = max(int((high - low) / (losses.step * n_together)), 1)
     first = np.ceil((low + losses.centre - losses.energy[0]) / losses.step - 1e-6).astype(int)
-    channel = first[:, None] + np.arange(n_bins * n_together)
+    n_channels = n_bins * n_together
+    channel = first[:, None] + np.arange(n_channels)
     on_axis = (channel >= 0) & (channel < losses.energy.size)
-    channel = np.clip(channel, 0, losses.energy.size - 1)
-    energy = losses.energy[channel] - losses.centre[:, None]
+    energy = losses.energy[np.clip(channel, 0, losses.energy.size - 1)] - losses.centre[:, None]
     usable = on_axis & (energy >= losses.loss_limit[:, None])
 
     def binned(rows):
-        return rows.reshape(rows.shape[:-1] + (n_bins, n_together)).mean(-1)
+        rows = rows.reshape(rows.shape[:-1] + (n_bins, n_together))
+        # As a product it takes a tenth of what a mean over an axis that short does.
+        return rows @ np.full(n_together, 1 / n_together)
 
-    values, variance = (np.take_along_axis(one, channel, -1) for one in (values, losses.variance))
+    values, variance = (runs_of(one, first, n_channels) for one in (values, losses.variance))
     usable &= np.isfinite(values) & np.isfinite(variance)
     values, variance = (np.where(usable, one, 0.0) for one in (values, variance))
     variance = binned(variance) / n_together
-    used = binned(usable) == 1
+    used = usable.reshape(len(first), n_bins, n_together).all(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         weight = np.where(used & (variance > 0), 1 / np.sqrt(variance), 0.0)
-    directions = np.take_along_axis(losses.directions, channel[:, None], -1)
+    directions = runs_of(losses.directions, first, n_channels)
     directions = binned(np.where(usable[:, None], directions, 0.0)) * weight[:, None]
     bins = losses.step * n_together
     start = losses.energy[0] + losses.step * (first + 0.5 * (n_together - 1)) - losses.centre

@@ -208,12 +208,14 @@ def fit_group(losses, peaks, weight=None, threshold=3.0):
     model, narrowest = _model_of(losses, peaks, weight), _narrowest(peaks)
     ends = _ends(losses, peaks)
     columns = np.full((len(losses.centre), len(peaks), WIDTH), np.nan)
-    reasons = _why_not(losses, peaks, take_window(losses, *ends[0], narrowest))
+    asked = take_window(losses, *ends[0], narrowest)
+    reasons = _why_not(losses, peaks, asked)
     columns[..., -1] = reasons
     rows = np.flatnonzero((reasons == Reason.NONE).any(-1))
     if rows.size:
         some = losses.select(rows)
-        windows = [take_window(some, *both, narrowest).doubting(model.order) for both in ends]
+        others = [take_window(some, *both, narrowest) for both in ends[1:]]
+        windows = [one.doubting(model.order) for one in (asked.select(rows), *others)]
         columns[rows] = _fit_rows(model, some, windows, threshold=threshold, reasons=reasons[rows])
     return columns
 

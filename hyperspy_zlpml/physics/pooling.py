@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hyperspy_zlpml.physics.losses import Losses
+from hyperspy_zlpml.physics.losses import Losses, runs_of
 
 #: Fields of Losses with one number for each channel.
 _SPECTRA = ("counts", "zlp", "variance", "spilled", "directions")
@@ -39,7 +39,7 @@ def cropped(losses, low, high):
     --------
     >>> import numpy as np
     >>> from dataclasses import replace
-    >>> from hyperspy_zlpml.physics.losses import Losses
+    >>> from hyperspy_zlpml.physics.losses import Losses, runs_of
     >>> from hyperspy_zlpml.physics.pooling import cropped
     >>> one = np.arange(10.0)[None]
     >>> zero = np.zeros(1)
@@ -57,13 +57,12 @@ def cropped(losses, low, high):
     channels = np.arange(first, last + 1)
     peak = (losses.centre - losses.energy[0]) / step
     nearest = np.round(peak)
-    places = nearest[:, None].astype(int) + channels
+    begin = nearest.astype(int) + first
+    places = begin[:, None] + np.arange(channels.size)
     inside = (places >= 0) & (places < losses.energy.size)
-    places = np.clip(places, 0, losses.energy.size - 1)
 
     def taken(values):
-        index = places if values.ndim == 2 else places[:, None]
-        found = np.take_along_axis(values, index, -1)
+        found = runs_of(values, begin, channels.size)
         return np.where(inside if values.ndim == 2 else inside[:, None], found, np.nan)
 
     spectra = {name: taken(getattr(losses, name)) for name in _SPECTRA}

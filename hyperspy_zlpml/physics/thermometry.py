@@ -15,6 +15,7 @@ from hyperspy_zlpml.physics.detailed_balance import (
     common_limit,
     filter_sides,
     misfit,
+    n_needed,
     window_of,
 )
 from hyperspy_zlpml.physics.kinematics import BOLTZMANN
@@ -117,16 +118,42 @@ def temperatures(losses, left=None, right=None, tail_error=0.0):
     (True, True)
     """
     window = window_of(losses, left, right)
+    is_limited = np.isfinite(losses.loss_limit) & np.isfinite(losses.gain_limit)
+    is_coarse = (tail_error > 0) & (losses.fwhm < _FINE * losses.step)
+    columns = np.empty((len(COLUMNS), len(losses.centre)))
+    columns[4:8] = *_counts(losses, window, 1), *_counts(losses, window, -1)
+    tail_error = tail_error * np.where(is_coarse, _LESS_CERTAIN, 1.0)
+    needed = n_needed(losses, window)
+    window = window.up_to(needed.max())
     sides = both_sides(losses, window)
-    inverse = np.zeros(losses.centre.shape)
+    # Each spectrum with the energies that it needs: a short gain side takes many away.
+    for n in np.unique(needed):
+        rows = np.flatnonzero(needed == n)
+        some = window.select(rows).up_to(n)
+        filtered, found = _fitted(sides.select(rows).up_to(n, window), some)
+        told = _told(some, filtered, found, tail_error[rows], is_coarse[rows], is_limited[rows])
+        for name, values in told.items():
+            columns[COLUMNS.index(name), rows] = values
+    return columns.T
+
+
+def _fitted(sides, window):
+    """Fit the 1/kT of spectra; filter and temperature improve each other.
+
+    Returns
+    -------
+    filtered : Filtered
+    found : tuple
+        1/kT, and its :class:`.Misfit`.
+    """
+    inverse = np.zeros(len(sides.used))
     for turn in range(_ROUNDS):
         filtered = filter_sides(sides, window, inverse)
         if not turn:
             inverse = _first_guess(filtered)
         for _ in range(_STEPS):
             inverse = _closer(misfit(filtered, inverse), inverse)
-    found = inverse, misfit(filtered, inverse)
-    return np.stack(_columns(losses, window, filtered, found, tail_error=tail_error), -1)
+    return filtered, (inverse, misfit(filtered, inverse))
 
 
 def piece_of(losses, left=None, right=None):
@@ -173,15 +200,14 @@ def _closer(found, inverse):
         newton = -found.slope / found.curvature
         change = np.where(found.curvature > 0, newton, -np.sign(found.slope) * inverse)
     largest = _LARGEST_STEP * inverse
-    ends = _tried()[[-1, 0]]
+    ends = 1 / (BOLTZMANN * np.array([_HOTTEST, _COLDEST]))
     return np.clip(inverse + np.clip(change, -largest, largest), *ends)
 
 
-def _columns(losses, window, filtered, fitted, tail_error):
-    """Collect the numbers of every spectrum, in the order of ``COLUMNS``."""
+# Of the spectra, of what was fitted to them, and what is known of them beside.
+def _told(window, filtered, fitted, tail_error, is_coarse, is_limited):  # noqa: PLR0913
+    """Collect what a fit tells of every spectrum, by the names of ``COLUMNS``."""
     inverse, least = fitted
-    is_coarse = (tail_error > 0) & (losses.fwhm < _FINE * losses.step)
-    tail_error = tail_error * np.where(is_coarse, _LESS_CERTAIN, 1.0)
     n_used = filtered.used.sum(-1)
     chi2 = least.chi2 / np.maximum(n_used - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -197,21 +223,19 @@ def _columns(losses, window, filtered, fitted, tail_error):
         Reason.BELOW_RESOLUTION,
         _reasons(filtered, (inverse, error, chi2), gains),
     )
-    is_limited = np.isfinite(losses.loss_limit) & np.isfinite(losses.gain_limit)
     reason = np.where(is_limited, reason, Reason.NO_LIMIT)
     holds = reason == Reason.NONE
     told = np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT)) & ~is_coarse
-    return (
-        np.where(holds, kelvin, np.nan),
-        np.where(holds, kelvin * error / inverse, np.nan),
-        np.where(holds, kelvin * of_tail / inverse, np.nan),
-        np.where(holds, warmest, np.where(told, highest, np.nan)),
-        *_counts(losses, window, 1),
-        *_counts(losses, window, -1),
-        np.where(holds, energy, np.nan),
-        np.where(reason == Reason.NOT_SIGNIFICANT, np.nan, np.where(n_used > 1, chi2, np.nan)),
-        np.where(holds & is_coarse, Reason.TAIL_GUESSED, reason).astype(float),
-    )
+    is_silent = (reason == Reason.NOT_SIGNIFICANT) | (n_used <= 1)
+    return {
+        "temperature": np.where(holds, kelvin, np.nan),
+        "std": np.where(holds, kelvin * error / inverse, np.nan),
+        "systematic": np.where(holds, kelvin * of_tail / inverse, np.nan),
+        "highest": np.where(holds, warmest, np.where(told, highest, np.nan)),
+        "energy": np.where(holds, energy, np.nan),
+        "chi2": np.where(is_silent, np.nan, chi2),
+        "reason": np.where(holds & is_coarse, Reason.TAIL_GUESSED, reason),
+    }
 
 
 def _expected(n_used):
@@ -322,7 +346,8 @@ def _counts(losses, window, side):
 
     def summed(values):
         where = inside[:, some] if values.ndim == 2 else inside[:, None, some]
-        return np.where(where, values[..., some], 0.0).sum(-1)
+        chosen = np.where(where, values[..., some], 0.0)
+        return chosen @ np.ones(chosen.shape[-1])
 
     variance = summed(losses.variance) + (summed(losses.directions) ** 2).sum(-1)
     total = summed(losses.subtracted)

@@ -296,7 +296,7 @@ def _with_tail(single, weights, tail, tail_error, *, last, power):
     """
 
     def part(change):
-        return (last * tail.beyond(power, change) * single.counts).sum(-1) / single.intensity
+        return tail.summed(last * single.counts, power, change) / single.intensity
 
     value, std = _relative_sum(single, weights + last * tail.beyond(power))
     of_noise = (part(-tail.std) - part(tail.std)) / 2
@@ -311,9 +311,9 @@ def _relative_sum(single, weights):
     peak = single.intensity
     with np.errstate(divide="ignore", invalid="ignore"):
         value = (weights * single.counts).sum(-1) / peak
-        change = single.changes_of(weights)
+        change, noise = single.changes_and_noise_of(weights)
         change = (change - value[:, None] * single.intensity_directions) / peak[:, None]
-        return value, np.sqrt((change**2).sum(-1) + single.noise_of(weights) / peak**2)
+        return value, np.sqrt((change**2).sum(-1) + noise / peak**2)
 
 
 def _reasons(losses, single, *, ends_early, significance, missing):

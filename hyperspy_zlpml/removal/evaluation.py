@@ -107,8 +107,33 @@ def at_groups(model, matched, peaks):
     -------
     AtGroups
     """
+    found = AtGroups(*(np.empty((len(matched.fwhm), model.groups.size)) for _ in AtGroups._fields))
+    _evaluate_groups(model, matched, peaks, found)
+    return found
+
+
+def log_zlp_of(model, matched, peaks):
+    """Evaluate ln(ZLP per channel) in the middle of every group, without its errors.
+
+    Parameters
+    ----------
+    model : Subtraction
+    matched : Match
+    peaks : KnownPeaks
+        All usable.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_groups)
+    """
+    log_zlp, none = np.empty((len(matched.fwhm), model.groups.size)), np.empty((0, 0))
+    _evaluate_groups(model, matched, peaks, AtGroups(log_zlp, none, none, none))
+    return log_zlp
+
+
+def _evaluate_groups(model, matched, peaks, found):
+    """Write peaks in the middle of every group, and their errors where there is room for them."""
     n_groups, table = model.groups.size, model.table
-    found = AtGroups(*(np.empty((len(matched.fwhm), n_groups)) for _ in AtGroups._fields))
     rows = table.rows_of_prediction
     kernels.evaluate_groups(
         matched=_laid_out(model, matched, peaks),
@@ -117,7 +142,6 @@ def at_groups(model, matched, peaks):
         room=kernels.Room.of(n_groups, n_tables=rows.shape[-1], n_modes=table.n_modes),
         peaks=kernels.Peaks(*found),
     )
-    return found
 
 
 def _laid_out(model, matched, peaks):

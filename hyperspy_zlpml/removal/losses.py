@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.physics.losses import Losses
 from hyperspy_zlpml.removal.draws import response
@@ -18,6 +19,7 @@ from hyperspy_zlpml.removal.evaluation import (
     common_deviations,
     deviations,
     limited,
+    log_zlp_of,
     look_up,
     on_channels,
     zlp_of,
@@ -25,6 +27,7 @@ from hyperspy_zlpml.removal.evaluation import (
 from hyperspy_zlpml.removal.geometry import cut
 from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged
 from hyperspy_zlpml.removal.shared_errors import losses_in_region_one
+from hyperspy_zlpml.zlp import kernels
 
 #: Spectra that a function of physics is given at once: their directions stay in the cache.
 SPECTRA_AT_ONCE = 64
@@ -154,16 +157,9 @@ def _with_limits(model, posterior, counts, limits):
         loss_limit=np.where(free, limits.high, peaks.loss_limit),
         gain_limit=np.where(np.isinf(peaks.gain_limit), limits.low, peaks.gain_limit),
     )
-    return Posterior.unpack(
-        _matched_anew(model, posterior, counts, peaks, free), model.table.n_modes
-    )
-
-
-def _matched_anew(model, posterior, counts, peaks, rows):
-    """Match some spectra within other limits; packed."""
-    packed = posterior.pack()
-    packed[rows] = model.posterior(counts[rows], peaks.select(rows)).pack()
-    return packed
+    rows = np.flatnonzero(free)
+    anew = model.match_rows(counts[rows], peaks.select(rows))
+    return replace(posterior, peaks=peaks, matched=posterior.matched.with_rows(rows, anew))
 
 
 def _directions(model, posterior, counts, at):
@@ -178,11 +174,14 @@ def _directions(model, posterior, counts, at):
     found = deviations(model, matched, peaks, look_up(model, matched, peaks))
     # Errors are limited by a ZLP that is no higher than its peak.
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
-    shared, left = _shared_directions(model, found.shared)
-    every = np.concatenate([found.directions, shared]) * share
-    kept, rest = _most_significant(np.moveaxis(every, 0, 1), _significance(model, at.log_zlp))
+    root, left = _shared_root(model)
+    n_fitted = len(found.directions)
+    every = np.empty((len(counts), n_fitted + len(root), model.groups.size))
+    np.multiply(found.directions, share, out=np.moveaxis(every[:, :n_fitted], 1, 0))
+    np.multiply((found.shared * share)[:, None], root, out=every[:, n_fitted:])
+    kept, rest = _most_significant(every, _significance(model, at.log_zlp))
     kept = np.concatenate([kept, _of_limit(model, posterior, counts)[:, None]], axis=1)
-    own = np.sqrt((np.hypot(found.own, left) * share) ** 2 + rest**2)
+    own = np.sqrt((np.hypot(found.own, found.shared * left) * share) ** 2 + rest**2)
     own = cut(on_channels(model, own), model.start(peaks), model.n_energy)
     return kept, np.hypot(own, _pattern_error(model))
 
@@ -202,10 +201,13 @@ def _on_channels(model, peaks, directions, zlp):
     ndarray of shape (n_spectra, n_directions, n_energy)
     """
     out = np.empty((*directions.shape[:2], model.n_energy))
-    start = model.start(peaks)
-    for number in range(directions.shape[1]):
-        expanded = on_channels(model, directions[:, number])
-        np.multiply(cut(expanded, start, model.n_energy), zlp, out=out[:, number])
+    kernels.draw_directions(
+        laid_out(directions),
+        channel=laid_out(peaks.channel, np.int64),
+        spline=model.shared.spline,
+        zlp=laid_out(zlp),
+        out=out,
+    )
     return out
 
 
@@ -233,7 +235,8 @@ def common_directions(model, posterior, counts, limits):
     posterior = _with_limits(model, posterior, counts, limits)
     peaks, matched = posterior.peaks, posterior.matched
     found, at = look_up(model, matched, peaks), at_groups(model, matched, peaks)
-    shared, _ = _shared_directions(model, deviations(model, matched, peaks, found).shared)
+    root, _ = _shared_root(model)
+    shared = deviations(model, matched, peaks, found).shared * root[:, None]
     modes = common_deviations(model, matched, peaks, found)
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     of_limit = _of_limit(model, posterior, counts)[None]
@@ -247,24 +250,19 @@ def _pattern_error(model):
     return error if error.size == model.n_energy else 0.0
 
 
-def _shared_directions(model, sigma):
-    """Write what neighbouring groups share as directions, and what the smallest of these hold.
-
-    Parameters
-    ----------
-    model : Subtraction
-    sigma : ndarray of shape (n_spectra, n_groups)
+def _shared_root(model):
+    """Take what neighbouring groups share as directions, and what the smallest of these hold.
 
     Returns
     -------
-    directions : ndarray of shape (n_shared, n_spectra, n_groups)
-    left : ndarray of shape (n_spectra, n_groups)
-        Standard deviation.
+    root : ndarray of shape (n_shared, n_groups)
+        In units of the standard deviation of each group.
+    left : ndarray of shape (n_groups,)
+        Standard deviation, in the same units.
     """
     variance = np.cumsum((model.shared_root**2).sum(0)) / model.groups.size
-    root = model.shared_root[:, : np.searchsorted(variance, 1 - _LEFT_OUT) + 1]
-    left = np.sqrt(np.clip(1 - (root**2).sum(-1), 0, None))
-    return sigma * root.T[:, None], sigma * left
+    root = model.shared_root.T[: np.searchsorted(variance, 1 - _LEFT_OUT) + 1].copy()
+    return root, np.sqrt(np.clip(1 - (root**2).sum(0), 0, None))
 
 
 def _significance(model, log_zlp):
@@ -290,9 +288,11 @@ def _most_significant(directions, significance):
     """
     weighted = directions * significance[:, None]
     _, turns = np.linalg.eigh(weighted @ np.swapaxes(weighted, 1, 2))
-    kept = np.swapaxes(turns, 1, 2)[:, : -_MOST_DIRECTIONS - 1 : -1] @ directions
+    clearest = np.swapaxes(turns, 1, 2)[:, : -_MOST_DIRECTIONS - 1 : -1]
+    kept = clearest.copy() @ directions  # laid out for a fast product
     # Turning leaves the sum of the squares as it was.
-    rest = (directions**2).sum(1) - (kept**2).sum(1)
+    rest, of_kept = (np.einsum("ndg,ndg->ng", one, one) for one in (directions, kept))
+    rest -= of_kept
     return kept, np.sqrt(np.clip(rest, 0.0, None))
 
 
@@ -308,7 +308,7 @@ def _of_limit(model, posterior, counts):
     for factor in _OTHER_LIMITS:
         moved = replace(some, loss_limit=some.loss_limit * factor)
         matched = model.match_rows(counts[rows], moved)
-        found.append(at_groups(model, matched, moved).log_zlp)
+        found.append(log_zlp_of(model, matched, moved))
     with np.errstate(invalid="ignore"):
         half = (found[1] - found[0]) / 2
     change[rows] = np.clip(np.nan_to_num(half), -_LARGEST_CHANGE, _LARGEST_CHANGE)

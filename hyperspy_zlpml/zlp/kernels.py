@@ -836,7 +836,7 @@ def evaluate_groups(matched, axis, rows, room, peaks):
     room : Room
         Written to.
     peaks : Peaks
-        Written to.
+        Written to; without room for errors they are left out.
     """
     n, n_tables = axis.middle.size, rows.values.shape[2]
     for i in range(matched.centre.size):
@@ -849,6 +849,8 @@ def evaluate_groups(matched, axis, rows, room, peaks):
         _clip(room.expected, n)
         for k in range(n):
             peaks.log_zlp[i, k] = room.expected[k]
+        if not peaks.sigma.size:
+            continue
         _differentiate_logarithm(room, n)
         _spread(matched.covariance[i], room, n)
         _write_errors(i, matched, room, peaks=peaks, n=n)
@@ -1205,6 +1207,29 @@ def evaluate_channels(spectra, peaks, shared, line, results):
             _subtract(row, spectra, shared=shared, line=line, results=results)
         if results.variance.size:
             _write_variance(row, spectra, shared=shared, line=line, variance=results.variance[row])
+
+
+@compiled
+def draw_directions(directions, channel, spline, zlp, out):
+    """Expand deviations of ln(ZLP) in the middle of groups to counts of channels.
+
+    Parameters
+    ----------
+    directions : ndarray of float of shape (n_spectra, n_directions, n_groups)
+    channel : ndarray of int of shape (n_spectra,)
+        Of the peaks.
+    spline : Spline
+    zlp : ndarray of float of shape (n_spectra, n_energy)
+        Counts.
+    out : ndarray of float of shape (n_spectra, n_directions, n_energy)
+        Written to.
+    """
+    for i in range(channel.size):
+        for number in range(directions.shape[1]):
+            line = out[i, number]
+            _draw_lines(directions[i, number], spline, channel=channel[i], line=line)
+            for k in range(line.size):
+                line[k] *= zlp[i, k]
 
 
 # --- counts ---------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from hyperspy_zlpml.physics.deconvolution import with_variance
 from hyperspy_zlpml.physics.thickness import mean_free_path
 
 AXIS = {"n_channels": 512, "scale": 0.1}
+REUSE = {"random_state": 0, "show_progressbar": False}
 
 
 def remove(signal):
@@ -167,12 +168,19 @@ def test_variance_of_single_scattering(removal):
 # --- all sorts of data ---------------------------------------------------------------------------
 
 
-def test_blocks_do_not_count(removal):
-    """Of the same removal, numbers are the same bit for bit."""
-    in_memory, lazy = (
-        removal.removed.map_losses(with_variance, 1024, lazy=lazy) for lazy in (False, True)
-    )
-    assert np.array_equal(in_memory, lazy.compute())
+def reuse(signal, removal):
+    return signal.remove_zlp_ml(ensemble=removal.ensemble, **REUSE)
+
+
+@pytest.mark.parametrize("chunks", [(4, 6, 512), (1, 1, 512), (3, 2, 100)])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_blocks_do_not_count(sample, removal, chunks, dtype):
+    """Numbers are the same bit for bit, whatever the chunks of a lazy image."""
+    signal = sample.signal.deepcopy()
+    signal.change_dtype(dtype)
+    expected = reuse(signal, removal).removed.map_losses(with_variance, 1024)
+    lazy = reuse(signal.as_lazy(chunks=chunks), removal).removed
+    assert np.array_equal(lazy.map_losses(with_variance, 1024).compute(), expected)
 
 
 def test_short_axis_has_a_lower_limit_only():
