@@ -614,20 +614,12 @@ class Subtraction:
 
     def _grouped(self, counts, peaks):
         """Collect spectra in groups of channels about their peaks."""
-        channel = peaks.channel.astype(np.int64)
-        sums = np.empty((len(counts), self.groups.size))
-        kernels.collect_groups(
+        sums, complete = self.groups.collect(
             laid_out(counts, results_type(counts.dtype)),
-            rows=np.arange(len(counts)),
-            channel=channel,
-            shared=self.shared,
-            edges=laid_out(self.groups.edges, np.int64),
-            sums=sums,
+            peaks.channel,
+            dark_level=self.shared.dark_level,
+            pattern=self.shared.pattern,
         )
-        return self._with_energies(sums, self.groups.complete(channel, self.n_energy), peaks)
-
-    def _with_energies(self, sums, complete, peaks):
-        """Write sums over groups of channels as spectra."""
         return GroupedSpectra(
             sums=sums,
             n_channels=self.groups.n_channels,

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.compute.records import PerSpectrum
+from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.grid import CORE_WIDTH, GROWTH, WIDTH_STEP
 
 #: Widths of which the curvature is tabulated beside the typical one, on either side: those of all peaks that are
@@ -46,7 +48,7 @@ class ChannelGroups:
         """Mean channel of each group, counted from the peak; shape (n_groups,)."""
         return 0.5 * (self.edges[:-1] + self.edges[1:] - 1)
 
-    def collect(self, counts, channel):
+    def collect(self, counts, channel, dark_level=None, pattern=None):
         """Sum the channels of each group.
 
         Parameters
@@ -54,6 +56,10 @@ class ChannelGroups:
         counts : ndarray of shape (n_spectra, n_energy)
         channel : ndarray of int of shape (n_spectra,)
             Highest channel of each spectrum.
+        dark_level : ndarray of float of shape (n_energy,), optional
+            Taken off the counts.
+        pattern : ndarray of float of shape (n_energy,), optional
+            Deviations of the sensitivities of channels, that the counts are divided by; may be empty.
 
         Returns
         -------
@@ -72,14 +78,17 @@ class ChannelGroups:
         (array([[0., 7.]]), array([[False,  True]]))
         """
         n_energy = counts.shape[-1]
-        start = channel[:, None] + self.edges[:-1]
-        stop = channel[:, None] + self.edges[1:]
-        complete = self.complete(channel, n_energy)
-        cumulative = np.zeros((len(counts), n_energy + 1))
-        np.cumsum(counts, -1, dtype=float, out=cumulative[:, 1:])
-        sums = np.take_along_axis(cumulative, np.clip(stop, 0, n_energy), -1)
-        sums -= np.take_along_axis(cumulative, np.clip(start, 0, n_energy), -1)
-        return np.where(complete, sums, 0.0), complete
+        channel = laid_out(channel, np.int64)
+        sums = np.empty((len(counts), self.size))
+        kernels.collect_groups(
+            laid_out(counts, np.float32 if counts.dtype == np.float32 else float),
+            channel=channel,
+            dark_level=np.zeros(n_energy) if dark_level is None else dark_level,
+            pattern=np.zeros(0) if pattern is None else pattern,
+            edges=laid_out(self.edges, np.int64),
+            sums=sums,
+        )
+        return sums, self.complete(channel, n_energy)
 
     def collect_aligned(self, aligned, channel, n_energy):
         """Sum the channels of each group of spectra that are already cut about their peaks.

@@ -1236,40 +1236,42 @@ def draw_directions(directions, channel, spline, zlp, out):
 
 
 @compiled
-def collect_groups(counts, rows, channel, shared, edges, sums):
+def collect_groups(counts, channel, dark_level, pattern, edges, sums):
     """Sum the channels of each group of spectra; zero for groups that reach beyond the axis.
 
     Parameters
     ----------
-    counts : ndarray of shape (n_all, n_energy)
+    counts : ndarray of shape (n_spectra, n_energy)
         As measured.
-    rows, channel : ndarray of int of shape (n_spectra,)
-        Places of the spectra, and their highest channels.
-    shared : Shared
-        Of which the dark level and the pattern count.
+    channel : ndarray of int of shape (n_spectra,)
+        Highest channel of each spectrum.
+    dark_level : ndarray of float of shape (n_energy,)
+        Counts taken off.
+    pattern : ndarray of float of shape (n_energy,)
+        Deviations of the sensitivities of channels; empty where there are none.
     edges : ndarray of int of shape (n_groups + 1,)
         In channels from the peak.
     sums : ndarray of float of shape (n_spectra, n_groups)
         Written to.
     """
-    for i in range(rows.size):
+    for i in range(channel.size):
         for g in range(edges.size - 1):
             low, high = edges[g] + channel[i], edges[g + 1] + channel[i]
             sums[i, g] = 0.0
             if low >= 0 and high <= counts.shape[1]:
-                sums[i, g] = _total(counts[rows[i], low:high], shared, low)
+                sums[i, g] = _total(counts[i], low, high, dark_level, pattern)
 
 
 @part
-def _total(counts, shared, low):
+def _total(counts, low, high, dark_level, pattern):
     """Sum neighbouring channels, free of dark level and pattern."""
     total = 0.0
-    if shared.pattern.size:
-        for k in range(counts.size):
-            total += (counts[k] - shared.dark_level[low + k]) / (1.0 + shared.pattern[low + k])
+    if pattern.size:
+        for k in range(low, high):
+            total += (counts[k] - dark_level[k]) / (1.0 + pattern[k])
         return total
-    for k in range(counts.size):
-        total += counts[k] - shared.dark_level[low + k]
+    for k in range(low, high):
+        total += counts[k] - dark_level[k]
     return total
 
 
