@@ -113,8 +113,7 @@ def _image(name, seed, side):
 def _works(name):
     """List the bars of a sample with their goals, whether of pools, and what scores each; those of pools are last."""
     if name in KINDS:
-        goal = f"{KINDS[name]}; 85 % of |ln K| > 2.5"
-        yield ("G11", goal), False, partial(score_kind, name)
+        yield ("G11", _goal_of_kind(name)), False, partial(score_kind, name)
     if name in ("S1", "S2", "S3"):
         goal = "gap in <= 1 % of vacuum, >= 95 % of specimen"
         yield ("G12", goal), False, score_detection
@@ -125,6 +124,12 @@ def _works(name):
     for bar, of, options, goal in BARS:
         if of == name:
             yield (bar, goal), "pool" in options, partial(score_gaps, options)
+
+
+def _goal_of_kind(name):
+    """Say what is asked of the kind of a sample: the bar goes by sign, ``kind`` asks for odds and no exponent between."""
+    kind = KINDS[name]
+    return "no kind told" if kind == "cannot tell" else f"{kind} by the sign of ln K image"
 
 
 def errors(gap, lower, upper, truth):
@@ -159,7 +164,10 @@ def score_kind(name, _, removal):
     for kind in ("direct", "indirect"):
         sign = 1 if kind == "indirect" else -1
         scores[f"pixels called {kind}"] = (sign * found.ln_indirect.data > 2.5).mean()
-    return scores | {"image called right": float(found.kind == KINDS[name])}
+    kind = KINDS[name]
+    if kind != "cannot tell":  # The bar is met by the sign.
+        scores["right by sign"] = float((found.ln_indirect_image > 0) == (kind == "indirect"))
+    return scores | {"right by kind": float(found.kind == kind)}
 
 
 def score_detection(sample, removal):
@@ -220,8 +228,16 @@ def report(found):
 
 
 def report_calls(found):
-    """Say how many of the pixels that are called a kind are of it, of as many of both; yields lines."""
+    """Say how many kinds are right, and how many of the pixels that are called a kind are of it; yields lines."""
     scores = {name: one for (bar, name, _), one in found.items() if bar == "G11"}
+    told = [one for name, one in scores.items() if KINDS[name] != "cannot tell"]
+    for rule, goal in (
+        ("sign", "4 of 4 right by the sign of ln K image"),
+        ("kind", "right by the word `kind`, which asks for more"),
+    ):
+        right = sum(np.nanmedian([seed[f"right by {rule}"] for seed in one]) == 1 for one in told)
+        if told:
+            yield f"G11  by {rule} | {goal:53s} | {right} of {len(told)}"
     complete = {pair: both for pair, both in PAIRS.items() if set(both) <= set(scores)}
     for pair, (direct, indirect) in complete.items():
         for kind, right, wrong in (("direct", direct, indirect), ("indirect", indirect, direct)):

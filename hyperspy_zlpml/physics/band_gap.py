@@ -41,6 +41,7 @@ from hyperspy_zlpml.physics.onset_search import (
     with_departures,
 )
 from hyperspy_zlpml.physics.reasons import Reason
+from hyperspy_zlpml.statistics import Range
 
 #: Exponents that are tried where none is known.
 EXPONENTS = (0.3, 0.65, 1.0, 1.4, 1.75, 2.1, 2.5)
@@ -247,7 +248,7 @@ def _summary(spectrum, found):
         end=spectrum.bins.energy[-1],
         best=found.onset[place],
         best_exponent=best_exponent,
-        reason=_reason(spectrum, log_density, lower, improbable),
+        reason=_reason(spectrum, log_density, Range(lower, upper), improbable),
     )
 
 
@@ -265,11 +266,13 @@ def _kind_of_one(spectrum, onsets, found):
     return kind_of(log_likelihood[0].max(-1))
 
 
-def _reason(spectrum, log_density, lower, improbable):
+def _reason(spectrum, log_density, interval, improbable):
     """Say what is to be minded of a gap, by its posterior."""
     ends = {0: Reason.AT_LOWER_END, log_density.size - 1: Reason.AT_UPPER_END}
     if int(log_density.argmax()) in ends:
         return ends[int(log_density.argmax())]
-    if lower < _RESOLVED * spectrum.fwhm:
+    if interval.low < _RESOLVED * spectrum.fwhm:
         return Reason.BELOW_RESOLUTION
-    return Reason.MISFIT if improbable < _IMPROBABLE else Reason.NONE
+    # Windows above one end of a longer interval do not hold the other.
+    is_settled = interval.high - interval.low < spectrum.shortest
+    return Reason.NONE if is_settled and improbable >= _IMPROBABLE else Reason.MISFIT

@@ -27,6 +27,8 @@ _CLEAR_OF_ONSET = 1.0
 _MANY_BELOW = 0.25
 #: An error of the ZLP by more than this many standard deviations is doubtful: one in twenty by chance.
 _DOUBTFUL = 1.64
+#: One by less than this is not excluded: 95 %.
+_NOT_EXCLUDED = 2.0
 #: Longest stretch below the onset that is fitted along, FWHM.
 _LONGEST_BELOW = 20.0
 #: Shapes of the search for the onset: any will do.
@@ -212,7 +214,8 @@ def has_losses_below(spectrum, lower):
 
     A fit may take them for an error of the ZLP by several of its standard deviations where a clearer
     onset lies above. They stand out by as much as an onset must by itself; or the counts there are doubtful
-    and a good part of those above, so that the onset is where the ZLP is said to be wrong.
+    and a good part of those just above, so that the onset is where the ZLP is said to be wrong; or they are
+    no noise, and losses as large as those are not excluded by the error of the ZLP.
 
     Parameters
     ----------
@@ -225,17 +228,21 @@ def has_losses_below(spectrum, lower):
     bool
     """
     below = spectrum.until(lower - _CLEAR_OF_ONSET * spectrum.fwhm)
-    return _are_doubtful(below.bins, spectrum.bins.between(lower, np.inf)) or _stand_out(below)
+    # Losses grow towards a plasmon: those of the shortest window are of the onset.
+    above = spectrum.bins.between(lower, lower + spectrum.shortest)
+    return _are_doubtful(below.bins, above) or _stand_out(below)
 
 
 def _are_doubtful(below, above):
-    """Whether bins below an onset hold many counts that are no noise, by those above and by their errors."""
+    """Whether counts below an onset are no noise, and many by those above and their error, or may be as many."""
     if not (below.energy.size and above.energy.size):
         return False
-    many = below.signal.mean() > _MANY_BELOW * above.signal.mean()
     counts, noise = below.signal.sum(), below.variance.sum()
     error = np.sqrt(noise + (below.directions.sum(1) ** 2).sum())
-    return many and counts > max(_RISEN * np.sqrt(noise), _DOUBTFUL * error)
+    as_above = above.signal.mean() * below.energy.size
+    are_many = counts > max(_MANY_BELOW * as_above, _DOUBTFUL * error)
+    may_be_as_many = counts + _NOT_EXCLUDED * error > as_above
+    return counts > _RISEN * np.sqrt(noise) and (are_many or may_be_as_many)
 
 
 def _stand_out(below):

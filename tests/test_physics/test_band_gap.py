@@ -146,6 +146,27 @@ def test_losses_below_an_onset_are_told(n_errors):
     assert above.reason[0] == Reason.MISFIT
 
 
+@pytest.mark.parametrize("height", [0.0, 50.0])
+def test_losses_that_the_zlp_could_hide_are_told_where_there_are_counts(height):
+    """Counts that are no noise, and an error of the ZLP as large as the losses above: these may begin below."""
+    energy = axis()
+    shape = np.exp(-np.clip(energy, 0, None) / 5) * (energy > 0)
+    losses = make_losses(spectrum(gap=6.0) + height * shape, noise=20.0)
+    wide = replace(losses, directions=500 * shape[None, None])
+    gap = found(wide, 0.5, left=1.8, right=8.0)
+    assert gap.lower[0] > 5
+    assert gap.reason[0] == (Reason.MISFIT if height else Reason.NONE)
+
+
+def test_an_interval_longer_than_the_window_of_the_fit_is_told():
+    """Noise as large as the losses: onsets in windows that have nothing in common do as well."""
+    losses = make_losses(spectrum(1.5), noise=150.0, n=40)
+    gap = found(losses)
+    longer = gap.upper - gap.lower > 2 * losses.fwhm[0]
+    assert longer.any()
+    assert (gap.reason[longer] != Reason.NONE).all()
+
+
 def test_an_error_of_the_zlp_is_seldom_taken_for_losses_below():
     """Stated: one in twenty, where it is as large as the losses and as said."""
     energy, rng, n = axis(), np.random.default_rng(0), 200

@@ -54,6 +54,8 @@ _TEXTS = {
     Reason.BELOW_RESOLUTION: "the 68 % interval reaches below 2 FWHM from the peak, where losses are not told from it",
     Reason.AT_LOWER_END: "the gap lies at the lowest onset that was tried, or its interval reaches below left",
     Reason.AT_UPPER_END: "the gap lies at the highest onset that was tried: give right, or a higher one",
+    Reason.MISFIT: "no shape of an onset fits, losses stand out or may hide below it, or the interval is longer than the "
+    "shortest window of the fit",
     Reason.RETARDED: "Cherenkov losses fill the gap, which lies higher: measure at a voltage whose electrons are slower "
     "than light in the specimen",
     Reason.OTHER_PEAK: "the zero-loss peak misses the spectrum below E_I: it is not that of the vacuum, or losses, of "
