@@ -3,12 +3,13 @@
 
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import dask.array as da
 import numpy as np
 from exspy.signals import EELSSpectrum
 from hyperspy.io import load
-from hyperspy.signals import BaseSignal, Signal1D
+from hyperspy.signals import Signal1D
 
 from hyperspy_zlpml.arguments import flag, optional_flag, path
 from hyperspy_zlpml.compute import compute
@@ -73,21 +74,10 @@ class ZLPRemoval(
 
     Attributes
     ----------
-    clusters : BaseSignal
-        Cluster of each pixel, 0 is the thinnest; -1 where a spectrum was left out.
-    vacuum : BaseSignal
-        Pixels taken for vacuum.
-    centre, fwhm, intensity : BaseSignal
-        Peak parameters of each pixel, energies in the units of the axis.
     removed : RemovedZLP
         The same as arrays in eV, without HyperSpy.
     """
 
-    clusters: BaseSignal
-    vacuum: BaseSignal
-    centre: BaseSignal
-    fwhm: BaseSignal
-    intensity: BaseSignal
     removed: RemovedZLP
     _like: EELSSpectrum = field(repr=False)
     _factor: float = field(repr=False)
@@ -120,9 +110,6 @@ class ZLPRemoval(
         if "ZLP_ML" in like.metadata:  # of what was removed before, of any kind
             del like.metadata.ZLP_ML
         result = cls(
-            **peak_maps_like(like, removed, factor),
-            clusters=map_like(like, removed.clusters, "clusters", "Cluster"),
-            vacuum=map_like(like, removed.vacuum, "vacuum", "Vacuum"),
             removed=removed,
             _like=like,
             _factor=factor,
@@ -160,6 +147,35 @@ class ZLPRemoval(
     def upper(self):
         """Upper end of the band of ``subtracted`` from the ZLP model, 68 % by default."""
         return self._signal("upper")
+
+    @cached_property
+    def clusters(self):
+        """Cluster of each pixel, 0 is the thinnest; -1 where a spectrum was left out (BaseSignal)."""
+        return map_like(self._like, self.removed.clusters, "clusters", "Cluster")
+
+    @cached_property
+    def vacuum(self):
+        """Pixels taken for vacuum (BaseSignal)."""
+        return map_like(self._like, self.removed.vacuum, "vacuum", "Vacuum")
+
+    @cached_property
+    def _peak_maps(self):
+        return peak_maps_like(self._like, self.removed, self._factor)
+
+    @property
+    def centre(self):
+        """Energy of the peak of each pixel, in the units of the axis (BaseSignal)."""
+        return self._peak_maps["centre"]
+
+    @property
+    def fwhm(self):
+        """FWHM of the peak of each pixel, in the units of the axis (BaseSignal)."""
+        return self._peak_maps["fwhm"]
+
+    @property
+    def intensity(self):
+        """Counts of the peak of each pixel (BaseSignal)."""
+        return self._peak_maps["intensity"]
 
     @property
     def ensemble(self):
