@@ -229,6 +229,18 @@ def test_derivatives_of_the_misfit_are_those_of_differences():
     np.testing.assert_allclose(here.curvature, (above.slope - below.slope) / (2 * step), rtol=1e-4)
 
 
+def test_energies_that_one_spectrum_lacks_do_not_count_for_others():
+    losses = film(600.0, n=3, seed=7001)
+    variance = losses.variance.copy()
+    variance[0, ENERGY < -0.2] = np.nan  # its gain side ends there
+    short = replace(losses, variance=variance)
+    together = temperatures(short)
+    alone = np.concatenate([temperatures(short.select([row])) for row in range(3)])
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
+    np.testing.assert_allclose(together[1:], temperatures(losses)[1:], rtol=1e-9)
+    assert (together[0, :2] != temperatures(losses)[0, :2]).all()
+
+
 def test_every_spectrum_is_treated_alone():
     losses = with_tail_errors(9, seed=7005)
     together = temperatures(losses)

@@ -8,9 +8,16 @@ import pytest
 from test_subtract import measured, prepare, rows, true_zlp
 
 from hyperspy_zlpml.data import ws2_like
-from hyperspy_zlpml.removal.evaluation import deviations, look_up
+from hyperspy_zlpml.removal.evaluation import (
+    at_groups,
+    deviations,
+    log_zlp_of,
+    look_up,
+    on_channels,
+)
+from hyperspy_zlpml.removal.geometry import cut
 from hyperspy_zlpml.removal.integrals import integrate
-from hyperspy_zlpml.removal.losses import _most_significant, losses_of
+from hyperspy_zlpml.removal.losses import _most_significant, _on_channels, losses_of
 from hyperspy_zlpml.statistics import Range
 
 LIMIT = 1.5
@@ -81,6 +88,24 @@ def test_turning_directions_keeps_their_covariance():
     covariance = np.einsum("pig,pih->pgh", directions, directions)
     np.testing.assert_allclose(np.einsum("pig,pih->pgh", kept, kept), covariance, atol=1e-12)
     assert (rest < 1e-6).all()
+
+
+def test_directions_are_straight_lines_between_groups(scene, losses):
+    """Compiled as by the matrix of the expansion."""
+    model, _, posterior = scene
+    peaks = posterior.peaks
+    groups = np.random.default_rng(0).standard_normal((6, 2, model.groups.size))
+    found = _on_channels(model, peaks, groups, losses.zlp)
+    for number in range(2):
+        lines = cut(on_channels(model, groups[:, number]), model.start(peaks), model.n_energy)
+        np.testing.assert_allclose(found[:, number], lines * losses.zlp, rtol=1e-9, atol=1e-9)
+
+
+def test_peaks_without_their_errors_are_those_with_them(scene):
+    model, _, posterior = scene
+    expected = at_groups(model, posterior.matched, posterior.peaks).log_zlp
+    found = log_zlp_of(model, posterior.matched, posterior.peaks)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_clearest_directions_come_first(losses):
