@@ -114,7 +114,14 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
     per_fwhm = np.exp(log_fwhm.mean) / (samples[0].energy[1] - samples[0].energy[0])
     nodes = lay_nodes(peaks.u_range, per_fwhm)
     table = replace(table, log_fwhm=log_fwhm.mean)
-    prior = Prior.of(table, nodes) if known else Prior.none(nodes.size)
+
+    def of_tail(values, u):
+        """Look up what is known of the tail, whatever grid the table has."""
+        return np.interp(u, peaks.grid.u, np.broadcast_to(values, (peaks.grid.n,)))
+
+    # Under the losses no spectrum shows what they share: the tail at zero thickness does.
+    structure = of_tail(peaks.tail_structure, nodes)
+    prior = Prior.of(table, nodes) if known else replace(Prior.none(nodes.size), curve=structure)
     # Once: matching again with what is learnt makes no smaller errors.
     in_groups = table.in_groups(per_fwhm)
     matched = _matched(in_groups, peaks, samples, groups=groups, log_fwhm=log_fwhm)
@@ -129,9 +136,10 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
     )
     few = len(matched.fwhm) < _FEWEST_SPECTRA
     dark = _error_of_dark_levels(table, peaks, matched)
+    roughness = of_tail(peaks.tail_roughness, table.grid.u)
     return replace(
         learnt,
-        channel_error=np.hypot(np.hypot(learnt.channel_error, peaks.tail_roughness), dark),
+        channel_error=np.hypot(np.hypot(learnt.channel_error, roughness), dark),
         mode_scale=np.ones(table.n_modes) if few else scale_of_modes(matched),
     )
 

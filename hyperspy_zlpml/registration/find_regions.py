@@ -308,6 +308,7 @@ def with_known_tail(peaks, n_clusters, limits, n_modes=MOST_MODES):
         pure,
         log_reference=tail.log_reference,
         reference_modes=tail.modes,
+        tail_structure=tail.structure,
         tail_roughness=tail.roughness,
         tail_is_known=True,
     )

@@ -72,8 +72,10 @@ class RegisteredPeaks(PerSpectrum):
         Distance from the peak in reduced energy beyond which none shows it on the gain side.
     tail_is_known : bool
         Whether the reference holds beyond that energy nevertheless.
+    tail_structure : ndarray of shape (grid.n,) or float
+        Relative deviation of the tail from the reference there, that a smooth curve does not follow.
     tail_roughness : ndarray of shape (grid.n,) or float
-        Standard deviation of the logarithm of the tail about the reference there, by structure that
+        Standard deviation of the logarithm of the tail about both, by structure that
         neighbouring channels do not share.
     variation : ndarray of shape (n_modes, grid.n), optional
         How single spectra are known to differ from the reference, in modes of unit variance; where
@@ -89,6 +91,7 @@ class RegisteredPeaks(PerSpectrum):
         "extrapolated_from",
         "gain_extrapolated_from",
         "tail_is_known",
+        "tail_structure",
         "tail_roughness",
         "variation",
     )
@@ -106,6 +109,7 @@ class RegisteredPeaks(PerSpectrum):
     extrapolated_from: float = NO_LIMIT
     gain_extrapolated_from: float = NO_LIMIT
     tail_is_known: bool = True
+    tail_structure: np.ndarray | float = 0.0
     tail_roughness: np.ndarray | float = 0.0
     variation: np.ndarray | None = None
 

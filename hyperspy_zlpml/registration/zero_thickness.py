@@ -91,13 +91,15 @@ class Tail(NamedTuple):
     log_reference : ndarray of shape (grid.n,)
     modes : ndarray of shape (n_modes, grid.n)
         Deviations of one standard error by which it is uncertain.
+    structure : ndarray of shape (grid.n,)
+        Relative deviation of the tail from it, that a smooth curve does not follow.
     roughness : ndarray of shape (grid.n,)
-        Standard deviation of ln(tail) of single channels about it: structure that a smooth curve
-        does not follow.
+        Standard deviation of ln(tail) of single channels about both.
     """
 
     log_reference: np.ndarray
     modes: np.ndarray
+    structure: np.ndarray
     roughness: np.ndarray
 
 
@@ -365,7 +367,7 @@ def tail_from(peaks, found):
     known = np.where(weight > 0, variance, 0.0)
     error = np.where(weight > 0, np.sqrt(weight * known), _CORE_ERROR)
     shape = np.exp(grid.interpolate(peaks.log_reference, u))
-    log_reference, *_ = fit_reference(
+    reference = fit_reference(
         u=u,
         counts=shape * ratio,
         expected_scale=np.ones_like(u),
@@ -376,25 +378,38 @@ def tail_from(peaks, found):
     def on_grid(values):
         return np.interp(grid.u, u, values)
 
-    left = np.log(shape * ratio) - grid.interpolate(log_reference, u)
-    roughness = _roughness(np.where(weight > 0, left, 0.0), (error / ratio) ** 2)
+    smooth_shape = np.exp(grid.interpolate(reference.log_shape, u))
+    left = np.where(weight > 0, shape * ratio / smooth_shape - 1, 0.0)
     smooth = gaussian_filter1d(found.deviations, _DEVIATION_SMOOTHING, axis=-1)
+    # A smooth curve takes what neighbours are wrong by together.
+    own = gaussian_filter1d(((found.deviations - smooth) ** 2).sum(0), _SMOOTHING)
+    structure = _Structure.of(left, own * (weight / ratio) ** 2, shown=u <= reference.seen.high)
     modes = [on_grid(np.clip(weight * deviation / ratio, -1, 1)) for deviation in smooth]
     modes.append(on_grid((1 - weight) * np.where(u > start, prior, 0.0)))
     old = np.where(grid.u > start, 0.0, peaks.reference_modes)
     return Tail(
-        log_reference=log_reference,
+        log_reference=reference.log_shape,
         modes=np.concatenate([old, np.stack(modes)]),
-        roughness=on_grid(np.where(weight > 0, roughness, 0.0)),
+        structure=on_grid(structure.value),
+        roughness=on_grid(np.where(weight > 0, structure.roughness, 0.0)),
     )
 
 
-def _roughness(left, variance):
-    """Compute what channels scatter by about a smooth curve, near each, beside their noise.
+class _Structure(NamedTuple):
+    """Deviation of points at zero thickness from a smooth curve, and scatter of channels about both."""
 
-    Structure that is finer than a group of channels averages out in it. It is taken to be as much
-    as the points change over the width of a group.
-    """
-    scatter = left**2 - variance
-    change = np.gradient(left) ** 2 - variance / 2
-    return np.sqrt(np.clip(gaussian_filter1d(scatter + change, _SMOOTHING), 0, None))
+    value: np.ndarray
+    roughness: np.ndarray
+
+    @classmethod
+    def of(cls, left, variance, shown):
+        """Draw what a smooth curve misses to zero as far as it is noise, and keep the rest as scatter.
+
+        Where the curve no longer follows the points, all is scatter. Structure that is finer than a
+        group of channels averages out in it. It is taken to be as much as the points change over the
+        width of a group.
+        """
+        true = np.clip(gaussian_filter1d(left**2 - variance, _SMOOTHING), 0, None)
+        share = np.where(shown, true / np.maximum(true + variance, 1e-300), 0.0)
+        change = gaussian_filter1d(np.gradient(left) ** 2 - variance / 2, _SMOOTHING)
+        return cls(share * left, np.sqrt((1 - share) * true + np.clip(change, 0, None)))

@@ -188,15 +188,19 @@ def _reaching_all(images):
     low = min(image.peaks.grid.u[0] for image in images)
     high = max(image.peaks.grid.u[-1] for image in images)
     table = ShapeTable.of_reference(peaks.grid, peaks.log_reference).reaching(low, high)
-    spill_tables = {
-        name: peaks.grid.held_to(table.grid, one) for name, one in peaks.spill_tables.items()
-    }
+
+    def held(values):
+        """Hold values, or one for all nodes, beyond the nodes."""
+        return peaks.grid.held_to(table.grid, np.broadcast_to(values, (peaks.grid.n,)))
+
     return replace(
         peaks,
         grid=table.grid,
         log_reference=table.log_shape[0],
         reference_modes=peaks.grid.held_to(table.grid, peaks.reference_modes),
-        spill_tables=spill_tables,
+        spill_tables={name: held(one) for name, one in peaks.spill_tables.items()},
+        tail_structure=held(peaks.tail_structure),
+        tail_roughness=held(peaks.tail_roughness),
     )
 
 

@@ -21,6 +21,7 @@ from hyperspy_zlpml.registration.zero_thickness import (
     mode_scores,
     tail_from,
 )
+from hyperspy_zlpml.training.train import register_image
 from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
 
 N_GROUPS = 30
@@ -335,8 +336,8 @@ def all_losses(thickness):
     return np.pad(total, ((0, 0), (160, 0)))
 
 
-def wedge(seed, n=90, height=3e6):
-    """Registered spectra of a wedge without vacuum, of up to a mean free path."""
+def wedge_sample(seed, n=90, height=3e6, shape=shape):
+    """Spectra of a wedge without vacuum, of up to a mean free path."""
     rng = np.random.default_rng(seed)
     thickness = np.sort(rng.uniform(0.2, 1.0, n))[:, None]
     centre, fwhm = rng.normal(0, 0.02, (n, 1)), FWHM * np.exp(rng.normal(0, 0.02, (n, 1)))
@@ -346,7 +347,12 @@ def wedge(seed, n=90, height=3e6):
     counts = rng.poisson(expected) + NOISE.readout * rng.standard_normal(expected.shape)
     label = (np.arange(n) < n / 2).astype(int)  # 0 is the thin half
     parameters = peak_parameters(counts, ENERGY)
-    return register_peaks([Sample(counts, ENERGY, parameters, 1 - label)], NOISE)
+    return Sample(counts, ENERGY, parameters, 1 - label)
+
+
+def wedge(seed):
+    """Registered spectra of it."""
+    return register_peaks([wedge_sample(seed)], NOISE)
 
 
 def test_tail_of_a_wedge_is_its_zero_loss_peak():
@@ -361,7 +367,7 @@ def test_tail_of_a_wedge_is_its_zero_loss_peak():
         assert not peaks.tail_is_known
         assert 2 < peaks.extrapolated_from < 6
         found = at_zero_thickness(peaks, np.zeros((0, peaks.u.shape[1])))
-        log_reference, modes, _ = tail_from(peaks, found)
+        log_reference, modes, *_ = tail_from(peaks, found)
         sigma = np.sqrt((peaks.grid.interpolate_rows(modes.T, u) ** 2).sum(-1))
         error = peaks.grid.interpolate(log_reference, u) - truth
         pulls.append(np.sqrt(np.mean(np.square(error / sigma))))
@@ -410,7 +416,7 @@ def test_a_well_known_tail_replaces_the_one_from_the_gain_side(one_wedge):
 def test_an_unknown_tail_stays_that_of_the_gain_side(one_wedge):
     far = np.linspace(2, 3, 20) * one_wedge.extrapolated_from
     change = reference_change(one_wedge, constant(one_wedge, 1.5, 1e3), far)
-    _, modes, _ = tail_from(one_wedge, constant(one_wedge, 1.5, 1e3))
+    _, modes, *_ = tail_from(one_wedge, constant(one_wedge, 1.5, 1e3))
     # What is left is the prior: a power of the energy, from where the pure part ends. Another
     # smooth fit within it moves little of that.
     prior = prior_of(one_wedge, far)
@@ -424,31 +430,63 @@ def test_both_are_weighed_by_their_errors(one_wedge):
     prior = prior_of(one_wedge, np.array([at]))[0]
     change = reference_change(one_wedge, constant(one_wedge, 1.5, prior), np.array([at]))
     assert change[0] == pytest.approx(np.log(1.25), abs=0.2 * prior)
-    _, modes, _ = tail_from(one_wedge, constant(one_wedge, 1.5, prior))
+    _, modes, *_ = tail_from(one_wedge, constant(one_wedge, 1.5, prior))
     sigma = np.sqrt((one_wedge.grid.interpolate_rows(modes.T, np.array([at])) ** 2).sum())
     # Both directions are kept: half of the deviation, relative to the new tail, and of the prior.
     assert sigma == pytest.approx(np.hypot(0.5 * prior / 1.25, 0.5 * prior), rel=0.05)
 
 
 def test_tails_stay_positive_and_fall(one_wedge):
-    log_reference, modes, _ = tail_from(one_wedge, constant(one_wedge, -3.0, 1e-4))
+    log_reference, modes, *_ = tail_from(one_wedge, constant(one_wedge, -3.0, 1e-4))
     assert np.isfinite(log_reference).all()
     assert np.isfinite(modes).all()
     assert (np.diff(log_reference)[one_wedge.grid.u[:-1] > 0.8] <= 1e-12).all()
 
 
 @pytest.mark.parametrize("height", [0.0, 0.05])
-def test_structure_that_no_smooth_tail_follows_is_an_error(one_wedge, height):
-    # A ripple of three groups' period, twenty times its noise; none where there is none.
+def test_structure_that_no_smooth_tail_follows_is_found(one_wedge, height):
+    # A ripple of three groups' period, which their noise, alike in all, does not have.
     found = constant(one_wedge, 1.5, 1e-3)
     ripple = np.sqrt(2) * height * np.sin(2 * np.pi / 3 * np.arange(found.ratio.size))
     tail = tail_from(one_wedge, replace(found, ratio=found.ratio * (1 + ripple)))
-    far = np.linspace(2, 3, 20) * one_wedge.extrapolated_from
-    roughness = one_wedge.grid.interpolate(tail.roughness, far)
-    # The change over a group is 0.87 of the ripple: sqrt(1 + 0.87**2) of it together.
-    np.testing.assert_allclose(roughness, 1.32 * height, rtol=0.25, atol=3e-3)
+    u = one_wedge.u.mean(0)
+    far = (u > 2 * one_wedge.extrapolated_from) & (u < 3 * one_wedge.extrapolated_from)
+    shown = (1 + one_wedge.grid.interpolate(tail.structure, u[far])) * np.exp(
+        one_wedge.grid.interpolate(tail.log_reference - one_wedge.log_reference, u[far])
+    )
+    np.testing.assert_allclose(shown / 1.5 - 1, ripple[far], atol=0.3 * height + 3e-3)
+    # Within a group it is taken to change as much as over it: 0.87 of the ripple.
+    roughness = one_wedge.grid.interpolate(tail.roughness, u[far])
+    np.testing.assert_allclose(roughness, 0.87 * height, rtol=0.25, atol=3e-3)
     before = one_wedge.grid.u < 0.9 * PURE_FRACTION * one_wedge.extrapolated_from
     assert not tail.roughness[before].any()
+    assert not tail.structure[before].any()
+
+
+def test_noise_of_single_groups_is_no_structure(one_wedge):
+    # Points that scatter as their deviations say, each for itself: mostly drawn to zero.
+    rng = np.random.default_rng(5)
+    found = constant(one_wedge, 1.5, 0.0)
+    deviations = 0.05 * rng.standard_normal((6, found.ratio.size))
+    noise = 0.05 * np.sqrt(6) * rng.standard_normal(found.ratio.size)
+    tail = tail_from(one_wedge, replace(found, ratio=found.ratio + noise, deviations=deviations))
+    far = np.linspace(2, 8, 100) * one_wedge.extrapolated_from
+    assert one_wedge.grid.interpolate(tail.structure, far).std() < 0.25 * noise.std() / 1.5
+
+
+def test_structure_of_the_tail_goes_on_under_the_losses():
+    # Three groups long, so that no smooth curve follows it. It is learnt where spectra are pure, and
+    # has to go on to where their losses are several times the peak.
+    def ripple(u):
+        return 0.05 * np.sin(2 * np.pi / 0.15 * np.arcsinh(2 * u)) * (np.abs(u) > 1)
+
+    sample = wedge_sample(seed=7, height=3e7, shape=lambda u: shape(u) * (1 + ripple(u)))
+    image = register_image([sample], NOISE, 2, {})
+    assert image.peaks.tail_is_known
+    u = np.linspace(1.2, 1.8, 60) * image.peaks.extrapolated_from
+    found = image.residual.at(u)
+    assert np.corrcoef(found, ripple(u))[0, 1] > 0.7
+    assert 0.4 < (found @ ripple(u)) / (ripple(u) @ ripple(u)) < 1.2
 
 
 def test_one_spoilt_spectrum_does_not_move_the_others():
