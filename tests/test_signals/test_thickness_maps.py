@@ -175,12 +175,16 @@ def reuse(signal, removal):
 @pytest.mark.parametrize("chunks", [(4, 6, 512), (1, 1, 512), (3, 2, 100)])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_blocks_do_not_count(sample, removal, chunks, dtype):
-    """Numbers are the same bit for bit, whatever the chunks of a lazy image."""
+    """Numbers are the same whatever the chunks of a lazy image: bit for bit, but for products of matrices of one row."""
     signal = sample.signal.deepcopy()
     signal.change_dtype(dtype)
     expected = reuse(signal, removal).removed.map_losses(with_variance, 1024)
     lazy = reuse(signal.as_lazy(chunks=chunks), removal).removed
-    assert np.array_equal(lazy.map_losses(with_variance, 1024).compute(), expected)
+    found = lazy.map_losses(with_variance, 1024).compute()
+    if chunks[:2] == (1, 1):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
+    else:
+        assert np.array_equal(found, expected)
 
 
 def test_short_axis_has_a_lower_limit_only():
