@@ -35,13 +35,8 @@ _FAR_OFF = 6.0
 _ELECTRONS_OFF = 3.0
 #: Classes of the core that exceed the line by more than this many standard errors hold structure.
 _STRUCTURE = 3.0
-#: Mean squares are those of noise to this fraction at best: more where they scatter about the line by more than chance,
-#: for the channels of a detector may differ in read-out noise.
+#: Mean squares are those of noise to this fraction at best.
 _ACCURACY = 0.02
-#: Fewest classes whose scatter about a line is measured.
-_FEWEST_CLASSES = 6
-#: Median of the square of a normal number.
-_MEDIAN_OF_SQUARES = 0.455
 #: Rounds of weighting, and of leaving out what is no noise, by the fit itself.
 _N_ROUNDS = 8
 #: Pairs that exceed what is expected by this factor more than most do hold an odd spectrum. Those of a handful of
@@ -172,14 +167,11 @@ class Line(NamedTuple):
         The root of its offset.
     gain_error : float
         Standard error of the slope; infinite where nothing tells it.
-    accuracy : float
-        Relative error of mean squares that is no chance.
     """
 
     gain: float
     readout: float
     gain_error: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -255,25 +247,16 @@ def _is_noise(one, fitted):
     if fitted is None or not np.isfinite(fitted.gain_error):
         return True
     expected = max(fitted.gain * one.level, 0.0) + fitted.readout**2
-    by_chance = _relative_chance(fitted.gain, one.level, expected, one.squared.size)
-    error = np.hypot(by_chance, fitted.accuracy) * expected
-    unknown = np.hypot(error, fitted.gain_error * one.level)
+    by_chance = _relative_error(fitted.gain, one.level, expected, one.squared.size) * expected
+    unknown = np.hypot(by_chance, fitted.gain_error * one.level)
     return one.mean_square() < expected + _STRUCTURE * unknown
 
 
-def _relative_chance(gain, level, variance, n):
-    """Compute the relative error by chance of a mean square: that of normal noise, and of a number of electrons."""
+def _relative_error(gain, level, variance, n):
+    """Compute the relative error of a mean square: that of normal noise, and of a number of electrons."""
     variance = np.maximum(variance, max(_ROUNDING * gain**2, np.finfo(float).tiny))
     electrons = gain * np.clip(level, 0, None) / variance * (gain / variance * gain)
-    return np.sqrt((2 * _SQUARES_SHARED + np.minimum(electrons, n)) / n)
-
-
-def _accuracy(residual, by_chance):
-    """Estimate by how much mean squares scatter about their line beyond chance, all relative to the line."""
-    if residual.size < _FEWEST_CLASSES:
-        return _ACCURACY
-    beyond = np.median(residual**2) / _MEDIAN_OF_SQUARES - np.median(by_chance**2)
-    return float(np.sqrt(max(beyond, _ACCURACY**2)))
+    return np.sqrt((2 * _SQUARES_SHARED + np.minimum(electrons, n)) / n + _ACCURACY**2)
 
 
 def _line(classes, before=None):
@@ -287,19 +270,14 @@ def _line(classes, before=None):
     if not y.max(initial=0.0) > 0:
         return None
     gain, offset = (0.0, y.mean()) if before is None else (before.gain, before.readout**2)
-    accuracy = _ACCURACY if before is None else before.accuracy
     least = 1e-6 * y.max()
     for _ in range(_N_ROUNDS):
         variance = np.maximum(gain * x + offset, least)
-        by_chance = _relative_chance(gain, x, variance, n)
-        error = np.hypot(by_chance, accuracy) * variance
+        error = _relative_error(gain, x, variance, n) * variance
         gain, offset = _non_negative(x, y, 1 / error)
-        fitted = np.maximum(gain * x + offset, 0.0)
-        farthest = _FAR_OFF * np.sqrt(fitted) + _ELECTRONS_OFF * gain
+        farthest = _FAR_OFF * np.sqrt(np.maximum(gain * x + offset, 0.0)) + _ELECTRONS_OFF * gain
         y = np.array([one.mean_square(far**2) for one, far in zip(classes, farthest, strict=True)])
-        if before is None:
-            accuracy = _accuracy(y / np.maximum(fitted, least) - 1, by_chance)
-    return Line(float(gain), float(np.sqrt(offset)), _error_of_slope(x, 1 / error), accuracy)
+    return Line(float(gain), float(np.sqrt(offset)), _error_of_slope(x, 1 / error))
 
 
 def _non_negative(x, y, scale):

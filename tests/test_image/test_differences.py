@@ -69,21 +69,6 @@ def test_a_line_needs_no_electrons_of_the_core_nor_follows_its_structure():
     assert found.readout == pytest.approx(3.0, abs=0.3)
 
 
-@pytest.mark.parametrize("dark, accuracy", [(56.0, (0.0199, 0.03)), (63.0, (0.04, 0.12))])
-def test_channels_that_differ_in_readout_noise_tell_the_line_less_well(dark, accuracy):
-    """The gain leans on the core, then, not on whether dark channels are as noisy as bright ones."""
-    rng = np.random.default_rng(0)
-    x = np.arange(-1400, 600)
-    shape = np.exp(-4 * np.log(2) * (x / 12) ** 2) + 0.1 / (1 + (x / 60) ** 2) * (x > 0)
-    readout = np.where(x < 60, dark, 56.0)
-    counts = rng.poisson(1500 * shape, (100, x.size)) + readout * rng.standard_normal((100, x.size))
-    inside = np.tile(np.abs(x) <= 36, (100, 1))
-    far = all_of(~inside)
-    found = fit_differences(differences(counts, inside), far=far, core=~far)
-    assert abs(found.gain - 1) < 2 * found.gain_error < 1
-    assert accuracy[0] < found.accuracy < accuracy[1]
-
-
 def test_nothing_is_said_of_what_does_not_scatter():
     nothing = differences(np.ones((5, X.size)), core(5))
     far = all_of(~core(5))
