@@ -39,8 +39,8 @@ _STRUCTURE = 3.0
 _ACCURACY = 0.02
 #: Rounds of weighting, and of leaving out what is no noise, by the fit itself.
 _N_ROUNDS = 8
-#: Pairs that exceed what is expected by this factor more than most do hold an odd spectrum. Those of a handful of
-#: electrons seldom do by chance.
+#: Pairs that exceed what is expected by this factor more than most do hold an odd spectrum: those of five electrons
+#: do not by chance.
 _ODD = 8.0
 #: Expected counts that differ by less than this part of the largest are equal.
 _ALIKE = 1e-10

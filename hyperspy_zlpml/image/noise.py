@@ -33,6 +33,9 @@ _RARELY = 8
 FROM_DATA = "estimated from the data"
 #: Levels, as quantiles of all, at which noise is compared.
 _TYPICAL = (0.5, 0.99)
+#: Third differences share channels with their neighbours: mean squares of them vary as those of so many
+#: times fewer independent ones.
+_SQUARES_SHARED = 2.3
 #: Median of the square of a normal number.
 _MEDIAN_OF_SQUARES = 0.455
 #: A variance that is larger than that of the median by this factor is one of spikes.
@@ -431,17 +434,19 @@ def _smallest_step(steps):
     return np.quantile(steps, _ONE_ELECTRON) if steps.size else 0.0
 
 
-def fit_noise(level, variance, source):
-    """Fit a straight line to pairs of level and variance.
+def fit_noise(level, squared, source, trimmed=True):
+    """Fit a straight line to pairs of level and squared deviation.
 
     Parameters
     ----------
     level : ndarray of shape (n,)
         Expected counts of channels.
-    variance : ndarray of shape (n,)
-        Of their noise.
+    squared : ndarray of shape (n,)
+        Their squared deviations, or variances.
     source : str
         Where they come from, for the report.
+    trimmed : bool
+        Leave out the largest 1 % of each class of equal level. False for variances.
 
     Returns
     -------
@@ -453,15 +458,18 @@ def fit_noise(level, variance, source):
     >>> import numpy as np
     >>> from hyperspy_zlpml.image.noise import fit_noise
     >>> level = np.linspace(0, 1e4, 500)
-    >>> noise = fit_noise(level, 1.5 * level + 6.0**2, "a line")
+    >>> noise = fit_noise(level, 1.5 * level + 6.0**2, "a line", trimmed=False)
     >>> round(noise.gain, 6), round(noise.readout, 6)
     (1.5, 6.0)
     """
-    x, y, _ = mean_levels(level, variance, trimmed=False)
+    x, y, n = mean_levels(level, squared, trimmed)
     gain, offset = _non_negative_line(x, y)
     if gain == 0 and offset == 0:
         return NoiseModel(gain=1.0, readout=0.0, source=source, gain_error=1.0)
-    return NoiseModel(gain=float(gain), readout=float(np.sqrt(offset)), source=source)
+    error = _error_of_slope(x, gain * np.clip(x, 0, None) + offset, n) if trimmed else 0.0
+    return NoiseModel(
+        gain=float(gain), readout=float(np.sqrt(offset)), source=source, gain_error=error
+    )
 
 
 def noise_of_variance(variance, counts):
@@ -498,7 +506,7 @@ def noise_of_variance(variance, counts):
         )
     if not (variance[use] > 0).any():
         raise ValueError("variance: expected positive finite values, got none.")
-    return fit_noise(counts[use], variance[use], "variance of the signal")
+    return fit_noise(counts[use], variance[use], "variance of the signal", trimmed=False)
 
 
 def mean_levels(level, squared, trimmed=True):
@@ -549,6 +557,14 @@ def _non_negative_line(x, y):
         gain, offset = _nnls2(design, y * weight)
         fitted = np.maximum(gain * np.clip(x, 0, None) + offset, least)
     return gain, offset
+
+
+def _error_of_slope(x, fitted, n):
+    """Compute the standard error of the slope of a line through mean squares of ``n`` deviations."""
+    relative = np.sqrt(2 * _SQUARES_SHARED / n)
+    design = np.stack([np.clip(x, 0, None), np.ones_like(x)], -1)
+    scaled = design / np.maximum(relative * fitted, 1e-300)[:, None]
+    return float(np.linalg.norm(np.linalg.pinv(scaled)[0]))
 
 
 def _nnls2(design, target):
