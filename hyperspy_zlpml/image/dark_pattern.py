@@ -58,11 +58,14 @@ class DarkPattern:
         Standard deviation of the levels, counts.
     unknown : float
         Standard deviation of what ``levels`` misses, counts.
+    slow : float
+        That of the part of it that neighbouring channels share: their differences do not show it.
     """
 
     levels: np.ndarray = field(default_factory=lambda: np.zeros(1))
     rms: float = 0.0
     unknown: float = 0.0
+    slow: float = 0.0
 
     @property
     def note(self):
@@ -130,6 +133,7 @@ def find_dark_pattern(counts, channels_per_fwhm):
     return DarkPattern(
         levels=levels - levels.mean(),
         rms=float(np.sqrt(variance)),
+        slow=float(np.sqrt(variance * (1 - kept))),
         unknown=float(np.sqrt(variance * (1 - kept * np.median(share)))),
     )
 

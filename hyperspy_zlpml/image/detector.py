@@ -91,9 +91,9 @@ def describe_detector(counts, energy, parameters, noise=None):
 
 
 def _with_dark_pattern(noise, dark_pattern):
-    """Add to the noise what is left of a dark pattern: spectra share it, and their differences do not show it."""
+    """Add to the noise what is left of a dark pattern, as far as neighbouring channels did not show it."""
     return replace(
         noise,
-        readout=float(np.hypot(noise.readout, dark_pattern.unknown)),
+        readout=float(np.hypot(noise.readout, dark_pattern.slow)),
         dark=(dark_pattern.unknown, dark_pattern.rms),
     )

@@ -1,38 +1,43 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Noise of the counts: ``variance = gain * expected counts + readout**2``.
 
-Camera counts are not electrons. The gain and the read-out noise follow from how differences of channels
-and of spectra (:mod:`hyperspy_zlpml.image.differences`), and sums of channels (:mod:`hyperspy_zlpml.image.sums`),
-scatter the more the more these hold.
+Camera counts are not electrons. The gain and the read-out noise follow from how the scatter of
+neighbouring channels, and of their sums (:mod:`hyperspy_zlpml.image.sums`), grows with their level.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from hyperspy_zlpml.image.differences import N_LEVELS, all_of, differences, fit_differences
 from hyperspy_zlpml.image.sums import (
     FEW_SPECTRA,
     classes_of,
     deviations,
     fit_correlation,
+    fit_white,
     scatter_of_sums,
     without_spikes,
 )
 
 #: Channels within this many FWHM of the peak are too curved for differences of channels.
 CURVED_WITHIN = 3.0
+#: Classes of equal level, at most, whose scatter a line is fitted to.
+N_LEVELS = 24
 #: Spectra that noise is told from. Gain and read-out noise of ``ws2_like`` and ``thick_small_gap`` are then off by
 #: up to 0.5 % (rms), by up to 0.6 % with twice as many; the gain of ``monochromated``, where read-out noise is most of all,
 #: by 3.3 % and 4.1 %.
 _SPECTRA_LOOKED_AT = 128
-#: Electrons are rare where they hit a channel in no more than one spectrum of so many.
-_RARELY = 8
+#: Quantile of the levels beside a peak in which electrons show best.
+_BRIGHT = 0.99
 #: Source of noise that was estimated.
 FROM_DATA = "estimated from the data"
-#: Levels, as quantiles of all, at which noise is compared.
+#: Levels, as quantiles of all, at which a pattern is looked for: ...
 _TYPICAL = (0.5, 0.99)
+#: ... there it makes neighbours scatter more than spectra do, by this factor.
+_PATTERNED = 1.1
+#: Electrons in a channel, at least, before a pattern of sensitivity stands out of their noise.
+_PATTERN_SEEN = 300.0
 #: Third differences share channels with their neighbours: mean squares of them vary as those of so many
 #: times fewer independent ones.
 _SQUARES_SHARED = 2.3
@@ -298,9 +303,8 @@ def estimate_noise(counts, energy, centre, fwhm):
     Third differences remove the smooth spectrum; where there are many spectra, what they share
     is taken off before, with any fixed pattern (:func:`~hyperspy_zlpml.image.sums.deviations`).
     The scatter of sums of 1 to 8 channels grows with their length as the correlation of the noise
-    says. Where it says that there is none, a straight line is fitted to the mean squares of differences of
-    single channels between neighbouring spectra. Beside the peak these are noise; within it, as far as they agree with
-    that: where electrons are few, nothing else tells their gain.
+    says. Where it says that there is none, the mean square of single channels in classes of equal
+    level is fitted by a straight line.
 
     Parameters
     ----------
@@ -332,16 +336,19 @@ def estimate_noise(counts, energy, centre, fwhm):
     counts, spiked = without_spikes(counts[some])
     u = (energy - centre[some, None]) / fwhm[some, None]
     used = np.abs(u) > CURVED_WITHIN
+    if used[:, 1:-2].sum() < 4 * N_LEVELS:
+        used = np.ones_like(used)
     several = len(counts) >= FEW_SPECTRA
     left, level = deviations(counts, u, centre[some]) if several else (counts, counts)
-    clean = ~spiked
-    told = used & clean
+    level = uniform_filter1d(level, 9, axis=-1)
+    clean = used & ~spiked
     if several:
-        told &= ~without_spikes(left)[1]
-    noise = fit_correlation(scatter_of_sums(left, level, told))
-    if noise is not None:
-        return _as_model(noise)
-    return _uncorrelated(counts, used, clean | _rarely_hit(counts))
+        clean &= ~without_spikes(left)[1]
+    scatter = scatter_of_sums(left, level, clean)
+    noise = fit_correlation(scatter)
+    if noise is None:
+        return _uncorrelated(counts, used, fit_white(scatter) if several else None)
+    return _as_model(noise)
 
 
 def _as_model(fitted):
@@ -355,30 +362,32 @@ def _as_model(fitted):
     )
 
 
-def _rarely_hit(counts):
-    """Find channels that no electron hit, as against dead ones: others are hit in a few spectra alone."""
-    alike = np.ptp(counts, axis=0) == 0
-    if not alike.any():
-        return alike
-    n_hit = (counts != np.median(counts, axis=0)).sum(0)
-    rarely = (n_hit > 0) & (n_hit <= max(len(counts) // _RARELY, 1))
-    return alike & rarely.any()
+def _uncorrelated(counts, used, of_differences):
+    """Fit the scatter of neighbouring channels, or that of differences between spectra.
 
-
-def _uncorrelated(counts, used, clean):
-    """Fit the scatter of differences of channels and of spectra: beside the peak, and within it where that tells more."""
-    fitted = fit_differences(
-        differences(counts, ~used), far=all_of(used & clean), core=all_of(clean) & ~all_of(used)
-    )
-    if fitted is None:
-        return NoiseModel(gain=1.0, readout=0.0, source=FROM_DATA, gain_error=1.0)
-    # Where nothing tells electrons from read-out noise, the gain is a guess.
-    return NoiseModel(
-        gain=fitted.gain,
-        readout=fitted.readout,
-        source=FROM_DATA,
-        gain_error=fitted.gain_error if np.isfinite(fitted.gain_error) else fitted.gain,
-    )
+    A pattern that all spectra share is in the one and not in the other.
+    """
+    difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
+    every_level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2]
+    level, squared = every_level[used[:, 1:-2]], difference[used[:, 1:-2]] ** 2
+    noise = fit_noise(level, squared, FROM_DATA)
+    if noise.gain * np.quantile(level, _BRIGHT) < noise.readout**2:
+        # Nothing beside the peak shows electrons: the peak does, with what it is curved.
+        with_peak = fit_noise(every_level.ravel(), difference.ravel() ** 2, FROM_DATA)
+        curved = max(with_peak.gain - noise.gain, 0.0)
+        noise = replace(
+            noise,
+            gain=noise.gain + curved,
+            # Nothing tells its noise from its curve.
+            gain_error=max(noise.gain_error, with_peak.gain_error, curved),
+        )
+    if of_differences is None:
+        return noise
+    other = _as_model(of_differences)
+    typical = np.quantile(level, _TYPICAL)
+    patterned = noise.variance(typical) > _PATTERNED * other.variance(typical)
+    seen = typical[-1] > _PATTERN_SEEN * other.gain > 0
+    return other if seen and patterned.all() else noise
 
 
 def rough_noise(counts, noise):

@@ -6,7 +6,7 @@ electrons do, and sums of 2, 3, 4 ... channels more and more; how fast the scatt
 length of the sums and with their level tells gain, read-out noise and the correlation of the noise.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import comb
 from typing import NamedTuple
@@ -53,8 +53,6 @@ _N_PARTS = 24
 _N_PARTS_OF_FEW = 8
 #: Classes of equal level in each part.
 _N_LEVELS = 3
-#: Channels around a sum whose counts tell its class.
-_AROUND = 9
 #: Fewest deviations for a number ...
 _FEWEST = 40
 #: ... and for classes of equal level.
@@ -77,11 +75,9 @@ _LEAST_CORRELATION = 0.1
 #: ... and beyond the last lag it is less than this fraction of it.
 _ENDS_AT = 0.3
 #: The electrons' noise is looked at in levels as high as this quantile, ...
-_BRIGHT = 0.99
+_BRIGHT = 0.9
 #: ... where it is at least this fraction of the variance of the read-out.
 _STANDS_OUT = 0.3
-#: ... and the gain is so many of its standard errors.
-_GAIN_KNOWN = 2.5
 #: Values nearer than this part of the largest are equal: running sums of thousands round by less.
 _ROUNDING = 1e-10
 #: Rounds of weighting by the fit itself.
@@ -116,6 +112,12 @@ class ScatterOfSums:
     def most_lags(self):
         """Channels over which correlation is looked for."""
         return _MOST_LAGS if self.order == _ORDER else _MOST_LAGS_OF_FEW
+
+    def of_channels(self):
+        """Select the scatter of single channels."""
+        one = self.length == 1
+        parts = {name: getattr(self, name)[one] for name in ("length", "level", "squared", "error")}
+        return replace(self, **parts)
 
 
 @dataclass(frozen=True)
@@ -335,12 +337,11 @@ def scatter_of_sums(left, level, used):
     few = len(left) < FEW_SPECTRA
     order = _ORDER_OF_FEW if few else _ORDER
     n_parts = _N_PARTS_OF_FEW if few else _N_PARTS
-    around = uniform_filter1d(level, _AROUND, axis=-1)
     classes = []
     for length in _LENGTHS_OF_FEW if few else _LENGTHS:
         for first in sorted({0, length // 2}):
             sums = _Sums(length, first, order)
-            classes += sums.classes(left, level, around, used, n_parts)
+            classes += sums.classes(left, level, used, n_parts)
     # Where electrons are so rare that all were taken for spikes nothing scatters, and nothing is known.
     classes = [one for one in classes if one[2] > 0]
     length, levels, squared, size = np.reshape(classes, (-1, 4)).T
@@ -368,31 +369,28 @@ class _Sums:
     first: int
     order: int
 
-    def classes(self, left, level, around, used, n_parts):
+    def classes(self, left, level, used, n_parts):
         """Collect length, level, mean square and number of differences, part by part."""
         order = self.order
         if left.shape[-1] - self.first < 2 * (order + 1) * self.length:
             return []
-        weights = np.array([comb(order, i) for i in range(order + 1)], float) ** 2
-        squared = np.diff(self.of(left), order, axis=-1) ** 2 / weights.sum()
-        # The noise of a difference is that of its channels, each as it counts.
-        level = self.running(level, weights / weights.sum()) / self.length
-        around = self.running(around)
+        squared = np.diff(self.of(left), order, axis=-1) ** 2 / comb(2 * order, order)
+        between = self.running(level) / (self.length * (order + 1))
         whole = self.running(used) == self.length * (order + 1)
         n, found = squared.shape[-1], []
         for part in np.array_split(np.arange(n), max(min(n_parts, n // 8), 1)):
             inside = whole[:, part]
-            found += self._levels(*(v[:, part][inside] for v in (squared, level, around)))
+            found += self._levels(squared[:, part][inside], between[:, part][inside])
         return found
 
-    def _levels(self, squared, level, around):
-        """Average in classes where about as much is around, unless there is too little."""
+    def _levels(self, squared, level):
+        """Average in classes of equal level, unless there is too little."""
         if squared.size < _FEWEST:
             return []
         n_levels = _N_LEVELS if squared.size > _FEWEST_IN_LEVELS else 1
         return [
             (self.length, level[chosen].mean(), squared[chosen].mean(), chosen.size)
-            for chosen in classes_of(around, n_levels)
+            for chosen in classes_of(level, n_levels)
         ]
 
     def of(self, values):
@@ -401,12 +399,11 @@ class _Sums:
         cut = values[:, self.first : self.first + n * self.length]
         return sum(cut[:, start :: self.length] for start in range(self.length))
 
-    def running(self, values, weights=None):
-        """Sum all channels that a difference takes, with a weight for each of its sums."""
+    def running(self, values):
+        """Sum all channels that a difference takes."""
         sums = self.of(values)
         n = sums.shape[-1] - self.order
-        weights = [1] * (self.order + 1) if weights is None else weights
-        return sum(weight * sums[:, k : k + n] for k, weight in enumerate(weights))
+        return sum(sums[:, first : first + n] for first in range(self.order + 1))
 
 
 def fit_correlation(scatter):
@@ -465,12 +462,36 @@ def fit_correlation(scatter):
     # The gain is the sum of all covariances: each step of them counts for channels on both sides.
     steps = np.append(0.0, 1.0 + 2.0 * np.arange(solution.size - 1))
     error = _error_of(steps, design[:, : solution.size], scatter, solution)
-    if error * _GAIN_KNOWN > gain:
-        return None
     return FittedNoise(
         gain=float(gain),
         readout=float(np.sqrt(solution[0])),
         correlation=tuple(correlation.tolist()),
+        gain_error=error,
+    )
+
+
+def fit_white(scatter):
+    """Fit gain and read-out noise to the scatter of single channels, uncorrelated.
+
+    Parameters
+    ----------
+    scatter : ScatterOfSums
+
+    Returns
+    -------
+    FittedNoise or None
+        None where there is no scatter to fit.
+    """
+    single = scatter.of_channels()
+    if not single.squared.size or not single.squared.max() > 0:
+        return None
+    design = _design(single, 0)
+    offset, gain = solution = _fit(design, single)[0]
+    error = _error_of(np.array([0.0, 1.0]), design, single, solution)
+    return FittedNoise(
+        gain=float(gain),
+        readout=float(np.sqrt(offset)),
+        correlation=(1.0,),
         gain_error=error,
     )
 

@@ -39,7 +39,7 @@ def cropped(losses, low, high):
     --------
     >>> import numpy as np
     >>> from dataclasses import replace
-    >>> from hyperspy_zlpml.physics.losses import Losses, runs_of
+    >>> from hyperspy_zlpml.physics.losses import Losses
     >>> from hyperspy_zlpml.physics.pooling import cropped
     >>> one = np.arange(10.0)[None]
     >>> zero = np.zeros(1)

@@ -119,9 +119,6 @@ def losses_of(model, posterior, counts, limits, measured_variance=None):
     if measured_variance is None:
         per_fwhm = np.maximum(matched.fwhm / model.step, 1.0)
         measured_variance = model.noise.of_measured(data, per_fwhm[:, None])
-    else:
-        # It does not know of dark levels.
-        measured_variance = measured_variance + model.noise.of_dark_levels()
     distance = _distances(model)
     shapes = response(model, posterior, at, distance)
     return Losses(

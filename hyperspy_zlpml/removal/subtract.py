@@ -268,8 +268,6 @@ class Subtraction:
         for result in out:
             result[~usable] = np.nan
         if measured_variance is not None:
-            # It does not know of dark levels.
-            measured_variance = measured_variance + self.noise.of_dark_levels()
             measured_variance = laid_out(np.broadcast_to(measured_variance, shape), float)
         if counts is not None:
             self._check_channels(counts)

@@ -354,16 +354,17 @@ def test_tops_that_a_ray_made_look_like_spikes_are_what_they_are():
 
 
 def test_spectra_that_are_odd_decide_on_no_spike_of_others():
-    # Five spectra of few electrons.
-    image = random_image(np.random.default_rng(550_024), most_counts=7.0)
+    image = random_image(
+        np.random.default_rng(550_002), most_counts=7.0
+    )  # four spectra, few counts
     counts = image.counts.copy()
     counts[0] = (counts[0] + np.roll(counts[0], 30)) / 2
 
     def looked_at(counts, excluded=None):
-        measured = measure(Spectra(counts, image.energy), np.arange(5), excluded)
+        measured = measure(Spectra(counts, image.energy), np.arange(4), excluded)
         return describe_image(measured.parameters, image.energy, measured.index, measured.counts)
 
-    found, right = looked_at(counts), looked_at(image.counts, np.arange(5) == 0)
-    np.testing.assert_array_equal(found.sample_index, [1, 2, 3, 4])
+    found, right = looked_at(counts), looked_at(image.counts, np.arange(4) == 0)
+    np.testing.assert_array_equal(found.sample_index, [1, 2, 3])
     assert found.detector == right.detector
     np.testing.assert_array_equal(found.sample_counts, right.sample_counts)

@@ -112,13 +112,13 @@ def test_without_correlation_all_sums_are_as_before():
 @pytest.mark.parametrize("gain, readout", [(1.0, 30.0), (2.0, 5.0), (0.25, 10.0), (8.0, 100.0)])
 @pytest.mark.parametrize("losses", [0.0, 5e3])
 def test_variances_are_recovered(gain, readout, losses):
-    # 60 spectra of 1100 channels outside the core: the variance of few counts is known to 4 % (24 seeds), that of many to
-    # 1 to 2 %, as their number allows for pairs of neighbours.
+    # 60 spectra of 1100 channels outside the core: 2 % statistically where few channels are
+    # bright, and 2 % for the trimming of what is not normal and for the curvature of the tails.
     counts = spectra(60, 3e6, gain, readout, losses=losses)
     found = estimate_noise(counts, ENERGY, *peak(60))
     level = np.geomspace(100.0, losses or 2e3, 9)  # the levels outside the core
     np.testing.assert_allclose(
-        found.variance(level), NoiseModel(gain, readout).variance(level), rtol=0.06
+        found.variance(level), NoiseModel(gain, readout).variance(level), rtol=0.04
     )
     assert found.gain == pytest.approx(gain, rel=0.06)
     assert "data" in found.source
@@ -171,37 +171,6 @@ def test_a_counting_detector_has_the_gain_one(level):
     counts = rng.poisson(expected, (100, ENERGY.size)).astype(float)
     found = estimate_noise(counts, ENERGY, *peak(100))
     assert found.variance(level) == pytest.approx(level, rel=0.12)
-
-
-@pytest.mark.parametrize("width", [2.5, 3.0, 6.0])
-@pytest.mark.parametrize("readout", [0.0, 1.0])
-def test_gain_of_coarse_peaks(width, readout):
-    """On a flank of few channels the mean of nine of them is more than the counts whose noise is seen: 0.6 was found."""
-    rng = np.random.default_rng(3)
-    u = np.arange(-60, 240) / width
-    expected = np.outer(np.exp(-rng.uniform(0, 1, 60)), 3e4 / (1 + 4 * u**2))
-    counts = 2.0 * rng.poisson(expected) + 2.0 * readout * rng.standard_normal(expected.shape)
-    found = estimate_noise(counts, u, np.zeros(60), np.ones(60))
-    assert found.correlation == (1.0,)
-    assert found.gain == pytest.approx(2.0, rel=0.1)
-    assert found.readout == pytest.approx(2.0 * readout, abs=0.3)
-
-
-@pytest.mark.parametrize("width", [3.0, 12.0])
-@pytest.mark.parametrize("electrons", [50.0, 1000.0])
-@pytest.mark.parametrize("readout", [0.0, 1.0])
-def test_gain_of_few_electrons(width, electrons, readout):
-    """Of peaks without tails, where only the core holds electrons: those of 128 spectra tell the gain to 10 % or better."""
-    rng = np.random.default_rng(4)
-    u = np.arange(-60, 240) / width
-    peaks = np.exp(-4 * np.log(2) * u**2)
-    heights = electrons / peaks.sum() * rng.uniform(0.3, 1, (128, 1))
-    counts = 5.0 * rng.poisson(heights * peaks) + 5.0 * readout * rng.standard_normal((128, 300))
-    found = estimate_noise(counts, u, np.zeros(128), np.ones(128))
-    assert found.gain == pytest.approx(5.0, rel=0.3)
-    assert abs(found.gain - 5.0) < 3 * found.gain_error
-    # Less than an electron, where channels that are zero in all spectra tell nothing.
-    assert found.readout == pytest.approx(5.0 * readout, abs=5.0 if not readout else 0.25)
 
 
 KERNELS = {

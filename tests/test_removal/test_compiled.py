@@ -99,15 +99,6 @@ def test_a_measured_variance_is_taken_as_it_is(scene):
     np.testing.assert_allclose(variance, std**2 + 7.0, rtol=1e-12)
 
 
-def test_a_measured_variance_does_not_know_of_dark_levels(scene):
-    # Of their 3 counts 2 are known and off.
-    model, counts, peaks = scene
-    model = replace(model, noise=replace(model.noise, dark=(2.0, 3.0)))
-    posterior = model.posterior(counts, peaks)
-    std, variance = model.evaluate(["std", "variance"], posterior, counts, 7.0)
-    np.testing.assert_allclose(variance, std**2 + 7.0 + 4.0, rtol=1e-12)
-
-
 def test_groups_are_sums_of_channels(scene):
     model, counts, peaks = scene
     model = with_residual(replace(model, dark_level=np.full(1, 2.0)), pattern=True)
