@@ -120,7 +120,7 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
         return np.interp(u, peaks.grid.u, np.broadcast_to(values, (peaks.grid.n,)))
 
     # Under the losses no spectrum shows what they share: the tail at zero thickness does.
-    structure = of_tail(peaks.tail_structure, nodes)
+    structure = ending_at_zero(of_tail(peaks.tail_structure, nodes))
     prior = Prior.of(table, nodes) if known else replace(Prior.none(nodes.size), curve=structure)
     # Once: matching again with what is learnt makes no smaller errors.
     in_groups = table.in_groups(per_fwhm)

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 from scipy.stats import t as student_t
 
+from hyperspy_zlpml.registration.cells import LARGEST
 from hyperspy_zlpml.registration.thickness import relative_thickness
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, solved
 from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
@@ -383,7 +384,9 @@ def tail_from(peaks, found):
     smooth = gaussian_filter1d(found.deviations, _DEVIATION_SMOOTHING, axis=-1)
     # A smooth curve takes what neighbours are wrong by together.
     own = gaussian_filter1d(((found.deviations - smooth) ** 2).sum(0), _SMOOTHING)
-    structure = _Structure.of(left, own * (weight / ratio) ** 2, shown=u <= reference.seen.high)
+    # Not where the curve passes from the gain side to these points, nor at its end.
+    inside = minimum_filter1d(u <= reference.seen.high, 2 * round(_SMOOTHING) + 1, mode="constant")
+    structure = _Structure.of(left, own * (weight / ratio) ** 2, shown=weight**2 * inside)
     modes = [on_grid(np.clip(weight * deviation / ratio, -1, 1)) for deviation in smooth]
     modes.append(on_grid((1 - weight) * np.where(u > start, prior, 0.0)))
     old = np.where(grid.u > start, 0.0, peaks.reference_modes)
@@ -405,11 +408,12 @@ class _Structure(NamedTuple):
     def of(cls, left, variance, shown):
         """Draw what a smooth curve misses to zero as far as it is noise, and keep the rest as scatter.
 
-        Where the curve no longer follows the points, all is scatter. Structure that is finer than a
+        Where the points do not show the curve, from 1 down to 0, all is scatter. Structure that is finer than a
         group of channels averages out in it. It is taken to be as much as the points change over the
         width of a group.
         """
         true = np.clip(gaussian_filter1d(left**2 - variance, _SMOOTHING), 0, None)
-        share = np.where(shown, true / np.maximum(true + variance, 1e-300), 0.0)
+        share = shown * true / np.maximum(true + variance, 1e-300)
         change = gaussian_filter1d(np.gradient(left) ** 2 - variance / 2, _SMOOTHING)
-        return cls(share * left, np.sqrt((1 - share) * true + np.clip(change, 0, None)))
+        value = np.clip(share * left, -LARGEST, LARGEST)
+        return cls(value, np.sqrt((1 - share) * true + np.clip(change, 0, None)))
