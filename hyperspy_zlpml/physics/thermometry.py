@@ -131,7 +131,14 @@ def temperatures(losses, left=None, right=None, tail_error=0.0):
         rows = np.flatnonzero(needed == n)
         some = window.select(rows).up_to(n)
         filtered, found = _fitted(sides.select(rows).up_to(n, window), some)
-        told = _told(some, filtered, found, tail_error[rows], is_coarse[rows], is_limited[rows])
+        told = _told(
+            some,
+            filtered,
+            found,
+            tail_error=tail_error[rows],
+            is_coarse=is_coarse[rows],
+            is_limited=is_limited[rows],
+        )
         for name, values in told.items():
             columns[COLUMNS.index(name), rows] = values
     return columns.T
@@ -205,7 +212,7 @@ def _closer(found, inverse):
 
 
 # Of the spectra, of what was fitted to them, and what is known of them beside.
-def _told(window, filtered, fitted, tail_error, is_coarse, is_limited):  # noqa: PLR0913
+def _told(window, filtered, fitted, *, tail_error, is_coarse, is_limited):  # noqa: PLR0913
     """Collect what a fit tells of every spectrum, by the names of ``COLUMNS``."""
     inverse, least = fitted
     n_used = filtered.used.sum(-1)
