@@ -461,8 +461,7 @@ def _flank(counts, rows, places, high, least):
     n = counts.shape[-1]
     inwards = np.where(places < 2, 4, np.where(places >= n - 2, -4, 0))
     further = counts[rows, np.clip(places + inwards, 0, n - 1)]
-    with np.errstate(over="ignore"):
-        rise = np.maximum(high, least) / np.maximum(further, least)
+    rise = np.maximum(high, least) / np.maximum(further, least)
     return np.where(inwards == 0, 1.0, np.maximum(rise, 1.0))
 
 
@@ -516,7 +515,9 @@ def find_spikes(counts, width, noise):
     low, high = _two_steps_beside(counts, rows, places)
     allowed = 1 + _most_different(width)
     above, below = value - high, low - value
-    steep = _flank(counts, rows, places, high, least=max(noise.gain, np.finfo(float).tiny))
+    # Where the electrons are not known, whatever is above zero counts as one.
+    electron = max(noise.gain, np.finfo(float).eps * high.max(), np.finfo(float).tiny)
+    steep = _flank(counts, rows, places, high, least=electron)
     stands_out = above > (allowed * steep - 1) * np.maximum(high, 0)
     # Of a channel at an edge nothing tells a hole from the flank of a peak, but that none falls below zero.
     told = (places >= 2) & (places < counts.shape[-1] - 2)

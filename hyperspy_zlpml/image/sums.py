@@ -59,6 +59,8 @@ _FEWEST = 40
 _FEWEST_IN_LEVELS = 300
 #: Scatter is reproduced to this fraction at best.
 _ACCURACY = 0.02
+#: Least scatter that contributions may add up to, as a fraction of the largest found.
+_LEAST_FITTED = 1e-6
 #: Scatter that exceeds the model by more than some standard errors is structure, no noise.
 _OUTLYING = 3.0
 #: ... more so than scatter that falls short of it.
@@ -522,7 +524,7 @@ def _weights(length, order, n_lags):
 def _fit(design, scatter):
     """Fit contributions of at least 0, in which outliers count little; solution and misfit."""
     squared, error = scatter.squared, scatter.error
-    least = 1e-6 * squared.max()
+    least = _LEAST_FITTED * squared.max()
     fitted, weight = np.maximum(squared, least), np.ones(squared.size)
     for _ in range(_N_ROUNDS):
         scale = np.sqrt(weight) / (error * fitted)
@@ -539,5 +541,6 @@ def _fit(design, scatter):
 
 def _error_of(factors, design, scatter, solution):
     """Compute the standard error of a sum of contributions with some factors, all being fitted."""
-    scaled = design / (scatter.error * np.maximum(design @ solution, 1e-300))[:, None]
+    fitted = np.maximum(design @ solution, _LEAST_FITTED * scatter.squared.max())
+    scaled = design / (scatter.error * fitted)[:, None]
     return float(np.linalg.norm(np.linalg.pinv(scaled).T @ factors))

@@ -255,11 +255,9 @@ def _coefficients(clusters, basis):
         functions = basis if cluster.fitted is None else np.hstack([basis, cluster.fitted.T])
         normal = _normal_matrices(weight, functions)
         right = (weight * deviation) @ functions
-        # Of those that are fitted, as many as there are: none without registration.
-        beside = normal[:, :n, n:]
-        follow = beside @ _inverted_where_known(normal[:, n:, n:])
-        information.append(normal[:, :n, :n] - follow @ beside.swapaxes(1, 2))
-        score.append(right[:, :n] - (follow @ right[:, n:, None])[..., 0])
+        left, told = _not_followed(normal, right, n)
+        information.append(left)
+        score.append(told)
     return np.concatenate(information), np.concatenate(score)
 
 
@@ -278,10 +276,35 @@ def _normal_matrices(weight, functions):
     return matrices
 
 
-def _inverted_where_known(normal):
-    """Invert normal matrices; what has no moment follows nothing."""
-    inverse = inverted(normal, _RIDGE)
-    return np.where(np.isinf(inverse), 0.0, inverse)
+def _not_followed(normal, right, n):
+    """Take off normal equations what the functions after the first ``n`` can follow: these are left free.
+
+    A Schur complement by way of a Cholesky factor has no negative eigenvalue beyond rounding, as that of an
+    inverse has where the functions are nearly dependent.
+
+    Parameters
+    ----------
+    normal : ndarray of shape (n_spectra, n + n_fitted, n + n_fitted)
+    right : ndarray of shape (n_spectra, n + n_fitted)
+    n : int
+
+    Returns
+    -------
+    information : ndarray of shape (n_spectra, n, n)
+    score : ndarray of shape (n_spectra, n)
+    """
+    factor = factorised(normal[:, n:, n:], _RIDGE)
+    # A function without data follows nothing.
+    diagonal = np.diagonal(factor, axis1=1, axis2=2)
+    factor = factor + np.eye(factor.shape[-1]) * (diagonal == 0)[:, None]
+    beside = np.concatenate([normal[:, n:, :n], right[:, n:, None]], axis=2)
+    beside = np.linalg.solve(factor, beside)
+    follows, told = beside[:, :, :n], beside[:, :, n:]
+    free = normal[:, :n, :n]
+    left = free - follows.swapaxes(1, 2) @ follows
+    # Of what they follow altogether rounding is left, of either sign.
+    left += _RIDGE * np.eye(n) * free
+    return left, right[:, :n] - (follows.swapaxes(1, 2) @ told)[..., 0]
 
 
 def _first_loadings(information, score, freedom, most):

@@ -246,3 +246,11 @@ def test_a_flank_at_the_edge_is_no_hole_and_a_ray_there_is_a_spike(width):
     peak[1, -1] += 1e6
     found = find_spikes(peak, width=width, noise=NoiseModel(1.0, 40.0))
     np.testing.assert_array_equal(np.argwhere(found), [[1, 59]])
+
+
+def test_a_flank_in_counts_that_nearly_vanish_overflows_nothing():
+    # Without an electron that is known, whatever is above zero counts: the factor by which a flank may rise
+    # was counts over the smallest of numbers.
+    counts = np.random.default_rng(0).poisson(0.5, (200, 60)).astype(float)
+    with np.errstate(over="raise"):
+        find_spikes(counts, width=1.5, noise=NoiseModel(0.0, 0.0))

@@ -15,6 +15,7 @@ from hyperspy_zlpml.image.noise import (
     rough_noise,
 )
 from hyperspy_zlpml.image.peaks import peak_parameters
+from hyperspy_zlpml.image.sums import ScatterOfSums, fit_white
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.workflow import remove_zlp
 
@@ -413,3 +414,15 @@ def test_integrals_behind_a_point_spread_know_their_counting_noise(removed):
     inside = (energy >= low) & (energy < high)
     # 144 spectra: 6 %.
     assert (noise[:, inside].sum(-1) / got.counting_std).std() == pytest.approx(1.0, abs=0.2)
+
+
+def test_levels_of_zero_that_do_not_scatter_leave_the_error_of_the_gain_finite():
+    # The fit says that nothing scatters there, and its error was divided by that.
+    level = np.array([0.0, 0.0, 1e4, 2e4, 1e5])
+    scatter = ScatterOfSums(
+        length=np.ones(5), level=level, squared=2.0 * level, error=np.full(5, 0.2), order=3
+    )
+    found = fit_white(scatter)
+    assert found.gain == pytest.approx(2.0)
+    # Three levels that each tell the scatter to a fifth.
+    assert 0.05 < found.gain_error / found.gain < 0.5
