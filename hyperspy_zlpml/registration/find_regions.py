@@ -105,6 +105,8 @@ def _no_later_than_thicker_show(peaks, limits):
     """
     limits = limits.copy()
     *thinner, thickest = [int(name) for name in peaks.labels if name != VACUUM]
+    if not np.isfinite(limits[thickest]):
+        return limits
     few = [name for name in thinner if (peaks.label == name).sum() < FEW_SPECTRA]
     for name in few:
         fwhm = np.median(peaks.matched.fwhm[peaks.label == name])

@@ -313,6 +313,16 @@ def test_thin_spectra_of_differing_tails_end_where_thick_ones_show_losses():
     assert 0.7 * ONSET < both.E_I[0] < 1.3 * ONSET
 
 
+def test_thickest_spectra_that_show_nothing_behind_the_peak_end_no_region():
+    thickness = np.r_[np.zeros(30), np.full(6, 0.05), np.full(3, 1.0)]
+    one, *_ = sample(thickness, np.repeat([VACUUM, 0, 1], [30, 6, 3]))
+    peaks = register_peaks([one], NOISE)
+    complete = peaks.spectra.complete & (peaks.label != 1)[:, None]
+    hidden = replace(peaks, spectra=replace(peaks.spectra, complete=complete))
+    alone = find_regions(peaks.select(peaks.label < 1), 1, {})
+    assert find_regions(hidden, 2, {}).E_I[0] == pytest.approx(alone.E_I[0])
+
+
 def test_clusters_without_spectra_take_the_limits_of_the_next_thicker(with_vacuum):
     peaks, *_ = with_vacuum
     two = find_regions(peaks, 2, {})
