@@ -64,6 +64,8 @@ class SingleScattering:
         What becomes of deviations of the ZLP.
     mixing : ndarray of shape (n, n_mixed, n_directions), optional
         Combinations of the deviations of the ZLP that are independent; default themselves.
+    level : ndarray of shape (n, n_energy), optional
+        Deviation of the recorded counts that goes with the last of these; default none.
     """
 
     energy: np.ndarray
@@ -81,6 +83,7 @@ class SingleScattering:
     transfer: np.ndarray
     zlp_transfer: np.ndarray
     mixing: np.ndarray | None = None
+    level: np.ndarray | None = None
 
     @property
     def step(self):
@@ -128,6 +131,7 @@ class SingleScattering:
             self,
             counts=self.counts + of_taken,
             mixing=hidden.mixing,
+            level=hidden.level,
             intensity=self.intensity + peak_taken,
             counts_shift=RELATIVE_ERROR * of_taken,
             intensity_shift=RELATIVE_ERROR * peak_taken,
@@ -143,9 +147,9 @@ class SingleScattering:
         Returns
         -------
         changes : ndarray of shape (n, n_mixed)
-            Deviations that those of the ZLP make.
+            Deviations that those of the ZLP make; the last, of losses given back, with the noise that makes it.
         noise : ndarray of shape (n,)
-            Variance.
+            Variance of the rest.
 
         Notes
         -----
@@ -153,7 +157,13 @@ class SingleScattering:
         """
         of_zlp, of_counts = self._gathered(weights, self.zlp_transfer, self.transfer)
         noise = np.einsum("ne,ne,ne->n", of_counts, of_counts, self.recorded)
-        return self._mixed(self.of_zlp @ of_zlp[..., None])[..., 0], noise
+        changes = self._mixed(self.of_zlp @ of_zlp[..., None])[..., 0]
+        if self.level is not None:
+            # A part of the noise is in the last deviation, too, and is counted there.
+            of_level = np.einsum("ne,ne->n", of_counts, self.level)
+            changes[:, -1] += of_level
+            noise -= of_level**2
+        return changes, noise
 
     def changes_of(self, weights):
         """Compute the deviations that those of the ZLP make in weighted sums over the channels.

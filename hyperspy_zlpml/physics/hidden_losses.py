@@ -7,7 +7,7 @@ the losses just above it. Whoever assumes what the losses below ``E_I`` are, as 
 relation must, can take that back.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ _FIRST_ONSET = 0.7
 _LAST_ONSET = 0.9
 #: Rise of the losses over one FWHM, relative to them, that tells where they begin.
 _FLATTEST = 0.05
+#: Standard deviations by which the line must be below zero at zero energy: noise alone makes no gap.
+_CLEARLY = 3.0
 #: Error of the correction, relative to it and of one sign in all spectra: losses may be no straight line.
 RELATIVE_ERROR = 0.7
 
@@ -37,11 +39,14 @@ class GivenBack(PerSpectrum):
     taken : ndarray of shape (n_spectra, n_directions)
         Losses in the ZLP.
     mixing : ndarray of shape (n_spectra, n_directions + 1, n_directions)
-        Directions after the correction. One is new: the error of the level, of noise.
+        Directions after the correction. The last is new: the error of the level, of noise.
+    level : ndarray of shape (n_spectra, n_energy)
+        This noise itself, in the counts: what makes the last direction is in the losses, too.
     """
 
     taken: np.ndarray
     mixing: np.ndarray
+    level: np.ndarray
 
 
 def hidden_losses(losses, beam):
@@ -71,8 +76,8 @@ def hidden_losses(losses, beam):
     onset = onset_of(replace(losses, zlp=zlp), collected)
     gapped = np.flatnonzero(onset)
     again = _given_back(losses.select(gapped), onset[gapped], collected[gapped])
-    for values, others in ((found.taken, again.taken), (found.mixing, again.mixing)):
-        values[gapped] = others
+    for field in fields(GivenBack):
+        getattr(found, field.name)[gapped] = getattr(again, field.name)
     return found
 
 
@@ -90,22 +95,32 @@ def onset_of(losses, collected):
     ndarray of shape (n_spectra,)
         Energies from the peak at which the line is zero, eV; 0 where that is not clearly a gap.
     """
-    distance = losses.from_peak - losses.loss_limit[:, None]
-    density = losses.subtracted / collected
+    distance, width = losses.from_peak - losses.loss_limit[:, None], losses.fwhm[:, None]
     near, far = (
-        _mean(density, (distance >= start) & (distance < start + losses.fwhm[:, None]))
-        for start in (0.0, losses.fwhm[:, None])
+        _mean_weights((distance >= start) & (distance < start + width)) / collected
+        for start in (0.0, width)
     )
-    rise = np.maximum(far - near, np.abs(far) * _FLATTEST)
-    back = losses.fwhm * (0.5 + np.divide(near, rise, out=np.zeros_like(near), where=rise > 0))
-    onset = losses.loss_limit + losses.fwhm - back
-    is_clear = onset > _FIRST_ONSET * losses.loss_limit
+    at_near, at_far = ((one * losses.subtracted).sum(-1) for one in (near, far))
+    rise = np.maximum(at_far - at_near, np.abs(at_far) * _FLATTEST)
+    part = np.divide(at_near, rise, out=np.zeros_like(rise), where=rise > 0)
+    onset = losses.loss_limit + losses.fwhm * (0.5 - part)
+    is_clear = (onset > _FIRST_ONSET * losses.loss_limit) & _is_negative_at_zero(losses, near, far)
     return np.where(is_clear, np.minimum(onset, _LAST_ONSET * losses.loss_limit), 0.0)
 
 
-def _mean(values, chosen):
-    """Average the chosen channels of each spectrum; 0 where there are none."""
-    return (values * chosen).sum(-1) / np.maximum(chosen.sum(-1), 1)
+def _is_negative_at_zero(losses, near, far):
+    """Tell where the line through two means is below zero at zero energy, beyond its error."""
+    limit = np.where(np.isfinite(losses.loss_limit), losses.loss_limit, 0.0)
+    first, last = ((limit + part * losses.fwhm)[:, None] for part in (0.5, 1.5))
+    weights = last * near - first * far
+    of_zlp = (losses.directions @ weights[..., None])[..., 0]
+    variance = (weights**2 * losses.variance).sum(-1) + (of_zlp**2).sum(-1)
+    return (weights * losses.subtracted).sum(-1) < -_CLEARLY * np.sqrt(variance)
+
+
+def _mean_weights(chosen):
+    """Weights with which the chosen channels of each spectrum are averaged; 0 where there are none."""
+    return chosen / np.maximum(chosen.sum(-1, keepdims=True), 1)
 
 
 def _given_back(losses, onset, collected):
@@ -123,9 +138,15 @@ def _given_back(losses, onset, collected):
     variance = (weights**2 * losses.variance).sum(-1) / left**2
     slopes = -seen / left[:, None]
     mixing = np.eye(losses.n_directions) - slopes[..., None] * answer[:, None]
-    own = (np.sqrt(variance)[:, None] * answer)[:, None]
+    # More counts make more losses, which are taken from the ZLP.
+    own = -(np.sqrt(variance)[:, None] * answer)[:, None]
     taken = slope[:, None] * answer - known
-    return GivenBack(taken, np.concatenate([mixing, own], axis=1))
+    level = (
+        weights
+        * losses.variance
+        / np.maximum(left * np.sqrt(variance), np.finfo(float).tiny)[:, None]
+    )
+    return GivenBack(taken, np.concatenate([mixing, own], axis=1), level)
 
 
 def _below_and_above(losses, onset, collected):

@@ -95,7 +95,8 @@ def test_changes_of_sums_are_sums_of_changes():
     rng = np.random.default_rng(7003)
     weights = rng.normal(size=losses.counts.shape)
     plain = single_scattering(losses)
-    given = plain.given_back(GivenBack(rng.normal(size=(2, 2)), mixing=rng.normal(size=(2, 3, 2))))
+    hidden = GivenBack(rng.normal(size=(2, 2)), rng.normal(size=(2, 3, 2)), level=0 * losses.counts)
+    given = plain.given_back(hidden)
     for found in (plain, given):
         expected = np.einsum("ne,nqe->nq", weights, found.directions)
         assert np.allclose(found.changes_of(weights), expected, rtol=1e-9)

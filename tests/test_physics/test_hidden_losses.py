@@ -111,6 +111,27 @@ def test_errors_grow_by_what_is_not_known_of_the_slope():
     assert (std[1] > std[0]).all()
 
 
+def test_noise_of_the_level_is_noise_of_the_losses_too():
+    """The error of a sum is what noise of every channel makes of it, with what it gives back."""
+    _, losses = matched(3000.0)
+
+    def given_back(counts):
+        moved = replace(losses, counts=counts)
+        return single_scattering(moved).given_back(hidden_losses(moved, BEAM))
+
+    found = given_back(losses.counts)
+    weights = ((ENERGY > LIMIT) & (ENERGY < 1.5 * LIMIT)).astype(float)[None]
+    expected = 0.0
+    for channel in range(ENERGY.size):
+        step = np.sqrt(losses.variance) * (np.arange(ENERGY.size) == channel)
+        sums = [(weights * given_back(losses.counts + one).counts).sum() for one in (step, -step)]
+        expected += (sums[0] - sums[1]) ** 2 / 4
+    changes, noise = found.changes_and_noise_of(weights)
+    assert noise[0] + changes[0, -1] ** 2 == pytest.approx(expected, rel=0.01)
+    apart, noise = replace(found, level=None).changes_and_noise_of(weights)
+    assert noise[0] + apart[0, -1] ** 2 < 0.9 * expected
+
+
 def test_the_straight_line_is_an_assumption_and_no_noise():
     """What it may do is a part of what it does, of one sign, and no direction of the error of the ZLP."""
     few, many = (matched(slope)[1] for slope in (300.0, 3000.0))
@@ -159,6 +180,16 @@ def test_losses_without_a_gap_have_no_onset():
     true, losses = matched(1000.0)
     exact = replace(losses, zlp=losses.counts - true)
     assert onset_of(exact, collected(exact))[0] == 0.0
+
+
+def test_noise_makes_no_gap():
+    true, losses = matched(300.0)
+    rng = np.random.default_rng(7001)
+    noisy = losses.select(np.zeros(1000, int))
+    counts = rng.normal(losses.counts, np.sqrt(losses.variance), noisy.counts.shape)
+    noisy = replace(noisy, counts=counts, zlp=noisy.counts - true)
+    onset = onset_of(noisy, collected(noisy))
+    assert (onset > 0).mean() < 0.005
 
 
 def test_errors_that_are_larger_than_the_match_give_back_no_more_than_a_part():
