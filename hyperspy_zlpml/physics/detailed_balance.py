@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.interpolate import CubicSpline
 
 from hyperspy_zlpml.compute.records import PerSpectrum
@@ -43,6 +44,8 @@ _NEAREST = 2.0
 _FROM_LIMIT = 0.5
 #: The filter is made for no 1/kT of more than this over the FWHM: it would reach out of its window.
 _STEEPEST_FILTER = 3.0
+#: Channels beyond the filter over which a spline through the response forgets where it ends, by a fourth each.
+_SPLINED = 28
 #: Added to variances, in units of the largest, so that matrices of counts without noise are regular.
 _JITTER = 1e-10
 #: Part of a bin by which the last energy may lie beyond the window: rounding.
@@ -283,9 +286,11 @@ def _channels_of(losses, window):
 def _used(inside, window):
     """Choose the energies of each spectrum whose bins are on the axis, and that the window allows."""
     inside = inside.reshape(len(inside), -1, window.n_together).all(-1)
-    n, energy = window.numbers.size, window.energy
+    n, energy, reach = window.numbers.size, window.energy, window.reach
     at = window.bins.size // 2 + np.concatenate([window.numbers, -window.numbers])
-    complete = inside[:, at[:, None] + np.arange(-window.reach, window.reach + 1)].all(-1)
+    missing = np.zeros((len(inside), window.bins.size + 1), int)
+    np.cumsum(~inside, axis=-1, out=missing[:, 1:])
+    complete = missing[:, at + reach + 1] == missing[:, at - reach]
     used = complete[:, :n] & complete[:, n:] & (energy >= window.low[:, None])
     return used & (energy <= window.high[:, None] + _ROUNDING)
 
@@ -297,9 +302,11 @@ def _binned_response(losses, window):
     channel = np.arange(-n, n + 1)
     distance = losses.step * (channel - fraction[:, None])
     # Pieces of the spline between channels: all distances of a spectrum lie at one place in theirs.
-    pieces = CubicSpline(losses.distance, losses.response, axis=-1).c
+    n_splined = min(n + _SPLINED, losses.distance.size // 2)
+    near = slice(losses.distance.size // 2 - n_splined, losses.distance.size // 2 + n_splined + 1)
+    pieces = CubicSpline(losses.distance[near], losses.response[:, near], axis=-1).c
     before = (fraction > 0).astype(int)
-    piece = losses.distance.size // 2 + channel - before[:, None]
+    piece = n_splined + channel - before[:, None]
     place = losses.step * (before - fraction)[:, None]
     response = np.polyval(pieces[:, piece, np.arange(len(fraction))[:, None]], place)
     shape = (len(fraction), -1, window.n_together)
@@ -351,21 +358,25 @@ def filter_sides(sides, window, inverse):
     Filtered
     """
     kernel = _kernel(sides, window, inverse)
-    after = window.numbers - window.numbers[0]
-    loss = _Side.of(sides, _filters(kernel, after), window.sides[0])
-    gain = _Side.of(sides, _filters(kernel, after[-1] - after), window.sides[1])
+    loss, gain = (_Side.of(sides, window, kernel, bins) for bins in window.sides)
     used, n_shared = sides.used, window.n_shared
     of_both = gain.directions @ np.swapaxes(loss.directions, 1, 2)
     if n_shared:  # Filters of both sides meet at the peak.
-        of_both += gain.noisy[..., -n_shared:] @ np.swapaxes(loss.filters[..., :n_shared], 1, 2)
-    tail = (gain.filters @ sides.zlp[:, window.sides[1], None])[..., 0]
+        noisy = (
+            gain.filters[..., -n_shared:]
+            * sides.variance[:, None, window.sides[1]][..., -n_shared:]
+        )
+        of_both += noisy @ np.swapaxes(loss.filters[..., :n_shared], 1, 2)
+    # Gains were filtered from the farthest on.
+    of_gain, of_both = gain.covariance[:, ::-1, ::-1], of_both[:, ::-1]
+    tail = gain.filters @ sides.zlp[:, window.sides[1], None]
     return Filtered(
         energy=window.energy,
         loss=np.where(used, loss.signal, 0.0),
-        gain=np.where(used, gain.signal, 0.0),
-        tail=np.where(used, tail, 0.0),
+        gain=np.where(used, gain.signal[:, ::-1], 0.0),
+        tail=np.where(used, tail[:, ::-1, 0], 0.0),
         of_loss=_of_used(loss.covariance, used),
-        of_gain=_of_used(gain.covariance, used),
+        of_gain=_of_used(of_gain, used),
         of_both=np.where(used[:, :, None] & used[:, None], of_both, 0.0),
         used=used,
     )
@@ -389,28 +400,40 @@ def _filters(kernel, after):
 
 
 class _Side(NamedTuple):
-    """Filtered signal of one side, and what its errors are made of."""
+    """Filtered signal of one side from low to high energies, and its errors."""
 
     filters: np.ndarray
-    noisy: np.ndarray
     signal: np.ndarray
     directions: np.ndarray
+    covariance: np.ndarray
 
     @classmethod
-    def of(cls, sides, filters, bins):
+    def of(cls, sides, window, kernel, bins):
         """Apply filters to the bins of one side."""
+        after = window.numbers - window.numbers[0]
+        filters = _filters(kernel, after)
+        directions = filters @ np.swapaxes(sides.directions[..., bins], 1, 2)
+        of_noise = _of_noise(kernel, sides.variance[:, bins], after)
         return cls(
             filters=filters,
-            noisy=filters * sides.variance[:, None, bins],
             signal=(filters @ sides.signal[:, bins, None])[..., 0],
-            directions=filters @ np.swapaxes(sides.directions[..., bins], 1, 2),
+            directions=directions,
+            covariance=of_noise + directions @ np.swapaxes(directions, 1, 2),
         )
 
-    @property
-    def covariance(self):
-        """Covariance of the signal: of noise, and of the directions."""
-        of_noise = self.noisy @ np.swapaxes(self.filters, 1, 2)
-        return of_noise + self.directions @ np.swapaxes(self.directions, 1, 2)
+
+def _of_noise(kernel, variance, after):
+    """Compute the covariance of what is filtered from what the filters at two energies share."""
+    n, n_filter = after.size, kernel.shape[-1]
+    apart = int(after[1]) if n > 1 else n_filter
+    within = sliding_window_view(variance, n_filter, axis=-1)[:, after]
+    n_near = min(n, -(-n_filter // apart))
+    covariance = np.zeros((len(kernel), n * n))
+    for i in range(n_near):
+        shared = kernel[:, i * apart :] * kernel[:, : n_filter - i * apart]
+        found = (within[:, : n - i, i * apart :] @ shared[..., None])[..., 0]
+        covariance[:, i : n * (n - i) : n + 1] = covariance[:, i * n :: n + 1] = found
+    return covariance.reshape(-1, n, n)
 
 
 def _of_used(covariance, used):

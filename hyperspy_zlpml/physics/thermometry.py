@@ -45,7 +45,7 @@ _TRIED = 48
 #: gains of a hundredth of the losses make 5000 K.
 _HOTTEST_SOLID = 5000.0
 #: Rounds in which filter and temperature improve each other, and Newton steps of each.
-_ROUNDS = 3
+_ROUNDS = 2
 _STEPS = 2
 #: Largest relative change of 1/kT in one step.
 _LARGEST_STEP = 0.3
@@ -153,11 +153,9 @@ def _fitted(sides, window):
     found : tuple
         1/kT, and its :class:`.Misfit`.
     """
-    inverse = np.zeros(len(sides.used))
-    for turn in range(_ROUNDS):
+    inverse = _first_guess(filter_sides(sides, window, np.zeros(len(sides.used))))
+    for _ in range(_ROUNDS):
         filtered = filter_sides(sides, window, inverse)
-        if not turn:
-            inverse = _first_guess(filtered)
         for _ in range(_STEPS):
             inverse = _closer(misfit(filtered, inverse), inverse)
     return filtered, (inverse, misfit(filtered, inverse))
@@ -219,12 +217,11 @@ def _told(window, filtered, fitted, *, tail_error, is_coarse, is_limited):  # no
     chi2 = least.chi2 / np.maximum(n_used - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(2 / least.curvature * np.where(chi2 > _expected(n_used), chi2, 1.0))
-        gains, highest, energy, missing = _gains(filtered, inverse, tail_error)
+        gains, energy, missing = _gains(filtered, inverse, tail_error)
         of_tail = missing / energy
         total = np.hypot(error, of_tail)
         kelvin = 1 / (BOLTZMANN * inverse)
         warmest = 1 / (BOLTZMANN * np.maximum(inverse - _UPPER_LIMIT * total, _tried()[-1]))
-        highest = np.where(_has_losses(filtered), highest, np.nan)
     reason = np.where(
         window.low > window.high,
         Reason.BELOW_RESOLUTION,
@@ -232,15 +229,18 @@ def _told(window, filtered, fitted, *, tail_error, is_coarse, is_limited):  # no
     )
     reason = np.where(is_limited, reason, Reason.NO_LIMIT)
     holds = reason == Reason.NONE
-    told = np.isin(reason, (Reason.NONE, Reason.NOT_SIGNIFICANT)) & ~is_coarse
-    is_silent = (reason == Reason.NOT_SIGNIFICANT) | (n_used <= 1)
+    is_faint = reason == Reason.NOT_SIGNIFICANT
+    highest = np.where(holds, warmest, np.nan)
+    rows = np.flatnonzero(is_faint & ~is_coarse)
+    if rows.size:
+        highest[rows] = _highest(filtered.select(rows), tail_error[rows])
     return {
         "temperature": np.where(holds, kelvin, np.nan),
         "std": np.where(holds, kelvin * error / inverse, np.nan),
         "systematic": np.where(holds, kelvin * of_tail / inverse, np.nan),
-        "highest": np.where(holds, warmest, np.where(told, highest, np.nan)),
+        "highest": highest,
         "energy": np.where(holds, energy, np.nan),
-        "chi2": np.where(is_silent, np.nan, chi2),
+        "chi2": np.where(is_faint | (n_used <= 1), np.nan, chi2),
         "reason": np.where(holds & is_coarse, Reason.TAIL_GUESSED, reason),
     }
 
@@ -251,38 +251,29 @@ def _expected(n_used):
 
 
 def _gains(filtered, inverse, tail_error):
-    """Compute in how many standard errors gains follow the losses, and the highest temperature.
+    """Compute in how many standard errors gains follow the losses, and where they tell the temperature.
 
     Returns
     -------
     gains : ndarray of shape (n_spectra,)
         Standard errors.
-    highest : ndarray of shape (n_spectra,)
-        K; of which fewer gains than expected are found in 5 % of cases.
     energy : ndarray of shape (n_spectra,)
         At which gains tell the temperature, eV.
     missing : ndarray of shape (n_spectra,)
         Part of the gains there that counts as ZLP where the tail is too high by its error.
     """
-    own = np.einsum("nii->ni", filtered.of_loss)
-    shrunk = filtered.loss * np.clip(1 - own / np.maximum(filtered.loss**2, own), 0, None)
-    weight = np.linalg.inv(filtered.of_gain)
-    tried = _tried()
-
-    def amplitude(inverse):
-        expected = np.exp(-inverse[..., None] * filtered.energy) * shrunk[:, None]
-        weighted = expected @ weight
-        norm = (weighted * expected).sum(-1)
-        return (weighted * filtered.gain[:, None]).sum(-1) / norm, norm**-0.5, expected
-
-    found, error, expected = amplitude(inverse[:, None])
-    every, errors, shapes = amplitude(np.broadcast_to(tried, (len(inverse), tried.size)))
-    of_tail = tail_error[:, None] * _tail_per_gain(filtered, shapes)
-    highest = _highest((1 - every) / np.hypot(errors, of_tail))
-    tells = (expected[:, 0] * filtered.energy) ** 2 / np.einsum("nii->ni", filtered.of_gain)
+    expected = np.exp(-inverse[:, None] * filtered.energy) * _shrunk_losses(filtered)
+    weighted = np.linalg.solve(filtered.of_gain, expected[..., None])[..., 0]
+    gains = (weighted * filtered.gain).sum(-1) / np.sqrt((weighted * expected).sum(-1))
+    tells = (expected * filtered.energy) ** 2 / np.einsum("nii->ni", filtered.of_gain)
     energy = (tells * filtered.energy).sum(-1) / tells.sum(-1)
-    missing = tail_error * _tail_per_gain(filtered, expected)[:, 0]
-    return (found / error)[:, 0], highest, energy, missing
+    return gains, energy, tail_error * _tail_per_gain(filtered, expected[:, None])[:, 0]
+
+
+def _shrunk_losses(filtered):
+    """Shrink the losses of each spectrum towards 0 where they are no more than their error."""
+    own = np.einsum("nii->ni", filtered.of_loss)
+    return filtered.loss * np.clip(1 - own / np.maximum(filtered.loss**2, own), 0, None)
 
 
 def _tail_per_gain(filtered, expected):
@@ -309,17 +300,33 @@ def _has_losses(filtered):
     return (filtered.loss * solved).sum(-1) > n_used + _LOSS_SIGMAS * np.sqrt(2 * n_used)
 
 
-def _highest(missing):
-    """Find the highest temperature of which gains are not missed by more than errors allow, K."""
+def _highest(filtered, tail_error):
+    """Find the highest temperature of which gains are not missed by more than errors allow, K.
+
+    Fewer gains than it makes expected are found in 5 % of cases. NaN without losses.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        missed = _missed(filtered, tail_error)
     tried = np.log(np.geomspace(_COLDEST, _HOTTEST, _TRIED))
-    allowed = missing < _UPPER_LIMIT
+    allowed = missed < _UPPER_LIMIT
     last = np.where(allowed.any(-1), tried.size - 1 - allowed[:, ::-1].argmax(-1), 0)
     after = np.minimum(last + 1, tried.size - 1)
-    rows = np.arange(len(missing))
-    here, there = missing[rows, last], missing[rows, after]
+    rows = np.arange(len(missed))
+    here, there = missed[rows, last], missed[rows, after]
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.clip(np.nan_to_num((_UPPER_LIMIT - here) / (there - here)), 0, 1)
-    return np.exp(tried[last] + share * (tried[after] - tried[last]))
+    found = np.exp(tried[last] + share * (tried[after] - tried[last]))
+    return np.where(_has_losses(filtered), found, np.nan)
+
+
+def _missed(filtered, tail_error):
+    """Compute by how many errors the gains that temperatures make expected are missed."""
+    expected = np.exp(-_tried()[:, None] * filtered.energy) * _shrunk_losses(filtered)[:, None]
+    weighted = expected @ np.linalg.inv(filtered.of_gain)
+    norm = (weighted * expected).sum(-1)
+    found = (weighted * filtered.gain[:, None]).sum(-1) / norm
+    of_tail = tail_error[:, None] * _tail_per_gain(filtered, expected)
+    return (1 - found) / np.hypot(norm**-0.5, of_tail)
 
 
 def _reasons(filtered, fitted, gains):
@@ -346,16 +353,19 @@ def _counts(losses, window, side):
     energy = side * losses.from_peak
     high = np.minimum(window.high, window.energy[-1])
     inside = (energy >= window.low[:, None]) & (energy <= high[:, None])
-    inside &= ~np.isnan(losses.variance)
+    known = ~np.isnan(losses.variance)
+    inside &= known
     any_there = inside.any(-1)
     used = np.flatnonzero(inside.any(0))
     some = slice(used[0], used[-1] + 1) if used.size else slice(0)
+    chosen, all_known = inside[:, some, None].astype(float), known[:, some].all()
 
     def summed(values):
-        where = inside[:, some] if values.ndim == 2 else inside[:, None, some]
-        chosen = np.where(where, values[..., some], 0.0)
-        return chosen @ np.ones(chosen.shape[-1])
+        values = values[..., some]
+        return (values if all_known else np.where(known[:, None, some], values, 0.0)) @ chosen
 
-    variance = summed(losses.variance) + (summed(losses.directions) ** 2).sum(-1)
-    total = summed(losses.subtracted)
+    variance = summed(losses.variance[:, None]) + (summed(losses.directions) ** 2).sum(
+        1, keepdims=True
+    )
+    total, variance = summed(losses.subtracted[:, None])[:, 0, 0], variance[:, 0, 0]
     return np.where(any_there, total, np.nan), np.where(any_there, np.sqrt(variance), np.nan)
