@@ -12,7 +12,8 @@ import numpy as np
 
 #: NaN and infinite numbers mean what they mean: only the order of sums is free.
 _FREEDOMS = {"reassoc", "contract", "nsz"}
-_OPTIONS = {"error_model": "numpy", "fastmath": _FREEDOMS}
+#: Nothing is allocated within, so that no references to arrays are counted.
+_OPTIONS = {"error_model": "numpy", "fastmath": _FREEDOMS, "_nrt": False}
 
 
 def compiled(function):

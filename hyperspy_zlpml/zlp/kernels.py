@@ -67,6 +67,8 @@ _HALF_ROOT = 0x3FE6A09E667F3BCD
 _LN2 = 0.6931471805599453
 _LN2_HIGH = 0.6931471803691238
 _LN2_LOW = 1.9082149292705877e-10
+#: Plus a whole number n it holds the integer 1023 + n in its lowest bits.
+_AS_INTEGER = 1.5 * 2.0**52 + 1023.0
 
 
 class Groups(NamedTuple):
@@ -250,10 +252,14 @@ def _take_exponential(values, scale, bits, n):
     ``scale`` and ``bits`` are the same room, seen as numbers and as integers.
     """
     for k in range(n):
-        bits[k] = (int(math.floor(values[k] * (1 / _LN2) + 0.5)) + 1023) << 52
+        # Not that of math: it gives integers, one number after the other.
+        power = np.floor(values[k] * (1 / _LN2) + 0.5)
+        values[k] = (values[k] - power * _LN2_HIGH) - power * _LN2_LOW
+        scale[k] = power + _AS_INTEGER
     for k in range(n):
-        power = math.floor(values[k] * (1 / _LN2) + 0.5)
-        r = (values[k] - power * _LN2_HIGH) - power * _LN2_LOW
+        bits[k] <<= 52
+    for k in range(n):
+        r = values[k]
         series = 1 / 39916800 + r * (1 / 479001600)
         series = 1 / 362880 + r * (1 / 3628800 + r * series)
         series = 1 / 5040 + r * (1 / 40320 + r * series)
@@ -870,6 +876,8 @@ class Spline(NamedTuple):
         First channel at or beyond each middle.
     lower, upper, diagonal : ndarray of float of shape (n_groups,)
         Factors: below the diagonal, above it, and one over it.
+    fraction : ndarray of float of shape (n_between,)
+        Of the way between the middles beside them at which channels lie, from the first of ``begin`` on.
     """
 
     middle: np.ndarray
@@ -877,6 +885,7 @@ class Spline(NamedTuple):
     lower: np.ndarray
     upper: np.ndarray
     diagonal: np.ndarray
+    fraction: np.ndarray
 
     @classmethod
     def through(cls, middle):
@@ -900,7 +909,16 @@ class Spline(NamedTuple):
             below[g] /= diagonal[g - 1]
             diagonal[g] -= below[g] * above[g - 1]
         begin = np.ceil(middle).astype(np.int64)
-        return cls(middle, begin, lower=below, upper=above, diagonal=1 / diagonal)
+        channel = np.arange(begin[0], begin[-1])
+        group = np.searchsorted(begin, channel, side="right") - 1
+        return cls(
+            middle=middle,
+            begin=begin,
+            lower=below,
+            upper=above,
+            diagonal=1 / diagonal,
+            fraction=(channel - middle[group]) / width[group],
+        )
 
 
 class Shared(NamedTuple):
@@ -978,14 +996,12 @@ class Line(NamedTuple):
     std: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
-    subtracted: np.ndarray
     scale: np.ndarray
     bits: np.ndarray
     slope: np.ndarray
     share: np.ndarray
     at_std: np.ndarray
     at_lower: np.ndarray
-    at_upper: np.ndarray
 
     @classmethod
     def of(cls, n_energy, n_groups):
@@ -1000,8 +1016,8 @@ class Line(NamedTuple):
         Line
         """
         scale = np.ones(max(n_energy, n_groups))
-        made = {name: np.zeros(n_energy) for name in cls._fields[:5]}
-        made |= {name: np.zeros(n_groups) for name in cls._fields[7:]}
+        made = {name: np.zeros(n_energy) for name in cls._fields[:4]}
+        made |= {name: np.zeros(n_groups) for name in cls._fields[6:]}
         return cls(scale=scale, bits=scale.view(np.int64), **made)
 
 
@@ -1030,28 +1046,30 @@ def _find_slopes(values, spline, slope):
 @part
 def _interval(g, begin, channel, n_energy):
     """Find the channels of the axis between two middles: the first, and one past the last."""
-    low = 0 if g < 0 else begin[g] + channel
-    high = n_energy if g + 1 == begin.size else begin[g + 1] + channel
-    low = min(max(low, 0), n_energy)
-    return low, min(max(high, low), n_energy)
+    low = min(max(begin[g] + channel, 0), n_energy)
+    return low, min(max(begin[g + 1] + channel, low), n_energy)
+
+
+@part
+def _draw_ends(values, begin, channel, line):
+    """Continue a line beyond the outermost middles, where it is constant."""
+    low, high = begin[0] + channel, begin[-1] + channel
+    line[: min(max(low, 0), line.size)] = values[0]
+    line[min(max(high, 0), line.size) :] = values[-1]
 
 
 @part
 def _draw_spline(values, slope, spline, channel, line):
     """Write a cubic spline on the channels of the axis, constant beyond the outermost middles."""
-    x, last = spline.middle, values.size - 1
-    for g in range(-1, values.size):
-        low, high = _interval(g, spline.begin, channel, line.size)
-        part = line[low:high]
-        if g < 0 or g == last:
-            part[:] = values[max(g, 0)]
-            continue
-        width = x[g + 1] - x[g]
-        rise = values[g + 1] - values[g]
+    x, begin = spline.middle, spline.begin
+    _draw_ends(values, begin, channel, line)
+    for g in range(values.size - 1):
+        low, high = _interval(g, begin, channel, line.size)
+        part, fraction = line[low:high], spline.fraction[low - channel - begin[0] :]
+        width, rise = x[g + 1] - x[g], values[g + 1] - values[g]
         a, b = width * slope[g], width * slope[g + 1]
-        first = (low - channel - x[g]) / width
         for k in range(part.size):
-            s = first + k / width
+            s = fraction[k]
             part[k] = values[g] + s * (
                 a + s * (3.0 * rise - 2.0 * a - b + s * (a + b - 2.0 * rise))
             )
@@ -1060,15 +1078,14 @@ def _draw_spline(values, slope, spline, channel, line):
 @part
 def _draw_lines(values, spline, channel, line):
     """Write straight lines between the middles of groups, constant beyond the outermost."""
-    x, last = spline.middle, values.size - 1
-    for g in range(-1, values.size):
-        low, high = _interval(g, spline.begin, channel, line.size)
-        part = line[low:high]
-        here = values[max(g, 0)]
-        rise = 0.0 if g < 0 or g == last else (values[g + 1] - here) / (x[g + 1] - x[g])
-        first = here + rise * (low - channel - x[max(g, 0)])
+    begin = spline.begin
+    _draw_ends(values, begin, channel, line)
+    for g in range(values.size - 1):
+        low, high = _interval(g, begin, channel, line.size)
+        part, fraction = line[low:high], spline.fraction[low - channel - begin[0] :]
+        here, rise = values[g], values[g + 1] - values[g]
         for k in range(part.size):
-            part[k] = first + rise * k
+            part[k] = here + fraction[k] * rise
 
 
 @in_place
@@ -1155,14 +1172,13 @@ def _draw_errors(i, spectra, peaks, shared, line, results):
 @in_place
 def _subtract(row, spectra, shared, line, results):
     """Write what is made of the counts of a spectrum."""
-    for k in range(line.zlp.size):
-        line.subtracted[k] = spectra.counts[row, k] - shared.dark_level[k] - line.zlp[k]
+    counts, dark_level, zlp = spectra.counts[row], shared.dark_level, line.zlp
     for k in range(results.subtracted.shape[1]):
-        results.subtracted[row, k] = line.subtracted[k]
+        results.subtracted[row, k] = counts[k] - dark_level[k] - zlp[k]
     for k in range(results.lower.shape[1]):
-        results.lower[row, k] = line.subtracted[k] - line.lower[k] * line.zlp[k]
+        results.lower[row, k] = counts[k] - dark_level[k] - (1.0 + line.lower[k]) * zlp[k]
     for k in range(results.upper.shape[1]):
-        results.upper[row, k] = line.subtracted[k] - line.upper[k] * line.zlp[k]
+        results.upper[row, k] = counts[k] - dark_level[k] - (1.0 + line.upper[k]) * zlp[k]
 
 
 @in_place
