@@ -207,13 +207,17 @@ class Subtraction:
             NaN for spectra without a usable peak; those whose matched peak is not where their
             counts are, are not credible.
         """
-        found = Posterior.empty(len(counts), self.table.n_modes).pack()
+        return Posterior.unpack(self._packed(counts, peaks), self.table.n_modes)
+
+    def _packed(self, counts, peaks):
+        """Match spectra, and write what is found as :meth:`.Posterior.pack` does."""
+        found = np.full((len(counts), Posterior.n_numbers(self.table.n_modes)), np.nan)
         found[:, : len(peaks._of_spectra())] = peaks.stack()
         usable = np.flatnonzero(peaks.usable)
         for start in range(0, usable.size, _SPECTRA_AT_ONCE):
             rows = usable[start : start + _SPECTRA_AT_ONCE]
             found[rows] = self._posterior(counts[rows], peaks.select(rows)).pack()
-        return Posterior.unpack(found, self.table.n_modes)
+        return found
 
     def _posterior(self, counts, peaks):
         """Match spectra, all usable."""
@@ -377,7 +381,7 @@ class Subtraction:
         out : list of one ndarray of shape (n_spectra, n_numbers)
             Written to, see :meth:`.Posterior.pack`.
         """
-        out[0][:] = self.posterior(counts, KnownPeaks.unstack(peaks)).pack()
+        out[0][:] = self._packed(counts, KnownPeaks.unstack(peaks))
 
     def match_unread_packed(self, counts, peaks, numbers, *, shape, out):
         """Match spectra of a block, and tell of those whose peak nobody has missed before.
@@ -686,26 +690,31 @@ class Subtraction:
         """Tell which peaks are where their counts are; NaN or far off them is no result."""
         with np.errstate(over="ignore", invalid="ignore"):
             zlp = np.exp(at.log_zlp) * spectra.scale(matched.fwhm)
-            far_off = self._far_above(spectra, zlp, at.sigma) | self._far_below(
-                spectra, zlp, at.sigma
-            )
+            far_off = self._far_above(spectra, zlp, at.sigma)
+            far_off |= self._far_below(spectra, zlp, at.sigma)
+            # No finite number where one of them is none.
+            finite = np.isfinite(at.log_zlp.sum(-1) + at.sigma.sum(-1) + matched.log_height)
         far_off |= at.sigma[:, np.abs(self.groups.middle).argmin()] > _UNKNOWN
-        finite = np.isfinite(at.log_zlp).all(-1) & np.isfinite(at.sigma).all(-1)
-        return finite & np.isfinite(matched.log_height) & ~far_off
+        return finite & ~far_off
 
     def _far_above(self, spectra, zlp, sigma):
         """Tell which peaks are above counts that are known, or higher than any."""
         n_channels, highest = self.groups.n_channels, self._highest(spectra)
-        above = spectra.complete & (zlp > 2 * spectra.sums) & (zlp > 0)
-        above &= zlp > _VISIBLE * highest[:, None] * n_channels
+        visible = np.maximum(_VISIBLE * highest, 0.0)[:, None] * n_channels
+        above = spectra.complete & (zlp > np.maximum(2 * spectra.sums, visible))
         # Few are above at all: by how much of their error is asked of these alone.
         rows = np.flatnonzero(_three_together(above))
         known = self._known(zlp[rows], sigma[rows], n_channels)
         above[rows] &= zlp[rows] - spectra.sums[rows] > _OFF * np.sqrt(known)
-        far_above = (
-            np.where(self._on_axis(spectra), zlp / n_channels, 0.0).max(-1) > _HIGHEST * highest
+        far_above = np.zeros(len(zlp), bool)
+        far_above[rows] = _three_together(above[rows])
+        # Of those that are higher than any it is asked whether they are so on the axis.
+        per_channel = zlp / n_channels
+        rows = np.flatnonzero(per_channel.max(-1) > _HIGHEST * highest)
+        on_axis = self._on_axis(spectra.energy[rows])
+        far_above[rows] |= np.where(on_axis, per_channel[rows], 0.0).max(-1) > (
+            _HIGHEST * highest[rows]
         )
-        far_above[rows] |= _three_together(above[rows])
         return far_above
 
     def _far_below(self, spectra, zlp, sigma):
@@ -729,10 +738,10 @@ class Subtraction:
         per_channel = np.where(spectra.complete, spectra.sums, 0.0) / self.groups.n_channels
         return per_channel.max(-1)
 
-    def _on_axis(self, spectra):
-        """Tell which groups have a channel on the axis of their spectrum."""
+    def _on_axis(self, middle):
+        """Tell which groups have a channel on the axis of their spectrum, by the energies of their middles."""
         half = (self.groups.n_channels + 1) / 2 * self.step
-        return (spectra.energy + half > self.energy[0]) & (spectra.energy - half < self.energy[-1])
+        return (middle + half > self.energy[0]) & (middle - half < self.energy[-1])
 
 
 def _three_together(groups):
