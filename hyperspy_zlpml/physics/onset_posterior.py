@@ -72,13 +72,19 @@ def weighted(fits, n_fitted=FITTED_ALONE):
         0 for the best of each window. Where no shape fits, errors are larger by the square root of the
         reduced chi2.
     log_window : ndarray of shape (n_windows,)
-        Logarithm of the weight of each window.
+        Logarithm of the weight of each window: by the misfit of all that is in it, beyond what is chance; of
+        pools by that of what it adds to those that are shorter.
     """
     best = fits.chi2.min((1, 2))
     freedom = np.maximum(fits.n_bins - n_fitted, 1)
     temper = np.maximum(best / freedom, 1)[:, None, None]
     log_likelihood = -0.5 * (fits.chi2 - best[:, None, None]) / temper
-    log_window = -0.5 * np.maximum(best - freedom - np.sqrt(2 * freedom), 0)
+    misfit = np.maximum(best - freedom - np.sqrt(2 * freedom), 0)
+    if n_fitted == FITTED_POOLED:
+        # What is below the onset does not hide that of a pool: every window weighs by what it adds.
+        added = np.maximum(np.diff(best) - np.diff(fits.n_bins), 0)
+        misfit = np.concatenate([[0.0], np.cumsum(added)])
+    log_window = -0.5 * misfit
     return log_likelihood, log_window - log_sum(log_window)
 
 

@@ -10,6 +10,8 @@ from onset_spectra import axis, blurred, make_losses, onset
 
 from hyperspy_zlpml.physics.band_gap import N_NUMBERS, Gap, GapSettings, band_gaps
 from hyperspy_zlpml.physics.onset_curve import onset_curve
+from hyperspy_zlpml.physics.onset_fit import Fits
+from hyperspy_zlpml.physics.onset_posterior import FITTED_ALONE, FITTED_POOLED, weighted
 from hyperspy_zlpml.physics.reasons import Reason
 
 GAP = 3.0
@@ -210,6 +212,21 @@ def test_the_fit_of_a_pool_uses_up_two_numbers_more():
     left = 2 / (pooled.reduced_chi2[0] / alone.reduced_chi2[0] - 1)
     assert left > 1
     assert left == pytest.approx(round(left), abs=1e-6)
+
+
+def test_windows_of_pools_weigh_by_what_they_add():
+    # 20 bins more are missed by 40, while all bins are missed by no more than is chance.
+    chi2 = np.array([70.0, 110.0])[:, None, None]
+    fits = Fits(
+        chi2,
+        none=chi2[:, 0, 0],
+        height=chi2,
+        log_determinant=chi2[:, 0, 0],
+        n_bins=np.array([90, 110]),
+    )
+    alone, pooled = (weighted(fits, n)[1] for n in (FITTED_ALONE, FITTED_POOLED))
+    assert np.exp(alone) == pytest.approx([0.5, 0.5])
+    assert np.diff(pooled) == pytest.approx(-(40 - 20) / 2)
 
 
 def test_the_curve_goes_through_the_data():
