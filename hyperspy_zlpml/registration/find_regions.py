@@ -125,8 +125,6 @@ def _no_later_than_thicker_show(peaks, limits):
 def _losses_at(peaks, name, u):
     """Look up the losses of a cluster over its peak at reduced energies, and their error."""
     found, ratio, error = mean_ratio(peaks, peaks.label == name)
-    if not found.size:  # peaks that nothing could be matched to
-        return np.zeros(u.size), np.full(u.size, np.inf)
     return np.interp(u, found, ratio) - 1, np.interp(u, found, error)
 
 
