@@ -301,8 +301,12 @@ def fit_with_core(beside, core):
         known of the gain is how large it may be, that is its error.
     """
     classes = _classes(beside, N_LEVELS)
-    fitted = first = _line(classes)
-    bound = np.inf
+    return _join(classes, _line(classes), core)
+
+
+def _join(classes, first, core):
+    """Join classes of the core, as long as they are noise, to the line through others."""
+    classes, fitted, bound = list(classes), first, np.inf
     for one in _classes(core, _N_LEVELS_OF_CORE):
         if np.isfinite(bound) or not _is_noise(one, fitted):
             bound = min(bound, (one.mean_square() - fitted.readout**2) / max(one.level, 1e-300))
@@ -340,12 +344,13 @@ def fit_core(beside, counts, used):
     -------
     Line or None
     """
-    fitted = fit_beside_peak(beside)
+    classes = _classes(beside, N_LEVELS)
+    fitted = first = _line(classes)
     for _ in range(_N_ROUNDS_OF_CORE):
         known = fitted is not None and max(fitted.gain - fitted.gain_error, fitted.readout) > 0
         gain, readout = (fitted.gain, fitted.readout) if known else (1.0, 0.0)
         core = of_shapes(counts, gain, readout)
-        fitted = fit_with_core(beside, core.where(used & np.isfinite(core.squared)))
+        fitted = _join(classes, first, core.where(used & np.isfinite(core.squared)))
     return fitted
 
 
