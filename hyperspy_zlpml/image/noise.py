@@ -5,31 +5,28 @@ Camera counts are not electrons. The gain and the read-out noise follow from how
 neighbouring channels, and of their sums (:mod:`hyperspy_zlpml.image.sums`), grows with their level.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from hyperspy_zlpml.image import differences
+from hyperspy_zlpml.image.differences import N_LEVELS
 from hyperspy_zlpml.image.sums import (
     FEW_SPECTRA,
     classes_of,
     deviations,
     fit_correlation,
-    fit_white,
     scatter_of_sums,
     without_spikes,
 )
 
 #: Channels within this many FWHM of the peak are too curved for differences of channels.
 CURVED_WITHIN = 3.0
-#: Classes of equal level, at most, whose scatter a line is fitted to.
-N_LEVELS = 24
 #: Spectra that noise is told from. Gain and read-out noise of ``ws2_like`` and ``thick_small_gap`` are then off by
 #: up to 0.5 % (rms), by up to 0.6 % with twice as many; the gain of ``monochromated``, where read-out noise is most of all,
 #: by 3.3 % and 4.1 %.
 _SPECTRA_LOOKED_AT = 128
-#: Quantile of the levels beside a peak in which electrons show best.
-_BRIGHT = 0.99
 #: Source of noise that was estimated.
 FROM_DATA = "estimated from the data"
 #: Levels, as quantiles of all, at which a pattern is looked for: ...
@@ -38,9 +35,6 @@ _TYPICAL = (0.5, 0.99)
 _PATTERNED = 1.1
 #: Electrons in a channel, at least, before a pattern of sensitivity stands out of their noise.
 _PATTERN_SEEN = 300.0
-#: Third differences share channels with their neighbours: mean squares of them vary as those of so many
-#: times fewer independent ones.
-_SQUARES_SHARED = 2.3
 #: Median of the square of a normal number.
 _MEDIAN_OF_SQUARES = 0.455
 #: A variance that is larger than that of the median by this factor is one of spikes.
@@ -303,8 +297,9 @@ def estimate_noise(counts, energy, centre, fwhm):
     Third differences remove the smooth spectrum; where there are many spectra, what they share
     is taken off before, with any fixed pattern (:func:`~hyperspy_zlpml.image.sums.deviations`).
     The scatter of sums of 1 to 8 channels grows with their length as the correlation of the noise
-    says. Where it says that there is none, the mean square of single channels in classes of equal
-    level is fitted by a straight line.
+    says. Where it says that there is none, a straight line is fitted to the mean square of single channels in classes of
+    equal level: beside the peak, and within it, without the shapes that spectra share, as far as that is noise
+    (:mod:`hyperspy_zlpml.image.differences`). Where electrons are few, nothing else tells their gain.
 
     Parameters
     ----------
@@ -333,61 +328,57 @@ def estimate_noise(counts, energy, centre, fwhm):
     (True, (1.0,))
     """
     some = looked_at(len(counts))
-    counts, spiked = without_spikes(counts[some])
+    recorded = counts[some]
+    counts, spiked = without_spikes(recorded)
     u = (energy - centre[some, None]) / fwhm[some, None]
-    used = np.abs(u) > CURVED_WITHIN
-    if used[:, 1:-2].sum() < 4 * N_LEVELS:
-        used = np.ones_like(used)
-    several = len(counts) >= FEW_SPECTRA
-    left, level = deviations(counts, u, centre[some]) if several else (counts, counts)
-    level = uniform_filter1d(level, 9, axis=-1)
-    clean = used & ~spiked
-    if several:
-        clean &= ~without_spikes(left)[1]
-    scatter = scatter_of_sums(left, level, clean)
-    noise = fit_correlation(scatter)
-    if noise is None:
-        return _uncorrelated(counts, used, fit_white(scatter) if several else None)
+    used, clean = np.abs(u) > CURVED_WITHIN, ~spiked
+    plain = differences.of_channels(counts, counts, counts)
+    beside = plain.where(differences.all_of(used & clean))
+    inside = plain.where(differences.all_of(clean) & ~differences.all_of(used))
+    if len(counts) < FEW_SPECTRA:
+        level = uniform_filter1d(counts, 9, axis=-1)
+        noise = fit_correlation(scatter_of_sums(counts, level, used & clean))
+        return _as_model(noise or differences.fit_with_core(beside, inside))
+    left, level = deviations(counts, u, centre[some])
+    clean &= ~without_spikes(left)[1]
+    smooth = uniform_filter1d(level, 9, axis=-1)
+    noise = fit_correlation(scatter_of_sums(left, smooth, used & clean))
+    if noise is not None:
+        return _as_model(noise)
+    of_left = differences.of_channels(left, level, counts).where(differences.all_of(used & clean))
+    if _is_patterned(beside, of_left):
+        beside = of_left
+    core = np.abs(np.median(u, axis=0)) < CURVED_WITHIN
+    hit = np.ptp(recorded[:, core], axis=0) > 0
+    noise = differences.fit_core(beside, recorded[:, core], hit)
+    if noise is not None and noise.gain_error >= noise.gain:
+        # Peaks that move too far for shapes: noise is no more than what neighbouring channels differ by.
+        bound = differences.fit_with_core(beside, inside)
+        noise = bound._replace(gain_error=max(bound.gain, bound.gain_error))
     return _as_model(noise)
 
 
 def _as_model(fitted):
-    """Make the noise model of noise that was fitted to sums."""
+    """Make the noise model of what was fitted; where nothing scatters, counts are taken for electrons."""
+    if fitted is None:
+        return NoiseModel(gain=1.0, readout=0.0, source=FROM_DATA, gain_error=1.0)
     return NoiseModel(
         gain=fitted.gain,
         readout=fitted.readout,
         source=FROM_DATA,
-        correlation=fitted.correlation,
+        correlation=getattr(fitted, "correlation", (1.0,)),
         gain_error=fitted.gain_error,
     )
 
 
-def _uncorrelated(counts, used, of_differences):
-    """Fit the scatter of neighbouring channels, or that of differences between spectra.
-
-    A pattern that all spectra share is in the one and not in the other.
-    """
-    difference = np.diff(counts, 3, axis=-1) / np.sqrt(20)
-    every_level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2]
-    level, squared = every_level[used[:, 1:-2]], difference[used[:, 1:-2]] ** 2
-    noise = fit_noise(level, squared, FROM_DATA)
-    if noise.gain * np.quantile(level, _BRIGHT) < noise.readout**2:
-        # Nothing beside the peak shows electrons: the peak does, with what it is curved.
-        with_peak = fit_noise(every_level.ravel(), difference.ravel() ** 2, FROM_DATA)
-        curved = max(with_peak.gain - noise.gain, 0.0)
-        noise = replace(
-            noise,
-            gain=noise.gain + curved,
-            # Nothing tells its noise from its curve.
-            gain_error=max(noise.gain_error, with_peak.gain_error, curved),
-        )
-    if of_differences is None:
-        return noise
-    other = _as_model(of_differences)
-    typical = np.quantile(level, _TYPICAL)
-    patterned = noise.variance(typical) > _PATTERNED * other.variance(typical)
+def _is_patterned(plain, left):
+    """Tell whether neighbouring channels differ by more than spectra do: by a pattern that all of these share."""
+    noise, other = (differences.fit_beside_peak(found) for found in (plain, left))
+    if noise is None or other is None:
+        return False
+    typical = np.quantile(plain.level, _TYPICAL)
     seen = typical[-1] > _PATTERN_SEEN * other.gain > 0
-    return other if seen and patterned.all() else noise
+    return bool(seen and (noise.variance(typical) > _PATTERNED * other.variance(typical)).all())
 
 
 def rough_noise(counts, noise):
@@ -430,7 +421,7 @@ def rough_noise(counts, noise):
     step = np.abs(np.diff(counts, axis=-1))[:, 1:-1].ravel()
     electron = np.array([_smallest_step(step[c]) for c in classes])
     y = np.where(x < _RARE * electron, np.maximum(y, electron * x), y)
-    gain, offset = _non_negative_line(x, y)
+    gain, offset = differences.non_negative_line(x, y)
     rough = NoiseModel(float(gain), float(np.sqrt(offset)), noise.source)
     typical = np.quantile(level, _TYPICAL)
     smaller = 0 < _SPIKED * rough.variance(typical).sum() < noise.variance(typical).sum()
@@ -443,19 +434,17 @@ def _smallest_step(steps):
     return np.quantile(steps, _ONE_ELECTRON) if steps.size else 0.0
 
 
-def fit_noise(level, squared, source, trimmed=True):
-    """Fit a straight line to pairs of level and squared deviation.
+def fit_noise(level, squared, source):
+    """Fit a straight line to pairs of level and variance.
 
     Parameters
     ----------
     level : ndarray of shape (n,)
         Expected counts of channels.
     squared : ndarray of shape (n,)
-        Their squared deviations, or variances.
+        Their variances.
     source : str
         Where they come from, for the report.
-    trimmed : bool
-        Leave out the largest 1 % of each class of equal level. False for variances.
 
     Returns
     -------
@@ -467,18 +456,15 @@ def fit_noise(level, squared, source, trimmed=True):
     >>> import numpy as np
     >>> from hyperspy_zlpml.image.noise import fit_noise
     >>> level = np.linspace(0, 1e4, 500)
-    >>> noise = fit_noise(level, 1.5 * level + 6.0**2, "a line", trimmed=False)
+    >>> noise = fit_noise(level, 1.5 * level + 6.0**2, "a line")
     >>> round(noise.gain, 6), round(noise.readout, 6)
     (1.5, 6.0)
     """
-    x, y, n = mean_levels(level, squared, trimmed)
-    gain, offset = _non_negative_line(x, y)
+    x, y, _ = mean_levels(level, squared, trimmed=False)
+    gain, offset = differences.non_negative_line(x, y)
     if gain == 0 and offset == 0:
         return NoiseModel(gain=1.0, readout=0.0, source=source, gain_error=1.0)
-    error = _error_of_slope(x, gain * np.clip(x, 0, None) + offset, n) if trimmed else 0.0
-    return NoiseModel(
-        gain=float(gain), readout=float(np.sqrt(offset)), source=source, gain_error=error
-    )
+    return NoiseModel(gain=float(gain), readout=float(np.sqrt(offset)), source=source)
 
 
 def noise_of_variance(variance, counts):
@@ -515,7 +501,7 @@ def noise_of_variance(variance, counts):
         )
     if not (variance[use] > 0).any():
         raise ValueError("variance: expected positive finite values, got none.")
-    return fit_noise(counts[use], variance[use], "variance of the signal", trimmed=False)
+    return fit_noise(counts[use], variance[use], "variance of the signal")
 
 
 def mean_levels(level, squared, trimmed=True):
@@ -548,39 +534,3 @@ def mean_levels(level, squared, trimmed=True):
         most = kept.max(initial=0.0) or y.max(initial=0.0)
         y = np.where(kept > 0, kept, np.minimum(y, most))
     return x, y, n
-
-
-def _non_negative_line(x, y):
-    """Fit ``y = gain * x + offset`` with relative errors on ``y``, both at least 0."""
-    if not y.max(initial=0.0) > 0:
-        return 0.0, 0.0
-    least = 1e-6 * y.max()
-    positive = x > 0
-    typical = np.median(y[positive] / x[positive]) if positive.any() else 0.0
-    fitted = np.maximum(typical * np.clip(x, 0, None), max(y.min(), least))
-    gain = offset = 0.0
-    for _ in range(20):
-        # No class counts for more than twice what is expected of it: one may hold an edge.
-        weight = 1 / np.maximum(fitted, y / 2)
-        design = np.stack([np.clip(x, 0, None), np.ones_like(x)], -1) * weight[:, None]
-        gain, offset = _nnls2(design, y * weight)
-        fitted = np.maximum(gain * np.clip(x, 0, None) + offset, least)
-    return gain, offset
-
-
-def _error_of_slope(x, fitted, n):
-    """Compute the standard error of the slope of a line through mean squares of ``n`` deviations."""
-    relative = np.sqrt(2 * _SQUARES_SHARED / n)
-    design = np.stack([np.clip(x, 0, None), np.ones_like(x)], -1)
-    scaled = design / np.maximum(relative * fitted, 1e-300)[:, None]
-    return float(np.linalg.norm(np.linalg.pinv(scaled)[0]))
-
-
-def _nnls2(design, target):
-    """Solve by least squares without negative coefficients, columns scaled."""
-    from scipy.optimize import nnls
-
-    scale = np.linalg.norm(design, axis=0)
-    scale[scale == 0] = 1.0
-    solution, _ = nnls(design / scale, target)
-    return solution / scale

@@ -12,7 +12,8 @@ Last, electrons bring noise, and a pedestal brings none.
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from hyperspy_zlpml.image.noise import CURVED_WITHIN, N_LEVELS, looked_at, mean_levels
+from hyperspy_zlpml.image.differences import N_LEVELS
+from hyperspy_zlpml.image.noise import CURVED_WITHIN, looked_at, mean_levels
 from hyperspy_zlpml.image.sums import without_spikes
 from hyperspy_zlpml.statistics import inverted
 

@@ -6,7 +6,7 @@ electrons do, and sums of 2, 3, 4 ... channels more and more; how fast the scatt
 length of the sums and with their level tells gain, read-out noise and the correlation of the noise.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from math import comb
 from typing import NamedTuple
@@ -114,12 +114,6 @@ class ScatterOfSums:
     def most_lags(self):
         """Channels over which correlation is looked for."""
         return _MOST_LAGS if self.order == _ORDER else _MOST_LAGS_OF_FEW
-
-    def of_channels(self):
-        """Select the scatter of single channels."""
-        one = self.length == 1
-        parts = {name: getattr(self, name)[one] for name in ("length", "level", "squared", "error")}
-        return replace(self, **parts)
 
 
 @dataclass(frozen=True)
@@ -468,32 +462,6 @@ def fit_correlation(scatter):
         gain=float(gain),
         readout=float(np.sqrt(solution[0])),
         correlation=tuple(correlation.tolist()),
-        gain_error=error,
-    )
-
-
-def fit_white(scatter):
-    """Fit gain and read-out noise to the scatter of single channels, uncorrelated.
-
-    Parameters
-    ----------
-    scatter : ScatterOfSums
-
-    Returns
-    -------
-    FittedNoise or None
-        None where there is no scatter to fit.
-    """
-    single = scatter.of_channels()
-    if not single.squared.size or not single.squared.max() > 0:
-        return None
-    design = _design(single, 0)
-    offset, gain = solution = _fit(design, single)[0]
-    error = _error_of(np.array([0.0, 1.0]), design, single, solution)
-    return FittedNoise(
-        gain=float(gain),
-        readout=float(np.sqrt(offset)),
-        correlation=(1.0,),
         gain_error=error,
     )
 

@@ -355,7 +355,7 @@ def test_tops_that_a_ray_made_look_like_spikes_are_what_they_are():
 
 def test_spectra_that_are_odd_decide_on_no_spike_of_others():
     image = random_image(
-        np.random.default_rng(550_002), most_counts=7.0
+        np.random.default_rng(550_012), most_counts=7.0
     )  # four spectra, few counts
     counts = image.counts.copy()
     counts[0] = (counts[0] + np.roll(counts[0], 30)) / 2
