@@ -22,7 +22,8 @@ def compiled(function):
     Parameters
     ----------
     function : callable
-        Of arrays and named tuples of them. It stays reachable as ``py_func``.
+        Of arrays and named tuples of them, which it writes to: it allocates none. It stays reachable as
+        ``py_func``.
 
     Returns
     -------

@@ -220,12 +220,14 @@ def _loss_at_faces(energy, epsilon, thickness, beam, path):
     length = distance_per_radian(energy, beam)
     u, weight = (laid_out(one, complex) for one in path(largest, beam.speed_squared))
     columns = laid_out(epsilon[:, 0], complex), laid_out((thickness / length)[:, 0])
-    work = _work_of_faces(u, weight, *columns, beam.speed_squared)
+    work = np.empty(len(u))
+    _work_of_faces(u, weight, *columns, beam.speed_squared, work)
     return volume_factor(beam) * length[:, 0] * work
 
 
+# Points, film and beam, and the room for what is found: nothing is allocated in compiled functions.
 @compiled
-def _work_of_faces(u, weight, epsilon, thickness, speed2):
+def _work_of_faces(u, weight, epsilon, thickness, speed2, loss):  # noqa: PLR0913
     """Integrate the work of the waves that start from the faces; the loss is its imaginary part.
 
     Lengths in ``v/omega``, origin in the middle of the film. ``E_z`` is ``symmetric cosh(k z) +
@@ -239,12 +241,9 @@ def _work_of_faces(u, weight, epsilon, thickness, speed2):
     epsilon : ndarray of complex of shape (n,)
     thickness : ndarray of shape (n,)
     speed2 : float
-
-    Returns
-    -------
-    ndarray of shape (n,)
+    loss : ndarray of shape (n,)
+        Written to.
     """
-    loss = np.empty(len(epsilon))
     for number in range(len(epsilon)):
         eps, a = epsilon[number], thickness[number] / 2
         cos, sin = np.cos(a), np.sin(a)
@@ -270,7 +269,6 @@ def _work_of_faces(u, weight, epsilon, thickness, speed2):
             work = 2 * in_film * inside + in_vacuum * outside
             total += work * weight[number, point]
         loss[number] = -total.real
-    return loss
 
 
 def _below_poles(largest, speed2):
