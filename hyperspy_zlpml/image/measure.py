@@ -181,6 +181,9 @@ def _check_that_peaks_are_left(parameters, channels, energy):
 def _channels_of(counts, sampled, spectra):
     """Find the channels that can be trusted by the usable spectra of a sample."""
     usable = sampled.usable
+    # Where integers overflowed counts jump from channel to channel, at the same place in alike spectra.
+    whole_peak = usable & ~overflowed(counts, sampled.channel)
+    usable = whole_peak if whole_peak.any() else usable
     if not usable.any():
         return Channels(np.zeros(spectra.energy.size, bool), 0, spectra.energy.size)
     width = np.median(sampled.fwhm[usable]) / spectra.step

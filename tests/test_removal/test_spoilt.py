@@ -282,6 +282,15 @@ def test_integers_that_overflowed_are_refused():
         removed(COUNTS.astype(int) % 2**16)
 
 
+def test_where_integers_overflow_in_many_spectra_no_channel_is_called_bad_for_it():
+    counts = (COUNTS // 10).astype(int)
+    over = counts.max(-1) >= 2**16
+    with pytest.warns(UserWarning, match=f"{over.sum()} with a peak that overflowed"):
+        result = remove_zlp(counts % 2**16, ENERGY, n_replicas=8, random_state=0)
+    np.testing.assert_array_equal(result.clusters < 0, over)
+    assert "dead or hot" not in str(result.report)
+
+
 @pytest.mark.parametrize("factor", [1e-15, 1e-6, 3.0, 7.0, 1e12])
 def test_the_scale_of_the_counts_does_not_matter(clean, factor):
     result = removed(COUNTS * factor)
@@ -402,3 +411,14 @@ def test_a_vacuum_that_is_too_low_is_told_as_the_vacuum():
             random_state=0,
             vacuum=Spectra(COUNTS[:3] - 5e4, ENERGY),
         )
+
+
+def test_a_vacuum_that_saturated_the_detector_is_refused_by_name():
+    # So flat that no spectrum of the image is matched to it, and none shows losses beside it.
+    counts = np.random.default_rng(5).poisson(np.tile(PEAK, (5, 1))).astype(float)
+    vacuum = Spectra(np.minimum(counts, 3e5), ENERGY)
+    with (
+        pytest.warns(UserWarning, match="vacuum: 5 of 5 spectra .* cut off flat"),
+        pytest.raises(NoZeroLossPeakError, match="not that of vacuum measured elsewhere"),
+    ):
+        remove_zlp(COUNTS, ENERGY, n_replicas=8, random_state=0, vacuum=vacuum)
