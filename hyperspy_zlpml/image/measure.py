@@ -15,7 +15,7 @@ from hyperspy_zlpml.image.channels import (
     without_spikes,
 )
 from hyperspy_zlpml.image.noise import NoiseModel, looked_at, rough_noise
-from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, of_other_width
+from hyperspy_zlpml.image.odd_peaks import FEWEST_SPECTRA, far_away, of_other_width
 from hyperspy_zlpml.image.peaks import (
     MISSHAPEN,
     OVERFLOWED,
@@ -29,6 +29,8 @@ from hyperspy_zlpml.image.spectra import Spectra
 
 #: More spectra of other widths than this are not read once more.
 _MOST_READ_AGAIN = 4096
+#: A peak where others have theirs is looked for among energies so many FWHM to either side.
+_ABOUT = 4.0
 #: Where fewer spectra than this fraction are free of spikes, channels are inspected by all.
 _FEWEST_CLEAN = 0.5
 
@@ -143,7 +145,7 @@ def measure(spectra, index, excluded=None, show_progressbar=False, channels=None
         given=given,
         spectra=spectra,
         channels=channels,
-        parameters=_without_odd(parameters, spectra),
+        parameters=_without_odd(_without_later(parameters, spectra), spectra),
         index=index,
         counts=counts,
     )
@@ -179,6 +181,9 @@ def _check_that_peaks_are_left(parameters, channels, energy):
 def _channels_of(counts, sampled, spectra):
     """Find the channels that can be trusted by the usable spectra of a sample."""
     usable = sampled.usable
+    # Where integers overflowed counts jump from channel to channel, at the same place in alike spectra.
+    whole_peak = usable & ~overflowed(counts, sampled.channel)
+    usable = whole_peak if whole_peak.any() else usable
     if not usable.any():
         return Channels(np.zeros(spectra.energy.size, bool), 0, spectra.energy.size)
     width = np.median(sampled.fwhm[usable]) / spectra.step
@@ -220,6 +225,23 @@ def _without_odd(parameters, spectra):
     measured = parameters.with_rows(rows, again)
     still = _odd_among(measured, usable)
     return measured.marked(usable[still], MISSHAPEN)
+
+
+def _without_later(parameters, spectra):
+    """Mark spectra whose peak is far from where others have it, and that have a lower one there: it is a loss."""
+    usable = np.flatnonzero(parameters.usable & (parameters.intensity > 0))
+    if usable.size < FEWEST_SPECTRA:
+        return parameters
+    some = parameters.select(usable)
+    rows = usable[far_away(some.centre, some.fwhm)][:_MOST_READ_AGAIN]
+    if not rows.size:
+        return parameters
+    centre, fwhm = np.median(some.centre), np.median(some.fwhm)
+    there = np.abs(spectra.energy - centre) < _ABOUT * fwhm
+    (counts,) = compute(take_spectra(spectra.counts, rows), show_progressbar=False, title="")
+    first = peak_parameters(np.asarray(counts, float)[:, there], spectra.energy[there])
+    is_loss = first.usable & (np.abs(first.centre - centre) < fwhm)
+    return parameters.marked(rows[is_loss], MISSHAPEN)
 
 
 def _odd_among(parameters, rows):

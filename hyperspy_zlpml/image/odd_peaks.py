@@ -87,9 +87,7 @@ def of_other_width(centre, fwhm, intensity):
     typical = np.median(log_fwhm)
     far = np.abs(log_fwhm - typical) > FAR_WIDTH
     # A ray in a dark spectrum is narrow, and anywhere.
-    away = np.abs(centre - np.median(centre))
-    lost = away > max(_FAR_AWAY * np.exp(typical), _SIGNIFICANT * MAD_TO_SIGMA * np.median(away))
-    far |= lost & (log_fwhm < typical - _NARROWER)
+    far |= far_away(centre, fwhm) & (log_fwhm < typical - _NARROWER)
     bright = intensity > _BRIGHTER * np.median(intensity)
     far |= bright & (bright.sum() <= max(1, _SHARED_BY * bright.size))
     far &= far.mean() < 0.5
@@ -98,6 +96,30 @@ def of_other_width(centre, fwhm, intensity):
     if len(fwhm) < _FEWEST_TO_COMPARE or scatter > _WELL_MEASURED:
         return far
     return far | _few(_stand_out(deviation, least=_OTHER_WIDTH).any(-1))
+
+
+def far_away(centre, fwhm):
+    """Find peaks that are far from the place of most others, beyond what places scatter by.
+
+    Parameters
+    ----------
+    centre, fwhm : ndarray of shape (n_spectra,)
+        Position and width of the peaks, eV.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_spectra,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.odd_peaks import far_away
+    >>> far_away(np.array([0.0, 0.1, 9.0, 0.0]), np.ones(4))
+    array([False, False,  True, False])
+    """
+    away = np.abs(centre - np.median(centre))
+    scatter = MAD_TO_SIGMA * np.median(away)
+    return away > max(_FAR_AWAY * np.median(fwhm), _SIGNIFICANT * scatter)
 
 
 def of_other_shape(counts, energy, parameters, noise):

@@ -6,7 +6,7 @@ from scipy.ndimage import uniform_filter1d
 
 from hyperspy_zlpml.image.noise import looked_at
 from hyperspy_zlpml.image.padding import FEWEST_CHANNELS
-from hyperspy_zlpml.image.peaks import STATUS_TEXT
+from hyperspy_zlpml.image.peaks import STATUS_TEXT, peak_parameters
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 
 #: Said by messages on what is wrong with the results and not part of what their errors hold.
@@ -37,10 +37,16 @@ _INTEGERS = (8, 16, 32)
 _FULL = 0.9
 #: Channels from the highest within which they are looked for.
 _NEIGHBOURHOOD = 64
-#: An axis that begins above so many eV, ...
+#: An axis that begins, or a peak that lies, above so many eV, ...
 _FAR_FROM_ZERO = 100.0
 #: ... and above so many FWHM, does not hold the zero-loss peak.
 _FAR_IN_FWHM = 10.0
+#: Peaks this many FWHM from zero are doubtful where another one ...
+_AWAY_FROM_ZERO = 3.0
+#: ... is nearer to it than this part of the way, ...
+_NEAR_ZERO = 0.6
+#: ... in so many channels at least.
+_FEWEST_NEAR_ZERO = 16
 #: Parts of the axis, each of which may hold a negative level.
 _PARTS = 32
 #: Levels before the peak differ that scatter by this many times their noise, ...
@@ -248,12 +254,6 @@ def measurement_messages(image):
             "than electron sources make it: the detector was saturated, or did not count all. "
             "Their ZLP is not to be trusted; shorten the exposure."
         )
-    if not image.energy[0] <= 0 < image.energy[-1]:
-        messages.append(
-            f"the energy axis, from {image.energy[0]:.4g} to {image.energy[-1]:.4g} eV, does not hold "
-            f"zero: the first peak on it, at {np.median(sampled.centre):.4g} eV, was taken for the zero-loss peak. "
-            "If it is, calibrate the offset of the axis; if it is a loss, no number of the result means anything."
-        )
     part, words = _below_zero(image.sample_counts, image.energy, image.detector.noise)
     if part:
         pedestal = image.detector.pedestal
@@ -265,7 +265,12 @@ def measurement_messages(image):
         messages.append(
             f"{words}{own} The tail of the ZLP is too low by as much, which is {NOT_IN_BAND}."
         )
-    messages += [told for told in (_differing_levels(image), _cut_off(image)) if told]
+    others = (
+        _far_from_zero(image, float(np.median(sampled.centre))),
+        _differing_levels(image),
+        _cut_off(image),
+    )
+    messages += [told for told in others if told]
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:
         messages.append(
@@ -278,6 +283,37 @@ def measurement_messages(image):
             "is the energy axis in eV?"
         )
     return messages
+
+
+def _far_from_zero(image, centre):
+    """Say that the peaks are not at the zero of the axis where that makes them doubtful; empty where they are not."""
+    energy = image.energy
+    where = f"the energy axis, from {energy[0]:.4g} to {energy[-1]:.4g} eV,"
+    taken = f"the first peak on it, at {centre:.4g} eV, was taken for the zero-loss peak."
+    holds_zero = energy[0] <= 0 < energy[-1]
+    if not holds_zero or abs(centre) > _FAR_FROM_ZERO:
+        holds = "holds no peak near zero" if holds_zero else "does not hold zero"
+        return (
+            f"{where} {holds}: {taken} If it is, calibrate the offset of the axis; if it is a loss, no number "
+            "of the result means anything."
+        )
+    near = np.abs(energy) < _NEAR_ZERO * abs(centre)
+    if abs(centre) < _AWAY_FROM_ZERO * image.fwhm or near.sum() < _FEWEST_NEAR_ZERO:
+        return ""
+    typical = np.median(image.sample_counts[looked_at(len(image.sample_counts))], axis=0)
+    other = peak_parameters(typical[None, near], energy[near])
+    if not other.usable[0]:
+        return ""
+    step = energy[1] - energy[0]
+    at = step * np.round(other.centre[0] / step) + 0.0
+    # A float, for integers are channels.
+    middle = float(f"{(centre + at) / 2:.3g}")
+    crop = f"s.isig[:{middle}]" if centre > 0 else f"s.isig[{middle}:]"
+    return (
+        f"{where} holds another peak nearer to its zero, at {at:.3g} eV: the first with a tenth of the "
+        f"height of the highest, at {centre:.4g} eV, was taken for the zero-loss peak. If it is the other, no number of "
+        f"the result means anything: crop the axis between them, {crop} in eV."
+    )
 
 
 def _differing_levels(image):

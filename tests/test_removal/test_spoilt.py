@@ -194,6 +194,48 @@ def test_a_dark_spectrum_with_a_ray_is_left_out(without_one):
     np.testing.assert_array_equal(result.zlp[OTHERS], without_one.zlp[OTHERS])
 
 
+def with_exciton(height, rows):
+    """Add a loss at 3 eV, so many times as high as the peak of vacuum, to some spectra."""
+    counts = COUNTS.copy()
+    counts[rows] += height * 1e6 * np.exp(-4 * np.log(2) * ((ENERGY - 3) / 0.4) ** 2)
+    return counts
+
+
+def test_a_loss_by_far_higher_than_the_peak_is_no_peak_where_others_show_that():
+    others = np.arange(30) < 20
+    with pytest.warns(UserWarning, match="10 of 30 spectra are left out"):
+        result = remove_zlp(with_exciton(15, ~others), ENERGY, n_replicas=8, random_state=0)
+    np.testing.assert_array_equal(result.clusters >= 0, others)
+    right = removed(COUNTS, navigation_mask=~others)
+    np.testing.assert_array_equal(result.zlp[others], right.zlp[others])
+
+
+def test_a_beam_that_moved_is_no_loss():
+    counts = COUNTS.copy()
+    counts[::3] = np.roll(counts[::3], 150, axis=-1)
+    assert (removed(counts).clusters >= 0).all()
+
+
+@pytest.mark.parametrize(
+    "counts, crop",
+    [
+        (with_exciton(15, slice(None)), ENERGY < 1.5),
+        # A peak before zero, with more than a tenth of the height of that at zero.
+        (COUNTS + 0.15 * np.roll(COUNTS, -48, axis=-1), ENERGY > -0.6),
+    ],
+)
+def test_another_peak_at_the_zero_of_the_axis_is_told_with_the_crop_that_helps(counts, crop):
+    end = "[:1.5" if ENERGY[crop][0] < -0.6 else "[-0.6"
+    with pytest.warns(UserWarning, match=rf"another peak nearer to its zero.*s\.isig\{end}"):
+        remove_zlp(counts, ENERGY, n_replicas=4, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = remove_zlp(counts[:, crop], ENERGY[crop], n_replicas=8, random_state=0)
+    assert not any("nearer to its zero" in str(one.message) for one in caught)
+    peak = np.exp(-THICKNESS) * PEAK[crop]
+    assert np.abs(result.zlp - peak).max() < 0.01 * peak.max()
+
+
 # --- channels ------------------------------------------------------------------------------------------
 
 
@@ -238,6 +280,15 @@ def test_negative_baselines_are_refused(shift):
 def test_integers_that_overflowed_are_refused():
     with pytest.raises(NoZeroLossPeakError, match="overflowed the integers"):
         removed(COUNTS.astype(int) % 2**16)
+
+
+def test_where_integers_overflow_in_many_spectra_no_channel_is_called_bad_for_it():
+    counts = (COUNTS // 10).astype(int)
+    over = counts.max(-1) >= 2**16
+    with pytest.warns(UserWarning, match=f"{over.sum()} with a peak that overflowed"):
+        result = remove_zlp(counts % 2**16, ENERGY, n_replicas=8, random_state=0)
+    np.testing.assert_array_equal(result.clusters < 0, over)
+    assert "dead or hot" not in str(result.report)
 
 
 @pytest.mark.parametrize("factor", [1e-15, 1e-6, 3.0, 7.0, 1e12])
@@ -360,3 +411,14 @@ def test_a_vacuum_that_is_too_low_is_told_as_the_vacuum():
             random_state=0,
             vacuum=Spectra(COUNTS[:3] - 5e4, ENERGY),
         )
+
+
+def test_a_vacuum_that_saturated_the_detector_is_refused_by_name():
+    # So flat that no spectrum of the image is matched to it, and none shows losses beside it.
+    counts = np.random.default_rng(5).poisson(np.tile(PEAK, (5, 1))).astype(float)
+    vacuum = Spectra(np.minimum(counts, 3e5), ENERGY)
+    with (
+        pytest.warns(UserWarning, match="vacuum: 5 of 5 spectra .* cut off flat"),
+        pytest.raises(NoZeroLossPeakError, match="not that of vacuum measured elsewhere"),
+    ):
+        remove_zlp(COUNTS, ENERGY, n_replicas=8, random_state=0, vacuum=vacuum)
