@@ -46,6 +46,8 @@ _OTHER_LEVEL = 2e-4
 _BEFORE = 2.0
 #: Where more than this fraction of spectra differ, and more than one, there is no common shape.
 _MOST_ODD = 0.2
+#: The same where each has two peaks.
+_MOST_TWO = 0.5
 #: A second peak as narrow as the first has at least this fraction of its height.
 _SECOND = 0.25
 #: Sums of the same numbers in another order are equal to this.
@@ -166,7 +168,9 @@ def of_other_shape(counts, energy, parameters, noise):
     deviation = _from_neighbours(levels, parameters.intensity)
     odd |= _stand_out(deviation, least=_OTHER_LEVEL, sigma=errors).any(-1)
     odd &= len(counts) >= _FEWEST_TO_COMPARE
-    return _few(odd | _are_two(counts, energy, parameters, noise))
+    # Each of them is one for itself: no other has that peak.
+    two = _are_two(counts, energy, parameters, noise)
+    return _few(odd) | (two & (two.mean() < _MOST_TWO))
 
 
 def _few(odd):

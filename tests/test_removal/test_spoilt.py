@@ -138,6 +138,17 @@ def test_a_spectrum_whose_beam_jumped_is_as_if_it_were_not_there(without_one, sh
     np.testing.assert_array_equal(result.zlp[OTHERS], without_one.zlp[OTHERS])
 
 
+def test_many_jumps_each_of_its_own_distance_are_all_left_out():
+    # A quarter of the spectra: more than may differ in shape, but each has a second peak that no other has.
+    rows = np.arange(3, 27, 3)
+    jumped = COUNTS.copy()
+    for row, shift in zip(rows, 40 + 30 * np.arange(rows.size), strict=True):
+        jumped[row] = (COUNTS[row] + np.roll(COUNTS[row], shift)) / 2
+    with pytest.warns(UserWarning, match="8 of 30 spectra are left out"):
+        result = remove_zlp(jumped, ENERGY, n_replicas=8, random_state=0)
+    np.testing.assert_array_equal(np.flatnonzero(result.clusters < 0), rows)
+
+
 def test_lazy_and_eager_lose_the_same_spectra_however_many():
     # Channels of the flank that count nothing: their peaks look right, and no shape fits them.
     rng, energy = np.random.default_rng(0), ENERGY[:256]
