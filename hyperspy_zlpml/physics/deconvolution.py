@@ -65,7 +65,8 @@ class SingleScattering:
     mixing : ndarray of shape (n, n_mixed, n_directions), optional
         Combinations of the deviations of the ZLP that are independent; default themselves.
     level : ndarray of shape (n, n_energy), optional
-        Deviation of the recorded counts that goes with the last of these; default none.
+        Deviation of the recorded counts that goes with the last of these; default none. Weighted sums count
+        the two as one; dielectric functions add them as if they were independent.
     """
 
     energy: np.ndarray

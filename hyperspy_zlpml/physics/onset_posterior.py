@@ -82,7 +82,8 @@ def weighted(fits, n_fitted=FITTED_ALONE):
     misfit = np.maximum(best - freedom - np.sqrt(2 * freedom), 0)
     if n_fitted == FITTED_POOLED:
         # What is below the onset does not hide that of a pool: every window weighs by what it adds.
-        added = np.maximum(np.diff(best) - np.diff(fits.n_bins), 0)
+        more = np.diff(fits.n_bins)
+        added = np.maximum(np.diff(best) - more - np.sqrt(2 * more), 0)
         misfit = np.concatenate([[0.0], np.cumsum(added)])
     log_window = -0.5 * misfit
     return log_likelihood, log_window - log_sum(log_window)

@@ -215,8 +215,8 @@ def test_the_fit_of_a_pool_uses_up_two_numbers_more():
 
 
 def test_windows_of_pools_weigh_by_what_they_add():
-    # 20 bins more are missed by 40, while all bins are missed by no more than is chance.
-    chi2 = np.array([70.0, 110.0])[:, None, None]
+    # 20 bins more are missed by 60, while all bins are missed by no more than is chance.
+    chi2 = np.array([60.0, 120.0])[:, None, None]
     fits = Fits(
         chi2,
         none=chi2[:, 0, 0],
@@ -226,7 +226,7 @@ def test_windows_of_pools_weigh_by_what_they_add():
     )
     alone, pooled = (weighted(fits, n)[1] for n in (FITTED_ALONE, FITTED_POOLED))
     assert np.exp(alone) == pytest.approx([0.5, 0.5])
-    assert np.diff(pooled) == pytest.approx(-(40 - 20) / 2)
+    assert np.diff(pooled) == pytest.approx(-(60 - 20 - np.sqrt(40)) / 2)
 
 
 def test_the_curve_goes_through_the_data():
