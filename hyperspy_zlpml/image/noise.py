@@ -354,7 +354,8 @@ def estimate_noise(counts, energy, centre, fwhm):
     if noise is not None and noise.gain_error >= noise.gain:
         # Peaks that move too far for shapes: noise is no more than what neighbouring channels differ by.
         bound = differences.fit_with_core(beside, inside)
-        noise = bound._replace(gain_error=max(bound.gain, bound.gain_error))
+        if bound is not None:
+            noise = bound._replace(gain_error=max(bound.gain, bound.gain_error))
     return _as_model(noise)
 
 
