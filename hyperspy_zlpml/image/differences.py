@@ -3,9 +3,8 @@
 
 Third differences of neighbouring channels remove what is smooth. The core of the peak is not: there, the
 few shapes by which spectra differ are taken off, as found in the other half of the spectra. A straight line through mean
-squares and mean counts tells gain and read-out noise. No mean leans on the counts that it is of: classes are
-formed by what is around a channel, and in other spectra, for of channels that were chosen for their counts these are no
-measure of what was expected.
+squares and mean counts tells gain and read-out noise. Classes are formed by what is around a channel and in other
+spectra: had channels been chosen for their own counts, the mean of these would not be what was expected of them.
 """
 
 from typing import NamedTuple
@@ -29,15 +28,23 @@ _LEAST_HELD = 1e-3
 #: Shapes by which the cores of peaks differ: after seven of them, peaks of 4 channels that drift by one are left with
 #: noise to a tenth, whose height is 30 000 electrons; peaks that only widen need three.
 _N_SHAPES = 7
+#: Channels that vary by more than this many times the read-out noise, squared, differ between spectra.
+_DIFFER = 2.0
 #: Spectra for each shape.
 _SPECTRA_PER_SHAPE = 8
 #: Channels whose noise is less than this part of the largest weigh no more.
 _LEAST_VARIANCE = 1e-3
 #: Channels of which shapes leave less than this part tell nothing.
 _LEAST_LEFT = 0.15
+#: Shapes smaller than this are none; its inverse squared is finite.
+_LEAST_SIZE = 1e-150
 #: Differences share channels and spectra with their neighbours: mean squares of them vary as those of so
 #: many times fewer independent ones.
 _SQUARES_SHARED = 3.5
+#: Levels of neighbouring differences share channels: means of them vary as those of so many times fewer.
+_LEVELS_SHARED = 1 / (_COEFFICIENTS**4).sum()
+#: Classes whose levels differ by less than so many times their own noise, squared, tell no slope.
+_APART = 3.0
 #: Quantile of squares that few spikes do not move, ...
 _HIGH = 0.9
 #: ... of the square of a normal number.
@@ -136,7 +143,7 @@ def of_channels(left, level, counts):
     return Differences(bent**2, held, around * share)
 
 
-def of_shapes(counts, gain, readout):
+def of_shapes(counts, gain, readout, known=True):
     """Compute what the shapes that spectra share leave of their channels.
 
     Those of the one half of the spectra are principal components of the other half: none of a spectrum's own noise is in them.
@@ -148,6 +155,8 @@ def of_shapes(counts, gain, readout):
         Of the core of the peaks.
     gain, readout : float
         About the noise, by which channels are weighted.
+    known : bool
+        They are no mere weights: scores of noise alone are known.
 
     Returns
     -------
@@ -168,24 +177,27 @@ def of_shapes(counts, gain, readout):
     True
     """
     variance = gain * np.clip(counts.mean(0), 0, None) + readout**2
-    sigma = np.sqrt(np.maximum(variance, _LEAST_VARIANCE * variance.max()))
+    sigma = np.sqrt(np.maximum(variance, _LEAST_VARIANCE * variance.max(initial=0.0)))
     sigma[sigma == 0] = 1.0
     scaled = counts / sigma
     height = np.clip(scaled.sum(-1), 0, None)
-    n_shapes = min(_N_SHAPES, len(counts) // _SPECTRA_PER_SHAPE, counts.shape[-1] // 2)
+    # Shapes of all channels that differ leave nothing of them.
+    n_differ = (counts.var(0) > _DIFFER * readout**2).sum()
+    n_shapes = min(_N_SHAPES, len(counts) // _SPECTRA_PER_SHAPE, n_differ // 2)
     squared, level, expected = (np.empty(counts.shape) for _ in range(3))
-    for half, other in (
-        (slice(0, None, 2), slice(1, None, 2)),
-        (slice(1, None, 2), slice(0, None, 2)),
-    ):
+    # Neighbours stay together: copies of one spectrum would lend each other their noise.
+    first = np.arange(len(counts)) // 2 % 2 == 0
+    for half, other in ((first, ~first), (~first, first)):
         _, size, shapes = np.linalg.svd(scaled[other], full_matrices=False)
-        size, shapes = np.maximum(size[:n_shapes], np.finfo(float).tiny), shapes[:n_shapes]
+        size, shapes = np.maximum(size[:n_shapes], _LEAST_SIZE), shapes[:n_shapes]
         taken = np.eye(sigma.size) - shapes.T @ shapes
         parts = (taken * sigma[:, None] / sigma) ** 2
         left = np.where(np.diag(taken) > _LEAST_LEFT, parts.sum(-1), np.nan)
-        # The shapes have noise of their own, more so those of few spectra.
+        # The shapes have noise of their own, more so those of few spectra. Scores are in standard deviations: by
+        # chance their square is 1, or what it is in the spectra of the shapes.
         score = scaled[half] @ shapes.T
-        noisy = 1 + ((score / size) ** 2).sum(-1, keepdims=True)
+        by_chance = np.minimum(1 / size**2, 1 / other.sum()) if known else 0.0
+        noisy = 1 + ((score / size) ** 2 - by_chance).sum(-1, keepdims=True)
         squared[half] = (scaled[half] @ taken * sigma) ** 2 / (noisy * left)
         level[half] = counts[half] @ parts.T / left
         usual = counts[other].mean(0) / (height[other].mean() or 1.0)
@@ -253,6 +265,7 @@ class _Class:
         order = np.argsort(squared)
         self.squared = squared[order]
         self.level = level.mean()
+        self.level_variance = _LEVELS_SHARED * level.var() / level.size
         self._sums = np.append(0.0, np.cumsum(self.squared))
         self._levels = np.append(0.0, np.cumsum(level[order]))
 
@@ -300,28 +313,32 @@ def fit_with_core(beside, core):
         None where nothing scatters. How far the core moves the gain is part of its error. Where all that is
         known of the gain is how large it may be, that is its error.
     """
-    classes = _classes(beside, N_LEVELS)
+    classes = _classes_beside(beside)
     return _join(classes, _line(classes), core)
 
 
 def _join(classes, first, core):
     """Join classes of the core, as long as they are noise, to the line through others."""
-    classes, fitted, bound = list(classes), first, np.inf
+    classes, fitted, structure = list(classes), first, []
     for one in _classes(core, _N_LEVELS_OF_CORE):
-        if np.isfinite(bound) or not _is_noise(one, fitted):
-            bound = min(bound, (one.mean_square() - fitted.readout**2) / max(one.level, 1e-300))
+        if structure or not _is_noise(one, fitted):
+            structure.append(one)
             continue
         classes.append(one)
         fitted = _line(classes, fitted)
     if fitted is None:
         return None
+    bounds = [
+        (one.mean_square() - fitted.readout**2) / one.level for one in structure if one.level > 0
+    ]
+    bound = min(bounds, default=np.inf)
     if not np.isfinite(fitted.gain_error):
         # One level: all of its variance may be that of electrons.
         level = max(one.level for one in classes)
         most = fitted.variance(level) / level if level > 0 else fitted.readout
         return fitted._replace(gain_error=float(max(most, fitted.gain)))
     if fitted.gain_error > fitted.gain and np.isfinite(bound):
-        gain = max(fitted.gain, bound)
+        gain = float(max(fitted.gain, bound))
         return fitted._replace(gain=gain, gain_error=max(gain, fitted.gain_error))
     if first is None or not np.isfinite(first.gain_error):
         return fitted
@@ -344,12 +361,12 @@ def fit_core(beside, counts, used):
     -------
     Line or None
     """
-    classes = _classes(beside, N_LEVELS)
+    classes = _classes_beside(beside)
     fitted = first = _line(classes)
     for _ in range(_N_ROUNDS_OF_CORE):
         known = fitted is not None and max(fitted.gain - fitted.gain_error, fitted.readout) > 0
         gain, readout = (fitted.gain, fitted.readout) if known else (1.0, 0.0)
-        core = of_shapes(counts, gain, readout)
+        core = of_shapes(counts, gain, readout, known)
         fitted = _join(classes, first, core.where(used & np.isfinite(core.squared)))
     return fitted
 
@@ -364,6 +381,14 @@ def _classes(found, n):
     )
     parts = np.array_split(order, min(n, max(order.size // _FEWEST, 1)))
     return [_Class(found.squared[part], found.level[part]) for part in parts]
+
+
+def _classes_beside(found):
+    """Sort differences beside the peak; those whose levels differ by their noise alone, all in one class."""
+    classes = _classes(found, N_LEVELS)
+    fitted = _line(classes)
+    told = fitted is None or np.isfinite(fitted.gain_error)
+    return classes if told else _classes(found, 1)
 
 
 def _is_noise(one, fitted):
@@ -391,6 +416,7 @@ def _line(classes, before=None):
     x = np.array([one.level for one in classes])
     y = np.array([one.mean_square() for one in classes])
     n = np.array([one.squared.size for one in classes])
+    noise = np.array([one.level_variance for one in classes])
     if not y.max(initial=0.0) > 0:
         return None
     if before is None:
@@ -407,7 +433,7 @@ def _line(classes, before=None):
         variance = np.maximum(gain * x + offset, 1e-6 * y.max())
         error = _relative_error(gain, x, variance, n) * variance
         gain, offset = _non_negative(x, y, 1 / error)
-    return Line(float(gain), float(np.sqrt(offset)), _error_of_slope(x, 1 / error))
+    return Line(float(gain), float(np.sqrt(offset)), _error_of_slope(x, 1 / error, noise))
 
 
 def _robust_start(classes, x, y):
@@ -462,8 +488,9 @@ def _non_negative(x, y, scale):
     return nnls(design / norm, y * scale)[0] / norm
 
 
-def _error_of_slope(x, scale):
-    """Compute the standard error of the slope of a line; infinite where all values are at one place."""
+def _error_of_slope(x, scale, noise):
+    """Compute the standard error of the slope of a line; infinite where values differ by their noise alone."""
     weight = scale**2
     information = (weight * (x - (weight * x).sum() / weight.sum()) ** 2).sum()
+    information -= _APART * (weight * noise).sum()
     return float(information**-0.5) if information > _ROUNDING * (weight * x**2).sum() else np.inf

@@ -43,6 +43,8 @@ _SPIKED = 4.0
 _RARE = 5.0
 #: What an electron counts is this quantile of the steps between them: a few channels may have been bridged.
 _ONE_ELECTRON = 0.05
+#: Gains that exceed a bound by more than this many standard errors are those of structure.
+_BEYOND = 3.0
 
 
 @dataclass(frozen=True)
@@ -351,11 +353,20 @@ def estimate_noise(counts, energy, centre, fwhm):
     core = np.abs(np.median(u, axis=0)) < CURVED_WITHIN
     hit = np.ptp(recorded[:, core], axis=0) > 0
     noise = differences.fit_core(beside, recorded[:, core], hit)
-    if noise is not None and noise.gain_error >= noise.gain:
-        # Peaks that move too far for shapes: noise is no more than what neighbouring channels differ by.
-        bound = differences.fit_with_core(beside, inside)
-        noise = bound._replace(gain_error=max(bound.gain, bound.gain_error))
-    return _as_model(noise)
+    return _as_model(_bounded(noise, differences.fit_with_core(beside, inside)))
+
+
+def _bounded(noise, bound):
+    """Take the bound for noise that is not known, or is more than it: peaks that move too far for shapes.
+
+    Noise is no more than what neighbouring channels differ by, which is the bound.
+    """
+    if noise is None or bound is None:
+        return noise
+    error = np.hypot(noise.gain_error, bound.gain_error)
+    if noise.gain_error < noise.gain < bound.gain + _BEYOND * error:
+        return noise
+    return bound._replace(gain_error=max(bound.gain, bound.gain_error))
 
 
 def _as_model(fitted):

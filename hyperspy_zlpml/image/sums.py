@@ -258,9 +258,9 @@ def deviations(counts, u, centre):
 def _scaled(counts):
     """Scale channels to about equal noise, and draw in what lies far out in each."""
     typical = uniform_filter1d(np.median(counts, axis=0), 9)
-    scaled = counts / np.sqrt(
-        np.maximum(typical, max(1e-5 * np.abs(typical).max(), _electron(counts)))
-    )
+    # Where most channels hold nothing in most spectra, any scale is as good.
+    least = max(1e-5 * np.abs(typical).max(), _electron(counts)) or 1.0
+    scaled = counts / np.sqrt(np.maximum(typical, least))
     median = np.median(scaled, axis=0)
     reach = _CLIPPED * 1.4826 * np.median(np.abs(scaled - median), axis=0) + 1e-9
     return np.clip(scaled, median - reach, median + reach)

@@ -392,6 +392,44 @@ def test_gain_of_peaks_without_tails(width, electrons):
     assert found.readout == pytest.approx(2.0, rel=0.05)
 
 
+@pytest.mark.parametrize("readout", [1.0, 0.5])
+def test_gain_of_dark_vacuum_is_right_on_average(readout):
+    """Levels beside the peak differ by their noise alone: taken for exact they told a gain of 0, and 1.5 was found."""
+    found = [estimate_noise(*sharp(60, 8.0, 1e4, readout=readout, seed=s)) for s in range(20)]
+    gain, error = (
+        np.array([getattr(one, name) for one in found]) for name in ("gain", "gain_error")
+    )
+    assert np.mean(gain) == pytest.approx(2.0, abs=0.1)
+    assert np.sqrt(np.mean(((gain - 2.0) / error) ** 2)) < 1.5
+
+
+def test_copies_of_neighbours_lend_no_noise():
+    counts, energy, centre, fwhm = sharp(60, 8.0, 1e4, readout=3.0)
+    found = estimate_noise(
+        np.repeat(counts[::2], 2, axis=0), energy, np.repeat(centre[::2], 2), fwhm
+    )
+    assert abs(found.gain - 2.0) < 3 * found.gain_error < 2.0
+
+
+def test_no_gain_where_nothing_is_beside_few_channels():
+    rng, counts = np.random.default_rng(0), np.zeros((30, 200))
+    counts[:, 99:102] = rng.poisson(1e4, (30, 3))
+    energy = np.arange(200) - 100.0
+    found = estimate_noise(counts, energy, np.zeros(30), np.ones(30))
+    assert found.gain <= found.gain_error
+    # Peaks so narrow that no channel is within them.
+    found = estimate_noise(
+        rng.poisson(50.0, (30, 200)), energy, np.full(30, 0.5), np.full(30, 0.05)
+    )
+    assert found.gain <= found.gain_error
+
+
+def test_electrons_so_rare_that_most_spectra_hold_none():
+    counts = np.random.default_rng(0).poisson(np.full((30, 200), 0.05)) * 2.0
+    found = estimate_noise(counts, np.arange(200) - 100.0, np.zeros(30), np.full(30, 2.0))
+    assert np.isfinite([found.gain, found.readout, found.gain_error]).all()
+
+
 @pytest.mark.parametrize("electrons", [3e3, 3e4])
 def test_gain_of_coarse_peaks_that_drift(electrons):
     # One channel, a quarter of the width, from spectrum to spectrum: differences of these gave 6 to 13.
