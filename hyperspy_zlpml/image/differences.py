@@ -325,7 +325,7 @@ def _join(classes, first, core):
             structure.append(one)
             continue
         classes.append(one)
-        fitted = _line(classes, fitted)
+        fitted = _line(classes, fitted) or fitted
     if fitted is None:
         return None
     bounds = [
@@ -430,6 +430,9 @@ def _line(classes, before=None):
             x, y = np.array([one.inside(far) for one, far in pairs]).T
         else:
             y = np.array([one.mean_square(far) for one, far in pairs])
+        if not y.max() > 0:
+            # All that differed is too far off to be noise.
+            return None
         variance = np.maximum(gain * x + offset, 1e-6 * y.max())
         error = _relative_error(gain, x, variance, n) * variance
         gain, offset = _non_negative(x, y, 1 / error)

@@ -109,13 +109,13 @@ def test_one_pixel_that_is_missed_does_not_condemn_a_small_image():
 def test_the_peaks_of_lazy_spectra_are_matched_once(lazy_removal, monkeypatch):
     """Whether a peak misses its spectrum is read off in the pass that fits onsets; those that tell the kind once more."""
     blocks = []
-    matched = Subtraction.posterior
+    matched = Subtraction._packed
 
     def counted(self, counts, *arguments, **options):
         blocks.append(len(counts))
         return matched(self, counts, *arguments, **options)
 
-    monkeypatch.setattr(Subtraction, "posterior", counted)
+    monkeypatch.setattr(Subtraction, "_packed", counted)
     lazy_removal.thickness(**QUIET)
     in_one_pass = sum(blocks)
     assert in_one_pass >= lazy_removal.removed.centre.size
