@@ -2,7 +2,8 @@
 """Noise of the counts: ``variance = gain * expected counts + readout**2``.
 
 Camera counts are not electrons. The gain and the read-out noise follow from how the scatter of
-neighbouring channels, and of their sums (:mod:`hyperspy_zlpml.image.sums`), grows with their level.
+neighbouring channels (:mod:`hyperspy_zlpml.image.differences`), and of their sums
+(:mod:`hyperspy_zlpml.image.sums`), grows with their level.
 """
 
 from dataclasses import dataclass
@@ -430,7 +431,7 @@ def rough_noise(counts, noise):
     x = np.array([np.median(level[c]) for c in classes])
     y = np.array([np.median(difference.ravel()[c] ** 2) for c in classes]) / _MEDIAN_OF_SQUARES
     step = np.abs(np.diff(counts, axis=-1))[:, 1:-1].ravel()
-    electron = np.array([_smallest_step(step[c]) for c in classes])
+    electron = np.array([smallest_step(step[c]) for c in classes])
     y = np.where(x < _RARE * electron, np.maximum(y, electron * x), y)
     gain, offset = differences.non_negative_line(x, y)
     rough = NoiseModel(float(gain), float(np.sqrt(offset)), noise.source)
@@ -439,8 +440,26 @@ def rough_noise(counts, noise):
     return rough if smaller else noise
 
 
-def _smallest_step(steps):
-    """Find what an electron counts where they are rare: the smallest step between channels; 0 where all are equal."""
+def smallest_step(steps):
+    """Find what an electron counts where they are rare, or what counts were rounded to.
+
+    Parameters
+    ----------
+    steps : ndarray
+        Absolute differences of neighbouring channels.
+
+    Returns
+    -------
+    float
+        The smallest of them, but for a few that were bridged; 0 where all are equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.noise import smallest_step
+    >>> float(smallest_step(np.array([5.0, 0.0, 10.0, 5.0])))
+    5.0
+    """
     steps = steps[steps > 0]
     return np.quantile(steps, _ONE_ELECTRON) if steps.size else 0.0
 

@@ -4,7 +4,7 @@
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from hyperspy_zlpml.image.noise import looked_at
+from hyperspy_zlpml.image.noise import looked_at, smallest_step
 from hyperspy_zlpml.image.padding import FEWEST_CHANNELS
 from hyperspy_zlpml.image.peaks import STATUS_TEXT, peak_parameters
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
@@ -47,8 +47,6 @@ _AWAY_FROM_ZERO = 3.0
 _NEAR_ZERO = 0.6
 #: ... in so many channels at least.
 _FEWEST_NEAR_ZERO = 16
-#: Fraction of the differences between channels that may be of other numbers than those that were rounded.
-_LEAST_STEPS = 0.02
 #: Parts of the axis, each of which may hold a negative level.
 _PARTS = 32
 #: Levels before the peak differ that scatter by this many times their noise, ...
@@ -444,20 +442,13 @@ def saturated_peaks(counts, parameters, energy, unit):
         None where no more are found than chance makes.
     """
     # Numbers that were rounded are equal by chance, too, whatever their noise.
-    unit = max(unit, _step_of(counts))
+    unit = max(unit, smallest_step(np.abs(np.diff(counts[looked_at(len(counts))]))))
     saturated, highest = _flat_tops(counts, unit)
     # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
     by_chance = (1 / (4 * np.pi * np.maximum(highest / unit, 1))).sum()
     saturated &= saturated.sum() > _MORE_THAN_CHANCE * by_chance
     flat = _flatter_than_peaks(counts, parameters, energy, unit) & ~saturated
     return saturated, flat & (flat.mean() > _MOST_FLAT)
-
-
-def _step_of(counts):
-    """Find the least by which neighbouring channels differ, but for a few; next to nothing for what was not rounded."""
-    differences = np.abs(np.diff(counts[looked_at(len(counts))]))
-    differences = differences[differences > 0]
-    return float(np.quantile(differences, _LEAST_STEPS)) if differences.size else 0.0
 
 
 def edges_message(counts):

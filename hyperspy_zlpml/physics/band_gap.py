@@ -17,12 +17,11 @@ from hyperspy_zlpml.physics.gap_kind import kind_of
 from hyperspy_zlpml.physics.onset import Shapes
 from hyperspy_zlpml.physics.onset_fit import fit
 from hyperspy_zlpml.physics.onset_posterior import (
-    FITTED_ALONE,
-    FITTED_POOLED,
     QUANTILES,
     Fitted,
     log_sum,
     mean_exponent,
+    n_fitted,
     quantiles,
     weighted,
     within_and_between,
@@ -180,7 +179,7 @@ def _gap_of(losses, row, settings):
         fwhm=losses.fwhm[row],
         lowest=low - _BELOW_LIMIT * losses.fwhm[row],
         response=losses.response[row] if settings.own_response else np.ones(1),
-        n_fitted=FITTED_POOLED if settings.pooled else FITTED_ALONE,
+        pooled=settings.pooled,
     )
     if spectrum.bins.energy.size < FEWEST_BINS:
         return _none(Reason.AXIS_TOO_SHORT)
@@ -195,7 +194,7 @@ def _gap_of(losses, row, settings):
         return _none(Reason.NOT_SIGNIFICANT, improvement)
     shapes, grid = Shapes(settings.exponents), grid_of(spectrum, onsets, ends, _FINE)
     fits = fits_of(spectrum, shapes, grid, ends)
-    found = Fitted(fits, grid.energy, shapes, *weighted(fits, spectrum.n_fitted))
+    found = Fitted(fits, grid.energy, shapes, *weighted(fits, spectrum.pooled))
     gap = _summary(spectrum, found)._replace(
         improvement=improvement,
         lowest=onsets.low,
@@ -223,7 +222,7 @@ def _reason_of(spectrum, gap, settings):
 def _summary(spectrum, found):
     """Put into numbers what the fits of a spectrum say."""
     fits, window = found.fits, int(found.log_window.argmax())
-    chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - spectrum.n_fitted, 1)
+    chi2, freedom = fits.chi2[window], max(int(fits.n_bins[window]) - n_fitted(spectrum.pooled), 1)
     shape, place = np.unravel_index(chi2.argmin(), chi2.shape)
     log_density = log_sum(found.log_density, axis=0)
     lower, gap, upper = quantiles(found.onset, log_density, QUANTILES)
@@ -262,7 +261,7 @@ def _kind_of_one(spectrum, onsets, found):
     ends = found.fits.n_bins[window : window + 1]
     shapes = spectrum.templates(grid_of(spectrum, onsets, ends, _MIDDLING), SHAPES)
     fits = fit(spectrum.bins, shapes, ends, spectrum.single)
-    log_likelihood, _ = weighted(fits, spectrum.n_fitted)
+    log_likelihood, _ = weighted(fits, spectrum.pooled)
     return kind_of(log_likelihood[0].max(-1))
 
 

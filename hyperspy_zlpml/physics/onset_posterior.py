@@ -20,9 +20,9 @@ log_sum = np.logaddexp.reduce
 _BETWEEN = 8
 #: Numbers that the fit of one spectrum uses up: onset and height. Exponent and width are little bound by it: with
 #: these two the reduced chi2 of simulated spectra is that of noise, 0.92 to 1.02.
-FITTED_ALONE = 2
+_FITTED_ALONE = 2
 #: The same of a pool, of neighbours or a cluster: many spectra bind exponent and width, too.
-FITTED_POOLED = 4
+_FITTED_POOLED = 4
 #: Logarithm of a density over its maximum below which it is nothing.
 _NOTHING = 60.0
 #: Quantiles that are given: 68 % and the median.
@@ -57,14 +57,35 @@ class Fitted(NamedTuple):
         return density - log_sum(density, axis=1, keepdims=True) + self.log_window[:, None]
 
 
-def weighted(fits, n_fitted=FITTED_ALONE):
+def n_fitted(pooled):
+    """Count the numbers that a fit uses up.
+
+    Parameters
+    ----------
+    pooled : bool
+        Of the sum of many spectra.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.physics.onset_posterior import n_fitted
+    >>> n_fitted(pooled=False), n_fitted(pooled=True)
+    (2, 4)
+    """
+    return _FITTED_POOLED if pooled else _FITTED_ALONE
+
+
+def weighted(fits, pooled=False):
     """Weigh shapes and onsets within a window by chi2, and windows by how well any of them fits.
 
     Parameters
     ----------
     fits : Fits
-    n_fitted : int
-        Numbers that the best of them uses up.
+    pooled : bool
+        Of the sum of many spectra.
 
     Returns
     -------
@@ -76,15 +97,16 @@ def weighted(fits, n_fitted=FITTED_ALONE):
         pools by that of what it adds to those that are shorter.
     """
     best = fits.chi2.min((1, 2))
-    freedom = np.maximum(fits.n_bins - n_fitted, 1)
+    freedom = np.maximum(fits.n_bins - n_fitted(pooled), 1)
     temper = np.maximum(best / freedom, 1)[:, None, None]
     log_likelihood = -0.5 * (fits.chi2 - best[:, None, None]) / temper
-    misfit = np.maximum(best - freedom - np.sqrt(2 * freedom), 0)
-    if n_fitted == FITTED_POOLED:
+    if pooled:
         # What is below the onset does not hide that of a pool: every window weighs by what it adds.
         more = np.diff(fits.n_bins)
         added = np.maximum(np.diff(best) - more - np.sqrt(2 * more), 0)
         misfit = np.concatenate([[0.0], np.cumsum(added)])
+    else:
+        misfit = np.maximum(best - freedom - np.sqrt(2 * freedom), 0)
     log_window = -0.5 * misfit
     return log_likelihood, log_window - log_sum(log_window)
 

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from hyperspy_zlpml.physics.bins import Bins
 from hyperspy_zlpml.physics.onset import Shapes, onset_grid, templates
 from hyperspy_zlpml.physics.onset_fit import DEPARTURE_SIZES, RELUCTANCE, departures, fit
-from hyperspy_zlpml.physics.onset_posterior import FITTED_ALONE, log_sum, quantiles, weighted
+from hyperspy_zlpml.physics.onset_posterior import log_sum, quantiles, weighted
 from hyperspy_zlpml.physics.scattered_down import scattered_down
 
 #: Ends of the windows above the onset, in units of the shortest.
@@ -64,8 +64,8 @@ class OnsetSpectrum:
         Energy where the shapes end, eV.
     single : ndarray of shape (n_single, n_bins), optional
         Departures of which one may be there.
-    n_fitted : int
-        Numbers that its fit uses up.
+    pooled : bool
+        It is the sum of many.
     """
 
     bins: Bins
@@ -74,7 +74,7 @@ class OnsetSpectrum:
     response: np.ndarray
     end: float = np.inf
     single: np.ndarray | None = None
-    n_fitted: int = FITTED_ALONE
+    pooled: bool = False
 
     @property
     def shortest(self):

@@ -11,7 +11,7 @@ from onset_spectra import axis, blurred, make_losses, onset
 from hyperspy_zlpml.physics.band_gap import N_NUMBERS, Gap, GapSettings, band_gaps
 from hyperspy_zlpml.physics.onset_curve import onset_curve
 from hyperspy_zlpml.physics.onset_fit import Fits
-from hyperspy_zlpml.physics.onset_posterior import FITTED_ALONE, FITTED_POOLED, weighted
+from hyperspy_zlpml.physics.onset_posterior import weighted
 from hyperspy_zlpml.physics.reasons import Reason
 
 GAP = 3.0
@@ -224,7 +224,7 @@ def test_windows_of_pools_weigh_by_what_they_add():
         log_determinant=chi2[:, 0, 0],
         n_bins=np.array([90, 110]),
     )
-    alone, pooled = (weighted(fits, n)[1] for n in (FITTED_ALONE, FITTED_POOLED))
+    alone, pooled = (weighted(fits, pooled=of_pool)[1] for of_pool in (False, True))
     assert np.exp(alone) == pytest.approx([0.5, 0.5])
     assert np.diff(pooled) == pytest.approx(-(60 - 20 - np.sqrt(40)) / 2)
 
