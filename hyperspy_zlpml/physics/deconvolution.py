@@ -65,8 +65,7 @@ class SingleScattering:
     mixing : ndarray of shape (n, n_mixed, n_directions), optional
         Combinations of the deviations of the ZLP that are independent; default themselves.
     level : ndarray of shape (n, n_energy), optional
-        Deviation of the recorded counts that goes with the last of these; default none. Weighted sums count
-        the two as one; dielectric functions add them as if they were independent.
+        Deviation of the recorded counts that goes with the last of these; default none. The two are one.
     """
 
     energy: np.ndarray
@@ -98,6 +97,14 @@ class SingleScattering:
         For sums see :meth:`changes_of`, which needs none of them.
         """
         return self._mixed(self._made_by(self.of_zlp))
+
+    @property
+    def of_level(self):
+        """Deviation that the noise makes which goes with the last of the directions, (n, n_energy)."""
+        if self.level is None:
+            return np.zeros_like(self.counts)
+        axis = _WeightedAxis(self.energy.size)
+        return axis.back(self.transfer * axis.forward(self.level))
 
     @property
     def intensity_directions(self):
@@ -329,7 +336,7 @@ class FromPeak(NamedTuple):
     ----------
     energy : ndarray of shape (size,)
         eV from the peaks.
-    counts, variance, counts_shift : ndarray of shape (n, size)
+    counts, variance, counts_shift, of_level : ndarray of shape (n, size)
     directions : ndarray of shape (n, n_directions, size)
         As those of :class:`SingleScattering`.
     """
@@ -339,6 +346,7 @@ class FromPeak(NamedTuple):
     variance: np.ndarray
     directions: np.ndarray
     counts_shift: np.ndarray
+    of_level: np.ndarray
 
 
 def from_peak(found, first=None, size=None):
@@ -377,6 +385,7 @@ def from_peak(found, first=None, size=None):
         variance=moved(found.variance),
         directions=np.stack([moved(one) for one in directions], 1),
         counts_shift=moved(_moved_within(found.counts_shift, part)),
+        of_level=moved(_moved_within(found.of_level, part)),
     )
 
 

@@ -19,7 +19,7 @@ from hyperspy_zlpml.physics.kramers_kronig import (
     smoothed,
     weights_of_total,
 )
-from hyperspy_zlpml.physics.material import Answer, is_significant, prepared
+from hyperspy_zlpml.physics.material import Answer, is_significant, prepared, without_part
 from hyperspy_zlpml.physics.reasons import Reason
 from hyperspy_zlpml.physics.retardation import cherenkov_threshold
 
@@ -115,40 +115,49 @@ def _solved(measured, material, given_error):
     inverse, excess, settled = material.solve(measured.losses, measured.error(analysis.grid))
     material = replace(material, excess=excess)
     found = Answer(inverse, material.thickness(inverse))
-    of_zlp = _of_zlp(found, measured, material)
-    systematic = _systematic(found, measured, material, given_error)
+    effects = _Effects(
+        *_of_zlp(found, measured, material), _systematic(found, measured, material, given_error)
+    )
     gain = _gain_of_noise(found, measured, material)
-    noise = noise_of_epsilon(inverse, measured.variance, continuation, not analysis.by_index)
-    noise = [gain.epsilon * one for one in noise]
-    of_total = weights_of_total(inverse.total, continuation)
-    total_variance = gain.total * (of_total**2 * measured.variance).sum(-1)
     columns = {
         "trusted_from": analysis.grid.energy[continuation.first],
         "main_losses": analysis.grid.energy[-1] * continuation.plasmon,
-        **_spectra(found, of_zlp, systematic, noise),
-        **_numbers(found, of_zlp, systematic, total_variance, by_index=analysis.by_index),
-        **_crossings(
-            found,
-            of_zlp,
-            systematic,
-            variance=measured.variance,
-            gain=gain.epsilon,
-            material=material,
-        ),
+        **_spectra(found, effects, measured.variance, gain=gain, material=material),
+        **_numbers(found, effects, measured.variance, gain=gain, material=material),
+        **_crossings(found, effects, measured.variance, gain=gain, material=material),
     }
     reason = _reasons(found, significant, settled, has_losses, material=material, columns=columns)
     return columns, reason
 
 
+class _Effects(NamedTuple):
+    """Effects of all errors but of the noise of the counts.
+
+    Attributes
+    ----------
+    of_zlp : _Errors
+        Of the ZLP, the last with the noise that makes it.
+    of_level : _Errors
+        Of that noise alone, to be counted once.
+    systematic : _Errors
+    """
+
+    of_zlp: _Errors
+    of_level: _Errors
+    systematic: _Errors
+
+
 def _of_zlp(found, measured, material):
-    """Compute what the errors of the ZLP do."""
-    shape = measured.intensities.shape
+    """Compute what the errors of the ZLP do, and what the noise does alone that makes the last of them."""
+    deviations = np.concatenate([measured.directions, measured.level[:, None]], axis=1)
+    own = material.intensity[:, None]
     varied = material.varied(
-        measured.losses[:, None] + measured.directions,
-        given=np.broadcast_to(material.given[:, None], shape),
-        intensity=measured.intensities,
+        measured.losses[:, None] + deviations,
+        given=np.broadcast_to(material.given[:, None], deviations.shape[:2]),
+        intensity=np.concatenate([measured.intensities, own], axis=1),
     )
-    return _Errors.between(found, varied)
+    both = _Errors.between(found, varied)
+    return tuple(_Errors(*(one[:, part] for one in both)) for part in np.s_[:-1, -1:])
 
 
 class _Gain(NamedTuple):
@@ -221,14 +230,16 @@ def _systematic(found, measured, material, given_error):
     return _Errors.join(effects)
 
 
-def _spectra(found, of_zlp, systematic, noise):
+def _spectra(found, effects, variance, *, gain, material):
     """Collect the dielectric functions with their errors."""
-    epsilon = found.inverse.epsilon
+    epsilon, by_index = found.inverse.epsilon, material.analysis.by_index
+    noise = noise_of_epsilon(found.inverse, variance, material.continuation, not by_index)
     columns = {"eps1": epsilon.real, "eps2": epsilon.imag}
-    for name, part, variance in zip(columns.copy(), (np.real, np.imag), noise, strict=True):
-        squared = np.square(part(of_zlp.epsilon)).sum(1)
-        columns[f"{name}_std"] = np.sqrt(squared + variance)
-        columns[f"{name}_systematic"] = _root_sum(part(systematic.epsilon))
+    for name, part, of_noise in zip(columns.copy(), (np.real, np.imag), noise, strict=True):
+        of_zlp, of_level, systematic = (part(one.epsilon) for one in effects)
+        rest = without_part(gain.epsilon * of_noise, of_level[:, 0])
+        columns[f"{name}_std"] = np.sqrt(np.square(of_zlp).sum(1) + rest)
+        columns[f"{name}_systematic"] = _root_sum(systematic)
     return columns
 
 
@@ -236,19 +247,24 @@ def _root_sum(errors):
     return np.sqrt(np.square(errors).sum(1))
 
 
-def _numbers(found, of_zlp, systematic, total_variance, by_index):
+def _numbers(found, effects, variance, *, gain, material):
     """Collect thickness and refractive index with their errors."""
+    of_zlp, of_level, systematic = effects
     missing, thickness = found.inverse.missing, found.thickness
+    by_index = material.analysis.by_index
+    weights = weights_of_total(found.inverse.total, material.continuation)
+    relative = gain.total * (weights**2 * variance).sum(-1)
     # Of a metal that is given; a sum above 1 that was measured is that of no index.
     index = np.where(missing < 1, 1 / np.sqrt(1 - missing), np.inf if by_index else np.nan)
     # Only one of the two depends on the integral of the losses; the other is given.
-    thickness_noise = total_variance * thickness**2 * by_index
-    missing_noise = total_variance * missing**2
-    of_missing = np.square(of_zlp.missing).sum(1) + missing_noise
+    of_thickness = without_part(relative * thickness**2 * by_index, of_level.thickness[:, 0])
+    of_thickness += np.square(of_zlp.thickness).sum(1)
+    of_missing = without_part(relative * missing**2, of_level.missing[:, 0])
+    of_missing += np.square(of_zlp.missing).sum(1)
     steepness = np.where(np.isinf(index), 0.0, index**3 / 2)
     return {
         "thickness": thickness,
-        "thickness_std": np.sqrt(np.square(of_zlp.thickness).sum(1) + thickness_noise),
+        "thickness_std": np.sqrt(of_thickness),
         "thickness_systematic": _root_sum(systematic.thickness),
         "index": index,
         "index_std": steepness * np.sqrt(of_missing) * (not by_index),
@@ -256,8 +272,7 @@ def _numbers(found, of_zlp, systematic, total_variance, by_index):
     }
 
 
-# What there is of errors, by their kinds.
-def _crossings(found, of_zlp, systematic, *, variance, gain, material):  # noqa: PLR0913
+def _crossings(found, effects, variance, *, gain, material):
     """Collect the zeros of eps1 with their errors."""
     analysis, continuation = material.analysis, material.continuation
     energy, window = analysis.grid.energy, analysis.grid.window
@@ -265,9 +280,10 @@ def _crossings(found, of_zlp, systematic, *, variance, gain, material):  # noqa:
     noise, _ = noise_of_epsilon(
         found.inverse, variance, continuation, not analysis.by_index, window=window
     )
-    squared = np.square(smoothed(of_zlp.epsilon.real, window)).sum(1)
-    shift = _root_sum(smoothed(systematic.epsilon.real, window))
-    std = np.sqrt(gain * noise + squared)
+    of_zlp, of_level, systematic = (smoothed(one.epsilon.real, window) for one in effects)
+    noise = without_part(gain.epsilon * noise, of_level[:, 0])
+    std = np.sqrt(noise + np.square(of_zlp).sum(1))
+    shift = _root_sum(systematic)
     zeros = find_crossings(energy, eps1, std, continuation.first, window=window)
     columns = {}
     for name, zero in zip(("rising", "falling"), zeros, strict=True):

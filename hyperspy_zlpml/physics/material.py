@@ -314,9 +314,12 @@ def film_table(losses, given, analysis):
 
 def _error_of_mean(measured, rows, grid):
     """Compute the error of the mean of some spectra, whose noise is their own, and whose ZLPs err together."""
-    variance = measured.variance[rows].mean(0, keepdims=True) / rows.sum()
+    n_spectra = rows.sum()
+    variance = measured.variance[rows].mean(0, keepdims=True) / n_spectra
+    level = measured.level[rows].mean(0, keepdims=True) / np.sqrt(n_spectra)
     directions = measured.directions[rows].mean(0, keepdims=True)
-    return measured._replace(variance=variance, directions=directions).error(grid)
+    directions[:, -1] /= np.sqrt(n_spectra)  # made by noise
+    return measured._replace(variance=variance, level=level, directions=directions).error(grid)
 
 
 def _mean_of(losses, material, rows):
@@ -370,6 +373,9 @@ class Measured(NamedTuple):
     sharpened : ndarray of shape (n_spectra, size)
         Losses that differ from the measured ones about as these do from those without response.
     directions : ndarray of shape (n_spectra, n_directions, size)
+        The last goes with a part of the noise, which is in it.
+    level : ndarray of shape (n_spectra, size)
+        That part of the noise: it is in the variance, too, and to be counted once.
     intensities : ndarray of shape (n_spectra, n_directions)
         Counts of the ZLP, changed as the directions say.
     shifted : ndarray of shape (n_spectra, size)
@@ -383,6 +389,7 @@ class Measured(NamedTuple):
     variance: np.ndarray
     sharpened: np.ndarray
     directions: np.ndarray
+    level: np.ndarray
     intensities: np.ndarray
     shifted: np.ndarray
     shifted_intensity: np.ndarray
@@ -392,6 +399,7 @@ class Measured(NamedTuple):
         """Compute the error of the losses averaged over the resolution: of the noise, and of the ZLP."""
         # Of few counts the variance is noise itself.
         noise = smoothed(self.variance, _MAIN_WINDOW * grid.window) / grid.window
+        noise = without_part(noise, smoothed(self.level, grid.window))
         return np.sqrt(noise + np.square(self.directions).sum(1))
 
     @classmethod
@@ -400,16 +408,35 @@ class Measured(NamedTuple):
         grid = analysis.grid
         at_nodes = from_peak(scattering, first=1, size=grid.size)
         divisor = grid.step * analysis.beam.angular_logarithm(grid.energy)
+        directions = at_nodes.directions
+        directions[:, -1] += at_nodes.of_level
         return cls(
             losses=at_nodes.counts / divisor,
             variance=at_nodes.variance / divisor**2,
             sharpened=_sharpened(at_nodes.counts, losses, grid) / divisor,
-            directions=at_nodes.directions / divisor,
+            directions=directions / divisor,
+            level=at_nodes.of_level / divisor,
             intensities=scattering.intensity[:, None] + scattering.intensity_directions,
             shifted=(at_nodes.counts + at_nodes.counts_shift) / divisor,
             shifted_intensity=scattering.intensity + scattering.intensity_shift,
             is_vacuum=losses.is_vacuum,
         )
+
+
+def without_part(variance, deviation):
+    """Take off the variance of noise what a part of it makes that is counted elsewhere.
+
+    Parameters
+    ----------
+    variance : ndarray
+    deviation : ndarray of the same shape
+        What that part makes, by one standard deviation.
+
+    Returns
+    -------
+    ndarray of the same shape
+    """
+    return np.maximum(variance - deviation**2, 0.0)
 
 
 def _sharpened(counts, losses, grid):
@@ -455,7 +482,10 @@ def is_significant(measured, material):
     continuation = material.continuation
     total = continuation.at_zero(continuation.complete(measured.losses))
     of_zlp = continuation.at_zero(continuation.complete(measured.directions)) / total[:, None]
-    of_noise = weights_of_total(total, continuation) ** 2 * measured.variance
-    significance = 1 / np.sqrt(of_noise.sum(-1) + np.square(of_zlp).sum(-1))
+    weights = weights_of_total(total, continuation)
+    of_noise = without_part(
+        (weights**2 * measured.variance).sum(-1), (weights * measured.level).sum(-1)
+    )
+    significance = 1 / np.sqrt(of_noise + np.square(of_zlp).sum(-1))
     least = np.where(measured.is_vacuum, _SIGNIFICANT_IN_VACUUM, _SIGNIFICANT)
     return (significance > least) & (total > 0)

@@ -97,6 +97,33 @@ def test_draws_scatter_as_the_errors_say():
         assert found[name].std() / np.median(found[f"{name}_std"]) == pytest.approx(1.0, abs=0.3)
 
 
+def test_std_is_what_noise_of_every_channel_and_every_error_of_the_zlp_do():
+    """Noise just above E_I is in what it gives back below, too: the two are one."""
+    (losses,) = make_losses(0.5, single=single)[:1]
+    wide = losses.zlp.max() * 2e-5 / (1 + (losses.from_peak / 1.5) ** 2)
+    choice = np.zeros_like(wide)  # of E_I, here without any effect
+    losses = replace(losses, directions=np.stack([wide, choice], 1))
+    n = losses.energy.size
+    steps = 0.3 * np.vstack([np.diag(np.sqrt(losses.variance[0])), losses.directions[0]])
+    moved = losses.select(np.zeros(2 * len(steps), int))
+    signed = np.concatenate([steps, -steps])
+    is_of_zlp = (np.arange(len(signed)) % len(steps) >= n)[:, None]
+    moved = replace(
+        moved,
+        counts=moved.counts + np.where(is_of_zlp, 0.0, signed),
+        zlp=moved.zlp + np.where(is_of_zlp, signed, 0.0),
+    )
+    claimed, found = found_of(losses), found_of(moved)
+    seen = (ENERGY > 2.0) & (ENERGY < 30.0)
+    for name in ("eps1", "eps2"):
+        one, other = np.split(found[name], 2)
+        expected = np.sqrt((((one - other) / 0.6) ** 2).sum(0))[seen]
+        assert np.allclose(claimed[f"{name}_std"][0, seen], expected, rtol=0.01), name
+    one, other = np.split(found["thickness"], 2)
+    expected = np.sqrt((((one - other) / 0.6) ** 2).sum())
+    assert claimed["thickness_std"][0] == pytest.approx(expected, rel=0.01)
+
+
 @pytest.mark.parametrize("taken_off", ["relativistic", "surface"])
 def test_draws_scatter_as_the_errors_say_where_something_is_taken_off(taken_off):
     """The iterations make more of noise, or less: seen in draws where they act, below 8 eV."""
