@@ -26,7 +26,13 @@ from hyperspy_zlpml.data import (
     dielectric_phantom,
 )
 from hyperspy_zlpml.physics import Beam
-from hyperspy_zlpml.physics.kramers_kronig import Continuation, LossGrid, invert
+from hyperspy_zlpml.physics.kramers_kronig import (
+    Continuation,
+    LossGrid,
+    changes_of_epsilon,
+    invert,
+    noise_of_epsilon,
+)
 from hyperspy_zlpml.physics.loss_probability import surface_loss, volume_factor, volume_loss
 from hyperspy_zlpml.physics.retardation import film_loss, retarded_excess
 from hyperspy_zlpml.physics.surface import Excess, without_excess
@@ -35,6 +41,8 @@ BEAM = Beam(energy=200.0, collection_angle=15.0)
 #: Energies at which responses and losses are convolved, eV.
 FINE = 0.0125
 FWHM = 0.45
+#: Spectra whose relation is timed.
+N_SPECTRA = 64
 WINDOWS = ((2, 4), (4, 8), (8, 15), (15, 30))
 #: Axis to 97 eV.
 LONG = {"offset": -5.0, "scale": 0.05}
@@ -109,6 +117,7 @@ def without_noise():
     f_sum(found_of((-1 / true_on(47.0)[1]).imag, true_on(47.0)[0]).epsilon)
     faces()
     retardation()
+    times()
 
 
 def true_on(end):
@@ -148,6 +157,59 @@ def exspy_epsilon(true, grid, extrapolated=False):
     index = SEMICONDUCTOR.refractive_index
     found = spectrum.kramers_kronig_analysis(zlp=1e8, n=index, iterations=1)
     return found.data[: grid.size]
+
+
+def times():
+    """CPU time of the relation for one of many spectra of 2048 channels, one thread; eXSpy beside it."""
+    fine, coarse = (LossGrid(step, round(51.2 / step)) for step in (0.025, 0.1))
+    counts = [stack_of(grid) for grid in (fine, coarse)]
+    spectra = EELSSpectrum(counts[0], axes=navigated(fine))
+    spectra.set_microscope_parameters(200.0, 10.0, 15.0)
+    index = np.full(N_SPECTRA, SEMICONDUCTOR.refractive_index)
+    works = {
+        "values, every channel": ("0.6", lambda: invert(counts[0], many(fine), index=index)),
+        "values, 4 channels summed": ("0.6", lambda: invert(counts[1], many(coarse), index=index)),
+        "values and errors, 4 channels summed": (
+            "3",
+            lambda: with_errors(counts[1], many(coarse), index),
+        ),
+        "values, eXSpy": (
+            "",
+            lambda: spectra.kramers_kronig_analysis(zlp=1e8, n=index[0], iterations=1),
+        ),
+    }
+    for name, (goal, work) in works.items():
+        spent = []
+        for _ in range(5):
+            start = time.process_time()
+            work()
+            spent.append(time.process_time() - start)
+        row(f"CPU ms per spectrum: Kramers-Kronig, {name}", goal, 1e3 * min(spent) / N_SPECTRA)
+
+
+def stack_of(grid):
+    """Losses of many spectra, which differ in thickness."""
+    losses = grid.step * volume_loss(grid.energy, SEMICONDUCTOR.epsilon(grid.energy), BEAM)
+    return 1e8 * np.linspace(50.0, 150.0, N_SPECTRA)[:, None] * losses
+
+
+def navigated(grid):
+    first = {"size": N_SPECTRA, "navigate": True}
+    return [first, {"size": grid.size, "offset": grid.step, "scale": grid.step, "units": "eV"}]
+
+
+def many(grid):
+    plasmon = np.full(N_SPECTRA, 22.0 / grid.energy[-1])
+    return Continuation(grid, np.full(N_SPECTRA, round(1.0 / grid.step)), plasmon)
+
+
+def with_errors(counts, continuation, index):
+    """Dielectric functions, the variances that noise makes, and the changes by errors of the ZLP."""
+    inverse = invert(counts, continuation, index=index)
+    noise = noise_of_epsilon(inverse, counts, continuation, fixed_scale=False)
+    changed = counts[:, None] * (1 + 1e-3 * np.arange(17.0)[:, None])
+    directions = np.broadcast_to(index[:, None], changed.shape[:2])
+    return noise, changes_of_epsilon(inverse, invert(changed, continuation, index=directions))
 
 
 def f_sum(epsilon):

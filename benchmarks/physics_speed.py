@@ -3,13 +3,14 @@
 
 An image of a phantom of 2048 channels is tiled, lazy, and its zero-loss peak is removed by an ensemble
 that was trained on the tile. Each size is worked on in a process of its own, whose largest memory is
-printed, removal included. Temperatures are measured on an image of phonons of the size of the tile, for
+printed, removal included. With ``--workers 1 2`` the same pass runs on clusters of so many workers of one thread. Temperatures are measured on an image of phonons of the size of the tile, for
 the phantom has no gains to measure them from; what it takes to find none is in the one pass. Times are CPU
 time of one thread, so that other work on the machine does not count.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import warnings
 import dask
 import dask.array as da
 import hyperspy.api as hs
+from distributed import Client, LocalCluster
 
 from hyperspy_zlpml.data import SEMICONDUCTOR, dielectric_phantom, phonons
 from hyperspy_zlpml.physics import Plasmon
@@ -56,10 +58,14 @@ def main():
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 100], help="pixels to a side")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--together", action="store_true", help="all methods in one pass alone")
+    parser.add_argument("--workers", type=int, nargs="+", help="time clusters of so many instead")
     parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
         print(json.dumps(measure(options.job, options.methods, options.together)))
+        return
+    if options.workers:
+        compare_clusters(options)
         return
     print(f"{'CPU ms per spectrum, 2048 channels':<48}{'goal':>8}  {'of so many spectra'}")
     print(" " * 58 + "".join(f"{side**2:>8}" for side in options.sides))
@@ -113,6 +119,39 @@ def timed_method(name, removal):
         removal = image.remove_zlp_ml(random_state=0)
         removal.temperature()  # what is compiled at first does not count
     return timed(removal, lambda: getattr(removal, name)(**METHODS[name]))
+
+
+def compare_clusters(options):
+    """Print the wall time of one pass on clusters of several sizes, and its ratio to that on the smallest."""
+    side = max(options.sides)
+    print(f"one pass, {side**2} spectra, {os.cpu_count()} cores{'':<20}goal  s, ratio to the first")
+    first = None
+    for n_workers in sorted(options.workers):
+        seconds = time_on_cluster(n_workers, side, options.methods)
+        first = first or seconds
+        goal = 1.7 if n_workers == 2 * min(options.workers) else ""
+        label = f"{n_workers} workers of one thread"
+        print(f"{label:<48}{goal:>8}  {seconds:>8.3g}{first / seconds:>8.3g}", flush=True)
+
+
+def time_on_cluster(n_workers, side, methods):
+    """Measure the wall time of all methods in one pass on a local cluster, s."""
+    hs.preferences.General.show_progressbar = False
+    warnings.simplefilter("ignore")
+    tile = dielectric_phantom((TILE, TILE), random_state=7001).signal
+    ensemble = tile.train_zlp_ml(random_state=0)
+    several = {name: METHODS[name] for name in methods}
+    with (
+        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster),
+    ):
+        removed(tile, ensemble, TILE * n_workers).maps(
+            **several
+        )  # every worker compiles and imports
+        removal = removed(tile, ensemble, side)
+        start = time.perf_counter()
+        removal.maps(**several)
+        return time.perf_counter() - start
 
 
 def nothing(losses):
