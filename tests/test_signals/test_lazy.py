@@ -390,22 +390,6 @@ def test_other_processes_compute_the_same(small, small_reused):
     assert_same_results(result, small_reused, rtol=1e-6)
 
 
-def test_distributed_client(small, small_reused):
-    """A client takes over by itself, as in HyperSpy; training and subtraction go through it."""
-    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
-    lazy = small.as_lazy(chunks=(2, 4, 512))
-    with (
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster),
-    ):
-        lazy.train_zlp_ml(n_clusters=2, **QUICK)
-        result = lazy.remove_zlp_ml(ensemble=small_reused.ensemble, **REUSE)
-        result.compute()
-    assert_same_results(result, small_reused, rtol=1e-6)
-
-
 # --- after computing -----------------------------------------------------------------------------
 
 
