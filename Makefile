@@ -34,7 +34,7 @@ test-examples: $(VENV)/.installed  ## run the examples as scripts, as a reader d
 	$(BIN)/python -m pytest -n 2 -m examples tests/test_examples.py
 
 test-closure: $(VENV)/.installed  ## run the statistical tests on many simulated images (hours)
-	$(BIN)/python -m pytest -n 2 -m closure tests/closure
+	$(BIN)/python -m pytest -n 2 -m closure tests
 
 test-browser: $(VENV)/.installed  ## try the window in a browser (needs chromium; a minute and a half)
 	@command -v chromium > /dev/null || { echo "chromium is not found (Debian: apt-get install chromium)"; exit 1; }
