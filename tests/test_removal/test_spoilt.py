@@ -309,12 +309,21 @@ def test_the_scale_of_the_counts_does_not_matter(clean, factor):
     assert np.abs((result.zlp / factor - clean.zlp) / clean.std).max() < 1e-6
 
 
+def with_vacuum_times(factor):
+    """A removal from the specimen with vacuum measured beside it, on another scale."""
+    vacuum = COUNTS[:5] * np.exp(THICKNESS[:5])
+    return removed(COUNTS[5:], vacuum=Spectra(vacuum * factor, ENERGY), n_replicas=40)
+
+
+@pytest.fixture(scope="module")
+def with_vacuum():
+    return with_vacuum_times(1.0)
+
+
 @pytest.mark.parametrize("factor", [1e-6, 1e3])
-def test_vacuum_may_be_on_another_scale(factor):
-    specimen, vacuum = COUNTS[5:], COUNTS[:5] * np.exp(THICKNESS[:5])
-    right = removed(specimen, vacuum=Spectra(vacuum, ENERGY), n_replicas=40)
-    scaled = removed(specimen, vacuum=Spectra(vacuum * factor, ENERGY), n_replicas=40)
-    pull = (scaled.zlp - right.zlp) / np.hypot(scaled.std, right.std)
+def test_vacuum_may_be_on_another_scale(with_vacuum, factor):
+    scaled = with_vacuum_times(factor)
+    pull = (scaled.zlp - with_vacuum.zlp) / np.hypot(scaled.std, with_vacuum.std)
     # The noise of five spectra tells the scale to some per cent. Of 8 replicas, by whose draw errors differ by a
     # factor, the difference were noise.
     assert np.sqrt((pull**2).mean()) < 1
