@@ -87,10 +87,15 @@ def test_rare_electrons_beside_brighter_spectra_were_not_cut_off(height, few, ma
     assert not told_of_cut(rng.poisson(expected).astype(float))
 
 
-@pytest.mark.parametrize("kind", [data.low_dose, data.very_low_dose, data.line_scan])
+@pytest.fixture(scope="module", params=[data.low_dose, data.very_low_dose, data.line_scan])
+def low_dose_signal(request):
+    """Not to be modified."""
+    return request.param(random_state=0).signal
+
+
 @pytest.mark.parametrize("dose", [1.0, 1e-2])
-def test_samples_of_low_dose_were_not_cut_off(kind, dose):
-    signal = kind(random_state=0).signal
+def test_samples_of_low_dose_were_not_cut_off(low_dose_signal, dose):
+    signal = low_dose_signal
     counts = np.asarray(signal.data, float).reshape(-1, signal.data.shape[-1])
     counts = counts[:: max(len(counts) // 60, 1)]
     if dose < 1:
