@@ -24,8 +24,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## remove the ZLP of the sample image, or of FILE=path/to.dm3
 	$(BIN)/python -m hyperspy_zlpml $(if $(FILE),"$(FILE)") --output "$(OUTPUT)"
 
+# Whole files to a process: what the tests of a file share, a cluster among it, is made once.
 test: $(VENV)/.installed  ## run the test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 doctest: $(VENV)/.installed  ## run the examples of the docstrings
 	$(BIN)/python -m pytest -n 2 tests/test_docstrings.py
