@@ -24,8 +24,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## remove the ZLP of the sample image, or of FILE=path/to.dm3
 	$(BIN)/python -m hyperspy_zlpml $(if $(FILE),"$(FILE)") --output "$(OUTPUT)"
 
+# Whole files to a process: what the tests of a file share, a cluster among it, is made once.
 test: $(VENV)/.installed  ## run the test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 doctest: $(VENV)/.installed  ## run the examples of the docstrings
 	$(BIN)/python -m pytest -n 2 tests/test_docstrings.py
@@ -34,7 +35,7 @@ test-examples: $(VENV)/.installed  ## run the examples as scripts, as a reader d
 	$(BIN)/python -m pytest -n 2 -m examples tests/test_examples.py
 
 test-closure: $(VENV)/.installed  ## run the statistical tests on many simulated images (hours)
-	$(BIN)/python -m pytest -n 2 -m closure tests/closure
+	$(BIN)/python -m pytest -n 2 -m closure tests
 
 test-browser: $(VENV)/.installed  ## try the window in a browser (needs chromium; a minute and a half)
 	@command -v chromium > /dev/null || { echo "chromium is not found (Debian: apt-get install chromium)"; exit 1; }

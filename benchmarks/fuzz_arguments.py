@@ -21,7 +21,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 import numpy as np  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from argument_table import MOST_SECONDS, OUTCOMES, Scene, calls, outcome_of  # noqa: E402
+from argument_table import MOST_SECONDS, OUTCOMES, Scene, calls, cases, outcome_of  # noqa: E402
 
 #: Outcomes that may not be.
 WRONG = ("from inside", "silent and wrong", "hang")
@@ -34,7 +34,7 @@ def main():
     start = time.perf_counter()
     rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        every = calls(Scene.make(folder), rng)
+        every = calls(cases(Scene.make(folder)), rng)
         chosen = rng.permutation(len(every))[: options.calls]
         found = [tried(*every[number], start, options.seconds) for number in sorted(chosen)]
     found = [one for one in found if one is not None]

@@ -718,7 +718,7 @@ def _sample_functions():
     kinds = [
         Called(name, function, {"navigation_shape": "a shape", "random_state": "a seed",
                                 "spot": "none of these"},
-               {"n_channels": 1000}, names=("offset",))
+               {"navigation_shape": (3,), "n_channels": 1000}, names=("offset",))
         for name, function in data.SAMPLE_KINDS.items()
     ]  # fmt: skip
     response = {"exponent_gain": "exponent", "exponent_loss": "exponent", "halo": "a fraction",
@@ -738,7 +738,7 @@ def _sample_functions():
         Called("phonons", data.phonons, {
             "navigation_shape": "a shape", "temperature": "temperature", "strength": "a fraction",
             "random_state": "a seed",
-        }, {"n_channels": 1000}),
+        }, {"navigation_shape": (3,), "n_channels": 1000}),
         Called("setting_laws", data.setting_laws,
                {"beam_energy": "beam energy", "exposure": "exposure"},
                {"beam_energy": 100.0, "exposure": 0.1}),
@@ -830,12 +830,12 @@ class TooLong(BaseException):
     """A call that does not come back."""
 
 
-def calls(scene, rng):
-    """Every argument with every value: function, argument, name of the value, value."""
+def calls(every, rng):
+    """Every argument of all cases with every value: function, argument, name of the value, value."""
     given = values(rng)
     return [
         (called, argument, name, value)
-        for called in cases(scene)
+        for called in every
         for argument in called.kinds
         for name, value in given.items()
     ]

@@ -71,16 +71,31 @@ def installed(distributions, tmp_path_factory):
     return target
 
 
+#: Asks a fresh interpreter, which finds the installed package before any other; answers are lines.
+ASKED = """
+import sys
+import numpy as np
+from hyperspy.extensions import ALL_EXTENSIONS
+print(ALL_EXTENSIONS["signals"]["EELSZLPSpectrum"]["module"])
+print("LazyEELSZLPSpectrum" in ALL_EXTENSIONS["signals"])
+import hyperspy.api as hs
+s = hs.signals.Signal1D(np.ones((2, 100)))
+s.set_signal_type("EELS_ZLPML")
+print(type(s).__name__)
+print(sys.modules[type(s).__module__].__file__)
+import hyperspy_zlpml
+print(hyperspy_zlpml.__file__)
+print(*(getattr(hyperspy_zlpml, name) is None for name in hyperspy_zlpml.__all__))
+"""
+
+
 @pytest.fixture(scope="module")
-def python(installed, tmp_path_factory):
-    """Runs code in a fresh interpreter that finds the installed package before any other."""
+def answers(installed, tmp_path_factory):
+    """What is printed by an interpreter with the installed package."""
     folder = tmp_path_factory.mktemp("elsewhere")
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-
-    def call(code):
-        return run([sys.executable, "-W", "ignore", "-c", code], cwd=folder, env=environment)
-
-    return call
+    out = run([sys.executable, "-W", "ignore", "-c", ASKED], cwd=folder, env=environment)
+    return out.splitlines()[-6:]
 
 
 def modules(root):
@@ -218,31 +233,19 @@ def test_source_distribution_is_complete(distributions, root):
     assert not any(name.startswith((".venv", ".git/")) for name in names)
 
 
-def test_installed_package_is_the_one_imported(python, installed):
-    where = python("import hyperspy_zlpml; print(hyperspy_zlpml.__file__)").strip()
-    assert where.startswith(str(installed))
+def test_installed_package_is_the_one_imported(answers, installed):
+    assert answers[4].startswith(str(installed))
 
 
-def test_installed_package_registers(python, installed):
-    out = python(
-        "from hyperspy.extensions import ALL_EXTENSIONS as a\n"
-        "print(a['signals']['EELSZLPSpectrum']['module'])\n"
-        "print('LazyEELSZLPSpectrum' in a['signals'])\n"
-    )
-    assert out.split() == ["hyperspy_zlpml.signals", "True"]
+def test_installed_package_registers(answers):
+    assert answers[:2] == ["hyperspy_zlpml.signals", "True"]
 
 
-def test_installed_package_casts(python, installed):
-    out = python(
-        "import hyperspy.api as hs, numpy as np, sys\n"
-        "s = hs.signals.Signal1D(np.ones((2, 100))); s.set_signal_type('EELS_ZLPML')\n"
-        "print(type(s).__name__, sys.modules[type(s).__module__].__file__, sep='\\n')\n"
-    ).splitlines()
-    assert out[-2] == "EELSZLPSpectrum"
-    assert out[-1].startswith(str(installed))
+def test_installed_package_casts(answers, installed):
+    assert answers[2] == "EELSZLPSpectrum"
+    assert answers[3].startswith(str(installed))
 
 
-def test_installed_public_interface(python):
+def test_installed_public_interface(answers):
     """The lazy imports need the .pyi file at run time."""
-    out = python("import hyperspy_zlpml as z; print(*(getattr(z, n) is None for n in z.__all__))")
-    assert set(out.splitlines()[-1].split()) == {"False"}
+    assert set(answers[5].split()) == {"False"}

@@ -73,9 +73,14 @@ def of_flank(sample, result, low=2.0, high=8.0):
 # --- dose -----------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def once(other, removal):
+    """What the ensemble is for ``other``."""
+    return adapted_to(other.signal, removal.ensemble)
+
+
 @pytest.mark.parametrize("factor", [0.25, 4.0, 100.0])
-def test_dose_is_found_and_taken_off(other, removal, factor):
-    once = adapted_to(other.signal, removal.ensemble)
+def test_dose_is_found_and_taken_off(other, removal, once, factor):
     more = adapted_to(times(other.signal, factor), removal.ensemble)
     assert more.log_dose - once.log_dose == pytest.approx(np.log(factor), abs=1e-6)
     # ln N0 as the ensemble counts it, and widths, are what they were.
@@ -227,13 +232,23 @@ def test_reach_is_that_of_the_spectrum_that_reaches_furthest(other):
 # --- types, chunks, navigation --------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def counted():
+    """Whole numbers as floats. Not to be modified."""
+    signal = another((4, 3), integer=True).signal
+    signal.data = np.clip(signal.data, 0, None)
+    signal.change_dtype("float64")
+    return signal
+
+
+@pytest.fixture(scope="module")
+def of_counted(counted, removal):
+    return counted.remove_zlp_ml(ensemble=removal.ensemble, **APPLY)
+
+
 @pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", ">i4", "float32"])
-def test_types_of_the_counts_do_not_matter(removal, dtype):
-    counted = another((4, 3), integer=True).signal
-    counted.data = np.clip(counted.data, 0, None)
-    expected = counted.deepcopy()
-    expected.change_dtype("float64")
-    expected = expected.remove_zlp_ml(ensemble=removal.ensemble, **APPLY)
+def test_types_of_the_counts_do_not_matter(counted, of_counted, removal, dtype):
+    counted, expected = counted.deepcopy(), of_counted
     counted.change_dtype(dtype)
     result = counted.remove_zlp_ml(ensemble=removal.ensemble, **APPLY)
     assert result.zlp.data.dtype == np.float32

@@ -36,16 +36,17 @@ WRONG = ("from inside", "silent and wrong", "hang")
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    return Scene.make(tmp_path_factory.mktemp("scene"))
+def every(tmp_path_factory):
+    """All public functions, with the kind of every argument."""
+    return cases(Scene.make(tmp_path_factory.mktemp("scene")))
 
 
 @pytest.fixture(scope="module")
-def some_calls(scene):
+def some_calls(every):
     """Wrong values of every argument, and right ones where a call takes no time."""
     rng = np.random.default_rng(0)
     by_argument = {}
-    for called, argument, name, value in calls(scene, rng):
+    for called, argument, name, value in calls(every, rng):
         is_right = KINDS[called.kinds[argument]](value)
         if not is_right or not called.is_slow:
             place = by_argument.setdefault((called.name, argument), [])
@@ -65,9 +66,9 @@ def test_arguments_are_right_or_refused_by_name(some_calls):
     assert {outcome for outcome, *_ in found} == {"clear", "accepted"}
 
 
-def test_the_table_holds_every_argument(scene):
+def test_the_table_holds_every_argument(every):
     tried, known = {}, {}
-    for called in cases(scene):
+    for called in every:
         place = getattr(called.function, "__qualname__", called.name)
         tried.setdefault(place, set()).update(called.kinds)
         known[place] = arguments_of(called.function)
@@ -77,8 +78,8 @@ def test_the_table_holds_every_argument(scene):
     }
 
 
-def test_the_table_holds_every_public_function(scene):
-    names = {called.name.split(".")[-1] for called in cases(scene)}
+def test_the_table_holds_every_public_function(every):
+    names = {called.name.split(".")[-1] for called in every}
     public = {
         *hyperspy_zlpml.workflow.__all__, *hyperspy_zlpml.data.__all__, "load", "train_zlp_ml",
     }  # fmt: skip
@@ -91,8 +92,8 @@ def test_the_table_holds_every_public_function(scene):
     "kind",
     [ZLPRemoval, RemovedZLP, BandGap, Dielectric, PeakFit, Temperature, Thickness, Retardation],
 )
-def test_the_table_holds_every_method_of_results(scene, kind):
-    names = {called.name.split(".")[-1].split()[0] for called in cases(scene)}
+def test_the_table_holds_every_method_of_results(every, kind):
+    names = {called.name.split(".")[-1].split()[0] for called in every}
     methods = {
         name
         for name in dir(kind)

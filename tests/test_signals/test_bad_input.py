@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bad input: an error or one warning that names the argument, what was expected, what was got."""
 
+import warnings
+
 import hyperspy.api as hs
 import numpy as np
 import pytest
@@ -84,13 +86,22 @@ BAD_PIXELS = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_PIXELS)
-def test_pixels_without_a_usable_peak(small, recwarn, kind):
-    """NaN in every output, counted in one warning, and the others as if it were not there."""
+@pytest.fixture(scope="module")
+def without_two(_small):
+    """The map of two pixels, and what comes of ``small`` where they are masked."""
     bad = np.zeros((3, 4), bool)
     bad[0, 1] = bad[2, 2] = True
-    alone = small.remove_zlp_ml(n_clusters=2, navigation_mask=bad, **QUICK)
-    assert not own_warnings(recwarn)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        alone = _small.deepcopy().remove_zlp_ml(n_clusters=2, navigation_mask=bad, **QUICK)
+    assert not own_warnings(caught)
+    return bad, alone
+
+
+@pytest.mark.parametrize("kind", BAD_PIXELS)
+def test_pixels_without_a_usable_peak(small, without_two, recwarn, kind):
+    """NaN in every output, counted in one warning, and the others as if it were not there."""
+    bad, alone = without_two
     for position in np.argwhere(bad):
         BAD_PIXELS[kind](small.data[tuple(position)])
     result = small.remove_zlp_ml(n_clusters=2, **QUICK)

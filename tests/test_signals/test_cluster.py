@@ -23,7 +23,9 @@ distributed = pytest.importorskip("distributed", reason="dask.distributed is not
 psutil = pytest.importorskip("psutil", reason="comes with dask.distributed")
 
 
-def two_workers():
+@pytest.fixture(scope="module")
+def client():
+    """Two workers, processes of their own, of one thread each: both take seconds to start."""
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
@@ -31,12 +33,6 @@ def two_workers():
         distributed.Client(workers) as client,
     ):
         yield client
-
-
-@pytest.fixture(scope="module")
-def client():
-    """Two workers, processes of their own, of one thread each."""
-    yield from two_workers()
 
 
 # --- who works -----------------------------------------------------------------------------------
@@ -74,15 +70,28 @@ def _divide(value):
 # --- the same numbers ----------------------------------------------------------------------------
 
 
-def test_training_on_the_workers_gives_the_same_networks(small, small_removal, client, monkeypatch):
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_training_on_the_workers_gives_the_same_networks(
+    small, small_removal, client, monkeypatch, is_lazy
+):
     def here(*args):
         raise AssertionError("a block was trained in this process")
 
     monkeypatch.setattr(training, "_in_threads", here)
-    ensemble = small.train_zlp_ml(n_clusters=2, **QUICK)
+    signal = small.as_lazy(chunks=(2, 4, 512)) if is_lazy else small
+    ensemble = signal.train_zlp_ml(n_clusters=2, **QUICK)
     np.testing.assert_allclose(
         ensemble.networks.weights, small_removal.ensemble.networks.weights, rtol=1e-6
     )
+
+
+def test_replicas_start_from_founders_on_the_workers_too(small, client, monkeypatch):
+    monkeypatch.setattr(training, "_FOUNDERS", 2)
+    options = {**QUICK, "n_replicas": 6, "n_clusters": 2}
+    ensemble = small.train_zlp_ml(**options)
+    with dask.config.set(scheduler="threads"):
+        expected = small.train_zlp_ml(**options)
+    np.testing.assert_allclose(ensemble.networks.weights, expected.networks.weights, rtol=1e-6)
 
 
 def test_lazy_data_are_worked_on_by_the_workers(small, small_reused, client):
@@ -150,13 +159,63 @@ def test_what_a_worker_warns_of_reaches_the_user(client):
     assert [str(one.message) for one in caught] == ["data[3] is NaN"]
 
 
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+def _fail_late(block, pid):
+    if block.size and os.getpid() != pid:
+        time.sleep(0.3)
+        raise OSError("disk full")
+    return block
+
+
+def test_a_save_that_fails_leaves_the_workers_and_no_files(small, small_removal, client, tmp_path):
+    result = small.as_lazy(chunks=(1, 2, 512)).remove_zlp_ml(
+        ensemble=small_removal.ensemble, **REUSE
+    )
+    good = result.zlp.data
+    result.zlp.data = good.map_blocks(_fail_late, os.getpid(), dtype=good.dtype)
+    pids = client.run(os.getpid)
+    with pytest.raises(OSError, match="disk full"):
+        result.save(tmp_path, signals=SPECTRA)
+    time.sleep(1)
+    assert not list(tmp_path.iterdir())
+    assert client.run(os.getpid) == pids, "no worker died of it"
+    result.zlp.data = good
+    result.save(tmp_path, signals=SPECTRA)
+    assert (tmp_path / "zlp.zspy").is_dir()
+
+
+def _remove_in_a_task(seed):
+    import hyperspy_zlpml.data
+
+    signal = hyperspy_zlpml.data.ws2_like((4, 3), n_channels=512, offset=-2.0, random_state=2)
+    lazy = signal.signal.as_lazy(chunks=(2, 2, 512))
+    result = lazy.remove_zlp_ml(n_clusters=2, n_replicas=4, random_state=seed)
+    result.compute()
+    return float(result.zlp.data.sum())
+
+
+def test_a_task_may_remove_zlps_itself(client):
+    """Two at once on two workers of one thread: neither waits for the other."""
+    futures = client.map(_remove_in_a_task, [0, 0], pure=False)
+    first, second = client.gather(futures)
+    assert first == second
+
+
+def test_a_device_that_no_worker_has_is_refused_at_once(small, client):
+    with pytest.raises(ValueError, match="device: expected a device of torch"):
+        small.train_zlp_ml(device="nonsense", **QUICK)
+
+
 # --- workers that die ----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def mortal():
-    """Two workers of which one may be killed."""
-    yield from two_workers()
+def mortal(client):
+    """Two workers of which one may be killed: its nanny starts another."""
+    client.wait_for_workers(2, timeout=60)
+    return client
 
 
 def kill_one_when(client, started):
@@ -230,15 +289,6 @@ def test_a_worker_that_dies_during_the_training(
     np.testing.assert_allclose(ensemble.networks.weights, expected.networks.weights, rtol=1e-6)
 
 
-def test_replicas_start_from_founders_on_the_workers_too(small, client, monkeypatch):
-    monkeypatch.setattr(training, "_FOUNDERS", 2)
-    options = {**QUICK, "n_replicas": 6, "n_clusters": 2}
-    ensemble = small.train_zlp_ml(**options)
-    with dask.config.set(scheduler="threads"):
-        expected = small.train_zlp_ml(**options)
-    np.testing.assert_allclose(ensemble.networks.weights, expected.networks.weights, rtol=1e-6)
-
-
 class _Slow:
     """``train_block``, that tells when it starts and takes its time."""
 
@@ -247,55 +297,6 @@ class _Slow:
 
     def __call__(self, block):
         return _train_slowly(block, self.started)
-
-
-# --- what goes wrong -----------------------------------------------------------------------------
-
-
-def _fail_late(block, pid):
-    if block.size and os.getpid() != pid:
-        time.sleep(0.3)
-        raise OSError("disk full")
-    return block
-
-
-def test_a_save_that_fails_leaves_the_workers_and_no_files(small, small_removal, client, tmp_path):
-    result = small.as_lazy(chunks=(1, 2, 512)).remove_zlp_ml(
-        ensemble=small_removal.ensemble, **REUSE
-    )
-    good = result.zlp.data
-    result.zlp.data = good.map_blocks(_fail_late, os.getpid(), dtype=good.dtype)
-    pids = client.run(os.getpid)
-    with pytest.raises(OSError, match="disk full"):
-        result.save(tmp_path, signals=SPECTRA)
-    time.sleep(1)
-    assert not list(tmp_path.iterdir())
-    assert client.run(os.getpid) == pids, "no worker died of it"
-    result.zlp.data = good
-    result.save(tmp_path, signals=SPECTRA)
-    assert (tmp_path / "zlp.zspy").is_dir()
-
-
-def _remove_in_a_task(seed):
-    import hyperspy_zlpml.data
-
-    signal = hyperspy_zlpml.data.ws2_like((4, 3), n_channels=512, offset=-2.0, random_state=2)
-    lazy = signal.signal.as_lazy(chunks=(2, 2, 512))
-    result = lazy.remove_zlp_ml(n_clusters=2, n_replicas=4, random_state=seed)
-    result.compute()
-    return float(result.zlp.data.sum())
-
-
-def test_a_task_may_remove_zlps_itself(client):
-    """Two at once on two workers of one thread: neither waits for the other."""
-    futures = client.map(_remove_in_a_task, [0, 0], pure=False)
-    first, second = client.gather(futures)
-    assert first == second
-
-
-def test_a_device_that_no_worker_has_is_refused_at_once(small, client):
-    with pytest.raises(ValueError, match="device: expected a device of torch"):
-        small.train_zlp_ml(device="nonsense", **QUICK)
 
 
 # --- workers that cannot work --------------------------------------------------------------------

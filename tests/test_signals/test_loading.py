@@ -127,8 +127,7 @@ def test_with_the_signal_all_results_come_back(signal, result, folder, lazy):
     again.plot_checks()
 
 
-@pytest.mark.parametrize("shape", [(), (5,), (3, 2, 2)])
-@pytest.mark.parametrize("units", ["eV", "meV"])
+@pytest.mark.parametrize("shape, units", [((), "eV"), ((5,), "meV"), ((3, 2, 2), "eV")])
 def test_any_number_of_axes_and_other_units(shape, units, tmp_path):
     one = image(shape or (1,), units)
     one = one.inav[0] if not shape else one

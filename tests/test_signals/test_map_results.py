@@ -28,6 +28,8 @@ QUIET = {"show_progressbar": False}
 QUICK = {"n_replicas": 4, "n_clusters": 2, "random_state": 0, **QUIET}
 N = 2.62
 
+pytestmark = pytest.mark.usefixtures("few_tell_kinds")
+
 
 @pytest.fixture(scope="module")
 def sample():
@@ -52,6 +54,29 @@ def results(removal):
     }
 
 
+@pytest.fixture(scope="module")
+def saved(results, tmp_path_factory):
+    """Folder of the folders of ``results``, by their names. Not to be modified."""
+    folder = tmp_path_factory.mktemp("saved")
+    for name, found in results.items():
+        found.save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def copied(saved, tmp_path):
+    """A copy of the folder of gaps that a test may modify."""
+    return shutil.copytree(saved / "gap", tmp_path / "maps")
+
+
+@pytest.fixture(scope="module")
+def others(removal, tmp_path_factory):
+    """Folder of gaps of another exponent of the same spectra."""
+    folder = tmp_path_factory.mktemp("others") / "maps"
+    removal.band_gap(exponent=0.5, **QUIET).save(folder)
+    return folder
+
+
 def test_all_say_the_same_in_a_line_in_words_and_in_html(results):
     for name, found in results.items():
         words = dict(found._rows())
@@ -63,16 +88,15 @@ def test_all_say_the_same_in_a_line_in_words_and_in_html(results):
             assert said in found._repr_html_()
 
 
-def test_quantities_keep_the_reasons_of_their_pixels(results, tmp_path):
+def test_quantities_keep_the_reasons_of_their_pixels(results, saved):
     whole = results["t_over_lambda"]
     assert Reason.NOT_SIGNIFICANT in whole.reason.data
-    whole.save(tmp_path / "maps")
-    for found in (whole, whole.inav[:2], load_maps(tmp_path / "maps")):
+    for found in (whole, whole.inav[:2], load_maps(saved / "t_over_lambda")):
         words, one = dict(found._rows()), found.t_over_lambda
         assert one.summary == words["t_over_lambda"]
         assert (2 * one).summary.rpartition(" in ")[2] == one.summary.rpartition(" in ")[2]
         np.testing.assert_array_equal(one.inav[1].reason.data, found.reason.inav[1].data)
-    assert not list((tmp_path / "maps").glob("*_reason.zspy"))
+    assert not list((saved / "t_over_lambda").glob("*_reason.zspy"))
     assert "no number" not in whole.lower_limit.summary  # whose numbers hold whatever the reason
     one.plot()
     assert "NOT_SIGNIFICANT" in plt.gcf().legends[0].get_texts()[0].get_text()
@@ -153,9 +177,8 @@ def test_quantities_are_measured_and_nothing_has_an_error_beside(results):
 
 
 @pytest.mark.parametrize("name", ["gap", "thickness", "position"])
-def test_saved_results_are_read_back(results, name, tmp_path):
-    found, folder = results[name], tmp_path / "maps"
-    found.save(folder)
+def test_saved_results_are_read_back(results, saved, name, tmp_path):
+    found, folder = results[name], shutil.copytree(saved / name, tmp_path / "maps")
     assert (folder / "summary.txt").read_text().strip() == found.summary
     first = getattr(found, found._first)
     for end, signal in (("", first.value), ("_std", first.std), ("_systematic", first.systematic)):
@@ -193,66 +216,61 @@ def assert_equal(one, other):
 @pytest.mark.parametrize(
     "name", ["gap", "t_over_lambda", "thickness", "excess", "position", "temperature"]
 )
-def test_results_come_back(results, removal, name, tmp_path):
+def test_results_come_back(results, removal, saved, name, tmp_path):
     found = results[name]
-    found.save(tmp_path / "maps")
-    again = load_maps(tmp_path / "maps")
+    again = load_maps(saved / name)
     assert_equal(again, found)
     again.plot()
     again.inav[1:3, 0].save(tmp_path / "part")
     assert_equal(load_maps(tmp_path / "part"), found.inav[1:3, 0])
-    assert_equal(load_maps(tmp_path / "maps", removal=removal), found)
+    assert_equal(load_maps(saved / name, removal=removal), found)
     plt.close("all")
 
 
-def test_what_is_drawn_anew_needs_the_removal(results, removal, tmp_path):
-    results["gap"].save(tmp_path / "maps")
-    alone = load_maps(tmp_path / "maps")
+def test_what_is_drawn_anew_needs_the_removal(results, removal, saved):
+    alone = load_maps(saved / "gap")
     for ask in (alone.curve, alone.plot_fit, alone.plot_line):
         with pytest.raises(
             ValueError,
             match=r"drawn anew from spectra: expected the removal .*load_maps\(directory, rem",
         ):
             ask()
-    again = load_maps(tmp_path / "maps", removal=removal)
+    again = load_maps(saved / "gap", removal=removal)
     np.testing.assert_array_equal(again.curve((1, 1)).data, results["gap"].curve((1, 1)).data)
     with pytest.raises(ValueError, match="removal: expected the one that the maps are of"):
-        load_maps(tmp_path / "maps", removal=removal.inav[1:])
+        load_maps(saved / "gap", removal=removal.inav[1:])
 
 
 @pytest.mark.filterwarnings("ignore:E_I of cluster")
-def test_another_removal_of_the_same_shape_is_refused(sample, results, removal, tmp_path):
+def test_another_removal_of_the_same_shape_is_refused(sample, results, removal, saved, tmp_path):
     """Whether other pixels, other limits of the same ensemble, or another ensemble."""
-    results["gap"].save(tmp_path / "whole")
-    results["gap"].inav[:2].save(tmp_path / "part")
-    results["t_over_lambda"].save(tmp_path / "thickness")
-    assert load_maps(tmp_path / "part", removal=removal.inav[:2])._removal is not None
+    part = tmp_path / "part"
+    results["gap"].inav[:2].save(part)
+    assert load_maps(part, removal=removal.inav[:2])._removal is not None
     signal = sample.signal
     known = {"ensemble": removal.ensemble, "random_state": 0, **QUIET}
     shifted = signal.remove_zlp_ml(regions={"E_I": 2.5}, **known)
     other = signal.remove_zlp_ml(**QUICK | {"random_state": 1})
-    for name, one in (
-        ("part", removal.inav[2:]),
-        ("whole", shifted),
-        ("whole", other),
-        ("thickness", other),
-        ("thickness", shifted),
+    for folder, one in (
+        (part, removal.inav[2:]),
+        (saved / "gap", shifted),
+        (saved / "gap", other),
+        (saved / "t_over_lambda", other),
+        (saved / "t_over_lambda", shifted),
     ):
         with pytest.raises(ValueError, match="removal: .*, got another of the same shape"):
-            load_maps(tmp_path / name, removal=one)
+            load_maps(folder, removal=one)
 
 
-def test_loaded_quantities_are_arguments_with_their_errors(results, removal, tmp_path):
-    results["t_over_lambda"].save(tmp_path / "maps")
-    thickness = load_maps(tmp_path / "maps").by_index
+def test_loaded_quantities_are_arguments_with_their_errors(results, removal, saved):
+    thickness = load_maps(saved / "t_over_lambda").by_index
     found = removal.dielectric_function(thickness=thickness, **QUIET)
     expected = removal.dielectric_function(thickness=results["t_over_lambda"].by_index, **QUIET)
     np.testing.assert_array_equal(found.n.systematic.data, expected.n.systematic.data)
 
 
-def test_fits_that_come_back_go_into_models(results, removal, tmp_path):
-    results["position"].save(tmp_path / "maps")
-    again = load_maps(tmp_path / "maps")
+def test_fits_that_come_back_go_into_models(results, removal, saved):
+    again = load_maps(saved / "position")
     models = [removal.subtracted.create_model() for _ in range(2)]
     for fit, model in zip((results["position"], again), models, strict=True):
         fit.append_to(model)
@@ -261,9 +279,8 @@ def test_fits_that_come_back_go_into_models(results, removal, tmp_path):
         np.testing.assert_array_equal(values, other[name])
 
 
-def test_spectra_of_a_result_may_stay_in_their_files(results, tmp_path):
-    results["thickness"].save(tmp_path / "maps")
-    again = load_maps(tmp_path / "maps", lazy=True)
+def test_spectra_of_a_result_may_stay_in_their_files(results, saved):
+    again = load_maps(saved / "thickness", lazy=True)
     assert again.eps1.value._lazy
     assert not again.thickness.value._lazy
     np.testing.assert_array_equal(again.eps1.std.data.compute(), results["thickness"].eps1.std.data)
@@ -303,59 +320,53 @@ def spoilt(folder, how):
         "a map of other pixels",
     ],
 )
-def test_altered_results_are_refused(results, tmp_path, how):
-    results["gap"].save(tmp_path / "maps")
-    spoilt(tmp_path / "maps", how)
+def test_altered_results_are_refused(copied, how):
+    spoilt(copied, how)
     with pytest.raises(RemovalFileError, match="(result.json|reason.zspy): .*altered"):
-        load_maps(tmp_path / "maps")
+        load_maps(copied)
 
 
 @pytest.mark.parametrize("name", ["gap", "gap_std"])
-def test_maps_of_another_result_of_the_same_kind_are_refused(results, removal, name, tmp_path):
+def test_maps_of_another_result_of_the_same_kind_are_refused(copied, others, name):
     """Their shape and titles are the same: only the numbers tell."""
-    results["gap"].save(tmp_path / "maps")
-    removal.band_gap(exponent=0.5, **QUIET).save(tmp_path / "others")
-    shutil.rmtree(tmp_path / "maps" / f"{name}.zspy")
-    shutil.copytree(tmp_path / "others" / f"{name}.zspy", tmp_path / "maps" / f"{name}.zspy")
+    shutil.rmtree(copied / f"{name}.zspy")
+    shutil.copytree(others / f"{name}.zspy", copied / f"{name}.zspy")
     with pytest.raises(RemovalFileError, match=f"{name}.zspy: altered, or of another result"):
-        load_maps(tmp_path / "maps")
+        load_maps(copied)
 
 
-def test_a_variance_that_was_altered_is_refused(results, tmp_path):
-    results["gap"].save(tmp_path / "maps")
+def test_a_variance_that_was_altered_is_refused(results, copied):
     gap = results["gap"].gap.value.deepcopy()
     gap.set_noise_variance(gap.get_noise_variance() * 4)
-    gap.save(tmp_path / "maps" / "gap.zspy", overwrite=True)
+    gap.save(copied / "gap.zspy", overwrite=True)
     with pytest.raises(RemovalFileError, match=r"gap.zspy: altered"):
-        load_maps(tmp_path / "maps")
+        load_maps(copied)
 
 
-def test_what_is_no_result_of_maps_is_refused(results, tmp_path):
+def test_what_is_no_result_of_maps_is_refused(copied):
     with pytest.raises(FileNotFoundError, match="result.json: expected what found.save wrote"):
-        load_maps(tmp_path)
-    results["gap"].save(tmp_path / "maps")
-    shutil.rmtree(tmp_path / "maps" / "lower.zspy")
+        load_maps(copied.parent)
+    shutil.rmtree(copied / "lower.zspy")
     with pytest.raises(FileNotFoundError, match="lower.zspy: expected a signal of a result"):
-        load_maps(tmp_path / "maps")
+        load_maps(copied)
     with pytest.raises(RemovalFileError, match="got a file; single maps are read by"):
-        load_maps(tmp_path / "maps" / "result.json")
+        load_maps(copied / "result.json")
 
 
-def test_folders_of_a_removal_and_of_maps_are_told_apart(results, removal, tmp_path):
-    results["gap"].save(tmp_path / "maps")
+def test_folders_of_a_removal_and_of_maps_are_told_apart(results, removal, copied, tmp_path):
     removal.save(tmp_path / "r", signals=[])
     with pytest.raises(RemovalFileError, match="got maps; read them by hyperspy_zlpml.load_maps"):
-        load_removal(tmp_path / "maps")
+        load_removal(copied)
     with pytest.raises(RemovalFileError, match="got a removal; read it by .*load_removal"):
         load_maps(tmp_path / "r")
     with pytest.raises(FileExistsError, match="another kind, band_gap.*maps_zlp_removal'"):
-        removal.save(tmp_path / "maps", overwrite=True)
+        removal.save(copied, overwrite=True)
     with pytest.raises(FileExistsError, match="another kind, zlp_removal.*r_band_gap'"):
         results["gap"].save(tmp_path / "r", overwrite=True)
 
 
-def test_other_folders_are_left_alone(results, tmp_path):
-    results["t_over_lambda"].save(tmp_path / "maps")
+def test_other_folders_are_left_alone(results, saved, tmp_path):
+    shutil.copytree(saved / "t_over_lambda", tmp_path / "maps")
     with pytest.raises(FileExistsError, match="of another kind, thickness.*maps_band_gap'"):
         results["gap"].save(tmp_path / "maps", overwrite=True)
     (tmp_path / "maps" / "notes.txt").touch()
@@ -531,10 +542,9 @@ def test_units_of_maps_from_elsewhere_count(removal):
         removal.retardation(n=index)
 
 
-def test_a_saved_map_brings_the_root_of_its_variance(removal, results, tmp_path):
+def test_a_saved_map_brings_the_root_of_its_variance(removal, results, saved):
     by_index = results["t_over_lambda"].by_index
-    results["t_over_lambda"].save(tmp_path / "maps")
-    read = hs.load(tmp_path / "maps" / "by_index.zspy")
+    read = hs.load(saved / "t_over_lambda" / "by_index.zspy")
     values, errors = with_error(removal, read, 0.0, "thickness")
     np.testing.assert_array_equal(values, by_index.value.data)
     np.testing.assert_allclose(errors, np.nan_to_num(by_index.std.data))
