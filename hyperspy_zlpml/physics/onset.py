@@ -75,7 +75,7 @@ def rise(above, exponent, width):
     ----------
     above : ndarray
         Energies above the onset, eV.
-    exponent, width : float
+    exponent, width : float or ndarray
         b, and w in eV.
 
     Returns
@@ -90,7 +90,7 @@ def rise(above, exponent, width):
     >>> rise(np.array([-1.0, 1.0, 4.0]), exponent=0.5, width=np.inf)
     array([0., 1., 2.])
     """
-    above = np.clip(above, 0, None)
+    above = np.maximum(above, 0)
     return (above / (1 + above / width)) ** exponent
 
 
@@ -227,8 +227,9 @@ def _from_above(bins, grid, shapes, response, end):
     brought = _brought_down(bins, response)
     middle = bins.step * bins.n_channels * (np.arange(len(brought)) + 0.5)
     above = end + middle - grid.energy[:, None]
-    rises = [rise(above, *one) for one in product(shapes.exponents, shapes.widths)]
-    return np.array([*rises, *(one * above for one in rises)]) @ brought
+    exponents, widths = (np.reshape(one, (-1, 1, 1)) for one in (shapes.exponents, shapes.widths))
+    rises = np.concatenate(rise(above, exponents[:, None], widths))
+    return np.concatenate([rises, rises * above]) @ brought
 
 
 def _brought_down(bins, response):

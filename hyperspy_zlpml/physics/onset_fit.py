@@ -9,10 +9,11 @@ departures are allowed for as errors in proportion to the losses (:func:`departu
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 #: Directions smaller than this part of the counting noise everywhere change nothing.
 _NEGLIGIBLE = 0.03
+#: Least product of a shape with itself that is divided by.
+_TINY = np.finfo(float).tiny
 #: Largest argument of an exponential.
 _LARGEST_EXPONENT = 600.0
 #: Relative sizes that departures from a shape may have: that of a specimen is told by its misfit.
@@ -161,7 +162,7 @@ def relevant(directions):
 def _fit_first(data, model, directions, growth, single):
     """Fit templates to bins in units of their noise: what :class:`Fits` holds of one end."""
     root = np.linalg.cholesky(np.eye(len(directions)) + directions @ directions.T)
-    directions = solve_triangular(root, directions, lower=True)
+    directions = np.linalg.solve(root, directions)
     data_along, model_along = directions @ data, model @ directions.T
 
     def product_of(one, other):
@@ -198,7 +199,7 @@ class _Products(NamedTuple):
 def _with_height(products):
     """Compute chi2 with the best height that is not negative, and this height."""
     none, overlap, squared = products
-    height = np.clip(overlap, 0, None) / np.maximum(squared, np.finfo(float).tiny)
+    height = np.maximum(overlap, 0) / np.maximum(squared, _TINY)
     return none - height * overlap, height
 
 
@@ -215,16 +216,16 @@ def _with_single(products, of_data, of_shape, size):
         Products with themselves.
     """
     chi2, height = _with_height(products)
-    least, total = chi2, np.zeros(chi2.shape)
-    for data, shape, more in zip(of_data, of_shape, 1 + size, strict=True):
-        beside = _Products(
-            none=products.none - data**2 / more,
-            overlap=products.overlap - data * shape / more,
-            squared=products.squared - shape**2 / more,
-        )
-        one, own_height = _with_height(beside)
-        one = one + np.log(more)
-        height = np.where(one < least, own_height, height)
-        least = np.minimum(one, least)
-        total += np.exp(np.clip(0.5 * (chi2 - one), None, _LARGEST_EXPONENT))
+    of_data, more = of_data[:, None, None], (1 + size)[:, None, None]
+    beside = _Products(
+        none=products.none - of_data**2 / more,
+        overlap=products.overlap - of_data * of_shape / more,
+        squared=products.squared - of_shape**2 / more,
+    )
+    one, own_height = _with_height(beside)
+    one += np.log(more)
+    total = np.exp(np.minimum(0.5 * (chi2 - one), _LARGEST_EXPONENT)).sum(0)
+    best = one.argmin(0)[None]
+    least, of_best = (np.take_along_axis(values, best, 0)[0] for values in (one, own_height))
+    height = np.where(least < chi2, of_best, height)
     return chi2 - 2 * np.log(0.5 * (1 + total / len(size))), height

@@ -5,19 +5,19 @@ The posterior is the mean over shapes and windows of ``exp(-chi2 / 2)``, with le
 fits.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import cumulative_trapezoid
 from scipy.interpolate import CubicSpline
 
 from hyperspy_zlpml.physics.onset import Shapes
 from hyperspy_zlpml.physics.onset_fit import Fits
 
-#: ln of a sum, of the logarithms of its terms.
-log_sum = np.logaddexp.reduce
 #: Points in the posterior between two onsets of the fit.
 _BETWEEN = 8
+#: Numbers of onsets for which the splines are kept: few are tried more than once, 2.5 MB each at most.
+_SPLINES_KEPT = 32
 #: Numbers that the fit of one spectrum uses up: onset and height. Exponent and width are little bound by it: with
 #: these two the reduced chi2 of simulated spectra is that of noise, 0.92 to 1.02.
 _FITTED_ALONE = 2
@@ -27,6 +27,32 @@ _FITTED_POOLED = 4
 _NOTHING = 60.0
 #: Quantiles that are given: 68 % and the median.
 QUANTILES = (0.16, 0.5, 0.84)
+
+
+def log_sum(logarithms, axis=0, keepdims=False):
+    """Compute the logarithm of a sum from those of its terms: all exponentials at once, not one by one.
+
+    Parameters
+    ----------
+    logarithms : ndarray
+        Finite.
+    axis : int
+    keepdims : bool
+
+    Returns
+    -------
+    ndarray
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.physics.onset_posterior import log_sum
+    >>> float(log_sum(np.log([1.0, 2.0, 5.0])) - np.log(8.0))
+    0.0
+    """
+    largest = logarithms.max(axis, keepdims=True)
+    total = np.log(np.exp(logarithms - largest).sum(axis, keepdims=True)) + largest
+    return total if keepdims else np.squeeze(total, axis)
 
 
 class Fitted(NamedTuple):
@@ -116,8 +142,10 @@ def quantiles(onset, log_density, probabilities):
 
     Parameters
     ----------
-    onset, log_density : ndarray of shape (n_onsets,)
-        Uniform grid, and the logarithm of a density that need not have unit area.
+    onset : ndarray of shape (n_onsets,)
+        Uniform grid.
+    log_density : ndarray of shape (n_onsets,)
+        Logarithm of a density that need not have unit area.
     probabilities : sequence of float
 
     Returns
@@ -132,12 +160,19 @@ def quantiles(onset, log_density, probabilities):
     >>> quantiles(onset, -0.5 * ((onset - 2) / 0.5) ** 2, QUANTILES).round(2)
     array([1.5, 2. , 2.5])
     """
-    fine = np.linspace(onset[0], onset[-1], _BETWEEN * (onset.size - 1) + 1)
-    floor = log_density.max() - _NOTHING
-    log_fine = CubicSpline(onset, np.maximum(log_density, floor))(fine)
+    between = _spline_through(onset.size)
+    log_fine = between @ np.maximum(log_density, log_density.max() - _NOTHING)
     density = np.exp(log_fine - log_fine.max())
-    below = cumulative_trapezoid(density, initial=0)
+    below = np.cumsum(density) - 0.5 * (density[0] + density)
+    fine = np.linspace(onset[0], onset[-1], len(between))
     return np.interp(probabilities, below / below[-1], fine)
+
+
+@lru_cache(maxsize=_SPLINES_KEPT)
+def _spline_through(n):
+    """Make the matrix that interpolates values at points one apart by a cubic spline, (n_fine, n)."""
+    fine = np.arange(_BETWEEN * (n - 1) + 1) / _BETWEEN
+    return CubicSpline(np.arange(n), np.eye(n))(fine)
 
 
 def within_and_between(found):

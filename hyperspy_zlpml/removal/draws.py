@@ -47,7 +47,7 @@ def draw(model, posterior, rngs, common):
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     own = cut(on_channels(model, found.own * share), model.start(peaks), model.n_energy)
     factor = model.shared_root
-    n_directions, n_shared = len(found.directions), factor.shape[1]
+    n_directions, n_shared = found.directions.shape[1], factor.shape[1]
     # Nor is any draw: where nothing is known of a tail its logarithm may be anything.
     unit = np.maximum(posterior.highest, model.noise.unit)[:, None]
     most = np.arcsinh(unit / np.maximum(zlp, np.finfo(float).tiny * unit))
@@ -58,7 +58,7 @@ def draw(model, posterior, rngs, common):
             [rng.standard_normal(n_directions + n_shared + model.n_energy) for rng in rngs]
         )
         directed, shared, alone = np.split(numbers, [n_directions, n_directions + n_shared], -1)
-        deviation = np.einsum("pi,ipg->pg", directed, found.directions)
+        deviation = (directed[:, None] @ found.directions)[:, 0]
         deviation += found.shared * (shared @ factor.T)
         deviation = cut(on_channels(model, deviation * share), model.start(peaks), model.n_energy)
         deviation = deviation + own * alone

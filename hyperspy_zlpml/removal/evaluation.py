@@ -47,7 +47,7 @@ class Deviations(NamedTuple):
 
     Attributes
     ----------
-    directions : ndarray of shape (n_directions, n_spectra, n_groups)
+    directions : ndarray of shape (n_spectra, n_directions, n_groups)
         Deviations by one standard deviation, each of all groups together.
     shared : ndarray of shape (n_spectra, n_groups)
         Standard deviation of what neighbouring groups share.
@@ -186,11 +186,10 @@ def deviations(model, matched, peaks, found):
     wider, opening = _outside_seen(model, found.u, peaks, matched.fwhm)
     # Where the match is worse than its noise its errors are larger in proportion.
     inflation = np.sqrt(np.clip(matched.reduced_chi2, 1, None))[:, None] * wider
-    factor = _roots(matched.covariance)
-    directions = np.einsum("pij,ipg->jpg", factor, _derivatives(found)) * inflation
-    opened = np.broadcast_to(opening, found.u.shape)[None]
+    roots = _roots(matched.covariance) * inflation[:, None]
+    opened = np.broadcast_to(opening, found.u.shape)[:, None]
     return Deviations(
-        directions=np.concatenate([directions, opened]),
+        directions=np.concatenate([_of_numbers(found, roots), opened], axis=1),
         shared=np.hypot(found.shared, MODEL_FLOOR) * wider,
         own=found.own * wider,
         of_group=model.table.grains(found.places)[0] * wider,
@@ -215,12 +214,27 @@ def common_deviations(model, matched, peaks, found):
 
     Returns
     -------
-    ndarray of shape (n_modes, n_spectra, n_groups)
+    ndarray of shape (n_spectra, n_modes, n_groups)
         In the middle of every group, by one standard deviation of each mode.
     """
     wider, _ = _outside_seen(model, found.u, peaks, matched.fwhm)
-    of_modes = matched.covariance[:, :, N_PEAK:]
-    return np.einsum("pij,ipg->jpg", of_modes, _derivatives(found)) * wider
+    return _of_numbers(found, matched.covariance[:, :, N_PEAK:] * wider[:, None])
+
+
+def _of_numbers(found, changes):
+    """Compute how ln(ZLP) changes with the fitted numbers.
+
+    Parameters
+    ----------
+    found : LookedUp
+    changes : ndarray of shape (n_spectra, 3 + n_modes, n)
+        Of the numbers, n times.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n, n_groups)
+    """
+    return np.swapaxes(changes, 1, 2) @ np.moveaxis(_derivatives(found), 0, 1)
 
 
 def _roots(covariance):

@@ -88,7 +88,7 @@ def _model_std(model, posterior, looked_up, *, weights):
     found = deviations(model, posterior.matched, peaks, looked_up)
     # Each channel takes the deviations of its group: transpose of the interpolation.
     groups = model.linear.collected(model.aligned(weights, peaks, float))
-    variance = (np.einsum("pg,ipg->ip", groups, found.directions) ** 2).sum(0)
+    variance = ((found.directions @ groups[..., None]) ** 2).sum((1, 2))
     shared = groups * found.shared
     variance += ((shared @ model.correlation) * shared).sum(-1)
     variance += ((groups * found.of_group) ** 2).sum(-1)

@@ -28,11 +28,15 @@ from hyperspy_zlpml.removal.geometry import cut
 from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged
 from hyperspy_zlpml.removal.shared_errors import losses_in_region_one
 from hyperspy_zlpml.zlp import kernels
+from hyperspy_zlpml.zlp.matching import KnownPeaks
 
 #: Spectra that a function of physics is given at once: their directions stay in the cache.
 SPECTRA_AT_ONCE = 64
 #: Directions that are kept beside that of ``E_I``.
 _MOST_DIRECTIONS = 16
+#: Rounds in which they are turned towards the clearest: what they leave out is then, in images of
+#: phantoms and of phonons, a tenth more than the best that as many could leave out.
+_ROUNDS = 2
 #: Part of the variance that neighbouring groups share which is taken for their own.
 _LEFT_OUT = 0.03
 #: Other choices of ``E_I`` that are tried, in units of it.
@@ -175,9 +179,9 @@ def _directions(model, posterior, counts, at):
     # Errors are limited by a ZLP that is no higher than its peak.
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     root, left = _shared_root(model)
-    n_fitted = len(found.directions)
+    n_fitted = found.directions.shape[1]
     every = np.empty((len(counts), n_fitted + len(root), model.groups.size))
-    np.multiply(found.directions, share, out=np.moveaxis(every[:, :n_fitted], 1, 0))
+    np.multiply(found.directions, share[:, None], out=every[:, :n_fitted])
     np.multiply((found.shared * share)[:, None], root, out=every[:, n_fitted:])
     kept, rest = _most_significant(every, _significance(model, at.log_zlp))
     kept = np.concatenate([kept, _of_limit(model, posterior, counts)[:, None]], axis=1)
@@ -236,12 +240,12 @@ def common_directions(model, posterior, counts, limits):
     peaks, matched = posterior.peaks, posterior.matched
     found, at = look_up(model, matched, peaks), at_groups(model, matched, peaks)
     root, _ = _shared_root(model)
-    shared = deviations(model, matched, peaks, found).shared * root[:, None]
+    shared = deviations(model, matched, peaks, found).shared[:, None] * root
     modes = common_deviations(model, matched, peaks, found)
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
-    of_limit = _of_limit(model, posterior, counts)[None]
-    every = np.concatenate([np.concatenate([modes, shared]) * share, of_limit])
-    return _on_channels(model, peaks, np.moveaxis(every, 0, 1), zlp_of(model, posterior, at))
+    every = np.concatenate([modes, shared], axis=1) * share[:, None]
+    every = np.concatenate([every, _of_limit(model, posterior, counts)[:, None]], axis=1)
+    return _on_channels(model, peaks, every, zlp_of(model, posterior, at))
 
 
 def _pattern_error(model):
@@ -273,7 +277,7 @@ def _significance(model, log_zlp):
 
 
 def _most_significant(directions, significance):
-    """Turn directions into as many that are independent, the clearest first; keep some.
+    """Turn directions into as many that are independent, and keep those that are clear.
 
     Parameters
     ----------
@@ -287,13 +291,35 @@ def _most_significant(directions, significance):
         Standard deviation of what was not kept.
     """
     weighted = directions * significance[:, None]
-    _, turns = np.linalg.eigh(weighted @ np.swapaxes(weighted, 1, 2))
-    clearest = np.swapaxes(turns, 1, 2)[:, : -_MOST_DIRECTIONS - 1 : -1]
-    kept = clearest.copy() @ directions  # laid out for a fast product
+    kept = _clearest(weighted @ np.swapaxes(weighted, 1, 2)) @ directions
     # Turning leaves the sum of the squares as it was.
     rest, of_kept = (np.einsum("ndg,ndg->ng", one, one) for one in (directions, kept))
     rest -= of_kept
     return kept, np.sqrt(np.clip(rest, 0.0, None))
+
+
+def _clearest(products):
+    """Find turns of directions to the clearest: nearly eigenvectors, in a third of their time.
+
+    Subspace iteration from the directions that are clearest by themselves.
+
+    Parameters
+    ----------
+    products : ndarray of shape (n_spectra, n_directions, n_directions)
+        Scalar products of the directions.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_kept, n_directions)
+        Orthonormal rows.
+    """
+    clarity = np.einsum("nii->ni", products)
+    order = np.argsort(-clarity, axis=-1, kind="stable")[:, None, :_MOST_DIRECTIONS]
+    turned = np.take_along_axis(products, order, -1)
+    for _ in range(_ROUNDS):
+        turned = np.linalg.qr(products @ turned).Q
+        turned = products @ turned
+    return np.swapaxes(np.linalg.qr(turned).Q, 1, 2)
 
 
 def _of_limit(model, posterior, counts):
@@ -304,13 +330,13 @@ def _of_limit(model, posterior, counts):
     if not rows.size:
         return change
     some = peaks.select(rows)
-    found = []
-    for factor in _OTHER_LIMITS:
-        moved = replace(some, loss_limit=some.loss_limit * factor)
-        matched = model.match_rows(counts[rows], moved)
-        found.append(log_zlp_of(model, matched, moved))
+    moved = [replace(some, loss_limit=some.loss_limit * factor) for factor in _OTHER_LIMITS]
+    moved = KnownPeaks.join(moved)
+    # All at once: it is the calls that take the time.
+    matched = model.match_rows(counts[np.tile(rows, len(_OTHER_LIMITS))], moved)
+    earlier, later = np.split(log_zlp_of(model, matched, moved), len(_OTHER_LIMITS))
     with np.errstate(invalid="ignore"):
-        half = (found[1] - found[0]) / 2
+        half = (later - earlier) / 2
     change[rows] = np.clip(np.nan_to_num(half), -_LARGEST_CHANGE, _LARGEST_CHANGE)
     return change
 

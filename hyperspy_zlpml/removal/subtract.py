@@ -334,7 +334,7 @@ class Subtraction:
         Match
         """
         self._check_channels(counts)
-        counts = counts.astype(float)
+        counts = counts.astype(float, copy=False)
         return self._match(counts, self._grouped(counts, peaks), peaks)[0]
 
     def at_groups(self, matched, peaks):

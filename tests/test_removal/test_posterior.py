@@ -72,7 +72,7 @@ def test_directions_hold_the_error_of_the_groups(scene):
     model, _, peaks, posterior = scene
     matched = posterior.matched
     found = deviations(model, matched, peaks, look_up(model, matched, peaks))
-    sigma = np.sqrt((found.directions**2).sum(0) + found.shared**2 + found.own**2)
+    sigma = np.sqrt((found.directions**2).sum(1) + found.shared**2 + found.own**2)
     np.testing.assert_allclose(sigma, at_groups(model, matched, peaks).sigma, rtol=1e-6)
 
 
@@ -228,6 +228,6 @@ def test_covariances_that_rounding_has_spoilt_have_directions(scene):
     looked_up = look_up(model, matched, peaks)
     found = deviations(model, replace(matched, covariance=spoilt), peaks, looked_up)
     right = deviations(model, matched, peaks, looked_up)
-    size = np.sqrt((right.directions**2).sum(0))
-    change = np.sqrt((found.directions**2).sum(0)) - size
+    size = np.sqrt((right.directions**2).sum(1))
+    change = np.sqrt((found.directions**2).sum(1)) - size
     assert np.abs(change).max() < 0.02 * size.max()
