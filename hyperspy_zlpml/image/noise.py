@@ -24,6 +24,8 @@ from hyperspy_zlpml.image.sums import (
 
 #: Channels within this many FWHM of the peak are too curved for differences of channels.
 CURVED_WITHIN = 3.0
+#: The same for sums of channels: within this many channels of narrow peaks.
+_CURVED_CHANNELS = 10
 #: Spectra that noise is told from. Gain and read-out noise of ``ws2_like`` and ``thick_small_gap`` are then off by
 #: up to 0.5 % (rms), by up to 0.6 % with twice as many; the gain of ``monochromated``, where read-out noise is most of all,
 #: by 3.3 % and 4.1 %.
@@ -335,17 +337,17 @@ def estimate_noise(counts, energy, centre, fwhm):
     counts, spiked = without_spikes(recorded)
     u = (energy - centre[some, None]) / fwhm[some, None]
     used, clean = np.abs(u) > CURVED_WITHIN, ~spiked
+    channels = (energy - centre[some, None]) / (energy[1] - energy[0])
+    far = used & (np.abs(channels) > _CURVED_CHANNELS)
     plain = differences.of_channels(counts, counts, counts)
     beside = plain.where(differences.all_of(used & clean))
     inside = plain.where(differences.all_of(clean) & ~differences.all_of(used))
     if len(counts) < FEW_SPECTRA:
-        level = uniform_filter1d(counts, 9, axis=-1)
-        noise = fit_correlation(scatter_of_sums(counts, level, used & clean))
+        noise = fit_correlation(scatter_of_sums(counts, counts, used & clean))
         return _as_model(noise or differences.fit_with_core(beside, inside))
     left, level = deviations(counts, u, centre[some])
     clean &= ~without_spikes(left)[1]
-    smooth = uniform_filter1d(level, 9, axis=-1)
-    noise = fit_correlation(scatter_of_sums(left, smooth, used & clean))
+    noise = fit_correlation(scatter_of_sums(left, level, far & clean))
     if noise is not None:
         return _as_model(noise)
     of_left = differences.of_channels(left, level, counts).where(differences.all_of(used & clean))

@@ -16,7 +16,7 @@ from hyperspy_zlpml.image.noise import (
     rough_noise,
 )
 from hyperspy_zlpml.image.peaks import peak_parameters
-from hyperspy_zlpml.image.sums import ScatterOfSums, _error_of
+from hyperspy_zlpml.image.sums import ScatterOfSums, _error_of, fit_correlation, scatter_of_sums
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.workflow import remove_zlp
 
@@ -202,6 +202,30 @@ def test_gain_is_found_behind_a_point_spread(name, gain, readout, height):
     true = np.array(correlation_of_spread(kernel))[: len(found.correlation)]
     np.testing.assert_allclose(found.correlation[: true.size], true, atol=0.06)
     assert found.correlation[0] + 2 * sum(found.correlation[1:]) == pytest.approx(1)
+
+
+def test_sums_on_a_steep_flank_hold_the_noise_of_their_levels():
+    # The plain mean of the channels of a difference is more than what its noise is of.
+    level = np.tile(1e6 / np.arange(10.0, 130.0) ** 3, (300, 1))
+    noise = np.sqrt(2 * level) * np.random.default_rng(0).standard_normal(level.shape)
+    scatter = scatter_of_sums(noise, level, np.ones(level.shape, bool))
+    ratio = scatter.squared / scatter.length / scatter.level
+    for length in (1, 2, 4, 8):
+        assert ratio[scatter.length == length].mean() == pytest.approx(2.0, rel=0.03)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_a_narrow_spread_is_told_where_spectra_have_few_channels(share):
+    # Covariances of single lags, as far as they are significant and one more, end too early or too late.
+    level, ratio = np.tile(np.linspace(1e3, 3e3, 60), (100, 1)), []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        noise = spread(rng.normal(0, np.sqrt(2 * level)), [share, 1 - 2 * share, share])
+        found = fit_correlation(scatter_of_sums(noise, level, np.ones(level.shape, bool)))
+        assert len(found.correlation) == 3
+        ratio.append(found.gain / 2)
+    assert np.std(ratio) < 0.08
+    assert np.mean(ratio) == pytest.approx(1.0, abs=0.05)
 
 
 def test_detector_that_gave_a_tenth_of_its_gain():
