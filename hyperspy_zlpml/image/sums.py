@@ -87,7 +87,7 @@ _DESCRIBED = 3.0
 #: ... and neighbours miss at least this part of the variance.
 _LEAST_CORRELATION = 0.1
 #: ... and beyond the last lag it is less than this fraction of it.
-_ENDS_AT = 0.3
+_ENDS_AT = 0.1
 #: The electrons' noise is looked at in levels as high as this quantile, ...
 _BRIGHT = 0.9
 #: ... where it is at least this fraction of the variance of the read-out.
@@ -289,8 +289,11 @@ def _shapes(scaled, known):
     n_spectra, n = len(scaled), scaled.shape[-1] // _SHAPES_BIN
     binned = scaled[:, : n * _SHAPES_BIN].reshape(n_spectra, n, _SHAPES_BIN).sum(-1)
     binned = binned - known @ (known.T @ binned)
-    found, _, _ = np.linalg.svd(binned, full_matrices=False)
+    found, size, _ = np.linalg.svd(binned, full_matrices=False)
+    # Those of no size are any numbers, and may be the known ones once more.
+    n_found = (size > _ROUNDING * size.max(initial=0.0)).sum()
     n_shapes = min(_MOST_SHAPES, n_spectra // _SPECTRA_PER_SHAPE) - known.shape[-1]
+    n_shapes = min(n_shapes, n_found)
     return np.concatenate([known, found[:, : max(n_shapes, 0)]], axis=-1)
 
 

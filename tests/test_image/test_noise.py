@@ -16,7 +16,13 @@ from hyperspy_zlpml.image.noise import (
     rough_noise,
 )
 from hyperspy_zlpml.image.peaks import peak_parameters
-from hyperspy_zlpml.image.sums import ScatterOfSums, _error_of, fit_correlation, scatter_of_sums
+from hyperspy_zlpml.image.sums import (
+    ScatterOfSums,
+    _error_of,
+    deviations,
+    fit_correlation,
+    scatter_of_sums,
+)
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.workflow import remove_zlp
 
@@ -202,6 +208,16 @@ def test_gain_is_found_behind_a_point_spread(name, gain, readout, height):
     true = np.array(correlation_of_spread(kernel))[: len(found.correlation)]
     np.testing.assert_allclose(found.correlation[: true.size], true, atol=0.06)
     assert found.correlation[0] + 2 * sum(found.correlation[1:]) == pytest.approx(1)
+
+
+def test_shapes_are_as_many_as_channels_that_hold_electrons():
+    # More numbers than channels that tell them: any would do, the known ones once more among them.
+    x = np.arange(-32, 96)
+    expected = np.random.default_rng(0).uniform(0.4, 1.0, (90, 1)) * 1e5 * np.exp(-((x / 6) ** 2))
+    counts = np.random.default_rng(1).poisson(expected).astype(float)
+    left, level = deviations(counts, np.tile(x / 4, (90, 1)), np.random.default_rng(2).normal(size=90))
+    beside = (np.abs(x) > 16) & (expected.mean(0) > 1)
+    assert (left**2)[:, beside].sum() / level[:, beside].sum() == pytest.approx(1.0, abs=0.1)
 
 
 def test_sums_on_a_steep_flank_hold_the_noise_of_their_levels():
