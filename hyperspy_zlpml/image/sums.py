@@ -89,7 +89,7 @@ _LEAST_CORRELATION = 0.1
 #: ... and beyond the last lag it is less than this fraction of it.
 _ENDS_AT = 0.1
 #: The electrons' noise is looked at in levels as high as this quantile, ...
-_BRIGHT = 0.9
+_BRIGHT = 0.99
 #: ... where it is at least this fraction of the variance of the read-out.
 _STANDS_OUT = 0.3
 #: Values nearer than this part of the largest are equal: running sums of thousands round by less.
@@ -327,7 +327,7 @@ def classes_of(values, n):
     return np.array_split(keys & ((1 << bits) - 1), n)
 
 
-def scatter_of_sums(left, level, used):
+def scatter_of_sums(left, level, used, longest=np.inf):
     """Measure how sums of channels scatter, in classes of equal length and level.
 
     Third differences of neighbouring sums, fourth ones of few spectra, remove what is smooth.
@@ -340,6 +340,8 @@ def scatter_of_sums(left, level, used):
         Expected counts.
     used : ndarray of bool of shape (n_spectra, n_energy)
         Channels to look at.
+    longest : float
+        Channels in a sum, at most.
 
     Returns
     -------
@@ -350,6 +352,8 @@ def scatter_of_sums(left, level, used):
     n_parts = _N_PARTS_OF_FEW if few else _N_PARTS
     classes = []
     for length in _LENGTHS_OF_FEW if few else _LENGTHS:
+        if length > longest:
+            break
         for first in sorted({0, length // 2}):
             sums = _Sums(length, first, order)
             classes += sums.classes(left, level, used, n_parts)

@@ -215,9 +215,22 @@ def test_shapes_are_as_many_as_channels_that_hold_electrons():
     x = np.arange(-32, 96)
     expected = np.random.default_rng(0).uniform(0.4, 1.0, (90, 1)) * 1e5 * np.exp(-((x / 6) ** 2))
     counts = np.random.default_rng(1).poisson(expected).astype(float)
-    left, level = deviations(counts, np.tile(x / 4, (90, 1)), np.random.default_rng(2).normal(size=90))
+    left, level = deviations(
+        counts, np.tile(x / 4, (90, 1)), np.random.default_rng(2).normal(size=90)
+    )
     beside = (np.abs(x) > 16) & (expected.mean(0) > 1)
     assert (left**2)[:, beside].sum() / level[:, beside].sum() == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_point_spread_shows_within_the_core():
+    # Beside peaks without tails there is nothing: neighbouring channels of the core give 0.04 of the gain.
+    x = np.arange(-100, 140)
+    u = (x - np.random.default_rng(0).normal(0, 0.3, (90, 1))) / 12
+    electrons = np.random.default_rng(1).poisson(2e3 * np.exp(-4 * np.log(2) * u**2))
+    counts = 2 * spread(electrons, [0.25, 0.5, 0.25])
+    found = estimate_noise(counts, 0.1 * x, np.zeros(90), np.full(90, 1.2))
+    assert found.gain == pytest.approx(2.0, rel=0.15)
+    assert found.correlation == pytest.approx((0.375, 0.25, 0.0625), abs=0.04)
 
 
 def test_sums_on_a_steep_flank_hold_the_noise_of_their_levels():
