@@ -55,6 +55,8 @@ _FAR_OFF = 6.0
 _ELECTRONS_OFF = 3.0
 #: Classes of the core that exceed the line by more than this many standard errors hold structure.
 _STRUCTURE = 3.0
+#: Fewest classes of the core that agree with others before it tells the gain alone.
+_FEWEST_THAT_AGREE = 2
 #: The core moves the gain by as many of its standard errors by chance.
 _BY_CHANCE = 2.0
 #: Mean squares are those of noise to this fraction at best.
@@ -366,13 +368,15 @@ def fit_with_core(beside, core):
 
 def _join(classes, first, core):
     """Join classes of the core, as long as they are noise, to the line through others."""
-    classes, fitted, structure = list(classes), first, []
-    for one in _classes(core, _N_LEVELS_OF_CORE):
+    classes, fitted, structure, known = list(classes), first, [], []
+    of_core = _classes(core, _N_LEVELS_OF_CORE)
+    for one in of_core:
         if structure or not _is_noise(one, fitted):
             structure.append(one)
             continue
         classes.append(one)
         fitted = _line(classes, fitted) or fitted
+        known += [fitted] if _is_known(fitted) else []
     if fitted is None:
         return None
     bounds = [
@@ -387,11 +391,39 @@ def _join(classes, first, core):
     if fitted.gain_error > fitted.gain and np.isfinite(bound):
         gain = float(max(fitted.gain, bound))
         return fitted._replace(gain=gain, gain_error=max(gain, fitted.gain_error))
-    if first is None or not np.isfinite(first.gain_error):
-        return fitted
+    if not _is_known(first):
+        return _of_core_alone(known, of_core)
     # By chance it moves by the error that it had.
     moved = max(abs(fitted.gain - first.gain) - _BY_CHANCE * first.gain_error, 0.0)
     return fitted._replace(gain_error=float(np.hypot(fitted.gain_error, moved)))
+
+
+def _is_known(fitted):
+    """Tell whether a line tells the gain."""
+    return fitted is not None and np.isfinite(fitted.gain_error)
+
+
+def _of_core_alone(lines, classes):
+    """Doubt the last of the lines through more and more classes of the core.
+
+    Structure only adds to what a class shows: none shows less than the noise of its electrons, and
+    the brighter ones do not raise the gain.
+    """
+    fitted = lines[-1]
+    gain = fitted.gain
+    risen = max(gain - lines[len(lines) // 2].gain, 0.0)
+    gain_error = float(np.hypot(fitted.gain_error, risen))
+    for one in classes:
+        square = one.mean_square()
+        if one.level > 0 and square > 0:
+            shown = square / one.level
+            error = _relative_error(shown, one.level, square, one.squared.size)
+            gain = min(gain, float(shown * (1 + _STRUCTURE * error)))
+    if gain < fitted.gain:
+        gain_error = gain
+    elif len(lines) <= _FEWEST_THAT_AGREE:
+        gain_error = max(gain, gain_error)
+    return fitted._replace(gain=gain, gain_error=gain_error)
 
 
 def fit_core(beside, counts, used):
@@ -434,13 +466,12 @@ def _classes_beside(found):
     """Sort differences beside the peak; those whose levels differ by their noise alone, all in one class."""
     classes = _classes(found, N_LEVELS)
     fitted = _line(classes)
-    told = fitted is None or np.isfinite(fitted.gain_error)
-    return classes if told else _classes(found, 1)
+    return classes if fitted is None or _is_known(fitted) else _classes(found, 1)
 
 
 def _is_noise(one, fitted):
     """Tell whether a class shows no more than noise, as far as that is known."""
-    if fitted is None or not np.isfinite(fitted.gain_error):
+    if not _is_known(fitted):
         return True
     expected = fitted.variance(one.level)
     by_chance = _relative_error(fitted.gain, one.level, expected, one.squared.size) * expected

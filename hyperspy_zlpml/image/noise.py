@@ -390,7 +390,7 @@ def _bounded(noise, bound):
     if noise is None or bound is None:
         return noise
     error = np.hypot(noise.gain_error, bound.gain_error)
-    if noise.gain_error < noise.gain < bound.gain + _BEYOND * error:
+    if noise.gain_error <= noise.gain < bound.gain + _BEYOND * error:
         return noise
     return bound._replace(gain_error=max(bound.gain, bound.gain_error))
 

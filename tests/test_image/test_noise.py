@@ -233,6 +233,18 @@ def test_a_point_spread_shows_within_the_core():
     assert found.correlation == pytest.approx((0.375, 0.25, 0.0625), abs=0.04)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_peaks_of_one_channel_that_move_between_dark_ones_tell_no_gain(seed):
+    # No shapes describe them: by their core alone an electron counts for hundreds, or for what its dim edge allows.
+    rng, x = np.random.default_rng(seed), np.arange(-40, 80)
+    u = (x + np.linspace(-0.4, 0.4, 5)[:, None, None] - 0.3 * rng.standard_normal((100, 1))) / 1.2
+    expected = 4e5 * rng.uniform(0.4, 1, (100, 1)) * np.exp(-4 * np.log(2) * u**2).mean(0)
+    counts = 2.0 * rng.poisson(expected)
+    found = estimate_noise(counts, 0.01 * x, np.zeros(100), np.full(100, 0.012))
+    assert abs(found.gain - 2) < 3 * found.gain_error
+    assert found.gain < 100
+
+
 def test_sums_on_a_steep_flank_hold_the_noise_of_their_levels():
     # The plain mean of the channels of a difference is more than what its noise is of.
     level = np.tile(1e6 / np.arange(10.0, 130.0) ** 3, (300, 1))
