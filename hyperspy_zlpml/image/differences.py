@@ -55,6 +55,8 @@ _FAR_OFF = 6.0
 _ELECTRONS_OFF = 3.0
 #: Classes of the core that exceed the line by more than this many standard errors hold structure.
 _STRUCTURE = 3.0
+#: Fewest classes of the core that agree with others before it tells the gain alone.
+_FEWEST_THAT_AGREE = 2
 #: The core moves the gain by as many of its standard errors by chance.
 _BY_CHANCE = 2.0
 #: Mean squares are those of noise to this fraction at best.
@@ -69,6 +71,24 @@ _N_ROUNDS_OF_CORE = 2
 _ALIKE = 1e-10
 #: Levels that differ by less than this part of them, squared, are equal.
 _ROUNDING = 1e-12
+
+
+class Left(NamedTuple):
+    """Counts less what spectra share, and what they are the noise of.
+
+    Attributes
+    ----------
+    left : ndarray
+        Its mean square is the variance of a channel that holds ``level``.
+    level : ndarray
+        Counts of such a channel.
+    expected : ndarray
+        About as much, from other channels and spectra.
+    """
+
+    left: np.ndarray
+    level: np.ndarray
+    expected: np.ndarray
 
 
 class Differences(NamedTuple):
@@ -144,10 +164,7 @@ def of_channels(left, level, counts):
 
 
 def of_shapes(counts, gain, readout, known=True):
-    """Compute what the shapes that spectra share leave of their channels.
-
-    Those of the one half of the spectra are principal components of the other half: none of a spectrum's own noise is in them.
-    What is left of a channel holds known parts of the noise of all channels.
+    """Compute the squares of what the shapes that spectra share leave of their channels.
 
     Parameters
     ----------
@@ -176,6 +193,38 @@ def of_shapes(counts, gain, readout, known=True):
     >>> bool(abs(found.squared[known].mean() / found.level[known].mean() - 2) < 0.2)
     True
     """
+    found = left_by_shapes(counts, gain, readout, known)
+    return Differences(found.left**2, found.level, found.expected)
+
+
+def left_by_shapes(counts, gain, readout, known=True):
+    """Compute what the shapes that spectra share leave of their channels.
+
+    Those of the one half of the spectra are principal components of the other half: none of a spectrum's own noise is in them.
+    What is left of a channel holds known parts of the noise of all channels.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        Of the core of the peaks.
+    gain, readout : float
+        About the noise, by which channels are weighted.
+    known : bool
+        They are no mere weights: scores of noise alone are known.
+
+    Returns
+    -------
+    Left
+        Of the same shape; not a number where next to nothing is left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.differences import left_by_shapes
+    >>> peaks = np.outer(np.linspace(1.0, 2.0, 50), 1e4 * np.exp(-((np.arange(-12, 13) / 4) ** 2)))
+    >>> bool(np.nanmax(abs(left_by_shapes(peaks, gain=1.0, readout=1.0).left)) < 1e-6)
+    True
+    """
     variance = gain * np.clip(counts.mean(0), 0, None) + readout**2
     sigma = np.sqrt(np.maximum(variance, _LEAST_VARIANCE * variance.max(initial=0.0)))
     sigma[sigma == 0] = 1.0
@@ -184,7 +233,7 @@ def of_shapes(counts, gain, readout, known=True):
     # Shapes of all channels that differ leave nothing of them.
     n_differ = (counts.var(0) > _DIFFER * readout**2).sum()
     n_shapes = min(_N_SHAPES, len(counts) // _SPECTRA_PER_SHAPE, n_differ // 2)
-    squared, level, expected = (np.empty(counts.shape) for _ in range(3))
+    residual, level, expected = (np.empty(counts.shape) for _ in range(3))
     # Neighbours stay together: copies of one spectrum would lend each other their noise.
     first = np.arange(len(counts)) // 2 % 2 == 0
     for half, other in ((first, ~first), (~first, first)):
@@ -198,11 +247,11 @@ def of_shapes(counts, gain, readout, known=True):
         score = scaled[half] @ shapes.T
         by_chance = np.minimum(1 / size**2, 1 / other.sum()) if known else 0.0
         noisy = 1 + ((score / size) ** 2 - by_chance).sum(-1, keepdims=True)
-        squared[half] = (scaled[half] @ taken * sigma) ** 2 / (noisy * left)
+        residual[half] = scaled[half] @ taken * sigma / np.sqrt(noisy * left)
         level[half] = counts[half] @ parts.T / left
         usual = counts[other].mean(0) / (height[other].mean() or 1.0)
         expected[half] = np.outer(height[half], parts @ usual / left)
-    return Differences(squared, level, expected)
+    return Left(residual, level, expected)
 
 
 def all_of(used):
@@ -319,13 +368,15 @@ def fit_with_core(beside, core):
 
 def _join(classes, first, core):
     """Join classes of the core, as long as they are noise, to the line through others."""
-    classes, fitted, structure = list(classes), first, []
-    for one in _classes(core, _N_LEVELS_OF_CORE):
+    classes, fitted, structure, known = list(classes), first, [], []
+    of_core = _classes(core, _N_LEVELS_OF_CORE)
+    for one in of_core:
         if structure or not _is_noise(one, fitted):
             structure.append(one)
             continue
         classes.append(one)
         fitted = _line(classes, fitted) or fitted
+        known += [fitted] if _is_known(fitted) else []
     if fitted is None:
         return None
     bounds = [
@@ -340,11 +391,39 @@ def _join(classes, first, core):
     if fitted.gain_error > fitted.gain and np.isfinite(bound):
         gain = float(max(fitted.gain, bound))
         return fitted._replace(gain=gain, gain_error=max(gain, fitted.gain_error))
-    if first is None or not np.isfinite(first.gain_error):
-        return fitted
+    if not _is_known(first):
+        return _of_core_alone(known, of_core)
     # By chance it moves by the error that it had.
     moved = max(abs(fitted.gain - first.gain) - _BY_CHANCE * first.gain_error, 0.0)
     return fitted._replace(gain_error=float(np.hypot(fitted.gain_error, moved)))
+
+
+def _is_known(fitted):
+    """Tell whether a line tells the gain."""
+    return fitted is not None and np.isfinite(fitted.gain_error)
+
+
+def _of_core_alone(lines, classes):
+    """Doubt the last of the lines through more and more classes of the core.
+
+    Structure only adds to what a class shows: none shows less than the noise of its electrons, and
+    the brighter ones do not raise the gain.
+    """
+    fitted = lines[-1]
+    gain = fitted.gain
+    risen = max(gain - lines[len(lines) // 2].gain, 0.0)
+    gain_error = float(np.hypot(fitted.gain_error, risen))
+    for one in classes:
+        square = one.mean_square()
+        if one.level > 0 and square > 0:
+            shown = square / one.level
+            error = _relative_error(shown, one.level, square, one.squared.size)
+            gain = min(gain, float(shown * (1 + _STRUCTURE * error)))
+    if gain < fitted.gain:
+        gain_error = gain
+    elif len(lines) <= _FEWEST_THAT_AGREE:
+        gain_error = max(gain, gain_error)
+    return fitted._replace(gain=gain, gain_error=gain_error)
 
 
 def fit_core(beside, counts, used):
@@ -387,13 +466,12 @@ def _classes_beside(found):
     """Sort differences beside the peak; those whose levels differ by their noise alone, all in one class."""
     classes = _classes(found, N_LEVELS)
     fitted = _line(classes)
-    told = fitted is None or np.isfinite(fitted.gain_error)
-    return classes if told else _classes(found, 1)
+    return classes if fitted is None or _is_known(fitted) else _classes(found, 1)
 
 
 def _is_noise(one, fitted):
     """Tell whether a class shows no more than noise, as far as that is known."""
-    if fitted is None or not np.isfinite(fitted.gain_error):
+    if not _is_known(fitted):
         return True
     expected = fitted.variance(one.level)
     by_chance = _relative_error(fitted.gain, one.level, expected, one.squared.size) * expected

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
-from scipy.optimize import nnls
+from scipy.optimize import minimize_scalar, nnls
 
 #: Fewest spectra from which what they share can be told from their noise.
 FEW_SPECTRA = 16
@@ -53,6 +53,8 @@ _N_PARTS = 24
 _N_PARTS_OF_FEW = 8
 #: Classes of equal level in each part.
 _N_LEVELS = 3
+#: Neighbouring differences by whose levels they are sorted: their own noise would choose them.
+_AROUND = 9
 #: Fewest deviations for a number ...
 _FEWEST = 40
 #: ... and for classes of equal level.
@@ -65,6 +67,13 @@ _LEAST_FITTED = 1e-6
 _OUTLYING = 3.0
 #: ... more so than scatter that falls short of it.
 _STRUCTURE = 1.3
+#: Share of an electron that the next channel holds, at most: as much as its own, ...
+_MOST_SHARE = 1 / 3
+#: ... found to so much.
+_SHARE_ACCURACY = 2e-3
+#: Sums of all lengths hold the same channels: the gain scatters by so many times more than if they did not. Covariances
+#: of each lag, which are told by sums of few lengths, do by 1.0 to 1.15.
+_CHANNELS_SHARED = 1.5
 #: A lag is needed where the misfit falls by more than this.
 _SIGNIFICANT_LAG = 6.0
 #: Noise is correlated where the misfit falls by more than this: noise of few spectra falls by chance, ...
@@ -72,12 +81,15 @@ _SIGNIFICANT = 12.0
 #: ... and by more than this fraction: by up to 0.05 it does of many spectra whose noise is not, peaks that
 #: differ included; by 0.12 and more behind a point spread that leaves a tenth of an electron to neighbours, ...
 _SIGNIFICANT_SHARE = 0.075
+#: ... and what is left of it is no more than this, by number of sums: 2.2 behind a point spread, 20 and more where
+#: spikes or steps scatter, ...
+_DESCRIBED = 3.0
 #: ... and neighbours miss at least this part of the variance.
 _LEAST_CORRELATION = 0.1
 #: ... and beyond the last lag it is less than this fraction of it.
-_ENDS_AT = 0.3
+_ENDS_AT = 0.1
 #: The electrons' noise is looked at in levels as high as this quantile, ...
-_BRIGHT = 0.9
+_BRIGHT = 0.99
 #: ... where it is at least this fraction of the variance of the read-out.
 _STANDS_OUT = 0.3
 #: Values nearer than this part of the largest are equal: running sums of thousands round by less.
@@ -277,8 +289,11 @@ def _shapes(scaled, known):
     n_spectra, n = len(scaled), scaled.shape[-1] // _SHAPES_BIN
     binned = scaled[:, : n * _SHAPES_BIN].reshape(n_spectra, n, _SHAPES_BIN).sum(-1)
     binned = binned - known @ (known.T @ binned)
-    found, _, _ = np.linalg.svd(binned, full_matrices=False)
+    found, size, _ = np.linalg.svd(binned, full_matrices=False)
+    # Those of no size are any numbers, and may be the known ones once more.
+    n_found = (size > _ROUNDING * size.max(initial=0.0)).sum()
     n_shapes = min(_MOST_SHAPES, n_spectra // _SPECTRA_PER_SHAPE) - known.shape[-1]
+    n_shapes = min(n_shapes, n_found)
     return np.concatenate([known, found[:, : max(n_shapes, 0)]], axis=-1)
 
 
@@ -312,7 +327,7 @@ def classes_of(values, n):
     return np.array_split(keys & ((1 << bits) - 1), n)
 
 
-def scatter_of_sums(left, level, used):
+def scatter_of_sums(left, level, used, longest=np.inf):
     """Measure how sums of channels scatter, in classes of equal length and level.
 
     Third differences of neighbouring sums, fourth ones of few spectra, remove what is smooth.
@@ -325,6 +340,8 @@ def scatter_of_sums(left, level, used):
         Expected counts.
     used : ndarray of bool of shape (n_spectra, n_energy)
         Channels to look at.
+    longest : float
+        Channels in a sum, at most.
 
     Returns
     -------
@@ -335,6 +352,8 @@ def scatter_of_sums(left, level, used):
     n_parts = _N_PARTS_OF_FEW if few else _N_PARTS
     classes = []
     for length in _LENGTHS_OF_FEW if few else _LENGTHS:
+        if length > longest:
+            break
         for first in sorted({0, length // 2}):
             sums = _Sums(length, first, order)
             classes += sums.classes(left, level, used, n_parts)
@@ -367,26 +386,28 @@ class _Sums:
 
     def classes(self, left, level, used, n_parts):
         """Collect length, level, mean square and number of differences, part by part."""
-        order = self.order
-        if left.shape[-1] - self.first < 2 * (order + 1) * self.length:
+        if left.shape[-1] - self.first < 2 * (self.order + 1) * self.length:
             return []
-        squared = np.diff(self.of(left), order, axis=-1) ** 2 / comb(2 * order, order)
-        between = self.running(level) / (self.length * (order + 1))
-        whole = self.running(used) == self.length * (order + 1)
+        squared = np.diff(self.of(left), self.order, axis=-1) ** 2 / _weight(self.order)
+        # Each sum counts as often as its noise does: beside narrow peaks they differ by much.
+        held = self.running(level, [c**2 / _weight(self.order) for c in _signs(self.order)])
+        around = uniform_filter1d(held, _AROUND, axis=-1)
+        whole = self.running(used, np.ones(self.order + 1)) == self.length * (self.order + 1)
         n, found = squared.shape[-1], []
         for part in np.array_split(np.arange(n), max(min(n_parts, n // 8), 1)):
             inside = whole[:, part]
-            found += self._levels(squared[:, part][inside], between[:, part][inside])
+            mine = (values[:, part][inside] for values in (squared, held / self.length, around))
+            found += self._levels(*mine)
         return found
 
-    def _levels(self, squared, level):
-        """Average in classes of equal level, unless there is too little."""
+    def _levels(self, squared, level, around):
+        """Average where about as much is around, unless there is too little."""
         if squared.size < _FEWEST:
             return []
         n_levels = _N_LEVELS if squared.size > _FEWEST_IN_LEVELS else 1
         return [
             (self.length, level[chosen].mean(), squared[chosen].mean(), chosen.size)
-            for chosen in classes_of(level, n_levels)
+            for chosen in classes_of(around, n_levels)
         ]
 
     def of(self, values):
@@ -395,11 +416,21 @@ class _Sums:
         cut = values[:, self.first : self.first + n * self.length]
         return sum(cut[:, start :: self.length] for start in range(self.length))
 
-    def running(self, values):
-        """Sum all channels that a difference takes."""
+    def running(self, values, factors):
+        """Add up the sums that a difference takes, times some factors."""
         sums = self.of(values)
         n = sums.shape[-1] - self.order
-        return sum(sums[:, first : first + n] for first in range(self.order + 1))
+        return sum(factor * sums[:, first : first + n] for first, factor in enumerate(factors))
+
+
+def _signs(order):
+    """List the coefficients of a difference."""
+    return [(-1) ** i * comb(order, i) for i in range(order + 1)]
+
+
+def _weight(order):
+    """Add up the squares of the coefficients of a difference."""
+    return comb(2 * order, order)
 
 
 def fit_correlation(scatter):
@@ -432,59 +463,130 @@ def fit_correlation(scatter):
     """
     if not scatter.squared.size or not scatter.squared.max() > 0:
         return None
-    design = _design(scatter, scatter.most_lags)
-    white = misfit = _fit(design[:, :2], scatter)[1]
-    solutions, n_lags = [], 0
-    for lag in range(1, scatter.most_lags + 1):
-        # No covariance is larger than that of channels that are closer.
-        solution, found = _fit(design[:, : lag + 2], scatter)
-        solutions.append(solution)
-        if found < misfit - _SIGNIFICANT_LAG * (lag - n_lags):
-            misfit, n_lags = found, lag
-    if not white - misfit > max(_SIGNIFICANT, _SIGNIFICANT_SHARE * misfit):
+    weights = _weights_of(scatter)
+    white, misfit = _fit(_stacked(weights[:, 0], scatter.level * weights[:, 0]), scatter)
+    found = _fit_lags(weights, scatter, misfit)
+    narrow = _fit_narrow(weights, scatter)
+    # Free covariances of what has none add up to more than the gain: a spread into the next channels has one share alone.
+    if narrow.misfit < found.misfit + _SIGNIFICANT_LAG * (found.covariance.size - 2):
+        found = narrow
+    if not misfit - found.misfit > max(_SIGNIFICANT, _SIGNIFICANT_SHARE * found.misfit):
         return None
-    solution = solutions[min(n_lags + 1, scatter.most_lags) - 1]
-    covariance = np.cumsum(solution[:0:-1])[::-1]
+    # Where nothing describes the scatter it is that of structure.
+    if found.misfit > _DESCRIBED * scatter.squared.size:
+        return None
+    covariance, offset = found.covariance, found.solution[0]
     gain = covariance[0] + 2 * covariance[1:].sum()
     if not 1 - covariance[0] / max(gain, 1e-300) > _LEAST_CORRELATION:
         return None
     # Under read-out noise the electrons' own shows too little to tell how it is correlated.
-    if not covariance[0] * np.quantile(scatter.level, _BRIGHT) > _STANDS_OUT * solution[0]:
+    if not covariance[0] * np.quantile(scatter.level, _BRIGHT) > _STANDS_OUT * offset:
         return None
     correlation = np.trim_zeros(covariance / gain, "b")
     # A point spread ends within the lags: what does not is structure that spectra do not share.
     if correlation[-1] > _ENDS_AT * correlation[0] and correlation.size > scatter.most_lags:
         return None
-    # The gain is the sum of all covariances: each step of them counts for channels on both sides.
-    steps = np.append(0.0, 1.0 + 2.0 * np.arange(solution.size - 1))
-    error = _error_of(steps, design[:, : solution.size], scatter, solution)
     return FittedNoise(
         gain=float(gain),
-        readout=float(np.sqrt(solution[0])),
+        readout=float(np.sqrt(offset)),
         correlation=tuple(correlation.tolist()),
-        gain_error=error,
+        gain_error=_error_of(found.factors, found.design, scatter, found.solution),
     )
 
 
-def _design(scatter, n_lags):
-    """Compute what read-out noise and covariances that end after 0, 1, ... lags contribute.
+class _Fitted(NamedTuple):
+    """Contributions to the scatter of sums.
 
-    Returns
-    -------
-    ndarray of shape (n, 2 + n_lags)
+    Attributes
+    ----------
+    design : ndarray of shape (n, n_contributions)
+    solution : ndarray of shape (n_contributions,)
+        The first is the square of the read-out noise.
+    misfit : float
+    covariance : ndarray of shape (1 + n_lags,)
+        Of the electrons' noise between channels 0, 1, 2, ... apart, over their level.
+    factors : ndarray of shape (n_contributions,)
+        By how much each contribution moves the gain.
     """
-    of_lags = np.array([_weights(int(length), scatter.order, n_lags) for length in scatter.length])
-    return np.concatenate(
-        [of_lags[:, :1], scatter.level[:, None] * np.cumsum(of_lags, axis=-1)], axis=-1
+
+    design: np.ndarray
+    solution: np.ndarray
+    misfit: float
+    covariance: np.ndarray
+    factors: np.ndarray
+
+
+def _fit_lags(weights, scatter, misfit):
+    """Fit covariances that fall with the distance, of as few lags as are significant, and one more.
+
+    ``misfit`` is that without any.
+    """
+    # No covariance is larger than that of channels that are closer.
+    design = _stacked(weights[:, 0], *(scatter.level[:, None] * np.cumsum(weights, axis=-1)).T)
+    solutions, n_lags = [], 0
+    for lag in range(1, scatter.most_lags + 1):
+        solutions.append(_fit(design[:, : lag + 2], scatter))
+        if solutions[-1][1] < misfit - _SIGNIFICANT_LAG * (lag - n_lags):
+            misfit, n_lags = solutions[-1][1], lag
+    solution = solutions[min(n_lags + 1, scatter.most_lags) - 1][0]
+    return _Fitted(
+        design=design[:, : solution.size],
+        solution=solution,
+        misfit=misfit,
+        covariance=np.cumsum(solution[:0:-1])[::-1],
+        # The gain is the sum of all covariances: each step of them counts for channels on both sides.
+        factors=np.append(0.0, 1.0 + 2.0 * np.arange(solution.size - 1)),
     )
+
+
+def _fit_narrow(weights, scatter):
+    """Fit a spread of electrons that leaves one share to each of the next channels."""
+    weights, level = weights[:, :3], scatter.level
+
+    def fit(share):
+        """Fit gain and read-out noise behind some spread."""
+        return _fit(_stacked(weights[:, 0], level * (weights @ _of_share(share))), scatter)
+
+    share = minimize_scalar(
+        lambda share: fit(share)[1],
+        bounds=(0.0, _MOST_SHARE),
+        method="bounded",
+        options={"xatol": _SHARE_ACCURACY},
+    ).x
+    (offset, gain), misfit = fit(share)
+    slope = np.array([12 * share - 4, 2 - 8 * share, 2 * share])
+    correlation = _of_share(share)
+    columns = (weights[:, 0], level * (weights @ correlation), gain * level * (weights @ slope))
+    return _Fitted(
+        design=_stacked(*columns),
+        solution=np.array([offset, gain, 0.0]),
+        misfit=misfit,
+        covariance=gain * correlation,
+        factors=np.array([0.0, _CHANNELS_SHARED, 0.0]),
+    )
+
+
+def _of_share(share):
+    """Compute the correlation of the noise of electrons that leave a share to each of the next channels."""
+    return np.array([1 - 4 * share + 6 * share**2, 2 * share * (1 - 2 * share), share**2])
+
+
+def _stacked(*columns):
+    """Put contributions side by side."""
+    return np.stack(columns, axis=-1)
+
+
+def _weights_of(scatter):
+    """Compute how often each covariance occurs in sums, shape (n, 1 + most_lags)."""
+    lengths = scatter.length.astype(int)
+    return np.array([_weights(length, scatter.order, scatter.most_lags) for length in lengths])
 
 
 @cache
 def _weights(length, order, n_lags):
     """Compute how often each covariance occurs in the difference of sums."""
-    signs = [(-1) ** i * comb(order, i) for i in range(order + 1)]
-    taken = np.repeat(np.array(signs, float), length)
-    weights = np.correlate(taken, taken, "full")[taken.size - 1 :] / comb(2 * order, order)
+    taken = np.repeat(np.array(_signs(order), float), length)
+    weights = np.correlate(taken, taken, "full")[taken.size - 1 :] / _weight(order)
     weights = np.pad(weights, (0, n_lags + 1))[: n_lags + 1]
     return weights * np.where(np.arange(n_lags + 1) > 0, 2, 1)
 

@@ -105,7 +105,47 @@ def test_structure_alone_bounds_the_gain():
     assert found.readout == pytest.approx(5.0, rel=0.05)
 
 
+NOTHING = Differences(*np.zeros((3, 100)))
+
+
+def both(*found):
+    return Differences(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def test_a_core_that_one_class_contradicts_does_not_tell_the_gain():
+    # As peaks of one channel that move between dark ones: the bright ones say some hundred counts for each electron.
+    of_level = [
+        (1.7, 17),
+        (2.2, 8),
+        (493, 350),
+        (1240, 514),
+        (1810, 625),
+        (1960, 785),
+        (2430, 1120),
+    ]
+    core = both(*(scatter([level], gain, 0.0, seed=1) for level, gain in of_level))
+    core = core.where(np.arange(core.level.size) % 25 == 0)
+    found = fit_with_core(NOTHING, core)
+    assert 5 < found.gain == found.gain_error < 25
+
+
+def test_two_classes_that_no_other_confirms_do_not_tell_the_gain():
+    core = scatter([2, 20, 500, 1e3, 2e3, 3e3, 4e3, 5e3], 2.0, 0.0, structure=0.5)
+    found = fit_with_core(NOTHING, core)
+    assert found.gain_error >= found.gain > 2.0
+
+
+def test_a_gain_that_rises_with_the_level_is_as_unsure():
+    even = fit_with_core(NOTHING, scatter(np.geomspace(3, 3e3, 8), 2.0, 0.0))
+    assert even.gain == pytest.approx(2.0, rel=0.1)
+    assert even.gain_error < 0.1
+    level = np.geomspace(3, 3e3, 8)
+    rising = [scatter([x], 2.0 * (1 + 0.1 * k), 0.0, seed=k) for k, x in enumerate(level)]
+    found = fit_with_core(NOTHING, both(*rising))
+    assert found.gain > 2.15
+    assert abs(found.gain - 2.0) < 3 * found.gain_error
+
+
 def test_nothing_is_said_of_what_does_not_scatter():
-    none = Differences(*np.zeros((3, 100)))
-    assert fit_beside_peak(none) is None
-    assert fit_with_core(none, none) is None
+    assert fit_beside_peak(NOTHING) is None
+    assert fit_with_core(NOTHING, NOTHING) is None

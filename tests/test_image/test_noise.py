@@ -16,7 +16,13 @@ from hyperspy_zlpml.image.noise import (
     rough_noise,
 )
 from hyperspy_zlpml.image.peaks import peak_parameters
-from hyperspy_zlpml.image.sums import ScatterOfSums, _error_of
+from hyperspy_zlpml.image.sums import (
+    ScatterOfSums,
+    _error_of,
+    deviations,
+    fit_correlation,
+    scatter_of_sums,
+)
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.workflow import remove_zlp
 
@@ -202,6 +208,65 @@ def test_gain_is_found_behind_a_point_spread(name, gain, readout, height):
     true = np.array(correlation_of_spread(kernel))[: len(found.correlation)]
     np.testing.assert_allclose(found.correlation[: true.size], true, atol=0.06)
     assert found.correlation[0] + 2 * sum(found.correlation[1:]) == pytest.approx(1)
+
+
+def test_shapes_are_as_many_as_channels_that_hold_electrons():
+    # More numbers than channels that tell them: any would do, the known ones once more among them.
+    x = np.arange(-32, 96)
+    expected = np.random.default_rng(0).uniform(0.4, 1.0, (90, 1)) * 1e5 * np.exp(-((x / 6) ** 2))
+    counts = np.random.default_rng(1).poisson(expected).astype(float)
+    left, level = deviations(
+        counts, np.tile(x / 4, (90, 1)), np.random.default_rng(2).normal(size=90)
+    )
+    beside = (np.abs(x) > 16) & (expected.mean(0) > 1)
+    assert (left**2)[:, beside].sum() / level[:, beside].sum() == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_point_spread_shows_within_the_core():
+    # Beside peaks without tails there is nothing: neighbouring channels of the core give 0.04 of the gain.
+    x = np.arange(-100, 140)
+    u = (x - np.random.default_rng(0).normal(0, 0.3, (90, 1))) / 12
+    electrons = np.random.default_rng(1).poisson(2e3 * np.exp(-4 * np.log(2) * u**2))
+    counts = 2 * spread(electrons, [0.25, 0.5, 0.25])
+    found = estimate_noise(counts, 0.1 * x, np.zeros(90), np.full(90, 1.2))
+    assert found.gain == pytest.approx(2.0, rel=0.15)
+    assert found.correlation == pytest.approx((0.375, 0.25, 0.0625), abs=0.04)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_peaks_of_one_channel_that_move_between_dark_ones_tell_no_gain(seed):
+    # No shapes describe them: by their core alone an electron counts for hundreds, or for what its dim edge allows.
+    rng, x = np.random.default_rng(seed), np.arange(-40, 80)
+    u = (x + np.linspace(-0.4, 0.4, 5)[:, None, None] - 0.3 * rng.standard_normal((100, 1))) / 1.2
+    expected = 4e5 * rng.uniform(0.4, 1, (100, 1)) * np.exp(-4 * np.log(2) * u**2).mean(0)
+    counts = 2.0 * rng.poisson(expected)
+    found = estimate_noise(counts, 0.01 * x, np.zeros(100), np.full(100, 0.012))
+    assert abs(found.gain - 2) < 3 * found.gain_error
+    assert found.gain < 100
+
+
+def test_sums_on_a_steep_flank_hold_the_noise_of_their_levels():
+    # The plain mean of the channels of a difference is more than what its noise is of.
+    level = np.tile(1e6 / np.arange(10.0, 130.0) ** 3, (300, 1))
+    noise = np.sqrt(2 * level) * np.random.default_rng(0).standard_normal(level.shape)
+    scatter = scatter_of_sums(noise, level, np.ones(level.shape, bool))
+    ratio = scatter.squared / scatter.length / scatter.level
+    for length in (1, 2, 4, 8):
+        assert ratio[scatter.length == length].mean() == pytest.approx(2.0, rel=0.03)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_a_narrow_spread_is_told_where_spectra_have_few_channels(share):
+    # Covariances of single lags, as far as they are significant and one more, end too early or too late.
+    level, ratio = np.tile(np.linspace(1e3, 3e3, 60), (100, 1)), []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        noise = spread(rng.normal(0, np.sqrt(2 * level)), [share, 1 - 2 * share, share])
+        found = fit_correlation(scatter_of_sums(noise, level, np.ones(level.shape, bool)))
+        assert len(found.correlation) == 3
+        ratio.append(found.gain / 2)
+    assert np.std(ratio) < 0.08
+    assert np.mean(ratio) == pytest.approx(1.0, abs=0.05)
 
 
 def test_detector_that_gave_a_tenth_of_its_gain():
