@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
 from hyperspy_zlpml.compute.compiled import laid_out
-from hyperspy_zlpml.image.kernels import mark_apart
+from hyperspy_zlpml.image.kernels import mark_apart, running_median
 from hyperspy_zlpml.image.padding import FEWEST_CHANNELS, find_recorded
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
@@ -278,7 +278,7 @@ def never_finite(counts):
 
 def _wrong_in_all(counts, channel, width):
     """Find channels that differ from those beside them in nearly all spectra."""
-    beside = median_filter(counts, size=(1, _COMPARED_WITH), mode="mirror")
+    beside = running_median(counts, _COMPARED_WITH, mode="reflect")
     away = np.abs(np.arange(counts.shape[1]) - channel[:, None]) > _CORE * width
     differing = _differ(counts - beside, beside, away, _most_different(width), _electron(counts))
     differing &= away.sum(0) >= _FEWEST_SPECTRA

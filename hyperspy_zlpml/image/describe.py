@@ -6,10 +6,11 @@ second (subtraction) all decisions are taken here, on arrays flattened over navi
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from hyperspy_zlpml.compute.blocks import join_blocks
+from hyperspy_zlpml.compute.blocks import join_blocks, together
 from hyperspy_zlpml.compute.user_warnings import warn_of_all, warn_user
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import Detector, describe_detector
@@ -481,9 +482,11 @@ def _without_odd(sample, counts, energy, noise):
     if 0 < saturated.mean() < 0.5:
         sample, counts = _left_out(sample, saturated, SATURATED), counts[~saturated]
     peaks = sample.peaks
-    odd = of_other_shape(counts, energy, peaks, noise)
-    odd |= padded_unlike_others(counts, peaks.channel, _channels_per_fwhm(peaks, energy))
-    return _left_out(sample, odd, MISSHAPEN)
+    of_other, padded = together(
+        partial(of_other_shape, counts, energy, peaks, noise),
+        partial(padded_unlike_others, counts, peaks.channel, _channels_per_fwhm(peaks, energy)),
+    )
+    return _left_out(sample, of_other | padded, MISSHAPEN)
 
 
 def _left_out(sample, bad, status):
