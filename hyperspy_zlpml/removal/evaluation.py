@@ -187,7 +187,9 @@ def deviations(model, matched, peaks, found):
     # Where the match is worse than its noise its errors are larger in proportion.
     inflation = np.sqrt(np.clip(matched.reduced_chi2, 1, None))[:, None] * wider
     factor = _roots(matched.covariance)
-    directions = np.einsum("pij,ipg->jpg", factor, _derivatives(found)) * inflation
+    # Spectrum by spectrum: products of matrices are several times faster than a sum over three indices.
+    derivatives = np.ascontiguousarray(_derivatives(found).swapaxes(0, 1))
+    directions = (factor.swapaxes(1, 2) @ derivatives).swapaxes(0, 1) * inflation
     opened = np.broadcast_to(opening, found.u.shape)[None]
     return Deviations(
         directions=np.concatenate([directions, opened]),
