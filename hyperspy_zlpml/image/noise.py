@@ -7,12 +7,10 @@ neighbouring channels (:mod:`hyperspy_zlpml.image.differences`), and of their su
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from hyperspy_zlpml.compute.blocks import together
 from hyperspy_zlpml.image import differences
 from hyperspy_zlpml.image.differences import N_LEVELS
 from hyperspy_zlpml.image.sums import (
@@ -347,22 +345,16 @@ def estimate_noise(counts, energy, centre, fwhm):
     left, level = deviations(counts, u, centre[some])
     clean &= ~without_spikes(left)[1]
     smooth = uniform_filter1d(level, 9, axis=-1)
-    of_left = differences.of_channels(left, level, counts).where(differences.all_of(used & clean))
-    noise, patterned = together(
-        lambda: fit_correlation(scatter_of_sums(left, smooth, used & clean)),
-        partial(_is_patterned, beside, of_left),
-    )
+    noise = fit_correlation(scatter_of_sums(left, smooth, used & clean))
     if noise is not None:
         return _as_model(noise)
-    if patterned:
+    of_left = differences.of_channels(left, level, counts).where(differences.all_of(used & clean))
+    if _is_patterned(beside, of_left):
         beside = of_left
     core = np.abs(np.median(u, axis=0)) < CURVED_WITHIN
     hit = np.ptp(recorded[:, core], axis=0) > 0
-    noise, bound = together(
-        partial(differences.fit_core, beside, recorded[:, core], hit),
-        partial(differences.fit_with_core, beside, inside),
-    )
-    return _as_model(_bounded(noise, bound))
+    noise = differences.fit_core(beside, recorded[:, core], hit)
+    return _as_model(_bounded(noise, differences.fit_with_core(beside, inside)))
 
 
 def _bounded(noise, bound):

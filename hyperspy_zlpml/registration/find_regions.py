@@ -10,7 +10,6 @@ from functools import cached_property
 
 import numpy as np
 
-from hyperspy_zlpml.compute.blocks import side_by_side
 from hyperspy_zlpml.image.samples import FEW_SPECTRA, VACUUM
 from hyperspy_zlpml.registration.foot import Foot
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
@@ -69,12 +68,21 @@ def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
     Regions
     """
     before = np.full(n_clusters, -NO_LIMIT) if gain_limit is None else gain_limit
-    names = peaks.labels[peaks.labels != VACUUM]
-    limits_of = np.full((n_clusters, 3), np.nan)
-    limits_of[names] = np.reshape(
-        side_by_side(lambda name: _limits_of(peaks, name, modes, before[name]), names), (-1, 3)
-    )
-    gain_side, first, second = limits_of.T
+    gain_side = np.full(n_clusters, np.nan)
+    first = np.full(n_clusters, np.nan)
+    second = np.full(n_clusters, np.nan)
+    for name in peaks.labels[peaks.labels != VACUUM]:
+        chosen = peaks.label == name
+        fwhm = np.median(peaks.matched.fwhm[chosen])
+        pure = Range(before[name] / fwhm, _PURE_FOR_CERTAIN)
+        if peaks.tail_is_known:
+            found = onset(*mean_ratio(peaks, chosen, modes=modes, pure=pure))
+            # A tail read off under losses does not prove that there are none.
+            first[name] = min(found, peaks.extrapolated_from) * fwhm
+        else:
+            first[name] = peaks.extrapolated_from * fwhm
+        gain_side[name] = -_gains_of(peaks, chosen) * fwhm
+        second[name] = _below_noise_of(peaks, chosen) * fwhm
     if peaks.has_vacuum and len(peaks.labels) > 2:
         first = _no_later_than_thicker_show(peaks, first)
     # A cluster too thin or too small to show its losses, or gains, has them nevertheless.
@@ -87,18 +95,6 @@ def find_regions(peaks, n_clusters, limits, modes=None, gain_limit=None):
         E_II=_filled(second, NO_LIMIT),
     )
     return regions.overridden(limits, n_clusters)
-
-
-def _limits_of(peaks, name, modes, gain_limit):
-    """Find the limits of one cluster, eV: of the gain side, of region I and of region II."""
-    chosen = peaks.label == name
-    fwhm = np.median(peaks.matched.fwhm[chosen])
-    first = peaks.extrapolated_from
-    if peaks.tail_is_known:
-        pure = Range(gain_limit / fwhm, _PURE_FOR_CERTAIN)
-        # A tail read off under losses does not prove that there are none.
-        first = min(onset(*mean_ratio(peaks, chosen, modes=modes, pure=pure)), first)
-    return -_gains_of(peaks, chosen) * fwhm, first * fwhm, _below_noise_of(peaks, chosen) * fwhm
 
 
 def _no_later_than_thicker_show(peaks, limits):

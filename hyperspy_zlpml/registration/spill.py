@@ -4,7 +4,6 @@
 import numpy as np
 from scipy.integrate import trapezoid
 
-from hyperspy_zlpml.compute.blocks import side_by_side
 from hyperspy_zlpml.image.samples import VACUUM
 
 #: Closer to a loss than this many FWHM the measured losses already hold their own broadening.
@@ -46,9 +45,9 @@ def spilled_losses(peaks, regions):
     """
     shape = _whole_response(peaks)
     names = [int(name) for name in peaks.labels[peaks.labels != VACUUM]]
-    spills = side_by_side(lambda name: _spill_of(peaks, regions, name, shape), names)
-    spills = dict(zip(names, spills, strict=True))
-    near, far = ({name: spill[part] for name, spill in spills.items()} for part in (0, 1))
+    near, far = {}, {}
+    for name in names:
+        near[name], far[name] = _spill_of(peaks, regions, name, shape)
     factor = _far_factor(peaks, near, far)
     return {name: near[name] + factor * far[name] for name in names}
 

@@ -7,7 +7,6 @@ import numpy as np
 from scipy.interpolate import BSpline
 from scipy.stats import norm
 
-from hyperspy_zlpml.compute.blocks import side_by_side
 from hyperspy_zlpml.image.samples import VACUUM
 from hyperspy_zlpml.statistics import factorised, inverted, solved
 from hyperspy_zlpml.zlp.grid import to_grid
@@ -245,21 +244,21 @@ def _coefficients(clusters, basis):
     Registration has taken off what height, shift and width can follow, in region I of specimen and
     everywhere in vacuum: another part of a mode in either. They are left free, so that both tell of the same mode.
     """
-    of_clusters = side_by_side(lambda cluster: _coefficients_of(cluster, basis), clusters)
-    information, score = zip(*of_clusters, strict=True)
+    information, score = [], []
+    n = basis.shape[1]
+    for cluster in clusters:
+        mean, _ = cluster.mean
+        weight = np.where(cluster.used, 1 / cluster.variance, 0.0)
+        deviation = np.where(cluster.used, cluster.ratio - mean, 0.0)
+        largest = _MODE_SIZE + _CERTAIN * np.sqrt(cluster.variance)
+        deviation = np.clip(deviation, -largest, largest)
+        functions = basis if cluster.fitted is None else np.hstack([basis, cluster.fitted.T])
+        normal = _normal_matrices(weight, functions)
+        right = (weight * deviation) @ functions
+        left, told = _not_followed(normal, right, n)
+        information.append(left)
+        score.append(told)
     return np.concatenate(information), np.concatenate(score)
-
-
-def _coefficients_of(cluster, basis):
-    """Compute information matrices and score vectors of the spectra of one cluster."""
-    mean, _ = cluster.mean
-    weight = np.where(cluster.used, 1 / cluster.variance, 0.0)
-    deviation = np.where(cluster.used, cluster.ratio - mean, 0.0)
-    largest = _MODE_SIZE + _CERTAIN * np.sqrt(cluster.variance)
-    deviation = np.clip(deviation, -largest, largest)
-    functions = basis if cluster.fitted is None else np.hstack([basis, cluster.fitted.T])
-    normal = _normal_matrices(weight, functions)
-    return _not_followed(normal, (weight * deviation) @ functions, basis.shape[1])
 
 
 def _normal_matrices(weight, functions):
