@@ -18,7 +18,7 @@ from hyperspy_zlpml.image.padding import FEWEST_CHANNELS, find_recorded
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: More spectra than about this many tell nothing new of the channels.
-_SPECTRA_LOOKED_AT = 256
+SPECTRA_LOOKED_AT = 256
 #: Channels are compared with the median of this many about them: three of those may be wrong.
 _COMPARED_WITH = 7
 #: Fewer spectra do not tell how they scatter.
@@ -232,7 +232,7 @@ def inspect_channels(counts, channel, width):
     >>> np.flatnonzero(found.bad), found.first, found.stop
     (array([300]), 0, 380)
     """
-    some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
+    some = slice(None, None, max(len(counts) // SPECTRA_LOOKED_AT, 1))
     counts, channel = np.asarray(counts[some], float), channel[some]
     first, stop = find_recorded(counts, channel, width)
     if stop - first < FEWEST_CHANNELS:

@@ -288,8 +288,14 @@ class _Sample:
         good = self.peaks.usable
         if not good.any():
             raise NoZeroLossPeakError(_why_no_peak(self.parameters, edges_message(self.counts)))
-        counts = np.asarray(self.counts if good.all() else self.counts[good], float)
-        return replace(self, index=self.index[good], counts=counts, spikes=self.spikes[good])
+        if good.all():
+            return replace(self, counts=np.asarray(self.counts, float))
+        return replace(
+            self,
+            index=self.index[good],
+            counts=np.asarray(self.counts[good], float),
+            spikes=self.spikes[good],
+        )
 
     def above(self, dark_level):
         """Take the dark level off the counts: a copy only where there is one, for a sample is large."""
