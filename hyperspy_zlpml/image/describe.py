@@ -489,7 +489,7 @@ def _without_odd(sample, counts, energy, noise):
         sample, counts = _left_out(sample, saturated, SATURATED), counts[~saturated]
     peaks = sample.peaks
     of_other, padded = together(
-        partial(of_other_shape, counts, energy, peaks, noise),
+        partial(of_other_shape, counts, energy, peaks, noise=noise),
         partial(padded_unlike_others, counts, peaks.channel, _channels_per_fwhm(peaks, energy)),
     )
     return _left_out(sample, of_other | padded, MISSHAPEN)

@@ -27,8 +27,9 @@ _NOTHING = 1e-300
 
 
 @part
-def _is_apart(here, left, right, squared, gain, least, variance):
+def _is_apart(here, left, right, noise):
     """Tell whether counts lie clearly above, or below, two others; those that are no numbers stand out of nothing."""
+    squared, gain, least, variance = noise
     low, high = min(left, right), max(left, right)
     above = max(here - high, 0.0)
     below = max(low - here, 0.0)
@@ -53,16 +54,16 @@ def mark_apart(counts, sigmas, gain, least, variance, marked):
     marked : ndarray of bool of shape (n_spectra, n_energy)
         Written to.
     """
-    squared, last = sigmas**2, counts.shape[1] - 1
+    noise, last = (sigmas**2, gain, least, variance), counts.shape[1] - 1
     for i in range(counts.shape[0]):
         here, found = counts[i], marked[i]
         # Loops from zero on fill the vector registers.
         left, middle, right, inner = here[:-4], here[2:-2], here[4:], found[2:-2]
         for k in range(inner.size):
-            inner[k] = _is_apart(middle[k], left[k], right[k], squared, gain, least, variance)
+            inner[k] = _is_apart(middle[k], left[k], right[k], noise)
         for k in (0, 1, last - 1, last):
             beside = here[k + 2 if k < 2 else k - 2]
-            found[k] = _is_apart(here[k], beside, beside, squared, gain, least, variance)
+            found[k] = _is_apart(here[k], beside, beside, noise)
 
 
 def running_median(values, size, mode):
@@ -176,7 +177,7 @@ def find_crossings(spectra, rows, channel, half, reach, left, right):
 
 
 class Rough(NamedTuple):
-    """What is known of peaks before they are refined; arrays of shape (n_spectra,).
+    """Hold peaks as they were found, before they are refined; arrays of shape (n_spectra,).
 
     Attributes
     ----------
@@ -198,7 +199,7 @@ class Rough(NamedTuple):
 
 
 class Refined(NamedTuple):
-    """Peaks in channels from the highest, written to; arrays of shape (n_spectra,).
+    """Hold places of peaks in channels from the highest, written to; arrays of shape (n_spectra,).
 
     Attributes
     ----------
@@ -221,20 +222,21 @@ def _reach(spectrum, channel, place, reach):
 
 
 @part
-def _height(spectrum, channel, level, least):
+def _height(spectrum, channel, level):
     """Compute the height of a channel in parts of the highest; none that is below zero."""
-    here, highest = spectrum[channel] - level[0], level[1]
+    highest, least = level[1:]
+    here = spectrum[channel] - level[0]
     return max(here / highest, least) if highest > 0 else max(here, least)
 
 
 @part
-def _parabola(spectrum, channel, level, least, reach):
+def _parabola(spectrum, channel, level, reach):
     """Fit a parabola to the logarithm of the channels about the highest: its coefficients, lowest first."""
     n, x1, x2, x3, x4, y0, y1, y2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     first, last = _reach(spectrum, channel, 0.0, reach)
     for x in range(first, last + 1):
         # ln(counts) has the variance 1 / counts: weight by the counts themselves.
-        weight = _height(spectrum, channel + x, level, least)
+        weight = _height(spectrum, channel + x, level)
         if weight > 0:
             y = weight * math.log(weight)
             n, x1, x2 = n + weight, x1 + weight * x, x2 + weight * x**2
@@ -252,12 +254,12 @@ def _parabola(spectrum, channel, level, least, reach):
 
 
 @part
-def _line(spectrum, channel, level, least, place, reach):
+def _line(spectrum, channel, level, place, reach):
     """Fit a straight line to the logarithm of the channels about a place: its value at zero, and its slope."""
     n, x1, x2, y0, y1 = 0.0, 0.0, 0.0, 0.0, 0.0
     first, last = _reach(spectrum, channel, place, reach)
     for x in range(first, last + 1):
-        height = _height(spectrum, channel + x, level, least)
+        height = _height(spectrum, channel + x, level)
         if height > 0:
             weight = height * max(1.0 - abs(x - place) / reach, 0.0)
             y = weight * math.log(height)
@@ -270,7 +272,7 @@ def _line(spectrum, channel, level, least, place, reach):
 
 
 @part
-def _crossing(spectrum, channel, level, least, half, first, width):
+def _crossing(spectrum, channel, level, half, first, width):
     """Find where lines through the channels about it cross the logarithm of half the height, from a first guess on.
 
     A slope of the wrong sign is no flank: it stays where it is.
@@ -278,7 +280,7 @@ def _crossing(spectrum, channel, level, least, half, first, width):
     place, reach = first, max(_LEAST_REACH, _FLANK * width)
     side = 1.0 if first > 0 else -1.0
     for _ in range(_CROSSING_STEPS):
-        value, slope = _line(spectrum, channel, level, least, place, reach)
+        value, slope = _line(spectrum, channel, level, place=place, reach=reach)
         if side * slope < 0:
             place = min(max((half - value) / slope, first - width / 2), first + width / 2)
     return place
@@ -302,10 +304,9 @@ def refine_peaks(spectra, rough, refined):
         spectrum, channel, width = spectra[i], rough.channel[i], rough.width[i]
         # A peak of one channel has no neighbours to take the logarithm of: give it narrow ones.
         least = _NARROWEST if rough.coarse[i] else 0.0
-        level = (rough.level[i], spectrum[channel] - rough.level[i])
-        constant, slope, curvature = _parabola(
-            spectrum, channel, level, least, max(1.0, _TOP * width)
-        )
+        level = (rough.level[i], spectrum[channel] - rough.level[i], least)
+        reach = max(1.0, _TOP * width)
+        constant, slope, curvature = _parabola(spectrum, channel, level, reach=reach)
         peaked = curvature < 0
         vertex = min(max(-slope / (2.0 * curvature), -_FURTHEST), _FURTHEST) if peaked else 0.0
         refined.vertex[i] = vertex
@@ -315,12 +316,10 @@ def refine_peaks(spectra, rough, refined):
             refined.left[i], refined.right[i] = vertex - width / 2, vertex + width / 2
             continue
         half = constant + 0.5 * slope * vertex - math.log(2.0)
-        refined.left[i] = _crossing(
-            spectrum, channel, level, least, half, vertex - width / 2, width
-        )
-        refined.right[i] = _crossing(
-            spectrum, channel, level, least, half, vertex + width / 2, width
-        )
+        # At first the width is taken to lie half to either side.
+        before, behind = vertex - width / 2, vertex + width / 2
+        refined.left[i] = _crossing(spectrum, channel, level, half=half, first=before, width=width)
+        refined.right[i] = _crossing(spectrum, channel, level, half=half, first=behind, width=width)
 
 
 @part

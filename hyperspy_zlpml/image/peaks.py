@@ -389,7 +389,7 @@ def _of_block(spectra, energy):
     coarse = _is_coarse(spectra, channel, half, rough)
     rough = np.where(coarse, _COARSE_WIDTH, rough)
     refined = Refined(*np.empty((3, len(spectra))))
-    refine_peaks(spectra, Rough(channel, level, rough, usable, coarse), refined)
+    refine_peaks(spectra, Rough(channel, level, width=rough, usable=usable, coarse=coarse), refined)
     # Rounding hides the last bits, which depend on how many spectra are worked on at once: what
     # is trained on these numbers must not depend on the chunks of a lazy image.
     vertex, *crossings = (np.round(value, _DECIMALS) for value in refined)
@@ -419,7 +419,7 @@ def _first_crossings(spectra, rows, channel, half, smoothed=True):
     """
     left, right = np.empty((2, rows.size), int)
     reach = 1 if smoothed else 0
-    find_crossings(spectra, rows, channel, half, reach, left, right)
+    find_crossings(spectra, rows, channel, half=half, reach=reach, left=left, right=right)
     return left, right
 
 

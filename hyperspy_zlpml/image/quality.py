@@ -245,7 +245,7 @@ def measurement_messages(image):
     sampled = image.parameters.select(image.sample_index)
     unit = image.detector.noise.unit
     (saturated, flat), (part, words), *others = together(
-        partial(saturated_peaks, image.sample_counts, sampled, image.energy, unit),
+        partial(saturated_peaks, image.sample_counts, sampled, image.energy, unit=unit),
         partial(_below_zero, image.sample_counts, image.energy, image.detector.noise),
         partial(_far_from_zero, image, float(np.median(sampled.centre))),
         partial(_differing_levels, image),

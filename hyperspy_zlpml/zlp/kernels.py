@@ -863,7 +863,7 @@ def evaluate_groups(matched, axis, rows, room, peaks):
 
 
 class Doubt(NamedTuple):
-    """How far peaks may be off the counts of their groups before they are looked at closely.
+    """Limits up to which peaks may be off the counts of their groups without a closer look.
 
     Attributes
     ----------
