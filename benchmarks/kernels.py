@@ -25,6 +25,7 @@ WHOLE_CALL = 40
 KERNELS = (
     "collect_groups",
     "match_spectra",
+    "doubt_peaks",
     "evaluate_groups",
     "evaluate_channels",
     "weighted_sums",

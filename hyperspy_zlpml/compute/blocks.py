@@ -85,6 +85,26 @@ def side_by_side(function, items):
     return list(_in_threads(function, items))
 
 
+def together(*calls):
+    """Call functions without arguments side by side in threads, and list what they give, in order.
+
+    Parameters
+    ----------
+    *calls : callable
+
+    Returns
+    -------
+    list
+
+    Examples
+    --------
+    >>> from hyperspy_zlpml.compute.blocks import together
+    >>> together(lambda: "one", lambda: 2)
+    ['one', 2]
+    """
+    return side_by_side(lambda call: call(), calls)
+
+
 def _in_threads(function, items):
     """Give what a function gives for every item, in order, as soon as it is there."""
     with one_blas_thread, ThreadPoolExecutor(n_threads()) as pool:

@@ -13,12 +13,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
 from hyperspy_zlpml.compute.compiled import laid_out
-from hyperspy_zlpml.image.kernels import mark_apart
+from hyperspy_zlpml.image.kernels import mark_apart, running_median
 from hyperspy_zlpml.image.padding import FEWEST_CHANNELS, find_recorded
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: More spectra than about this many tell nothing new of the channels.
-_SPECTRA_LOOKED_AT = 256
+SPECTRA_LOOKED_AT = 256
 #: Channels are compared with the median of this many about them: three of those may be wrong.
 _COMPARED_WITH = 7
 #: Fewer spectra do not tell how they scatter.
@@ -232,7 +232,7 @@ def inspect_channels(counts, channel, width):
     >>> np.flatnonzero(found.bad), found.first, found.stop
     (array([300]), 0, 380)
     """
-    some = slice(None, None, max(len(counts) // _SPECTRA_LOOKED_AT, 1))
+    some = slice(None, None, max(len(counts) // SPECTRA_LOOKED_AT, 1))
     counts, channel = np.asarray(counts[some], float), channel[some]
     first, stop = find_recorded(counts, channel, width)
     if stop - first < FEWEST_CHANNELS:
@@ -278,7 +278,7 @@ def never_finite(counts):
 
 def _wrong_in_all(counts, channel, width):
     """Find channels that differ from those beside them in nearly all spectra."""
-    beside = median_filter(counts, size=(1, _COMPARED_WITH), mode="mirror")
+    beside = running_median(counts, _COMPARED_WITH, mode="reflect")
     away = np.abs(np.arange(counts.shape[1]) - channel[:, None]) > _CORE * width
     differing = _differ(counts - beside, beside, away, _most_different(width), _electron(counts))
     differing &= away.sum(0) >= _FEWEST_SPECTRA

@@ -6,10 +6,11 @@ second (subtraction) all decisions are taken here, on arrays flattened over navi
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from hyperspy_zlpml.compute.blocks import join_blocks
+from hyperspy_zlpml.compute.blocks import join_blocks, together
 from hyperspy_zlpml.compute.user_warnings import warn_of_all, warn_user
 from hyperspy_zlpml.image.channels import find_spikes, without_spikes
 from hyperspy_zlpml.image.detector import Detector, describe_detector
@@ -287,8 +288,14 @@ class _Sample:
         good = self.peaks.usable
         if not good.any():
             raise NoZeroLossPeakError(_why_no_peak(self.parameters, edges_message(self.counts)))
-        counts = np.asarray(self.counts if good.all() else self.counts[good], float)
-        return replace(self, index=self.index[good], counts=counts, spikes=self.spikes[good])
+        if good.all():
+            return replace(self, counts=np.asarray(self.counts, float))
+        return replace(
+            self,
+            index=self.index[good],
+            counts=np.asarray(self.counts[good], float),
+            spikes=self.spikes[good],
+        )
 
     def above(self, dark_level):
         """Take the dark level off the counts: a copy only where there is one, for a sample is large."""
@@ -481,9 +488,11 @@ def _without_odd(sample, counts, energy, noise):
     if 0 < saturated.mean() < 0.5:
         sample, counts = _left_out(sample, saturated, SATURATED), counts[~saturated]
     peaks = sample.peaks
-    odd = of_other_shape(counts, energy, peaks, noise)
-    odd |= padded_unlike_others(counts, peaks.channel, _channels_per_fwhm(peaks, energy))
-    return _left_out(sample, odd, MISSHAPEN)
+    of_other, padded = together(
+        partial(of_other_shape, counts, energy, peaks, noise=noise),
+        partial(padded_unlike_others, counts, peaks.channel, _channels_per_fwhm(peaks, energy)),
+    )
+    return _left_out(sample, of_other | padded, MISSHAPEN)
 
 
 def _left_out(sample, bad, status):

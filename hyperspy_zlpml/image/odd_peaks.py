@@ -9,9 +9,10 @@ left out.
 from functools import partial
 
 import numpy as np
-from scipy.ndimage import median_filter, minimum_filter1d, uniform_filter1d
+from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.compute.blocks import join_blocks
+from hyperspy_zlpml.image.kernels import running_median
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: Spectra of like brightness that one is compared with.
@@ -183,7 +184,7 @@ def _from_neighbours(values, intensity):
     order = np.argsort(intensity, kind="stable")
     if len(values) < 2 * _COMPARED_WITH:
         return values - np.median(values, axis=0)
-    typical = median_filter(values[order], size=(_COMPARED_WITH, 1), mode="nearest")
+    typical = running_median(values[order].T, _COMPARED_WITH, mode="edge").T
     deviation = np.empty_like(values)
     deviation[order] = values[order] - typical
     return deviation

@@ -12,6 +12,13 @@ import numpy as np
 from hyperspy_zlpml.compute import compute, map_spectra, take_spectra
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.find_peaks import find_peaks
+from hyperspy_zlpml.image.kernels import (
+    Refined,
+    Rough,
+    find_crossings,
+    refine_peaks,
+    sum_peaks,
+)
 
 #: ``PeakParameters.status`` of a usable peak.
 OK = 0
@@ -54,14 +61,10 @@ _COARSE = 4.5
 _NARROWEST_FWHM = 0.0
 #: Peaks of a larger part of the axis (FWHM) leave nothing beside them.
 _WIDEST_FWHM = 1 / 3
-#: Neighbours of a coarse peak hold at least this fraction of its height.
-_NARROWEST = 2e-3
+#: Their width, channels, as far as it tells which channels are looked at.
+_COARSE_WIDTH = 3.0
 #: Spectra worked on at once.
 _SPECTRA_AT_ONCE = 512
-#: Half-height crossings are looked for within so many channels first.
-_NEAR = 64
-#: Sums are taken of so many channels first.
-_CHANNELS_TOGETHER = 32
 #: Decimals of a channel to which positions are given.
 _DECIMALS = 8
 #: Significant digits of sums, but the first.
@@ -375,7 +378,7 @@ def _of_block(spectra, energy):
     peaks = find_peaks(spectra)
     channel, level = peaks.channel, peaks.level
     half = level + peaks.height / 2
-    left, right = _first_crossings(spectra, channel, half)
+    left, right = _first_crossings(spectra, np.arange(len(spectra)), channel, half)
     inside = (left >= 0) & (right < n_energy)
     status = np.where(
         ~finite, NOT_FINITE, np.where(~peaks.stands_out, NO_PEAK, np.where(~inside, AT_EDGE, OK))
@@ -384,17 +387,12 @@ def _of_block(spectra, energy):
     usable = status == OK
     rough = np.where(usable, right - left, 4.0)
     coarse = _is_coarse(spectra, channel, half, rough)
-    vertex, crossings = _refine(
-        spectra=spectra,
-        level=level,
-        channel=channel,
-        rough=np.where(coarse, 3.0, rough),
-        usable=usable,
-        coarse=coarse,
-    )
+    rough = np.where(coarse, _COARSE_WIDTH, rough)
+    refined = Refined(*np.empty((3, len(spectra))))
+    refine_peaks(spectra, Rough(channel, level, width=rough, usable=usable, coarse=coarse), refined)
     # Rounding hides the last bits, which depend on how many spectra are worked on at once: what
     # is trained on these numbers must not depend on the chunks of a lazy image.
-    vertex, *crossings = (np.round(value, _DECIMALS) for value in (vertex, *crossings))
+    vertex, *crossings = (np.round(value, _DECIMALS) for value in refined)
     step = energy[1] - energy[0]
     width = crossings[1] - crossings[0]
     shapeless = usable & ~((width > _NARROWEST_FWHM) & (width < _WIDEST_FWHM * n_energy))
@@ -406,52 +404,22 @@ def _of_block(spectra, energy):
 
     first = energy[0] - step / 2
     beyond = scattered_from(centre, fwhm, energy)
-    limits = [(centre + far * fwhm - first) / step for far in (-1, 1, beyond)]
-    sums = (_sum_between(spectra, *limits[:2]), *_sums_beyond(spectra, limits[2]))
-    intensity, total, scattered = (_rounded(value * blank) for value in sums)
+    limits = np.stack([(centre + far * fwhm - first) / step for far in (-1, 1, beyond)])
+    sums = np.empty(limits.shape)
+    sum_peaks(spectra, limits, sums)
+    intensity, total, scattered = _rounded(sums * blank)
     values = (centre, fwhm, intensity, total, scattered, channel, status)
     return PeakParameters(*values)
 
 
-def _first_crossings(spectra, channel, half, smoothed=True):
-    """Find the channels where the spectrum first falls below a level on both sides of the peak.
+def _first_crossings(spectra, rows, channel, half, smoothed=True):
+    """Find the channels where some spectra first fall below a level on both sides of the peak.
 
-    -1 and n_energy stand for a crossing that is not on the axis. Looked for near the peak first:
-    few peaks are so wide that the whole axis must be looked at.
+    -1 and n_energy stand for a crossing that is not on the axis.
     """
-    n_energy = spectra.shape[-1]
-    left, right = _crossings_within(
-        spectra=spectra, channel=channel, half=half, reach=_NEAR, smoothed=smoothed
-    )
-    unknown = ((left < 0) & (channel > _NEAR)) | (
-        (right == n_energy) & (channel + _NEAR < n_energy)
-    )
-    rows = np.flatnonzero(unknown)
-    if rows.size:
-        left[rows], right[rows] = _crossings_within(
-            spectra=spectra[rows],
-            channel=channel[rows],
-            half=half[rows],
-            reach=n_energy,
-            smoothed=smoothed,
-        )
-    return left, right
-
-
-def _crossings_within(spectra, channel, half, reach, smoothed):
-    """Find the crossings within some channels of the peak, of spectra smoothed over three."""
-    n_energy = spectra.shape[-1]
-    position = channel[:, None] + np.arange(-reach, reach + 1)
-    if smoothed:
-        around = channel[:, None] + np.arange(-reach - 1, reach + 2)
-        values = np.take_along_axis(spectra, np.clip(around, 0, n_energy - 1), -1)
-        values = (values[:, :-2] + values[:, 1:-1] + values[:, 2:]) / 3
-    else:
-        values = np.take_along_axis(spectra, np.clip(position, 0, n_energy - 1), -1)
-    below = (values < half[:, None]) & (position >= 0) & (position < n_energy)
-    before, after = below[:, reach - 1 :: -1], below[:, reach + 1 :]
-    left = np.where(before.any(-1), channel - 1 - before.argmax(-1), -1)
-    right = np.where(after.any(-1), channel + 1 + after.argmax(-1), n_energy)
+    left, right = np.empty((2, rows.size), int)
+    reach = 1 if smoothed else 0
+    find_crossings(spectra, rows, channel, half=half, reach=reach, left=left, right=right)
     return left, right
 
 
@@ -460,74 +428,9 @@ def _is_coarse(spectra, channel, half, rough):
     coarse = rough < _COARSE + 3
     rows = np.flatnonzero(coarse)
     if rows.size:
-        left, right = _first_crossings(spectra[rows], channel[rows], half[rows], smoothed=False)
+        left, right = _first_crossings(spectra, rows, channel, half, smoothed=False)
         coarse[rows] = right - left < _COARSE
     return coarse
-
-
-def _refine(spectra, level, channel, rough, usable, coarse):
-    """Find vertex and half-height crossings of each peak, in channels from the highest."""
-    n_energy = spectra.shape[-1]
-    reach = int(np.ceil(rough[usable].max(initial=4.0))) + 3
-    offset = np.arange(-reach, reach + 1)
-    position = channel[:, None] + offset
-    outside = (position < 0) | (position >= n_energy)
-    window = np.take_along_axis(spectra, np.clip(position, 0, n_energy - 1), -1)
-    window -= level[:, None]
-    # A peak of one channel has no neighbours to take the logarithm of: give it narrow ones.
-    highest = window[:, reach : reach + 1]
-    floor = _NARROWEST * highest
-    window = np.where(coarse[:, None] & ~outside, np.maximum(window, floor), window)
-    # In parts of the highest channel: the units of the counts do not change the last bits of the logarithm.
-    window = window / np.where(highest > 0, highest, 1.0)
-    positive = ~outside & (window > 0)
-    logarithm = np.log(np.where(positive, window, 1.0))
-
-    # ln(counts) has the variance 1 / counts: weight by the counts themselves.
-    near = np.abs(offset) <= np.maximum(1.0, 0.3 * rough)[:, None]
-    weight = np.where(positive & near, window, 0.0)
-    constant, slope, curvature = _weighted_polynomial(offset, logarithm, weight, 2)
-    vertex = np.clip(-slope / (2 * np.where(curvature < 0, curvature, -np.inf)), -1.5, 1.5)
-    top = constant + 0.5 * slope * vertex
-    # Too few channels for crossings: the width of the Gaussian through the three highest.
-    gaussian = np.sqrt(4 * np.log(2) / np.where(curvature < 0, -curvature, np.inf))
-    gaussian = np.where(gaussian > 0, gaussian, rough)
-
-    crossings = []
-    for side in (-1, 1):
-        crossing = vertex + side * rough / 2
-        for _ in range(3):
-            distance = np.abs(offset - crossing[:, None])
-            reach_of_line = np.maximum(1.01, 0.15 * rough)[:, None]
-            weight = np.where(
-                positive, window * np.clip(1 - distance / reach_of_line, 0, None), 0.0
-            )
-            local, gradient = _weighted_polynomial(offset, logarithm, weight, 1)
-            steep = side * gradient < 0
-            target = (top - np.log(2) - local) / np.where(steep, gradient, -side)
-            first = vertex + side * rough / 2
-            target = np.clip(target, first - rough / 2, first + rough / 2)
-            crossing = np.where(steep, target, crossing)
-        crossings.append(np.where(coarse, vertex + side * gaussian / 2, crossing))
-    return vertex, crossings
-
-
-def _weighted_polynomial(x, y, weight, degree):
-    """Fit a polynomial to every row by least squares; coefficients, lowest first."""
-    powers = x[None, :] ** np.arange(2 * degree + 1)[:, None]
-    moments = weight @ powers.T
-    right_side = (weight * y) @ powers[: degree + 1].T
-    if degree == 1:
-        (n, sx, sxx), (sy, sxy) = moments.T, right_side.T
-        ridge = 1e-12 * (n + sxx) + 1e-300
-        n, sxx = n + ridge, sxx + ridge
-        determinant = np.maximum(n * sxx - sx**2, 1e-300)
-        return np.stack([sxx * sy - sx * sxy, n * sxy - sx * sy]) / determinant
-    index = np.arange(degree + 1)
-    normal = moments[:, index[:, None] + index]
-    ridge = 1e-12 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-300
-    normal = normal + ridge * np.eye(degree + 1)
-    return np.moveaxis(np.linalg.solve(normal, right_side[..., None])[..., 0], -1, 0)
 
 
 def _rounded(values):
@@ -536,28 +439,3 @@ def _rounded(values):
     known = np.isfinite(size) & (size > 0)
     unit = 10.0 ** (np.floor(np.log10(np.where(known, size, 1.0))) - _DIGITS)
     return np.where(known, np.round(values / unit) * unit, values)
-
-
-def _sum_between(spectra, low, high):
-    """Sum between two positions in channels from the edge of the axis, fractions included."""
-    n_energy = spectra.shape[-1]
-    low, high = (np.clip(np.nan_to_num(limit), 0, n_energy)[:, None] for limit in (low, high))
-    first = np.minimum(low.astype(int), n_energy - 1)
-    position = first + np.arange(int(np.ceil((high - first).max(initial=1.0))))
-    share = np.clip(np.minimum(position + 1, high) - np.maximum(position, low), 0, 1)
-    inside = np.take_along_axis(spectra, np.minimum(position, n_energy - 1), -1)
-    return np.einsum("pi,pi->p", inside, share)
-
-
-def _sums_beyond(spectra, low):
-    """Sum all channels, and those from a position to the end of the axis.
-
-    The position is in channels from the edge of the axis, fractions included.
-    """
-    n_energy = spectra.shape[-1]
-    starts = np.arange(0, n_energy, _CHANNELS_TOGETHER)
-    sums = np.add.reduceat(spectra, starts, axis=-1)
-    low = np.clip(np.nan_to_num(low), 0, n_energy)
-    last = np.minimum((low // _CHANNELS_TOGETHER).astype(int) + 1, starts.size) * _CHANNELS_TOGETHER
-    beyond = np.einsum("pi,pi->p", sums, (starts >= last[:, None]).astype(float))
-    return sums.sum(-1), beyond + _sum_between(spectra, low, np.minimum(last, n_energy))

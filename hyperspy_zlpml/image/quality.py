@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Messages on peaks of an image that cannot be trusted as they were measured."""
 
+from functools import partial
+
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from hyperspy_zlpml.compute.blocks import together
 from hyperspy_zlpml.image.noise import looked_at, smallest_step
 from hyperspy_zlpml.image.padding import FEWEST_CHANNELS
 from hyperspy_zlpml.image.peaks import STATUS_TEXT, peak_parameters
@@ -241,7 +244,13 @@ def measurement_messages(image):
     messages = []
     sampled = image.parameters.select(image.sample_index)
     unit = image.detector.noise.unit
-    saturated, flat = saturated_peaks(image.sample_counts, sampled, image.energy, unit)
+    (saturated, flat), (part, words), *others = together(
+        partial(saturated_peaks, image.sample_counts, sampled, image.energy, unit=unit),
+        partial(_below_zero, image.sample_counts, image.energy, image.detector.noise),
+        partial(_far_from_zero, image, float(np.median(sampled.centre))),
+        partial(_differing_levels, image),
+        partial(_cut_off, image),
+    )
     if saturated.any():
         messages.append(
             f"{saturated.sum()} of {saturated.size} spectra looked at have a peak that is cut off "
@@ -254,7 +263,6 @@ def measurement_messages(image):
             "than electron sources make it: the detector was saturated, or did not count all. "
             "Their ZLP is not to be trusted; shorten the exposure."
         )
-    part, words = _below_zero(image.sample_counts, image.energy, image.detector.noise)
     if part:
         pedestal = image.detector.pedestal
         own = (
@@ -265,11 +273,6 @@ def measurement_messages(image):
         messages.append(
             f"{words}{own} The tail of the ZLP is too low by as much, which is {NOT_IN_BAND}."
         )
-    others = (
-        _far_from_zero(image, float(np.median(sampled.centre))),
-        _differing_levels(image),
-        _cut_off(image),
-    )
     messages += [told for told in others if told]
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:

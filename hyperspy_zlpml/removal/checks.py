@@ -2,12 +2,13 @@
 """Checks of a removal on the user's own data: held-out vacuum, and stability against ``E_I``."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
-from hyperspy_zlpml.compute.blocks import side_by_side
+from hyperspy_zlpml.compute.blocks import side_by_side, together
 from hyperspy_zlpml.compute.records import PerSpectrum
 from hyperspy_zlpml.image.samples import FEWEST_TO_HOLD_OUT
 from hyperspy_zlpml.removal.shared_errors import SharedErrors, shared_errors
@@ -267,16 +268,19 @@ def run_checks(application, image, held_out, adapted, confidence):
     -------
     Checks
     """
-    subtraction = application.subtraction
-    vacuum = None
-    if held_out is not None:
-        vacuum = check_on_vacuum(subtraction, held_out, adapted, confidence)
-    return Checks(
-        vacuum=vacuum,
-        note=_why_no_check(image, held_out),
-        scan=scan_regions(subtraction, application.scanned, adapted.regions),
-        pure=_errors_in_region_one(subtraction, application.scanned),
+    subtraction, scanned = application.subtraction, application.scanned
+
+    def on_vacuum():
+        if held_out is None:
+            return None
+        return check_on_vacuum(subtraction, held_out, adapted, confidence)
+
+    vacuum, scan, pure = together(
+        on_vacuum,
+        partial(scan_regions, subtraction, scanned, adapted.regions),
+        partial(_errors_in_region_one, subtraction, scanned),
     )
+    return Checks(vacuum=vacuum, note=_why_no_check(image, held_out), scan=scan, pure=pure)
 
 
 def _errors_in_region_one(subtraction, scanned):

@@ -67,19 +67,30 @@ def integrate(model, posterior, counts, limits):
     """
     peaks, matched = posterior.peaks, posterior.matched
     looked_up = look_up(model, matched, peaks)
-    zlp = zlp_of(model, posterior)
-    distance = model.energy - matched.centre[:, None]
     low, high = (np.reshape(limit, (-1, 1)) for limit in limits)
+    centre = matched.centre[:, None]
+    looked_at = _channels_within(model.energy, centre + low, centre + high)
+    distance = model.energy[looked_at] - centre
     inside = (distance >= low) & (distance < high)
-    data = model.free_of_dark_level(counts)
+    zlp = zlp_of(model, posterior)[:, looked_at] * inside
+    data = model.free_of_dark_level(counts)[:, looked_at]
     n_channels = np.maximum(inside.sum(-1, keepdims=True), 1)
-    counting = np.sqrt((model.noise.of_measured(data, n_channels) * inside).sum(-1))
+    weights = np.zeros(counts.shape)
+    weights[:, looked_at] = zlp
     return Integrals(
-        integral=((data - zlp) * inside).sum(-1),
-        model_std=_model_std(model, posterior, looked_up, weights=zlp * inside),
-        counting_std=counting,
-        zlp=(zlp * inside).sum(-1),
+        integral=(data * inside - zlp).sum(-1),
+        model_std=_model_std(model, posterior, looked_up, weights=weights),
+        counting_std=np.sqrt((model.noise.of_measured(data, n_channels) * inside).sum(-1)),
+        zlp=zlp.sum(-1),
     )
+
+
+def _channels_within(energy, low, high):
+    """Find the channels that lie in the window of some spectrum, and one to either side."""
+    first, last = np.searchsorted(
+        energy, (np.fmin.reduce(low.ravel()), np.fmax.reduce(high.ravel()))
+    )
+    return slice(max(int(first) - 1, 0), int(last) + 1)
 
 
 def _model_std(model, posterior, looked_up, *, weights):

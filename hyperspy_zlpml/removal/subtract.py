@@ -32,7 +32,7 @@ from hyperspy_zlpml.zlp.groups import (
     group_curvature,
     make_groups,
 )
-from hyperspy_zlpml.zlp.matching import KnownPeaks, match
+from hyperspy_zlpml.zlp.matching import KnownPeaks, laid_out_groups, match
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Spectra worked on at once: what they need stays in the cache.
@@ -216,6 +216,9 @@ class Subtraction:
         usable = np.flatnonzero(peaks.usable)
         for start in range(0, usable.size, _SPECTRA_AT_ONCE):
             rows = usable[start : start + _SPECTRA_AT_ONCE]
+            if rows[-1] - rows[0] < rows.size:
+                # Neighbours, as most are: no copy of their counts is made.
+                rows = slice(rows[0], rows[-1] + 1)
             found[rows] = self._posterior(counts[rows], peaks.select(rows)).pack()
         return found
 
@@ -687,6 +690,43 @@ class Subtraction:
         return match(spectra, peaks.start, self.table, noise=self.noise, width_prior=self.log_fwhm)
 
     def _is_credible(self, spectra, matched, at):
+        """Tell which peaks are where their counts are; few must be looked at closely."""
+        credible = np.isfinite(matched.log_height)
+        rows = np.flatnonzero(self._doubted(spectra, matched, at))
+        if rows.size:
+            own = type(at)(*(values[rows] for values in at))
+            credible[rows] = self._looked_at_closely(
+                spectra.select(rows), matched.select(rows), own
+            )
+        return credible
+
+    def _doubted(self, spectra, matched, at):
+        """Tell which peaks may not be where their counts are."""
+        doubted, core = np.empty(len(matched.fwhm), bool), self._core
+        kernels.doubt_peaks(
+            groups=laid_out_groups(spectra, self.noise),
+            fwhm=laid_out(matched.fwhm, float),
+            peaks=kernels.Peaks(*at),
+            doubt=kernels.Doubt(
+                visible=_VISIBLE,
+                highest=_HIGHEST,
+                unknown=_UNKNOWN,
+                first=int(core[0]) if core.size else 0,
+                last=int(core[-1]) + 1 if core.size else 0,
+                middle=int(np.abs(self.groups.middle).argmin()),
+            ),
+            room=kernels.Room.of(self.groups.size, n_tables=1, n_modes=0),
+            doubted=doubted,
+        )
+        return doubted
+
+    @property
+    def _core(self):
+        """Groups within the width of the peak."""
+        width = np.exp(self.log_fwhm.mean) / self.step
+        return np.flatnonzero(np.abs(self.groups.middle) < width / 2)
+
+    def _looked_at_closely(self, spectra, matched, at):
         """Tell which peaks are where their counts are; NaN or far off them is no result."""
         with np.errstate(over="ignore", invalid="ignore"):
             zlp = np.exp(at.log_zlp) * spectra.scale(matched.fwhm)
@@ -719,8 +759,7 @@ class Subtraction:
 
     def _far_below(self, spectra, zlp, sigma):
         """Tell which peaks are lower than the counts of their core."""
-        width = np.exp(self.log_fwhm.mean) / self.step
-        core = np.flatnonzero(np.abs(self.groups.middle) < width / 2)
+        core = self._core
         zlp, complete = zlp[:, core], spectra.complete[:, core]
         known = self._known(zlp, sigma[:, core], self.groups.n_channels[core])
         counts, expected, variance = (

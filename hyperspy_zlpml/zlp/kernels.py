@@ -862,6 +862,108 @@ def evaluate_groups(matched, axis, rows, room, peaks):
         _write_errors(i, matched, room, peaks=peaks, n=n)
 
 
+class Doubt(NamedTuple):
+    """Limits up to which peaks may be off the counts of their groups without a closer look.
+
+    Attributes
+    ----------
+    visible, highest : float
+        Parts of the highest counts per channel: what shows at all; what no peak exceeds by so many times.
+    unknown : float
+        Standard deviation of the logarithm of the highest group of a peak that is not known.
+    first, last : int
+        Groups of the core: the first, and one past the last.
+    middle : int
+        Group of the peak.
+    """
+
+    visible: float
+    highest: float
+    unknown: float
+    first: int
+    last: int
+    middle: int
+
+
+@in_place
+def _rises_above(i, groups, zlp, visible):
+    """Tell whether three neighbouring groups of a peak lie clearly above their counts."""
+    together, most = 0, 0
+    for g in range(zlp.size):
+        least = max(2.0 * groups.sums[i, g], visible * groups.n_channels[g])
+        together = together + 1 if groups.complete[i, g] and zlp[g] > least else 0
+        most = max(most, together)
+    return most >= 3
+
+
+@in_place
+def _highest_of(i, groups):
+    """Find the highest counts per channel of groups on the axis; those beyond it count as none."""
+    highest = -math.inf
+    for g in range(groups.n_channels.size):
+        counts = groups.sums[i, g] if groups.complete[i, g] else 0.0
+        highest = max(highest, counts / groups.n_channels[g])
+    return highest
+
+
+@in_place
+def _is_higher(groups, zlp, most):
+    """Tell whether some group of a peak holds more counts per channel than it may."""
+    highest = -math.inf
+    for g in range(zlp.size):
+        highest = max(highest, zlp[g] / groups.n_channels[g])
+    return highest > most
+
+
+@in_place
+def _is_below(i, groups, zlp, doubt):
+    """Tell whether the core of a peak is clearly lower than its counts."""
+    counts, expected = 0.0, 0.0
+    for g in range(doubt.first, doubt.last):
+        if groups.complete[i, g]:
+            counts += groups.sums[i, g]
+            expected += zlp[g]
+    return doubt.highest * expected < counts
+
+
+@compiled
+def doubt_peaks(groups, fwhm, peaks, doubt, room, doubted):
+    """Tell which peaks must be looked at closely, for they may not be where their counts are.
+
+    Parameters
+    ----------
+    groups : Groups
+    fwhm : ndarray of float of shape (n_spectra,)
+    peaks : Peaks
+    doubt : Doubt
+    room : Room
+        Written to.
+    doubted : ndarray of bool of shape (n_spectra,)
+        Written to.
+    """
+    n, zlp = groups.n_channels.size, room.expected
+    for i in range(fwhm.size):
+        known = 0.0
+        for g in range(n):
+            known += peaks.log_zlp[i, g] + peaks.sigma[i, g]
+            zlp[g] = peaks.log_zlp[i, g]
+        doubted[i] = not math.isfinite(known)
+        if doubted[i]:
+            continue
+        room.peak[WIDTH] = math.log(fwhm[i])
+        _bend(groups, 0, room=room, n=n)
+        _take_exponential(zlp, room.x, room.bits, n)
+        for g in range(n):
+            zlp[g] *= room.scale[g]
+        highest = _highest_of(i, groups)
+        doubted[i] = (
+            peaks.sigma[i, doubt.middle] > doubt.unknown
+            or _rises_above(i, groups, zlp, max(doubt.visible * highest, 0.0))
+            or _is_higher(groups, zlp, doubt.highest * highest)
+            or _is_below(i, groups, zlp, doubt)
+        )
+
+
 # --- the peak in every channel --------------------------------------------------------------------
 
 

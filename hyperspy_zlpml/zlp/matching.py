@@ -235,7 +235,7 @@ def match(spectra, start, table, noise, width_prior, n_steps=10):
     """
     found = Match.empty(len(start.centre), table.n_modes)
     fit = kernels.Fit(
-        groups=_groups(spectra, noise),
+        groups=laid_out_groups(spectra, noise),
         starts=_starts(start, table, width_prior),
         rows=kernels.Rows(
             values=table.rows_of_match,
@@ -254,8 +254,18 @@ def match(spectra, start, table, noise, width_prior, n_steps=10):
     return found
 
 
-def _groups(spectra, noise):
-    """Lay out grouped spectra for the compiled match."""
+def laid_out_groups(spectra, noise):
+    """Lay out grouped spectra for the compiled functions.
+
+    Parameters
+    ----------
+    spectra : GroupedSpectra
+    noise : NoiseModel
+
+    Returns
+    -------
+    kernels.Groups
+    """
     return kernels.Groups(
         sums=laid_out(spectra.sums),
         energy=laid_out(spectra.energy),

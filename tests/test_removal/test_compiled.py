@@ -10,7 +10,7 @@ import numpy as np
 import plain_evaluation
 import pytest
 from conftest import ROOT
-from test_subtract import measured, prepare, rows, true_zlp
+from test_subtract import FWHM, measured, prepare, rows, true_zlp
 
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.evaluation import RESULTS, at_groups, look_up
@@ -163,3 +163,26 @@ def test_where_no_folder_can_be_written_it_is_compiled_all_the_same():
         [sys.executable, "-c", NOWHERE], capture_output=True, text=True, cwd=ROOT, timeout=120
     )
     assert done.stdout.strip() == "5.0", done.stderr
+
+
+def test_peaks_that_are_not_credible_are_all_looked_at_closely():
+    """Whatever is off its counts is found by the quick look; what is not is not looked at twice."""
+    n = 200
+    model, rng = prepare(), np.random.default_rng(0)
+    zlp, centre, fwhm = true_zlp(n)
+    counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
+    matched, spectra = model._match(counts, model._grouped(counts, peaks), peaks)
+    at = at_groups(model, matched, peaks)
+    assert not model._doubted(spectra, matched, at).any()
+    height = matched.log_height + rng.normal(0, 1, n)
+    height[:2] = np.nan, np.inf
+    moved = replace(
+        matched,
+        log_height=height,
+        centre=matched.centre + rng.normal(0, 0.5, n) * FWHM,
+        fwhm=matched.fwhm * np.exp(rng.normal(0, 0.3, n)),
+    )
+    at = at_groups(model, moved, peaks)
+    credible = model._looked_at_closely(spectra, moved, at)
+    assert 0 < credible.sum() < n
+    np.testing.assert_array_equal(model._is_credible(spectra, moved, at), credible)
