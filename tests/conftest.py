@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 import hyperspy_zlpml.data
-from hyperspy_zlpml.signals.maps import gap_kinds
 
 matplotlib.use("agg")
 
@@ -29,8 +28,6 @@ MEASURED = ROOT.parent / "shared" / "data"
 QUICK = {"n_replicas": 8, "random_state": 0}
 #: The same for an ensemble that is given: the clusters are those of the image all the same.
 REUSE = {"n_clusters": 2, "random_state": 0}
-#: Spectra by which kinds of gaps are told where nobody asks for them.
-FEW_SPECTRA = 4
 SPECTRA = ("subtracted", "zlp", "std", "lower", "upper")
 MAPS = ("clusters", "vacuum", "centre", "fwhm", "intensity")
 
@@ -118,14 +115,6 @@ def _small_reused(_small, _small_removal):
 def small_reused(_small_reused):
     """The ensemble of ``small_removal`` given for ``small``, in memory. Not to be modified."""
     return _small_reused
-
-
-@pytest.fixture(scope="module")
-def few_tell_kinds():
-    """Kinds of gaps are told by a few spectra: most of the time of a small image goes there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gap_kinds, "_MOST_SPECTRA", FEW_SPECTRA)
-        yield
 
 
 def assert_same_results(actual, expected, rtol=0.0, names=SPECTRA):

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import FEW_SPECTRA
 
 from hyperspy_zlpml.data import Response, make_sample, ws2_like
 from hyperspy_zlpml.physics import Reason
@@ -17,13 +16,23 @@ from hyperspy_zlpml.physics.band_gap import Gap, band_gaps
 from hyperspy_zlpml.physics.bins import binned
 from hyperspy_zlpml.removal.removed import RemovedZLP
 from hyperspy_zlpml.removal.subtract import Subtraction
+from hyperspy_zlpml.signals.maps import gap_kinds
 from hyperspy_zlpml.signals.maps.band_gap import BandGap
 from hyperspy_zlpml.signals.maps.gap_figures import _shown
 
 QUIET = {"show_progressbar": False}
 REMOVE = {"n_clusters": 2, "n_replicas": 6, "random_state": 0, **QUIET}
 
-pytestmark = pytest.mark.usefixtures("few_tell_kinds")
+#: Spectra by which kinds of gaps are told here.
+FEW_SPECTRA = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_tell_kinds():
+    """Kinds of gaps are told by a few spectra: most of the time of a small image goes there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gap_kinds, "_MOST_SPECTRA", FEW_SPECTRA)
+        yield
 
 
 def image(navigation_shape=(6, 5), **parameters):

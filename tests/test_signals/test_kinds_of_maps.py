@@ -19,8 +19,6 @@ N = 2.62
 #: Some energies that are given in the units of the axis.
 MEV = ("band_gap.gap.value", "fit_peaks.position.value", "retardation.energy")
 
-pytestmark = pytest.mark.usefixtures("few_tell_kinds")
-
 
 @pytest.fixture(scope="module")
 def signal():

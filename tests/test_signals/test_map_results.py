@@ -28,8 +28,6 @@ QUIET = {"show_progressbar": False}
 QUICK = {"n_replicas": 4, "n_clusters": 2, "random_state": 0, **QUIET}
 N = 2.62
 
-pytestmark = pytest.mark.usefixtures("few_tell_kinds")
-
 
 @pytest.fixture(scope="module")
 def sample():

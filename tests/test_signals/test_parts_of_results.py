@@ -37,8 +37,6 @@ METHODS = {
 #: What is told of many pixels together.
 TOGETHER = {"ln_indirect_clusters", "ln_between_clusters", "ln_indirect_image", "ln_between_image"}
 
-pytestmark = pytest.mark.usefixtures("few_tell_kinds")
-
 
 @pytest.fixture(scope="module")
 def sample():
