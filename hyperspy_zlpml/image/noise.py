@@ -389,7 +389,9 @@ def _bounded(noise, bound):
     """
     if noise is None or bound is None:
         return noise
-    error = np.hypot(noise.gain_error, bound.gain_error)
+    # A gain that is said to be anything up to itself is a bound, too.
+    known = noise.gain_error < noise.gain
+    error = np.hypot(noise.gain_error, bound.gain_error) if known else 0.0
     if noise.gain_error <= noise.gain < bound.gain + _BEYOND * error:
         return noise
     return bound._replace(gain_error=max(bound.gain, bound.gain_error))
