@@ -37,7 +37,7 @@ _BEGIN_LATER = 5
 #: Peaks differ in height by at least this factor, 5th to 95th percentile.
 _LEAST_RANGE = 1.3
 #: Fewer spectra show no pedestal.
-_FEWEST = 48
+_FEWEST = 24
 #: Blocks of neighbouring spectra, each of which is left out in turn.
 _BLOCKS = 8
 #: A pedestal exceeds this many standard errors, ...
@@ -118,7 +118,8 @@ def pedestal_by_intensity(counts, energy, parameters):
     Returns
     -------
     float
-        Counts per channel; 0 where nothing stands out, or the peaks are too alike to tell.
+        Counts per channel, below zero where too much was subtracted; 0 where nothing stands out, or the peaks
+        are too alike to tell.
 
     Examples
     --------
@@ -146,10 +147,11 @@ def pedestal_by_intensity(counts, energy, parameters):
     if rows.size < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
         return 0.0
     level = np.where(inside, counts[np.ix_(rows, before)], 0.0).sum(-1) / n_channels
-    if not np.median(level) > 0:
+    typical = np.median(np.abs(level))
+    if not typical > 0:
         return 0.0
     # Their noise grows with the counts.
-    weight = 1 / np.maximum(level, np.median(level) / 4)
+    weight = 1 / np.maximum(level, typical / 4)
     blocks = np.arange(len(level)) * _BLOCKS // len(level)
     sums = np.stack(
         [_moments(*(v[blocks == b] for v in (weight, height, level))) for b in range(_BLOCKS)]
@@ -159,7 +161,7 @@ def pedestal_by_intensity(counts, energy, parameters):
     pedestal = _intercept(sums.sum(0), held)
     without = np.array([_intercept(sums.sum(0) - one, held) for one in sums])
     error = np.sqrt((_BLOCKS - 1) * without.var())
-    if pedestal < max(_SIGNIFICANCE * error, _LEAST_SHARE * np.median(level)):
+    if abs(pedestal) < max(_SIGNIFICANCE * error, _LEAST_SHARE * typical):
         return 0.0
     bright = height >= np.percentile(height, _BRIGHTEST)
     lowest = _lowest_level(counts[rows[bright]], _reduced(energy, parameters.select(bright)))
