@@ -44,12 +44,17 @@ _BLOCKS = 8
 _SIGNIFICANCE = 5.0
 #: ... and this fraction of the counts that it lies under: losses spilled there may be some per cent.
 _LEAST_SHARE = 0.1
+#: Levels that are lower than this part of the peak differ from spectrum to spectrum, as means that were taken off do.
+_MOST_ADDED = 5e-3
 #: Levels agree that differ by so many standard errors, or by this fraction.
 _AGREE, _AGREE_TO = 2.0, 0.1
 #: The lowest level is looked for in so many parts of the axis behind the peak, ...
 _PARTS = 8
 #: ... of the spectra whose height exceeds this percentile.
 _BRIGHTEST = 90
+
+#: Said of a pedestal that the heights of peaks tell.
+DOES_NOT_GROW = "which do not grow with the peak"
 
 
 def estimate_pedestal(counts, energy, centre, fwhm):
@@ -161,7 +166,10 @@ def pedestal_by_intensity(counts, energy, parameters):
     pedestal = _intercept(sums.sum(0), held)
     without = np.array([_intercept(sums.sum(0) - one, held) for one in sums])
     error = np.sqrt((_BLOCKS - 1) * without.var())
-    if abs(pedestal) < max(_SIGNIFICANCE * error, _LEAST_SHARE * typical):
+    highest = np.median(counts[rows].max(-1))
+    if abs(pedestal) < max(_SIGNIFICANCE * error, _LEAST_SHARE * typical) or (
+        pedestal < -_MOST_ADDED * highest
+    ):
         return 0.0
     bright = height >= np.percentile(height, _BRIGHTEST)
     lowest = _lowest_level(counts[rows[bright]], _reduced(energy, parameters.select(bright)))
