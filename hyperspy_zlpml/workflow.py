@@ -51,6 +51,7 @@ from hyperspy_zlpml.image.quality import (
     width_messages,
 )
 from hyperspy_zlpml.image.samples import Samples, choose_sample, draw_samples
+from hyperspy_zlpml.image.second_peaks import second_peak_messages
 from hyperspy_zlpml.image.spectra import Spectra, known_noise
 from hyperspy_zlpml.removal.adapt import Fitted, adapt, as_trained, typical_reach_of
 from hyperspy_zlpml.removal.applicability import ImageSummary, compare
@@ -806,7 +807,8 @@ def look(spectra, options, name="", alike_is_vacuum=False, lost=None):
     limits = options.limits
     wrong = measured.channels.describe(spectra.energy)
     doubts = (*vacuum_messages(image, vacuum, limits), *width_messages(reference, image))
-    messages = (*wrong, *measurement_messages(image), *doubts, *left_out)
+    odd = (*measurement_messages(image), *second_peak_messages(image))
+    messages = (*wrong, *odd, *doubts, *left_out)
     warn_of_all(
         (*messages, unusable_message(image.parameters), edges_message(measured.counts)), name
     )

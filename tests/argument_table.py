@@ -376,7 +376,7 @@ KINDS = {
     "indices": optional(lambda value: isinstance(value, tuple) and value in ((3, 2), (-1, 2))),
     "counts of spectra": never,
     "window or None": optional(shaped(2)),
-    "pool or None": optional(either(lambda value: is_count(value) and value in (3, 5))),
+    "pool or None": optional(count(2, 64)),
     "a threshold": number(0, 1e3),
     "a side": one_of("loss", "gain"),
     "shape of a peak": one_of("gaussian", "lorentzian"),

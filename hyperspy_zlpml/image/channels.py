@@ -14,7 +14,7 @@ from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 
 from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.image.kernels import mark_apart, running_median
-from hyperspy_zlpml.image.padding import FEWEST_CHANNELS, find_recorded
+from hyperspy_zlpml.image.padding import FEWEST_CHANNELS, find_recorded, find_stretches
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: More spectra than about this many tell nothing new of the channels.
@@ -59,6 +59,10 @@ _FEWEST_SPECTRA = 3
 _SPIKE = 10.0
 #: Good channels on each side of a bad one that bridge it.
 _BRIDGED_BY = 2
+#: More bad channels than this side by side are bridged by a line: a cubic makes much of the noise beside them.
+_BRIDGED_BY_CUBIC = 4
+#: What bridges more than so many is a guess.
+_BRIDGED_WELL = 8
 #: What bridges a channel exceeds the range of those beside it by this fraction of that.
 _OVERSHOOT = 0.25
 
@@ -158,9 +162,16 @@ class Channels:
         if bad.size:
             listed = ", ".join(f"{channel} ({energy[channel]:.4g} eV)" for channel in bad[:8])
             more = f" and {bad.size - 8} more" if bad.size > 8 else ""
+            most = max(part.size for part in np.split(bad, np.flatnonzero(np.diff(bad) > 1) + 1))
+            guessed = (
+                f" Of {most} side by side that is a guess, which is not in the error bars: crop the axis before or "
+                "behind them, or trust no number near them."
+                if most > _BRIDGED_WELL
+                else ""
+            )
             messages.append(
                 f"{bad.size} of {self.bad.size} channels are dead or hot in all spectra: {listed}{more}; "
-                "they are bridged by their neighbours in every result."
+                f"they are bridged by their neighbours in every result.{guessed}"
             )
         if self.stop - self.first < self.bad.size:
             before, behind = self.not_recorded
@@ -185,10 +196,12 @@ def _bridged(counts, channel, bad):
 
 
 def _bridge_of(channel, bad):
-    """Find the good channels that bridge a bad one, and their weights: a cubic through them."""
+    """Find the good channels that bridge a bad one, and their weights: a cubic or a line through them."""
     good = np.flatnonzero(~bad)
     at = np.searchsorted(good, channel)
-    place = good[max(at - _BRIDGED_BY, 0) : at + _BRIDGED_BY]
+    n_bad = good[min(at, good.size - 1)] - good[max(at - 1, 0)] - 1
+    each = _BRIDGED_BY if n_bad <= _BRIDGED_BY_CUBIC else 1
+    place = good[max(at - each, 0) : at + each]
     if at < _BRIDGED_BY or place.size < 2 * _BRIDGED_BY:
         place = place[np.abs(place - channel).argsort(kind="stable")[:2]]
     distance = (channel - place).astype(float)
@@ -289,7 +302,17 @@ def _wrong_in_all(counts, channel, width):
     # A detector has few bad channels: where there are many, it is something else.
     if differing.mean() > _MOST_BAD:
         differing = np.zeros_like(differing)
-    return differing | _constant(counts)
+    return differing | _constant(counts) | _in_stretches(counts, width)
+
+
+def _in_stretches(counts, width):
+    """Find channels that most spectra hold one value in, however many lie side by side."""
+    # What all have shows in their sum where that of each would be lost in its noise.
+    together = np.concatenate([counts, counts.sum(0, keepdims=True)])
+    n_spectra = np.zeros(counts.shape[1])
+    for row, start, stop in zip(*find_stretches(together, width), strict=True):
+        n_spectra[start:stop] += 1 if row < len(counts) else len(counts)
+    return n_spectra > len(counts) / 2
 
 
 def _wrong_in_core(counts, variance, width):

@@ -40,6 +40,7 @@ from hyperspy_zlpml.image.quality import (
     unusable_message,
 )
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
+from hyperspy_zlpml.image.second_peaks import second_peak_messages
 from hyperspy_zlpml.image.vacuum import ALIKE, find_vacuum, vacuum_candidates
 from hyperspy_zlpml.statistics import Range
 
@@ -420,9 +421,7 @@ def _described(sample, detector, known):
 
 def _without_those_aside(sample, aside, known):
     """Describe an image by a sample of which some spectra are set aside: these are subtracted as the others are."""
-    # As measured: noise that spikes were part of may have bridged what is none.
-    given = _left_out(known.sample, aside, EXCLUDED)
-    learnt, detector = _mended(given, known.energy, known.noise)
+    aside, learnt, detector = _all_aside(aside, known)
     image = _described(learnt, detector, known)
     detector, rows = image.detector, sample.index[aside]
     counts = sample.above(detector.dark_level)
@@ -447,6 +446,27 @@ def _without_those_aside(sample, aside, known):
         set_aside=set_aside,
         vacuum=is_vacuum,
     )
+
+
+def _all_aside(aside, known):
+    """Set spectra aside, and those whose spikes only show without them: as if the former were left out.
+
+    Returns
+    -------
+    aside : ndarray of bool of shape (n_sample,)
+    learnt : _Sample
+        The others, their spikes bridged.
+    detector : Detector
+    """
+    more = aside
+    while more.any():
+        # As measured: noise that spikes were part of may have bridged what is none.
+        given = _left_out(known.sample, aside, EXCLUDED)
+        learnt, detector = _mended(given, known.energy, known.noise)
+        more = _set_aside(learnt, known.vacuum)
+        aside = aside.copy()
+        aside[np.flatnonzero(~aside)[more]] = True
+    return aside, learnt, detector
 
 
 def _without_spikes(sample, energy, detector):
@@ -490,7 +510,10 @@ def _without_odd(sample, counts, energy, noise):
     peaks = sample.peaks
     of_other, padded = together(
         partial(of_other_shape, counts, energy, peaks, noise=noise),
-        partial(padded_unlike_others, counts, peaks.channel, _channels_per_fwhm(peaks, energy)),
+        # As measured: levels of channels that were taken off differ.
+        partial(
+            padded_unlike_others, sample.counts, peaks.channel, _channels_per_fwhm(peaks, energy)
+        ),
     )
     return _left_out(sample, of_other | padded, MISSHAPEN)
 
@@ -693,7 +716,8 @@ def describe_vacuum(vacuum, step):
             raise type(error)(f"vacuum: {error}") from error
 
     measured, image = measure_and_describe(vacuum, index, described)
-    messages = (*measured.channels.describe(vacuum.energy), *measurement_messages(image))
+    doubts = (*measurement_messages(image), *second_peak_messages(image))
+    messages = (*measured.channels.describe(vacuum.energy), *doubts)
     warn_of_all((*messages, unusable_message(image.parameters)), "vacuum: ")
     if not is_pure(image):
         warn_user(

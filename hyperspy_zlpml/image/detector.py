@@ -7,7 +7,12 @@ import numpy as np
 
 from hyperspy_zlpml.image.dark_pattern import DarkPattern, find_dark_pattern
 from hyperspy_zlpml.image.noise import NoiseModel, estimate_noise, looked_at
-from hyperspy_zlpml.image.pedestal import dark_level, estimate_pedestal, pedestal_by_intensity
+from hyperspy_zlpml.image.pedestal import (
+    DOES_NOT_GROW,
+    dark_level,
+    estimate_pedestal,
+    pedestal_by_intensity,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def describe_detector(counts, energy, parameters, noise=None):
     if not pedestal:
         pedestal = pedestal_by_intensity(counts, energy, parameters)
         if pedestal:
-            note = f"{pedestal:.4g} counts per channel, which do not grow with the peak"
+            note = f"{pedestal:.4g} counts per channel, {DOES_NOT_GROW}"
     if not pedestal and noise is None:
         pedestal = dark_level(counts, energy, centre, fwhm)
         if pedestal:

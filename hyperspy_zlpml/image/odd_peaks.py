@@ -9,10 +9,10 @@ left out.
 from functools import partial
 
 import numpy as np
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 from hyperspy_zlpml.compute.blocks import join_blocks
 from hyperspy_zlpml.image.kernels import running_median
+from hyperspy_zlpml.image.second_peaks import are_two
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA
 
 #: Spectra of like brightness that one is compared with.
@@ -34,6 +34,8 @@ _FAR_AWAY = 5.0
 _NARROWER = 0.25
 #: Peaks brighter than others by this factor are of another dose.
 _BRIGHTER = 300.0
+#: ... where no more than this fraction of spectra, or one, are.
+_FEW_BRIGHT = 0.02
 #: ... or its counts between two energies by this fraction of the peak's.
 _OTHER_SHARE = 0.01
 #: Edges of those energies, in FWHM: the core, and where losses begin.
@@ -49,18 +51,6 @@ _BEFORE = 2.0
 _MOST_ODD = 0.2
 #: The same where each has two peaks.
 _MOST_TWO = 0.5
-#: A second peak as narrow as the first has at least this fraction of its height.
-_SECOND = 0.25
-#: Sums of the same numbers in another order are equal to this.
-_MAY_BE = 1 - 1e-6
-#: It is narrower than this many FWHM ...
-_NARROW = 2.5
-#: ... and further away than this many.
-_AWAY = 1.5
-#: No more than this fraction of spectra, or one, have it at the same distance: those do not share a loss.
-_SHARED_BY = 0.02
-#: Spectra have it, too, where it has this fraction of that relative height.
-_ALIKE = 0.2
 
 
 def of_other_width(centre, fwhm, intensity):
@@ -92,7 +82,7 @@ def of_other_width(centre, fwhm, intensity):
     # A ray in a dark spectrum is narrow, and anywhere.
     far |= far_away(centre, fwhm) & (log_fwhm < typical - _NARROWER)
     bright = intensity > _BRIGHTER * np.median(intensity)
-    far |= bright & (bright.sum() <= max(1, _SHARED_BY * bright.size))
+    far |= bright & (bright.sum() <= max(1, _FEW_BRIGHT * bright.size))
     far &= far.mean() < 0.5
     deviation = _from_neighbours(log_fwhm[:, None], intensity)
     scatter = MAD_TO_SIGMA * np.median(np.abs(deviation))
@@ -170,7 +160,7 @@ def of_other_shape(counts, energy, parameters, noise):
     odd |= _stand_out(deviation, least=_OTHER_LEVEL, sigma=errors).any(-1)
     odd &= len(counts) >= _FEWEST_TO_COMPARE
     # Each of them is one for itself: no other has that peak.
-    two = _are_two(counts, energy, parameters, noise)
+    two = are_two(counts, energy, parameters, noise)
     return _few(odd) | (two & (two.mean() < _MOST_TWO))
 
 
@@ -223,80 +213,3 @@ def _core_sums(counts, energy, centre, fwhm):
     low = np.take_along_axis(cumulative, place, -1)
     high = np.take_along_axis(cumulative, place + 1, -1)
     return np.diff(low + share * (high - low), axis=-1)
-
-
-def _are_two(counts, energy, parameters, noise):
-    """Find spectra with a second peak as narrow as the first, where no others have a loss."""
-    width = np.median(parameters.fwhm) / (energy[1] - energy[0])
-    # Means over a peak: where electrons are few a single channel shows nothing.
-    n_channels = max(int(width), 1)
-    may_be = join_blocks(
-        partial(_may_be_two, width=width, n_channels=n_channels), counts, parameters.channel
-    )
-    two = np.zeros(len(counts), bool)
-    if not may_be.any():
-        return two
-
-    def measure(counts, channel):
-        """Compute means of some spectra, their heights, and what they hold beside their peaks."""
-        means = uniform_filter1d(counts, n_channels, axis=-1, mode="nearest")
-        height = np.take_along_axis(means, channel[:, None], -1)[:, 0]
-        return means, height, _narrow_beside(means, channel, width)
-
-    def highest(counts, channel):
-        means, height, narrow = measure(counts, channel)
-        place = narrow.argmax(-1)[:, None]
-        second, there = (np.take_along_axis(values, place, -1)[:, 0] for values in (narrow, means))
-        return height, place[:, 0], second, there - second
-
-    height, place, second, base = join_blocks(highest, counts[may_be], parameters.channel[may_be])
-    # If there were no second peak the noise would be that of what is below it.
-    expected = n_channels * np.maximum(base, noise.gain)
-    seen = n_channels * second > _SIGNIFICANT * np.sqrt(noise.variance(expected, n_channels))
-    found = seen & (height > 0) & (second > _SECOND * height)
-    if not found.any():
-        return two
-    two[may_be] = found
-    _, height_of_all, narrow = measure(counts, parameters.channel)
-    for row, at, most, own in zip(
-        np.flatnonzero(two), place[found], second[found], height[found], strict=True
-    ):
-        at = parameters.channel + at - parameters.channel[row]
-        on_axis = (at >= 1) & (at < energy.size - 1)
-        around = np.clip(at[:, None] + np.arange(-1, 2), 0, energy.size - 1)
-        others = np.take_along_axis(narrow, around, -1).max(-1)
-        alike = on_axis & (others * own > _ALIKE * most * height_of_all)
-        two[row] = alike.sum() <= max(1, _SHARED_BY * len(counts))
-    return two
-
-
-def _may_be_two(counts, channel, width, n_channels):
-    """Tell in which spectra some channel beside the peak is so high that there may be a second one.
-
-    No filter makes more of what it holds; few spectra are left that need one.
-    """
-    place = channel[:, None] + np.arange(n_channels) - n_channels // 2
-    height = np.take_along_axis(counts, np.clip(place, 0, counts.shape[1] - 1), -1).mean(-1)
-    beside = np.array(counts)
-    lowest = beside.min(-1)
-    # Means of channels further away hold none of these.
-    reach = max(int(_AWAY * width) - n_channels // 2, 0)
-    near = channel[:, None] + np.arange(1 - reach, reach)
-    np.put_along_axis(beside, np.clip(near, 0, counts.shape[1] - 1), -np.inf, axis=-1)
-    return beside.max(-1) - lowest > _MAY_BE * _SECOND * height
-
-
-def _narrow_beside(counts, channel, width):
-    """Find by how much counts stand above what is wider than a peak; 0 near the peak itself and the ends."""
-    size = int(np.ceil(_NARROW * width))
-    # What a filter of the least values leaves standing is narrower than it.
-    base = minimum_filter1d(counts, size, axis=-1, mode="nearest")
-    apart = size // 2
-    base = np.pad(base, [(0, 0), (apart, apart)], mode="edge")
-    narrow = counts - np.maximum(base[:, : base.shape[1] - 2 * apart], base[:, 2 * apart :])
-    near = np.abs(np.arange(counts.shape[1]) - channel[:, None]) <= _AWAY * width
-    narrow[near] = 0.0
-    # What rises towards an end of the axis may be the flank of anything.
-    ends = apart // 2
-    narrow[:, :ends] = narrow[:, narrow.shape[1] - ends :] = 0.0
-    return narrow

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Padding: channels of one value at the ends of an axis, which were never recorded.
+"""Padding: channels of one value at the ends of an axis, or of a stretch of one spectrum, which were never recorded.
 
 It ends with a step, as no tail of a peak does.
 """
@@ -12,10 +12,16 @@ FEWEST_CHANNELS = 64
 _PADDED = 5.0
 #: Fewer of the spectra are padded by themselves, not their axis.
 _PADDED_SPECTRA = 0.3
+#: More of the spectra with a stretch of one value within are the detector's.
+_FILLED_SPECTRA = 0.5
+#: Over so many channels counts fall towards a stretch as they would go on to.
+_FALL = 3
 #: Channels behind it, none of which is empty.
 _STEP = 8
 #: Fewer channels of one value at an edge are no padding.
 _SHORTEST_PADDING = 3
+#: Fewer of one value within a spectrum are equal by chance.
+_SHORTEST_STRETCH = 5
 #: At most this fraction of an axis is padding.
 _MOST_PADDING = 0.5
 #: Padding ends this many FWHM before a peak.
@@ -58,7 +64,7 @@ def find_recorded(counts, channel, width):
 
 
 def padded_unlike_others(counts, channel, width):
-    """Find spectra whose axis is filled up where that of most others was recorded.
+    """Find spectra that are filled up, at an end or within, where most others were recorded.
 
     Parameters
     ----------
@@ -82,7 +88,69 @@ def padded_unlike_others(counts, channel, width):
         long = (length >= _SHORTEST_PADDING) & (length + _STEP <= up_to)
         for row in np.flatnonzero(long):
             filled[row] |= _steps(side[row], length[row])
-    return filled if filled.mean() < _PADDED_SPECTRA else np.zeros_like(filled)
+    filled = filled if filled.mean() < _PADDED_SPECTRA else np.zeros_like(filled)
+    within = np.zeros(len(counts), bool)
+    within[find_stretches(counts, width)[0]] = True
+    return filled | within if within.mean() <= _FILLED_SPECTRA else filled
+
+
+def find_stretches(counts, width):
+    """Find stretches of one value that a spectrum steps out of at both ends, and that are no saturated top.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+        As measured.
+    width : float
+        FWHM of the peaks, channels.
+
+    Returns
+    -------
+    rows, starts, stops : ndarray of int of shape (n_stretches,)
+        Spectrum, first channel and the one behind the last of each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.padding import find_stretches
+    >>> counts = np.random.default_rng(0).poisson(100.0, (3, 200))
+    >>> counts[1, 90:110] = 0
+    >>> find_stretches(counts, width=10.0)
+    (array([1]), array([90]), array([110]))
+    """
+    equal = np.pad(counts[:, 1:] == counts[:, :-1], [(0, 0), (1, 1)])
+    rows, starts = np.nonzero(equal[:, 1:] & ~equal[:, :-1])
+    _, last = np.nonzero(equal[:, :-1] & ~equal[:, 1:])
+    stops = last + 1
+    kept = stops - starts >= _SHORTEST_STRETCH
+    kept &= (starts >= _STEP) & (stops + _STEP <= counts.shape[1])
+    kept &= counts[rows, starts] < counts.max(-1, initial=0)[rows]
+    rows, starts, stops = rows[kept], starts[kept], stops[kept]
+    # Rare electrons lie among zeros: few stretches have none beside them.
+    value, beside = counts[rows, starts][:, None], np.arange(_STEP)
+    apart = (counts[rows[:, None], stops[:, None] + beside] != value).all(-1)
+    apart &= (counts[rows[:, None], starts[:, None] - 1 - beside] != value).all(-1)
+    kept = np.zeros_like(rows, bool)
+    for number in np.flatnonzero(apart):
+        spectrum, start, stop = counts[rows[number]], starts[number], stops[number]
+        ends = spectrum[start:], spectrum[:stop][::-1]
+        kept[number] = all(_breaks_off(end, stop - start, width) for end in ends)
+    return rows[kept], starts[kept], stops[kept]
+
+
+def _breaks_off(spectrum, n, width):
+    """Tell whether the counts begin with a step behind the first channels where a flank would go on."""
+    if not _steps(spectrum, n):
+        return False
+    behind = np.abs(spectrum[n : n + _STEP] - spectrum[0])
+    # What the next channel would hold: from one to the next a Gaussian falls by more and more.
+    falls_by = min(behind[0] / behind[_FALL], 1.0) ** (1 / _FALL)
+    expected = behind[0] * falls_by * np.exp(-(_FALL + 1) / 2 * 8 * np.log(2) / width**2)
+    difference = np.abs(np.diff(spectrum))
+    electron = np.min(difference[difference > 0])
+    # A slope is no noise.
+    noise = np.median(np.abs(np.diff(behind, 2))) ** 2 / np.median(behind)
+    return expected > _PADDED * max(electron, noise)
 
 
 def _padding(counts, up_to):

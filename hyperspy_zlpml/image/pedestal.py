@@ -37,19 +37,24 @@ _BEGIN_LATER = 5
 #: Peaks differ in height by at least this factor, 5th to 95th percentile.
 _LEAST_RANGE = 1.3
 #: Fewer spectra show no pedestal.
-_FEWEST = 48
+_FEWEST = 24
 #: Blocks of neighbouring spectra, each of which is left out in turn.
 _BLOCKS = 8
 #: A pedestal exceeds this many standard errors, ...
 _SIGNIFICANCE = 5.0
 #: ... and this fraction of the counts that it lies under: losses spilled there may be some per cent.
 _LEAST_SHARE = 0.1
+#: Levels that are lower than this part of the peak differ from spectrum to spectrum, as means that were taken off do.
+_MOST_ADDED = 5e-3
 #: Levels agree that differ by so many standard errors, or by this fraction.
 _AGREE, _AGREE_TO = 2.0, 0.1
 #: The lowest level is looked for in so many parts of the axis behind the peak, ...
 _PARTS = 8
 #: ... of the spectra whose height exceeds this percentile.
 _BRIGHTEST = 90
+
+#: Said of a pedestal that the heights of peaks tell.
+DOES_NOT_GROW = "which do not grow with the peak"
 
 
 def estimate_pedestal(counts, energy, centre, fwhm):
@@ -118,7 +123,8 @@ def pedestal_by_intensity(counts, energy, parameters):
     Returns
     -------
     float
-        Counts per channel; 0 where nothing stands out, or the peaks are too alike to tell.
+        Counts per channel, below zero where too much was subtracted; 0 where nothing stands out, or the peaks
+        are too alike to tell.
 
     Examples
     --------
@@ -146,10 +152,11 @@ def pedestal_by_intensity(counts, energy, parameters):
     if rows.size < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
         return 0.0
     level = np.where(inside, counts[np.ix_(rows, before)], 0.0).sum(-1) / n_channels
-    if not np.median(level) > 0:
+    typical = np.median(np.abs(level))
+    if not typical > 0:
         return 0.0
     # Their noise grows with the counts.
-    weight = 1 / np.maximum(level, np.median(level) / 4)
+    weight = 1 / np.maximum(level, typical / 4)
     blocks = np.arange(len(level)) * _BLOCKS // len(level)
     sums = np.stack(
         [_moments(*(v[blocks == b] for v in (weight, height, level))) for b in range(_BLOCKS)]
@@ -159,7 +166,10 @@ def pedestal_by_intensity(counts, energy, parameters):
     pedestal = _intercept(sums.sum(0), held)
     without = np.array([_intercept(sums.sum(0) - one, held) for one in sums])
     error = np.sqrt((_BLOCKS - 1) * without.var())
-    if pedestal < max(_SIGNIFICANCE * error, _LEAST_SHARE * np.median(level)):
+    highest = np.median(counts[rows].max(-1))
+    if abs(pedestal) < max(_SIGNIFICANCE * error, _LEAST_SHARE * typical) or (
+        pedestal < -_MOST_ADDED * highest
+    ):
         return 0.0
     bright = height >= np.percentile(height, _BRIGHTEST)
     lowest = _lowest_level(counts[rows[bright]], _reduced(energy, parameters.select(bright)))

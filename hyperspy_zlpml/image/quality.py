@@ -10,6 +10,7 @@ from hyperspy_zlpml.compute.blocks import together
 from hyperspy_zlpml.image.noise import looked_at, smallest_step
 from hyperspy_zlpml.image.padding import FEWEST_CHANNELS
 from hyperspy_zlpml.image.peaks import STATUS_TEXT, peak_parameters
+from hyperspy_zlpml.image.pedestal import DOES_NOT_GROW
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 
 #: Said by messages on what is wrong with the results and not part of what their errors hold.
@@ -247,6 +248,7 @@ def measurement_messages(image):
     (saturated, flat), (part, words), *others = together(
         partial(saturated_peaks, image.sample_counts, sampled, image.energy, unit=unit),
         partial(_below_zero, image.sample_counts, image.energy, image.detector.noise),
+        partial(_added_back, image.detector),
         partial(_far_from_zero, image, float(np.median(sampled.centre))),
         partial(_differing_levels, image),
         partial(_cut_off, image),
@@ -316,6 +318,16 @@ def _far_from_zero(image, centre):
         f"{where} holds another peak nearer to its zero, at {at:.3g} eV: the first with a tenth of the "
         f"height of the highest, at {centre:.4g} eV, was taken for the zero-loss peak. If it is the other, no number of "
         f"the result means anything: crop the axis between them, {crop} in eV."
+    )
+
+
+def _added_back(detector):
+    """Say that a level below zero was found by the heights of peaks; empty where none was."""
+    if detector.pedestal >= 0 or DOES_NOT_GROW not in detector.pedestal_note:
+        return ""
+    return (
+        f"counts: {detector.pedestal:.3g} per channel do not grow with the peak: what was subtracted from them was too much, and is "
+        f"added back. If it was not the same in all spectra the ZLP is wrong, which is {NOT_IN_BAND}: use the counts as they were before."
     )
 
 

@@ -138,6 +138,22 @@ def test_messages_name_the_channels():
     assert "10 channels behind 44.5 eV hold one value" in padded
 
 
+@pytest.mark.parametrize("n", [6, 40])
+@pytest.mark.parametrize("first", [150, 300])
+def test_stretches_of_dead_channels_are_bridged_by_a_line(first, n):
+    counts = spectra()
+    dead = slice(first, first + n)
+    clean, counts[:, dead] = counts.copy(), 0.0
+    found = inspected(counts)
+    np.testing.assert_array_equal(np.flatnonzero(found.bad), np.arange(first, first + n))
+    line = clean[:, [first - 1]] + np.arange(1, n + 1) / (n + 1) * (
+        clean[:, [first + n]] - clean[:, [first - 1]]
+    )
+    np.testing.assert_allclose(found.repair(counts)[:, dead], line)
+    told = " ".join(found.describe(np.arange(float(N_ENERGY))))
+    assert ("is a guess" in told) == (n > 8)
+
+
 # --- spikes ----------------------------------------------------------------------------------------
 
 

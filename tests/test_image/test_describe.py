@@ -368,3 +368,20 @@ def test_spectra_that_are_odd_decide_on_no_spike_of_others():
     np.testing.assert_array_equal(found.sample_index, [1, 2, 3])
     assert found.detector == right.detector
     np.testing.assert_array_equal(found.sample_counts, right.sample_counts)
+
+
+def test_spikes_that_only_show_without_another_are_set_aside_as_if_that_were_left_out():
+    # Four spectra of few electrons: with the ray in the last one noise hides what stands out of the first.
+    image = random_image(np.random.default_rng(8_400_072), most_counts=7.0)
+    hit = image.counts.copy()
+    hit[3, [242, 243]] += 600.0
+    given = (image.energy, np.arange(4))
+
+    def looked_at(counts, excluded=None):
+        measured = measure(Spectra(counts, image.energy), np.arange(4), excluded)
+        return describe_image(measured.parameters, *given, measured.counts)
+
+    found, right = looked_at(hit), looked_at(image.counts, np.arange(4) == 3)
+    np.testing.assert_array_equal(found.set_aside, [True, False, False, True])
+    assert found.detector == right.detector
+    np.testing.assert_array_equal(found.sample_counts, right.sample_counts)

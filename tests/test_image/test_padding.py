@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from channel_spectra import N_ENERGY, ZERO, spectra
 
-from hyperspy_zlpml.image.padding import find_recorded, padded_unlike_others
+from hyperspy_zlpml.image.padding import find_recorded, find_stretches, padded_unlike_others
 
 
 def recorded(counts):
@@ -54,3 +54,33 @@ def test_few_counts_before_a_peak_are_no_padding(height):
         counts = rng.poisson(peak, (30, 400)).astype(float)
         assert find_recorded(counts, counts.argmax(-1), 10.0) == (0, 400)
         assert not padded_unlike_others(counts, counts.argmax(-1), 10.0).any()
+
+
+@pytest.mark.parametrize("value", [0.0, 2e4])
+@pytest.mark.parametrize("first, n", [(60, 5), (140, 40), (300, 12)])
+def test_a_stretch_of_one_value_is_that_of_one_spectrum(value, first, n):
+    counts = spectra()
+    counts[7, first : first + n] = value
+    found = find_stretches(counts, width=10.0)
+    np.testing.assert_array_equal(np.ravel(found), [7, first, first + n])
+    channel = np.full(len(counts), ZERO)
+    np.testing.assert_array_equal(np.flatnonzero(padded_unlike_others(counts, channel, 10.0)), [7])
+
+
+@pytest.mark.parametrize("width", [2.0, 4.0, 20.0])
+@pytest.mark.parametrize("electrons", [10.0, 1e3, 1e6])
+def test_gaps_between_peaks_are_no_stretches_of_one_value(width, electrons):
+    distance = np.arange(400) - np.array([80, 200, 320])[:, None]
+    peaks = np.exp(-4 * np.log(2) * (distance / width) ** 2).sum(0)
+    rng = np.random.default_rng(0)
+    for least in (0.0, 0.3, 3.0):
+        counts = rng.poisson(electrons * peaks + least, (400, 400)).astype(float)
+        assert not find_stretches(counts, width)[0].size
+
+
+def test_flat_tops_and_noise_cut_off_at_zero_are_no_stretches_of_one_value():
+    assert not find_stretches(np.minimum(spectra(), 5e4), width=10.0)[0].size
+    noisy = (
+        spectra(height=1e3, thickness=3.0) - 20 + np.random.default_rng(0).normal(0, 20, N_ENERGY)
+    )
+    assert not find_stretches(np.maximum(noisy, 0.0), width=10.0)[0].size

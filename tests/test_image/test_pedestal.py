@@ -32,7 +32,7 @@ def by_intensity(counts):
     return pedestal_by_intensity(counts, SHORT, peak_parameters(counts, SHORT))
 
 
-@pytest.mark.parametrize("pedestal", [20.0, 60.0])
+@pytest.mark.parametrize("pedestal", [20.0, 60.0, -20.0, -45.0])
 def test_pedestal_is_what_does_not_grow_with_the_peak(pedestal):
     # Where nothing behind the peak is free of losses the gain side alone tells, to some per cent.
     assert by_intensity(close_spectra(pedestal)) == pytest.approx(pedestal, rel=0.1)

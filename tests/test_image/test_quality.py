@@ -8,6 +8,7 @@ from hyperspy_zlpml import data
 from hyperspy_zlpml.image.describe import describe_image
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import measurement_messages
+from hyperspy_zlpml.image.second_peaks import second_peak_messages
 
 ENERGY = 0.1 * np.arange(-200, 200)
 
@@ -103,3 +104,32 @@ def test_samples_of_low_dose_were_not_cut_off(low_dose_signal, dose):
     energy = signal.axes_manager.signal_axes[0].axis
     image = describe_image(peak_parameters(counts, energy), energy, np.arange(len(counts)), counts)
     assert "lower ones were set to it" not in " ".join(measurement_messages(image))
+
+
+def told_of_twice(share, distance, n_spectra=12, n_hit=5, wider=1.0):
+    """Messages on peaks, a share of some of which lies elsewhere, FWHM, and may be wider."""
+    energy = 0.025 * np.arange(-160, 440)
+    rng = np.random.default_rng(0)
+    peak, second = (
+        np.exp(-4 * np.log(2) * ((energy - place) / (0.4 * width)) ** 2)
+        for place, width in ((0.0, 1.0), (0.4 * distance, wider))
+    )
+    hit = (np.arange(n_spectra) < n_hit)[:, None]
+    counts = rng.poisson(1e5 * ((1 - hit * share) * peak + hit * share * second) + 5).astype(float)
+    found = peak_parameters(counts, energy)
+    image = describe_image(found, energy, np.arange(n_spectra), counts)
+    return " ".join(second_peak_messages(image))
+
+
+@pytest.mark.parametrize("share, distance", [(0.5, 4.0), (0.3, 10.0), (0.6, -4.0)])
+@pytest.mark.parametrize("n_spectra, n_hit", [(1, 1), (2, 1), (3, 2), (12, 5)])
+def test_spectra_that_hold_their_peak_twice_are_told_of(share, distance, n_spectra, n_hit):
+    told = told_of_twice(share, distance, n_spectra, n_hit)
+    assert f"{n_hit} of {n_spectra} spectra looked at hold their peak twice (number 0" in told
+    assert f"{0.4 * distance if share < 0.6 else 1.6:.3g} eV from it" in told
+
+
+@pytest.mark.parametrize("wider", [1.15, 1.5, 3.0])
+def test_losses_that_are_wider_than_the_peak_are_no_second_one(wider):
+    assert "twice" in told_of_twice(0.4, 6.0)
+    assert "twice" not in told_of_twice(0.4, 6.0, wider=wider)
