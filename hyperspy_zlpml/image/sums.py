@@ -84,6 +84,8 @@ _SIGNIFICANT_SHARE = 0.075
 #: ... and what is left of it is no more than this, by number of sums: 2.2 behind a point spread, 20 and more where
 #: spikes or steps scatter, ...
 _DESCRIBED = 3.0
+#: ... or than the misfit without correlation over this, where spectra are many and sums told to a hundredth, ...
+_MOSTLY = 2.0
 #: ... and neighbours miss at least this part of the variance.
 _LEAST_CORRELATION = 0.1
 #: ... and beyond the last lag it is less than this fraction of it.
@@ -472,8 +474,8 @@ def fit_correlation(scatter):
         found = narrow
     if not misfit - found.misfit > max(_SIGNIFICANT, _SIGNIFICANT_SHARE * found.misfit):
         return None
-    # Where nothing describes the scatter it is that of structure.
-    if found.misfit > _DESCRIBED * scatter.squared.size:
+    # Where nothing describes the scatter it is that of structure, unless most of it is described.
+    if found.misfit > max(_DESCRIBED * scatter.squared.size, misfit / _MOSTLY):
         return None
     covariance, offset = found.covariance, found.solution[0]
     gain = covariance[0] + 2 * covariance[1:].sum()
