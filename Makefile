@@ -91,7 +91,7 @@ $(FLOORS)/.installed: pyproject.toml benchmarks/floors.py
 	touch $@
 
 floors: $(FLOORS)/.installed  ## test with the lowest versions that pyproject.toml claims (ten minutes, 5 GB)
-	$(FLOORS)/bin/python -m pytest -n 2 tests/test_ensemble tests/test_components tests/test_compute tests/test_image tests/test_network tests/test_zlp tests/test_training tests/test_signals
+	$(FLOORS)/bin/python -m pytest -n 2 --dist loadfile tests/test_ensemble tests/test_components tests/test_compute tests/test_image tests/test_network tests/test_zlp tests/test_training tests/test_signals
 
 fingerprints: $(VENV)/.installed  ## print fingerprints of results, to hold against those of other code
 	$(BIN)/python benchmarks/fingerprints.py $(if $(AGAINST),--against "$(AGAINST)")
