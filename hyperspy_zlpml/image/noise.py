@@ -26,10 +26,6 @@ from hyperspy_zlpml.image.sums import (
 CURVED_WITHIN = 3.0
 #: The same for sums of channels: within this many channels of narrow peaks.
 _CURVED_CHANNELS = 10
-#: Within the core, sums are no longer than the width of the peak over this: a difference takes four of them.
-_CHANNELS_OF_WIDTH = 4
-#: Sums of as many channels at least tell a correlation.
-_FEWEST_SUMMED = 2
 #: Spectra that noise is told from. Gain and read-out noise of ``ws2_like`` and ``thick_small_gap`` are then off by
 #: up to 0.5 % (rms), by up to 0.6 % with twice as many; the gain of ``monochromated``, where read-out noise is most of all,
 #: by 3.3 % and 4.1 %.
@@ -305,8 +301,8 @@ def estimate_noise(counts, energy, centre, fwhm):
 
     Third differences remove the smooth spectrum; where there are many spectra, what they share
     is taken off before, with any fixed pattern (:func:`~hyperspy_zlpml.image.sums.deviations`).
-    The scatter of sums of 1 to 8 channels grows with their length as the correlation of the noise
-    says, beside the peak, or else within a wide one. Where it says that there is none, a straight line is fitted to the mean square of single channels in classes of
+    The scatter of sums of 1 to 8 channels beside the peak grows with their length as the correlation of the
+    noise says. Where it says that there is none, a straight line is fitted to the mean square of single channels in classes of
     equal level: beside the peak, and within it, without the shapes that spectra share, as far as that is noise
     (:mod:`hyperspy_zlpml.image.differences`). Where electrons are few, nothing else tells their gain.
 
@@ -352,34 +348,15 @@ def estimate_noise(counts, energy, centre, fwhm):
     left, level = deviations(counts, u, centre[some])
     clean &= ~without_spikes(left)[1]
     noise = fit_correlation(scatter_of_sums(left, level, far & clean))
-    core = np.abs(np.median(u, axis=0)) < CURVED_WITHIN
-    if noise is None:
-        width = np.median(fwhm[some]) / (energy[1] - energy[0])
-        noise = _correlated_in_core(recorded[:, core], clean[:, core], beside, width)
     if noise is not None:
         return _as_model(noise)
     of_left = differences.of_channels(left, level, counts).where(differences.all_of(used & clean))
     if _is_patterned(beside, of_left):
         beside = of_left
+    core = np.abs(np.median(u, axis=0)) < CURVED_WITHIN
     hit = np.ptp(recorded[:, core], axis=0) > 0
     noise = differences.fit_core(beside, recorded[:, core], hit)
     return _as_model(_bounded(noise, differences.fit_with_core(beside, inside)))
-
-
-def _correlated_in_core(counts, clean, beside, width):
-    """Fit gain, read-out noise and correlation to what shapes leave of a core of some width, in channels.
-
-    None where there is no correlation, or the sums that tell it are longer than the core is straight.
-    """
-    longest = width / _CHANNELS_OF_WIDTH
-    if longest < _FEWEST_SUMMED:
-        return None
-    about = differences.fit_beside_peak(beside)
-    gain, readout = (about.gain, about.readout) if about is not None else (1.0, 0.0)
-    found = differences.left_by_shapes(counts, gain, readout)
-    clean = clean & np.isfinite(found.left)
-    left, level = (np.where(clean, values, 0.0) for values in (found.left, found.level))
-    return fit_correlation(scatter_of_sums(left, level, clean, longest))
 
 
 def _bounded(noise, bound):

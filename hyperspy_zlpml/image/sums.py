@@ -88,8 +88,9 @@ _DESCRIBED = 3.0
 _MOSTLY = 2.0
 #: ... and neighbours miss at least this part of the variance.
 _LEAST_CORRELATION = 0.1
-#: ... and beyond the last lag it is less than this fraction of it.
-_ENDS_AT = 0.1
+#: ... and beyond the last lag it is less than this fraction of it: behind the widest point spread that was tried, a Gaussian
+#: of 1.8 channels, it is 0.2.
+_ENDS_AT = 0.3
 #: The electrons' noise is looked at in levels as high as this quantile, ...
 _BRIGHT = 0.99
 #: ... where it is at least this fraction of the variance of the read-out.
@@ -329,7 +330,7 @@ def classes_of(values, n):
     return np.array_split(keys & ((1 << bits) - 1), n)
 
 
-def scatter_of_sums(left, level, used, longest=np.inf):
+def scatter_of_sums(left, level, used):
     """Measure how sums of channels scatter, in classes of equal length and level.
 
     Third differences of neighbouring sums, fourth ones of few spectra, remove what is smooth.
@@ -342,8 +343,6 @@ def scatter_of_sums(left, level, used, longest=np.inf):
         Expected counts.
     used : ndarray of bool of shape (n_spectra, n_energy)
         Channels to look at.
-    longest : float
-        Channels in a sum, at most.
 
     Returns
     -------
@@ -354,8 +353,6 @@ def scatter_of_sums(left, level, used, longest=np.inf):
     n_parts = _N_PARTS_OF_FEW if few else _N_PARTS
     classes = []
     for length in _LENGTHS_OF_FEW if few else _LENGTHS:
-        if length > longest:
-            break
         for first in sorted({0, length // 2}):
             sums = _Sums(length, first, order)
             classes += sums.classes(left, level, used, n_parts)

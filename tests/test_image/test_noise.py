@@ -222,17 +222,6 @@ def test_shapes_are_as_many_as_channels_that_hold_electrons():
     assert (left**2)[:, beside].sum() / level[:, beside].sum() == pytest.approx(1.0, abs=0.1)
 
 
-def test_a_point_spread_shows_within_the_core():
-    # Beside peaks without tails there is nothing: neighbouring channels of the core give 0.04 of the gain.
-    x = np.arange(-100, 140)
-    u = (x - np.random.default_rng(0).normal(0, 0.3, (90, 1))) / 12
-    electrons = np.random.default_rng(1).poisson(2e3 * np.exp(-4 * np.log(2) * u**2))
-    counts = 2 * spread(electrons, [0.25, 0.5, 0.25])
-    found = estimate_noise(counts, 0.1 * x, np.zeros(90), np.full(90, 1.2))
-    assert found.gain == pytest.approx(2.0, rel=0.15)
-    assert found.correlation == pytest.approx((0.375, 0.25, 0.0625), abs=0.04)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_peaks_of_one_channel_that_move_between_dark_ones_tell_no_gain(seed):
     # No shapes describe them: by their core alone an electron counts for hundreds, or for what its dim edge allows.
