@@ -155,8 +155,8 @@ def pedestal_by_intensity(counts, energy, parameters):
     typical = np.median(np.abs(level))
     if not typical > 0:
         return 0.0
-    # Their noise grows with the counts.
-    weight = 1 / np.maximum(level, typical / 4)
+    # Noise grows with the counts: those expected, for weights by their own noise favour what came out low.
+    weight = 1 / np.maximum(typical * height / np.median(height), typical / 4)
     blocks = np.arange(len(level)) * _BLOCKS // len(level)
     sums = np.stack(
         [_moments(*(v[blocks == b] for v in (weight, height, level))) for b in range(_BLOCKS)]
@@ -173,7 +173,9 @@ def pedestal_by_intensity(counts, energy, parameters):
         return 0.0
     bright = height >= np.percentile(height, _BRIGHTEST)
     lowest = _lowest_level(counts[rows[bright]], _reduced(energy, parameters.select(bright)))
-    agrees = lowest - pedestal < max(_AGREE * error, _AGREE_TO * pedestal)
+    margin = max(_AGREE * error, _AGREE_TO * abs(pedestal))
+    # What lies much lower bounds a pedestal, but is no level below zero.
+    agrees = lowest < pedestal + margin and (pedestal > 0 or lowest > pedestal - margin)
     return float(lowest if agrees else pedestal)
 
 
