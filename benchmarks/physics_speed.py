@@ -172,7 +172,7 @@ def removed(tile, ensemble, side):
     for row, column in np.ndindex(n_tiles, n_tiles):
         rows, columns = (slice(TILE * one, TILE * (one + 1)) for one in (row, column))
         counts[rows, columns] = add_noise(expected, camera, rng)
-    data = da.from_array(counts[:side, :side], chunks=(BLOCK, BLOCK, -1))
+    data = da.from_array(counts[:side, :side], chunks=(BLOCK, BLOCK, -1)).persist()
     image = tile.signal.inav[:1, :1]._deepcopy_with_new_data(data)
     for axis in image.axes_manager.navigation_axes:
         axis.size = side

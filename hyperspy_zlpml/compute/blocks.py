@@ -91,6 +91,7 @@ def together(*calls):
     Parameters
     ----------
     *calls : callable
+        They neither warn nor depend on what holds in the calling thread alone, as ``np.errstate`` does.
 
     Returns
     -------

@@ -170,7 +170,7 @@ class Channels:
                 else ""
             )
             messages.append(
-                f"{bad.size} of {self.bad.size} channels are dead or hot in all spectra: {listed}{more}; "
+                f"{bad.size} of {self.bad.size} channels are dead or hot in all or most spectra: {listed}{more}; "
                 f"they are bridged by their neighbours in every result.{guessed}"
             )
         if self.stop - self.first < self.bad.size:
@@ -254,8 +254,10 @@ def inspect_channels(counts, channel, width):
             f"{stop - first}: {first} before and {counts.shape[1] - stop} behind them hold one value."
         )
     bad = np.zeros(counts.shape[1], bool)
+    recorded = counts[:, first:stop]
+    bad[first:stop] = _in_stretches(recorded, width)
     if len(counts) >= _FEWEST_SPECTRA:
-        bad[first:stop] = _wrong_in_all(counts[:, first:stop], channel - first, width)
+        bad[first:stop] |= _wrong_in_all(recorded, channel - first, width)
     return Channels(bad, first, stop)
 
 
@@ -302,7 +304,7 @@ def _wrong_in_all(counts, channel, width):
     # A detector has few bad channels: where there are many, it is something else.
     if differing.mean() > _MOST_BAD:
         differing = np.zeros_like(differing)
-    return differing | _constant(counts) | _in_stretches(counts, width)
+    return differing | _constant(counts)
 
 
 def _in_stretches(counts, width):

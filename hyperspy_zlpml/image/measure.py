@@ -32,7 +32,7 @@ from hyperspy_zlpml.image.spectra import Spectra
 _MOST_READ_AGAIN = 4096
 #: A peak where others have theirs is looked for among energies so many FWHM to either side.
 _ABOUT = 4.0
-#: Where fewer spectra than this fraction are free of spikes, channels are inspected by all.
+#: Where fewer of the spectra looked at than this fraction are free of spikes, channels are inspected by all of them.
 _FEWEST_CLEAN = 0.5
 #: So many times as many spectra are looked through for spikes as channels are inspected by.
 _WITH_RAYS = 2
@@ -192,7 +192,8 @@ def _channels_of(counts, sampled, spectra):
     width = np.median(sampled.fwhm[usable]) / spectra.step
     seen = np.flatnonzero(usable)
     # Some of these may hold rays, and more are not looked at.
-    seen = seen[:: max(seen.size // (_WITH_RAYS * SPECTRA_LOOKED_AT), 1)]
+    n_seen = min(seen.size, _WITH_RAYS * SPECTRA_LOOKED_AT)
+    seen = seen[np.linspace(0, seen.size - 1, n_seen).astype(int)]
     rows = seen[_without_rays(counts if seen.size == len(counts) else counts[seen], width)]
     whole = rows.size == len(counts)
     return inspect_channels(counts if whole else counts[rows], sampled.channel[rows], width)

@@ -372,7 +372,8 @@ def _of_block(spectra, energy):
     """Find the zero-loss peaks of some spectra, shape (n_spectra, n_energy)."""
     n_energy = spectra.shape[-1]
     finite = np.isfinite(spectra).all(-1)
-    spectra = spectra.astype(float)
+    # Laid out as compiled functions know it: others would be compiled once more.
+    spectra = spectra.astype(float, order="C")
     spectra[~finite] = 0.0
 
     peaks = find_peaks(spectra)

@@ -28,6 +28,11 @@ _ALIKE = 0.2
 _BREADTH_OF = (0.75, 0.25)
 #: ... has the same ratio to this: that of a peak 1.1 times as wide is higher by 0.05.
 _SAME_BREADTH = 0.04
+#: Peaks of fewer channels do not tell it.
+_FEWEST_CHANNELS = 4
+#: More of at least so many spectra than this fraction that have a second peak at one distance share a loss.
+_FEWEST_TO_SHARE = 4
+_MOST_SHARE = 0.5
 #: Spectra that are named.
 _LISTED = 8
 
@@ -188,7 +193,8 @@ def _narrow_beside(counts, channel, width):
 def second_peak_messages(image):
     """Say that spectra hold their peak twice.
 
-    Losses are wider than the peak by their own width. A beam that jumped while a spectrum was taken leaves two of it.
+    Losses are wider than the peak by their own width, and most spectra have them. A beam that jumped while a
+    spectrum was taken leaves two peaks of one width.
 
     Parameters
     ----------
@@ -209,18 +215,26 @@ def second_peak_messages(image):
     rows, first = np.flatnonzero(second.found), peaks.channel[second.found]
     wider = _breadth(counts, rows, second.channel, width) / _breadth(counts, rows, first, width)
     copies = np.abs(wider - 1) < _SAME_BREADTH
-    if not copies.any():
+    distances = second.channel - first
+    if not copies.any() or width < _FEWEST_CHANNELS or _share_a_loss(distances, len(counts)):
         return ()
     numbers = np.sort(index[rows[copies]])
     listed = ", ".join(map(str, numbers[:_LISTED])) + (", ..." if numbers.size > _LISTED else "")
-    distance = np.median((second.channel - first)[copies]) * step
+    distance = np.median(distances[copies]) * step
     height = np.median(second.height[copies])
     told = (
-        f"{numbers.size} of {len(counts)} spectra looked at hold their peak twice (number {listed} in reading order): a second one "
-        f"of its width, {height:.2g} times as high, lies {distance:.3g} eV from it (medians) and was taken for a loss. If the beam "
-        "jumped while they were taken, their ZLP is too low and others suffer, which is not in the error bars: leave them out by navigation_mask."
+        f"{numbers.size} of {len(counts)} spectra looked at hold their peak twice (number {listed} in "
+        f"reading order): a second one of its width, {height:.2g} times as high, lies {distance:.3g} eV from it "
+        "(medians) and was taken for a loss. If the beam jumped while they were taken, their ZLP is too low "
+        "and others suffer, which is not in the error bars: leave them out by navigation_mask."
     )
     return (told,)
+
+
+def _share_a_loss(distances, n_spectra):
+    """Tell whether second peaks, so many channels from the first, are where most spectra have one."""
+    alike = np.abs(distances - np.median(distances)) <= 1
+    return n_spectra >= _FEWEST_TO_SHARE and alike.sum() > _MOST_SHARE * n_spectra
 
 
 def _looked_at_of(image):

@@ -16,8 +16,8 @@ from hyperspy_zlpml.physics.onset_fit import Fits
 
 #: Points in the posterior between two onsets of the fit.
 _BETWEEN = 8
-#: Numbers of onsets for which the splines are kept: few are tried more than once, 2.5 MB each at most.
-_SPLINES_KEPT = 32
+#: Numbers of onsets up to which splines are kept, 1 MB each at most: of more they are made anew as fast.
+_MOST_KEPT = 128
 #: Numbers that the fit of one spectrum uses up: onset and height. Exponent and width are little bound by it: with
 #: these two the reduced chi2 of simulated spectra is that of noise, 0.92 to 1.02.
 _FITTED_ALONE = 2
@@ -160,19 +160,31 @@ def quantiles(onset, log_density, probabilities):
     >>> quantiles(onset, -0.5 * ((onset - 2) / 0.5) ** 2, QUANTILES).round(2)
     array([1.5, 2. , 2.5])
     """
-    between = _spline_through(onset.size)
-    log_fine = between @ np.maximum(log_density, log_density.max() - _NOTHING)
+    log_fine = _between(np.maximum(log_density, log_density.max() - _NOTHING))
     density = np.exp(log_fine - log_fine.max())
     below = np.cumsum(density) - 0.5 * (density[0] + density)
-    fine = np.linspace(onset[0], onset[-1], len(between))
+    fine = np.linspace(onset[0], onset[-1], log_fine.size)
     return np.interp(probabilities, below / below[-1], fine)
 
 
-@lru_cache(maxsize=_SPLINES_KEPT)
+def _between(values):
+    """Interpolate values at points one apart by a cubic spline."""
+    if values.size <= _MOST_KEPT:
+        return _spline_through(values.size) @ values
+    return _spline(values)
+
+
+@lru_cache(maxsize=_MOST_KEPT)
 def _spline_through(n):
-    """Make the matrix that interpolates values at points one apart by a cubic spline, (n_fine, n)."""
+    """Make the matrix that interpolates n values, (n_fine, n)."""
+    return _spline(np.eye(n))
+
+
+def _spline(values):
+    """Interpolate values, or rows, at points one apart."""
+    n = len(values)
     fine = np.arange(_BETWEEN * (n - 1) + 1) / _BETWEEN
-    return CubicSpline(np.arange(n), np.eye(n))(fine)
+    return CubicSpline(np.arange(n), values)(fine)
 
 
 def within_and_between(found):

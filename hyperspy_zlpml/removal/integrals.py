@@ -87,9 +87,9 @@ def integrate(model, posterior, counts, limits):
 
 def _channels_within(energy, low, high):
     """Find the channels that lie in the window of some spectrum, and one to either side."""
-    first, last = np.searchsorted(
-        energy, (np.fmin.reduce(low.ravel()), np.fmax.reduce(high.ravel()))
-    )
+    lowest = np.fmin.reduce(low, axis=None, initial=np.inf)
+    highest = np.fmax.reduce(high, axis=None, initial=-np.inf)
+    first, last = np.searchsorted(energy, (lowest, highest))
     return slice(max(int(first) - 1, 0), int(last) + 1)
 
 

@@ -255,7 +255,7 @@ def test_bad_channels_are_named_and_bridged(channel, add):
     counts = with_values((slice(None), channel), 0)
     if add is not None:
         counts[:, channel] = COUNTS[:, channel] + add
-    with pytest.warns(UserWarning, match=rf"dead or hot in all spectra: {channel} \("):
+    with pytest.warns(UserWarning, match=rf"dead or hot in all or most spectra: {channel} \("):
         result = remove_zlp(counts, ENERGY, n_replicas=4, random_state=0)
     assert "dead or hot" in str(result.report)
     pull = (result.zlp - np.exp(-THICKNESS) * PEAK) / result.std
@@ -330,7 +330,7 @@ def test_vacuum_may_be_on_another_scale(with_vacuum, factor):
 
 
 def test_training_alone_says_the_same():
-    with pytest.warns(UserWarning, match="dead or hot in all spectra: 90"):
+    with pytest.warns(UserWarning, match="dead or hot in all or most spectra: 90"):
         train_zlp(with_values((slice(None), 90), 0), ENERGY, n_replicas=4, random_state=0)
 
 
@@ -389,7 +389,7 @@ def test_tails_that_few_electrons_show_are_right_within_their_errors():
 
 
 def test_a_channel_that_holds_no_number_is_bridged(clean):
-    with pytest.warns(UserWarning, match=r"dead or hot in all spectra: 300 \(5.5 eV\)"):
+    with pytest.warns(UserWarning, match=r"dead or hot in all or most spectra: 300 \(5.5 eV\)"):
         result = remove_zlp(
             with_values((slice(None), 300), np.nan), ENERGY, n_replicas=4, random_state=0
         )
