@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Time and memory of all maps, one by one and in one pass: ``python benchmarks/physics_speed.py``.
 
-An image of a phantom of 2048 channels is tiled, each tile with noise of its own, lazy, and its zero-loss
-peak is removed by an ensemble that was trained on a tile. Each size is worked on in a process of its own,
-whose largest memory is printed, image and removal included. With ``--workers 1 2`` the same pass runs on
+An image of a phantom of 2048 channels is tiled, each tile with noise of its own, written to a file and read
+lazily, and its zero-loss peak is removed by an ensemble that was trained on a tile. Each size is worked on in
+a process of its own, whose largest memory is printed, removal included. With ``--workers 1 2`` the same pass runs on
 clusters of so many workers of one thread. Temperatures are measured on an image of phonons of the same
 size, for the phantom has no gains to measure them from; what it takes to find none is in the one pass.
 Times are CPU time of one thread, so that other work on the machine does not count.
@@ -15,11 +15,12 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import dask
-import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 from distributed import Client, LocalCluster
@@ -31,6 +32,8 @@ from hyperspy_zlpml.physics import Plasmon
 #: Pixels on a side of the tile, and of the blocks of the lazy image.
 TILE = 16
 BLOCK = 32
+#: Where images are.
+FOLDER = tempfile.TemporaryDirectory()
 #: Channels of a spectrum.
 N_CHANNELS = 2048
 INDEX = {"n": SEMICONDUCTOR.refractive_index}
@@ -149,9 +152,8 @@ def time_on_cluster(n_workers, side, methods):
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster),
     ):
-        removed(tile, ensemble, TILE * n_workers).maps(
-            **several
-        )  # every worker compiles and imports
+        # Every worker compiles and imports.
+        removed(tile, ensemble, BLOCK * n_workers).maps(**several)
         removal = removed(tile, ensemble, side)
         start = time.perf_counter()
         removal.maps(**several)
@@ -172,12 +174,12 @@ def removed(tile, ensemble, side):
     for row, column in np.ndindex(n_tiles, n_tiles):
         rows, columns = (slice(TILE * one, TILE * (one + 1)) for one in (row, column))
         counts[rows, columns] = add_noise(expected, camera, rng)
-    data = da.from_array(counts[:side, :side], chunks=(BLOCK, BLOCK, -1)).persist()
-    image = tile.signal.inav[:1, :1]._deepcopy_with_new_data(data)
+    image = tile.signal.inav[:1, :1]._deepcopy_with_new_data(counts[:side, :side])
     for axis in image.axes_manager.navigation_axes:
         axis.size = side
-    image = image.as_lazy()
-    return image.remove_zlp_ml(ensemble=ensemble, random_state=0)
+    path = Path(FOLDER.name) / f"{side}_{id(tile)}.zspy"
+    image.save(path, chunks=(BLOCK, BLOCK, N_CHANNELS), show_progressbar=False)
+    return hs.load(path, lazy=True).remove_zlp_ml(ensemble=ensemble, random_state=0)
 
 
 def timed(removal, work):

@@ -353,6 +353,7 @@ def from_peak(found, first=None, size=None):
     """Bring single-scattering distributions to one axis of energies from the peak.
 
     Spectra are moved by whole channels and by the phase of their transforms, which leaves noise as it is.
+    Deviations are smooth, and interpolated.
 
     Parameters
     ----------
@@ -378,14 +379,15 @@ def from_peak(found, first=None, size=None):
         return np.where(recorded, np.take_along_axis(spectra, channels, axis=-1), np.nan)
 
     part = places - whole
-    directions = np.moveaxis(_moved_within(found.directions, part), 1, 0)
+    smooth = np.stack([found.counts_shift, found.of_level], 1)
+    smooth = _interpolated(np.concatenate([found.directions, smooth], 1), places, size)
     return FromPeak(
         energy=step * (first + np.arange(size)),
         counts=moved(_moved_within(found.counts, part)),
         variance=moved(found.variance),
-        directions=np.stack([moved(one) for one in directions], 1),
-        counts_shift=moved(_moved_within(found.counts_shift, part)),
-        of_level=moved(_moved_within(found.of_level, part)),
+        directions=smooth[:, :-2],
+        counts_shift=smooth[:, -2],
+        of_level=smooth[:, -1],
     )
 
 
@@ -399,6 +401,48 @@ def _moved_within(spectra, part):
     turns = np.fft.rfftfreq(2 * n_energy) * part.reshape((-1,) + (1,) * (spectra.ndim - 1))
     moved = irfft(rfft(mirrored, axis=-1) * np.exp(2j * np.pi * turns), 2 * n_energy, axis=-1)
     return moved[..., :n_energy]
+
+
+def _interpolated(values, places, size):
+    """Interpolate smooth values by cubics through four channels.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, n_values, n_energy)
+    places : ndarray of shape (n,)
+        First channel that is asked for, of each spectrum.
+    size : int
+        Channels.
+
+    Returns
+    -------
+    ndarray of shape (n, n_values, size)
+        NaN beyond the channels.
+    """
+    first = np.round(places).astype(int)
+    part = places - first
+    weights = np.stack(
+        [
+            -part * (part - 1) * (part - 2) / 6,
+            (part + 1) * (part - 1) * (part - 2) / 2,
+            -(part + 1) * part * (part - 2) / 2,
+            (part + 1) * part * (part - 1) / 6,
+        ],
+        axis=-1,
+    )
+    # The ends stand for what is beside them; beyond that there is nothing.
+    n_before = max(-first.min(), 0) + 1
+    n_behind = max(first.max() + size + 3 - values.shape[-1], 2)
+    padded = np.full((*values.shape[:-1], n_before + values.shape[-1] + n_behind), np.nan)
+    stop = n_before + values.shape[-1]
+    padded[..., n_before:stop] = values
+    padded[..., n_before - 1] = values[..., 0]
+    padded[..., stop : stop + 2] = values[..., -1:]
+    out = np.empty((*values.shape[:-1], size))
+    for row, start in enumerate(first + n_before - 1):
+        parts = (padded[row, :, start + k : start + k + size] for k in range(weights.shape[1]))
+        out[row] = sum(w * one for w, one in zip(weights[row], parts, strict=True))
+    return out
 
 
 def _is_too_thick(losses, found):

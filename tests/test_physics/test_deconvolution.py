@@ -186,6 +186,15 @@ def test_energies_from_the_peak():
     counts = found.counts[:, inside]
     assert np.allclose(counts, counts[0], atol=1e-3 * counts.max())
     assert np.isnan(found.counts[3, -10:]).all()
+    moved = replace(losses, zlp=losses.zlp + losses.directions[:, 0])
+    expected = from_peak(single_scattering(moved)).counts - found.counts
+    assert np.allclose(
+        found.directions[:, 0, inside],
+        expected[:, inside],
+        atol=0.01 * np.nanmax(np.abs(expected[:, inside])),
+    )
+    for one in (found.directions[:, 0], found.counts_shift, found.of_level):
+        assert (np.isnan(one) == np.isnan(found.counts)).all()
 
 
 @pytest.mark.parametrize("factor", [2, 50, 400])
