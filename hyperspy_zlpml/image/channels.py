@@ -552,9 +552,8 @@ def find_spikes(counts, width, noise):
     size = np.zeros(counts.shape)
     size[rows, places] = np.maximum(above, below)[stands_out]
     # Beside a spike others seem to stand out the other way.
-    padded = np.pad(size[rows], ((0, 0), (2, 2)))
-    number = np.arange(rows.size)
-    larger = np.maximum(padded[number, places], padded[number, places + 4])
+    padded = np.pad(size, ((0, 0), (2, 2)))
+    larger = np.maximum(padded[rows, places], padded[rows, places + 4])
     kept = size[rows, places] >= larger
     spikes[rows[kept], places[kept]] = True
     return spikes

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Bad channels and spikes: those that are there are found, in clean data none."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from channel_spectra import N_ENERGY, ZERO, spectra
@@ -270,3 +272,14 @@ def test_a_flank_in_counts_that_nearly_vanish_overflows_nothing():
     counts = np.random.default_rng(0).poisson(0.5, (200, 60)).astype(float)
     with np.errstate(over="raise"):
         find_spikes(counts, width=1.5, noise=NoiseModel(0.0, 0.0))
+
+
+def test_spikes_take_no_memory_of_their_own_each():
+    # Where the noise is not known thousands of channels may be spikes: one spectrum of each would be gigabytes.
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(3.0, (200, 1500)).astype(float)
+    tracemalloc.start()
+    find_spikes(counts, width=5.0, noise=NoiseModel(gain=0.0, readout=0.0))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 30 * counts.nbytes
