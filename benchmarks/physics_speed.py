@@ -178,7 +178,8 @@ def removed(tile, ensemble, side):
     for axis in image.axes_manager.navigation_axes:
         axis.size = side
     path = Path(FOLDER.name) / f"{side}_{id(tile)}.zspy"
-    image.save(path, chunks=(BLOCK, BLOCK, N_CHANNELS), show_progressbar=False)
+    chunks = (BLOCK, BLOCK, N_CHANNELS)
+    image.save(path, chunks=chunks, overwrite=True, show_progressbar=False)
     return hs.load(path, lazy=True).remove_zlp_ml(ensemble=ensemble, random_state=0)
 
 
