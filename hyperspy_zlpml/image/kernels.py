@@ -76,7 +76,7 @@ def running_median(values, size, mode):
     size : int
         Values that each median is of; odd.
     mode : str
-        How values go on beyond the ends, see :func:`numpy.pad`.
+        How values go on beyond the ends, see ``numpy.pad``.
 
     Returns
     -------
