@@ -73,24 +73,6 @@ _ALIKE = 1e-10
 _ROUNDING = 1e-12
 
 
-class Left(NamedTuple):
-    """Counts less what spectra share, and what they are the noise of.
-
-    Attributes
-    ----------
-    left : ndarray
-        Its mean square is the variance of a channel that holds ``level``.
-    level : ndarray
-        Counts of such a channel.
-    expected : ndarray
-        About as much, from other channels and spectra.
-    """
-
-    left: np.ndarray
-    level: np.ndarray
-    expected: np.ndarray
-
-
 class Differences(NamedTuple):
     """Squared differences, and what they are the noise of.
 
@@ -164,7 +146,10 @@ def of_channels(left, level, counts):
 
 
 def of_shapes(counts, gain, readout, known=True):
-    """Compute the squares of what the shapes that spectra share leave of their channels.
+    """Compute what the shapes that spectra share leave of their channels.
+
+    Those of the one half of the spectra are principal components of the other half: none of a spectrum's own noise is in them.
+    What is left of a channel holds known parts of the noise of all channels.
 
     Parameters
     ----------
@@ -193,38 +178,6 @@ def of_shapes(counts, gain, readout, known=True):
     >>> bool(abs(found.squared[known].mean() / found.level[known].mean() - 2) < 0.2)
     True
     """
-    found = left_by_shapes(counts, gain, readout, known)
-    return Differences(found.left**2, found.level, found.expected)
-
-
-def left_by_shapes(counts, gain, readout, known=True):
-    """Compute what the shapes that spectra share leave of their channels.
-
-    Those of the one half of the spectra are principal components of the other half: none of a spectrum's own noise is in them.
-    What is left of a channel holds known parts of the noise of all channels.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n_spectra, n_energy)
-        Of the core of the peaks.
-    gain, readout : float
-        About the noise, by which channels are weighted.
-    known : bool
-        They are no mere weights: scores of noise alone are known.
-
-    Returns
-    -------
-    Left
-        Of the same shape; not a number where next to nothing is left.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hyperspy_zlpml.image.differences import left_by_shapes
-    >>> peaks = np.outer(np.linspace(1.0, 2.0, 50), 1e4 * np.exp(-((np.arange(-12, 13) / 4) ** 2)))
-    >>> bool(np.nanmax(abs(left_by_shapes(peaks, gain=1.0, readout=1.0).left)) < 1e-6)
-    True
-    """
     variance = gain * np.clip(counts.mean(0), 0, None) + readout**2
     sigma = np.sqrt(np.maximum(variance, _LEAST_VARIANCE * variance.max(initial=0.0)))
     sigma[sigma == 0] = 1.0
@@ -233,7 +186,7 @@ def left_by_shapes(counts, gain, readout, known=True):
     # Shapes of all channels that differ leave nothing of them.
     n_differ = (counts.var(0) > _DIFFER * readout**2).sum()
     n_shapes = min(_N_SHAPES, len(counts) // _SPECTRA_PER_SHAPE, n_differ // 2)
-    residual, level, expected = (np.empty(counts.shape) for _ in range(3))
+    squared, level, expected = (np.empty(counts.shape) for _ in range(3))
     # Neighbours stay together: copies of one spectrum would lend each other their noise.
     first = np.arange(len(counts)) // 2 % 2 == 0
     for half, other in ((first, ~first), (~first, first)):
@@ -247,11 +200,11 @@ def left_by_shapes(counts, gain, readout, known=True):
         score = scaled[half] @ shapes.T
         by_chance = np.minimum(1 / size**2, 1 / other.sum()) if known else 0.0
         noisy = 1 + ((score / size) ** 2 - by_chance).sum(-1, keepdims=True)
-        residual[half] = scaled[half] @ taken * sigma / np.sqrt(noisy * left)
+        squared[half] = (scaled[half] @ taken * sigma) ** 2 / (noisy * left)
         level[half] = counts[half] @ parts.T / left
         usual = counts[other].mean(0) / (height[other].mean() or 1.0)
         expected[half] = np.outer(height[half], parts @ usual / left)
-    return Left(residual, level, expected)
+    return Differences(squared, level, expected)
 
 
 def all_of(used):

@@ -245,11 +245,9 @@ def measurement_messages(image):
     messages = []
     sampled = image.parameters.select(image.sample_index)
     unit = image.detector.noise.unit
-    (saturated, flat), (part, words), *others = together(
+    (saturated, flat), (part, words), *of_counts = together(
         partial(saturated_peaks, image.sample_counts, sampled, image.energy, unit=unit),
         partial(_below_zero, image.sample_counts, image.energy, image.detector.noise),
-        partial(_added_back, image.detector),
-        partial(_far_from_zero, image, float(np.median(sampled.centre))),
         partial(_differing_levels, image),
         partial(_cut_off, image),
     )
@@ -275,6 +273,8 @@ def measurement_messages(image):
         messages.append(
             f"{words}{own} The tail of the ZLP is too low by as much, which is {NOT_IN_BAND}."
         )
+    centre = float(np.median(sampled.centre))
+    others = (_added_back(image.detector), _far_from_zero(image, centre), *of_counts)
     messages += [told for told in others if told]
     width = image.fwhm / (image.energy[1] - image.energy[0])
     if width < _FEWEST_CHANNELS:
