@@ -732,10 +732,17 @@ class Subtraction:
             zlp = np.exp(at.log_zlp) * spectra.scale(matched.fwhm)
             far_off = self._far_above(spectra, zlp, at.sigma)
             far_off |= self._far_below(spectra, zlp, at.sigma)
+            far_off |= self._unknown(spectra, zlp, at.sigma)
             # No finite number where one of them is none.
             finite = np.isfinite(at.log_zlp.sum(-1) + at.sigma.sum(-1) + matched.log_height)
         far_off |= at.sigma[:, np.abs(self.groups.middle).argmin()] > _UNKNOWN
         return finite & ~far_off
+
+    def _unknown(self, spectra, zlp, sigma):
+        """Tell which peaks are uncertain by more counts on the axis than there are anywhere."""
+        uncertain = np.where(sigma > _UNKNOWN, np.sinh(sigma) * zlp / self.groups.n_channels, 0.0)
+        uncertain[~self._on_axis(spectra.energy)] = 0.0
+        return uncertain.max(-1) > _HIGHEST * self._highest(spectra)
 
     def _far_above(self, spectra, zlp, sigma):
         """Tell which peaks are above counts that are known, or higher than any."""

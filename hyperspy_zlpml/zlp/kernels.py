@@ -870,7 +870,8 @@ class Doubt(NamedTuple):
     visible, highest : float
         Parts of the highest counts per channel: what shows at all; what no peak exceeds by so many times.
     unknown : float
-        Standard deviation of the logarithm of the highest group of a peak that is not known.
+        Standard deviation of the logarithm of the highest group of a peak that is not known; other
+        groups above it are compared with the highest counts.
     first, last : int
         Groups of the core: the first, and one past the last.
     middle : int
@@ -912,6 +913,16 @@ def _is_higher(groups, zlp, most):
     highest = -math.inf
     for g in range(zlp.size):
         highest = max(highest, zlp[g] / groups.n_channels[g])
+    return highest > most
+
+
+@in_place
+def _is_unknown(groups, zlp, sigma, doubt, most):
+    """Tell whether some group of a peak is uncertain by more counts per channel than there may be."""
+    highest = -math.inf
+    for g in range(zlp.size):
+        if sigma[g] > doubt.unknown:
+            highest = max(highest, math.sinh(sigma[g]) * zlp[g] / groups.n_channels[g])
     return highest > most
 
 
@@ -960,6 +971,7 @@ def doubt_peaks(groups, fwhm, peaks, doubt, room, doubted):
             peaks.sigma[i, doubt.middle] > doubt.unknown
             or _rises_above(i, groups, zlp, max(doubt.visible * highest, 0.0))
             or _is_higher(groups, zlp, doubt.highest * highest)
+            or _is_unknown(groups, zlp, peaks.sigma[i], doubt, doubt.highest * highest)
             or _is_below(i, groups, zlp, doubt)
         )
 

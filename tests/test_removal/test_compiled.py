@@ -186,3 +186,18 @@ def test_peaks_that_are_not_credible_are_all_looked_at_closely():
     credible = model._looked_at_closely(spectra, moved, at)
     assert 0 < credible.sum() < n
     np.testing.assert_array_equal(model._is_credible(spectra, moved, at), credible)
+
+
+def test_a_peak_that_is_uncertain_by_more_than_all_counts_is_none():
+    """Twice the highest counts in one group of the tail are told, wherever on the axis; a tail unknown by itself is not."""
+    model, factors = prepare(), np.array([0.5, 1.0, 2.0, 4.0])
+    zlp, centre, fwhm = true_zlp(factors.size)
+    counts, peaks = measured(zlp), rows(zlp, centre, fwhm, 1.5)
+    matched, spectra = model._match(counts, model._grouped(counts, peaks), peaks)
+    at = at_groups(model, matched, peaks)
+    group = model._core[-1] + 2
+    one = np.exp(at.log_zlp[:, group]) * spectra.scale(matched.fwhm)[:, group]
+    most = model._highest(spectra) * model.groups.n_channels[group]
+    at.sigma[:, group] = np.arcsinh(factors * most / one)
+    assert (at.sigma[:, group] > 1).all()
+    np.testing.assert_array_equal(model._is_credible(spectra, matched, at), factors < 1.5)
