@@ -389,12 +389,8 @@ def _set_aside(sample, vacuum):
 def _described(sample, detector, known):
     """Describe an image by a sample whose spikes were bridged, all of which is learnt from."""
     energy = known.energy
-    counts = sample.above(detector.dark_level)
-    clean = _without_odd(sample, counts, energy, detector.noise)
-    if clean is not sample:
-        detector = describe_detector(clean.counts, energy, clean.peaks, known.noise)
-        counts = clean.above(detector.dark_level)
-    index = clean.index
+    clean, detector = _alike(sample, detector, known)
+    counts, index = clean.above(detector.dark_level), clean.index
     parameters = clean.parameters.without_pedestal(detector.pedestal, energy)
     if not (parameters.intensity[index] > 0).any():
         raise NoZeroLossPeakError(
@@ -417,6 +413,34 @@ def _described(sample, detector, known):
         vacuum=vacuum & parameters.usable,
         vacuum_note=note,
     )
+
+
+def _alike(sample, detector, known):
+    """Leave out the spectra of a sample whose peak differs from that of most others, and describe the detector without.
+
+    One of them may hold more scatter than all the others, and what is noise by it hides it: they are sought by a
+    noise that few spectra do not move, and those that stay out are odd by the noise of the others, too.
+
+    Returns
+    -------
+    sample : _Sample
+    detector : Detector
+    """
+    energy = known.energy
+    counts = sample.above(detector.dark_level)
+    rough = rough_noise(counts, detector.noise) if known.noise is None else detector.noise
+    clean = _without_odd(sample, counts, energy, rough)
+    if clean is sample:
+        return sample, detector
+    without = describe_detector(clean.counts, energy, clean.peaks, known.noise)
+    if rough is detector.noise:
+        return clean, without
+    confirmed = _without_odd(sample, counts, energy, without.noise)
+    if confirmed is sample:
+        return sample, detector
+    if np.array_equal(confirmed.index, clean.index):
+        return clean, without
+    return confirmed, describe_detector(confirmed.counts, energy, confirmed.peaks, known.noise)
 
 
 def _without_those_aside(sample, aside, known):

@@ -385,3 +385,16 @@ def test_spikes_that_only_show_without_another_are_set_aside_as_if_that_were_lef
     np.testing.assert_array_equal(found.set_aside, [True, False, False, True])
     assert found.detector == right.detector
     np.testing.assert_array_equal(found.sample_counts, right.sample_counts)
+
+
+def test_a_jump_is_found_although_the_noise_was_told_by_it():
+    """A second peak over read-out noise is most of what scatters in an image of few spectra."""
+    energy, found = 0.1 * np.arange(-27, 229), []
+    shape = 250 * np.exp(-4 * np.log(2) * (energy / 0.4) ** 2)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        counts = rng.poisson(np.tile(shape, (25, 1))) + rng.normal(0, 3, (25, energy.size))
+        counts[9] = (counts[9] + np.roll(counts[9], 28)) / 2
+        image = describe_image(peak_parameters(counts, energy), energy, np.arange(25), counts)
+        found.append((~image.usable).nonzero()[0].tolist())
+    assert found == 20 * [[9]]
