@@ -7,6 +7,7 @@ In the order in which :func:`hyperspy_zlpml.training.train.register_image` uses 
 - ``registered_peaks``: the outcome, spectra as ratios to the reference
 - ``thickness``: how thick spectra are where no pixel is vacuum, and their plural scattering
 - ``zero_thickness``: the tail there
+- ``positive_ratio``: how it is weighed against the gain side
 - ``find_regions``: where a cluster is pure zero-loss peak
 - ``spill``: losses that the response carries into region I
 - ``foot``, ``find_foot``: losses below ``E_I`` that are too few to be noticed

@@ -22,6 +22,7 @@ from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 from scipy.stats import t as student_t
 
 from hyperspy_zlpml.registration.cells import LARGEST
+from hyperspy_zlpml.registration.positive_ratio import positive_ratio
 from hyperspy_zlpml.registration.thickness import relative_thickness
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, solved
 from hyperspy_zlpml.zlp.grid import GAIN_SIDE_POWER_SIGMA
@@ -57,8 +58,6 @@ _SMOOTHING = 4.0
 #: Deviations of the blocks are smoothed over this many groups, about as the reference is: what follows
 #: from an onset that moves changes its sign within ten.
 _DEVIATION_SMOOTHING = 1.5
-#: Smallest ratio to the reference to which the tail may fall.
-_SMALLEST_RATIO = 0.05
 #: A mode whose score is one changes a ratio by about this much at most: what spectra say of it is
 #: little where their scores are hardly known.
 _LARGEST_RESPONSE = 1.0
@@ -356,46 +355,64 @@ def tail_from(peaks, found):
     """
     grid, u = peaks.grid, peaks.u.mean(0)
     start = PURE_FRACTION * peaks.extrapolated_from
-    beyond = np.log(np.clip(u, start, peaks.extrapolated_from) / start)
-    prior = np.hypot(GAIN_SIDE_POWER_SIGMA * beyond, peaks.reference_error(u))
-    prior = np.maximum(prior, _CORE_ERROR)
-    seen = peaks.spectra.complete.any(0)
-    variance = np.where(seen, gaussian_filter1d((found.deviations**2).sum(0), _SMOOTHING), np.inf)
-    variance = np.maximum(variance, 1e-12)
-    weight = np.where(u > start, prior**2 / (prior**2 + variance), 0.0)
-    ratio = np.where(weight > 0, 1 + weight * (found.ratio - 1), 1.0)
-    ratio = np.maximum(ratio, _SMALLEST_RATIO)
-    known = np.where(weight > 0, variance, 0.0)
-    error = np.where(weight > 0, np.sqrt(weight * known), _CORE_ERROR)
     shape = np.exp(grid.interpolate(peaks.log_reference, u))
+    # Errors in the units of the peak: over a reference that falls off they rise by half from group to group.
+    smooth = gaussian_filter1d(found.deviations * shape, _DEVIATION_SMOOTHING, axis=-1) / shape
+    own = ((found.deviations - smooth) * shape) ** 2
+    own = gaussian_filter1d(own.sum(0), _SMOOTHING) / shape**2
+    tail = np.flatnonzero(u > start)
+    prior = _prior(peaks, u[tail], start)
+    seen = peaks.spectra.complete.any(0)
+    weighed = positive_ratio(
+        u[tail],
+        start=start,
+        found=found.ratio[tail],
+        deviations=smooth[:, tail],
+        variance=np.where(seen, own, np.inf)[tail],
+        prior=prior,
+    )
+    ratio = np.ones(u.size)
+    ratio[tail] = weighed.ratio
+    errors = np.zeros((len(smooth) + len(weighed.directions), u.size))
+    errors[:, tail] = np.vstack([weighed.follow(smooth[:, tail]), weighed.directions])
+    error = np.maximum(np.sqrt((errors**2).sum(0)), _CORE_ERROR)
     reference = fit_reference(
         u=u,
         counts=shape * ratio,
         expected_scale=np.ones_like(u),
-        variance=(shape * error) ** 2,
+        variance=(shape * ratio * error) ** 2,
         grid=grid,
     )
 
     def on_grid(values):
         return np.interp(grid.u, u, values)
 
-    smooth_shape = np.exp(grid.interpolate(reference.log_shape, u))
-    left = np.where(weight > 0, shape * ratio / smooth_shape - 1, 0.0)
-    smooth = gaussian_filter1d(found.deviations, _DEVIATION_SMOOTHING, axis=-1)
     # A smooth curve takes what neighbours are wrong by together.
-    own = gaussian_filter1d(((found.deviations - smooth) ** 2).sum(0), _SMOOTHING)
+    smooth_shape = np.exp(grid.interpolate(reference.log_shape, u))
+    shown = np.zeros(u.size)
+    shown[tail] = prior**2 / (
+        prior**2 + (own[tail] + (smooth[:, tail] ** 2).sum(0)) / ratio[tail] ** 2
+    )
+    left = np.where(
+        u > start, shape * (ratio + shown * (found.ratio - ratio)) / smooth_shape - 1, 0.0
+    )
     # Not where the curve passes from the gain side to these points, nor at its end.
     inside = minimum_filter1d(u <= reference.seen.high, 2 * round(_SMOOTHING) + 1, mode="constant")
-    structure = _Structure.of(left, own * (weight / ratio) ** 2, shown=weight**2 * inside)
-    modes = [on_grid(np.clip(weight * deviation / ratio, -1, 1)) for deviation in smooth]
-    modes.append(on_grid((1 - weight) * np.where(u > start, prior, 0.0)))
+    structure = _Structure.of(left, own * (shown / ratio) ** 2, shown=shown**2 * inside)
     old = np.where(grid.u > start, 0.0, peaks.reference_modes)
     return Tail(
         log_reference=reference.log_shape,
-        modes=np.concatenate([old, np.stack(modes)]),
+        modes=np.concatenate([old, np.stack([on_grid(np.clip(one, -1, 1)) for one in errors])]),
         structure=on_grid(structure.value),
-        roughness=on_grid(np.where(weight > 0, structure.roughness, 0.0)),
+        roughness=on_grid(np.where(u > start, structure.roughness, 0.0)),
     )
+
+
+def _prior(peaks, u, start):
+    """Tell how well the tail is known from the gain side: to a power of the energy, and to its own errors."""
+    beyond = np.log(np.minimum(u, peaks.extrapolated_from) / start)
+    prior = np.hypot(GAIN_SIDE_POWER_SIGMA * beyond, peaks.reference_error(u))
+    return np.maximum(prior, _CORE_ERROR)
 
 
 class _Structure(NamedTuple):
