@@ -16,7 +16,7 @@ import numpy as np
 from hyperspy_zlpml.compute.blocks import join_blocks
 from hyperspy_zlpml.registration.cells import LARGEST
 from hyperspy_zlpml.registration.levels import Prior, ending_at_zero, lay_nodes, learn_curve
-from hyperspy_zlpml.registration.pattern import learn_pattern
+from hyperspy_zlpml.registration.pattern import error_of_dark_levels, learn_pattern
 from hyperspy_zlpml.registration.points import collect_points
 from hyperspy_zlpml.registration.scatter import error_of_place, measure_scatter, scale_of_modes
 from hyperspy_zlpml.zlp.groups import group_samples
@@ -135,26 +135,24 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
         prior=prior,
     )
     few = len(matched.fwhm) < _FEWEST_SPECTRA
-    dark = _error_of_dark_levels(table, peaks, matched)
     roughness = of_tail(peaks.tail_roughness, table.grid.u)
-    return replace(
+    learnt = replace(
         learnt,
-        channel_error=np.hypot(np.hypot(learnt.channel_error, roughness), dark),
+        channel_error=np.hypot(learnt.channel_error, roughness),
         mode_scale=np.ones(table.n_modes) if few else scale_of_modes(matched),
     )
+    return _with_error_of_dark_levels(learnt, table, peaks, matched, per_fwhm)
 
 
-def _error_of_dark_levels(table, peaks, matched):
-    """Compute by how much dark levels may move the shape of the thinnest spectra, (grid.n,).
-
-    No mean of spectra loses them. What is known of them is off their counts, but of neighbouring channels
-    together nothing is: sums are as uncertain as if all of it was left.
-    """
-    _, of_all = peaks.noise.dark
-    if not of_all:
-        return np.zeros(table.grid.n)
+def _with_error_of_dark_levels(learnt, table, peaks, matched, per_fwhm):
+    """Add what dark levels do to the shape: it is learnt from the thinnest spectra, at their height."""
     height = np.median(matched.log_height[peaks.label == peaks.label.min()])
-    return np.exp(np.minimum(np.log(of_all) - height - table.log_shape[-1], 0.0))
+    dark = error_of_dark_levels(height + table.log_shape[-1], table.grid, peaks.noise, per_fwhm)
+    return replace(
+        learnt,
+        group_error=np.hypot(learnt.group_error, dark.shared),
+        channel_error=np.hypot(learnt.channel_error, dark.own),
+    )
 
 
 def flattened(peaks, samples, groups, residual):
