@@ -45,8 +45,8 @@ class LearntResidual:
         channels do not share.
     scatter : ndarray of shape (grid.n,)
         Relative scatter of single spectra that neighbouring groups of channels share.
-    most : ndarray of shape (grid.n,)
-        Largest such scatter that the spectra allow; infinite where none is seen.
+    expected : ndarray of shape (grid.n,)
+        Such scatter as noise leaves it on average; infinite where no spectrum is seen.
     mode_scale : ndarray of shape (n_modes,)
         Standard deviation of the modes in the spectra, in units of that over the replicas.
     """
@@ -56,11 +56,11 @@ class LearntResidual:
     group_error: np.ndarray
     channel_error: np.ndarray
     scatter: np.ndarray
-    most: np.ndarray
+    expected: np.ndarray
     mode_scale: np.ndarray
 
     def seen_share(self, rest):
-        """Tell which share of an assumed scatter the spectra allow.
+        """Tell which share of an assumed scatter the spectra let expect.
 
         Parameters
         ----------
@@ -71,7 +71,7 @@ class LearntResidual:
         ndarray of shape (grid.n,)
             Between 0 and 1.
         """
-        return np.minimum(1.0, self.most / np.maximum(rest, 1e-12))
+        return np.minimum(1.0, self.expected / np.maximum(rest, 1e-12))
 
     def put_into(self, table):
         """Put what was learnt into a table of shapes.
@@ -253,7 +253,7 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
         group_error=np.interp(grid.u, nodes, found.group_error),
         channel_error=np.hypot(channel_error, np.maximum(scatter.own, misplaced)),
         scatter=scatter.shared,
-        most=scatter.most,
+        expected=scatter.expected,
         mode_scale=np.ones(1),
     )
 
@@ -275,6 +275,6 @@ def _of_few(points, nodes, grid, prior):
         group_error=np.interp(grid.u, nodes, np.sqrt(prior.group_variance)),
         channel_error=np.hypot(channel_error, scatter.own),
         scatter=scatter.shared,
-        most=np.full(grid.n, np.inf),
+        expected=np.full(grid.n, np.inf),
         mode_scale=np.ones(1),
     )

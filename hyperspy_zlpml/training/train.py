@@ -130,7 +130,7 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     )
     if not peaks.has_vacuum:
         # What spectra show below their losses says nothing of the tails under them.
-        learnt = replace(learnt, most=np.full(table.grid.n, np.inf), mode_scale=np.ones(1))
+        learnt = replace(learnt, expected=np.full(table.grid.n, np.inf), mode_scale=np.ones(1))
     late = late_limits(peaks, clusters.centres.size, options.limits)
     return replace(
         trained,
