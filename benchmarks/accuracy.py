@@ -30,6 +30,7 @@ from hyperspy_zlpml.image.dark_pattern import DarkPattern
 from hyperspy_zlpml.image.detector import Detector
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import NoZeroLossPeakError
+from hyperspy_zlpml.removal.evaluation import RESULTS
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.grid import GRID_STEP, beyond_data
@@ -261,15 +262,19 @@ class Removed:
         return getattr(self.result, name).data.reshape(self.scene.counts.shape).astype(float)
 
     def bands(self, rows):
-        """Bounds of what is taken off, by confidence: those of the result, and wider ones."""
-        counts, applied = self.scene.counts[rows], self.result._application
+        """Bounds of what is taken off, by confidence: those of the result, and wider ones.
+
+        Levels of single channels are no part of it, as they are no part of the truth.
+        """
+        applied = self.result._application
         found = self._wide.apply(self._recorded(rows), applied.peaks.select(rows))
-        wide = [applied.on_all_channels(values) for values in found[3:5]]
-        sides = (self._spectra("lower")[rows], self._spectra("upper")[rows]), wide
-        return {
-            confidence: (counts - above, counts - below)
-            for confidence, (below, above) in zip(CONFIDENCES, sides, strict=True)
-        }
+        names = ("subtracted", "lower", "upper")
+        own = [self._spectra(name)[rows] for name in names]
+        wide = [applied.on_all_channels(found[RESULTS.index(name)]) for name in names]
+        bounds = {}
+        for confidence, (left, below, above) in zip(CONFIDENCES, (own, wide), strict=True):
+            bounds[confidence] = (self.zlp[rows] + left - above, self.zlp[rows] + left - below)
+        return bounds
 
     @cached_property
     def _wide(self):
@@ -281,6 +286,7 @@ class Removed:
             old.energy,
             Detector(0.0, "", old.noise, DarkPattern(old.dark_level)),
             channels=Range(channels.min(), channels.max()),
+            distance=old.distance,
         )
 
     def integrate(self, rows, limits):

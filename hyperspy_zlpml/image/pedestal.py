@@ -4,7 +4,8 @@
 It is looked for in three ways. Far before the peak nothing else is seen. Where the axis begins
 close to the peak the tail of the peak lies there, and a constant under it looks like more tail; but
 the tail is as high as the peak, thinner or thicker the specimen, and the constant is not: against
-the height of the peaks the counts of the gain side lie on a straight line that misses the origin.
+the height of the peaks the counts of the gain side lie on a straight line that misses the origin, once what
+the widths of the peaks change is told apart.
 Nor is the constant more than the lowest level behind the peak, which is sharper where it agrees.
 Last, electrons bring noise, and a pedestal brings none.
 """
@@ -15,7 +16,7 @@ from scipy.ndimage import uniform_filter1d
 from hyperspy_zlpml.image.differences import N_LEVELS
 from hyperspy_zlpml.image.noise import CURVED_WITHIN, looked_at, mean_levels
 from hyperspy_zlpml.image.sums import without_spikes
-from hyperspy_zlpml.statistics import inverted
+from hyperspy_zlpml.statistics import inverted, solved
 
 #: A pedestal stands out of the peak's tail where the axis starts this many FWHM before the
 #: peak. It is looked for in the outer half of those channels: a tail would double across them.
@@ -158,8 +159,13 @@ def pedestal_by_intensity(counts, energy, parameters):
     # Noise grows with the counts: those expected, for weights by their own noise favour what came out low.
     weight = 1 / np.maximum(typical * height / np.median(height), typical / 4)
     blocks = np.arange(len(level)) * _BLOCKS // len(level)
+    # Tails may be as wide in narrow peaks as in wide ones: then those of wide peaks are lower at equal reduced energies.
+    grown = height * np.log(parameters.fwhm / width)
     sums = np.stack(
-        [_moments(*(v[blocks == b] for v in (weight, height, level))) for b in range(_BLOCKS)]
+        [
+            _moments(*(v[blocks == b] for v in (weight, height, grown, level)))
+            for b in range(_BLOCKS)
+        ]
     )
     # The measured intensity holds some of the pedestal too: that of the channels within a FWHM.
     held = 2 * width / (energy[1] - energy[0])
@@ -192,16 +198,19 @@ def _lowest_level(counts, u):
     return min(part.mean() for part in np.array_split(spectrum, _PARTS))
 
 
-def _moments(weight, x, y):
-    """Compute the weighted sums that a straight line follows from."""
-    return np.array([(weight * one).sum() for one in (np.ones_like(x), x, y, x * x, x * y)])
+def _moments(weight, height, grown, level):
+    """Compute the weighted sums that a plane through levels follows from, (3, 4): of the regressors, and the levels."""
+    regressors = np.stack([np.ones_like(height), height, grown])
+    return (weight * regressors) @ np.concatenate([regressors, level[None]]).T
 
 
 def _intercept(moments, held):
-    """Compute where a line meets the origin, if each x holds that value ``held`` times too."""
-    n, x, y, xx, xy = moments
-    slope = (n * xy - x * y) / max(n * xx - x * x, 1e-300)
-    return (y - slope * x) / n / (1 - slope * held)
+    """Compute where a plane meets the origin, if each height holds that value ``held`` times too.
+
+    Where peaks are equally wide it is a line.
+    """
+    constant, slope, _ = solved(moments[:, :3], moments[:, 3])
+    return constant / (1 - slope * held)
 
 
 def dark_level(counts, energy, centre, fwhm):

@@ -16,7 +16,7 @@ import numpy as np
 from hyperspy_zlpml.compute.blocks import join_blocks
 from hyperspy_zlpml.registration.cells import LARGEST
 from hyperspy_zlpml.registration.levels import Prior, ending_at_zero, lay_nodes, learn_curve
-from hyperspy_zlpml.registration.pattern import learn_pattern
+from hyperspy_zlpml.registration.pattern import error_of_dark_levels, learn_pattern
 from hyperspy_zlpml.registration.points import collect_points
 from hyperspy_zlpml.registration.scatter import error_of_place, measure_scatter, scale_of_modes
 from hyperspy_zlpml.zlp.groups import group_samples
@@ -45,8 +45,8 @@ class LearntResidual:
         channels do not share.
     scatter : ndarray of shape (grid.n,)
         Relative scatter of single spectra that neighbouring groups of channels share.
-    most : ndarray of shape (grid.n,)
-        Largest such scatter that the spectra allow; infinite where none is seen.
+    expected : ndarray of shape (grid.n,)
+        Such scatter as noise leaves it on average; infinite where no spectrum is seen.
     mode_scale : ndarray of shape (n_modes,)
         Standard deviation of the modes in the spectra, in units of that over the replicas.
     """
@@ -56,11 +56,11 @@ class LearntResidual:
     group_error: np.ndarray
     channel_error: np.ndarray
     scatter: np.ndarray
-    most: np.ndarray
+    expected: np.ndarray
     mode_scale: np.ndarray
 
     def seen_share(self, rest):
-        """Tell which share of an assumed scatter the spectra allow.
+        """Tell which share of an assumed scatter the spectra let expect.
 
         Parameters
         ----------
@@ -71,7 +71,7 @@ class LearntResidual:
         ndarray of shape (grid.n,)
             Between 0 and 1.
         """
-        return np.minimum(1.0, self.most / np.maximum(rest, 1e-12))
+        return np.minimum(1.0, self.expected / np.maximum(rest, 1e-12))
 
     def put_into(self, table):
         """Put what was learnt into a table of shapes.
@@ -135,26 +135,24 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
         prior=prior,
     )
     few = len(matched.fwhm) < _FEWEST_SPECTRA
-    dark = _error_of_dark_levels(table, peaks, matched)
     roughness = of_tail(peaks.tail_roughness, table.grid.u)
-    return replace(
+    learnt = replace(
         learnt,
-        channel_error=np.hypot(np.hypot(learnt.channel_error, roughness), dark),
+        channel_error=np.hypot(learnt.channel_error, roughness),
         mode_scale=np.ones(table.n_modes) if few else scale_of_modes(matched),
     )
+    return _with_error_of_dark_levels(learnt, table, peaks, matched, per_fwhm)
 
 
-def _error_of_dark_levels(table, peaks, matched):
-    """Compute by how much dark levels may move the shape of the thinnest spectra, (grid.n,).
-
-    No mean of spectra loses them. What is known of them is off their counts, but of neighbouring channels
-    together nothing is: sums are as uncertain as if all of it was left.
-    """
-    _, of_all = peaks.noise.dark
-    if not of_all:
-        return np.zeros(table.grid.n)
+def _with_error_of_dark_levels(learnt, table, peaks, matched, per_fwhm):
+    """Add what dark levels do to the shape: it is learnt from the thinnest spectra, at their height."""
     height = np.median(matched.log_height[peaks.label == peaks.label.min()])
-    return np.exp(np.minimum(np.log(of_all) - height - table.log_shape[-1], 0.0))
+    dark = error_of_dark_levels(height + table.log_shape[-1], table.grid, peaks.noise, per_fwhm)
+    return replace(
+        learnt,
+        group_error=np.hypot(learnt.group_error, dark.shared),
+        channel_error=np.hypot(learnt.channel_error, dark.own),
+    )
 
 
 def flattened(peaks, samples, groups, residual):
@@ -255,7 +253,7 @@ def _learn(points, nodes, n_channels, log_width, grid, prior):
         group_error=np.interp(grid.u, nodes, found.group_error),
         channel_error=np.hypot(channel_error, np.maximum(scatter.own, misplaced)),
         scatter=scatter.shared,
-        most=scatter.most,
+        expected=scatter.expected,
         mode_scale=np.ones(1),
     )
 
@@ -277,6 +275,6 @@ def _of_few(points, nodes, grid, prior):
         group_error=np.interp(grid.u, nodes, np.sqrt(prior.group_variance)),
         channel_error=np.hypot(channel_error, scatter.own),
         scatter=scatter.shared,
-        most=np.full(grid.n, np.inf),
+        expected=np.full(grid.n, np.inf),
         mode_scale=np.ones(1),
     )

@@ -40,6 +40,10 @@ _FADES_OVER = 0.3
 _GROWS_WITH_NOISE = 50.0
 #: Fine structure goes on outward from here, in FWHM: nearer to the peak, flanks are finer than smooth curves.
 _TAIL_FROM = 2.0
+#: Variances up to so many standard errors are found by chance. Of the noise of means a band then claims a fifth where there is
+#: no structure, and two thirds where there is twice as much of it as noise and this is what it is wrong by; without, 0.43 and three
+#: quarters.
+_BY_CHANCE = 1.0
 #: Residuals depend on the width where the variance of their slopes exceeds its error by this factor.
 _SLOPE_SIGNIFICANT = 5.0
 
@@ -340,7 +344,33 @@ def _excess_variance(excess, known, x):
     differ = np.abs(here - ratio) > SIGNIFICANT * unsure_here
     found = np.where(differ, here, ratio)
     error = np.where(differ, unsure_here, unsure)
-    return np.clip(found, 0, None), np.clip(found - CAUTION * error, 0, None), ratio / unsure
+    true, certain = beyond_chance(found, error), np.clip(found - CAUTION * error, 0, None)
+    return np.maximum(true, certain), certain, ratio / unsure
+
+
+def beyond_chance(found, error):
+    """Keep of variances what is no chance: those of noise alone come out positive every other time.
+
+    Parameters
+    ----------
+    found, error : ndarray of shape (n,)
+        Variances beyond that of noise, and their standard errors.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Next to all of what is certain, nothing of what is not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.levels import beyond_chance
+    >>> beyond_chance(np.array([-1.0, 0.5, 2.0, 10.0]), np.ones(4))
+    array([0. , 0. , 1.5, 9.9])
+    """
+    chance = _BY_CHANCE * error
+    certain = np.maximum(found, chance)
+    return certain - chance**2 / np.maximum(certain, np.finfo(float).tiny)
 
 
 def _held(values, known):

@@ -161,7 +161,10 @@ def register_peaks(samples, noise, given_limit=None):
         window=core,
         reference_modes=np.concatenate([reference.modes, unseen]),
     )
-    return peaks if peaks.has_vacuum else _limited_reference(peaks, first, given_limit)
+    if peaks.has_vacuum:
+        # All of it shows the reference, and what this misses: a coherent residual may follow.
+        return replace(peaks, noise_share=reference.noise_share)
+    return _limited_reference(peaks, first, given_limit)
 
 
 def register_to_shape(table, samples, noise, log_intensity):
@@ -439,7 +442,7 @@ def _limited_reference(peaks, first, given):
         limit = given / np.median(peaks.matched.fwhm)
     if not np.isfinite(limit):
         return peaks
-    pure, modes, seen, _ = _refit(peaks, first, _Pure(limit, gains))
+    pure, modes, seen, *_ = _refit(peaks, first, _Pure(limit, gains))
     continued = extrapolate_by_gain_side(pure, peaks.grid, limit, -seen.low)
     modes = np.concatenate(
         [

@@ -66,6 +66,8 @@ class RegisteredPeaks(PerSpectrum):
         For each label, counts that losses spill into region I, relative to the ZLP.
     reference_modes : ndarray of shape (n_modes, grid.n)
         Deviations of one standard error by which the reference is uncertain.
+    noise_share : ndarray of shape (grid.n,) or float
+        Part of these that noise makes; the rest is fine structure that the reference does not follow.
     extrapolated_from : float
         Reduced energy beyond which no spectrum shows the pure tail.
     gain_extrapolated_from : float
@@ -88,6 +90,7 @@ class RegisteredPeaks(PerSpectrum):
         "noise",
         "spill_tables",
         "reference_modes",
+        "noise_share",
         "extrapolated_from",
         "gain_extrapolated_from",
         "tail_is_known",
@@ -106,6 +109,7 @@ class RegisteredPeaks(PerSpectrum):
     window: Range
     spill_tables: dict[int, np.ndarray] = field(default_factory=dict)
     reference_modes: np.ndarray | None = None
+    noise_share: np.ndarray | float = 1.0
     extrapolated_from: float = NO_LIMIT
     gain_extrapolated_from: float = NO_LIMIT
     tail_is_known: bool = True
@@ -184,6 +188,21 @@ class RegisteredPeaks(PerSpectrum):
         RegisteredPeaks
         """
         return replace(self, spill_tables={})
+
+    def without_misfit(self):
+        """Take fine structure for known: the reference is then uncertain by noise alone.
+
+        What is not known of the structure is an error of its own.
+
+        Returns
+        -------
+        RegisteredPeaks
+        """
+        if self.reference_modes is None:
+            return self
+        return replace(
+            self, reference_modes=self.noise_share * self.reference_modes, noise_share=1.0
+        )
 
     @cached_property
     def ratios(self):

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from hyperspy_zlpml.registration.cells import (
     CAUTION,
@@ -15,8 +16,10 @@ from hyperspy_zlpml.registration.cells import (
 from hyperspy_zlpml.zlp.grid import to_grid
 from hyperspy_zlpml.zlp.kernels import N_PEAK
 
-#: Scatter larger than found by this many standard errors is excluded.
+#: Errors of what is known of noise are taken this many times.
 _NOT_EXCLUDED = 2.0
+#: Variances that are more standard errors below zero than this are taken for this.
+_FAR_BELOW = 5.0
 #: The variance of the noise of a channel is known to this fraction, beside the error of the gain.
 _NOISE_UNSURE = 0.02
 
@@ -31,13 +34,14 @@ class Scatter:
         Relative standard deviation that all channels within some tenths of x share.
     own : ndarray of shape (grid.n,)
         The same that each channel has for itself.
-    most : ndarray of shape (grid.n,)
-        Largest shared one that is not excluded; infinite where no spectrum is seen.
+    expected : ndarray of shape (grid.n,)
+        Shared one that noise leaves on average, where what is found of it may be chance; infinite where no
+        spectrum is seen.
     """
 
     shared: np.ndarray
     own: np.ndarray
-    most: np.ndarray
+    expected: np.ndarray
 
     @classmethod
     def unknown(cls, n):
@@ -84,14 +88,39 @@ def measure_scatter(points, grid):
     common = _of_neighbours(points, cell, centres.size)
     unsure = CAUTION * np.hypot(each.error, common.error) + unsure
     own = np.clip(each.variance - common.variance - unsure, 0, None)
-    upper = np.clip(common.variance, 0, None) + _NOT_EXCLUDED * common.error
+    expected = expected_variance(common.variance, common.error)
     shared = np.where(common.variance > SIGNIFICANT * common.error, common.variance, 0.0)
-    shared, own, most = (
+    shared, own, expected = (
         np.interp(grid.x, centres, np.minimum(np.sqrt(value), 1.0))
-        for value in (shared, own, upper)
+        for value in (shared, own, expected)
     )
     unseen = (grid.x < centres[0]) | (grid.x > centres[-1])
-    return Scatter(shared, own, np.where(unseen, np.inf, most))
+    return Scatter(shared, own, np.where(unseen, np.inf, expected))
+
+
+def expected_variance(found, error):
+    """Compute what variances are on average, of which only a noisy measure is known.
+
+    They are not negative, and any others are alike before they are measured.
+
+    Parameters
+    ----------
+    found, error : ndarray of shape (n,)
+        As measured, and their standard errors.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.scatter import expected_variance
+    >>> expected_variance(np.array([-1.0, 0.0, 1.0, 9.0]), np.ones(4)).round(2)
+    array([0.53, 0.8 , 1.29, 9.  ])
+    """
+    excess = np.maximum(found / error, -_FAR_BELOW)
+    return error * (excess + norm.pdf(excess) / norm.cdf(excess))
 
 
 def _of_channels(points, cell, n_cells):

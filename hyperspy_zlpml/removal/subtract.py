@@ -24,7 +24,7 @@ from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged, weighte
 from hyperspy_zlpml.statistics import Normal
 from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.expansion import Expansion
-from hyperspy_zlpml.zlp.grid import group_widths, to_grid
+from hyperspy_zlpml.zlp.grid import SHARED_OVER, group_widths, to_grid
 from hyperspy_zlpml.zlp.groups import (
     ChannelGroups,
     Curvature,
@@ -40,8 +40,6 @@ _SPECTRA_AT_ONCE = 256
 #: Tables reach this much further than the axis in units of the mean FWHM: to peaks narrower than all of which
 #: widths are usable (:data:`~hyperspy_zlpml.image.odd_peaks.FAR_WIDTH`). They are logarithmic: it is 110 nodes a side.
 _WIDER = 3.0
-#: Errors that no mode holds are shared over about this distance in x (standard deviation).
-_SHARED_OVER = 0.25
 #: Eigenvalues of a correlation below this, over the largest, are nothing.
 _NEGLECTED = 1e-9
 #: Matches with a larger chi2 per degree of freedom are tried once more without spikes.
@@ -832,7 +830,7 @@ def describe_lost(numbers, shape):
 
 def _correlation(x):
     """Correlate errors at places in x; (n, n)."""
-    return np.exp(-0.5 * ((x[:, None] - x) / _SHARED_OVER) ** 2)
+    return np.exp(-0.5 * ((x[:, None] - x) / SHARED_OVER) ** 2)
 
 
 def results_type(dtype):

@@ -130,7 +130,7 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     )
     if not peaks.has_vacuum:
         # What spectra show below their losses says nothing of the tails under them.
-        learnt = replace(learnt, most=np.full(table.grid.n, np.inf), mode_scale=np.ones(1))
+        learnt = replace(learnt, expected=np.full(table.grid.n, np.inf), mode_scale=np.ones(1))
     late = late_limits(peaks, clusters.centres.size, options.limits)
     return replace(
         trained,
@@ -209,6 +209,9 @@ def _without_residual(peaks, samples):
     learnt = learn_residual(peaks.table, thin, chosen, groups=groups, log_fwhm=thin.log_fwhm)
     # What depends on the width is left to the modes, which follow more than a straight line.
     peaks = flattened(peaks, samples, groups, learnt.residual).without_spill()
+    if learnt.residual.has_curve:
+        # What is not known of the curve is in its errors: as an error of the reference it would count twice.
+        peaks = peaks.without_misfit()
     return peaks, learnt.residual
 
 

@@ -25,6 +25,8 @@ FALLS_FROM = 0.75
 GROWTH = 0.05
 #: ... and at least this fraction of the FWHM.
 CORE_WIDTH = 1 / 12
+#: Errors that no mode holds are shared over about this distance in x (standard deviation).
+SHARED_OVER = 0.25
 #: From one width of peaks to the next, of which the curvature within groups is tabulated, ln FWHM grows by this.
 WIDTH_STEP = 0.1
 

@@ -56,12 +56,16 @@ class Reference(NamedTuple):
         Reduced energies between which the data show it above their noise.
     slope_errors : Range
         Standard errors of the slopes in x before these two.
+    noise_share : ndarray of shape (n_grid,)
+        Part of its error that noise makes, between 0 and 1: the rest is fine structure that no smooth shape
+        follows. 1 beyond what the data show.
     """
 
     log_shape: np.ndarray
     modes: np.ndarray
     seen: Range
     slope_errors: Range
+    noise_share: np.ndarray
 
 
 def fit_reference(u, counts, expected_scale, variance, grid):
@@ -113,7 +117,7 @@ def fit_reference(u, counts, expected_scale, variance, grid):
 
     best, information = _most_likely(basis, ratio, sigma, roughness)
     fitted = np.exp(np.clip(basis @ best, -_LARGEST_LOG, _LARGEST_LOG))
-    misfit = _misfit(x, ratio, sigma, fitted)
+    misfit, of_noise = _misfit(x, ratio, sigma, fitted), information
     if misfit.any():
         best, information = _most_likely(basis, ratio, np.hypot(sigma, misfit), roughness)
     on_grid = BSpline.design_matrix(grid.x, knots, 3).toarray()
@@ -124,11 +128,14 @@ def fit_reference(u, counts, expected_scale, variance, grid):
         low=outer_slope_error(on_grid, grid, first, factor),
         high=outer_slope_error(on_grid, grid, last, factor),
     )
+    share = _standard_error(on_grid, _factor(of_noise)) / _standard_error(on_grid, factor)
+    shown = (grid.x >= first) & (grid.x <= last)
     return Reference(
         log_shape=falling_tails(on_grid @ best, grid, first, last, slope_errors),
         modes=_errors(on_grid, factor),
         seen=Range(float(from_grid(first)), float(from_grid(last))),
         slope_errors=slope_errors,
+        noise_share=np.where(shown, np.minimum(share, 1.0), 1.0),
     )
 
 
@@ -182,6 +189,11 @@ def _factor(information):
     """Factorise an inverse covariance."""
     ridge = 1e-10 * np.trace(information) / len(information)
     return np.linalg.cholesky(information + ridge * np.eye(len(information)))
+
+
+def _standard_error(on_grid, factor):
+    """Compute the standard error of a spline from the factor of its information."""
+    return np.maximum(np.linalg.norm(np.linalg.solve(factor, on_grid.T), axis=0), 1e-300)
 
 
 def _errors(on_grid, factor):

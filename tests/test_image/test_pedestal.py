@@ -53,14 +53,27 @@ def test_tails_are_no_pedestal(seed):
 @pytest.mark.parametrize("wider", [-0.2, 0.2])
 @pytest.mark.parametrize("pedestal", [0.0, 3000.0])
 def test_widths_that_change_with_thickness_are_no_pedestal(pedestal, wider, begin):
-    # Channels at equal reduced energies hold what is as high as the peak, not its counts. Counts are exact; where the
-    # axis begins at -1.4 eV, 2.3 FWHM of the widest, widths themselves are measured 2 % off, and the tail of 5000 with them.
+    # Channels at equal reduced energies hold what is as high as the peak, not its counts. Counts are exact; the pedestal
+    # widens what is measured of low peaks, by up to 1.5 %. Where the axis begins at -1.4 eV, 2.3 FWHM of the widest,
+    # widths themselves are measured 2 % off, and the tail of 5000 with them.
     energy, thickness = np.arange(begin, 12, 0.025), np.linspace(0, 1, 256)[:, None]
     height, fwhm = 2e5 * np.exp(-thickness), 0.5 * (1 + wider * thickness)
     counts = height * (1 + 1.66 * (energy / fwhm) ** 2) ** -1.5 + pedestal
     counts += 0.01 * height * thickness * np.clip(energy - 1.6, 0, None)
     found = pedestal_by_intensity(counts, energy, peak_parameters(counts, energy))
-    assert found == pytest.approx(pedestal, rel=0.01 if begin < -2 else 0.15)
+    assert found == pytest.approx(pedestal, rel=0.03 if begin < -2 else 0.15)
+
+
+@pytest.mark.parametrize("pedestal", [0.0, 1500.0, -1500.0])
+def test_wings_that_do_not_widen_with_the_core_are_no_pedestal(pedestal):
+    # At equal reduced energies wide peaks hold less of wings that are fixed in energy: a line against the height alone
+    # misses the origin by -600 counts. Counts are exact; the wings are no straight line of ln FWHM.
+    energy, thickness = np.arange(-3.0, 12, 0.025), np.linspace(0, 1, 256)[:, None]
+    height, fwhm = 2e6 * np.exp(-thickness), 0.5 * (1 + 0.1 * thickness)
+    core = np.exp(-4 * np.log(2) * (energy / fwhm) ** 2)
+    counts = height * (0.98 * core + 0.02 * (1 + (energy / 0.75) ** 2) ** -1.25) + pedestal
+    found = pedestal_by_intensity(counts, energy, peak_parameters(counts, energy))
+    assert found == pytest.approx(pedestal, rel=0.15)
 
 
 @pytest.mark.parametrize("heights", [np.full(400, 1e4), HEIGHTS[::20]], ids=["equal", "few"])

@@ -74,18 +74,27 @@ def test_scatter_that_channels_share_is_told_from_that_of_each(size):
     scatter = measure_scatter(points(by_spectrum=size), GRID)
     assert scatter.shared[INNER] == pytest.approx(size, rel=0.3)
     assert scatter.own[INNER].max() < size / 2
-    assert (scatter.most >= scatter.shared).all()
+    assert (scatter.expected >= scatter.shared).all()
+
+
+def test_where_there_is_no_scatter_no_more_is_expected_than_noise_leaves_on_average():
+    # What is measured of a variance of zero scatters by its error, and 0.8 to 1.0 errors are then expected; what two
+    # errors do not exclude, which stood in the band before, was 2.5. About 2 FWHM ten channels lie in a cell.
+    error = np.sqrt(2 / N_SPECTRA) * SIGMA**2 / 10
+    there = np.abs(GRID.u - 2.0).argmin()
+    found = [measure_scatter(points(seed=seed), GRID).expected[there] for seed in range(20)]
+    assert 0.6 < np.mean(np.square(found)) / error < 1.4
 
 
 def test_scatter_beyond_the_spectra_is_not_excluded():
     scatter = measure_scatter(points(), Grid.covering(-20, 20))
-    assert np.isinf(scatter.most[[0, -1]]).all()
+    assert np.isinf(scatter.expected[[0, -1]]).all()
 
 
 def test_no_points_exclude_nothing():
     scatter = measure_scatter(points().select(np.zeros(0, int)), GRID)
     assert not scatter.own.any()
-    assert np.isinf(scatter.most).all()
+    assert np.isinf(scatter.expected).all()
 
 
 def test_a_curve_is_learnt_within_its_error():

@@ -215,6 +215,24 @@ def test_replicas_hold_how_peaks_vary_at_any_thickness(flake):
     np.testing.assert_allclose(ensemble.reference.errors, image.peaks.reference_modes, rtol=1e-6)
 
 
+def rippled(sample):
+    """Spectra whose peaks have a fine structure of 1 %, the same in all."""
+    centre, fwhm = (getattr(sample.parameters, name)[:, None] for name in ("centre", "fwhm"))
+    ripple = 0.01 * np.sin(2 * np.pi * 4 * (sample.energy - centre) / fwhm)
+    return replace(sample, counts=sample.counts * (1 + ripple))
+
+
+def test_fine_structure_that_is_taken_off_is_no_error_of_the_reference(flake):
+    # What is not known of the structure is in the errors of the coherent residual: it counted twice.
+    noise, samples = flake.image.detector.noise, [rippled(one) for one in flake.samples]
+    flank = np.array([-3.0, -2.0, 2.0, 3.0])
+    with_structure = register_peaks(samples, noise).reference_error(flank)
+    left = register_image(samples, noise, 3, {}).peaks.reference_error(flank)
+    smooth = register_image(flake.samples, noise, 3, {}).peaks.reference_error(flank)
+    assert np.median(with_structure / smooth) > 3
+    assert np.median(left / smooth) < 2
+
+
 def test_clusters_are_brought_to_the_shape_of_the_reference():
     # Spectra of one cluster that all have tails 20 % higher, and are wider: their match will tell.
     u = np.linspace(-4, 2, 60)

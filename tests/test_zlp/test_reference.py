@@ -243,6 +243,20 @@ def test_fine_structure_that_no_smooth_shape_follows_is_an_error_of_the_shape():
     assert np.sqrt(np.mean((found[flank] / of_rippled) ** 2)) < 2
 
 
+def test_of_the_error_that_fine_structure_makes_noise_has_its_share_alone():
+    u, counts, scale, variance = measured(1e8)
+    ripple = 1 + 0.02 * np.sin(2 * np.pi * u / 0.15)
+    smooth, rippled = (
+        fit_reference(u, values, scale, variance, GRID) for values in (counts, counts * ripple)
+    )
+    np.testing.assert_array_equal(smooth.noise_share, 1.0)
+    flank = (np.abs(GRID.u) > 1) & (np.abs(GRID.u) < 4)
+    of_smooth = np.sqrt((smooth.modes**2).sum(0))[flank]
+    of_noise = np.sqrt(((rippled.noise_share * rippled.modes) ** 2).sum(0))[flank]
+    # A ripple that noise does not explain is smoothed less: its errors are a little larger.
+    assert 1.0 < np.median(of_noise / of_smooth) < 2.0
+
+
 def test_shape_is_seen_up_to_where_it_sinks_into_the_noise():
     u, counts, scale, variance = measured(1e4, n=4, readout=20.0)
     # A twelfth of 0.25 in x, 10 channels at 4 FWHM: 40 of them let 20 / sqrt(40) counts be seen.
