@@ -9,6 +9,10 @@ alike, nothing does.
 Where the axis ends within some FWHM, or below the losses that electrons make, a specimen scatters hardly more
 there than the tail of the peak is high. There vacuum pixels are also the brightest: many of one :math:`N_0`, with
 few below it, and pixels that are darker scatter more on average.
+
+Of few electrons few are scattered, and noise hides them: behind a holder, at the edge of an aperture, or where the
+specimen is very thick. Pixels that are far darker than others are vacuum only where their own counts show that
+hardly any electron was scattered.
 """
 
 import numpy as np
@@ -25,6 +29,10 @@ _TOLERANCE = 0.5
 _CLEARLY = 2.0
 #: Deviations up to this many standard errors are noise.
 _SIGMAS = 4.0
+#: Pixels of less than this part of the intensity of the brightest are dark: a beam fluctuates by less.
+_DARK = 0.5
+#: The brightest are those at this percentile: higher ones may hold what a detector adds.
+_BRIGHTEST = 95
 #: Losses nearer to the peak than this many FWHM tell nothing of vacuum.
 _NEAREST = 2.0
 #: Losses by electrons of a solid lie above this, but for some in small gaps, eV: an axis that ends below holds those
@@ -169,17 +177,36 @@ def _least_scattered(parameters, noise, energy):
     fraction, sigma = _fractions(parameters, noise, energy)
     start = parameters.scattered_from(energy)
     largest = _LARGEST_FRACTION * SCATTERED_FROM / start
+    dark = _are_dark(parameters)
     usable = parameters.usable & (start >= _NEAREST) & (fraction < largest + _SIGMAS * sigma)
+    usable &= ~dark | _tell_alone(parameters, noise, sigma, largest)
     if not usable.any():
         return usable
-    lowest = np.percentile(fraction[usable], 5)
+    # Dark pixels tell least: they follow the others where there are any.
+    telling = usable & ~dark if (usable & ~dark).any() else usable
+    lowest = np.percentile(fraction[telling], 5)
     for _ in range(3):
         allowed = _tolerance(parameters, energy) * abs(lowest) + _SIGMAS * sigma
         chosen = usable & (np.abs(fraction - lowest) <= allowed)
-        if not chosen.any():
-            return chosen
-        lowest = np.median(fraction[chosen])
+        if not (chosen & telling).any():
+            return chosen & telling
+        lowest = np.median(fraction[chosen & telling])
     return chosen & (lowest < largest)
+
+
+def _are_dark(parameters):
+    """Tell which pixels are far darker than the brightest, whatever the beam fluctuates by."""
+    usable = parameters.usable
+    if not usable.any():
+        return ~usable
+    return parameters.intensity < _DARK * np.percentile(parameters.intensity[usable], _BRIGHTEST)
+
+
+def _tell_alone(parameters, noise, sigma, largest):
+    """Tell which pixels show by their own counts that hardly any electron was scattered."""
+    # An electron more or less is noise, too, where none was scattered.
+    sigma = np.hypot(sigma, noise.unit / parameters.intensity)
+    return largest > _SIGMAS * sigma
 
 
 def _ends_early(parameters, energy):

@@ -156,6 +156,29 @@ def test_spikes_are_no_evidence_of_a_specimen():
     assert is_pure(image)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n_vacuum", [0, 40])
+@pytest.mark.parametrize("beam, fluctuates", [(3e-3, 0.0), (3e-3, 1.0), (0.1, 1.0)])
+def test_what_is_dark_is_no_vacuum_for_its_lack_of_counts(beam, fluctuates, n_vacuum, seed):
+    """Behind a holder noise hides what scatters, in many pixels alike or each with a beam of its own."""
+    thickness = np.r_[np.zeros(n_vacuum), np.linspace(0.3, 1.0, 60), np.linspace(0.3, 3.0, 40)]
+    counts = spectra(thickness, height=1e4, seed=seed)
+    beams = beam * np.random.default_rng(seed).uniform(1 - fluctuates / 2, 1 + fluctuates, 40)
+    behind = [spectra([t], 1e4 * one, seed) for t, one in zip(thickness[-40:], beams, strict=True)]
+    counts[-40:] = np.concatenate(behind)
+    vacuum, doubt = found(counts)
+    assert not doubt or not n_vacuum
+    assert not vacuum[n_vacuum:].any()
+    assert vacuum[:n_vacuum].sum() >= n_vacuum - 1
+
+
+def test_what_is_dark_is_vacuum_where_its_own_counts_show_it():
+    """Half of the pixels see a tenth of the beam: of those losses of a hundredth would be seen."""
+    counts = spectra(np.r_[np.zeros(40), np.full(40, 0.3)], 1e6)
+    counts[::2] = spectra(np.r_[np.zeros(20), np.full(20, 0.3)], 1e5)
+    assert found(counts)[0].tolist() == [True] * 40 + [False] * 40
+
+
 @pytest.mark.parametrize("thickness", [np.full(60, 0.3), np.linspace(0.05, 1.0, 60)])
 def test_films_and_wedges_without_vacuum(thickness):
     assert not found(spectra(thickness, 1e6))[0].any()
