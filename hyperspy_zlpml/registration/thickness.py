@@ -209,6 +209,8 @@ def _thickness_or_why(peaks, tail_errors):
     if not tells_thickness(once_far.mean(0)):
         return _AXIS_ENDS
     thickness = once_far.sum(-1)
+    share = share_beyond_noise(u[far], losses[:, far])
+    thickness = thickness.mean() + share * (thickness - thickness.mean())
     low, high = np.percentile(thickness, [5, 95])
     if not 0 < low * _LEAST_RANGE < high:
         return _TOO_EQUAL
@@ -220,6 +222,43 @@ def _thickness_or_why(peaks, tail_errors):
         broadening=np.log(width) - np.log(width).mean(),
         plural=plural,
     )
+
+
+def share_beyond_noise(u, losses):
+    """Tell which part of the variance of far losses is thickness, and not noise.
+
+    A line in a thickness that noise scatters is too flat by this part, and meets zero too high; in thicknesses that are
+    drawn to their mean by it, it is the line that it ought to be (regression calibration; Carroll et al., *Measurement
+    Error in Nonlinear Models*, 2nd ed., chapter 4).
+
+    Parameters
+    ----------
+    u : ndarray of shape (n_groups,)
+        Reduced energies, rising.
+    losses : ndarray of shape (n_spectra, n_groups)
+        Of independent noise, about proportional to thickness.
+
+    Returns
+    -------
+    float
+        From 0 to 1. Odd and even groups hold the same losses: what they differ by is noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.registration.thickness import share_beyond_noise
+    >>> u, thickness = np.linspace(5, 10, 200), np.linspace(0.5, 1.5, 400)[:, None]
+    >>> noise = np.random.default_rng(0).standard_normal((400, 200))
+    >>> share_beyond_noise(u, thickness + 0.0 * noise), share_beyond_noise(u, 1 + noise) < 0.2
+    (1.0, True)
+    """
+    odd, even = (trapezoid(losses[:, k::2], u[k::2], axis=-1) for k in (0, 1))
+    total = 0.5 * (odd + even)
+    # They lie at slightly different energies: in proportion to thickness they differ by more than noise.
+    proportional = np.stack([np.ones_like(total), total], axis=-1)
+    fitted, *_ = np.linalg.lstsq(proportional, odd - even, rcond=None)
+    noise = ((odd - even - proportional @ fitted) ** 2).sum() / (4 * max(total.size - 2, 1))
+    return float(np.clip(1 - noise / max(total.var(), np.finfo(float).tiny), 0.0, 1.0))
 
 
 def _completed(u, losses, complete, seen):

@@ -13,6 +13,7 @@ from scipy.stats import poisson
 from hyperspy_zlpml.registration.thickness import (
     relative_thickness,
     scattered_once,
+    share_beyond_noise,
     why_no_thickness,
 )
 from hyperspy_zlpml.registration.zero_thickness import at_zero_thickness
@@ -210,3 +211,33 @@ def test_an_axis_that_ends_too_early_is_named():
     peaks = registered(np.linspace(0.02, 0.1, 20))
     peaks.spectra.complete[:, peaks.u.mean(0) > 15] = False
     assert "the axis ends before" in why_no_thickness(peaks)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3, 1.0, 3.0])
+def test_the_share_beyond_noise_is_that_of_the_variances(noise):
+    # 60 groups, each with so many times the spread of thickness: 400 spectra tell either variance to 7 %, both to 10 %.
+    rng = np.random.default_rng(5)
+    u = 5 * 1.02 ** np.arange(60)
+    spread = 0.2
+    thickness = 1 + spread * rng.standard_normal((400, 1))
+    shape = np.exp(-(((u - 9) / 3) ** 2))
+    scatter = noise * spread * rng.standard_normal((400, 60))
+    weights = np.gradient(u)
+    of_noise = (noise * spread * weights) @ (noise * spread * weights)
+    of_thickness = (spread * (shape @ weights)) ** 2
+    truth = of_thickness / (of_thickness + of_noise)
+    found = share_beyond_noise(u, thickness * shape + scatter)
+    assert found == pytest.approx(truth, abs=0.3 * (1 - truth) + 2e-3)
+
+
+def test_pixels_that_differ_by_noise_alone_are_of_one_thickness():
+    # Noise by which far losses differ by a sixth: their 5th and 95th percentile by a factor of 1.7.
+    peaks = registered(np.full(60, 0.3))
+    rng, u = np.random.default_rng(6), peaks.u.mean(0)
+    far, weights = u > 3.2 * peaks.extrapolated_from, np.gradient(u)
+    losses = peaks.spectra.sums[0] / peaks.spectra.n_channels
+    noise = (losses * weights)[far].sum() / 6 / np.sqrt((weights[far] ** 2).sum())
+    scatter = noise * far * rng.standard_normal(peaks.u.shape)
+    peaks.spectra.sums = peaks.spectra.sums + peaks.spectra.n_channels * scatter
+    assert "of one thickness" in why_no_thickness(peaks)
+    assert relative_thickness(peaks) is None
