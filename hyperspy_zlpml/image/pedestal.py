@@ -5,10 +5,12 @@ It is looked for in three ways. Far before the peak nothing else is seen. Where 
 close to the peak the tail of the peak lies there, and a constant under it looks like more tail; but
 the tail is as high as the peak, thinner or thicker the specimen, and the constant is not: against
 the height of the peaks the counts of the gain side lie on a straight line that misses the origin, once what
-the widths of the peaks change is told apart.
-Nor is the constant more than the lowest level behind the peak, which is sharper where it agrees.
+the widths of the peaks change is told apart, and what thick specimens spill there: losses are recorded with the same tail.
+Nor is the constant more than the lowest level behind the peak.
 Last, electrons bring noise, and a pedestal brings none.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -16,7 +18,7 @@ from scipy.ndimage import uniform_filter1d
 from hyperspy_zlpml.image.differences import N_LEVELS
 from hyperspy_zlpml.image.noise import CURVED_WITHIN, looked_at, mean_levels
 from hyperspy_zlpml.image.sums import without_spikes
-from hyperspy_zlpml.statistics import inverted, solved
+from hyperspy_zlpml.statistics import Normal, inverted, solved
 
 #: A pedestal stands out of the peak's tail where the axis starts this many FWHM before the
 #: peak. It is looked for in the outer half of those channels: a tail would double across them.
@@ -31,10 +33,12 @@ _SILENT = 1e-6
 _SHARED = 4.0
 #: Rounds in which weights and a line improve each other.
 _N_ROUNDS = 10
-#: Gain sides are looked at between these distances from the peak, FWHM, ...
-_FROM, _TO = 4.0, 2.0
-#: ... or from where the axes of all but this percentage of the spectra begin.
+#: Gain sides are looked at from where the axes of all but this percentage of the spectra begin, ...
 _BEGIN_LATER = 5
+#: ... to half as far from the peak, and no nearer than so many FWHM.
+_TO = 2.0
+#: Spectra whose height is below this fraction of that of the thinnest are thick.
+_THICK = 0.3
 #: Peaks differ in height by at least this factor, 5th to 95th percentile.
 _LEAST_RANGE = 1.3
 #: Fewer spectra show no pedestal.
@@ -43,13 +47,17 @@ _FEWEST = 24
 _BLOCKS = 8
 #: A pedestal exceeds this many standard errors, ...
 _SIGNIFICANCE = 5.0
-#: ... and this fraction of the counts that it lies under: losses spilled there may be some per cent.
+#: ... and this fraction of the counts that it lies under.
 _LEAST_SHARE = 0.1
+#: Losses of a mean free path that lie there, over the tail of the peak: none to half as many.
+_SPILLED = Normal(0.15, 0.2)
+#: They are told no better than to this.
+_LEAST = 1e-6
 #: Levels that are lower than this part of the peak differ from spectrum to spectrum, as means that were taken off do.
 _MOST_ADDED = 5e-3
-#: Levels agree that differ by so many standard errors, or by this fraction.
-_AGREE, _AGREE_TO = 2.0, 0.1
-#: The lowest level is looked for in so many parts of the axis behind the peak, ...
+#: Behind the peak levels are looked at from this many FWHM on, ...
+_BEHIND = 4.0
+#: ... in so many parts of the axis, ...
 _PARTS = 8
 #: ... of the spectra whose height exceeds this percentile.
 _BRIGHTEST = 90
@@ -138,17 +146,18 @@ def pedestal_by_intensity(counts, energy, parameters):
     25.0
     """
     reach = (parameters.centre - energy[0]) / parameters.fwhm
-    # The same reduced energies of all: further out there is less tail.
-    furthest = min(_FROM, np.percentile(reach, _BEGIN_LATER))
+    # The same reduced energies of all, far from the peak: there is less tail.
+    furthest = np.percentile(reach, _BEGIN_LATER)
+    nearest = max(furthest / 2, _TO)
     rows = np.flatnonzero(reach >= furthest)
     parameters = parameters.select(rows)
     # At equal reduced energies channels of a wide peak hold no more than those of a narrow one as high.
     width = np.median(parameters.fwhm)
     height = parameters.intensity * width / parameters.fwhm
     low, high = np.percentile(height, [5, 95])
-    before = np.flatnonzero(energy < (parameters.centre - _TO * parameters.fwhm).max())
+    before = np.flatnonzero(energy < (parameters.centre - nearest * parameters.fwhm).max())
     inside = _reduced(energy[before], parameters)
-    inside = (inside >= -furthest) & (inside < -_TO)
+    inside = (inside >= -furthest) & (inside < -nearest)
     n_channels = inside.sum(-1)
     if rows.size < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
         return 0.0
@@ -156,33 +165,84 @@ def pedestal_by_intensity(counts, energy, parameters):
     typical = np.median(np.abs(level))
     if not typical > 0:
         return 0.0
-    # Noise grows with the counts: those expected, for weights by their own noise favour what came out low.
-    weight = 1 / np.maximum(typical * height / np.median(height), typical / 4)
-    blocks = np.arange(len(level)) * _BLOCKS // len(level)
-    # Tails may be as wide in narrow peaks as in wide ones: then those of wide peaks are lower at equal reduced energies.
-    grown = height * np.log(parameters.fwhm / width)
-    sums = np.stack(
-        [
-            _moments(*(v[blocks == b] for v in (weight, height, grown, level)))
-            for b in range(_BLOCKS)
-        ]
-    )
+    # What thick specimens spill is no straight line of anything.
+    thin = height > _THICK * high
+    thin = np.flatnonzero(thin if thin.sum() >= _FEWEST else height > 0)
+    rows, level, parameters = rows[thin], level[thin], parameters.select(thin)
+    height, broadening = height[thin] / high, np.log(parameters.fwhm / width)
     # The measured intensity holds some of the pedestal too: that of the channels within a FWHM.
-    held = 2 * width / (energy[1] - energy[0])
-    pedestal = _intercept(sums.sum(0), held)
-    without = np.array([_intercept(sums.sum(0) - one, held) for one in sums])
-    error = np.sqrt((_BLOCKS - 1) * without.var())
+    held = 2 * width / (energy[1] - energy[0]) / high
+    pedestal = _level_at_no_height(level, height, broadening, typical=typical, held=held)
     highest = np.median(counts[rows].max(-1))
-    if abs(pedestal) < max(_SIGNIFICANCE * error, _LEAST_SHARE * typical) or (
-        pedestal < -_MOST_ADDED * highest
-    ):
+    least = max(_SIGNIFICANCE * pedestal.sigma, _LEAST_SHARE * typical)
+    if abs(pedestal.mean) < least or pedestal.mean < -_MOST_ADDED * highest:
         return 0.0
     bright = height >= np.percentile(height, _BRIGHTEST)
     lowest = _lowest_level(counts[rows[bright]], _reduced(energy, parameters.select(bright)))
-    margin = max(_AGREE * error, _AGREE_TO * abs(pedestal))
-    # What lies much lower bounds a pedestal, but is no level below zero.
-    agrees = lowest < pedestal + margin and (pedestal > 0 or lowest > pedestal - margin)
-    return float(lowest if agrees else pedestal)
+    # No level is above another; but what lies behind the peak is none below zero.
+    return float(min(pedestal.mean, lowest) if pedestal.mean > 0 else pedestal.mean)
+
+
+def _level_at_no_height(level, height, broadening, typical, held):
+    """Fit levels before peaks, and read them off where there is no peak.
+
+    Tails are as high as the peak. They may be as wide in narrow peaks as in wide ones: then those of wide peaks are lower at
+    equal reduced energies. And losses are recorded with the same tails, in proportion to thickness, which is the logarithm of the
+    height: how far they reach is known before, and better where the levels tell.
+
+    Parameters
+    ----------
+    level, height, broadening : ndarray of shape (n_spectra,)
+        Counts per channel before the peak; height of the peak over that of the thinnest; ln FWHM from its mean.
+    typical : float
+        Counts per channel.
+    held : float
+        Heights that one count per channel pretends.
+
+    Returns
+    -------
+    Normal
+        Its error is by leaving out neighbouring spectra, and what is not known of the losses.
+    """
+    # Noise grows with the counts: those expected, for weights by their own noise favour what came out low.
+    weight = 1 / np.maximum(typical * height / np.median(height), typical / 4)
+    spilled = height * -np.log(height)
+    columns = np.stack([np.ones_like(height), height, height * broadening, spilled, level], axis=-1)
+    blocks = np.array_split(columns * np.sqrt(weight)[:, None], _BLOCKS)
+    sums = np.stack([block.T @ block for block in blocks])
+    whole = sums.sum(0)
+    fits = np.stack([_Plane.of(moments) for moments in [whole, *(whole - one for one in sums)]])
+    constant, by_spill, slope, spill = fits.T
+    tail, error = max(slope[0], 0.0), np.sqrt((_BLOCKS - 1) * spill[1:].var())
+    if not tail:
+        share = Normal(0.0, 0.0)
+    else:
+        information = np.array([_SPILLED.sigma**-2, (tail / max(error, _LEAST * tail)) ** 2])
+        found = (information @ [_SPILLED.mean, spill[0] / tail]) / information.sum()
+        share = Normal(max(found, 0.0), information.sum() ** -0.5)
+    pedestal = (constant - share.mean * tail * by_spill) / (1 - slope * held)
+    error = np.sqrt((_BLOCKS - 1) * pedestal[1:].var())
+    return Normal(pedestal[0], np.hypot(error, share.sigma * tail * by_spill[0]))
+
+
+class _Plane(NamedTuple):
+    """Levels against height and broadening; and spilled losses, with and without which they are fitted.
+
+    ``by_spill`` is by how much spilled losses of one move the constant.
+    """
+
+    constant: float
+    by_spill: float
+    slope: float
+    spill: float
+
+    @classmethod
+    def of(cls, moments):
+        """Solve for it from moments of constant, height, broadening, spilled losses and level."""
+        plane = solved(moments[:3, :3], moments[:3, 4])
+        spilled = solved(moments[:3, :3], moments[:3, 3])
+        with_spill = solved(moments[:4, :4], moments[:4, 4])
+        return cls(plane[0], spilled[0], plane[1], with_spill[3])
 
 
 def _reduced(energy, parameters):
@@ -192,25 +252,10 @@ def _reduced(energy, parameters):
 
 def _lowest_level(counts, u):
     """Find the lowest mean level of spectra behind the peak, in parts of the axis."""
-    spectrum = counts.mean(0)[u.mean(0) > _FROM]
+    spectrum = counts.mean(0)[u.mean(0) > _BEHIND]
     if spectrum.size < _PARTS:
         return np.inf
     return min(part.mean() for part in np.array_split(spectrum, _PARTS))
-
-
-def _moments(weight, height, grown, level):
-    """Compute the weighted sums that a plane through levels follows from, (3, 4): of the regressors, and the levels."""
-    regressors = np.stack([np.ones_like(height), height, grown])
-    return (weight * regressors) @ np.concatenate([regressors, level[None]]).T
-
-
-def _intercept(moments, held):
-    """Compute where a plane meets the origin, if each height holds that value ``held`` times too.
-
-    Where peaks are equally wide it is a line.
-    """
-    constant, slope, _ = solved(moments[:, :3], moments[:, 3])
-    return constant / (1 - slope * held)
 
 
 def dark_level(counts, energy, centre, fwhm):
