@@ -14,6 +14,7 @@ from scipy.special import gammaincc
 
 from hyperspy_zlpml.physics.bins import binned
 from hyperspy_zlpml.physics.gap_kind import kind_of
+from hyperspy_zlpml.physics.guessed_tail import stands_above_guess
 from hyperspy_zlpml.physics.onset import Shapes
 from hyperspy_zlpml.physics.onset_fit import fit
 from hyperspy_zlpml.physics.onset_posterior import (
@@ -73,6 +74,8 @@ class GapSettings:
         Whether onsets are blurred by the peak of the spectrum, as the spectrum is.
     pooled : bool
         Whether each spectrum is the mean of several.
+    tail_is_guessed : bool
+        Whether nothing shows the tail of the ZLP beyond ``E_I``: no vacuum, nor pixels of differing thickness.
     """
 
     exponents: tuple[float, ...] = EXPONENTS
@@ -80,6 +83,7 @@ class GapSettings:
     right: float = np.inf
     own_response: bool = True
     pooled: bool = False
+    tail_is_guessed: bool = False
 
     @property
     def ends(self):
@@ -188,8 +192,8 @@ def _gap_of(losses, row, settings):
         return _none(Reason.NOT_SIGNIFICANT)
     onsets = search(spectrum.until(above + spectrum.shortest), above + spectrum.fwhm)
     spectrum, ends = windows(spectrum, onsets.middle, is_given=settings.ends)
-    spectrum = spectrum.free_of_losses_above(whole)
-    spectrum, improvement = with_departures(spectrum, onsets, ends)
+    plain = spectrum.free_of_losses_above(whole)
+    spectrum, improvement = with_departures(plain, onsets, ends)
     if improvement < DETECTED:
         return _none(Reason.NOT_SIGNIFICANT, improvement)
     shapes, grid = Shapes(settings.exponents), grid_of(spectrum, onsets, ends, _FINE)
@@ -201,7 +205,11 @@ def _gap_of(losses, row, settings):
         highest=onsets.high,
         **_kind_of_one(spectrum, onsets, found)._asdict(),
     )
-    return gap._replace(reason=float(_reason_of(spectrum, gap, settings)))
+    reason = _reason_of(spectrum, gap, settings)
+    if reason == Reason.NONE and settings.tail_is_guessed:
+        is_told = stands_above_guess(losses, row, plain, found=(onsets, ends), lower=gap.lower)
+        reason = Reason.NONE if is_told else Reason.TAIL_GUESSED
+    return gap._replace(reason=float(reason))
 
 
 def _none(reason, improvement=np.nan):

@@ -292,6 +292,29 @@ def with_departures(spectrum, onsets, ends):
     return spectrum, exact.none[0] - exact.chi2[0].min()
 
 
+def improvement_on(spectrum, more, onsets, ends):
+    """Compute by how much an onset is better than none where the ZLP may be wrong in more ways than it is said to be.
+
+    Parameters
+    ----------
+    spectrum : OnsetSpectrum
+        Without departures.
+    more : ndarray of shape (n_more, n_bins)
+        Deviations of the ZLP by one standard deviation, beside those of the bins.
+    onsets : Onsets
+    ends : ndarray of int of shape (n_windows,)
+        Bins of each window.
+
+    Returns
+    -------
+    float
+        chi2 in the shortest window.
+    """
+    grid = grid_of(spectrum, onsets, ends, COARSE)
+    fits = fit(spectrum.bins.beside(more), spectrum.templates(grid, _SEARCHED), ends[:1])
+    return fits.none[0] - fits.chi2.min()
+
+
 def grid_of(spectrum, onsets, ends, fineness):
     """Lay out onsets within those that are considered.
 

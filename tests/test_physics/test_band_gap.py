@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from onset_spectra import axis, blurred, make_losses, onset
+from onset_spectra import FWHM, axis, blurred, make_losses, onset
 
 from hyperspy_zlpml.physics.band_gap import N_NUMBERS, Gap, GapSettings, band_gaps
 from hyperspy_zlpml.physics.onset_curve import onset_curve
@@ -115,6 +115,40 @@ def test_reasons_why_there_is_none(change, reason):
     assert numbers.shape == (1, N_NUMBERS)
     assert np.isnan(numbers[0, 0])
     assert Gap(*numbers[0]).reason == reason
+
+
+def guessed_too_steep(n=8, power=0.8, seed=0):
+    """A metal: counts leave a guessed tail from E_I on, by another power of the energy."""
+    losses = make_losses(0 * axis(), noise=10.0, n=n, seed=seed)
+    x = np.log(np.maximum(losses.from_peak / losses.loss_limit[:, None], 1.0))
+    return replace(losses, counts=losses.counts + losses.zlp * np.expm1(power * x))
+
+
+def test_losses_of_a_metal_on_a_guessed_tail_are_no_onset():
+    """Nothing shows the tail: what a tail of another power does as well is no gap."""
+    losses = guessed_too_steep()
+    assert (found(losses, 1.0).improvement > 100).all()
+    guessed = found(losses, 1.0, tail_is_guessed=True)
+    assert not (guessed.reason == Reason.NONE).any()
+    assert (guessed.reason == Reason.TAIL_GUESSED).any()
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.5])
+def test_onsets_of_films_are_told_from_guessed_tails(exponent):
+    """A gap far behind E_I, losses far above the tail: numbers and reason are those of a tail that is known."""
+    losses = make_losses(spectrum(exponent), noise=30.0, zlp_error=0.02, n=4)
+    known = band_gaps(losses, GapSettings(exponents=(exponent,)))
+    guessed = band_gaps(losses, GapSettings(exponents=(exponent,), tail_is_guessed=True))
+    np.testing.assert_array_equal(known, guessed)
+
+
+def test_an_onset_where_a_guess_begins_is_none():
+    """Nothing is seen of the guess below it, however clear it is."""
+    losses = replace(
+        make_losses(spectrum(0.5), noise=30.0, n=2), loss_limit=np.full(2, GAP - 0.1 * FWHM)
+    )
+    assert (found(losses, 0.5).reason == Reason.NONE).all()
+    assert (found(losses, 0.5, tail_is_guessed=True).reason == Reason.TAIL_GUESSED).all()
 
 
 def test_a_gap_beside_the_peak_is_told():

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from hyperspy_zlpml.data import Response, make_sample, ws2_like
+from hyperspy_zlpml.data import Material, Response, make_sample, ws2_like
 from hyperspy_zlpml.physics import Reason
 from hyperspy_zlpml.physics.band_gap import Gap, band_gaps
 from hyperspy_zlpml.physics.bins import binned
@@ -188,6 +188,18 @@ def test_vacuum_alone_has_no_gap():
         assert np.isnan(found.gap.value.data).all()
         assert (found.reason.data > 0).all()
         assert np.isnan(found.ln_indirect_image)
+
+
+def test_metals_without_vacuum_have_no_gap():
+    """Of one thickness, so that the tail is a guess: all pixels are marked, most of them for that."""
+    metal = Material(band_gap=0.0, onset_exponent=0.5, interband=0.6, excitons=())
+    sample = image(material=metal, thickness_range=(0.5, 0.5), vacuum_fraction=0.0)
+    found = sample.signal.remove_zlp_ml(**REMOVE).band_gap(**QUIET)
+    reasons = found.reason.data
+    assert not (reasons == Reason.NONE).any()
+    assert (reasons == Reason.TAIL_GUESSED).mean() > 0.5
+    legend = found.reason.metadata.ZLP_ML.legend.as_dictionary()
+    assert "as of a metal" in legend[str(int(Reason.TAIL_GUESSED))]
 
 
 def test_cherenkov_losses_are_told(removal):

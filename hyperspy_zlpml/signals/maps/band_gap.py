@@ -21,6 +21,7 @@ from hyperspy_zlpml.physics.gap_kind import Kind
 from hyperspy_zlpml.physics.onset_curve import onset_curve
 from hyperspy_zlpml.physics.reasons import Reason, most_serious
 from hyperspy_zlpml.physics.scattered_down import piece_of
+from hyperspy_zlpml.registration.find_regions import GUESS
 from hyperspy_zlpml.removal.pooling import losses_at
 from hyperspy_zlpml.signals.maps.gap_kinds import kinds_of_gaps
 from hyperspy_zlpml.signals.maps.given import (
@@ -58,6 +59,8 @@ _TEXTS = {
     "shortest window of the fit",
     Reason.RETARDED: "Cherenkov losses fill the gap, which lies higher: measure at a voltage whose electrons are slower "
     "than light in the specimen",
+    Reason.TAIL_GUESSED: "nothing shows the tail of the zero-loss peak beyond E_I, and it may hide losses as well: the gap may be none, "
+    "as of a metal. Vacuum, or pixels of differing thickness, would tell",
     Reason.OTHER_PEAK: "the zero-loss peak misses the spectrum below E_I: it is not that of the vacuum, or losses, of "
     "Cherenkov light or others, begin below E_I",
 }
@@ -153,7 +156,9 @@ class BandGapMethods:
         """
         settings = self._gap_settings(exponent, left, right, own_response)
         pool = pool_of(self, pool)
-        settings = replace(settings, pooled=pool is not None)
+        settings = replace(
+            settings, pooled=pool is not None, tail_is_guessed=GUESS in self.ensemble.seen.tail
+        )
         retarded = self._retardation_of(n, n_error)
         unknown = _unknown_retardation(self) if n is None else ""
         window = None if pool is None else self._pooled_window(settings)
