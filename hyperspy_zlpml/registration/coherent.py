@@ -141,7 +141,7 @@ def learn_residual(table, peaks, samples, groups, log_fwhm, *, known=False):
         channel_error=np.hypot(learnt.channel_error, roughness),
         mode_scale=np.ones(table.n_modes) if few else scale_of_modes(matched),
     )
-    return _with_error_of_dark_levels(learnt, table, peaks, matched, per_fwhm)
+    return _with_error_of_dark_levels(learnt, table, peaks, matched=matched, per_fwhm=per_fwhm)
 
 
 def _with_error_of_dark_levels(learnt, table, peaks, matched, per_fwhm):

@@ -129,14 +129,35 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
         log_fwhm=ensemble.seen.log_fwhm,
     )
     if not peaks.has_vacuum:
-        # What spectra show below their losses says nothing of the tails under them.
-        learnt = replace(learnt, expected=np.full(table.grid.n, np.inf), mode_scale=np.ones(1))
+        # What spectra show before their losses says nothing of the tails under them.
+        learnt = replace(
+            learnt,
+            expected=np.where(in_region_one(image, table.grid), learnt.expected, np.inf),
+            mode_scale=np.ones(1),
+        )
     late = late_limits(peaks, clusters.centres.size, options.limits)
     return replace(
         trained,
         ensemble=with_residual(ensemble, learnt, table.rest[-1]),
         messages=(*((late,) if late else ()), *doubts_of_vacuum(image)),
     )
+
+
+def in_region_one(image, grid):
+    """Tell at which reduced energies spectra of all clusters are pure zero-loss peaks.
+
+    Parameters
+    ----------
+    image : RegisteredImage
+    grid : Grid
+
+    Returns
+    -------
+    ndarray of bool of shape (grid.n,)
+    """
+    fwhm, regions = np.exp(image.peaks.log_fwhm.mean), image.regions
+    low, high = np.max(regions.gain_limit) / fwhm, np.min(regions.E_I) / fwhm
+    return (grid.u > low) & (grid.u < high)
 
 
 def with_residual(ensemble, learnt, rest):

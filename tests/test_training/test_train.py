@@ -27,7 +27,12 @@ from hyperspy_zlpml.training.pseudo_data import (
     variations_of,
 )
 from hyperspy_zlpml.training.settings import TrainingSettings
-from hyperspy_zlpml.training.train import TrainingOptions, register_image, train_ensemble
+from hyperspy_zlpml.training.train import (
+    TrainingOptions,
+    in_region_one,
+    register_image,
+    train_ensemble,
+)
 
 #: A network that is large enough for a small image, and quick.
 QUICK = TrainingOptions(
@@ -231,6 +236,21 @@ def test_fine_structure_that_is_taken_off_is_no_error_of_the_reference(flake):
     smooth = register_image(flake.samples, noise, 3, {}).peaks.reference_error(flank)
     assert np.median(with_structure / smooth) > 3
     assert np.median(left / smooth) < 2
+
+
+def test_without_vacuum_spectra_say_how_far_replicas_may_differ_where_all_are_pure_and_no_further():
+    # Under the losses no spectrum shows how tails scatter; before the first of them every one does.
+    film = data.make_sample(
+        (10, 10), n_channels=1024, vacuum_fraction=0.0, thickness_range=(0.3, 1.0), random_state=1
+    )
+    case = prepared(film)
+    image = register_image(case.samples, case.image.detector.noise, 3, {})
+    grid, fwhm, regions = image.peaks.grid, np.exp(image.peaks.log_fwhm.mean), image.regions
+    seen = in_region_one(image, grid)
+    assert grid.u[seen].max() == pytest.approx(regions.E_I.min() / fwhm, abs=0.1)
+    ensemble, _ = trained(case)
+    beyond = ~in_region_one(image, ensemble.grid)
+    np.testing.assert_array_equal(ensemble.reference.beside.rest_share[beyond], 1.0)
 
 
 def test_clusters_are_brought_to_the_shape_of_the_reference():
