@@ -50,14 +50,6 @@ def test_sensitivity_is_none():
     assert find_dark_pattern(counts, WIDTH).rms < 2
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_sensitivity_under_losses_is_none(seed):
-    """Of losses of 5000 counts a sensitivity that differs by 0.5 % made levels of six."""
-    counts = ws2_like((16, 16), random_state=seed).signal.data.reshape(256, -1).astype(float)
-    counts *= 1 + 0.005 * np.random.default_rng(seed).standard_normal(counts.shape[1])
-    assert find_dark_pattern(counts, 18.0).rms == 0
-
-
 def test_lines_as_narrow_as_the_peak_stay():
     """No more of them is taken off than the filter lets through."""
     line = 2000 * np.exp(-4 * np.log(2) * ((CHANNEL - 400) / WIDTH) ** 2)
@@ -77,9 +69,7 @@ def test_a_hot_channel_is_none():
     assert beside.rms == pytest.approx(found.rms, rel=0.1)
     assert abs(beside.levels[700]) < 0.1
     far = np.abs(np.arange(1024) - 700) > 3 * WIDTH
-    # By less than is not known of them: the share of the noise in them is another.
-    least = 0.5 * found.unknown
-    np.testing.assert_allclose(beside.levels[far], found.levels[far], atol=least)
+    np.testing.assert_allclose(beside.levels[far], found.levels[far], atol=0.5)
 
 
 @pytest.mark.parametrize(
