@@ -29,12 +29,15 @@ class Detector:
         Read-out noise holds what is left of the dark pattern.
     dark_pattern : DarkPattern
         What the levels of channels differ by.
+    pedestal_error : float
+        Standard error of the pedestal, the same in all channels and spectra; 0 where none was found.
     """
 
     pedestal: float
     pedestal_note: str
     noise: NoiseModel
     dark_pattern: DarkPattern = field(default_factory=DarkPattern)
+    pedestal_error: float = 0.0
 
     @property
     def dark_level(self):
@@ -48,7 +51,7 @@ class Detector:
         -------
         Detector
         """
-        return replace(self, pedestal=0.0, dark_pattern=DarkPattern())
+        return replace(self, pedestal=0.0, dark_pattern=DarkPattern(), pedestal_error=0.0)
 
 
 def describe_detector(counts, energy, parameters, noise=None):
@@ -74,13 +77,13 @@ def describe_detector(counts, energy, parameters, noise=None):
     dark_pattern = find_dark_pattern(counts, channels_per_fwhm=float(np.median(fwhm)) / step)
     if dark_pattern.rms:
         counts = counts - dark_pattern.levels
-    pedestal, note = estimate_pedestal(counts, energy, centre, fwhm)
+    (pedestal, error), note = estimate_pedestal(counts, energy, centre, fwhm)
     if not pedestal:
-        pedestal = pedestal_by_intensity(counts, energy, parameters)
+        pedestal, error = pedestal_by_intensity(counts, energy, parameters)
         if pedestal:
             note = f"{pedestal:.4g} counts per channel, {DOES_NOT_GROW}"
     if not pedestal and noise is None:
-        pedestal = dark_level(counts, energy, centre, fwhm)
+        pedestal, error = dark_level(counts, energy, centre, fwhm)
         if pedestal:
             note = f"{pedestal:.4g} counts per channel, from how the noise grows with the counts"
     if noise is None:
@@ -92,7 +95,7 @@ def describe_detector(counts, energy, parameters, noise=None):
     if dark_pattern.rms:
         note += f"; {dark_pattern.note}"
         noise = _with_dark_pattern(noise, dark_pattern)
-    return Detector(pedestal, note, noise, dark_pattern)
+    return Detector(pedestal, note, noise, dark_pattern, pedestal_error=error)
 
 
 def _with_dark_pattern(noise, dark_pattern):

@@ -7,7 +7,8 @@ the tail is as high as the peak, thinner or thicker the specimen, and the consta
 the height of the peaks the counts of the gain side lie on a straight line that misses the origin, once what
 the widths of the peaks change is told apart, and what thick specimens spill there: losses are recorded with the same tail.
 Nor is the constant more than the lowest level behind the peak.
-Last, electrons bring noise, and a pedestal brings none.
+Last, electrons bring noise, and a pedestal brings none. Each says how far it may be wrong: by chance, and by what it
+cannot tell from a pedestal.
 """
 
 from typing import NamedTuple
@@ -25,6 +26,9 @@ from hyperspy_zlpml.statistics import Normal, inverted, solved
 _PEDESTAL_FROM = 10.0
 #: Fewest channels in that outer half.
 _PEDESTAL_CHANNELS = 16
+#: The tail that may be left in the outer half is this many times what it falls by to there from the inner one: as one
+#: does that falls by a power of the energy between the first and the second.
+_LEFT = 1.5
 #: Levels up to this many times the lowest tell the pedestal from the noise.
 _DARK_UP_TO = 3.0
 #: Channels that scatter less than this fraction of others hold no electrons.
@@ -61,6 +65,11 @@ _BEHIND = 4.0
 _PARTS = 8
 #: ... of the spectra whose height exceeds this percentile.
 _BRIGHTEST = 90
+#: A tail of inverse squares holds in the last part so many times what it falls by from the last but one.
+_FALLS_ON = 3.0
+
+#: Where none is found, or known to be uncertain.
+_NONE = Normal(0.0, 0.0)
 
 #: Said of a pedestal that the heights of peaks tell.
 DOES_NOT_GROW = "which do not grow with the peak"
@@ -79,8 +88,9 @@ def estimate_pedestal(counts, energy, centre, fwhm):
 
     Returns
     -------
-    pedestal : float
-        Counts per channel; 0 where none can be told from the tail of the peak.
+    pedestal : Normal
+        Counts per channel, and the error: by chance, and by the tail that may lie there, as high as what it still
+        falls by. 0 where none can be told from the tail of the peak.
     note : str
         How it was found, for the report.
 
@@ -91,18 +101,18 @@ def estimate_pedestal(counts, energy, centre, fwhm):
     >>> energy = 0.05 * np.arange(-200, 200)
     >>> counts = 70.0 + 1e5 * np.exp(-4 * np.log(2) * (energy[None] / 0.5) ** 2)
     >>> estimate_pedestal(counts, energy, centre=np.zeros(1), fwhm=np.full(1, 0.5))
-    (70.0, '70 counts per channel, from 50 channels before the peak')
+    (Normal(mean=70.0, sigma=0.0), '70 counts per channel, from 50 channels before the peak')
 
     An axis that starts too close to the peak shows only its tail.
 
     >>> near = energy > -2
-    >>> estimate_pedestal(counts[:, near], energy[near], np.zeros(1), np.full(1, 0.5))[0]
+    >>> estimate_pedestal(counts[:, near], energy[near], np.zeros(1), np.full(1, 0.5))[0].mean
     0.0
     """
     furthest = (np.median(centre) - energy[0]) / np.median(fwhm)
     n_before = int((energy - energy[0] < 0.5 * furthest * np.median(fwhm)).sum())
     if furthest < _PEDESTAL_FROM or n_before < _PEDESTAL_CHANNELS:
-        return 0.0, "none subtracted: the axis starts too close to the peak to see one"
+        return _NONE, "none subtracted: the axis starts too close to the peak to see one"
     profile = counts[:, :n_before].mean(0)
     far, near = profile[: n_before // 2], profile[n_before // 2 :]
     error_far, error_near = (half.std(ddof=1) / np.sqrt(half.size) for half in (far, near))
@@ -111,11 +121,12 @@ def estimate_pedestal(counts, energy, centre, fwhm):
     falls = rise > uncertain and rise > 0.1 * abs(far.mean())
     # Where noise could hide that even all of it is tail, nothing is known of a pedestal.
     if falls or rise + uncertain > abs(far.mean()):
-        return 0.0, "none subtracted: the counts before the peak still fall towards the edge"
+        return _NONE, "none subtracted: the counts before the peak still fall towards the edge"
     if abs(far.mean()) <= _SIGNIFICANCE * error_far:
-        return 0.0, "none found before the peak"
+        return _NONE, "none found before the peak"
     note = f"{far.mean():.4g} counts per channel, from {n_before // 2} channels before the peak"
-    return float(far.mean()), note
+    error = np.sqrt(error_far**2 + error_near**2 + (_LEFT * max(rise, 0.0)) ** 2)
+    return Normal(float(far.mean()), float(error)), note
 
 
 def pedestal_by_intensity(counts, energy, parameters):
@@ -131,9 +142,9 @@ def pedestal_by_intensity(counts, energy, parameters):
 
     Returns
     -------
-    float
-        Counts per channel, below zero where too much was subtracted; 0 where nothing stands out, or the peaks
-        are too alike to tell.
+    Normal
+        Counts per channel, below zero where too much was subtracted, and their error; 0 where nothing stands out, or
+        the peaks are too alike to tell.
 
     Examples
     --------
@@ -142,7 +153,7 @@ def pedestal_by_intensity(counts, energy, parameters):
     >>> from hyperspy_zlpml.image.pedestal import pedestal_by_intensity
     >>> energy, height = 0.05 * np.arange(-30, 200), np.linspace(1e4, 3e4, 60)[:, None]
     >>> counts = 25.0 + height / (1 + (energy / 0.25) ** 2) ** 2
-    >>> round(pedestal_by_intensity(counts, energy, peak_parameters(counts, energy)), 1)
+    >>> round(pedestal_by_intensity(counts, energy, peak_parameters(counts, energy)).mean, 1)
     25.0
     """
     reach = (parameters.centre - energy[0]) / parameters.fwhm
@@ -160,11 +171,11 @@ def pedestal_by_intensity(counts, energy, parameters):
     inside = (inside >= -furthest) & (inside < -nearest)
     n_channels = inside.sum(-1)
     if rows.size < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
-        return 0.0
+        return _NONE
     level = np.where(inside, counts[np.ix_(rows, before)], 0.0).sum(-1) / n_channels
     typical = np.median(np.abs(level))
     if not typical > 0:
-        return 0.0
+        return _NONE
     # What thick specimens spill is no straight line of anything.
     thin = height > _THICK * high
     thin = np.flatnonzero(thin if thin.sum() >= _FEWEST else height > 0)
@@ -176,11 +187,11 @@ def pedestal_by_intensity(counts, energy, parameters):
     highest = np.median(counts[rows].max(-1))
     least = max(_SIGNIFICANCE * pedestal.sigma, _LEAST_SHARE * typical)
     if abs(pedestal.mean) < least or pedestal.mean < -_MOST_ADDED * highest:
-        return 0.0
+        return _NONE
     bright = height >= np.percentile(height, _BRIGHTEST)
     lowest = _lowest_level(counts[rows[bright]], _reduced(energy, parameters.select(bright)))
     # No level is above another; but what lies behind the peak is none below zero.
-    return float(min(pedestal.mean, lowest) if pedestal.mean > 0 else pedestal.mean)
+    return lowest if 0 < pedestal.mean > lowest.mean else pedestal
 
 
 def _level_at_no_height(level, height, broadening, typical, held):
@@ -222,7 +233,7 @@ def _level_at_no_height(level, height, broadening, typical, held):
         share = Normal(max(found, 0.0), information.sum() ** -0.5)
     pedestal = (constant - share.mean * tail * by_spill) / (1 - slope * held)
     error = np.sqrt((_BLOCKS - 1) * pedestal[1:].var())
-    return Normal(pedestal[0], np.hypot(error, share.sigma * tail * by_spill[0]))
+    return Normal(float(pedestal[0]), float(np.hypot(error, share.sigma * tail * by_spill[0])))
 
 
 class _Plane(NamedTuple):
@@ -251,11 +262,14 @@ def _reduced(energy, parameters):
 
 
 def _lowest_level(counts, u):
-    """Find the lowest mean level of spectra behind the peak, in parts of the axis."""
+    """Find the lowest mean level of spectra behind the peak, in parts of the axis, and its error (Normal)."""
     spectrum = counts.mean(0)[u.mean(0) > _BEHIND]
-    if spectrum.size < _PARTS:
-        return np.inf
-    return min(part.mean() for part in np.array_split(spectrum, _PARTS))
+    if spectrum.size < 2 * _PARTS:
+        return Normal(np.inf, np.inf)
+    parts = sorted(np.array_split(spectrum, _PARTS), key=np.mean)
+    lowest, following = parts[0].mean(), parts[1].mean()
+    noise = parts[0].std(ddof=1) / np.sqrt(parts[0].size)
+    return Normal(float(lowest), float(np.hypot(noise, _FALLS_ON * (following - lowest))))
 
 
 def dark_level(counts, energy, centre, fwhm):
@@ -274,8 +288,9 @@ def dark_level(counts, energy, centre, fwhm):
 
     Returns
     -------
-    float
-        Counts per channel; 0 where the noise does not tell that there is one.
+    Normal
+        Counts per channel, and their error; 0 where the noise does not tell that there is one. Read-out noise hides
+        any level up to the lowest counts.
 
     Examples
     --------
@@ -285,7 +300,7 @@ def dark_level(counts, energy, centre, fwhm):
     >>> electrons = 1e5 / (1 + (energy / 0.25) ** 2)
     >>> counts = 100 + np.random.default_rng(0).poisson(electrons, (50, 420))
     >>> level = dark_level(counts, energy, centre=np.zeros(50), fwhm=np.full(50, 0.5))
-    >>> bool(abs(level - 100) < 10)
+    >>> bool(abs(level.mean - 100) < 10)
     True
     """
     some = looked_at(len(counts))
@@ -293,7 +308,7 @@ def dark_level(counts, energy, centre, fwhm):
     used = np.abs((energy - centre[some, None]) / fwhm[some, None]) > CURVED_WITHIN
     used = used[:, 1:-2]
     if used.sum() < 20 * N_LEVELS:
-        return 0.0
+        return _NONE
     squared = (np.diff(counts, 3, axis=-1) ** 2 / 20)[used]
     level = uniform_filter1d(counts, 9, axis=-1, mode="nearest")[:, 1:-2][used]
     x, y, n = mean_levels(level, squared)
@@ -305,10 +320,10 @@ def dark_level(counts, energy, centre, fwhm):
 def _where_it_vanishes(x, y, n):
     """Find where a straight line through variances goes through zero; 0 where it need not."""
     if x.size < 4 or x[0] <= 0 or not y.max() > 0:
-        return 0.0
+        return _NONE
     silent = y < _SILENT * y.max()
     if silent.any():
-        return float(x[silent].max())
+        return Normal(float(x[silent].max()), 0.0)
     fitted = np.maximum(y, y.mean() * 1e-3)
     for _ in range(_N_ROUNDS):
         # A mean of n squares of normal numbers; third differences of neighbours have much in common.
@@ -320,5 +335,6 @@ def _where_it_vanishes(x, y, n):
     misfit = (((y - fitted) * weight) ** 2).mean()
     error = np.sqrt(covariance[1, 1] * max(misfit, 1.0))
     if not (gain > 0 and offset < -_SIGNIFICANCE * error):
-        return 0.0
-    return float(min(-offset / gain, x[0]))
+        return _NONE
+    level = min(-offset / gain, x[0])
+    return Normal(float(level), float(np.hypot(error / gain, x[0] - level)))

@@ -45,6 +45,8 @@ class Adapted:
         How the shape differs from what the ensemble has seen.
     late : str
         Which limits given by the user lie behind the losses that are seen; empty where none does.
+    log_beam : float
+        ln N0 of the beam whose tail the image itself showed, as the table counts it; infinite where another did.
     """
 
     table: ShapeTable
@@ -53,6 +55,7 @@ class Adapted:
     log_dose: float = 0.0
     difference: ShapeDifference = ShapeDifference(0.0, 0.0)
     late: str = ""
+    log_beam: float = np.inf
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ def as_trained(ensemble, confidence):
     Adapted
     """
     seen = ensemble.seen
-    return Adapted(ensemble.tabulate(confidence), seen.log_fwhm, seen.regions)
+    table = ensemble.tabulate(confidence)
+    return Adapted(table, seen.log_fwhm, seen.regions, log_beam=seen.log_beam)
 
 
 def adapt(ensemble, samples, noise, n_clusters, limits, confidence):

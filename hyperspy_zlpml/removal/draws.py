@@ -31,7 +31,7 @@ def draw(model, posterior, rngs, common):
     rngs : sequence of numpy.random.Generator
         One for each spectrum.
     common : numpy.random.Generator
-        For what all spectra share: the sensitivity of the channels.
+        For what all spectra share: the sensitivity of the channels, and the pedestal.
 
     Yields
     ------
@@ -53,6 +53,7 @@ def draw(model, posterior, rngs, common):
     most = np.arcsinh(unit / np.maximum(zlp, np.finfo(float).tiny * unit))
     pattern_error = model.table.residual.pattern_error
     has_pattern = pattern_error.size == model.n_energy
+    pedestal = zlp * cut(on_channels(model, found.pedestal), model.start(peaks), model.n_energy)
     while True:
         numbers = np.stack(
             [rng.standard_normal(n_directions + n_shared + model.n_energy) for rng in rngs]
@@ -64,7 +65,8 @@ def draw(model, posterior, rngs, common):
         deviation = deviation + own * alone
         if has_pattern:
             deviation += pattern_error * common.standard_normal(model.n_energy)
-        yield zlp * np.exp(np.minimum(deviation, most))
+        drawn = zlp * np.exp(np.minimum(deviation, most))
+        yield drawn + pedestal * common.standard_normal() if pedestal.any() else drawn
 
 
 def response(model, posterior, at, distance):

@@ -53,12 +53,16 @@ class Deviations(NamedTuple):
         Standard deviation of what neighbouring groups share.
     own, of_group : ndarray of shape (n_spectra, n_groups)
         Standard deviation of what every channel has for itself, and of its mean over a group.
+    pedestal : ndarray of shape (n_spectra, n_groups)
+        Counts by one standard error of the pedestal over the ZLP, of all groups of all spectra together. They may be
+        many times the ZLP, and are no deviation of its logarithm.
     """
 
     directions: np.ndarray
     shared: np.ndarray
     own: np.ndarray
     of_group: np.ndarray
+    pedestal: np.ndarray
 
 
 class LookedUp(NamedTuple):
@@ -193,6 +197,7 @@ def deviations(model, matched, peaks, found):
         shared=np.hypot(found.shared, MODEL_FLOOR) * wider,
         own=found.own * wider,
         of_group=model.table.grains(found.places)[0] * wider,
+        pedestal=np.sinh(model.table.pedestal_errors(found.places)[0]),
     )
 
 

@@ -100,6 +100,7 @@ def _model_std(model, posterior, looked_up, *, weights):
     # Each channel takes the deviations of its group: transpose of the interpolation.
     groups = model.linear.collected(model.aligned(weights, peaks, float))
     variance = ((found.directions @ groups[..., None]) ** 2).sum((1, 2))
+    variance += (groups * found.pedestal).sum(-1) ** 2
     shared = groups * found.shared
     variance += ((shared @ model.correlation) * shared).sum(-1)
     variance += ((groups * found.of_group) ** 2).sum(-1)

@@ -180,9 +180,10 @@ def _directions(model, posterior, counts, at):
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     root, left = _shared_root(model)
     n_fitted = found.directions.shape[1]
-    every = np.empty((len(counts), n_fitted + len(root), model.groups.size))
+    every = np.empty((len(counts), n_fitted + len(root) + 1, model.groups.size))
     np.multiply(found.directions, share[:, None], out=every[:, :n_fitted])
-    np.multiply((found.shared * share)[:, None], root, out=every[:, n_fitted:])
+    np.multiply((found.shared * share)[:, None], root, out=every[:, n_fitted:-1])
+    every[:, -1] = found.pedestal
     kept, rest = _most_significant(every, _significance(model, at.log_zlp))
     kept = np.concatenate([kept, _of_limit(model, posterior, counts)[:, None]], axis=1)
     own = np.sqrt((np.hypot(found.own, found.shared * left) * share) ** 2 + rest**2)
@@ -219,7 +220,7 @@ def common_directions(model, posterior, counts, limits):
     """Find the directions in which the ZLPs of all spectra may be wrong alike.
 
     Those that an ensemble leaves open, not those of the noise of single spectra: its spread as far as counts do not
-    tell the shape, what neighbouring channels share beside, and the choice of ``E_I``.
+    tell the shape, what neighbouring channels share beside, the pedestal, and the choice of ``E_I``.
 
     Parameters
     ----------
@@ -240,10 +241,12 @@ def common_directions(model, posterior, counts, limits):
     peaks, matched = posterior.peaks, posterior.matched
     found, at = look_up(model, matched, peaks), at_groups(model, matched, peaks)
     root, _ = _shared_root(model)
-    shared = deviations(model, matched, peaks, found).shared[:, None] * root
+    errors = deviations(model, matched, peaks, found)
+    shared, pedestal = errors.shared[:, None] * root, errors.pedestal[:, None]
     modes = common_deviations(model, matched, peaks, found)
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     every = np.concatenate([modes, shared], axis=1) * share[:, None]
+    every = np.concatenate([every, pedestal], axis=1)
     every = np.concatenate([every, _of_limit(model, posterior, counts)[:, None]], axis=1)
     return _on_channels(model, peaks, every, zlp_of(model, posterior, at))
 

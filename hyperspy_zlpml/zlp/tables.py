@@ -39,6 +39,7 @@ _TABLES = (
     "channel_error",
     "coherent",
     "grain",
+    "pedestal_error",
 )
 
 
@@ -151,6 +152,8 @@ class ShapeTable:
         :meth:`in_groups`.
     grain : ndarray of shape (n_grid,)
         Relative error of the counts of a group that its neighbours do not share.
+    pedestal_error : ndarray of shape (n_nodes, n_grid)
+        Standard error of the pedestal, which all spectra share: ``arcsinh`` of its counts over those of the ZLP.
     """
 
     grid: Grid
@@ -169,6 +172,7 @@ class ShapeTable:
     log_fwhm: float
     coherent: np.ndarray
     grain: np.ndarray
+    pedestal_error: np.ndarray
 
     @classmethod
     def of_reference(cls, grid, log_shape):
@@ -214,6 +218,7 @@ class ShapeTable:
             log_fwhm=0.0,
             coherent=none[0],
             grain=none[0],
+            pedestal_error=none,
         )
 
     @property
@@ -226,8 +231,9 @@ class ShapeTable:
         """Whether all tables are of its nodes and its grid."""
         of_grid = (self.grid.n,)
         of_nodes = (self.log_intensity_nodes.size, *of_grid)
+        of_each = ("log_shape", "rest", "lower", "upper", "spill", "pedestal_error")
         shapes = dict.fromkeys(_TABLES, of_grid)
-        shapes |= dict.fromkeys(("log_shape", "rest", "lower", "upper", "spill"), of_nodes)
+        shapes |= dict.fromkeys(of_each, of_nodes)
         shapes["modes"] = (self.n_modes, *of_nodes)
         return all(getattr(self, name).shape == shape for name, shape in shapes.items())
 
@@ -440,6 +446,7 @@ class ShapeTable:
         Logarithm, slope, shared error, widening, modes, ends of the band, error of channels.
         """
         shared, own = self._errors
+        shared = np.hypot(shared, self.pedestal_error)
         widening = np.broadcast_to(self.widening, self.rest.shape)
         tables = [self.log_shape, self._slope, shared, widening, *self.modes]
         return np.stack([*tables, self.lower, self.upper, own], -1).astype(float)
@@ -449,11 +456,16 @@ class ShapeTable:
         """Look-up of the ZLP itself: logarithm, slope, bounds, errors (and widening).
 
         The errors are those that no mode holds: shared by neighbouring groups, and of a channel
-        alone.
+        alone. That of the pedestal is neither.
         """
         shared, own = self._errors
         tables = [self.log_shape, self._slope, self.lower, self.upper, shared, own]
         return Lookup.of(np.stack([*tables, *self._widening]))
+
+    @cached_property
+    def pedestal_errors(self):
+        """Look-up of the error of the pedestal."""
+        return Lookup.of(self.pedestal_error[None])
 
     @cached_property
     def grains(self):
