@@ -11,6 +11,7 @@ Last, electrons bring noise, and a pedestal brings none. Each says how far it ma
 cannot tell from a pedestal.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from scipy.ndimage import uniform_filter1d
 from hyperspy_zlpml.image.differences import N_LEVELS
 from hyperspy_zlpml.image.noise import CURVED_WITHIN, looked_at, mean_levels
 from hyperspy_zlpml.image.sums import without_spikes
-from hyperspy_zlpml.statistics import Normal, inverted, solved
+from hyperspy_zlpml.statistics import Normal, Range, inverted, solved
 
 #: A pedestal stands out of the peak's tail where the axis starts this many FWHM before the
 #: peak. It is looked for in the outer half of those channels: a tail would double across them.
@@ -53,10 +54,12 @@ _BLOCKS = 8
 _SIGNIFICANCE = 5.0
 #: ... and this fraction of the counts that it lies under.
 _LEAST_SHARE = 0.1
-#: Losses of a mean free path that lie there, over the tail of the peak: none to half as many.
-_SPILLED = Normal(0.15, 0.2)
-#: They are told no better than to this.
-_LEAST = 1e-6
+#: Losses are of about this energy, eV: they lie there as high as the tail of the peak is so much farther out, ...
+_LOST = 10.0
+#: ... which falls with a power of the energy between these.
+_POWERS = Range(0.0, 4.0)
+#: Their part of the tail is known no better than to this.
+_LEAST = 0.01
 #: Levels that are lower than this part of the peak differ from spectrum to spectrum, as means that were taken off do.
 _MOST_ADDED = 5e-3
 #: Behind the peak levels are looked at from this many FWHM on, ...
@@ -167,12 +170,13 @@ def pedestal_by_intensity(counts, energy, parameters):
     height = parameters.intensity * width / parameters.fwhm
     low, high = np.percentile(height, [5, 95])
     before = np.flatnonzero(energy < (parameters.centre - nearest * parameters.fwhm).max())
-    inside = _reduced(energy[before], parameters)
-    inside = (inside >= -furthest) & (inside < -nearest)
+    u = _reduced(energy[before], parameters)
+    inside = (u >= -furthest) & (u < -nearest)
     n_channels = inside.sum(-1)
     if rows.size < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
         return _NONE
-    level = np.where(inside, counts[np.ix_(rows, before)], 0.0).sum(-1) / n_channels
+    shown = counts[np.ix_(rows, before)]
+    level = np.where(inside, shown, 0.0).sum(-1) / n_channels
     typical = np.median(np.abs(level))
     if not typical > 0:
         return _NONE
@@ -183,7 +187,16 @@ def pedestal_by_intensity(counts, energy, parameters):
     height, broadening = height[thin] / high, np.log(parameters.fwhm / width)
     # The measured intensity holds some of the pedestal too: that of the channels within a FWHM.
     held = 2 * width / (energy[1] - energy[0]) / high
-    pedestal = _level_at_no_height(level, height, broadening, typical=typical, held=held)
+    middle = np.sqrt(furthest * nearest)
+    power = _power_of_tail(shown[thin], u[thin], height, ends=(furthest, middle, nearest))
+    pedestal = _level_at_no_height(
+        level,
+        height,
+        broadening,
+        typical=typical,
+        held=held,
+        spilled=(1 + _LOST / (middle * width)) ** -power,
+    )
     highest = np.median(counts[rows].max(-1))
     least = max(_SIGNIFICANCE * pedestal.sigma, _LEAST_SHARE * typical)
     if abs(pedestal.mean) < least or pedestal.mean < -_MOST_ADDED * highest:
@@ -194,12 +207,39 @@ def pedestal_by_intensity(counts, energy, parameters):
     return lowest if 0 < pedestal.mean > lowest.mean else pedestal
 
 
-def _level_at_no_height(level, height, broadening, typical, held):
+def _power_of_tail(counts, u, height, ends):
+    """Find the power of the energy with which counts that grow with the peak fall away from it.
+
+    Parameters
+    ----------
+    counts, u : ndarray of shape (n_spectra, n_channels)
+        Before the peak, and their reduced energies.
+    height : ndarray of shape (n_spectra,)
+    ends : tuple of three float
+        Distances from the peak between which two parts are compared, FWHM, the largest first.
+
+    Returns
+    -------
+    float
+    """
+    slopes = []
+    for far, near in pairwise(ends):
+        inside = (u >= -far) & (u < -near)
+        level = np.where(inside, counts, 0.0).sum(-1) / np.maximum(inside.sum(-1), 1)
+        slopes.append(((height - height.mean()) * level).sum())
+    outer, inner = slopes
+    if not outer > 0 or not inner > 0:
+        return _POWERS.high
+    power = np.log(inner / outer) / np.log(ends[0] / ends[1])
+    return float(np.clip(power, *_POWERS))
+
+
+def _level_at_no_height(level, height, broadening, typical, held, spilled):
     """Fit levels before peaks, and read them off where there is no peak.
 
     Tails are as high as the peak. They may be as wide in narrow peaks as in wide ones: then those of wide peaks are lower at
     equal reduced energies. And losses are recorded with the same tails, in proportion to thickness, which is the logarithm of the
-    height: how far they reach is known before, and better where the levels tell.
+    height: how many there are is known about, and better where the levels tell.
 
     Parameters
     ----------
@@ -209,6 +249,8 @@ def _level_at_no_height(level, height, broadening, typical, held):
         Counts per channel.
     held : float
         Heights that one count per channel pretends.
+    spilled : float
+        Losses of a mean free path that are expected there, over the tail of the peak.
 
     Returns
     -------
@@ -217,8 +259,9 @@ def _level_at_no_height(level, height, broadening, typical, held):
     """
     # Noise grows with the counts: those expected, for weights by their own noise favour what came out low.
     weight = 1 / np.maximum(typical * height / np.median(height), typical / 4)
-    spilled = height * -np.log(height)
-    columns = np.stack([np.ones_like(height), height, height * broadening, spilled, level], axis=-1)
+    by_thickness = height * -np.log(height)
+    columns = [np.ones_like(height), height, height * broadening, by_thickness, level]
+    columns = np.stack(columns, axis=-1)
     blocks = np.array_split(columns * np.sqrt(weight)[:, None], _BLOCKS)
     sums = np.stack([block.T @ block for block in blocks])
     whole = sums.sum(0)
@@ -228,8 +271,8 @@ def _level_at_no_height(level, height, broadening, typical, held):
     if not tail:
         share = Normal(0.0, 0.0)
     else:
-        information = np.array([_SPILLED.sigma**-2, (tail / max(error, _LEAST * tail)) ** 2])
-        found = (information @ [_SPILLED.mean, spill[0] / tail]) / information.sum()
+        information = np.array([1 / (spilled + _LEAST), tail / max(error, _LEAST * tail)]) ** 2
+        found = (information @ [spilled, spill[0] / tail]) / information.sum()
         share = Normal(max(found, 0.0), information.sum() ** -0.5)
     pedestal = (constant - share.mean * tail * by_spill) / (1 - slope * held)
     error = np.sqrt((_BLOCKS - 1) * pedestal[1:].var())
