@@ -31,6 +31,7 @@ from hyperspy_zlpml.image.detector import Detector
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.removal.evaluation import RESULTS
+from hyperspy_zlpml.removal.pedestal_error import counts_of_error
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.grid import GRID_STEP, beyond_data
@@ -272,9 +273,20 @@ class Removed:
         own = [self._spectra(name)[rows] for name in names]
         wide = [applied.on_all_channels(found[RESULTS.index(name)]) for name in names]
         bounds = {}
+        beyond = norm.ppf(0.5 + CONFIDENCES[1] / 2) * self._pedestal_error(rows)
+        wide[1:] = [
+            wide[0] + np.sign(end - wide[0]) * np.hypot(end - wide[0], beyond) for end in wide[1:]
+        ]
         for confidence, (left, below, above) in zip(CONFIDENCES, (own, wide), strict=True):
             bounds[confidence] = (self.zlp[rows] + left - above, self.zlp[rows] + left - below)
         return bounds
+
+    def _pedestal_error(self, rows):
+        """Counts by one standard error of the pedestal, which wider tables do not hold, (n_spectra, 1)."""
+        applied = self.result._application
+        peaks, model = applied.peaks.select(rows), applied.subtraction
+        matched = model.match_rows(self._recorded(rows), peaks)
+        return counts_of_error(model.table, peaks.log_intensity, matched.log_height)[:, None]
 
     @cached_property
     def _wide(self):

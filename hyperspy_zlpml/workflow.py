@@ -877,7 +877,7 @@ def train_on(first, choice, options):
     provenance = describe_origin(spectra.title, spectra.n_spectra, options.arguments)
     ensemble = trained.ensemble.with_origin(Origin(spectra.microscope, provenance))
     warn_of_all(trained.messages)
-    adapted = as_trained(ensemble, options.confidence)
+    adapted = as_trained(ensemble, options.confidence, tail_was_given=first.reference is not None)
     return Fitted(ensemble, adapted, trained.summary, messages=trained.messages, work=trained.work)
 
 

@@ -58,10 +58,14 @@ _LEAST_SHARE = 0.1
 _LOST = 10.0
 #: ... which falls with a power of the energy between these.
 _POWERS = Range(0.0, 4.0)
+#: Where that is not seen it is this: more losses are expected than of most tails.
+_POWER = 1.0
 #: Their part of the tail is known no better than to this.
 _LEAST = 0.01
 #: Levels that are lower than this part of the peak differ from spectrum to spectrum, as means that were taken off do.
 _MOST_ADDED = 5e-3
+#: A lowest level that is no larger than this many of its errors is none.
+_AGREE = 2.0
 #: Behind the peak levels are looked at from this many FWHM on, ...
 _BEHIND = 4.0
 #: ... in so many parts of the axis, ...
@@ -185,6 +189,8 @@ def pedestal_by_intensity(counts, energy, parameters):
     thin = np.flatnonzero(thin if thin.sum() >= _FEWEST else height > 0)
     rows, level, parameters = rows[thin], level[thin], parameters.select(thin)
     height, broadening = height[thin] / high, np.log(parameters.fwhm / width)
+    if not np.percentile(height, 5) * _LEAST_RANGE < np.percentile(height, 95):
+        return _NONE
     # The measured intensity holds some of the pedestal too: that of the channels within a FWHM.
     held = 2 * width / (energy[1] - energy[0]) / high
     middle = np.sqrt(furthest * nearest)
@@ -203,8 +209,10 @@ def pedestal_by_intensity(counts, energy, parameters):
         return _NONE
     bright = height >= np.percentile(height, _BRIGHTEST)
     lowest = _lowest_level(counts[rows[bright]], _reduced(energy, parameters.select(bright)))
-    # No level is above another; but what lies behind the peak is none below zero.
-    return lowest if 0 < pedestal.mean > lowest.mean else pedestal
+    if not 0 < pedestal.mean > lowest.mean:
+        return pedestal
+    # No level is above another; the lowest of several is below zero by chance.
+    return lowest if lowest.mean > _AGREE * lowest.sigma else _NONE
 
 
 def _power_of_tail(counts, u, height, ends):
@@ -229,7 +237,7 @@ def _power_of_tail(counts, u, height, ends):
         slopes.append(((height - height.mean()) * level).sum())
     outer, inner = slopes
     if not outer > 0 or not inner > 0:
-        return _POWERS.high
+        return _POWER
     power = np.log(inner / outer) / np.log(ends[0] / ends[1])
     return float(np.clip(power, *_POWERS))
 

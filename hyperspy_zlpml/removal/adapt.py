@@ -85,7 +85,7 @@ class Fitted:
     work: float = 0.0
 
 
-def as_trained(ensemble, confidence):
+def as_trained(ensemble, confidence, tail_was_given=False):
     """Take an ensemble for the image that it was trained on.
 
     Parameters
@@ -93,6 +93,8 @@ def as_trained(ensemble, confidence):
     ensemble : Ensemble
     confidence : float
         Probability inside the band.
+    tail_was_given : bool
+        Whether the tail was learnt from vacuum spectra beside the image, which have a pedestal of their own.
 
     Returns
     -------
@@ -100,7 +102,8 @@ def as_trained(ensemble, confidence):
     """
     seen = ensemble.seen
     table = ensemble.tabulate(confidence)
-    return Adapted(table, seen.log_fwhm, seen.regions, log_beam=seen.log_beam)
+    log_beam = np.inf if tail_was_given else seen.log_beam
+    return Adapted(table, seen.log_fwhm, seen.regions, log_beam=log_beam)
 
 
 def adapt(ensemble, samples, noise, n_clusters, limits, confidence):

@@ -54,6 +54,8 @@ def draw(model, posterior, rngs, common):
     pattern_error = model.table.residual.pattern_error
     has_pattern = pattern_error.size == model.n_energy
     pedestal = zlp * cut(on_channels(model, found.pedestal), model.start(peaks), model.n_energy)
+    # Of the whole image: blocks draw alike.
+    is_uncertain = model.table.pedestal_error.any()
     while True:
         numbers = np.stack(
             [rng.standard_normal(n_directions + n_shared + model.n_energy) for rng in rngs]
@@ -66,7 +68,7 @@ def draw(model, posterior, rngs, common):
         if has_pattern:
             deviation += pattern_error * common.standard_normal(model.n_energy)
         drawn = zlp * np.exp(np.minimum(deviation, most))
-        yield drawn + pedestal * common.standard_normal() if pedestal.any() else drawn
+        yield drawn + pedestal * common.standard_normal() if is_uncertain else drawn
 
 
 def response(model, posterior, at, distance):

@@ -11,6 +11,7 @@ import numpy as np
 
 from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.removal.distance import log_intensity_distance
+from hyperspy_zlpml.removal.pedestal_error import counts_of_error
 from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.kernels import HEIGHT, MODEL_FLOOR, N_PEAK, SHIFT, WIDTH
 from hyperspy_zlpml.zlp.tables import Places
@@ -292,6 +293,27 @@ def evaluate(  # noqa: PLR0913
         line=kernels.Line.of(model.n_energy, model.groups.size),
         results=kernels.Results(**{name: results.get(name, none) for name in RESULTS}),
     )
+    if model.table.pedestal_error.any():
+        _add_pedestal_error(model, results, posterior, rows=rows, counts=counts, at=at)
+
+
+def _add_pedestal_error(model, results, posterior, *, rows, counts, at):
+    """Add to errors and band what is not known of the pedestal: it is in counts, to either side alike."""
+    matched, table = posterior.matched, model.table
+    error = counts_of_error(table, posterior.peaks.log_intensity, matched.log_height)[:, None]
+    if "std" in results:
+        results["std"][rows] = np.hypot(results["std"][rows], error)
+    if "variance" in results:
+        results["variance"][rows] += error**2
+    sides = [name for name in ("lower", "upper") if name in results]
+    if not sides:
+        return
+    left = model.free_of_dark_level(counts[rows]) - zlp_of(model, posterior, at)
+    for name in sides:
+        # Ends of the band are so many standard deviations from the middle.
+        times = np.median(getattr(table, name))
+        off = np.hypot(results[name][rows] - left, times * error)
+        results[name][rows] = left + off if name == "upper" else left - off
 
 
 def zlp_of(model, posterior, at=None):

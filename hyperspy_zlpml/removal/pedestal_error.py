@@ -60,3 +60,26 @@ def with_pedestal_error(table, error, *, log_beam, log_dose, channels_per_fwhm):
     of_beam = np.exp(log_beam + log_dose) / area
     counts = error * (1 / height - 1 / of_beam)
     return replace(table, pedestal_error=np.arcsinh(counts[:, None] / shape).astype(table.dtype))
+
+
+def counts_of_error(table, log_intensity, log_height):
+    """Look up what the error of the pedestal leaves in every channel of spectra.
+
+    Parameters
+    ----------
+    table : ShapeTable
+    log_intensity, log_height : ndarray of shape (n_spectra,)
+        ln N0, and the logarithm of the counts in the highest channel.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra,)
+        Counts by one standard error.
+    """
+    at = table.at(log_intensity)
+    # Alike at all energies: a FWHM from the peak, where the ZLP is far above it.
+    u = np.ones((len(log_height), 1))
+    relative, log_shape = (
+        table.evaluate(u, at, values)[:, 0] for values in (table.pedestal_error, table.log_shape)
+    )
+    return np.sinh(relative) * np.exp(log_shape + log_height)

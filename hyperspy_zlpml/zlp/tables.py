@@ -443,10 +443,10 @@ class ShapeTable:
     def rows_of_prediction(self):
         """Tables that a prediction looks up, side by side: (n_nodes, n_grid, 7 + n_modes).
 
-        Logarithm, slope, shared error, widening, modes, ends of the band, error of channels.
+        Logarithm, slope, shared error, widening, modes, ends of the band, error of channels. That of the pedestal is
+        in counts, and no part of them.
         """
         shared, own = self._errors
-        shared = np.hypot(shared, self.pedestal_error)
         widening = np.broadcast_to(self.widening, self.rest.shape)
         tables = [self.log_shape, self._slope, shared, widening, *self.modes]
         return np.stack([*tables, self.lower, self.upper, own], -1).astype(float)

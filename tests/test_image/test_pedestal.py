@@ -95,6 +95,27 @@ def test_errors_of_the_pedestal_hold_it(losses):
     assert (np.abs(pull) < 3).mean() > 0.9
 
 
+def two_heights(seed, end, readout=0.0):
+    """Vacuum of one height, and a third of spectra of far less; no pedestal, and the axis ends there (eV)."""
+    rng, energy = np.random.default_rng(seed), np.arange(-1.7, end, 0.025)
+    thickness = np.where(rng.random(1024) < 0.7, 0.0, rng.uniform(1.5, 1.8, 1024))[:, None]
+    u = energy / 0.5
+    expected = 5e4 * np.exp(-thickness) * (1 + 1.66 * u**2) ** -2
+    counts = rng.poisson(expected) + readout * rng.standard_normal(expected.shape)
+    return pedestal_by_intensity(counts, energy, peak_parameters(counts, energy)).mean
+
+
+@pytest.mark.parametrize("end", [2.5, 8.0])
+def test_peaks_of_one_height_beside_thick_ones_tell_no_pedestal(end):
+    # What is thick is left out; the others differ by noise alone, and no line goes through them.
+    assert [two_heights(seed, end) for seed in range(8)] == [0.0] * 8
+
+
+def test_no_level_below_zero_is_found_by_chance():
+    # The lowest of eight noisy levels behind the peak bounds a pedestal, and is none.
+    assert min(two_heights(seed, end=60.0, readout=3.0) for seed in range(6)) >= 0
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_tails_are_no_pedestal(seed):
     assert by_intensity(close_spectra(0.0, seed=seed)) == 0.0

@@ -90,6 +90,27 @@ def test_the_beam_has_none_and_half_of_the_beam_half_of_it():
     )
 
 
+@pytest.mark.parametrize("name", ["lower", "upper"])
+def test_the_band_holds_it_on_both_sides(name):
+    counts, peaks = spectra()
+    model = prepared()
+    subtracted, end = model.evaluate(["subtracted", name], model.posterior(counts, peaks), counts)
+    far = ENERGY > 4
+    off = np.abs(end - subtracted)[:, far]
+    # Where the ZLP is a counts or less, too; the noise of the match is far below the error.
+    np.testing.assert_allclose(off[1:], ERROR * LEFT[1:, None] * np.ones(far.sum()), rtol=0.1)
+
+
+def test_what_is_outside_of_what_was_seen_has_no_more_of_it():
+    counts, peaks = spectra()
+    far = ENERGY > 10
+    model, bare = (replace(prepared(error), distance=1.0) for error in (ERROR, 0.0))
+    known = bare.posterior(counts, peaks)
+    (std,), (one,) = model.evaluate(["std"], known, counts), bare.evaluate(["std"], known, counts)
+    left = np.sqrt(std**2 - one**2)[1:, far]
+    np.testing.assert_allclose(left, ERROR * LEFT[1:, None] * np.ones(far.sum()), rtol=0.1)
+
+
 def test_where_the_tail_was_learnt_apart_nothing_cancels():
     table = prepared(log_beam=np.inf).table
     far = np.searchsorted(table.grid.u, 30.0)
