@@ -52,12 +52,16 @@ _FEWEST = 24
 _BLOCKS = 8
 #: A pedestal exceeds this many standard errors, ...
 _SIGNIFICANCE = 5.0
-#: ... and this fraction of the counts that it lies under.
+#: ... to which the tail that it lies under adds this part of itself: electrons that gained energy twice follow no straight line, ...
+_OF_TAIL = 0.03
+#: ... and this fraction of the counts there.
 _LEAST_SHARE = 0.1
 #: Losses are of about this energy, eV: they lie there as high as the tail of the peak is so much farther out, ...
 _LOST = 10.0
 #: ... which falls with a power of the energy between these.
 _POWERS = Range(0.0, 4.0)
+#: Levels that tell otherwise by so many standard errors are believed.
+_OTHERWISE = 3.0
 #: Where that is not seen it is this: more losses are expected than of most tails.
 _POWER = 1.0
 #: Their part of the tail is known no better than to this.
@@ -204,7 +208,8 @@ def pedestal_by_intensity(counts, energy, parameters):
         spilled=(1 + _LOST / (middle * width)) ** -power,
     )
     highest = np.median(counts[rows].max(-1))
-    least = max(_SIGNIFICANCE * pedestal.sigma, _LEAST_SHARE * typical)
+    under = _OF_TAIL * np.median(np.abs(level - pedestal.mean))
+    least = max(_SIGNIFICANCE * np.hypot(pedestal.sigma, under), _LEAST_SHARE * typical)
     if abs(pedestal.mean) < least or pedestal.mean < -_MOST_ADDED * highest:
         return _NONE
     bright = height >= np.percentile(height, _BRIGHTEST)
@@ -279,8 +284,13 @@ def _level_at_no_height(level, height, broadening, typical, held, spilled):
     if not tail:
         share = Normal(0.0, 0.0)
     else:
-        information = np.array([1 / (spilled + _LEAST), tail / max(error, _LEAST * tail)]) ** 2
-        found = (information @ [spilled, spill[0] / tail]) / information.sum()
+        errors = np.array([spilled + _LEAST, max(error / tail, _LEAST)])
+        values = np.array([spilled, spill[0] / tail])
+        information = errors**-2
+        # What gained energy lies there, too, in proportion to thickness, and is no part of the tail.
+        if abs(values[1] - values[0]) > _OTHERWISE * np.hypot(*errors):
+            information[0] = 0.0
+        found = (information @ values) / information.sum()
         share = Normal(max(found, 0.0), information.sum() ** -0.5)
     pedestal = (constant - share.mean * tail * by_spill) / (1 - slope * held)
     error = np.sqrt((_BLOCKS - 1) * pedestal[1:].var())

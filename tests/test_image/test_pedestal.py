@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from detector_spectra import ENERGY, FWHM, SHAPE, peak, spectra
 
-from hyperspy_zlpml.data import Material, Response, make_sample, ws2_like
+from hyperspy_zlpml.data import Material, Response, make_sample, phonons, ws2_like
 from hyperspy_zlpml.image.detector import describe_detector
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
@@ -109,6 +109,27 @@ def two_heights(seed, end, readout=0.0):
 def test_peaks_of_one_height_beside_thick_ones_tell_no_pedestal(end):
     # What is thick is left out; the others differ by noise alone, and no line goes through them.
     assert [two_heights(seed, end) for seed in range(8)] == [0.0] * 8
+
+
+@pytest.mark.parametrize("pedestal", [0.0, 400.0])
+def test_electrons_that_gained_energy_are_no_pedestal(pedestal):
+    # Before the peak lie those that took up a phonon, in proportion to thickness, many times as many as the tail.
+    rng, energy = np.random.default_rng(0), np.arange(-0.2, 0.4, 0.001)
+    thickness = rng.uniform(0, 1.2, 500)[:, None]
+    shape = np.exp(-4 * np.log(2) * (energy / 0.012) ** 2) + 1e-4 / (1 + (energy / 0.02) ** 2)
+    gained = 1e-3 * np.exp(-4 * np.log(2) * ((energy + 0.1) / 0.015) ** 2)
+    expected = 1e7 * np.exp(-thickness) * (shape + thickness * gained)
+    counts = rng.poisson(expected) + pedestal + 10 * rng.standard_normal(expected.shape)
+    found = pedestal_by_intensity(counts, energy, peak_parameters(counts, energy))
+    assert abs(found.mean - pedestal) < 3 * found.sigma + 1e-9
+
+
+def test_electrons_that_gained_energy_twice_are_no_pedestal():
+    # Counts before 1000 K hot phonons: some per cent of the tail, in proportion to the square of the thickness.
+    sample = phonons((24, 24), temperature=1000.0, random_state=103)
+    energy = sample.signal.axes_manager.signal_axes[0].axis
+    counts = sample.signal.data.reshape(-1, energy.size).astype(float)
+    assert pedestal_by_intensity(counts, energy, peak_parameters(counts, energy)).mean == 0
 
 
 def test_no_level_below_zero_is_found_by_chance():
