@@ -180,11 +180,11 @@ def pedestal_by_intensity(counts, energy, parameters):
     before = np.flatnonzero(energy < (parameters.centre - nearest * parameters.fwhm).max())
     u = _reduced(energy[before], parameters)
     inside = (u >= -furthest) & (u < -nearest)
-    n_channels = inside.sum(-1)
-    if rows.size < _FEWEST or not 0 < low * _LEAST_RANGE < high or not n_channels.all():
+    differ = rows.size >= _FEWEST and 0 < low * _LEAST_RANGE < high
+    if not differ or not inside.any(-1).all():
         return _NONE
     shown = counts[np.ix_(rows, before)]
-    level = np.where(inside, shown, 0.0).sum(-1) / n_channels
+    level = shown.mean(-1, where=inside)
     typical = np.median(np.abs(level))
     if not typical > 0:
         return _NONE
@@ -212,11 +212,15 @@ def pedestal_by_intensity(counts, energy, parameters):
     least = max(_SIGNIFICANCE * np.hypot(pedestal.sigma, under), _LEAST_SHARE * typical)
     if abs(pedestal.mean) < least or pedestal.mean < -_MOST_ADDED * highest:
         return _NONE
-    bright = height >= np.percentile(height, _BRIGHTEST)
+    bright = np.flatnonzero(height >= np.percentile(height, _BRIGHTEST))
     lowest = _lowest_level(counts[rows[bright]], _reduced(energy, parameters.select(bright)))
+    return _bounded(pedestal, lowest)
+
+
+def _bounded(pedestal, lowest):
+    """Keep a pedestal from being above the lowest level; the lowest of several is below zero by chance, and then is none."""
     if not 0 < pedestal.mean > lowest.mean:
         return pedestal
-    # No level is above another; the lowest of several is below zero by chance.
     return lowest if lowest.mean > _AGREE * lowest.sigma else _NONE
 
 

@@ -356,10 +356,7 @@ def tail_from(peaks, found):
     grid, u = peaks.grid, peaks.u.mean(0)
     start = PURE_FRACTION * peaks.extrapolated_from
     shape = np.exp(grid.interpolate(peaks.log_reference, u))
-    # Errors in the units of the peak: over a reference that falls off they rise by half from group to group.
-    smooth = gaussian_filter1d(found.deviations * shape, _DEVIATION_SMOOTHING, axis=-1) / shape
-    own = ((found.deviations - smooth) * shape) ** 2
-    own = gaussian_filter1d(own.sum(0), _SMOOTHING) / shape**2
+    smooth, own = _errors_of(found.deviations, shape)
     tail = np.flatnonzero(u > start)
     prior = _prior(peaks, u[tail], start)
     seen = peaks.spectra.complete.any(0)
@@ -390,12 +387,10 @@ def tail_from(peaks, found):
     # A smooth curve takes what neighbours are wrong by together.
     smooth_shape = np.exp(grid.interpolate(reference.log_shape, u))
     shown = np.zeros(u.size)
-    shown[tail] = prior**2 / (
-        prior**2 + (own[tail] + (smooth[:, tail] ** 2).sum(0)) / ratio[tail] ** 2
-    )
-    left = np.where(
-        u > start, shape * (ratio + shown * (found.ratio - ratio)) / smooth_shape - 1, 0.0
-    )
+    variance = own[tail] + (smooth[:, tail] ** 2).sum(0)
+    shown[tail] = prior**2 / (prior**2 + variance / ratio[tail] ** 2)
+    points = shape * (ratio + shown * (found.ratio - ratio))
+    left = np.where(u > start, points / smooth_shape - 1, 0.0)
     # Not where the curve passes from the gain side to these points, nor at its end.
     inside = minimum_filter1d(u <= reference.seen.high, 2 * round(_SMOOTHING) + 1, mode="constant")
     structure = _Structure.of(left, own * (shown / ratio) ** 2, shown=shown**2 * inside)
@@ -406,6 +401,14 @@ def tail_from(peaks, found):
         structure=on_grid(structure.value),
         roughness=on_grid(np.where(u > start, structure.roughness, 0.0)),
     )
+
+
+def _errors_of(deviations, shape):
+    """Divide errors into deviations that neighbouring groups share, and variances of each group by itself."""
+    # In the units of the peak: over a reference that falls off they rise by half from group to group.
+    smooth = gaussian_filter1d(deviations * shape, _DEVIATION_SMOOTHING, axis=-1) / shape
+    own = (((deviations - smooth) * shape) ** 2).sum(0)
+    return smooth, gaussian_filter1d(own, _SMOOTHING) / shape**2
 
 
 def _prior(peaks, u, start):
