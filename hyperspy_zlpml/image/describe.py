@@ -36,10 +36,10 @@ from hyperspy_zlpml.image.quality import (
     check_zero,
     edges_message,
     measurement_messages,
-    saturated_peaks,
     unusable_message,
 )
 from hyperspy_zlpml.image.samples import LARGEST_SAMPLE
+from hyperspy_zlpml.image.saturation import saturated_peaks
 from hyperspy_zlpml.image.second_peaks import second_peak_messages
 from hyperspy_zlpml.image.vacuum import ALIKE, find_vacuum, vacuum_candidates
 from hyperspy_zlpml.statistics import Range

@@ -14,6 +14,11 @@ _NARROWEST = 2e-3
 _TOP = 0.3
 #: ... and has its vertex within so many channels of the highest.
 _FURTHEST = 1.5
+#: A top is flat where channels above this part of its mean are more than this fraction of the width: for a Gaussian
+#: they are 0.69.
+_NEAR_TOP, _FLAT = 0.8, 0.8
+#: Tops of so few channels do not show it.
+_SHOWS_TOP = 6.0
 #: The line at half height goes through channels within this fraction of the width ...
 _FLANK = 0.15
 #: ... and two at least.
@@ -187,6 +192,8 @@ class Rough(NamedTuple):
         Baselines, counts.
     width : ndarray
         Channels at half height.
+    middle : ndarray
+        Middle between these, channels from the highest.
     usable, coarse : ndarray of bool
         Which have a peak; of these those with too few channels for crossings.
     """
@@ -194,6 +201,7 @@ class Rough(NamedTuple):
     channel: np.ndarray
     level: np.ndarray
     width: np.ndarray
+    middle: np.ndarray
     usable: np.ndarray
     coarse: np.ndarray
 
@@ -272,8 +280,8 @@ def _line(spectrum, channel, level, place, reach):
 
 
 @part
-def _crossing(spectrum, channel, level, half, first, width):
-    """Find where lines through the channels about it cross the logarithm of half the height, from a first guess on.
+def _crossing(spectrum, channel, level, half, first, width, furthest):
+    """Find where lines through the channels about it cross the logarithm of half the height, near a first guess.
 
     A slope of the wrong sign is no flank: it stays where it is.
     """
@@ -282,8 +290,31 @@ def _crossing(spectrum, channel, level, half, first, width):
     for _ in range(_CROSSING_STEPS):
         value, slope = _line(spectrum, channel, level, place=place, reach=reach)
         if side * slope < 0:
-            place = min(max((half - value) / slope, first - width / 2), first + width / 2)
+            place = min(max((half - value) / slope, first - furthest), first + furthest)
     return place
+
+
+@part
+def _mean_top(spectrum, channel, level, middle, width):
+    """Average the heights of channels about the middle of a peak, in parts of the highest."""
+    first, last = _reach(spectrum, channel, middle, _TOP * width)
+    total = 0.0
+    for x in range(first, last + 1):
+        total += _height(spectrum, channel + x, level)
+    return total / max(last - first + 1, 1)
+
+
+@part
+def _is_flat(spectrum, channel, level, middle, width):
+    """Tell whether a peak is so flat that its highest channel lies anywhere on it by chance."""
+    if width < _SHOWS_TOP:
+        return False
+    least = _NEAR_TOP * _mean_top(spectrum, channel, level, middle=middle, width=width)
+    first, last = _reach(spectrum, channel, middle, width)
+    n_near = 0
+    for x in range(first, last + 1):
+        n_near += 1 if _height(spectrum, channel + x, level) > least else 0
+    return n_near > _FLAT * width
 
 
 @compiled
@@ -316,10 +347,33 @@ def refine_peaks(spectra, rough, refined):
             refined.left[i], refined.right[i] = vertex - width / 2, vertex + width / 2
             continue
         half = constant + 0.5 * slope * vertex - math.log(2.0)
-        # At first the width is taken to lie half to either side.
-        before, behind = vertex - width / 2, vertex + width / 2
-        refined.left[i] = _crossing(spectrum, channel, level, half=half, first=before, width=width)
-        refined.right[i] = _crossing(spectrum, channel, level, half=half, first=behind, width=width)
+        middle = rough.middle[i]
+        flat = _is_flat(spectrum, channel, level, middle=middle, width=width)
+        if flat:
+            top = _mean_top(spectrum, channel, level, middle=middle, width=width)
+            vertex, half = middle, math.log(max(top, _NOTHING) / 2.0)
+        # At first the width is taken to lie half to either side: steep flanks do.
+        furthest = _FURTHEST if flat else width / 2
+        refined.left[i] = _crossing(
+            spectrum,
+            channel,
+            level,
+            half=half,
+            first=vertex - width / 2,
+            width=width,
+            furthest=furthest,
+        )
+        refined.right[i] = _crossing(
+            spectrum,
+            channel,
+            level,
+            half=half,
+            first=vertex + width / 2,
+            width=width,
+            furthest=furthest,
+        )
+        if flat:
+            refined.vertex[i] = (refined.left[i] + refined.right[i]) / 2
 
 
 @part

@@ -390,7 +390,9 @@ def _of_block(spectra, energy):
     coarse = _is_coarse(spectra, channel, half, rough)
     rough = np.where(coarse, _COARSE_WIDTH, rough)
     refined = Refined(*np.empty((3, len(spectra))))
-    refine_peaks(spectra, Rough(channel, level, width=rough, usable=usable, coarse=coarse), refined)
+    middle = (left + right) / 2 - channel
+    guess = Rough(channel, level, width=rough, middle=middle, usable=usable, coarse=coarse)
+    refine_peaks(spectra, guess, refined)
     # Rounding hides the last bits, which depend on how many spectra are worked on at once: what
     # is trained on these numbers must not depend on the chunks of a lazy image.
     vertex, *crossings = (np.round(value, _DECIMALS) for value in refined)

@@ -7,34 +7,19 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from hyperspy_zlpml.compute.blocks import together
-from hyperspy_zlpml.image.noise import looked_at, smallest_step
+from hyperspy_zlpml.image.noise import looked_at
 from hyperspy_zlpml.image.padding import FEWEST_CHANNELS
 from hyperspy_zlpml.image.peaks import STATUS_TEXT, peak_parameters
 from hyperspy_zlpml.image.pedestal import DOES_NOT_GROW
+from hyperspy_zlpml.image.saturation import saturated_peaks
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 
 #: Said by messages on what is wrong with the results and not part of what their errors hold.
 NOT_IN_BAND = "not in the error bars"
-#: Flat tops must be this many times as frequent as by chance to speak of a saturated detector.
-_MORE_THAN_CHANCE = 10.0
-#: Peaks of fewer electrons than this are not looked at for a flat top.
-_FEWEST_ELECTRONS = 50
 #: Peaks narrower than this many channels (FWHM) do not show their shape.
 _FEWEST_CHANNELS = 2
 #: FWHM between which peaks of electron microscopes lie by a wide margin, eV.
 _PLAUSIBLE_FWHM = Range(1e-3, 20.0)
-#: Fraction of the height above which the top of a peak is looked at, ...
-_NEAR_TOP = 0.8
-#: ... the height being that of the channel of this rank, in FWHM.
-_TOP = 0.1
-#: Fewer electrons in a channel do not show what a top is like.
-_SHOWN_BY = 1e3
-#: Channels above, in FWHM, that no peak has.
-_FLAT = 0.75
-#: Peaks of fewer channels (FWHM) do not show their top.
-_RESOLVED = 5.0
-#: More than this fraction of spectra with a flat top is worth a word.
-_MOST_FLAT = 0.05
 #: Bits of integers that counts may have overflowed in.
 _INTEGERS = (8, 16, 32)
 #: Counts that overflowed reach this fraction of the range.
@@ -437,35 +422,6 @@ def width_messages(reference, image):
     )
 
 
-def saturated_peaks(counts, parameters, energy, unit):
-    """Find peaks that are cut off, and peaks that are flatter than any source makes them.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n_spectra, n_energy)
-        Free of pedestal.
-    parameters : PeakParameters
-        All usable.
-    energy : ndarray of shape (n_energy,)
-        eV.
-    unit : float
-        Counts of an electron.
-
-    Returns
-    -------
-    saturated, flat : ndarray of bool of shape (n_spectra,)
-        None where no more are found than chance makes.
-    """
-    # Numbers that were rounded are equal by chance, too, whatever their noise.
-    unit = max(unit, smallest_step(np.abs(np.diff(counts[looked_at(len(counts))]))))
-    saturated, highest = _flat_tops(counts, unit)
-    # Few electrons, counted one by one, give three equal channels by chance once in 4 pi N.
-    by_chance = (1 / (4 * np.pi * np.maximum(highest / unit, 1))).sum()
-    saturated &= saturated.sum() > _MORE_THAN_CHANCE * by_chance
-    flat = _flatter_than_peaks(counts, parameters, energy, unit) & ~saturated
-    return saturated, flat & (flat.mean() > _MOST_FLAT)
-
-
 def edges_message(counts):
     """Say which channels to crop where counts at the edges are NaN, as after a shift.
 
@@ -536,35 +492,6 @@ def unusable_message(parameters):
         f"{sum(counts.values())} of {parameters.status.size} spectra are left out "
         f"and NaN in every result: {listed}."
     )
-
-
-def _flat_tops(counts, unit):
-    """Find spectra whose three highest neighbouring channels hold exactly the same counts; and these."""
-    place = counts.argmax(-1)
-    highest = np.take_along_axis(counts, place[:, None], -1)
-    around = np.clip(place, 2, counts.shape[-1] - 3)[:, None] + np.arange(-2, 3)
-    equal = np.isclose(np.take_along_axis(counts, around, -1), highest, rtol=1e-9, atol=0)
-    runs = equal[:, :-2] & equal[:, 1:-1] & equal[:, 2:]
-    return runs.any(-1) & (highest[:, 0] > _FEWEST_ELECTRONS * unit), highest[:, 0]
-
-
-def _flatter_than_peaks(counts, parameters, energy, unit):
-    """Find peaks whose width near the top is too near to that at half of their height.
-
-    The ratio is 0.57 for a Gaussian, 0.5 for a Lorentzian, and 1 for a box.
-    """
-    step = energy[1] - energy[0]
-    n = max(int(np.ceil(parameters.fwhm.max() / step)), 2)
-    around = parameters.channel[:, None] + np.arange(-n, n + 1)
-    near = np.take_along_axis(counts, np.clip(around, 0, energy.size - 1), -1)
-    # The mean of the highest is the height of a flat top, whatever its noise is.
-    ordered = np.sort(near, axis=-1)
-    wide = parameters.fwhm / step
-    rank = np.clip((_TOP * wide).astype(int), 1, n)
-    top = np.take_along_axis(ordered, 2 * n + 1 - rank[:, None], -1)
-    near_top = (near > _NEAR_TOP * top).sum(-1) / wide
-    counted = top[:, 0] > _SHOWN_BY * unit
-    return counted & (wide > _RESOLVED) & (near_top > _FLAT)
 
 
 def overflowed(counts, channel):

@@ -201,6 +201,18 @@ def test_no_spectra_at_all():
     assert peak_parameters(np.zeros((0, ENERGY.size)), ENERGY).centre.shape == (0,)
 
 
+@pytest.mark.parametrize("height", [1e3, 1e5, 1e7])
+@pytest.mark.parametrize("exponent", [8, 20])
+def test_flat_peaks_lie_in_the_middle_of_their_flanks(exponent, height):
+    # Noise makes any channel of a flat top the highest, and few tops not look flat.
+    energy, rng = 0.02 * np.arange(-100, 200), np.random.default_rng(0)
+    centre = rng.uniform(-0.01, 0.01, 100)
+    shape = np.exp(-np.log(2) * np.abs((energy - centre[:, None]) / 0.25) ** exponent)
+    found = peak_parameters(rng.poisson(height * shape), energy)
+    assert np.quantile(np.abs(found.centre - centre), 0.95) < 0.005
+    assert np.quantile(np.abs(found.fwhm / 0.5 - 1), 0.95) < 0.05
+
+
 @pytest.mark.parametrize("width", [1, 2, 30])
 def test_boxes_have_a_finite_width(width):
     # One hot channel, two, and a peak cut off flat: no NaN, the centre in the middle.
