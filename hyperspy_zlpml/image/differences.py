@@ -7,6 +7,7 @@ squares and mean counts tells gain and read-out noise. Classes are formed by wha
 spectra: had channels been chosen for their own counts, the mean of these would not be what was expected of them.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -277,29 +278,47 @@ class _Class:
 
     def mean_square(self, farthest=np.inf):
         """Average the squares, none counting for more than the farthest."""
-        n = np.searchsorted(self.squared, farthest, side="right")
+        n = self.squared.searchsorted(farthest, side="right")
         beyond = self.squared.size - n
         return (self._sums[n] + (beyond * farthest if beyond else 0.0)) / self.squared.size
 
     def inside(self, farthest):
         """Average levels, and squares, of those that are no larger than the farthest."""
-        n = np.searchsorted(self.squared, farthest, side="right")
+        n = self.squared.searchsorted(farthest, side="right")
         return self._levels[n] / max(n, 1), self._sums[n] / max(n, 1)
 
 
-def fit_beside_peak(found):
-    """Fit a line to differences without structure, but for spikes.
+class Beside:
+    """Differences beside the peak, without structure but for spikes: sorted once, whatever is fitted to them.
 
     Parameters
     ----------
     found : Differences
-
-    Returns
-    -------
-    Line or None
-        None where nothing scatters.
     """
-    return _line(_classes(found, N_LEVELS))
+
+    def __init__(self, found):
+        self.found = found
+
+    @cached_property
+    def _of_levels(self):
+        """Classes of equal level."""
+        return _classes(self.found, N_LEVELS)
+
+    @cached_property
+    def line(self):
+        """Line through all classes of equal level, a :class:`Line`; None where nothing scatters."""
+        return _line(self._of_levels)
+
+    @cached_property
+    def classes(self):
+        """Classes of equal level; those whose levels differ by their noise alone, all in one."""
+        alike = self.line is not None and not _is_known(self.line)
+        return _classes(self.found, 1) if alike else self._of_levels
+
+    @cached_property
+    def line_of_classes(self):
+        """Line through :attr:`classes`, a :class:`Line`; None where nothing scatters."""
+        return self.line if self.classes is self._of_levels else _line(self.classes)
 
 
 def fit_with_core(beside, core):
@@ -307,7 +326,8 @@ def fit_with_core(beside, core):
 
     Parameters
     ----------
-    beside, core : Differences
+    beside : Beside
+    core : Differences
 
     Returns
     -------
@@ -315,13 +335,13 @@ def fit_with_core(beside, core):
         None where nothing scatters. How far the core moves the gain is part of its error. Where all that is
         known of the gain is how large it may be, that is its error.
     """
-    classes = _classes_beside(beside)
-    return _join(classes, _line(classes), core)
+    return _join(beside, core)
 
 
-def _join(classes, first, core):
+def _join(beside, core):
     """Join classes of the core, as long as they are noise, to the line through others."""
-    classes, fitted, structure, known = list(classes), first, [], []
+    first = beside.line_of_classes
+    classes, fitted, structure, known = list(beside.classes), first, [], []
     of_core = _classes(core, _N_LEVELS_OF_CORE)
     for one in of_core:
         if structure or not _is_noise(one, fitted):
@@ -384,7 +404,7 @@ def fit_core(beside, counts, used):
 
     Parameters
     ----------
-    beside : Differences
+    beside : Beside
     counts : ndarray of shape (n_spectra, n_energy)
         Of the core.
     used : ndarray of bool of shape (n_spectra, n_energy)
@@ -393,13 +413,12 @@ def fit_core(beside, counts, used):
     -------
     Line or None
     """
-    classes = _classes_beside(beside)
-    fitted = first = _line(classes)
+    fitted = beside.line_of_classes
     for _ in range(_N_ROUNDS_OF_CORE):
         known = fitted is not None and max(fitted.gain - fitted.gain_error, fitted.readout) > 0
         gain, readout = (fitted.gain, fitted.readout) if known else (1.0, 0.0)
         core = of_shapes(counts, gain, readout, known)
-        fitted = _join(classes, first, core.where(used & np.isfinite(core.squared)))
+        fitted = _join(beside, core.where(used & np.isfinite(core.squared)))
     return fitted
 
 
@@ -407,19 +426,20 @@ def _classes(found, n):
     """Sort differences by what is expected of them."""
     if not found.squared.size:
         return []
-    # Sums that differ by rounding alone are equal, in any units.
-    order = np.argsort(
-        np.round(found.expected / (_ALIKE * found.expected.max() or 1.0)), kind="stable"
-    )
+    order = _in_order(found.expected)
     parts = np.array_split(order, min(n, max(order.size // _FEWEST, 1)))
     return [_Class(found.squared[part], found.level[part]) for part in parts]
 
 
-def _classes_beside(found):
-    """Sort differences beside the peak; those whose levels differ by their noise alone, all in one class."""
-    classes = _classes(found, N_LEVELS)
-    fitted = _line(classes)
-    return classes if fitted is None or _is_known(fitted) else _classes(found, 1)
+def _in_order(expected):
+    """Find the order of expected counts; those that differ by rounding alone are equal, in any units.
+
+    Whole numbers with the place behind are sorted several times faster than numbers whose order must be kept.
+    """
+    unit = _ALIKE * np.abs(expected).max() or 1.0
+    bits = int(expected.size).bit_length()
+    keys = np.round(expected / unit).astype(np.int64) << bits
+    return np.sort(keys | np.arange(expected.size)) & ((1 << bits) - 1)
 
 
 def _is_noise(one, fitted):

@@ -340,7 +340,7 @@ def estimate_noise(counts, energy, centre, fwhm):
     channels = (energy - centre[some, None]) / (energy[1] - energy[0])
     far = used & (np.abs(channels) > _CURVED_CHANNELS)
     plain = differences.of_channels(counts, counts, counts)
-    beside = plain.where(differences.all_of(used & clean))
+    beside = differences.Beside(plain.where(differences.all_of(used & clean)))
     inside = plain.where(differences.all_of(clean) & ~differences.all_of(used))
     if len(counts) < FEW_SPECTRA:
         noise = fit_correlation(scatter_of_sums(counts, counts, used & clean))
@@ -351,8 +351,9 @@ def estimate_noise(counts, energy, centre, fwhm):
     if noise is not None:
         return _as_model(noise)
     of_left = differences.of_channels(left, level, counts).where(differences.all_of(used & clean))
-    if _is_patterned(beside, of_left):
-        beside = of_left
+    without_pattern = differences.Beside(of_left)
+    if _is_patterned(beside, without_pattern):
+        beside = without_pattern
     core = np.abs(np.median(u, axis=0)) < CURVED_WITHIN
     hit = np.ptp(recorded[:, core], axis=0) > 0
     noise = differences.fit_core(beside, recorded[:, core], hit)
@@ -389,10 +390,10 @@ def _as_model(fitted):
 
 def _is_patterned(plain, left):
     """Tell whether neighbouring channels differ by more than spectra do: by a pattern that all of these share."""
-    noise, other = (differences.fit_beside_peak(found) for found in (plain, left))
+    noise, other = plain.line, left.line
     if noise is None or other is None:
         return False
-    typical = np.quantile(plain.level, _TYPICAL)
+    typical = np.quantile(plain.found.level, _TYPICAL)
     seen = typical[-1] > _PATTERN_SEEN * other.gain > 0
     return bool(seen and (noise.variance(typical) > _PATTERNED * other.variance(typical)).all())
 

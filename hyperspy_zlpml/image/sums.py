@@ -7,7 +7,8 @@ length of the sums and with their level tells gain, read-out noise and the corre
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from itertools import pairwise
 from math import comb
 from typing import NamedTuple
 
@@ -185,7 +186,7 @@ def without_spikes(counts):
     beside = (a + b + c + d - highest - lowest) / 2
     squared = (counts - beside) ** 2
     spiked = np.zeros(counts.shape, bool)
-    for stretch in np.array_split(np.arange(n), max(n // _STRETCH, 1)):
+    for stretch in _parts(n, max(n // _STRETCH, 1)):
         spiked[:, stretch] = _spikes_of(squared[:, stretch])
     if len(counts) > 1:
         spiked |= np.ptp(counts, axis=0) == 0
@@ -391,13 +392,23 @@ class _Sums:
         # Each sum counts as often as its noise does: beside narrow peaks they differ by much.
         held = self.running(level, [c**2 / _weight(self.order) for c in _signs(self.order)])
         around = uniform_filter1d(held, _AROUND, axis=-1)
-        whole = self.running(used, np.ones(self.order + 1)) == self.length * (self.order + 1)
+        whole = self._all_used(used)
         n, found = squared.shape[-1], []
-        for part in np.array_split(np.arange(n), max(min(n_parts, n // 8), 1)):
+        held /= self.length
+        for part in _parts(n, max(min(n_parts, n // 8), 1)):
             inside = whole[:, part]
-            mine = (values[:, part][inside] for values in (squared, held / self.length, around))
-            found += self._levels(*mine)
+            found += self._levels(*(values[:, part][inside] for values in (squared, held, around)))
         return found
+
+    def _all_used(self, used):
+        """Tell which differences take used channels alone."""
+        n = (used.shape[-1] - self.first) // self.length
+        cut = used[:, self.first : self.first + n * self.length]
+        sums = reduce(
+            np.logical_and, (cut[:, start :: self.length] for start in range(self.length))
+        )
+        n -= self.order
+        return reduce(np.logical_and, (sums[:, k : k + n] for k in range(self.order + 1)))
 
     def _levels(self, squared, level, around):
         """Average where about as much is around, unless there is too little."""
@@ -420,6 +431,12 @@ class _Sums:
         sums = self.of(values)
         n = sums.shape[-1] - self.order
         return sum(factor * sums[:, first : first + n] for first, factor in enumerate(factors))
+
+
+def _parts(n_channels, n):
+    """Cut channels into parts of nearly equal length, as slices."""
+    ends = np.cumsum([part.size for part in np.array_split(np.arange(n_channels), n)])
+    return [slice(first, last) for first, last in pairwise([0, *ends.tolist()])]
 
 
 def _signs(order):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from hyperspy_zlpml.image.differences import (
+    Beside,
     Differences,
-    fit_beside_peak,
+    _in_order,
     fit_with_core,
     of_channels,
     of_shapes,
@@ -81,7 +82,7 @@ def scatter(level, gain, readout, structure=0.0, seed=0):
 def test_structure_of_the_core_ends_the_line():
     beside = scatter(np.linspace(1, 50, 10), 2.0, 5.0)
     core = scatter([100, 300, 1e3, 1e4, 1e5], 2.0, 5.0, structure=0.03)
-    found = fit_with_core(beside, core)
+    found = fit_with_core(Beside(beside), core)
     assert found.gain == pytest.approx(2.0, rel=0.1)
     assert found.readout == pytest.approx(5.0, rel=0.05)
 
@@ -89,9 +90,10 @@ def test_structure_of_the_core_ends_the_line():
 def test_a_core_that_moves_the_gain_makes_it_less_sure():
     # It agrees with what little is known beside the peak, and moves it by more than chance does.
     beside = scatter(np.linspace(1, 50, 10), 2.0, 5.0)
-    alone = fit_beside_peak(beside)
+    alone = Beside(beside).line
     with_core = fit_with_core(
-        beside, scatter(np.linspace(900, 1100, 50), alone.gain + 3.5 * alone.gain_error, 5.0)
+        Beside(beside),
+        scatter(np.linspace(900, 1100, 50), alone.gain + 3.5 * alone.gain_error, 5.0),
     )
     assert with_core.gain > alone.gain + 2 * alone.gain_error
     assert with_core.gain_error > 0.5 * alone.gain_error
@@ -100,7 +102,7 @@ def test_a_core_that_moves_the_gain_makes_it_less_sure():
 def test_structure_alone_bounds_the_gain():
     # What is beside the peak tells next to nothing: the gain is no more than what the dimmest class of the core shows.
     beside = scatter(np.linspace(0.001, 0.1, 10), 2.0, 5.0)
-    found = fit_with_core(beside, scatter([3e3, 1e5], 2.0, 5.0, structure=1.0))
+    found = fit_with_core(Beside(beside), scatter([3e3, 1e5], 2.0, 5.0, structure=1.0))
     assert 2.0 < found.gain <= found.gain_error
     assert found.readout == pytest.approx(5.0, rel=0.05)
 
@@ -125,27 +127,45 @@ def test_a_core_that_one_class_contradicts_does_not_tell_the_gain():
     ]
     core = both(*(scatter([level], gain, 0.0, seed=1) for level, gain in of_level))
     core = core.where(np.arange(core.level.size) % 25 == 0)
-    found = fit_with_core(NOTHING, core)
+    found = fit_with_core(Beside(NOTHING), core)
     assert 5 < found.gain == found.gain_error < 25
 
 
 def test_two_classes_that_no_other_confirms_do_not_tell_the_gain():
     core = scatter([2, 20, 500, 1e3, 2e3, 3e3, 4e3, 5e3], 2.0, 0.0, structure=0.5)
-    found = fit_with_core(NOTHING, core)
+    found = fit_with_core(Beside(NOTHING), core)
     assert found.gain_error >= found.gain > 2.0
 
 
 def test_a_gain_that_rises_with_the_level_is_as_unsure():
-    even = fit_with_core(NOTHING, scatter(np.geomspace(3, 3e3, 8), 2.0, 0.0))
+    even = fit_with_core(Beside(NOTHING), scatter(np.geomspace(3, 3e3, 8), 2.0, 0.0))
     assert even.gain == pytest.approx(2.0, rel=0.1)
     assert even.gain_error < 0.1
     level = np.geomspace(3, 3e3, 8)
     rising = [scatter([x], 2.0 * (1 + 0.1 * k), 0.0, seed=k) for k, x in enumerate(level)]
-    found = fit_with_core(NOTHING, both(*rising))
+    found = fit_with_core(Beside(NOTHING), both(*rising))
     assert found.gain > 2.15
     assert abs(found.gain - 2.0) < 3 * found.gain_error
 
 
 def test_nothing_is_said_of_what_does_not_scatter():
-    assert fit_beside_peak(NOTHING) is None
-    assert fit_with_core(NOTHING, NOTHING) is None
+    assert Beside(NOTHING).line is None
+    assert fit_with_core(Beside(NOTHING), NOTHING) is None
+
+
+@pytest.mark.parametrize("unit", [1.0, 3e-7, 1e9])
+def test_counts_that_are_expected_alike_stay_in_their_order(unit):
+    # Whole counts, and what sums of many of them round to.
+    rng = np.random.default_rng(0)
+    whole = rng.integers(0, 20, 5000)
+    rounded = unit * whole * (1 + 1e-14 * rng.standard_normal(5000))
+    assert (_in_order(rounded) == np.argsort(whole, kind="stable")).all()
+
+
+def test_levels_that_differ_by_their_noise_alone_are_one_class():
+    apart = Beside(scatter(np.linspace(10, 1000, 20), 2.0, 5.0))
+    assert len(apart.classes) > 1
+    assert apart.line_of_classes is apart.line
+    alike = Beside(scatter([100.0], 2.0, 5.0))
+    assert len(alike.classes) == 1
+    assert not np.isfinite(alike.line_of_classes.gain_error)

@@ -593,3 +593,16 @@ def test_levels_of_zero_that_do_not_scatter_leave_the_error_of_the_gain_finite()
     error = _error_of(np.array([0.0, 1.0]), design, scatter, np.array([0.0, 2.0]))
     # Three levels that each tell the gain of 2 to a fifth.
     assert 0.1 < error < 1.0
+
+
+@pytest.mark.parametrize("unused", [0, 57, 199])
+def test_a_channel_that_is_not_used_is_in_no_sum(unused):
+    counts = np.random.default_rng(0).normal(100.0, 1.0, (40, 200))
+    used = np.ones(counts.shape, bool)
+    used[:, unused] = False
+    told = scatter_of_sums(counts, counts, used)
+    spiked = counts.copy()
+    spiked[:, unused] += 1e6 * np.arange(40)
+    np.testing.assert_array_equal(scatter_of_sums(spiked, counts, used).squared, told.squared)
+    every = np.ones_like(used)
+    assert scatter_of_sums(spiked, counts, every).squared.max() > 1e6 * told.squared.max()
