@@ -51,6 +51,7 @@ from hyperspy_zlpml.image.quality import (
     width_messages,
 )
 from hyperspy_zlpml.image.samples import Samples, choose_sample, draw_samples
+from hyperspy_zlpml.image.saturation import steep_flanks_message
 from hyperspy_zlpml.image.second_peaks import second_peak_messages
 from hyperspy_zlpml.image.spectra import Spectra, known_noise
 from hyperspy_zlpml.removal.adapt import Fitted, adapt, as_trained, typical_reach_of
@@ -594,7 +595,8 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
     )
     lost = application.lost(posterior, first.image)
     if lost.any():
-        _check_that_some_are_left(application.peaks.usable & ~lost)
+        left = application.peaks.usable & ~lost
+        _check_that_some_are_left(left, first.image, options.vacuum)
         return None, lost.reshape(spectra.navigation_shape)
     report = check_and_report(application, first, choice, fitted, options.confidence)
     removed = RemovedZLP(
@@ -969,14 +971,24 @@ def check_and_report(application, first, choice, fitted, confidence):
 # --- checks and small things -----------------------------------------------------------------------
 
 
-def _check_that_some_are_left(left):
-    """Raise NoZeroLossPeakError where the peak of no spectrum was found again."""
-    if not left.any():
+def _check_that_some_are_left(left, image, vacuum):
+    """Raise NoZeroLossPeakError where the peak of no spectrum was found again, and say what to do."""
+    if left.any():
+        return
+    lost = f"the zero-loss peak could be matched to none of {left.size} spectra: "
+    peaks = image.parameters.select(image.sample_index)
+    steep = steep_flanks_message(image.sample_counts, peaks, image.energy)
+    if steep:
+        raise NoZeroLossPeakError(f"{lost}their peaks are {steep}.")
+    if vacuum is not None:
         raise NoZeroLossPeakError(
-            f"the zero-loss peak could be matched to none of {left.size} spectra: their peaks are of "
-            "no common shape, not that of vacuum measured elsewhere, or hold losses below E_I; look at "
-            "the data, and set regions=dict(E_I=...) below the first loss."
+            f"{lost}the vacuum that was given holds losses, or has peaks of another shape; mark vacuum "
+            "alone in vacuum=, or leave it out."
         )
+    raise NoZeroLossPeakError(
+        f"{lost}their peaks are of no common shape; look at the data, and at the maps of "
+        "s.estimate_zlp_parameters()."
+    )
 
 
 def check_ensemble(ensemble):

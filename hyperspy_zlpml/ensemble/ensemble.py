@@ -23,6 +23,10 @@ from hyperspy_zlpml.zlp.tails import level_ripples
 
 #: ln N0 that spectra can have, whatever their counts mean.
 _LOG_INTENSITIES = (-100.0, 100.0)
+#: How conditions come into an ensemble.
+_TRAIN_WITH_CONDITIONS = (
+    "hyperspy_zlpml.train_zlp_ml(signals, conditions={'beam_energy': [60, 200]}), for two signals."
+)
 
 
 @dataclass(frozen=True)
@@ -152,8 +156,7 @@ class Ensemble:
         if self.conditions is None:
             raise ValueError(
                 f"at: expected an ensemble trained with conditions, got one without; it knows no "
-                f"{', '.join(setting) or 'settings'}. "
-                "Train with hyperspy_zlpml.train_zlp_ml([...], conditions=[...])."
+                f"{', '.join(setting) or 'settings'}. Train with {_TRAIN_WITH_CONDITIONS}"
             )
         values = self.conditions.checked(setting)
         mean, sigma = self.conditions.predicted(values)
@@ -444,7 +447,7 @@ class Ensemble:
         if self.conditions is None:
             raise ValueError(
                 "plot_conditions: expected an ensemble trained with conditions, got one without; "
-                "train with hyperspy_zlpml.train_zlp_ml([...], conditions=[...])."
+                f"train with {_TRAIN_WITH_CONDITIONS}"
             )
         return plot_conditions(self, confidence)
 

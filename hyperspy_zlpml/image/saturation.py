@@ -46,6 +46,8 @@ _SHOWN = 1.5
 _CORNER = 0.8
 #: So many electrons in the channels at corners together show them.
 _CLEAR = 1e4
+#: Spectra blurred by this part of the FWHM have flanks that can be matched.
+_BLURRED_BY = 0.3
 #: Part of a flat top, about its middle, whose noise is looked at.
 _MIDDLE = 0.6
 #: Noise of less than this part of the variance of electrons is none of theirs, ...
@@ -100,6 +102,42 @@ def saturated_peaks(counts, parameters, energy, unit):
     if flat.mean() <= _MOST_FLAT or not tops.select(flat).are_cut(unit):
         flat[:] = False
     return saturated, flat
+
+
+def steep_flanks_message(counts, parameters, energy):
+    """Say how flat peaks, whose flanks are too steep to be matched, can be worked on.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_spectra, n_energy)
+    parameters : PeakParameters
+        All usable.
+    energy : ndarray of shape (n_energy,)
+        eV.
+
+    Returns
+    -------
+    str
+        Empty where most of them are not flat.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.peaks import peak_parameters
+    >>> from hyperspy_zlpml.image.saturation import steep_flanks_message
+    >>> energy = 0.02 * np.arange(-100, 200)
+    >>> box = 1e5 * np.exp(-np.log(2) * (energy[None] / 0.25) ** 16)
+    >>> steep_flanks_message(box, peak_parameters(box, energy), energy)
+    'flat at the top, with flanks too steep to be matched: blur the spectra before, s.gaussian_filter(0.15) in eV'
+    """
+    tops = _Tops.of(counts, parameters, energy)
+    if not tops.are_flat(0.0).mean() > 1 / 2:
+        return ""
+    blur = _BLURRED_BY * np.median(parameters.fwhm)
+    return (
+        "flat at the top, with flanks too steep to be matched: blur the spectra before, "
+        f"s.gaussian_filter({blur:.2g}) in eV"
+    )
 
 
 def _equal_tops(counts, unit):

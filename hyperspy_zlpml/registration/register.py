@@ -13,6 +13,7 @@ from scipy.integrate import trapezoid
 
 from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.image.samples import VACUUM, log_intensities
+from hyperspy_zlpml.image.saturation import steep_flanks_message
 from hyperspy_zlpml.registration.registered_peaks import RegisteredPeaks, mean_ratio
 from hyperspy_zlpml.statistics import MAD_TO_SIGMA, Range
 from hyperspy_zlpml.zlp.grid import Grid
@@ -138,6 +139,8 @@ def register_peaks(samples, noise, given_limit=None):
     for _ in range(_REFERENCE_ROUNDS):
         u = (spectra.energy - centre[:, None]) / fwhm[:, None]
         scale = height[:, None] * spectra.scale(fwhm)
+        # Here the spectra are known, and tell why.
+        _check_common_shape(spectra.complete[first], samples)
         reference = _fit_reference_to(spectra, u, scale, grid=grid, noise=noise, chosen=first)
         log_reference = reference.log_shape
         curvature = joined.curvature(grid, log_reference)
@@ -148,7 +151,7 @@ def register_peaks(samples, noise, given_limit=None):
         spectra, matched = _without_run_away(spectra, matched, start, height)
         centre, fwhm, height = matched.centre, matched.fwhm, np.exp(matched.log_height)
         spectra = _without_spikes(spectra, matched, samples, noise)
-    _check_common_shape(spectra.complete[first], first.sum())
+    _check_common_shape(spectra.complete[first], samples)
     unseen = unseen_modes(log_reference, grid, reference.seen, reference.slope_errors)
     peaks = RegisteredPeaks(
         spectra=spectra,
@@ -392,20 +395,31 @@ def log_beam(samples, grid, log_reference):
     return float(total + np.log(share))
 
 
-def _check_common_shape(use, n_spectra):
-    """Raise NoZeroLossPeakError where no group of channels of any spectrum is used."""
-    if not use.any():
+def _check_common_shape(use, samples):
+    """Raise NoZeroLossPeakError where no group of channels of any of the brightest spectra is used."""
+    if use.any():
+        return
+    steep = [
+        steep_flanks_message(sample.counts, sample.parameters, sample.energy) for sample in samples
+    ]
+    if any(steep):
+        peaks = "peak is" if len(use) == 1 else "peaks are"
+        raise NoZeroLossPeakError(f"the {peaks} {max(steep)}.")
+    if len(use) == 1:
         raise NoZeroLossPeakError(
-            f"the {n_spectra} brightest spectra have peaks of no common shape: none can be matched "
-            "to the others; look at the data, and at the maps of s.estimate_zlp_parameters()."
+            "the peak of the brightest spectrum is not like a smooth curve; look at the data."
         )
+    raise NoZeroLossPeakError(
+        f"the {len(use)} brightest spectra have peaks of no common shape: none can be matched "
+        "to the others; look at the data, and at the maps of s.estimate_zlp_parameters()."
+    )
 
 
 def _fit_reference_to(spectra, u, scale, *, grid, noise, chosen, pure=_EVERYWHERE):
     """Fit the mean shape of the chosen spectra where they are pure."""
     # A spike in a dark spectrum may be a peak of no height.
     use = spectra.complete & chosen[:, None] & pure.holds(u) & (scale > 0)
-    _check_common_shape(use, chosen.sum())
+    _check_common_shape(use[chosen], ())
     # An empty group has the variance of a single electron.
     variance = noise.variance(np.maximum(spectra.sums, noise.gain), spectra.n_channels)
     return fit_reference(
