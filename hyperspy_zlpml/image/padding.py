@@ -83,11 +83,11 @@ def padded_unlike_others(counts, channel, width):
     ends = ((counts, channel - core), (counts[:, ::-1], counts.shape[1] - 1 - channel - core))
     filled = np.zeros(len(counts), bool)
     for side, up_to in ends:
-        same = side == side[:, :1]
-        length = np.where(same.all(-1), 0, (~same).argmax(-1))
-        long = (length >= _SHORTEST_PADDING) & (length + _STEP <= up_to)
-        for row in np.flatnonzero(long):
-            filled[row] |= _steps(side[row], length[row])
+        begun = np.flatnonzero((side[:, 1:_SHORTEST_PADDING] == side[:, :1]).all(-1))
+        length = _length_of_padding(side[begun])
+        long = (length >= _SHORTEST_PADDING) & (length + _STEP <= up_to[begun])
+        for row, n in zip(begun[long], length[long], strict=True):
+            filled[row] |= _steps(side[row], n)
     filled = filled if filled.mean() < _PADDED_SPECTRA else np.zeros_like(filled)
     within = np.zeros(len(counts), bool)
     within[find_stretches(counts, width)[0]] = True
@@ -118,13 +118,18 @@ def find_stretches(counts, width):
     >>> find_stretches(counts, width=10.0)
     (array([1]), array([90]), array([110]))
     """
-    equal = np.pad(counts[:, 1:] == counts[:, :-1], [(0, 0), (1, 1)])
+    equal = counts[:, 1:] == counts[:, :-1]
+    some = np.flatnonzero(_has_runs(equal, _SHORTEST_STRETCH - 1))
+    equal = np.pad(equal[some], [(0, 0), (1, 1)])
     rows, starts = np.nonzero(equal[:, 1:] & ~equal[:, :-1])
     _, last = np.nonzero(equal[:, :-1] & ~equal[:, 1:])
     stops = last + 1
     kept = stops - starts >= _SHORTEST_STRETCH
     kept &= (starts >= _STEP) & (stops + _STEP <= counts.shape[1])
-    kept &= counts[rows, starts] < counts.max(-1, initial=0)[rows]
+    rows, starts, stops = rows[kept], starts[kept], stops[kept]
+    highest = counts[some].max(-1, initial=0)[rows]
+    rows = some[rows]
+    kept = counts[rows, starts] < highest
     rows, starts, stops = rows[kept], starts[kept], stops[kept]
     # Rare electrons lie among zeros: few stretches have none beside them.
     value, beside = counts[rows, starts][:, None], np.arange(_STEP)
@@ -136,6 +141,15 @@ def find_stretches(counts, width):
         ends = spectrum[start:], spectrum[:stop][::-1]
         kept[number] = all(_breaks_off(end, stop - start, width) for end in ends)
     return rows[kept], starts[kept], stops[kept]
+
+
+def _has_runs(flags, n):
+    """Tell which rows hold so many neighbouring flags: few spectra do, and all others need no closer look."""
+    length = max(flags.shape[1] - n + 1, 0)
+    run = flags[:, :length].copy()
+    for first in range(1, n):
+        run &= flags[:, first : first + length]
+    return run.any(-1)
 
 
 def _breaks_off(spectrum, n, width):
@@ -157,8 +171,7 @@ def _padding(counts, up_to):
     """Count the channels of padding at the beginning of spectra, before those next to the peak."""
     # Padding that all have shows in their sum where that of each would be lost in its noise.
     together = np.concatenate([counts, counts.sum(0, keepdims=True)])
-    same = together == together[:, :1]
-    length = np.where(same.all(-1), 0, (~same).argmax(-1))
+    length = _length_of_padding(together)
     long = (length >= _SHORTEST_PADDING) & (length + _STEP <= np.append(up_to, up_to.min()))
     lengths = [
         int(length[row]) for row in np.flatnonzero(long) if _steps(together[row], length[row])
@@ -167,6 +180,12 @@ def _padding(counts, up_to):
     if len(lengths) < max(_PADDED_SPECTRA * len(counts), 1) and not (long[-1] and lengths):
         return 0
     return max(lengths, default=0)
+
+
+def _length_of_padding(counts):
+    """Count the channels that spectra begin with and that are all equal; none where all channels are."""
+    same = counts == counts[:, :1]
+    return np.where(same.all(-1), 0, (~same).argmax(-1))
 
 
 def _steps(spectrum, n):

@@ -177,13 +177,14 @@ def pedestal_by_intensity(counts, energy, parameters):
     width = np.median(parameters.fwhm)
     height = parameters.intensity * width / parameters.fwhm
     low, high = np.percentile(height, [5, 95])
-    before = np.flatnonzero(energy < (parameters.centre - nearest * parameters.fwhm).max())
+    # Up to some channel, for energies increase.
+    before = slice((energy < (parameters.centre - nearest * parameters.fwhm).max()).sum())
     u = _reduced(energy[before], parameters)
     inside = (u >= -furthest) & (u < -nearest)
     differ = rows.size >= _FEWEST and 0 < low * _LEAST_RANGE < high
     if not differ or not inside.any(-1).all():
         return _NONE
-    shown = counts[np.ix_(rows, before)]
+    shown = counts[rows, before]
     level = shown.mean(-1, where=inside)
     typical = np.median(np.abs(level))
     if not typical > 0:
@@ -207,7 +208,7 @@ def pedestal_by_intensity(counts, energy, parameters):
         held=held,
         spilled=(1 + _LOST / (middle * width)) ** -power,
     )
-    highest = np.median(counts[rows].max(-1))
+    highest = np.median(counts.max(-1)[rows])
     under = _OF_TAIL * np.median(np.abs(level - pedestal.mean))
     least = max(_SIGNIFICANCE * np.hypot(pedestal.sigma, under), _LEAST_SHARE * typical)
     if abs(pedestal.mean) < least or pedestal.mean < -_MOST_ADDED * highest:

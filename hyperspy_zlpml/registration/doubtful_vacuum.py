@@ -69,7 +69,7 @@ def losses_in_vacuum(peaks):
     float
         From the 10th to the 90th percentile; 0 where that is little, or no more than noise.
     """
-    ratios, complete = peaks.without_spill().ratios, peaks.spectra.complete
+    ratios, complete = peaks.ratios_with_spill, peaks.spectra.complete
     thickest, vacuum = peaks.label == peaks.labels[-1], peaks.label == VACUUM
     weight = np.where(complete[thickest], 1 / ratios.variance[thickest], 0.0)
     total = np.maximum(weight.sum(0), 1e-300)

@@ -103,11 +103,10 @@ def _points_of(sample, peaks, table, groups, first):
         """Collect the residuals of a block of spectra."""
         rows = order[block]
         of_all = rows + first
-        log_seen = _log_seen(table, peaks.select(of_all))
+        own = peaks.select(of_all)
+        log_seen = _log_seen(table, own)
         by_channel = cubic(log_seen, out=np.empty((len(log_seen), cubic.n_channels)))
-        points = _points_of_block(
-            sample.select(rows), peaks.select(of_all), by_channel, before=before
-        )
+        points = _points_of_block(sample.select(rows), own, by_channel, before=before)
         return replace(points, spectrum=of_all[points.spectrum])
 
     return Points.join(side_by_side(of_block, slices_of(len(order))))

@@ -206,7 +206,13 @@ class RegisteredPeaks(PerSpectrum):
 
     @cached_property
     def ratios(self):
-        """Counts divided by the matched reference, a :class:`Ratios`.
+        """Counts divided by the matched reference, a :class:`Ratios`."""
+        seen = self.ratios_with_spill
+        return seen._replace(ratio=seen.ratio - self.spill) if self.spill_tables else seen
+
+    @cached_property
+    def ratios_with_spill(self):
+        """The same with the spilled losses in them, as if these were not known.
 
         The variance comes from the mean counts of a cluster: a spectrum's own would give low
         fluctuations more weight than high ones.
@@ -219,7 +225,7 @@ class RegisteredPeaks(PerSpectrum):
             typical[rows] = np.clip(self.spectra.sums[rows].sum(0) / expected[rows].sum(0), 1, None)
         variance = self.noise.variance(expected * typical, self.spectra.n_channels) / expected**2
         inside = self.spectra.complete & inside_window(self.u, self.window)
-        return Ratios(self.spectra.sums / expected - self.spill, variance + 1e-12, inside)
+        return Ratios(self.spectra.sums / expected, variance + 1e-12, inside)
 
     def reference_error(self, u):
         """Compute the standard error of the logarithm of the reference.

@@ -62,21 +62,23 @@ def _spill_of(peaks, regions, name, shape):
     channels = peaks.spectra.n_channels * peaks.spectra.complete[rows].any(0)
     zlp = np.exp(grid.interpolate(peaks.log_reference, u))
     losses = peaks.spectra.sums[rows].sum(0) / np.maximum(channels, 1) / height - zlp
-    losses = np.where((u > regions.E_I[name] / fwhm) & (channels > 0), losses, 0.0)
-    distance = grid.u[:, None] - u
+    # Spread is what lies beyond E_I, over what lies below it.
+    lost = (u > regions.E_I[name] / fwhm) & (channels > 0)
+    near = grid.u < regions.E_I[name] / fwhm
+    distance = grid.u[near, None] - u[lost]
     kernel = np.exp(grid.interpolate(shape, distance)) / trapezoid(np.exp(shape), grid.u)
-    kernel = np.where(np.abs(distance) > _SPILL_FROM, kernel, 0.0) * np.gradient(u)
-    inside = (grid.u < regions.E_I[name] / fwhm) / np.exp(peaks.log_reference)
+    kernel = np.where(np.abs(distance) > _SPILL_FROM, kernel, 0.0) * np.gradient(u)[lost]
     on_axis = distance > _first_seen(peaks)
-    return tuple(
-        inside * np.clip(np.where(part, kernel, 0.0) @ losses, 0, None)
-        for part in (on_axis, ~on_axis)
-    )
+    spill = np.zeros((2, grid.n))
+    for table, part in zip(spill, (on_axis, ~on_axis), strict=True):
+        spread = np.where(part, kernel, 0.0) @ losses[lost]
+        table[near] = np.clip(spread, 0, None) / np.exp(peaks.log_reference[near])
+    return tuple(spill)
 
 
 def _far_factor(peaks, near, far):
     """Fit the factor on the spill from beyond the axis to the gain sides, about 1 at first."""
-    ratio, variance, inside = peaks.without_spill().ratios
+    ratio, variance, inside = peaks.ratios_with_spill
     told = inside & (peaks.u < -_TOLD_FROM)
     weight = np.where(told, 1 / variance, 0.0)
     blocks = np.arange(len(peaks.label)) * _BLOCKS // len(peaks.label)

@@ -20,6 +20,8 @@ from hyperspy_zlpml.zlp.tables import Places
 RESULTS = ("subtracted", "zlp", "std", "lower", "upper", "variance")
 #: Those that need no counts.
 OF_MODEL = ("zlp", "std")
+#: Those that no error enters.
+_WITHOUT_ERRORS = ("subtracted", "zlp")
 #: Power of the energy by which a tail beyond region I may be wrong at a distance of 1.
 _OPENING = 0.1
 
@@ -274,7 +276,8 @@ def evaluate(  # noqa: PLR0913
         Of the posterior, where it was evaluated before.
     """
     matched = posterior.matched
-    at = at_groups(model, matched, posterior.peaks) if at is None else at
+    if at is None:
+        at = _at_groups_for(results, model, posterior)
     dtype = next(iter(results.values())).dtype
     none = np.empty((0, 0), dtype)
     spectra = kernels.Spectra(
@@ -295,6 +298,15 @@ def evaluate(  # noqa: PLR0913
     )
     if model.table.pedestal_error.any():
         _add_pedestal_error(model, results, posterior, rows=rows, counts=counts, at=at)
+
+
+def _at_groups_for(results, model, posterior):
+    """Evaluate peaks in the middle of every group, with their errors where some of the results need them."""
+    if not set(results) <= set(_WITHOUT_ERRORS):
+        return at_groups(model, posterior.matched, posterior.peaks)
+    none = np.empty((0, 0))
+    log_zlp = log_zlp_of(model, posterior.matched, posterior.peaks)
+    return AtGroups(log_zlp, sigma=none, below=none, above=none)
 
 
 def _add_pedestal_error(model, results, posterior, *, rows, counts, at):

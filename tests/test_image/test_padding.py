@@ -84,3 +84,20 @@ def test_flat_tops_and_noise_cut_off_at_zero_are_no_stretches_of_one_value():
         spectra(height=1e3, thickness=3.0) - 20 + np.random.default_rng(0).normal(0, 20, N_ENERGY)
     )
     assert not find_stretches(np.maximum(noisy, 0.0), width=10.0)[0].size
+
+
+def test_stretches_are_those_of_a_loop():
+    # So few electrons that some channels in a row are equal in many spectra.
+    counts = np.random.default_rng(0).poisson(0.7, (50, 300)).astype(float)
+    counts[::7, 100:112] = 40.0
+    counts[::7, 50] = 90.0
+    rows, starts, stops = find_stretches(counts, width=4.0)
+    for row, spectrum in enumerate(counts):
+        steps = np.flatnonzero(np.diff(spectrum)) + 1
+        n = np.diff(steps, prepend=0)
+        of_row = {
+            (int(end - size), int(end)) for end, size in zip(steps, n, strict=True) if size >= 5
+        }
+        found = set(zip(starts[rows == row].tolist(), stops[rows == row].tolist(), strict=True))
+        assert found <= of_row
+        assert ((100, 112) in found) == (row % 7 == 0)

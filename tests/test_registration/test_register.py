@@ -120,6 +120,17 @@ def test_mean_ratio_rises_at_the_onset_only_on_the_loss_side(with_vacuum):
     assert (np.abs(mean - 1) < 0.05 + 5 * error)[u < 8].all()
 
 
+def test_spilled_losses_are_no_part_of_the_ratios(with_vacuum):
+    peaks, *_ = with_vacuum
+    spill = {0: np.linspace(0.0, 0.2, peaks.grid.n), 1: np.full(peaks.grid.n, 0.5)}
+    peaks = replace(peaks, spill_tables=spill)
+    seen = peaks.ratios_with_spill
+    np.testing.assert_array_equal(peaks.without_spill().ratios.ratio, seen.ratio)
+    np.testing.assert_allclose(seen.ratio - peaks.ratios.ratio, peaks.spill, atol=1e-9)
+    assert peaks.spill[peaks.label == 1].min() == 0.5
+    np.testing.assert_array_equal(peaks.ratios.variance, seen.variance)
+
+
 def test_error_of_the_mean_ratio_is_that_of_a_loop(with_vacuum):
     peaks, *_ = with_vacuum
     chosen = peaks.label == 0

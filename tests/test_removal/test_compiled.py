@@ -75,6 +75,16 @@ def test_results_are_those_of_plain_numpy(scene, case, dtype, rtol):
         ).all(), name
 
 
+@pytest.mark.parametrize("names", [[name] for name in RESULTS] + [["subtracted", "zlp"]])
+def test_results_do_not_depend_on_what_else_is_asked_for(scene, names):
+    model, counts, peaks = scene
+    model = with_residual(model, pattern=True)
+    posterior = model.posterior(counts, peaks)
+    every = dict(zip(RESULTS, model.evaluate(RESULTS, posterior, counts), strict=True))
+    for name, found in zip(names, model.evaluate(names, posterior, counts), strict=True):
+        np.testing.assert_array_equal(found, every[name])
+
+
 def test_what_lies_at_groups_is_that_of_plain_numpy(scene):
     model, counts, peaks = scene
     posterior = model.posterior(counts, peaks)
