@@ -25,12 +25,22 @@ _CERTAIN = 4.0
 _ABOVE_NOISE = 1.2
 #: Tails are not taken to vary by more than this where nothing shows it.
 _LARGEST_UNSEEN = 0.1
-#: Relative standard deviation of the tails from one spectrum to the next where there is but one.
-_TAILS_DIFFER = 0.1
-#: Repeated spectra that this expectation is worth.
-_PRIOR_SPECTRA = 2
+#: Tails of vacuum peaks taken one after the other differ by 3 to 15 %, in steps from octave to octave of the energy
+#: (two pairs of WS2 data of Roest 2021): the relative standard deviation is about this, ...
+_TAILS_DIFFER = 0.06
+#: ... and its natural logarithm known to this.
+_TAILS_DIFFER_BY = 0.9
+#: They do so from this many FWHM on, and from this many on in another way.
+_TAILS_WITHIN = (2.0, 6.0)
+#: Standard deviations that are tried.
+_SIZES = (2e-3, 0.5)
+_N_SIZES = 60
+#: Fewer repeated spectra than this show no modes but how far they differ: a mode would be what one of them happens to be.
+_FEWEST_SHOWN = 4
 #: With fewer repeated spectra than this, modes are sought in all clusters as one.
 _FEWEST_REPETITIONS = 10
+#: Fewer repeated spectra than this do not tell all of how tails vary that vacuum shows: what is expected of them is added.
+_FEWEST_TOLD = 25
 #: Steps of expectation maximisation.
 _EM_STEPS = 30
 #: Fraction of its mean diagonal that is added to an information matrix.
@@ -58,6 +68,9 @@ class ClusterSpectra:
     fitted : ndarray of shape (n_fitted, n_groups), optional
         What registration fitted to each spectrum (height, shift, width), as deviations of the
         ratio: nothing of it is left in the spectra.
+    about_reference : bool
+        Whether spectra deviate from the reference, not from their own mean: where region I ends for some of them,
+        that would be another mean.
 
     Examples
     --------
@@ -84,6 +97,7 @@ class ClusterSpectra:
     log_intensity: float
     is_reference: bool = False
     fitted: np.ndarray | None = None
+    about_reference: bool = False
 
     @property
     def mean(self):
@@ -94,6 +108,12 @@ class ClusterSpectra:
         known = np.where(seen, total, 1)
         mean = (weight * np.where(self.used, self.ratio, 0)).sum(0) / known
         return np.where(seen, mean, 1.0), np.where(seen, known**-0.5, np.inf)
+
+    @property
+    def deviation(self):
+        """Deviation of each spectrum from what they have in common, 0 if unused."""
+        middle = 1.0 if self.about_reference else self.mean[0]
+        return np.where(self.used, self.ratio - middle, 0.0)
 
 
 def shape_modes(clusters, most=MOST_MODES):
@@ -134,9 +154,11 @@ def shape_modes(clusters, most=MOST_MODES):
     """
     several = _with_repetition(clusters)
     freedom = sum(len(cluster.ratio) - 1 for cluster in several)
-    found = _seen_modes(several, freedom, most) if freedom else np.zeros((0, clusters[0].u.size))
-    if freedom < _FEWEST_REPETITIONS:
-        return np.concatenate([found, _expected_modes(clusters[0].u, freedom)])
+    shown = freedom >= _FEWEST_SHOWN
+    found = _seen_modes(several, freedom, most) if shown else np.zeros((0, clusters[0].u.size))
+    has_vacuum = any(cluster.is_reference for cluster in clusters)
+    if freedom < (_FEWEST_TOLD if has_vacuum else _FEWEST_REPETITIONS):
+        return np.concatenate([found, _expected_modes(clusters)])
     return found if len(found) else _unseen_mode(several, freedom)
 
 
@@ -163,27 +185,59 @@ def _beside_fitted(clusters, modes):
     return modes - solved(normal, right, _RIDGE) @ fitted
 
 
-def _expected_modes(u, freedom):
-    """Assume how the two tails of a peak vary, as long as the spectra are too few to show it.
+def _expected_modes(clusters):
+    """Assume how the tails of a peak vary, as long as the spectra are too few to show it.
 
-    Tails of vacuum peaks taken one after the other differ by 5 to 20 %, the two sides in their
-    own way (WS2 data of Roest 2021). Every repeated spectrum makes this matter less.
+    Each side does so in its own way, and farther out in another way than close to the peak: what
+    region I shows of a tail does not tell all of what lies under the losses. By how much is told by the few spectra that there are.
     """
-    size = _TAILS_DIFFER * np.sqrt(_PRIOR_SPECTRA / (_PRIOR_SPECTRA + freedom))
-    return size * np.stack([np.where(side * u > 0, _tails(u), 0.0) for side in (1, -1)])
+    u = clusters[0].u
+    sides = [np.where(side * u > 0, 1.0, 0.0) for side in (1, -1)]
+    shapes = np.stack([side * _tails(u, within) for side in sides for within in _TAILS_WITHIN])
+    return _typical_size(clusters, shapes) * shapes
+
+
+def _typical_size(clusters, shapes):
+    """Estimate by how much of each of some shapes spectra typically differ from the reference.
+
+    Parameters
+    ----------
+    clusters : sequence of ClusterSpectra
+    shapes : ndarray of shape (n_shapes, n_groups)
+
+    Returns
+    -------
+    float
+        Root of the mean square over the posterior of the standard deviation, which is alike for all shapes and spectra.
+    """
+    size = np.geomspace(*_SIZES, _N_SIZES)[:, None]
+    log_likelihood = -0.5 * (np.log(size[:, 0] / _TAILS_DIFFER) / _TAILS_DIFFER_BY) ** 2
+    for cluster in clusters:
+        # The mean of several spectra lies between them, and one alone is its own.
+        share = 1 - cluster.is_reference / len(cluster.ratio)
+        information, score = _coefficients([replace(cluster, about_reference=True)], shapes.T)
+        values, vectors = np.linalg.eigh(information)
+        values = np.clip(values, 0, None)[:, None]
+        along = np.einsum("pij,pi->pj", vectors, score)[:, None]
+        told = size**2 / (1 + size**2 * values)
+        each = 0.5 * (along**2 * told - np.log1p(size**2 * values)).sum(-1)
+        log_likelihood += share * each.sum(0)
+    weight = np.exp(log_likelihood - log_likelihood.max())
+    return np.sqrt((weight @ size[:, 0] ** 2) / weight.sum())
 
 
 def _with_repetition(clusters):
     """Choose the clusters of more than one spectrum; join all where those are too few.
 
-    Differences between clusters then count as variation too.
+    Differences between clusters then count as variation too: of what vacuum shows farther out than specimens do, nothing
+    is told by how far it deviates from itself.
     """
     several = [cluster for cluster in clusters if len(cluster.ratio) > 1]
     if sum(len(cluster.ratio) - 1 for cluster in several) >= _FEWEST_REPETITIONS:
         return several
     names = ("ratio", "variance", "used")
     joined = {name: np.concatenate([getattr(c, name) for c in clusters]) for name in names}
-    return [replace(clusters[0], is_reference=False, **joined)]
+    return [replace(clusters[0], is_reference=False, about_reference=True, **joined)]
 
 
 def _unseen_mode(clusters, freedom):
@@ -205,25 +259,23 @@ def _unseen_mode(clusters, freedom):
     return np.sqrt(min(variance, _LARGEST_UNSEEN**2)) * tails[None]
 
 
-def _tails(u):
-    """Weigh the tails: 0 at the peak, 1 far from it."""
-    return np.tanh(u / 2) ** 2
+def _tails(u, within=2.0):
+    """Weigh the tails: 0 at the peak, 1 so many FWHM from it."""
+    return np.tanh(u / within) ** 2
 
 
 def _tail_heights(clusters, tails):
     """Compute information and score of the height of the tails that registration has left."""
     information, score = [], []
     for cluster in clusters:
-        mean, _ = cluster.mean
         weight = np.where(cluster.used, 1 / cluster.variance, 0.0)
-        deviation = np.where(cluster.used, cluster.ratio - mean, 0.0)
         template = np.broadcast_to(tails, weight.shape)
         if cluster.fitted is not None:
             normal = np.einsum("ig,pg,jg->pij", cluster.fitted, weight, cluster.fitted)
             right = np.einsum("ig,pg,g->pi", cluster.fitted, weight, tails)
             template = template - solved(normal, right) @ cluster.fitted
         information.append((weight * template**2).sum(-1))
-        score.append((weight * template * deviation).sum(-1))
+        score.append((weight * template * cluster.deviation).sum(-1))
     return np.concatenate(information), np.concatenate(score)
 
 
@@ -247,11 +299,9 @@ def _coefficients(clusters, basis):
     information, score = [], []
     n = basis.shape[1]
     for cluster in clusters:
-        mean, _ = cluster.mean
         weight = np.where(cluster.used, 1 / cluster.variance, 0.0)
-        deviation = np.where(cluster.used, cluster.ratio - mean, 0.0)
         largest = _MODE_SIZE + _CERTAIN * np.sqrt(cluster.variance)
-        deviation = np.clip(deviation, -largest, largest)
+        deviation = np.clip(cluster.deviation, -largest, largest)
         functions = basis if cluster.fitted is None else np.hstack([basis, cluster.fitted.T])
         normal = _normal_matrices(weight, functions)
         right = (weight * deviation) @ functions

@@ -9,8 +9,8 @@ from cluster_spectra import N_GROUPS, TAILS, U, cluster
 
 from hyperspy_zlpml.registration.variation import (
     _LARGEST_UNSEEN,
-    _PRIOR_SPECTRA,
     _TAILS_DIFFER,
+    _TAILS_DIFFER_BY,
     ClusterSpectra,
     _coefficients,
     _smooth_basis,
@@ -186,25 +186,83 @@ def test_unseen_variations_are_small_where_the_noise_is():
     np.testing.assert_allclose(loud, _LARGEST_UNSEEN)
 
 
-@pytest.mark.parametrize("n_repeated", [0, 2, 8])
-def test_tails_of_few_spectra_vary_by_the_prior_each_side_for_itself(n_repeated):
-    # Nearly noiseless and equal: nothing is seen, and the prior gives way as spectra are added.
-    gain, loss = shape_modes([cluster(n_repeated + 1, sigma=1e-6)])[-1:-3:-1]
-    share = np.sqrt(_PRIOR_SPECTRA / (_PRIOR_SPECTRA + n_repeated))
-    np.testing.assert_allclose(loss, _TAILS_DIFFER * share * np.where(U > 0, TAILS, 0))
-    np.testing.assert_allclose(gain, _TAILS_DIFFER * share * np.where(U < 0, TAILS, 0))
-    assert 0.01 < _TAILS_DIFFER <= _LARGEST_UNSEEN
+#: Tails of either side close to the peak and farther out, on the side of losses first.
+EXPECTED = np.stack(
+    [np.where(side * U > 0, np.tanh(U / w) ** 2, 0) for side in (1, -1) for w in (2, 6)]
+)
+
+
+def size_of_expected(clusters):
+    """Check that the last modes are what is expected of tails, and return how large they are."""
+    modes = shape_modes(clusters)[-len(EXPECTED) :]
+    size = np.abs(modes).max() / EXPECTED.max()
+    np.testing.assert_allclose(modes, size * EXPECTED)
+    return size
+
+
+def test_one_spectrum_is_taken_to_vary_as_tails_are_known_to():
+    # The root of the mean square of a logarithmic normal distribution, but for half of the peak and more.
+    expected = _TAILS_DIFFER * np.exp(_TAILS_DIFFER_BY**2)
+    alone = replace(cluster(1, sigma=0.01), is_reference=True)
+    np.testing.assert_allclose(size_of_expected([alone]), expected, rtol=0.2)
+
+
+@pytest.mark.parametrize("size", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("n_spectra", [2, 8])
+def test_few_spectra_tell_by_how_much_their_tails_vary(size, n_spectra):
+    rng, found = np.random.default_rng(0), []
+    for seed in range(20):
+        spectra = cluster(n_spectra, sigma=0.002, seed=seed)
+        varied = size * rng.standard_normal((n_spectra, len(EXPECTED))) @ EXPECTED
+        vacuum = replace(cluster(1, sigma=0.002, seed=seed + 100), is_reference=True)
+        found.append(size_of_expected([vacuum, replace(spectra, ratio=spectra.ratio + varied)]))
+    # Eight numbers of one image tell a standard deviation to a quarter of itself, and 64 to a tenth; the root of the
+    # mean square over what they leave open is the larger one.
+    assert 0.8 * size < np.median(found) < 1.6 * size
+
+
+def test_region_one_of_a_specimen_tells_the_same_size():
+    rng, sizes = np.random.default_rng(1), (0.01, 0.2)
+    medians = []
+    for size in sizes:
+        found = []
+        for seed in range(20):
+            specimen = cluster(1, sigma=0.002, seed=seed, n_used=22)
+            varied = size * rng.standard_normal((1, len(EXPECTED))) @ EXPECTED
+            vacuum = replace(cluster(1, sigma=0.002, seed=seed + 100), is_reference=True)
+            clusters = [vacuum, replace(specimen, ratio=specimen.ratio + varied)]
+            found.append(size_of_expected(clusters))
+        medians.append(np.median(found))
+    assert medians[0] < 0.03
+    assert 0.08 < medians[1] < 0.3
+
+
+def test_a_mode_of_two_spectra_is_what_one_of_them_happens_to_be():
+    vacuum = replace(cluster(1, sigma=0.002), is_reference=True)
+    specimen = cluster(2, sigma=0.002, mean=1 + 0.1 * TAILS, seed=1)
+    assert len(shape_modes([vacuum, specimen])) == len(EXPECTED)
+
+
+def test_what_few_spectra_show_in_region_one_goes_on_beyond():
+    # Vacuum is all that is seen there, and does not deviate from itself: that is no evidence that a mode ends.
+    vacuum = replace(cluster(1, sigma=0.002), is_reference=True)
+    height = 0.2 * np.random.default_rng(2).standard_normal((8, 1))
+    specimen = cluster(8, sigma=0.002, seed=3, n_used=26)
+    specimen = replace(specimen, ratio=specimen.ratio + height * TAILS)
+    (mode, *_), last = shape_modes([vacuum, specimen]), 25
+    assert abs(mode[last]) > 0.1
+    assert (np.abs(mode[last:]) > 0.7 * abs(mode[last])).all()
 
 
 @pytest.mark.parametrize("sizes", [(1,), (1, 1), (2,), (1, 2)])
 def test_too_few_spectra_for_modes(sizes):
     modes = shape_modes([cluster(n, seed=n) for n in sizes])
-    assert len(modes) >= 2
+    assert len(modes) == len(EXPECTED)
     assert np.isfinite(modes).all()
     assert 0 < np.abs(modes).max() < 2 * _LARGEST_UNSEEN
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (2, 2, 1)])
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1), (2, 2, 2)])
 def test_what_clusters_differ_by_is_variation_where_spectra_are_few(sizes):
     # Each cluster has its own height of the tails: with so few spectra that is no trend.
     clusters = [cluster(n, sigma=0.002, seed=k) for k, n in enumerate(sizes)]
@@ -212,7 +270,7 @@ def test_what_clusters_differ_by_is_variation_where_spectra_are_few(sizes):
         ClusterSpectra(c.ratio + (k - 1.5) * 0.1 * TAILS, c.variance, c.used, U, 14.0)
         for k, c in enumerate(clusters)
     ]
-    seen = shape_modes(clusters)[:-2]
+    seen = shape_modes(clusters)[: -len(EXPECTED)]
     assert len(seen) == 1
     assert 0.03 < np.abs(seen[0][-1]) < 0.3
 
