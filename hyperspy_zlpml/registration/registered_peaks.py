@@ -212,7 +212,7 @@ class RegisteredPeaks(PerSpectrum):
 
     @cached_property
     def ratios_with_spill(self):
-        """The same with the spilled losses in them, as if these were not known.
+        """Ratios with the spilled losses in them, as if these were not known.
 
         The variance comes from the mean counts of a cluster: a spectrum's own would give low
         fluctuations more weight than high ones.
