@@ -107,4 +107,7 @@ def laid_out(values, dtype=float):
     >>> laid_out(np.broadcast_to(1.0, 3)).flags.writeable
     True
     """
+    if type(values) is np.ndarray and values.dtype == dtype and values.flags.carray:
+        # Said at once: most are so, and blocks of few spectra bring many.
+        return values
     return np.require(values, dtype, ["C", "A", "W"])

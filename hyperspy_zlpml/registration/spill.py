@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Losses that the tails of the response carry into region I, where only the peak should be."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.integrate import trapezoid
 
@@ -84,13 +86,14 @@ def _far_factor(peaks, near, far):
     blocks = np.arange(len(peaks.label)) * _BLOCKS // len(peaks.label)
     sums = np.zeros((3, _BLOCKS, len(peaks.labels), weight.shape[1]))
     for i, name in enumerate(peaks.labels):
-        none = np.zeros(peaks.grid.n)
-        for b in range(_BLOCKS):
-            rows = (peaks.label == name) & (blocks == b)
-            u, w = peaks.u[rows], weight[rows]
-            rest = ratio[rows] - 1 - peaks.grid.interpolate(near.get(name, none), u)
-            spill = peaks.grid.interpolate(far.get(name, none), u)
-            sums[:, b, i] = w.sum(0), (w * rest).sum(0), (w * spill).sum(0)
+        none, rows = np.zeros(peaks.grid.n), np.flatnonzero(peaks.label == name)
+        u, w = peaks.u[rows], weight[rows]
+        rest = ratio[rows] - 1 - peaks.grid.interpolate(near.get(name, none), u)
+        spill = peaks.grid.interpolate(far.get(name, none), u)
+        ends = np.searchsorted(blocks[rows], np.arange(_BLOCKS + 1))
+        for number, values in enumerate((w, w * rest, w * spill)):
+            for b, (first, last) in enumerate(pairwise(ends)):
+                sums[number, b, i] = values[first:last].sum(0)
     total = sums.sum(1)
     found, information = _fitted_factor(total)
     if not information or len(peaks.label) < _FEWEST:

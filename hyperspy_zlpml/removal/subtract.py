@@ -213,10 +213,7 @@ class Subtraction:
         found[:, : len(peaks._of_spectra())] = peaks.stack()
         usable = np.flatnonzero(peaks.usable)
         for start in range(0, usable.size, _SPECTRA_AT_ONCE):
-            rows = usable[start : start + _SPECTRA_AT_ONCE]
-            if rows[-1] - rows[0] < rows.size:
-                # Neighbours, as most are: no copy of their counts is made.
-                rows = slice(rows[0], rows[-1] + 1)
+            rows = _as_slice(usable[start : start + _SPECTRA_AT_ONCE])
             found[rows] = self._posterior(counts[rows], peaks.select(rows)).pack()
         return found
 
@@ -281,7 +278,7 @@ class Subtraction:
         rows = np.flatnonzero(usable)
         for first in range(0, rows.size, _SPECTRA_AT_ONCE):
             some = rows[first : first + _SPECTRA_AT_ONCE]
-            own = posterior.select(some)
+            own = posterior.select(_as_slice(some))
             if counts is not None:
                 check_unchanged(counts, own, rows=some)
             evaluate(
@@ -368,7 +365,7 @@ class Subtraction:
         -------
         Integrals
         """
-        counts = counts.astype(float)
+        counts = counts.astype(float, copy=False)
         return integrate(self, self._posterior(counts, peaks), counts, limits)
 
     def match_packed(self, counts, peaks, out):
@@ -786,6 +783,11 @@ class Subtraction:
         """Tell which groups have a channel on the axis of their spectrum, by the energies of their middles."""
         half = (self.groups.n_channels + 1) / 2 * self.step
         return (middle + half > self.energy[0]) & (middle - half < self.energy[-1])
+
+
+def _as_slice(rows):
+    """Say increasing rows as a slice where they are neighbours, as most are: nothing of theirs is copied."""
+    return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] < rows.size else rows
 
 
 def _three_together(groups):

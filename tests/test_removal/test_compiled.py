@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT
 from test_subtract import FWHM, measured, prepare, rows, true_zlp
 
+from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.evaluation import RESULTS, at_groups, look_up
 from hyperspy_zlpml.zlp import kernels
@@ -73,6 +74,26 @@ def test_results_are_those_of_plain_numpy(scene, case, dtype, rtol):
         assert (
             excess <= rtol * (scale if name in ("subtracted", "lower", "upper") else 0)
         ).all(), name
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.ones((3, 4)).T,
+        np.ones((3, 4))[:, ::2],
+        np.ones((3, 4), np.float32),
+        np.ones((3, 4), ">f8"),
+        np.broadcast_to(1.0, (3, 4)),
+        [[1.0, 1.0]],
+    ],
+)
+def test_arrays_of_another_kind_are_laid_out(values):
+    own = np.ones((3, 4))
+    assert laid_out(own) is own
+    found = laid_out(values)
+    assert found.flags.carray
+    assert found.dtype == np.dtype(float)
+    np.testing.assert_array_equal(found, np.ones(np.shape(values)))
 
 
 @pytest.mark.parametrize("names", [[name] for name in RESULTS] + [["subtracted", "zlp"]])
