@@ -68,25 +68,56 @@ def never_rises(counts, energy, centre, fwhm, noise):
     False
     """
     u = (energy - np.median(centre)) / np.median(fwhm)
-    distance, density, error = _profile(counts, u, noise)
+    return sums_never_rise(counts, np.ones(energy.size, int), u, noise)
+
+
+def sums_never_rise(sums, n_channels, u, noise):
+    """Tell whether the mean of spectra in groups of channels only falls behind the peak; see :func:`never_rises`.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (n_spectra, n_groups)
+        Counts, free of pedestal and spikes.
+    n_channels : ndarray of int of shape (n_groups,)
+        Channels in each group.
+    u : ndarray of shape (n_groups,)
+        Distance of the groups from the peak, FWHM.
+    noise : NoiseModel
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hyperspy_zlpml.image.falling import sums_never_rise
+    >>> from hyperspy_zlpml.image.noise import NoiseModel
+    >>> u, n_channels, noise = np.geomspace(2, 50, 60), np.repeat([2, 5], 30), NoiseModel(1.0, 1.0)
+    >>> tail = 1e5 * n_channels / (1 + u**2)
+    >>> plasmon = 500 * n_channels * np.exp(-(((u - 40) / 10) ** 2))
+    >>> [sums_never_rise(one[None], n_channels, u, noise) for one in (tail, tail + plasmon)]
+    [True, False]
+    """
+    distance, density, error = _profile(sums, n_channels, u, noise)
     rise = np.diff(density) > _SIGMAS * np.hypot(error[1:], error[:-1])
     return not rise.any() and not _has_hump(distance, density, error)
 
 
-def _profile(counts, u, noise):
+def _profile(sums, n_channels, u, noise):
     """Average counts per channel in windows; reduced energies, means, standard errors."""
     edges = _WINDOWS_FROM * _WINDOW_RATIO ** np.arange(_MOST_WINDOWS)
     rows = []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         window = (u >= low) & (u < high)
-        n_channels = window.sum()
-        if n_channels < 2:
+        n_here = n_channels[window].sum()
+        if n_here < 2:
             continue
-        sums = counts[:, window].sum(-1)
-        mean = _mean_without_odd(sums, np.sqrt(noise.variance(sums, n_channels)))
-        alone = noise.variance(mean, n_channels) / len(counts)
-        error = np.sqrt(alone + noise.of_dark_levels(n_channels))
-        rows.append((np.exp(np.log(u[window]).mean()), mean / n_channels, error / n_channels))
+        totals = sums[:, window].sum(-1)
+        mean = _mean_without_odd(totals, np.sqrt(noise.variance(totals, n_here)))
+        alone = noise.variance(mean, n_here) / len(sums)
+        error = np.sqrt(alone + noise.of_dark_levels(n_here))
+        rows.append((np.exp(np.log(u[window]).mean()), mean / n_here, error / n_here))
     return np.array(rows).reshape(-1, 3).T
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.integrate import trapezoid
 
+from hyperspy_zlpml.image.falling import sums_never_rise
+
 #: Fewer spectra show nothing.
 _FEWEST = 12
 #: Far losses are measured in at least this many groups.
@@ -43,6 +45,11 @@ _TOO_FEW = (
 _AXIS_ENDS = "the axis ends before the losses have fallen off (one up to the plasmon would tell it)"
 #: Said of far losses that the tail of the peak hides.
 _TOO_WEAK = "far losses are too weak to tell thickness (pixels that scatter more would tell it)"
+#: Said of pixels of which none shows losses by itself.
+_ONLY_FALL = (
+    "behind the peak all spectra only fall, as those of vacuum do whose tails differ (losses that rise, as to a plasmon, "
+    "would tell it)"
+)
 #: Said of pixels that scatter alike.
 _TOO_EQUAL = "the spectra are of one thickness (pixels of other thicknesses would tell it)"
 
@@ -214,6 +221,8 @@ def _thickness_or_why(peaks, tail_errors):
     low, high = np.percentile(thickness, [5, 95])
     if not 0 < low * _LEAST_RANGE < high:
         return _TOO_EQUAL
+    if _only_fall(peaks, complete):
+        return _ONLY_FALL
     over_zlp = width[:, None] / shape
     plural = _density_at(u, edges, all_losses - once) * area / shape
     return RelativeThickness(
@@ -222,6 +231,18 @@ def _thickness_or_why(peaks, tail_errors):
         broadening=np.log(width) - np.log(width).mean(),
         plural=plural,
     )
+
+
+def _only_fall(peaks, complete):
+    """Tell whether the mean of no cluster rises, or has a hump, behind the peak: none shows that it holds losses."""
+    spectra, u = peaks.spectra, peaks.u.mean(0)
+    for name in peaks.labels:
+        rows = peaks.label == name
+        on_axis = complete[rows].all(0)
+        sums, n_channels = spectra.sums[rows][:, on_axis], spectra.n_channels[on_axis]
+        if not sums_never_rise(sums, n_channels, u[on_axis], peaks.noise):
+            return False
+    return True
 
 
 def share_beyond_noise(u, losses):

@@ -10,6 +10,7 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.stats import poisson
 
+from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.registration.thickness import (
     relative_thickness,
     scattered_once,
@@ -59,7 +60,8 @@ def registered(thickness, tail=1e-4, extrapolated_from=4.0, heights=1e5, widths=
     n_channels = np.arange(1, u.shape[1] + 1)
     counts = height * n_channels * (shape + area * width / np.mean(width) * losses)
     return SimpleNamespace(
-        u=u, extrapolated_from=extrapolated_from, label=np.zeros(n, int), grid=grid,
+        u=u, extrapolated_from=extrapolated_from, label=np.zeros(n, int), labels=np.zeros(1, int), grid=grid,
+        noise=NoiseModel(gain=1.0, readout=0.0),
         log_reference=log_reference, reference_error=np.zeros_like,
         spectra=SimpleNamespace(sums=counts, n_channels=n_channels, complete=np.ones(u.shape, bool)),
         matched=SimpleNamespace(log_height=np.log(height[:, 0]), fwhm=width[:, 0].copy()),

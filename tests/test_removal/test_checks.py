@@ -201,6 +201,25 @@ def test_report_says_how_the_tail_was_found(result):
     assert again.report.tail == found.report.tail
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_nothing_is_extrapolated_to_zero_thickness_where_only_tails_differ():
+    # The loss side of the peak's tail is ten times its gain side, and differs by a fifth between pixels.
+    rng, energy = np.random.default_rng(0), -4 + 0.05 * np.arange(480)
+    u = (energy - rng.normal(0, 0.02, (100, 1))) / 0.45
+    tail = 0.01 * np.exp(0.2 * rng.standard_normal((100, 1))) / (1 + (u / 0.7) ** 2)
+    peak = np.exp(-4 * np.log(2) * u**2) + tail * np.where(u > 0, 1, 0.1)
+    dose = 1e6 * rng.uniform(0.9, 1, (100, 1))
+    vacuum = rng.poisson(dose * peak)
+    found = remove_zlp(vacuum, energy, n_replicas=4, random_state=0)
+    assert re.search("a guess, for behind the peak all spectra only fall", found.report.tail)
+    # What differs in the same way, under losses that rise, is thickness.
+    plasmon = 5 * tail * (u / 0.7) ** 2 * np.exp(-(((energy - 15) / 4) ** 2))
+    specimen = remove_zlp(
+        rng.poisson(dose * (peak + plasmon)), energy, n_replicas=4, random_state=0
+    )
+    assert "extrapolated to zero thickness from 100 spectra" in specimen.report.tail
+
+
 def test_a_guessed_tail_is_a_warning():
     alone = data.single_spectrum(random_state=1).signal
     with pytest.warns(UserWarning, match="the spectra do not tell the tail"):
