@@ -598,7 +598,9 @@ def fit_and_subtract(first, options, ensemble=None, lazy=False):
         left = application.peaks.usable & ~lost
         _check_that_some_are_left(left, first.image, options.vacuum)
         return None, lost.reshape(spectra.navigation_shape)
-    report = check_and_report(application, first, choice, fitted, options.confidence)
+    report = check_and_report(
+        application, first, choice, fitted=fitted, confidence=options.confidence
+    )
     removed = RemovedZLP(
         spectra=spectra,
         posterior=posterior,
@@ -802,7 +804,7 @@ def look(spectra, options, name="", alike_is_vacuum=False, lost=None):
         )
 
     measured, image = measure_and_describe(
-        spectra, index, described, excluded, options.show_progressbar
+        spectra, index, described, excluded=excluded, show_progressbar=options.show_progressbar
     )
     if reference is not None:
         reference = in_counts_of(reference, image)
@@ -873,7 +875,7 @@ def train_on(first, choice, options):
     training = _training_options(first, options)
     with training_steps(options.show_progressbar) as progress:
         trained = train_ensemble(
-            choice.samples.training, noise, choice.clusters, training, progress
+            choice.samples.training, noise, choice.clusters, options=training, progress=progress
         )
     spectra = first.spectra
     provenance = describe_origin(spectra.title, spectra.n_spectra, options.arguments)
@@ -955,7 +957,9 @@ def check_and_report(application, first, choice, fitted, confidence):
     instance(fitted, "fitted", Fitted, ", as train_on() and adapt_to() return")
     probability(confidence, "confidence")
     held_out = choice.samples.held_out
-    checks = run_checks(application, first.image, held_out, fitted.adapted, confidence)
+    checks = run_checks(
+        application, first.image, held_out, adapted=fitted.adapted, confidence=confidence
+    )
     report = build_report(
         first.image,
         choice.clusters,

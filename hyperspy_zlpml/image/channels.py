@@ -295,7 +295,9 @@ def _wrong_in_all(counts, channel, width):
     """Find channels that differ from those beside them in nearly all spectra."""
     beside = running_median(counts, _COMPARED_WITH, mode="reflect")
     away = np.abs(np.arange(counts.shape[1]) - channel[:, None]) > _CORE * width
-    differing = _differ(counts - beside, beside, away, _most_different(width), _electron(counts))
+    differing = _differ(
+        counts - beside, beside, used=away, least=_most_different(width), electron=_electron(counts)
+    )
     differing &= away.sum(0) >= _FEWEST_SPECTRA
     core = ~away.any(0)
     if core.any():

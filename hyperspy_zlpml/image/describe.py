@@ -187,7 +187,9 @@ def describe_image(  # noqa: PLR0913
     for _ in range(1 + _DESCRIBED_ANEW):
         sample = _Sample(parameters, index, counts, np.zeros(counts.shape, bool)).usable()
         _check_width(sample.peaks, energy)
-        image = _looked_at(_Known(sample, energy, noise, vacuum, alike_is_vacuum))
+        image = _looked_at(
+            _Known(sample, energy, noise=noise, vacuum=vacuum, alike_is_vacuum=alike_is_vacuum)
+        )
         lost = sample.index[~image.parameters.usable[sample.index]]
         n_lost += lost.size
         if not lost.size or n_lost > most_lost:
@@ -227,7 +229,9 @@ def measure_and_describe(spectra, index, describe, excluded=None, show_progressb
     channels = measured.channels_without(odd)
     if channels.same_as(measured.channels):
         return measured, image
-    measured = measure(spectra, index, excluded, show_progressbar, channels)
+    measured = measure(
+        spectra, index, excluded=excluded, show_progressbar=show_progressbar, channels=channels
+    )
     return measured, describe(measured)
 
 

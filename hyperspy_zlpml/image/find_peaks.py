@@ -234,7 +234,7 @@ def _bridge_spike(spectrum, channel, step, room):
             first, last = min(first, k), max(last, k)
     for k in range(first, last + 1):
         if room[k] > least:
-            spectrum[k] = _between_good(spectrum, k, (first, last), least, room)
+            spectrum[k] = _between_good(spectrum, k, (first, last), least=least, room=room)
     return True
 
 
@@ -312,7 +312,9 @@ def _first_peak(spectrum, step, channel, height, room):
     electron, n_left = 0.0, _MOST_PEAKS
     while True:
         level = _level_before(spectrum, channel, room)
-        middle, candidate = _highest_before(spectrum, channel, level, least, electron)
+        middle, candidate = _highest_before(
+            spectrum, channel, level, least=least, electron=electron
+        )
         if middle < 0 or n_left == 0:
             return channel, height - level, level, noise
         if electron == 0.0:  # few spectra need it

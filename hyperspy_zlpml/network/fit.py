@@ -213,7 +213,9 @@ class Fit:
 
     def _jacobian(self, weights, activations, scale, out=None):
         """Compute the derivatives of scaled outputs."""
-        return mlp.jacobian(weights, self.layers, activations, scale, out, self.activation)
+        return mlp.jacobian(
+            weights, self.layers, activations, scale=scale, out=out, activation=self.activation
+        )
 
     @property
     def _seen(self):

@@ -98,7 +98,7 @@ def dielectric_block(losses, given, given_error, kind=None, *, analysis, films=N
     """
     kind = None if kind is None else kind.astype(int)
     with np.errstate(all="ignore"):  # of spectra without an answer
-        measured, material, has_limit = prepared(losses, given, analysis, films, kind)
+        measured, material, has_limit = prepared(losses, given, analysis, films=films, kind=kind)
         columns, reason = _solved(measured, material, given_error)
     reason[~has_limit] = Reason.NO_LIMIT
     return _laid_out(columns, reason, analysis)

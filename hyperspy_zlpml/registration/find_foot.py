@@ -125,7 +125,9 @@ def find_foot(peaks, regions, modes):
     near = points.near(_NEAR * limit)
     log_peak = peaks.grid.interpolate(peaks.log_reference, np.r_[limit, near.u])
     expected = np.array([over_peak[0] + log_peak[0], _POWER, 0.0])
-    parabola, covariance = _fitted_parabola(near, limit, expected, _SPREAD, log_peak[1:])
+    parabola, covariance = _fitted_parabola(
+        near, limit, expected, spread=_SPREAD, log_peak=log_peak[1:]
+    )
     share = min((_STEEP - over_peak[1]) / (_STEEP - _GENTLE), 1.0)
     foot = Foot(limit, parabola, covariance, thickness=thickness, share=float(share))
     return foot if foot.falls and covariance[0, 0] < _KNOWN_TO**2 else None

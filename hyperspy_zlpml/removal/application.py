@@ -122,7 +122,7 @@ class Application:
             use=peaks.usable[index] & ~image.vacuum[index],
         )
         scanned = replace(scanned, counts=scanned.counts + subtraction.dark_level)
-        return cls(subtraction, peaks, adapted.regions, scanned, channels)
+        return cls(subtraction, peaks, regions=adapted.regions, scanned=scanned, channels=channels)
 
     @property
     def n_modes(self):

@@ -76,7 +76,9 @@ def map_block(counts, packed, measured_variance, *others, model, function, limit
         own = posterior.select(rows)
         check_unchanged(counts, own, rows=rows)
         known = measured_variance[rows] if np.ndim(measured_variance) else measured_variance
-        losses = losses_of(model, own, counts[rows].astype(float), limits, known)
+        losses = losses_of(
+            model, own, counts[rows].astype(float), limits=limits, measured_variance=known
+        )
         out[0][rows] = _numbers_of(
             function, losses, *(other[rows, 0] for other in others), out=out[0]
         )

@@ -420,7 +420,7 @@ class Subtraction:
             Written to, one for each name.
         """
         posterior = Posterior.unpack(packed, self.table.n_modes)
-        self.evaluate(names, posterior, counts, measured_variance, out)
+        self.evaluate(names, posterior, counts, measured_variance=measured_variance, out=out)
 
     def model_packed(self, packed, *, names, out):
         """Evaluate results of a block that need no counts: the ZLP and its standard deviation.

@@ -270,4 +270,6 @@ def _application_of(kept, known):
         peaks=peaks.select(slice(0)),
         labels=np.zeros(0, int),
     )
-    return Application(kept.subtraction, peaks, kept.regions, nothing, kept.channels)
+    return Application(
+        kept.subtraction, peaks, regions=kept.regions, scanned=nothing, channels=kept.channels
+    )

@@ -81,9 +81,9 @@ def train_ensemble_at_settings(images, names, options, progress=None):
         register_image(
             one.samples,
             one.noise,
-            one.clusters.centres.size,
-            options.limits,
-            options.settings.n_modes,
+            n_clusters=one.clusters.centres.size,
+            limits=options.limits,
+            n_modes=options.settings.n_modes,
         )
         for one in images
     ]

@@ -114,7 +114,9 @@ def train_ensemble(samples, noise, clusters, options, progress=None):
     """
     rng = np.random.default_rng(options.random_state)
     n_modes = options.settings.n_modes
-    image = register_image(samples, noise, clusters.centres.size, options.limits, n_modes)
+    image = register_image(
+        samples, noise, n_clusters=clusters.centres.size, limits=options.limits, n_modes=n_modes
+    )
     trained = train_on_registered([image], options, rng, progress)
     peaks = image.peaks
     beam = log_beam(samples, peaks.grid, peaks.log_reference)

@@ -971,7 +971,7 @@ def doubt_peaks(groups, fwhm, peaks, doubt, room, doubted):
             peaks.sigma[i, doubt.middle] > doubt.unknown
             or _rises_above(i, groups, zlp, max(doubt.visible * highest, 0.0))
             or _is_higher(groups, zlp, doubt.highest * highest)
-            or _is_unknown(groups, zlp, peaks.sigma[i], doubt, doubt.highest * highest)
+            or _is_unknown(groups, zlp, peaks.sigma[i], doubt=doubt, most=doubt.highest * highest)
             or _is_below(i, groups, zlp, doubt)
         )
 
@@ -1389,7 +1389,7 @@ def collect_groups(counts, channel, dark_level, pattern, edges, sums):
             low, high = edges[g] + channel[i], edges[g + 1] + channel[i]
             sums[i, g] = 0.0
             if low >= 0 and high <= counts.shape[1]:
-                sums[i, g] = _total(counts[i], low, high, dark_level, pattern)
+                sums[i, g] = _total(counts[i], low, high, dark_level=dark_level, pattern=pattern)
 
 
 @part

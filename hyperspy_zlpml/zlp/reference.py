@@ -131,7 +131,9 @@ def fit_reference(u, counts, expected_scale, variance, grid):
     share = _standard_error(on_grid, _factor(of_noise)) / _standard_error(on_grid, factor)
     shown = (grid.x >= first) & (grid.x <= last)
     return Reference(
-        log_shape=falling_tails(on_grid @ best, grid, first, last, slope_errors),
+        log_shape=falling_tails(
+            on_grid @ best, grid, x_first=first, x_last=last, slope_errors=slope_errors
+        ),
         modes=_errors(on_grid, factor),
         seen=Range(float(from_grid(first)), float(from_grid(last))),
         slope_errors=slope_errors,

@@ -141,7 +141,9 @@ class PeakMethods:
         True
         """
         peaks, is_one = peaks_of(peaks, self)
-        settings, beam = _checked(self, peaks, threshold, single_scattering, side)
+        settings, beam = _checked(
+            self, peaks, threshold=threshold, single_scattering=single_scattering, side=side
+        )
         pool = pool_of(self, pool)
         plan = Plan(
             function=partial(fit_peaks, **settings),

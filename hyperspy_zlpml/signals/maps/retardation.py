@@ -158,7 +158,9 @@ class RetardationMethods:
         warn_of_failed_checks(self)
         if dielectric is None:
             check_unused(right, "right", "dielectric", default=None)
-            found, unknown = _by_index_alone(self, n, n_error, beam, show_progressbar)
+            found, unknown = _by_index_alone(
+                self, n, n_error, beam=beam, show_progressbar=show_progressbar
+            )
         else:
             found = _excess_of(
                 self,
