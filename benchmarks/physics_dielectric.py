@@ -81,15 +81,18 @@ def main():
 
 
 def dict_of(rows):
+    """Take the goals out of the names of figures."""
     return {name: value for (name, _), value in rows.items()}
 
 
 def row(name, goal, found):
+    """Print a figure beside its goal."""
     numbers = " ".join(f"{value:.4g}" for value in np.atleast_1d(found))
     print(f"{name:<82}{goal:>10}  {numbers}", flush=True)
 
 
 def rms(values):
+    """Compute the root of the mean square of those values that are known."""
     return float(np.sqrt(np.nanmean(np.square(values))))
 
 
@@ -121,26 +124,31 @@ def without_noise():
 
 
 def true_on(end):
+    """Make a grid of losses up to an energy, eV, and the dielectric function of the semiconductor on it."""
     grid = LossGrid(0.1, round(end / 0.1))
     return grid, SEMICONDUCTOR.epsilon(grid.energy)
 
 
 def found_of(losses, grid, material=SEMICONDUCTOR):
+    """Invert a loss function without noise, the refractive index of its material being known."""
     index = np.array([material.refractive_index])
     inverse = invert(losses[None], known(losses, grid), index=index)
     return inverse.select(0)
 
 
 def known(losses, grid):
+    """Continue losses behind the axis from their highest channel on."""
     return Continuation(grid, np.zeros(1, int), np.array([(losses.argmax() + 1) / grid.size]))
 
 
 def errors(epsilon, true, grid, low=1.0, high=30.0):
+    """Compute the relative errors of the real and the imaginary part between two energies, eV."""
     seen = (grid.energy >= low) & (grid.energy <= high)
     return [rms(part(epsilon - true)[seen]) / rms(part(true)[seen]) for part in (np.real, np.imag)]
 
 
 def crossings(energy, values):
+    """Find the energies at which values cross zero, between channels by a line."""
     at = np.flatnonzero(np.diff(np.sign(values)))
     return energy[at] + values[at] * np.diff(energy)[at] / -np.diff(values)[at]
 
@@ -194,11 +202,13 @@ def stack_of(grid):
 
 
 def navigated(grid):
+    """Describe the axes of a signal of many spectra, for HyperSpy."""
     first = {"size": N_SPECTRA, "navigate": True}
     return [first, {"size": grid.size, "offset": grid.step, "scale": grid.step, "units": "eV"}]
 
 
 def many(grid):
+    """Continue the losses of many spectra behind the axis."""
     plasmon = np.full(N_SPECTRA, 22.0 / grid.energy[-1])
     return Continuation(grid, np.full(N_SPECTRA, round(1.0 / grid.step)), plasmon)
 
@@ -290,10 +300,12 @@ class Found:
     blurred: np.ndarray
 
     def of(self, signal):
+        """Take the spectra of a signal that are shown."""
         return np.asarray(signal.data)[self.shown]
 
     @property
     def epsilon(self):
+        """Dielectric function as it was found, of the spectra that are shown."""
         return self.of(self.result.epsilon)
 
 
@@ -351,6 +363,7 @@ def removed(sample, name, keep, seed):
 
 
 def found_in(sample, result):
+    """Lay what was found of an image beside its truth."""
     energy = result.epsilon.axes_manager.signal_axes[0].axis
     specimen = sample.thickness_nm.data > 0
     shown = specimen & np.isfinite(result.epsilon.data).all(-1)

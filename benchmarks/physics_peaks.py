@@ -42,10 +42,12 @@ class Table:
         self.goals, self.found = {}, {}
 
     def add(self, bar, goal, value):
+        """Add what was found in an image to the figures of a bar."""
         self.goals[bar] = goal
         self.found.setdefault(bar, []).append(float(value))
 
     def show(self):
+        """Print the median of every bar beside its goal."""
         width = max(map(len, self.goals), default=0)
         goals = max(map(len, self.goals.values()), default=0)
         for bar, goal in self.goals.items():
@@ -56,18 +58,22 @@ class Table:
 
 
 def removed(sample):
+    """Remove the zero-loss peak from a sample image by the defaults."""
     return sample.signal.remove_zlp_ml(random_state=0, show_progressbar=False)
 
 
 def fitted(removal, peaks, **options):
+    """Fit peaks without a progress bar."""
     return removal.fit_peaks(peaks, show_progressbar=False, **options)
 
 
 def rms(error):
+    """Compute the root of the mean square of those errors that are known."""
     return np.sqrt(np.nanmean(error**2))
 
 
 def covered(error, std):
+    """Tell which part of those errors that are known is smaller than claimed; NaN where none is known."""
     known = np.isfinite(error)
     return (np.abs(error[known]) < std[known]).mean() if known.any() else np.nan
 
@@ -293,6 +299,7 @@ def hyperspy_beside(table, removal, sample):
 
 
 def main():
+    """Print the tables of the parts that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
     parser.add_argument("--size", type=int, default=32, help="pixels on a side")

@@ -66,11 +66,13 @@ def main():
 
 
 def row(name, goal, found):
+    """Print a figure beside its goal."""
     numbers = " ".join(f"{value:.3g}" for value in np.atleast_1d(found))
     print(f"{name:<66}{goal:>14}  {numbers}", flush=True)
 
 
 def rms(values):
+    """Compute the root of the mean square of those values that are known."""
     return float(np.sqrt(np.nanmean(np.square(values))))
 
 
@@ -148,10 +150,12 @@ def without_noise():
 
 
 def volume_excess_at(energy, epsilon, thickness):
+    """Compute what retardation adds in a volume; its thickness does not matter."""
     return retarded_excess(energy, epsilon, BEAM)
 
 
 def film_excess_at(energy, epsilon, thickness):
+    """Compute what retardation adds in a film of a thickness, nm."""
     return film_excess(energy, epsilon, thickness, BEAM)
 
 
@@ -295,6 +299,7 @@ def flag_rows(kind, options, seed):
 
 
 def excess_error(found, known):
+    """Compute the error of the largest eps1 over its threshold, rms, and the median of what is claimed."""
     largest = SEMICONDUCTOR.epsilon(GRID.energy[GRID.energy > 1]).real.max() - found.threshold
     value, std = (one.data[known] for one in (found.excess.value, found.excess.std))
     return [rms(value - largest), np.median(std)]

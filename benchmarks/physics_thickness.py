@@ -64,10 +64,12 @@ class Table:
         self.goals, self.found = {}, {}
 
     def add(self, bar, goal, value):
+        """Add what was found in an image to the figures of a bar."""
         self.goals[bar] = goal
         self.found.setdefault(bar, []).append(float(value))
 
     def show(self):
+        """Print the median of every bar beside its goal."""
         width = max(map(len, self.goals), default=0)
         goals = max(map(len, self.goals.values()), default=0)
         for bar, goal in self.goals.items():
@@ -77,10 +79,12 @@ class Table:
 
 
 def covered(error, std):
+    """Tell which part of errors is smaller than claimed."""
     return (np.abs(error) < std).mean()
 
 
 def removed(sample, **options):
+    """Remove the zero-loss peak from a sample image without warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return sample.signal.remove_zlp_ml(random_state=0, **options)
@@ -249,6 +253,7 @@ def score_single(table, name, sample, result):
 
 
 def score_simulated(table, seed, size):
+    """Score the thickness of sample images of a size and a seed."""
     shape = (size, size)
     goals = {"ws2_like": 3e-4, "thick_small_gap": 6e-4, "monochromated": 3e-4}
     for name, goal in goals.items():
@@ -367,10 +372,12 @@ def report_measured(name):
 
 
 def numbers_of(measured):
+    """List a measured value, its standard deviation and its systematic error."""
     return measured.value, measured.std, measured.systematic
 
 
 def reasons(found):
+    """Count the reasons of the pixels of a map by their names."""
     codes, counts = np.unique(found.reason.data, return_counts=True)
     return {Reason(code).name: int(n) for code, n in zip(codes, counts, strict=True)}
 
@@ -405,12 +412,15 @@ def score_speed(table):
 
 
 def sample_beam():
+    """Make the beam of the sample images."""
+
     from hyperspy_zlpml.physics import Beam
 
     return Beam(energy=200.0, collection_angle=15.0)
 
 
 def main():
+    """Print the tables of the parts that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
     parser.add_argument("--size", type=int, default=24, help="pixels to a side of the images")

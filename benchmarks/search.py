@@ -83,6 +83,7 @@ def told(name, found, more=""):
 
 
 def heading(more=""):
+    """Print the heads of the columns."""
     print(f"{'':35} {'defaults':>8} {'best':>8} {'gain':>8}    error   said{more}")
 
 
@@ -176,6 +177,7 @@ def measure_again(options):
 
 
 def quick_search(signal, **more):
+    """Search with few evaluations."""
     return signal.search_zlp_ml(**QUICK, **more)
 
 
@@ -201,6 +203,8 @@ def interrupted_search(signal, kept, after):
 
 
 def small_image(options):
+    """Make an image of eight times eight pixels."""
+
     from hyperspy_zlpml.data import ws2_like
 
     return ws2_like((8, 8), n_channels=512, random_state=options.seed).signal
@@ -261,6 +265,7 @@ def timed(signal, options, n, processes, **more):
 
 
 def told_ratio(name, one, two):
+    """Print how many times longer one run took than another, by the clock and by the processor."""
     clock, own = (a / b for a, b in zip(one, two, strict=True))
     print(
         f"{name:20} {one[0]:6.1f} -> {two[0]:6.1f} s: {clock:.2f} x;"

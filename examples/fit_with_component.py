@@ -32,6 +32,7 @@ thickness = ensemble.seen.log_beam - np.log(np.median(r.intensity.data[specimen]
 
 # Model.
 def fit(signal, reach=None):
+    """Fit a plasmon and an exciton; from `reach` eV to either side on together with the peak."""
     m = signal.create_model(auto_background=False, auto_add_edges=False)
     plasmon = exspy.components.VolumePlasmonDrude(intensity=2e6, plasmon_energy=22.5, fwhm=6.0)
     plasmon.set_parameters_not_free(["plasmon_energy", "fwhm"])
