@@ -31,7 +31,6 @@ from hyperspy_zlpml.image.detector import Detector
 from hyperspy_zlpml.image.peaks import peak_parameters
 from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.removal.evaluation import RESULTS
-from hyperspy_zlpml.removal.pedestal_error import counts_of_error
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Range
 from hyperspy_zlpml.zlp.grid import GRID_STEP, beyond_data
@@ -284,9 +283,8 @@ class Removed:
     def _pedestal_error(self, rows):
         """Counts by one standard error of the pedestal, which wider tables do not hold, (n_spectra, 1)."""
         applied = self.result._application
-        peaks, model = applied.peaks.select(rows), applied.subtraction
-        matched = model.match_rows(self._recorded(rows), peaks)
-        return counts_of_error(model.table, peaks.log_intensity, matched.log_height)[:, None]
+        peaks = applied.peaks.select(rows)
+        return applied.subtraction.pedestal_error.left_under(peaks.log_intensity)[:, None]
 
     @cached_property
     def _wide(self):

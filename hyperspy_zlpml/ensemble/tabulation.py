@@ -106,7 +106,6 @@ def tabulate(ensemble, replicas):
         log_fwhm=ensemble.seen.log_fwhm.mean,
         coherent=np.zeros(reference.grid.n),
         grain=np.zeros(reference.grid.n),
-        pedestal_error=np.zeros(replicas.rest.shape),
     )
 
 

@@ -15,7 +15,7 @@ from hyperspy_zlpml.removal.checks import ScannedSpectra, scan_regions
 from hyperspy_zlpml.removal.evaluation import OF_MODEL
 from hyperspy_zlpml.removal.integrals import Integrals
 from hyperspy_zlpml.removal.losses import SPECTRA_AT_ONCE, common_directions, map_block
-from hyperspy_zlpml.removal.pedestal_error import with_pedestal_error
+from hyperspy_zlpml.removal.pedestal_error import PedestalError
 from hyperspy_zlpml.removal.posterior import Posterior
 from hyperspy_zlpml.removal.subtract import Subtraction, results_type
 from hyperspy_zlpml.statistics import Range
@@ -98,21 +98,14 @@ class Application:
         peaks = known_peaks(
             image, labels, adapted.regions, log_dose=adapted.log_dose, given_limits=given_limits
         )
-        step = image.energy[1] - image.energy[0]
-        table = with_pedestal_error(
-            adapted.table,
-            image.detector.pedestal_error,
-            log_beam=adapted.log_beam,
-            log_dose=adapted.log_dose,
-            channels_per_fwhm=np.exp(adapted.log_fwhm.mean) / step,
-        )
         subtraction = Subtraction.prepare(
-            table,
+            adapted.table,
             adapted.log_fwhm,
             image.energy,
             image.detector,
             channels=channel_range(image),
             distance=distance,
+            pedestal_error=PedestalError(image.detector.pedestal_error, adapted.log_beam),
         )
         index = image.sample_index
         scanned = ScannedSpectra.choose(

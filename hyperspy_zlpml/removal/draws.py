@@ -53,9 +53,9 @@ def draw(model, posterior, rngs, common):
     most = np.arcsinh(unit / np.maximum(zlp, np.finfo(float).tiny * unit))
     pattern_error = model.table.residual.pattern_error
     has_pattern = pattern_error.size == model.n_energy
-    pedestal = zlp * cut(on_channels(model, found.pedestal), model.start(peaks), model.n_energy)
+    pedestal = found.pedestal[:, None]
     # Of the whole image: blocks draw alike.
-    is_uncertain = model.table.pedestal_error.any()
+    is_uncertain = bool(model.pedestal_error)
     while True:
         numbers = np.stack(
             [rng.standard_normal(n_directions + n_shared + model.n_energy) for rng in rngs]

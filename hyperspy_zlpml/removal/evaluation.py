@@ -11,7 +11,6 @@ import numpy as np
 
 from hyperspy_zlpml.compute.compiled import laid_out
 from hyperspy_zlpml.removal.distance import log_intensity_distance
-from hyperspy_zlpml.removal.pedestal_error import counts_of_error
 from hyperspy_zlpml.zlp import kernels
 from hyperspy_zlpml.zlp.kernels import HEIGHT, MODEL_FLOOR, N_PEAK, SHIFT, WIDTH
 from hyperspy_zlpml.zlp.tables import Places
@@ -200,7 +199,7 @@ def deviations(model, matched, peaks, found):
         shared=np.hypot(found.shared, MODEL_FLOOR) * wider,
         own=found.own * wider,
         of_group=model.table.grains(found.places)[0] * wider,
-        pedestal=np.sinh(model.table.pedestal_errors(found.places)[0]),
+        pedestal=model.pedestal_error.left_under(peaks.log_intensity),
     )
 
 
@@ -296,7 +295,7 @@ def evaluate(  # noqa: PLR0913
         line=kernels.Line.of(model.n_energy, model.groups.size),
         results=kernels.Results(**{name: results.get(name, none) for name in RESULTS}),
     )
-    if model.table.pedestal_error.any():
+    if model.pedestal_error:
         _add_pedestal_error(model, results, posterior, rows=rows, counts=counts, at=at)
 
 
@@ -311,8 +310,7 @@ def _at_groups_for(results, model, posterior):
 
 def _add_pedestal_error(model, results, posterior, *, rows, counts, at):
     """Add to errors and band what is not known of the pedestal: it is in counts, to either side alike."""
-    matched, table = posterior.matched, model.table
-    error = counts_of_error(table, posterior.peaks.log_intensity, matched.log_height)[:, None]
+    error = model.pedestal_error.left_under(posterior.peaks.log_intensity)[:, None]
     if "std" in results:
         results["std"][rows] = np.hypot(results["std"][rows], error)
     if "variance" in results:
@@ -323,7 +321,7 @@ def _add_pedestal_error(model, results, posterior, *, rows, counts, at):
     left = model.free_of_dark_level(counts[rows]) - zlp_of(model, posterior, at)
     for name in sides:
         # Ends of the band are so many standard deviations from the middle.
-        times = np.median(getattr(table, name))
+        times = np.median(getattr(model.table, name))
         off = np.hypot(results[name][rows] - left, times * error)
         results[name][rows] = left + off if name == "upper" else left - off
 

@@ -79,7 +79,9 @@ def integrate(model, posterior, counts, limits):
     weights[:, looked_at] = zlp
     return Integrals(
         integral=(data * inside - zlp).sum(-1),
-        model_std=_model_std(model, posterior, looked_up, weights=weights),
+        model_std=_model_std(
+            model, posterior, looked_up, weights=weights, n_channels=inside.sum(-1)
+        ),
         counting_std=np.sqrt((model.noise.of_measured(data, n_channels) * inside).sum(-1)),
         zlp=zlp.sum(-1),
     )
@@ -93,14 +95,14 @@ def _channels_within(energy, low, high):
     return slice(max(int(first) - 1, 0), int(last) + 1)
 
 
-def _model_std(model, posterior, looked_up, *, weights):
-    """Compute the error that the ZLP model makes in a weighted sum of its channels."""
+def _model_std(model, posterior, looked_up, *, weights, n_channels):
+    """Compute the error that the ZLP model makes in a weighted sum of so many of its channels."""
     peaks = posterior.peaks
     found = deviations(model, posterior.matched, peaks, looked_up)
     # Each channel takes the deviations of its group: transpose of the interpolation.
     groups = model.linear.collected(model.aligned(weights, peaks, float))
     variance = ((found.directions @ groups[..., None]) ** 2).sum((1, 2))
-    variance += (groups * found.pedestal).sum(-1) ** 2
+    variance += (n_channels * found.pedestal) ** 2
     shared = groups * found.shared
     variance += ((shared @ model.correlation) * shared).sum(-1)
     variance += ((groups * found.of_group) ** 2).sum(-1)

@@ -185,12 +185,17 @@ def _directions(model, posterior, counts, at):
     every = np.empty((len(counts), n_fitted + len(root) + 1, model.groups.size))
     np.multiply(found.directions, share[:, None], out=every[:, :n_fitted])
     np.multiply((found.shared * share)[:, None], root, out=every[:, n_fitted:-1])
-    every[:, -1] = found.pedestal
+    every[:, -1] = _relative(found.pedestal, at.log_zlp)
     kept, rest = _most_significant(every, _significance(model, at.log_zlp))
     kept = np.concatenate([kept, _of_limit(model, posterior, counts)[:, None]], axis=1)
     own = np.sqrt((np.hypot(found.own, found.shared * left) * share) ** 2 + rest**2)
     own = cut(on_channels(model, own), model.start(peaks), model.n_energy)
     return kept, np.hypot(own, _pattern_error(model))
+
+
+def _relative(counts, log_zlp):
+    """Express counts that all channels of a spectrum are off by as deviations of ln(ZLP), (n_spectra, n_groups)."""
+    return counts[:, None] * np.exp(-log_zlp)
 
 
 def _on_channels(model, peaks, directions, zlp):
@@ -244,7 +249,8 @@ def common_directions(model, posterior, counts, limits):
     found, at = look_up(model, matched, peaks), at_groups(model, matched, peaks)
     root, _ = _shared_root(model)
     errors = deviations(model, matched, peaks, found)
-    shared, pedestal = errors.shared[:, None] * root, errors.pedestal[:, None]
+    shared = errors.shared[:, None] * root
+    pedestal = _relative(errors.pedestal, at.log_zlp)[:, None]
     modes = common_deviations(model, matched, peaks, found)
     share = limited(model, at.sigma, at.log_zlp, posterior.highest) / at.sigma
     every = np.concatenate([modes, shared], axis=1) * share[:, None]

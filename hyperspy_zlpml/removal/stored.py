@@ -6,7 +6,7 @@ everything else. Nothing is pickled. A checksum shows damage.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from hyperspy_zlpml.image.channels import Channels
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.checks import RegionScan, VacuumCheck
 from hyperspy_zlpml.removal.codec import RemovalFileError, decode, encode
+from hyperspy_zlpml.removal.pedestal_error import PedestalError
 from hyperspy_zlpml.removal.report import ClusterReport, Report
 from hyperspy_zlpml.removal.shared_errors import SharedErrors
 from hyperspy_zlpml.removal.subtract import Subtraction
@@ -28,7 +29,7 @@ from hyperspy_zlpml.zlp.residual import CoherentResidual
 from hyperspy_zlpml.zlp.tables import ShapeTable
 
 #: Version of the format that is written.
-_FORMAT = 3
+_FORMAT = 4
 #: Key of the only entry in the metadata of the header.
 _KEY = "hyperspy_zlpml_removal"
 #: Largest file that is read, bytes.
@@ -54,6 +55,7 @@ class StoredRemoval:
     dark_level : ndarray of shape (n_energy,) or (1,)
     log_fwhm : Normal
     distance : float
+    pedestal_error : PedestalError
     regions : Regions
     channels : Channels or None
     report : Report
@@ -79,6 +81,7 @@ class StoredRemoval:
     dark_level: np.ndarray
     log_fwhm: Normal
     distance: float
+    pedestal_error: PedestalError
     regions: Regions
     channels: Channels | None
     report: Report
@@ -115,6 +118,7 @@ class StoredRemoval:
             dark_level=model.dark_level,
             log_fwhm=Normal(*(float(one) for one in model.log_fwhm)),
             distance=float(model.distance),
+            pedestal_error=PedestalError(*(float(one) for one in astuple(model.pedestal_error))),
             regions=application.regions,
             channels=application.channels,
             report=removed.report,
@@ -136,6 +140,7 @@ class StoredRemoval:
             dark_level=self.dark_level,
             log_fwhm=self.log_fwhm,
             distance=self.distance,
+            pedestal_error=self.pedestal_error,
         )
 
 
@@ -157,6 +162,7 @@ _RECORDS = (
     RegionScan,
     SharedErrors,
     TypicalPeak,
+    PedestalError,
 )
 
 

@@ -7,7 +7,7 @@ matched (:meth:`Subtraction.evaluate`). The cost per spectrum does not depend on
 replicas: they enter by their tables.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from hyperspy_zlpml.removal.draws import draw
 from hyperspy_zlpml.removal.evaluation import RESULTS, at_groups, evaluate
 from hyperspy_zlpml.removal.geometry import align
 from hyperspy_zlpml.removal.integrals import integrate
+from hyperspy_zlpml.removal.pedestal_error import PedestalError
 from hyperspy_zlpml.removal.posterior import Posterior, check_unchanged, weighted_sums
 from hyperspy_zlpml.statistics import Normal
 from hyperspy_zlpml.zlp import kernels
@@ -86,6 +87,7 @@ class Subtraction:
     distance : float
         How far the data lie outside what the ensemble has seen, see
         :mod:`hyperspy_zlpml.removal.applicability`.
+    pedestal_error : PedestalError
     """
 
     energy: np.ndarray
@@ -98,9 +100,12 @@ class Subtraction:
     log_fwhm: Normal
     correlation: np.ndarray
     distance: float = 0.0
+    pedestal_error: PedestalError = field(default_factory=PedestalError)
 
     @classmethod
-    def prepare(cls, table, log_fwhm, energy, detector, channels, distance=0.0):
+    def prepare(
+        cls, table, log_fwhm, energy, detector, channels, distance=0.0, pedestal_error=None
+    ):
         """Prepare tables and groups of channels for one energy axis.
 
         Parameters
@@ -115,6 +120,8 @@ class Subtraction:
             First and last channel that holds a peak.
         distance : float
             How far the data lie outside what the ensemble has seen.
+        pedestal_error : PedestalError, optional
+            Default: none.
 
         Returns
         -------
@@ -135,6 +142,7 @@ class Subtraction:
             dark_level=detector.dark_level,
             log_fwhm=log_fwhm,
             distance=distance,
+            pedestal_error=pedestal_error or PedestalError(),
         )
 
     @classmethod

@@ -39,7 +39,6 @@ _TABLES = (
     "channel_error",
     "coherent",
     "grain",
-    "pedestal_error",
 )
 
 
@@ -152,8 +151,6 @@ class ShapeTable:
         :meth:`in_groups`.
     grain : ndarray of shape (n_grid,)
         Relative error of the counts of a group that its neighbours do not share.
-    pedestal_error : ndarray of shape (n_nodes, n_grid)
-        Standard error of the pedestal, which all spectra share: ``arcsinh`` of its counts over those of the ZLP.
     """
 
     grid: Grid
@@ -172,7 +169,6 @@ class ShapeTable:
     log_fwhm: float
     coherent: np.ndarray
     grain: np.ndarray
-    pedestal_error: np.ndarray
 
     @classmethod
     def of_reference(cls, grid, log_shape):
@@ -218,7 +214,6 @@ class ShapeTable:
             log_fwhm=0.0,
             coherent=none[0],
             grain=none[0],
-            pedestal_error=none,
         )
 
     @property
@@ -231,7 +226,7 @@ class ShapeTable:
         """Whether all tables are of its nodes and its grid."""
         of_grid = (self.grid.n,)
         of_nodes = (self.log_intensity_nodes.size, *of_grid)
-        of_each = ("log_shape", "rest", "lower", "upper", "spill", "pedestal_error")
+        of_each = ("log_shape", "rest", "lower", "upper", "spill")
         shapes = dict.fromkeys(_TABLES, of_grid)
         shapes |= dict.fromkeys(of_each, of_nodes)
         shapes["modes"] = (self.n_modes, *of_nodes)
@@ -456,16 +451,11 @@ class ShapeTable:
         """Look-up of the ZLP itself: logarithm, slope, bounds, errors (and widening).
 
         The errors are those that no mode holds: shared by neighbouring groups, and of a channel
-        alone. That of the pedestal is neither.
+        alone.
         """
         shared, own = self._errors
         tables = [self.log_shape, self._slope, self.lower, self.upper, shared, own]
         return Lookup.of(np.stack([*tables, *self._widening]))
-
-    @cached_property
-    def pedestal_errors(self):
-        """Look-up of the error of the pedestal."""
-        return Lookup.of(self.pedestal_error[None])
 
     @cached_property
     def grains(self):

@@ -9,7 +9,7 @@ import pytest
 from hyperspy_zlpml.image.detector import Detector
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.removal.losses import common_directions, losses_of
-from hyperspy_zlpml.removal.pedestal_error import with_pedestal_error
+from hyperspy_zlpml.removal.pedestal_error import PedestalError
 from hyperspy_zlpml.removal.subtract import Subtraction
 from hyperspy_zlpml.statistics import Normal, Range
 from hyperspy_zlpml.zlp.grid import Grid
@@ -37,22 +37,21 @@ def log_n0(height):
 def prepared(error=ERROR, log_beam=None):
     nodes = np.sort(log_n0(HEIGHTS))
     table = ShapeTable.of_reference(GRID, np.log(shape(GRID.u)))
-    of_nodes = ("log_shape", "rest", "lower", "upper", "spill", "pedestal_error")
+    of_nodes = ("log_shape", "rest", "lower", "upper", "spill")
     table = replace(
         table,
         log_intensity_nodes=nodes,
         modes=np.zeros((0, nodes.size, GRID.n)),
         **{name: np.repeat(getattr(table, name), nodes.size, axis=0) for name in of_nodes},
     )
-    table = with_pedestal_error(
+    return Subtraction.prepare(
         table,
-        error,
-        log_beam=log_n0(HEIGHTS[0]) if log_beam is None else log_beam,
-        log_dose=0.0,
-        channels_per_fwhm=WIDTH,
+        Normal(0.0, 0.02),
+        ENERGY,
+        Detector(0.0, "", NoiseModel(1.0, 1.0)),
+        channels=Range(58, 62),
+        pedestal_error=PedestalError(error, log_n0(HEIGHTS[0]) if log_beam is None else log_beam),
     )
-    detector = Detector(0.0, "", NoiseModel(1.0, 1.0))
-    return Subtraction.prepare(table, Normal(0.0, 0.02), ENERGY, detector, Range(58, 62))
 
 
 def spectra():
@@ -112,14 +111,23 @@ def test_what_is_outside_of_what_was_seen_has_no_more_of_it():
 
 
 def test_where_the_tail_was_learnt_apart_nothing_cancels():
-    table = prepared(log_beam=np.inf).table
-    far = np.searchsorted(table.grid.u, 30.0)
-    relative = np.sinh(table.pedestal_error[:, far]) * np.exp(table.log_shape[:, far])
-    np.testing.assert_allclose(relative * np.sort(HEIGHTS), ERROR, rtol=0.02)
+    left = prepared(log_beam=np.inf).pedestal_error.left_under(log_n0(HEIGHTS))
+    np.testing.assert_array_equal(left, ERROR)
 
 
-def test_without_an_error_tables_are_what_they_were():
-    assert not prepared(0.0).table.pedestal_error.any()
+def test_a_pedestal_that_is_certain_leaves_nothing():
+    assert not prepared(0.0).pedestal_error
+    assert not prepared(0.0).pedestal_error.left_under(log_n0(HEIGHTS)).any()
+
+
+def test_of_pixels_that_hardly_any_beam_reaches_all_of_it_is_left():
+    # Far below any that the shapes were seen in, and beyond the end of what was seen of them.
+    (counts, peaks), model = spectra(), prepared()
+    dim = 0.03
+    peaks = replace(peaks, log_intensity=peaks.log_intensity + np.log(dim))
+    (std,) = model.evaluate(["std"], model.posterior(dim * counts, peaks), dim * counts)
+    far = ENERGY > 20
+    np.testing.assert_allclose(std[:, far], ERROR * np.ones((3, far.sum())), rtol=0.1)
 
 
 @pytest.mark.parametrize("window", [Range(4.0, 6.0), Range(4.0, 20.0)])

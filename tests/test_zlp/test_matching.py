@@ -48,7 +48,7 @@ def table(modes=(), nodes=(0.0,), **changes):
     values = {
         "log_shape": np.broadcast_to(LOG_SHAPE, (n, GRID.n)),
         "modes": np.array([np.broadcast_to(m, (n, GRID.n)) for m in modes]).reshape(-1, n, GRID.n),
-        "rest": none, "scatter": none[0], "lower": none - 1, "upper": none + 1, "spill": none, "pedestal_error": none,
+        "rest": none, "scatter": none[0], "lower": none - 1, "upper": none + 1, "spill": none,
         "residual": CoherentResidual.none(), "log_fwhm": 0.0,
         **{name: none[0] for name in ("widening", "group_error", "channel_error", "coherent", "grain")},
     }  # fmt: skip

@@ -39,12 +39,11 @@ def table(exponents=(1.8, 2.0, 2.2)):
         log_fwhm=-1.0,
         coherent=rng.uniform(-0.01, 0.01, GRID.n),
         grain=rng.uniform(0, 0.01, GRID.n),
-        pedestal_error=rng.uniform(0, 0.01, (N_NODES, GRID.n)),
     )
 
 
 TABLES = ("log_shape", "modes", "rest", "scatter", "lower", "upper", "spill")
-TABLES += ("widening", "group_error", "channel_error", "coherent", "grain", "pedestal_error")
+TABLES += ("widening", "group_error", "channel_error", "coherent", "grain")
 REACHES = [(-30.0, 20.0), (-8.0, 300.0), (-30.0, 300.0)]
 
 
