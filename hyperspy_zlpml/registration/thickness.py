@@ -50,6 +50,10 @@ _ONLY_FALL = (
     "behind the peak all spectra only fall, as those of vacuum do whose tails differ (losses that rise, as to a plasmon, "
     "would tell it)"
 )
+#: Said of pixels some of which scatter nothing.
+_SOME_HOLD_NONE = (
+    "some spectra hold no far losses, as vacuum does (marked in vacuum=, it would show the tail)"
+)
 #: Said of pixels that scatter alike.
 _TOO_EQUAL = "the spectra are of one thickness (pixels of other thicknesses would tell it)"
 
@@ -218,11 +222,9 @@ def _thickness_or_why(peaks, tail_errors):
     thickness = once_far.sum(-1)
     share = share_beyond_noise(u[far], losses[:, far])
     thickness = thickness.mean() + share * (thickness - thickness.mean())
-    low, high = np.percentile(thickness, [5, 95])
-    if not 0 < low * _LEAST_RANGE < high:
-        return _TOO_EQUAL
-    if _only_fall(peaks, complete):
-        return _ONLY_FALL
+    untold = _untold_by(thickness) or (_ONLY_FALL if _only_fall(peaks) else "")
+    if untold:
+        return untold
     over_zlp = width[:, None] / shape
     plural = _density_at(u, edges, all_losses - once) * area / shape
     return RelativeThickness(
@@ -233,12 +235,20 @@ def _thickness_or_why(peaks, tail_errors):
     )
 
 
-def _only_fall(peaks, complete):
+def _untold_by(thickness):
+    """Say why thicknesses are too few, or too equal, to be extrapolated from; empty where they are not."""
+    low, high = np.percentile(thickness, [5, 95])
+    if not low > 0:
+        return _SOME_HOLD_NONE
+    return "" if low * _LEAST_RANGE < high else _TOO_EQUAL
+
+
+def _only_fall(peaks):
     """Tell whether the mean of no cluster rises, or has a hump, behind the peak: none shows that it holds losses."""
     spectra, u = peaks.spectra, peaks.u.mean(0)
     for name in peaks.labels:
         rows = peaks.label == name
-        on_axis = complete[rows].all(0)
+        on_axis = spectra.complete[rows].all(0)
         sums, n_channels = spectra.sums[rows][:, on_axis], spectra.n_channels[on_axis]
         if not sums_never_rise(sums, n_channels, u[on_axis], peaks.noise):
             return False
