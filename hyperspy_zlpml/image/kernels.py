@@ -280,11 +280,13 @@ def _line(spectrum, channel, level, place, reach):
 
 
 @part
-def _crossing(spectrum, channel, level, half, first, width, furthest):
+def _crossing(spectrum, channel, level, sought, first):
     """Find where lines through the channels about it cross the logarithm of half the height, near a first guess.
 
+    Sought are this logarithm, with the width of the peak, and how far from the guess it may lie.
     A slope of the wrong sign is no flank: it stays where it is.
     """
+    half, width, furthest = sought
     place, reach = first, max(_LEAST_REACH, _FLANK * width)
     side = 1.0 if first > 0 else -1.0
     for _ in range(_CROSSING_STEPS):
@@ -295,26 +297,20 @@ def _crossing(spectrum, channel, level, half, first, width, furthest):
 
 
 @part
-def _mean_top(spectrum, channel, level, middle, width):
-    """Average the heights of channels about the middle of a peak, in parts of the highest."""
+def _flat_top(spectrum, channel, level, middle, width):
+    """Average the top of a peak so flat that its highest channel lies anywhere on it, in parts of the highest; else 0."""
+    if width < _SHOWS_TOP:
+        return 0.0
     first, last = _reach(spectrum, channel, middle, _TOP * width)
     total = 0.0
     for x in range(first, last + 1):
         total += _height(spectrum, channel + x, level)
-    return total / max(last - first + 1, 1)
-
-
-@part
-def _is_flat(spectrum, channel, level, middle, width):
-    """Tell whether a peak is so flat that its highest channel lies anywhere on it by chance."""
-    if width < _SHOWS_TOP:
-        return False
-    least = _NEAR_TOP * _mean_top(spectrum, channel, level, middle=middle, width=width)
+    mean = total / max(last - first + 1, 1)
     first, last = _reach(spectrum, channel, middle, width)
     n_near = 0
     for x in range(first, last + 1):
-        n_near += 1 if _height(spectrum, channel + x, level) > least else 0
-    return n_near > _FLAT * width
+        n_near += 1 if _height(spectrum, channel + x, level) > _NEAR_TOP * mean else 0
+    return mean if n_near > _FLAT * width else 0.0
 
 
 @compiled
@@ -347,32 +343,14 @@ def refine_peaks(spectra, rough, refined):
             refined.left[i], refined.right[i] = vertex - width / 2, vertex + width / 2
             continue
         half = constant + 0.5 * slope * vertex - math.log(2.0)
-        middle = rough.middle[i]
-        flat = _is_flat(spectrum, channel, level, middle=middle, width=width)
-        if flat:
-            top = _mean_top(spectrum, channel, level, middle=middle, width=width)
-            vertex, half = middle, math.log(max(top, _NOTHING) / 2.0)
+        top = _flat_top(spectrum, channel, level, middle=rough.middle[i], width=width)
+        if top > 0:
+            vertex, half = rough.middle[i], math.log(top / 2.0)
         # At first the width is taken to lie half to either side: steep flanks do.
-        furthest = _FURTHEST if flat else width / 2
-        refined.left[i] = _crossing(
-            spectrum,
-            channel,
-            level,
-            half=half,
-            first=vertex - width / 2,
-            width=width,
-            furthest=furthest,
-        )
-        refined.right[i] = _crossing(
-            spectrum,
-            channel,
-            level,
-            half=half,
-            first=vertex + width / 2,
-            width=width,
-            furthest=furthest,
-        )
-        if flat:
+        sought = (half, width, _FURTHEST if top > 0 else width / 2)
+        refined.left[i] = _crossing(spectrum, channel, level, sought, first=vertex - width / 2)
+        refined.right[i] = _crossing(spectrum, channel, level, sought, first=vertex + width / 2)
+        if top > 0:
             refined.vertex[i] = (refined.left[i] + refined.right[i]) / 2
 
 
