@@ -30,7 +30,7 @@ class PedestalError:
     >>> import numpy as np
     >>> from hyperspy_zlpml.removal.pedestal_error import PedestalError
     >>> error = PedestalError(10.0, log_beam=12.0)
-    >>> error.left_under(12.0 + np.log([1.0, 0.5, 1e-6])).round(2)
+    >>> error.left_under(12.0 + np.log([1.0, 0.5, 1e-6])).round(2) + 0.0
     array([ 0.,  5., 10.])
     """
 

@@ -10,7 +10,6 @@ from hyperspy_zlpml.zlp.grid import (
     GAIN_SIDE_POWER_SIGMA,
     GRID_STEP,
     SLOWEST_TAIL,
-    TAIL_POWER_SIGMA,
     beyond_data,
     from_grid,
     to_grid,
@@ -18,21 +17,21 @@ from hyperspy_zlpml.zlp.grid import (
 
 #: Beyond the data a tail goes on from its mean slope over this distance in x: a factor of two.
 _BASELINE = 0.7
-#: Slope in x of the steepest tail beyond the data.
-_STEEPEST_TAIL = -6.0
-#: What is steeper is the flank of a peak, behind which a tail like this may follow.
-_BEHIND_FLANK = -3.0
+#: What falls faster than this power of the energy is the flank of a peak: the tail behind it is expected half as far from this, ...
+_FLANK_POWER = -3.0
+#: ... and no farther than this.
+_STEEPEST_TAIL = -3.75
 
 #: Powers of the energy by which tails fall, as far as they are known before one is measured.
 _TYPICAL_POWER = Normal(-2.0, 0.7)
 #: Standard deviation of the power of a tail beyond where it is seen, if it is one there.
 _UNSEEN_POWER_SIGMA = 0.5
-#: The same where what is seen ends on a flank.
+#: The same at most, where what is seen ends on a flank.
 _FLANK_POWER_SIGMA = 1.5
-#: What falls faster than this power of the energy may be a flank.
-_FLANK_POWER = -4.5
 #: Errors of slopes that are known.
 _EXACT = Range(0.0, 0.0)
+#: The logarithm of what the sides of peaks differ by falls by this power of the energy.
+_SIDES_DIFFER = 0.65
 #: Slopes at the end of what is seen are those from here on, as a fraction of the distance.
 _OCTAVE = 2.0**0.5
 
@@ -42,7 +41,7 @@ def falling_tails(log_shape, grid, x_first, x_last, slope_errors=_EXACT):
 
     They begin there with the power of the outer part of the data: a cliff or a shelf at their very end
     is noise. One that the data leave uncertain is drawn to the square of the energy, by which most tails
-    fall. Farther out they flatten, see :func:`~hyperspy_zlpml.zlp.grid.beyond_data`.
+    fall; one that is steeper than its cube is a flank, and goes on less steeply. Farther out they flatten, see :func:`~hyperspy_zlpml.zlp.grid.beyond_data`.
 
     Parameters
     ----------
@@ -89,9 +88,18 @@ def _outer_slope(tail, error):
     """Compute the mean slope in x of the outer part of a tail, kept to what tails can have."""
     outer = tail[-int(_BASELINE / GRID_STEP) :]
     slope = (outer[-1] - outer[0]) / (GRID_STEP * max(outer.size - 1, 1))
-    if slope < _STEEPEST_TAIL:
-        slope = _BEHIND_FLANK
-    return min(_likely_power(slope, error).mean, SLOWEST_TAIL)
+    return min(_likely_power(_behind_flank(slope), error).mean, SLOWEST_TAIL)
+
+
+def _behind_flank(power):
+    """Expect of a tail to fall less fast than the flank before it: steep ones do not go on."""
+    behind = _FLANK_POWER + (power - _FLANK_POWER) / 2
+    return max(behind, _STEEPEST_TAIL) if power < _FLANK_POWER else power
+
+
+def _doubt(power):
+    """Tell how well the power of a tail is known from what it was before: less behind a flank."""
+    return min(np.hypot(_UNSEEN_POWER_SIGMA, _behind_flank(power) - power), _FLANK_POWER_SIGMA)
 
 
 def outer_slope_error(rows, grid, x_end, factor):
@@ -171,7 +179,7 @@ def like_gain_side(log_shapes, grid, u_limit, u_end):
 
     No electron gains the energies that specimens take, so the gain side shows how the tail goes
     on. What the sides of measured peaks differ by fades outward (from a factor of 2.7 at 2 FWHM to
-    1.9 at 4 and 1.5 at 8 on the WS2 data of Roest 2021): the difference falls as 1 / E here.
+    1.9 at 4 and 1.5 at 8 on the WS2 data of Roest 2021): the logarithm falls by that power of the energy here.
 
     Parameters
     ----------
@@ -201,7 +209,8 @@ def like_gain_side(log_shapes, grid, u_limit, u_end):
     columns = np.moveaxis(np.atleast_2d(log_shapes), -1, 0)
     u = np.clip(grid.u, u_limit, max(u_end, u_limit))
     here, there = grid.interpolate_rows(columns, np.array([u_limit, -u_limit]))
-    joined = grid.interpolate_rows(columns, -u) + (u_limit / u)[:, None] * (here - there)
+    fading = (u_limit / u) ** _SIDES_DIFFER
+    joined = grid.interpolate_rows(columns, -u) + fading[:, None] * (here - there)
     joined = np.moveaxis(joined, 0, -1).reshape(np.shape(log_shapes))
     return np.where(grid.u > u_limit, joined, log_shapes)
 
@@ -245,8 +254,8 @@ def extrapolate_by_gain_side(log_shape, grid, u_limit, u_end):
 def tail_modes(log_shape, grid, u_limit, u_end):
     """Make the modes by which a tail that follows the gain side may be wrong.
 
-    The first is a power of the energy, a smaller one where the gain side is seen; the second is
-    half of what the sides are taken to differ less by than where they join, see
+    The first is a power of the energy, a small one where the gain side is seen, and beyond that a larger one the steeper it is; the second is
+    what the sides are taken to differ less by than where they join, see
     :func:`like_gain_side`.
 
     Parameters
@@ -275,20 +284,23 @@ def tail_modes(log_shape, grid, u_limit, u_end):
     >>> grid.interpolate(power, np.array([-10.0, 4.0, 8.0, 16.0])).round(2)
     array([0.  , 0.  , 0.17, 0.52])
     >>> grid.interpolate(fading, np.array([-10.0, 4.0, 16.0])).round(2)
-    array([0.  , 0.  , 0.26])
+    array([0.  , 0.  , 0.41])
     """
     beyond = np.maximum(grid.u / u_limit, 1.0)
     unseen = np.maximum(grid.u / max(u_end, u_limit), 1.0)
-    power = GAIN_SIDE_POWER_SIGMA * np.log(beyond / unseen) + TAIL_POWER_SIGMA * np.log(unseen)
+    end = max(u_end, u_limit)
+    outer, inner = grid.interpolate(log_shape, -end / np.array([1.0, _OCTAVE]))
+    doubt = _doubt((outer - inner) / np.log(_OCTAVE))
+    power = GAIN_SIDE_POWER_SIGMA * np.log(beyond / unseen) + doubt * np.log(unseen)
     here, there = grid.interpolate(log_shape, np.array([u_limit, -u_limit]))
-    return np.stack([power, (here - there) / 2 * (1 - 1 / beyond)])
+    return np.stack([power, (here - there) * (1 - beyond**-_SIDES_DIFFER)])
 
 
 def unseen_modes(log_shape, grid, seen, slope_errors=_EXACT):
     """Make the modes by which tails may be wrong beyond where they stand above their noise.
 
     They go on from their power and flatten. Where a flank ends in the noise before it has become a tail, its power
-    says little: tails fall like the square of the energy or so, flanks faster by far.
+    says little: tails fall like the square of the energy or so, flanks faster by far. The steeper it is the less it says.
 
     Parameters
     ----------
@@ -319,7 +331,6 @@ def unseen_modes(log_shape, grid, seen, slope_errors=_EXACT):
     for mode, side, end, error in zip(modes, (-1, 1), seen, slope_errors, strict=True):
         inner, outer = grid.interpolate(log_shape, np.array([end / _OCTAVE, end]))
         power = (outer - inner) / np.log(_OCTAVE)
-        doubt = _UNSEEN_POWER_SIGMA if power > _FLANK_POWER else _FLANK_POWER_SIGMA
-        doubt = np.hypot(doubt, _likely_power(power, error).sigma)
+        doubt = np.hypot(_doubt(power), _likely_power(power, error).sigma)
         mode[:] = doubt * np.log(np.maximum(side * grid.u / abs(end), 1.0))
     return modes
