@@ -102,7 +102,9 @@ def as_trained(ensemble, confidence, tail_was_given=False):
     """
     seen = ensemble.seen
     table = ensemble.tabulate(confidence)
-    log_beam = np.inf if tail_was_given else seen.log_beam
+    # Nor is a pedestal that is wrong missing from a tail that was guessed, not measured.
+    apart = tail_was_given or GUESS in seen.tail
+    log_beam = np.inf if apart else seen.log_beam
     return Adapted(table, seen.log_fwhm, seen.regions, log_beam=log_beam)
 
 

@@ -15,6 +15,7 @@ from conftest import SPECTRA, assert_same_results
 
 from hyperspy_zlpml import workflow
 from hyperspy_zlpml.data import ws2_like
+from hyperspy_zlpml.registration.find_regions import GUESS
 from hyperspy_zlpml.removal.adapt import adapt, as_trained, reach_of, typical_reach_of
 from hyperspy_zlpml.signals.arrays import spectra_of
 
@@ -97,6 +98,15 @@ def test_the_image_that_was_trained_on_has_its_dose_and_width(sample, removal):
     np.testing.assert_allclose(same.log_fwhm, trained.log_fwhm, atol=0.01)
     np.testing.assert_allclose(same.table.log_shape, trained.table.log_shape)
     np.testing.assert_allclose(same.table.log_intensity_nodes, trained.table.log_intensity_nodes)
+
+
+def test_a_wrong_pedestal_hides_in_a_tail_that_was_measured_with_it(removal):
+    # Not in one from spectra beside, which have another, nor in one that nobody measured.
+    ensemble = removal.ensemble
+    guessed = replace(ensemble, seen=replace(ensemble.seen, tail=f"beyond 1 eV {GUESS}"))
+    assert as_trained(ensemble, 0.68).log_beam == ensemble.seen.log_beam
+    assert as_trained(ensemble, 0.68, tail_was_given=True).log_beam == np.inf
+    assert as_trained(guessed, 0.68).log_beam == np.inf
 
 
 @pytest.mark.parametrize("shape, seed", [((12, 12), 12), ((10, 10), 1)])
