@@ -14,9 +14,11 @@ _NARROWEST = 2e-3
 _TOP = 0.3
 #: ... and has its vertex within so many channels of the highest.
 _FURTHEST = 1.5
-#: A top is flat where channels above this part of its mean are more than this fraction of the width: for a Gaussian
-#: they are 0.69.
-_NEAR_TOP, _FLAT = 0.8, 0.8
+#: Channels are near the top that are above the second of these parts of its mean, and less so down to the first.
+_NEAR_TOP = (0.7, 0.9)
+#: A top is flat where they are more than the second of these parts of the width, and less so down to the first: they are 0.69 of
+#: that of a Gaussian, 0.78 where its exponent is 4.
+_FLAT = (0.71, 0.79)
 #: Tops of so few channels do not show it.
 _SHOWS_TOP = 6.0
 #: The line at half height goes through channels within this fraction of the width ...
@@ -297,20 +299,30 @@ def _crossing(spectrum, channel, level, sought, first):
 
 
 @part
+def _between(value, ends):
+    """Tell how far a value is on its way from one end to the other, from 0 to 1."""
+    low, high = ends
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+@part
 def _flat_top(spectrum, channel, level, middle, width):
-    """Average the top of a peak so flat that its highest channel lies anywhere on it, in parts of the highest; else 0."""
+    """Average the top of a peak, in parts of the highest channel, and tell how flat it is, from 0 to 1.
+
+    The highest channel of a flat top lies anywhere on it.
+    """
     if width < _SHOWS_TOP:
-        return 0.0
+        return 1.0, 0.0
     first, last = _reach(spectrum, channel, middle, _TOP * width)
     total = 0.0
     for x in range(first, last + 1):
         total += _height(spectrum, channel + x, level)
-    mean = total / max(last - first + 1, 1)
+    mean = max(total / max(last - first + 1, 1), _NOTHING)
     first, last = _reach(spectrum, channel, middle, width)
-    n_near = 0
+    n_near = 0.0
     for x in range(first, last + 1):
-        n_near += 1 if _height(spectrum, channel + x, level) > _NEAR_TOP * mean else 0
-    return mean if n_near > _FLAT * width else 0.0
+        n_near += _between(_height(spectrum, channel + x, level) / mean, _NEAR_TOP)
+    return mean, _between(n_near / width, _FLAT)
 
 
 @compiled
@@ -343,15 +355,16 @@ def refine_peaks(spectra, rough, refined):
             refined.left[i], refined.right[i] = vertex - width / 2, vertex + width / 2
             continue
         half = constant + 0.5 * slope * vertex - math.log(2.0)
-        top = _flat_top(spectrum, channel, level, middle=rough.middle[i], width=width)
-        if top > 0:
-            vertex, half = rough.middle[i], math.log(top / 2.0)
+        top, flat = _flat_top(spectrum, channel, level, middle=rough.middle[i], width=width)
+        half += flat * (math.log(top / 2.0) - half)
+        about = vertex + flat * (rough.middle[i] - vertex)
         # At first the width is taken to lie half to either side: steep flanks do.
-        sought = (half, width, _FURTHEST if top > 0 else width / 2)
-        refined.left[i] = _crossing(spectrum, channel, level, sought, first=vertex - width / 2)
-        refined.right[i] = _crossing(spectrum, channel, level, sought, first=vertex + width / 2)
-        if top > 0:
-            refined.vertex[i] = (refined.left[i] + refined.right[i]) / 2
+        sought = (half, width, width / 2 + flat * (_FURTHEST - width / 2))
+        refined.left[i] = _crossing(spectrum, channel, level, sought, first=about - width / 2)
+        refined.right[i] = _crossing(spectrum, channel, level, sought, first=about + width / 2)
+        # A flat top is centred between its flanks.
+        between = (refined.left[i] + refined.right[i]) / 2
+        refined.vertex[i] = vertex + flat * (between - vertex)
 
 
 @part

@@ -246,8 +246,9 @@ def _untold_by(thickness):
 def _only_fall(peaks):
     """Tell whether the mean of no cluster rises, or has a hump, behind the peak: none shows that it holds losses."""
     spectra, u = peaks.spectra, peaks.u.mean(0)
-    for name in peaks.labels:
-        rows = peaks.label == name
+    known = spectra.complete.any(1)
+    for name in np.unique(peaks.label[known]):
+        rows = known & (peaks.label == name)
         on_axis = spectra.complete[rows].all(0)
         sums, n_channels = spectra.sums[rows][:, on_axis], spectra.n_channels[on_axis]
         if not sums_never_rise(sums, n_channels, u[on_axis], peaks.noise):

@@ -26,7 +26,7 @@ _ABOVE_NOISE = 1.2
 #: Tails are not taken to vary by more than this where nothing shows it.
 _LARGEST_UNSEEN = 0.1
 #: Tails of vacuum peaks taken one after the other differ by 3 to 15 %, in steps from octave to octave of the energy
-#: (two pairs of WS2 data of Roest 2021): the relative standard deviation is about this, ...
+#: (two pairs of WS2 data of Roest 2021): the relative standard deviation is this at the median, ...
 _TAILS_DIFFER = 0.06
 #: ... and its natural logarithm known to this.
 _TAILS_DIFFER_BY = 0.9
@@ -189,7 +189,8 @@ def _expected_modes(clusters):
     """Assume how the tails of a peak vary, as long as the spectra are too few to show it.
 
     Each side does so in its own way, and farther out in another way than close to the peak: what
-    region I shows of a tail does not tell all of what lies under the losses. By how much is told by the few spectra that there are.
+    region I shows of a tail does not tell all of what lies under the losses. By how much is told by the few spectra that
+    there are.
     """
     u = clusters[0].u
     sides = [np.where(side * u > 0, 1.0, 0.0) for side in (1, -1)]
@@ -208,12 +209,14 @@ def _typical_size(clusters, shapes):
     Returns
     -------
     float
-        Root of the mean square over the posterior of the standard deviation, which is alike for all shapes and spectra.
+        Root of the mean square over the posterior of the standard deviation, which is alike for all shapes and spectra:
+        nearly twice the median where nothing is told.
     """
     size = np.geomspace(*_SIZES, _N_SIZES)[:, None]
     log_likelihood = -0.5 * (np.log(size[:, 0] / _TAILS_DIFFER) / _TAILS_DIFFER_BY) ** 2
     for cluster in clusters:
-        # The mean of several spectra lies between them, and one alone is its own.
+        # The mean of several vacuum spectra lies between them, and one alone is its own. Without vacuum the reference is that
+        # of the thinnest only where these are pure: what they show beside it counts.
         share = 1 - cluster.is_reference / len(cluster.ratio)
         information, score = _coefficients([replace(cluster, about_reference=True)], shapes.T)
         values, vectors = np.linalg.eigh(information)

@@ -45,7 +45,7 @@ class AtGroups(NamedTuple):
 
 
 class Deviations(NamedTuple):
-    """Independent ways in which ln(ZLP) may be wrong, in the middle of every group.
+    """Independent ways in which ln(ZLP) may be wrong, in the middle of every group; and counts by which ZLPs are.
 
     Attributes
     ----------
@@ -55,8 +55,8 @@ class Deviations(NamedTuple):
         Standard deviation of what neighbouring groups share.
     own, of_group : ndarray of shape (n_spectra, n_groups)
         Standard deviation of what every channel has for itself, and of its mean over a group.
-    pedestal : ndarray of shape (n_spectra, n_groups)
-        Counts by one standard error of the pedestal over the ZLP, of all groups of all spectra together. They may be
+    pedestal : ndarray of shape (n_spectra,)
+        Counts per channel by one standard error of the pedestal, of all channels of all spectra together. They may be
         many times the ZLP, and are no deviation of its logarithm.
     """
 

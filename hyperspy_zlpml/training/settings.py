@@ -36,7 +36,8 @@ class TrainingSettings:
         Inverse variance of the weights about zero: larger ones keep the networks closer to the
         reference.
     n_modes : int
-        Most modes in which peaks vary from spectrum to spectrum, 0 to 12.
+        Most modes in which peaks are seen to vary from spectrum to spectrum, 0 to 12. What is expected of the tails of few
+        spectra comes on top.
     limit_spread : float
         ``E_I`` of every replica is lowered by a random fraction up to this, 0 to 0.9.
     n_clusters : int or "auto"

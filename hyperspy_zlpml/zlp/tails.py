@@ -17,7 +17,8 @@ from hyperspy_zlpml.zlp.grid import (
 
 #: Beyond the data a tail goes on from its mean slope over this distance in x: a factor of two.
 _BASELINE = 0.7
-#: What falls faster than this power of the energy is the flank of a peak: the tail behind it is expected half as far from this, ...
+#: What falls faster than this power of the energy is the flank of a peak: the tail behind it is expected half as far
+#: from this, ...
 _FLANK_POWER = -3.0
 #: ... and no farther than this.
 _STEEPEST_TAIL = -3.75
@@ -41,7 +42,8 @@ def falling_tails(log_shape, grid, x_first, x_last, slope_errors=_EXACT):
 
     They begin there with the power of the outer part of the data: a cliff or a shelf at their very end
     is noise. One that the data leave uncertain is drawn to the square of the energy, by which most tails
-    fall; one that is steeper than its cube is a flank, and goes on less steeply. Farther out they flatten, see :func:`~hyperspy_zlpml.zlp.grid.beyond_data`.
+    fall; one that is steeper than its cube is a flank, and goes on less steeply. Farther out they flatten, see
+    :func:`~hyperspy_zlpml.zlp.grid.beyond_data`.
 
     Parameters
     ----------
@@ -254,8 +256,8 @@ def extrapolate_by_gain_side(log_shape, grid, u_limit, u_end):
 def tail_modes(log_shape, grid, u_limit, u_end):
     """Make the modes by which a tail that follows the gain side may be wrong.
 
-    The first is a power of the energy, a small one where the gain side is seen, and beyond that a larger one the steeper it is; the second is
-    what the sides are taken to differ less by than where they join, see
+    The first is a power of the energy, a small one where the gain side is seen, and beyond that a larger one the steeper it
+    is; the second is by how much less the sides would differ than where they join if that faded all the way, see
     :func:`like_gain_side`.
 
     Parameters

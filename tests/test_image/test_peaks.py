@@ -213,6 +213,18 @@ def test_flat_peaks_lie_in_the_middle_of_their_flanks(exponent, height):
     assert np.quantile(np.abs(found.fwhm / 0.5 - 1), 0.95) < 0.05
 
 
+@pytest.mark.parametrize("exponent", [2, 3, 4, 5, 6, 8])
+def test_equal_peaks_have_one_centre_however_flat_and_tilted(exponent):
+    # Between vertex and middle of the flanks it is no matter of noise which of the two a centre is.
+    energy, rng = 0.02 * np.arange(-100, 150), np.random.default_rng(0)
+    centre = rng.uniform(-0.01, 0.01, 300)
+    x = (energy - centre[:, None]) / 0.25
+    shape = np.exp(-np.log(2) * np.abs(x) ** exponent) * (1 + 0.1 * np.clip(x, -1.2, 1.2))
+    off = (peak_parameters(rng.poisson(1e5 * shape), energy).centre - centre) / 0.5
+    assert off.std() < 0.025
+    assert np.abs(off.mean()) < 0.1
+
+
 @pytest.mark.parametrize("width", [1, 2, 30])
 def test_boxes_have_a_finite_width(width):
     # One hot channel, two, and a peak cut off flat: no NaN, the centre in the middle.

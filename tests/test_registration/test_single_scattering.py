@@ -210,6 +210,12 @@ def test_what_hides_the_thickness_is_named(thickness, said):
     assert (relative_thickness(peaks) is None) == bool(why_no_thickness(peaks))
 
 
+def test_a_spectrum_that_was_lost_hides_no_losses_of_the_others():
+    peaks = registered(np.linspace(0.2, 1.0, 60))
+    peaks.spectra.complete[0] = False
+    assert not why_no_thickness(peaks)
+
+
 def test_an_axis_that_ends_too_early_is_named():
     peaks = registered(np.linspace(0.02, 0.1, 20))
     peaks.spectra.complete[:, peaks.u.mean(0) > 15] = False
