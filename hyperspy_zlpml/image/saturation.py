@@ -18,20 +18,20 @@ _MORE_THAN_CHANCE = 10.0
 #: Peaks of fewer electrons than this are not looked at for a flat top.
 _FEWEST_ELECTRONS = 50
 #: Fraction of the height above which the top of a peak is looked at, ...
-_NEAR_TOP = 0.8
+_TOP_FROM = 0.8
 #: ... the height being that of the channel of this rank, in FWHM.
-_TOP = 0.1
+_HEIGHT_RANK = 0.1
 #: Fewer electrons in a channel do not show what a top is like.
 _SHOWN_BY = 1e3
-#: Channels above, in FWHM, that no Gaussian or Lorentzian has.
-_FLAT = 0.75
+#: Channels of the top, in FWHM, from which on a peak is flat: no Gaussian or Lorentzian has so many.
+_FLAT_FROM = 0.75
 #: Peaks of fewer channels (FWHM) do not show their top.
 _RESOLVED = 5.0
 #: More than this fraction of spectra with a flat top is worth a word.
 _MOST_FLAT = 0.05
 #: Levels of this many spectra or more are compared; they ...
 _FEWEST_COMPARED = 4
-#: ... differ by more than this fraction where none cut them off, ...
+#: ... differ by more than this fraction where none cut them off, or each was scaled after, ...
 _ONE_LEVEL = 0.02
 #: ... and by less than this part of what the widths do where one did, ...
 _LESS_THAN_WIDTHS = 0.1
@@ -44,8 +44,18 @@ _SHOWN = 1.5
 #: A flank that is as steep at its shoulder as this part of half way down ends in a corner: 0.5 is that of an edge that
 #: a Gaussian blurred, 1.2 or more that of a Gaussian that was cut off.
 _CORNER = 0.8
+#: From here on it does whatever the levels are, as of data that were normalised: 1 is that of a straight edge.
+_CORNER_AT_ANY_LEVEL = 1.1
 #: So many electrons in the channels at corners together show them.
 _CLEAR = 1e4
+#: Where too few channels show a corner, flanks go on inwards above this part of the level, ...
+_GOES_ON = 1.3
+#: ... as three channels tell that hold this part of it at least, ...
+_LEAST_OF_LEVEL = 0.05
+#: ... and so many electrons.
+_CLEAR_INWARDS = 1e5
+#: Second difference of three numbers, and the value of the parabola through them two steps before the first.
+_BEND_AND_INWARDS = np.array([[1, 6], [-2, -8], [1, 3]])
 #: Spectra blurred by this part of the FWHM have flanks that can be matched.
 _BLURRED_BY = 0.3
 #: Part of a flat top, about its middle, whose noise is looked at.
@@ -127,16 +137,17 @@ def steep_flanks_message(counts, parameters, energy):
     >>> from hyperspy_zlpml.image.saturation import steep_flanks_message
     >>> energy = 0.02 * np.arange(-100, 200)
     >>> box = 1e5 * np.exp(-np.log(2) * (energy[None] / 0.25) ** 16)
-    >>> steep_flanks_message(box, peak_parameters(box, energy), energy)
-    'flat at the top, with flanks too steep to be matched: blur the spectra before, s.gaussian_filter(0.15) in eV'
+    >>> steep_flanks_message(box, peak_parameters(box, energy), energy).split("before, ")[1]
+    'by 0.15 eV: s.gaussian_filter(7.4 * s.axes_manager.signal_axes[0].scale)'
     """
     tops = _Tops.of(counts, parameters, energy)
     if not tops.are_flat(0.0).mean() > 1 / 2:
         return ""
     blur = _BLURRED_BY * np.median(parameters.fwhm)
+    # HyperSpy takes it in units of the axis, which are not known here: meV as well as eV.
     return (
-        "flat at the top, with flanks too steep to be matched: blur the spectra before, "
-        f"s.gaussian_filter({blur:.2g}) in eV"
+        f"flat at the top, with flanks too steep to be matched: blur the spectra before, by {blur:.2g} eV: "
+        f"s.gaussian_filter({blur / (energy[1] - energy[0]):.3g} * s.axes_manager.signal_axes[0].scale)"
     )
 
 
@@ -174,7 +185,7 @@ class _Tops(NamedTuple):
         n = max(int(np.ceil(width.max(initial=0.0))), 2)
         around = parameters.channel[:, None] + np.arange(-n, n + 1)
         near = np.take_along_axis(counts, np.clip(around, 0, energy.size - 1), -1)
-        rank = np.clip((_TOP * width).astype(int), 1, n)
+        rank = np.clip((_HEIGHT_RANK * width).astype(int), 1, n)
         ordered = np.sort(near, axis=-1)
         height = np.take_along_axis(ordered, 2 * n + 1 - rank[:, None], -1)[:, 0]
         return cls(near, width, height)
@@ -186,7 +197,7 @@ class _Tops(NamedTuple):
     @property
     def is_top(self):
         """Channels that are nearly as high as the highest, of the shape of ``near``."""
-        return self.near > _NEAR_TOP * self.height[:, None]
+        return self.near > _TOP_FROM * self.height[:, None]
 
     def are_flat(self, unit):
         """Find peaks whose width near the top is too near to that at half of their height.
@@ -194,26 +205,29 @@ class _Tops(NamedTuple):
         The ratio is 0.57 for a Gaussian, 0.5 for a Lorentzian, and 1 for a box.
         """
         counted = self.height > _SHOWN_BY * unit
-        return counted & (self.width > _RESOLVED) & (self.is_top.sum(-1) > _FLAT * self.width)
+        return counted & (self.width > _RESOLVED) & (self.is_top.sum(-1) > _FLAT_FROM * self.width)
 
     def are_cut(self, unit):
-        """Tell whether a detector cut flat tops off, rather than that the instrument makes them so."""
+        """Tell whether a detector cut flat tops off, rather than that the instrument makes them so.
+
+        Sharp corners tell it alone: of spectra that were scaled after, each by its own factor, levels differ.
+        """
         some = self.select(looked_at(len(self.near)))
         level = some.levels()
-        before, after = (_falls(flank / level[:, None]) for flank in some.flanks())
+        flanks = np.concatenate([flank / level[:, None] for flank in some.flanks()])
+        falls = _falls(flanks)
+        electrons = np.median(level) / unit
+        corner = _corner(falls, electrons)
+        if corner > _CORNER_AT_ANY_LEVEL or _go_on_inwards(flanks, electrons):
+            return True
         if level.size >= _FEWEST_COMPARED:
             differ = _relative_scatter(level)
             if differ > _ONE_LEVEL:
                 return False
-            half = [np.mean(fall[2:], axis=0) for fall in (before, after)]
-            widths_differ = _relative_scatter(sum(half))
-            if widths_differ > max(_WIDTHS_DIFFER, differ / _LESS_THAN_WIDTHS):
+            widths = np.mean(falls[2:], axis=0).reshape(2, -1).sum(0)
+            if _relative_scatter(widths) > max(_WIDTHS_DIFFER, differ / _LESS_THAN_WIDTHS):
                 return True
-        corners = np.concatenate([_steepness(before), _steepness(after)])
-        corners = corners[np.isfinite(corners)]
-        are_clear = corners.size * np.median(level) > _CLEAR * unit
-        is_corner = are_clear and np.median(corners) > _CORNER
-        return is_corner or some.count_nothing(unit)
+        return corner > _CORNER or some.count_nothing(unit)
 
     def levels(self):
         """Find the level of flat tops, as the median of their channels."""
@@ -268,6 +282,32 @@ def _steepness(places):
         shoulder = (_FALL[0] - _FALL[1]) / (second - first)
         half_way = (_FALL[2] - _FALL[3]) / (last - third)
         return np.where(last - first > _SHOWN, shoulder / half_way, np.nan)
+
+
+def _corner(falls, electrons):
+    """Tell how sharp the corners are that most flanks end in, from where they fall; 0 where few electrons show it.
+
+    ``electrons`` is the number in a channel at the level.
+    """
+    steepness = _steepness(falls)
+    steepness = steepness[np.isfinite(steepness)]
+    return np.median(steepness) if steepness.size * electrons > _CLEAR else 0.0
+
+
+def _go_on_inwards(flanks, electrons):
+    """Tell whether most flanks, as Gaussians through their first three channels below the level, go on above it.
+
+    Those of a flat response bend to its level before they reach it. ``electrons`` is the number in a channel there.
+    """
+    n = flanks.shape[1]
+    last = n - 1 - (flanks[:, ::-1] >= _FALL[0]).argmax(-1)
+    three = np.take_along_axis(flanks, np.minimum(last[:, None] + [1, 2, 3], n - 1), -1)
+    three = three[(last < n - 3) & (three.min(-1) > _LEAST_OF_LEVEL)]
+    if len(three) * electrons < _CLEAR_INWARDS:
+        return False
+    # A Gaussian is a parabola in the logarithm: its bend, and its value two channels farther in.
+    bend, inwards = (np.log(three) @ _BEND_AND_INWARDS).T
+    return ((bend < 0) & (inwards > np.log(_GOES_ON))).mean() > 1 / 2
 
 
 def _relative_scatter(values):

@@ -400,11 +400,14 @@ def _check_common_shape(use, samples):
     if use.any():
         return
     steep = [
-        steep_flanks_message(sample.counts, sample.parameters, sample.energy) for sample in samples
+        (np.median(sample.parameters.fwhm), message)
+        for sample in samples
+        if (message := steep_flanks_message(sample.counts, sample.parameters, sample.energy))
     ]
-    if any(steep):
+    if steep:
         peaks = "peak is" if len(use) == 1 else "peaks are"
-        raise NoZeroLossPeakError(f"the {peaks} {max(steep)}.")
+        # Of several samples the widest peaks are to be blurred by most.
+        raise NoZeroLossPeakError(f"the {peaks} {max(steep)[1]}.")
     if len(use) == 1:
         raise NoZeroLossPeakError(
             "the peak of the brightest spectrum is not like a smooth curve; look at the data."

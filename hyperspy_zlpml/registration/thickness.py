@@ -52,7 +52,7 @@ _ONLY_FALL = (
 )
 #: Said of pixels some of which scatter nothing.
 _SOME_HOLD_NONE = (
-    "some spectra hold no far losses, as vacuum does (marked in vacuum=, it would show the tail)"
+    "some spectra hold no far losses beyond noise (vacuum, marked in vacuum=, would show the tail)"
 )
 #: Said of pixels that scatter alike.
 _TOO_EQUAL = "the spectra are of one thickness (pixels of other thicknesses would tell it)"

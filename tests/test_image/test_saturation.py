@@ -69,6 +69,51 @@ def test_peaks_that_were_cut_off_are_seen_through_noise(shape, height, n):
     assert behind_noise == n
 
 
+@pytest.mark.parametrize("n", [1, 4, 9, 100])
+@pytest.mark.parametrize("shape", [super_gaussian(2), pearson])
+@pytest.mark.parametrize("by", ["exposure", "area"])
+def test_normalised_spectra_that_were_cut_off_are_seen(by, shape, n):
+    # Each scaled by its own factor, they are level no longer; their corners are as sharp as they were.
+    rng, counts = np.random.default_rng(1), spectra(shape, 0.5, 1e6, n)
+    cut = np.minimum(counts, 2e5) * rng.normal(1, 0.003, counts.shape)
+    area = cut.sum(1, keepdims=True)
+    factor = area.mean() / area if by == "area" else rng.uniform(0.9, 1.1, (n, 1))
+    assert found(cut * factor) == (0, n)
+
+
+@pytest.mark.parametrize("fwhm", [0.2, 0.5])
+@pytest.mark.parametrize("exponent", [4, 8])
+def test_normalised_flat_responses_are_not_saturated(exponent, fwhm):
+    counts = spectra(super_gaussian(exponent), fwhm, 1e6, 9)
+    assert found(counts / counts.sum(1, keepdims=True) * counts.sum(1).mean()) == (0, 0)
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.002, 0.004, 0.006, 0.008, 0.01])
+def test_corners_between_few_channels_are_seen(drift):
+    # One dose, and no drift between spectra: all flanks meet the level at the same place between channels.
+    rng = np.random.default_rng(0)
+    peak = 1e6 * super_gaussian(2)(np.tile(ENERGY - drift, (9, 1)), 0.12)
+    cut = np.minimum(rng.poisson(peak), 2e5) * rng.normal(1, 0.003, peak.shape)
+    assert found(cut) == (0, 9)
+    assert found(cut * rng.uniform(0.9, 1.1, (9, 1))) == (0, 9)
+
+
+@pytest.mark.parametrize("fwhm", [0.12, 0.2, 0.5])
+@pytest.mark.parametrize("edge", [0.006, 0.01, 0.02, 0.04])
+def test_edges_of_few_channels_are_no_corners(edge, fwhm):
+    def gaussian_blur(energy, fwhm):
+        return (erf((energy + fwhm / 2) / edge) - erf((energy - fwhm / 2) / edge)) / 2
+
+    def lorentzian_blur(energy, fwhm):
+        return (
+            np.arctan((energy + fwhm / 2) / edge) - np.arctan((energy - fwhm / 2) / edge)
+        ) / np.pi
+
+    for shape in (gaussian_blur, lorentzian_blur):
+        for dimmest in (0.5, 1.0):
+            assert found(spectra(shape, fwhm, 1e6, 9, dimmest)) == (0, 0)
+
+
 def test_one_level_that_peaks_of_different_width_end_in_is_saturation():
     # Of so few channels that no flank shows how it ends, and behind more noise than electrons make.
     counts = spectra(super_gaussian(2), 0.1, 1e7, 100, dimmest=0.2)

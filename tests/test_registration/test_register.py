@@ -10,6 +10,7 @@ from scipy.integrate import trapezoid
 
 from hyperspy_zlpml.image.noise import NoiseModel
 from hyperspy_zlpml.image.peaks import peak_parameters
+from hyperspy_zlpml.image.quality import NoZeroLossPeakError
 from hyperspy_zlpml.image.samples import VACUUM, Sample
 from hyperspy_zlpml.registration import register
 from hyperspy_zlpml.registration.find_regions import find_regions, late_limits
@@ -436,3 +437,14 @@ def test_a_given_limit_behind_the_losses_is_told(with_vacuum):
     assert right == ""
     assert "given up to 3.35 eV, but losses are seen from" in late
     assert late_limits(peaks, 2, {}) == ""
+
+
+@pytest.mark.parametrize("widths", [(33.0, 40.0), (40.0, 33.0)])
+def test_of_several_samples_the_widest_flat_peaks_tell_the_blur(widths):
+    # In a string 9.9 comes after 12.
+    samples, energy = [], 100 * ENERGY
+    for width in widths:
+        counts = 1e6 * np.exp(-np.log(2) * np.abs(2 * np.tile(energy, (3, 1)) / width) ** 16)
+        samples.append(Sample(counts, energy, peak_parameters(counts, energy), np.full(3, VACUUM)))
+    with pytest.raises(NoZeroLossPeakError, match="by 12 eV"):
+        register._check_common_shape(np.zeros((3, 5), dtype=bool), samples)

@@ -201,7 +201,7 @@ def test_spectra_that_do_not_tell_are_left_alone(case):
         (np.linspace(0.2, 1.0, 5), "too few spectra"),
         (np.full(20, 0.5), "of one thickness"),
         (np.linspace(1e-7, 2e-7, 20), "too weak"),
-        (np.r_[-1e-3 * np.ones(4), np.linspace(0.2, 1.0, 16)], "some spectra hold no far losses"),
+        (np.r_[-1e-3 * np.ones(4), np.linspace(0.2, 1.0, 16)], "no far losses beyond noise"),
     ],
 )
 def test_what_hides_the_thickness_is_named(thickness, said):
