@@ -36,7 +36,7 @@ _TAILS_WITHIN = (2.0, 6.0)
 _SIZES = (2e-3, 0.5)
 _N_SIZES = 60
 #: Fewer repeated spectra than this show no modes but how far they differ: a mode would be what one of them happens to be.
-_FEWEST_SHOWN = 4
+_FEWEST_SHOWN = 5
 #: With fewer repeated spectra than this, modes are sought in all clusters as one.
 _FEWEST_REPETITIONS = 10
 #: Fewer repeated spectra than this do not tell all of how tails vary that vacuum shows: what is expected of them is added.

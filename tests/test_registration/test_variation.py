@@ -262,7 +262,7 @@ def test_too_few_spectra_for_modes(sizes):
     assert 0 < np.abs(modes).max() < 2 * _LARGEST_UNSEEN
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1), (2, 2, 2)])
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1, 1), (2, 2, 2)])
 def test_what_clusters_differ_by_is_variation_where_spectra_are_few(sizes):
     # Each cluster has its own height of the tails: with so few spectra that is no trend.
     clusters = [cluster(n, sigma=0.002, seed=k) for k, n in enumerate(sizes)]
