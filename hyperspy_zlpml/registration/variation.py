@@ -30,8 +30,8 @@ _LARGEST_UNSEEN = 0.1
 _TAILS_DIFFER = 0.06
 #: ... and its natural logarithm known to this.
 _TAILS_DIFFER_BY = 0.9
-#: They do so from this many FWHM on, and from this many on in another way.
-_TAILS_WITHIN = (2.0, 6.0)
+#: They do so from each of these distances on, FWHM, in a way of its own.
+_TAILS_WITHIN = (1.0, 2.0, 6.0)
 #: Standard deviations that are tried.
 _SIZES = (2e-3, 0.5)
 _N_SIZES = 60
@@ -188,7 +188,7 @@ def _beside_fitted(clusters, modes):
 def _expected_modes(clusters):
     """Assume how the tails of a peak vary, as long as the spectra are too few to show it.
 
-    Each side does so in its own way, and farther out in another way than close to the peak: what
+    Each side does so in its own way, and farther out in other ways than close to the peak: what
     region I shows of a tail does not tell all of what lies under the losses. By how much is told by the few spectra that
     there are.
     """

@@ -186,9 +186,9 @@ def test_unseen_variations_are_small_where_the_noise_is():
     np.testing.assert_allclose(loud, _LARGEST_UNSEEN)
 
 
-#: Tails of either side close to the peak and farther out, on the side of losses first.
+#: Tails of either side from three distances on, on the side of losses first.
 EXPECTED = np.stack(
-    [np.where(side * U > 0, np.tanh(U / w) ** 2, 0) for side in (1, -1) for w in (2, 6)]
+    [np.where(side * U > 0, np.tanh(U / w) ** 2, 0) for side in (1, -1) for w in (1, 2, 6)]
 )
 
 
@@ -216,7 +216,7 @@ def test_few_spectra_tell_by_how_much_their_tails_vary(size, n_spectra):
         varied = size * rng.standard_normal((n_spectra, len(EXPECTED))) @ EXPECTED
         vacuum = replace(cluster(1, sigma=0.002, seed=seed + 100), is_reference=True)
         found.append(size_of_expected([vacuum, replace(spectra, ratio=spectra.ratio + varied)]))
-    # Eight numbers of one image tell a standard deviation to a quarter of itself, and 64 to a tenth; the root of the
+    # Twelve numbers of one image tell a standard deviation to a fifth of itself, and 48 to a tenth; the root of the
     # mean square over what they leave open is the larger one.
     assert 0.8 * size < np.median(found) < 1.6 * size
 
