@@ -22,6 +22,9 @@ _BASELINE = 0.7
 _FLANK_POWER = -3.0
 #: ... and no farther than this.
 _STEEPEST_TAIL = -3.75
+#: Tails leave the slope that is seen over this distance in x: a fifth of an e-fold. What is steeper than this is cut off.
+_LEAVES_OVER = 0.2
+_STEEPEST_FLANK = -6.0
 
 #: Powers of the energy by which tails fall, as far as they are known before one is measured.
 _TYPICAL_POWER = Normal(-2.0, 0.7)
@@ -81,16 +84,24 @@ def falling_tails(log_shape, grid, x_first, x_last, slope_errors=_EXACT):
         n_known = int(np.floor(abs(limit) / GRID_STEP + 1e-6)) + 1 - core
         known = tail[: max(n_known, 1)]
         known[:] = isotonic_regression(known, increasing=False).x
-        slope = _outer_slope(known, error)
-        tail[known.size :] = known[-1] + beyond_data(slope, tail.size - known.size)
+        slope = _outer_slope(known)
+        tail[known.size :] = known[-1] + _behind(slope, error, tail.size - known.size)
     return shape
 
 
-def _outer_slope(tail, error):
-    """Compute the mean slope in x of the outer part of a tail, kept to what tails can have."""
+def _behind(slope, error, n):
+    """Compute how a tail falls behind what is seen of it, over so many nodes: it leaves its slope for the one expected."""
+    likely = min(_likely_power(max(slope, _STEEPEST_FLANK), error).mean, SLOWEST_TAIL)
+    expected = _behind_flank(likely)
+    distance = GRID_STEP * np.arange(1, n + 1)
+    kept = _LEAVES_OVER * (1 - np.exp(-distance / _LEAVES_OVER))
+    return beyond_data(expected, n) + (likely - expected) * kept
+
+
+def _outer_slope(tail):
+    """Compute the mean slope in x of the outer part of a tail."""
     outer = tail[-int(_BASELINE / GRID_STEP) :]
-    slope = (outer[-1] - outer[0]) / (GRID_STEP * max(outer.size - 1, 1))
-    return min(_likely_power(_behind_flank(slope), error).mean, SLOWEST_TAIL)
+    return (outer[-1] - outer[0]) / (GRID_STEP * max(outer.size - 1, 1))
 
 
 def _behind_flank(power):
@@ -257,7 +268,7 @@ def tail_modes(log_shape, grid, u_limit, u_end):
     """Make the modes by which a tail that follows the gain side may be wrong.
 
     The first is a power of the energy, a small one where the gain side is seen, and beyond that a larger one the steeper it
-    is; the second is by how much less the sides would differ than where they join if that faded all the way, see
+    is; the second is half of what the sides would differ less by than where they join if that faded all the way, see
     :func:`like_gain_side`.
 
     Parameters
@@ -286,7 +297,7 @@ def tail_modes(log_shape, grid, u_limit, u_end):
     >>> grid.interpolate(power, np.array([-10.0, 4.0, 8.0, 16.0])).round(2)
     array([0.  , 0.  , 0.17, 0.52])
     >>> grid.interpolate(fading, np.array([-10.0, 4.0, 16.0])).round(2)
-    array([0.  , 0.  , 0.41])
+    array([0.  , 0.  , 0.21])
     """
     beyond = np.maximum(grid.u / u_limit, 1.0)
     unseen = np.maximum(grid.u / max(u_end, u_limit), 1.0)
@@ -295,7 +306,7 @@ def tail_modes(log_shape, grid, u_limit, u_end):
     doubt = _doubt((outer - inner) / np.log(_OCTAVE))
     power = GAIN_SIDE_POWER_SIGMA * np.log(beyond / unseen) + doubt * np.log(unseen)
     here, there = grid.interpolate(log_shape, np.array([u_limit, -u_limit]))
-    return np.stack([power, (here - there) * (1 - beyond**-_SIDES_DIFFER)])
+    return np.stack([power, (here - there) / 2 * (1 - beyond**-_SIDES_DIFFER)])
 
 
 def unseen_modes(log_shape, grid, seen, slope_errors=_EXACT):

@@ -151,10 +151,10 @@ def test_points_of_no_scale_are_left_out():
 def test_tail_goes_on_from_its_power_beyond_the_data_and_flattens():
     found = fitted(*measured(1e8, u_last=10.0))
     slope = np.gradient(found, GRID.u) * GRID.u
-    # Pearson VII of exponent 2: u**-4 to the end, steep for a tail: it is expected to go on half as far from u**-3; half of
+    # Pearson VII of exponent 2: u**-4 to the end, steep for a tail: it is expected to turn to half as far from u**-3; half of
     # that where the energy is four times as large.
     ends = np.interp([9.0, 10.2, 39.0], GRID.u, slope)
-    np.testing.assert_allclose(ends, [-4.0, -3.5, -1.75], rtol=0.1)
+    np.testing.assert_allclose(ends, [-4.0, -4.0, -1.75], rtol=0.1)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,11 @@ def test_tail_goes_on_from_its_power_beyond_the_data_and_flattens():
 def test_the_steeper_a_flank_the_less_is_known_of_the_tail_behind_it(power, behind, doubt):
     shape = power * np.log(np.maximum(np.abs(GRID.u), 0.5))
     tail = falling_tails(shape, GRID, to_grid(-8.0), to_grid(8.0))
-    slope = np.diff(tail)[np.searchsorted(GRID.u, 8.1)] / GRID_STEP
-    assert slope == pytest.approx(behind, rel=0.02)
+    # It leaves the slope that it had, but not far: later it is that of a tail that began less steep.
+    slopes, first = np.diff(tail) / GRID_STEP, np.searchsorted(GRID.u, 8.1)
+    assert slopes[first] == pytest.approx(max(power, -6), rel=0.06)
+    later = beyond_data(behind, 150)
+    assert slopes[first + 148] == pytest.approx((later[149] - later[148]) / GRID_STEP, rel=0.05)
     after, before = unseen_modes(shape, GRID, Range(-8.0, 8.0))[::-1]
     of_guess, _ = tail_modes(shape, GRID, 4.0, 8.0)
     error = GRID.interpolate(after, np.array([16.0]))[0]
@@ -400,7 +403,7 @@ def test_tails_may_be_wrong_by_a_power_of_the_energy_and_by_how_the_sides_differ
         atol=1e-3,
     )
     fades = 1 - (4 / u) ** 0.65
-    np.testing.assert_allclose(GRID.interpolate(fading, u), -fades, atol=1e-3)
+    np.testing.assert_allclose(GRID.interpolate(fading, u), -0.5 * fades, atol=1e-3)
 
 
 # --- tails that few electrons show -----------------------------------------------------------------
