@@ -22,9 +22,9 @@ _BASELINE = 0.7
 _FLANK_POWER = -3.0
 #: ... and no farther than this.
 _STEEPEST_TAIL = -3.75
-#: Tails leave the slope that is seen over this distance in x: a fifth of an e-fold. What is steeper than this is cut off.
-_LEAVES_OVER = 0.2
-_STEEPEST_FLANK = -6.0
+#: Tails leave the slope that is seen over this distance in x: a tenth of an e-fold. What is steeper than this is cut off.
+_LEAVES_OVER = 0.1
+_STEEPEST_FLANK = -4.5
 
 #: Powers of the energy by which tails fall, as far as they are known before one is measured.
 _TYPICAL_POWER = Normal(-2.0, 0.7)
