@@ -311,6 +311,8 @@ def _go_on_inwards(flanks, electrons):
 
 
 def _relative_scatter(values):
-    """Measure by which fraction of their median values scatter, those that are known."""
-    middle = np.nanmedian(values)
-    return MAD_TO_SIGMA * np.nanmedian(np.abs(values / middle - 1))
+    """Measure by which fraction of their median values scatter, those that are known; 0 where none is."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return 0.0
+    return MAD_TO_SIGMA * np.median(np.abs(known / np.median(known) - 1))

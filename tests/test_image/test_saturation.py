@@ -6,7 +6,7 @@ import pytest
 from scipy.special import erf
 
 from hyperspy_zlpml.image.peaks import peak_parameters
-from hyperspy_zlpml.image.saturation import saturated_peaks
+from hyperspy_zlpml.image.saturation import _relative_scatter, saturated_peaks
 
 ENERGY = 0.02 * np.arange(-150, 300)
 
@@ -127,3 +127,10 @@ def test_tops_without_the_noise_of_electrons_are_saturation():
     quiet = np.where(edges > 0, 5e4, 0) * np.random.default_rng(1).normal(1, 5e-4, edges.shape)
     assert found(edges) == (0, 0)
     assert found(quiet)[1] == 9
+
+
+def test_widths_of_which_none_is_known_do_not_differ(recwarn):
+    assert _relative_scatter(np.full(9, np.nan)) == 0
+    assert _relative_scatter(np.array([1.0, np.nan, 1.0])) == 0
+    assert _relative_scatter(np.array([0.9, np.nan, 1.0, 1.1])) > 0.1
+    assert not recwarn
