@@ -186,8 +186,7 @@ def pedestal_by_intensity(counts, energy, parameters):
         return _NONE
     shown = counts[rows, before]
     level = shown.mean(-1, where=inside)
-    typical = np.median(np.abs(level))
-    if not typical > 0:
+    if not (typical := np.median(np.abs(level))) > 0:
         return _NONE
     # What thick specimens spill is no straight line of anything.
     thin = height > _THICK * high
