@@ -263,7 +263,7 @@ def _unseen_mode(clusters, freedom):
 
 
 def _tails(u, within=2.0):
-    """Weigh the tails: 0 at the peak, 1 so many FWHM from it."""
+    """Weigh the tails: 0 at the peak, 1 well beyond so many FWHM."""
     return np.tanh(u / within) ** 2
 
 
